@@ -1,0 +1,38 @@
+namespace Gemma.Extensions.AI;
+
+/// <summary>Base of every exception that this library defines.</summary>
+public class GemmaException : Exception
+{
+    /// <summary>Creates the exception with a message that says what was found, what was expected, where, and what to do.</summary>
+    public GemmaException(string message) : base(message) { }
+
+    /// <summary>Creates the exception with a message and the exception that caused it.</summary>
+    public GemmaException(string message, Exception? innerException) : base(message, innerException) { }
+}
+
+/// <summary>A model, tokenizer or adapter file is missing, damaged, incomplete or of a kind that is not supported.</summary>
+public class GemmaModelFormatException : GemmaException
+{
+    /// <inheritdoc cref="GemmaException(string)"/>
+    public GemmaModelFormatException(string message) : base(message) { }
+
+    /// <inheritdoc cref="GemmaException(string, Exception)"/>
+    public GemmaModelFormatException(string message, Exception? innerException) : base(message, innerException) { }
+}
+
+/// <summary>A prompt does not fit the context.</summary>
+public sealed class GemmaContextLengthException : GemmaException
+{
+    internal GemmaContextLengthException(int promptTokens, int contextTokens)
+        : base($"The prompt has {promptTokens:N0} tokens but the context holds {contextTokens:N0}. Shorten the conversation or the documents, or raise GemmaOptions.ContextLength up to what the model was trained for.")
+    {
+        PromptTokens = promptTokens;
+        ContextTokens = contextTokens;
+    }
+
+    /// <summary>Tokens in the rejected prompt, with the template's own tokens.</summary>
+    public int PromptTokens { get; }
+
+    /// <summary>Tokens that the configured context holds.</summary>
+    public int ContextTokens { get; }
+}

@@ -1,0 +1,5 @@
+using System.CommandLine;
+
+// One file a benchmark; each registers its own subcommand here.
+RootCommand root = new("Benchmarks of Gemma.Extensions.AI. Results are committed under results/<cpu>/.");
+return await root.Parse(args).InvokeAsync();
