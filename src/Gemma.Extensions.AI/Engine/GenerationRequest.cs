@@ -1,0 +1,89 @@
+namespace Gemma.Extensions.AI.Engine;
+
+/// <summary>How tokens are drawn from the logits.</summary>
+internal sealed record SamplingOptions
+{
+    /// <summary>0 takes the most probable token.</summary>
+    public float Temperature { get; init; } = 1;
+
+    /// <summary>Keeps the k most probable tokens; 0 keeps all.</summary>
+    public int TopK { get; init; }
+
+    /// <summary>Keeps the smallest set of tokens whose probabilities sum to p; 1 keeps all.</summary>
+    public float TopP { get; init; } = 1;
+
+    /// <summary>Keeps tokens with at least this fraction of the best token's probability; 0 keeps all.</summary>
+    public float MinP { get; init; }
+
+    /// <summary>Subtracted from a token's logit for each time it was generated.</summary>
+    public float FrequencyPenalty { get; init; }
+
+    /// <summary>Subtracted from a token's logit if it was generated at all.</summary>
+    public float PresencePenalty { get; init; }
+
+    /// <summary>Divides positive and multiplies negative logits of tokens that occur in the prompt or the answer; 1 is off.</summary>
+    public float RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>Added to logits by token id.</summary>
+    public IReadOnlyDictionary<int, float>? LogitBias { get; init; }
+
+    /// <summary>Same seed, same text, on the same machine and tier; null draws a seed.</summary>
+    public long? Seed { get; init; }
+}
+
+internal enum EngineFinish
+{
+    /// <summary>A stop token came, or the sink asked to stop.</summary>
+    Stop,
+
+    /// <summary>MaxOutputTokens or the end of the context was reached.</summary>
+    Length,
+
+    /// <summary>The request's token was cancelled.</summary>
+    Cancelled,
+
+    /// <summary>The request failed; the result carries the exception.</summary>
+    Failed,
+}
+
+/// <summary>How a request ended and what it used.</summary>
+/// <param name="Finish">Why it ended.</param>
+/// <param name="PromptTokens">Tokens of the prompt, cached ones included.</param>
+/// <param name="GeneratedTokens">Tokens generated, a stop token included.</param>
+/// <param name="CachedTokens">Tokens of the prompt whose keys and values were reused.</param>
+/// <param name="Error">The exception where <paramref name="Finish"/> is Failed.</param>
+internal sealed record GenerationResult(EngineFinish Finish, int PromptTokens, int GeneratedTokens, int CachedTokens, Exception? Error = null);
+
+/// <summary>
+/// Receives the tokens of one request, on the engine's thread: it must be quick and must not block. An exception thrown here ends this request only.
+/// </summary>
+internal abstract class GenerationSink
+{
+    /// <summary>Called for every generated token but stop tokens. False ends the request with <see cref="EngineFinish.Stop"/>.</summary>
+    public abstract bool OnToken(int token);
+
+    /// <summary>Called exactly once, last.</summary>
+    public abstract void OnCompleted(GenerationResult result);
+}
+
+/// <summary>One request to the engine. Submitted with <c>Engine.Submit</c>, which returns at once.</summary>
+internal sealed class GenerationRequest
+{
+    /// <summary>Tokens of the prompt, the leading bos included.</summary>
+    public required int[] Prompt { get; init; }
+
+    public required GenerationSink Sink { get; init; }
+
+    public SamplingOptions Sampling { get; init; } = new();
+
+    /// <summary>Most tokens to generate; the end of the context also ends the request.</summary>
+    public int MaxOutputTokens { get; init; } = int.MaxValue;
+
+    /// <summary>Tokens that end the reply.</summary>
+    public IReadOnlyList<int> StopTokens { get; init; } = [];
+
+    /// <summary>Restricts the tokens, where set (grammar).</summary>
+    public ITokenConstraint? Constraint { get; init; }
+
+    public CancellationToken CancellationToken { get; init; }
+}
