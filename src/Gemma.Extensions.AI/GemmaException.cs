@@ -36,3 +36,26 @@ public sealed class GemmaContextLengthException : GemmaException
     /// <summary>Tokens that the configured context holds.</summary>
     public int ContextTokens { get; }
 }
+
+/// <summary>Too many requests are waiting, or the engine is shutting down. Try again later, or raise <c>GemmaOptions.MaxQueuedRequests</c>.</summary>
+public sealed class GemmaOverloadedException : GemmaException
+{
+    internal GemmaOverloadedException(string message) : base(message) { }
+}
+
+/// <summary>A request needs more key/value memory than the engine has in total.</summary>
+public sealed class GemmaKvCacheException : GemmaException
+{
+    internal GemmaKvCacheException(int tokens, long neededBytes, long budgetBytes)
+        : base($"A sequence of {tokens:N0} tokens needs {neededBytes:N0} bytes of key/value memory but the whole budget is {budgetBytes:N0}. Raise GemmaOptions.KvCacheBytes, ask for fewer output tokens, or shorten the prompt.")
+    {
+        NeededBytes = neededBytes;
+        BudgetBytes = budgetBytes;
+    }
+
+    /// <summary>Bytes that the request needs alone.</summary>
+    public long NeededBytes { get; }
+
+    /// <summary>Bytes that the engine has.</summary>
+    public long BudgetBytes { get; }
+}

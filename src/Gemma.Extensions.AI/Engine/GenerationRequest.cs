@@ -66,6 +66,19 @@ internal abstract class GenerationSink
     public abstract void OnCompleted(GenerationResult result);
 }
 
+/// <summary>Receives outputs of the forward pass for the tokens of a prompt, on the engine's thread, in order of position.</summary>
+internal abstract class RowReader
+{
+    /// <summary>Position of the first token whose output is wanted; all after it are too. Tokens before it may come from the prefix cache.</summary>
+    public abstract int FirstPosition { get; }
+
+    /// <summary>True: the final hidden state [hidden]; false: the logits [vocabulary].</summary>
+    public abstract bool WantsHidden { get; }
+
+    /// <summary>Called for each wanted position. The values are valid during the call.</summary>
+    public abstract void OnRow(int position, ReadOnlySpan<float> values);
+}
+
 /// <summary>One request to the engine. Submitted with <c>Engine.Submit</c>, which returns at once.</summary>
 internal sealed class GenerationRequest
 {
@@ -84,6 +97,18 @@ internal sealed class GenerationRequest
 
     /// <summary>Restricts the tokens, where set (grammar).</summary>
     public ITokenConstraint? Constraint { get; init; }
+
+    /// <summary>Where set, nothing is generated: the reader receives what the model computes for the prompt (scores, embeddings).</summary>
+    public RowReader? Reader { get; init; }
+
+    /// <summary>Higher runs first.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>Whom the request is for. Callers that wait share the engine evenly; null is a caller too.</summary>
+    public string? Caller { get; init; }
+
+    /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null: none.</summary>
+    public TimeSpan? Timeout { get; init; }
 
     public CancellationToken CancellationToken { get; init; }
 }

@@ -1,0 +1,65 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Files;
+
+namespace Gemma.Extensions.AI.Model;
+
+/// <summary>The weights of one layer. Projections that read the same input are stacked, so that each input is read once.</summary>
+internal sealed class LayerWeights
+{
+    public required WeightVector AttentionNorm { get; init; }       // [hidden]
+    public required WeightMatrix Qkv { get; init; }                 // [(heads + 2·kvHeads)·headDim, hidden]
+    public required WeightMatrix AttentionOutput { get; init; }     // [hidden, heads·headDim]
+    public required WeightVector PostAttentionNorm { get; init; }   // [hidden]
+    public required WeightVector FeedForwardNorm { get; init; }     // [hidden]
+    public required WeightMatrix GateUp { get; init; }              // [2·ffn, hidden]
+    public required WeightMatrix Down { get; init; }                // [hidden, ffn]
+    public required WeightVector PostFeedForwardNorm { get; init; } // [hidden]
+}
+
+/// <summary>The weights of a model as a backend holds them. Immutable, shared by every request.</summary>
+internal sealed class GemmaWeights
+{
+    /// <summary>Token embeddings [vocabulary, hidden]; also the output head, which Gemma 2 ties to them.</summary>
+    public required WeightMatrix Embedding { get; init; }
+
+    public required LayerWeights[] Layers { get; init; }
+
+    /// <summary>Norm before the output head [hidden].</summary>
+    public required WeightVector OutputNorm { get; init; }
+
+    /// <summary>Hands every tensor of the file to the backend. The file must stay open as long as the weights are used.</summary>
+    /// <exception cref="GemmaModelFormatException">A tensor is missing.</exception>
+    public static GemmaWeights Load(ModelFile file, Backend backend, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
+    {
+        float normOffset = file.NormsIncludeOne ? 0 : 1;
+        var embedding = backend.LoadWeights(Tensor("token_embd.weight"));
+        var layers = new LayerWeights[file.Config.LayerCount];
+        for (int i = 0; i < layers.Length; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            layers[i] = LoadLayer($"blk.{i}.");
+            progress?.Report((i + 1.0) / layers.Length);
+        }
+
+        return new GemmaWeights { Embedding = embedding, Layers = layers, OutputNorm = Norm("output_norm.weight") };
+
+        LayerWeights LoadLayer(string prefix) => new()
+        {
+            AttentionNorm = Norm(prefix + "attn_norm.weight"),
+            Qkv = backend.LoadWeights(Tensor(prefix + "attn_q.weight"), Tensor(prefix + "attn_k.weight"), Tensor(prefix + "attn_v.weight")),
+            AttentionOutput = backend.LoadWeights(Tensor(prefix + "attn_output.weight")),
+            PostAttentionNorm = Norm(prefix + "post_attention_norm.weight"),
+            FeedForwardNorm = Norm(prefix + "ffn_norm.weight"),
+            GateUp = backend.LoadWeights(Tensor(prefix + "ffn_gate.weight"), Tensor(prefix + "ffn_up.weight")),
+            Down = backend.LoadWeights(Tensor(prefix + "ffn_down.weight")),
+            PostFeedForwardNorm = Norm(prefix + "post_ffw_norm.weight"),
+        };
+
+        WeightVector Norm(string name) => backend.LoadVector(Tensor(name), normOffset);
+
+        TensorView Tensor(string name) => file.Tensors.TryGetValue(name, out var tensor)
+            ? tensor
+            : throw new GemmaModelFormatException(
+                $"'{file.Path}' has no tensor '{name}', which a Gemma 2 model of {file.Config.LayerCount} layers needs. The file is damaged or was converted wrongly; download or convert it again.");
+    }
+}
