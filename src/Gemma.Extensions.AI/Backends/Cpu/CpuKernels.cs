@@ -1,0 +1,28 @@
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>The operations that kernel tiers implement. Arguments were checked by <see cref="CpuBackend"/>.</summary>
+internal abstract class CpuKernels(WorkerPool workers) : IDisposable
+{
+    protected WorkerPool Workers { get; } = workers;
+
+    /// <summary>What this tier had to do without, for the name and the log; null if nothing.</summary>
+    public virtual string? Note => null;
+
+    public abstract void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows);
+
+    public abstract void AddRmsNorm(CpuMatrix residual, CpuMatrix branch, CpuVector weight, float epsilon, int rows);
+
+    public abstract void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows);
+
+    public abstract void RopeAndStore(CpuMatrix qkv, in AttentionSpec layer, RopeTable rope, ForwardBatch batch);
+
+    public abstract void Attention(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output);
+
+    public abstract void GeGlu(CpuMatrix gateUp, CpuMatrix output, int rows);
+
+    public abstract void Softcap(CpuMatrix x, float cap, int rows);
+
+    public virtual void Dispose()
+    {
+    }
+}

@@ -1,0 +1,124 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>Native memory aligned to cache lines, which grows and never moves while in use.</summary>
+internal sealed unsafe class NativeBuffer : IDisposable
+{
+    private nuint _bytes;
+
+    public byte* Data { get; private set; }
+
+    /// <summary>At least this many bytes; the contents are lost when the buffer grows.</summary>
+    public byte* Reserve(long bytes)
+    {
+        if ((nuint)bytes > _bytes)
+        {
+            Dispose();
+            Data = (byte*)NativeMemory.AlignedAlloc((nuint)bytes, 64);
+            _bytes = (nuint)bytes;
+        }
+
+        return Data;
+    }
+
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(Data);
+        Data = null;
+        _bytes = 0;
+    }
+}
+
+internal sealed unsafe class CpuMatrix : Matrix
+{
+    public CpuMatrix(int rows, int columns)
+        : base(rows, columns)
+    {
+        nuint bytes = checked((nuint)rows * (nuint)columns * sizeof(float));
+        Data = (float*)NativeMemory.AlignedAlloc(Math.Max(bytes, 64), 64);
+        NativeMemory.Clear(Data, bytes);
+    }
+
+    /// <summary>Row-major, without padding, 64-byte aligned.</summary>
+    public float* Data { get; private set; }
+
+    public float* RowData(int row) => Data + (long)row * Columns;
+
+    public override Span<float> Row(int row)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
+        return new Span<float>(RowData(row), Columns);
+    }
+
+    public override void Dispose()
+    {
+        NativeMemory.AlignedFree(Data);
+        Data = null;
+    }
+}
+
+/// <summary>Rows of one tensor within a stacked weight matrix, in the memory of the model file.</summary>
+internal readonly unsafe struct WeightPart(BlockFormat format, byte* data, int firstRow, int rows, int columns)
+{
+    public readonly BlockFormat Format = format;
+    public readonly byte* Data = data;
+    public readonly long RowBytes = format.ByteLength(columns);
+
+    /// <summary>Row of the stacked matrix at which this part begins.</summary>
+    public readonly int FirstRow = firstRow;
+    public readonly int Rows = rows;
+}
+
+internal sealed class CpuWeights(WeightPart[] parts, int rows, int columns) : WeightMatrix(rows, columns)
+{
+    public WeightPart[] Parts { get; } = parts;
+}
+
+internal sealed class CpuVector(float[] values) : WeightVector(values.Length)
+{
+    public float[] Values { get; } = values;
+}
+
+internal sealed unsafe class CpuKvPool : KvPool
+{
+    private readonly byte* _data;
+    private bool _disposed;
+
+    public CpuKvPool(KvLayout layout, int blockCount)
+        : base(layout, blockCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(blockCount);
+
+        // Zeroed memory of this size comes straight from the operating system, which backs a page when it is first touched.
+        _data = (byte*)NativeMemory.AllocZeroed(Math.Max(1, checked((nuint)(layout.BlockBytes * blockCount))));
+    }
+
+    /// <summary>Address of [blockTokens, headDim] of one head of one layer of one block.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public byte* Head(int block, int layer, bool values, int kvHead)
+    {
+        long headBytes = (long)Layout.BlockTokens * Layout.RowBytes;
+        return _data + block * Layout.BlockBytes + ((2L * layer + (values ? 1 : 0)) * Layout.KvHeads + kvHead) * headBytes;
+    }
+
+    public override void CopyBlock(int source, int destination) => Block(source).CopyTo(Block(destination));
+
+    public override Span<byte> Block(int block)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)block, (uint)BlockCount, nameof(block));
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return new Span<byte>(_data + block * Layout.BlockBytes, checked((int)Layout.BlockBytes));
+    }
+
+    public override void Dispose()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            NativeMemory.Free(_data);
+        }
+    }
+}

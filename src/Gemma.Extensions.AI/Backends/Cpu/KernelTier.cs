@@ -1,0 +1,37 @@
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>A set of kernels for one level of processor support.</summary>
+/// <param name="Name">Name by which a tier is forced.</param>
+/// <param name="Rank">Why it stands where it stands in the list.</param>
+/// <param name="Unsupported">Null where this machine can run it, else the reason why not.</param>
+/// <param name="Create">Makes the kernels over a pool of workers.</param>
+internal sealed record KernelTier(string Name, string Rank, Func<string?> Unsupported, Func<WorkerPool, CpuKernels> Create)
+{
+    /// <summary>All tiers, slowest first. The last one that the machine supports is the default.</summary>
+    public static IReadOnlyList<KernelTier> All { get; } =
+    [
+        new("reference", "the oracle: weights decoded by the scalar decoders, float32 throughout", () => null, workers => new ReferenceKernels(workers)),
+    ];
+
+    /// <summary>The tier of this name, or the fastest that runs here.</summary>
+    /// <exception cref="ArgumentException">The name is unknown, or the tier cannot run here.</exception>
+    public static KernelTier Select(string? name)
+    {
+        if (string.IsNullOrWhiteSpace(name))
+        {
+            return All.Last(tier => tier.Unsupported() is null);
+        }
+
+        KernelTier? found = All.FirstOrDefault(tier => tier.Name.Equals(name.Trim(), StringComparison.OrdinalIgnoreCase));
+        if (found is null)
+        {
+            throw new ArgumentException(
+                $"There is no kernel tier '{name}'. Known tiers: {string.Join(", ", All.Select(tier => tier.Name))}. Remove {CpuBackendOptions.KernelVariable} to use the fastest one.");
+        }
+
+        return found.Unsupported() is { } reason
+            ? throw new ArgumentException(
+                $"The kernel tier '{found.Name}' cannot run here: {reason}. This machine runs: {string.Join(", ", All.Where(tier => tier.Unsupported() is null).Select(tier => tier.Name))}.")
+            : found;
+    }
+}

@@ -1,0 +1,112 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>Conversion of key and value rows between float32 and the type in which they are stored.</summary>
+internal static unsafe class KvRows
+{
+    /// <summary>Stores a row. float16 and bfloat16 round to nearest even.</summary>
+    public static void Store(float* source, byte* destination, int count, KvType type)
+    {
+        switch (type)
+        {
+            case KvType.F32:
+                new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(destination, count));
+                break;
+            case KvType.F16:
+                TensorPrimitives.ConvertToHalf(new ReadOnlySpan<float>(source, count), new Span<Half>(destination, count));
+                break;
+            case KvType.BF16:
+                for (int i = 0; i < count; i++)
+                {
+                    uint bits = BitConverter.SingleToUInt32Bits(source[i]);
+                    ((ushort*)destination)[i] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+                }
+
+                break;
+            default:
+                for (int start = 0; start < count; start += 32, destination += 34)
+                {
+                    float scale = TensorPrimitives.MaxMagnitude(new ReadOnlySpan<float>(source + start, 32)) is var max && max < 0 ? -max / 127 : max / 127;
+                    Half half = (Half)scale;
+                    *(Half*)destination = half;
+                    float inverse = half == Half.Zero ? 0 : 1 / (float)half;
+                    for (int i = 0; i < 32; i++)
+                    {
+                        ((sbyte*)destination)[2 + i] = (sbyte)Math.Clamp(MathF.Round(source[start + i] * inverse), -127, 127);
+                    }
+                }
+
+                break;
+        }
+    }
+
+    /// <summary>Loads a row as float32.</summary>
+    public static void Load(byte* source, float* destination, int count, KvType type)
+    {
+        switch (type)
+        {
+            case KvType.F32:
+                new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(destination, count));
+                break;
+            case KvType.F16:
+                HalfToSingle((ushort*)source, destination, count);
+                break;
+            case KvType.BF16:
+                BFloatToSingle((ushort*)source, destination, count);
+                break;
+            default:
+                for (int start = 0; start < count; start += 32, source += 34)
+                {
+                    float scale = (float)*(Half*)source;
+                    for (int i = 0; i < 32; i++)
+                    {
+                        destination[start + i] = scale * ((sbyte*)source)[2 + i];
+                    }
+                }
+
+                break;
+        }
+    }
+
+    /// <summary>Exact for all finite values: the exponent is moved into place by a multiplication with 2^112, which also normalises subnormals.</summary>
+    public static void HalfToSingle(ushort* source, float* destination, int count)
+    {
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
+        {
+            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load(source + i));
+            Widen(low).Store(destination + i);
+            Widen(high).Store(destination + i + 8);
+        }
+
+        for (; i < count; i++)
+        {
+            destination[i] = (float)BitConverter.UInt16BitsToHalf(source[i]);
+        }
+
+        static Vector256<float> Widen(Vector256<uint> half)
+        {
+            Vector256<float> magnitude = ((half & Vector256.Create(0x7FFFu)) << 13).AsSingle() * Vector256.Create(5.192296858534828e33f);
+            return (magnitude.AsUInt32() | ((half & Vector256.Create(0x8000u)) << 16)).AsSingle();
+        }
+    }
+
+    public static void BFloatToSingle(ushort* source, float* destination, int count)
+    {
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
+        {
+            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load(source + i));
+            (low << 16).AsSingle().Store(destination + i);
+            (high << 16).AsSingle().Store(destination + i + 8);
+        }
+
+        for (; i < count; i++)
+        {
+            destination[i] = BitConverter.UInt32BitsToSingle((uint)source[i] << 16);
+        }
+    }
+}
