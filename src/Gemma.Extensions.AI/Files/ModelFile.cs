@@ -37,4 +37,85 @@ internal abstract class ModelFile : IDisposable
     public abstract GemmaTokenizer CreateTokenizer();
 
     public abstract void Dispose();
+
+    /// <summary>
+    /// Opens a model: a GGUF file (any file of a split one), a Hugging Face directory, its config.json, or a safetensors file or index in it. Weights
+    /// stay in the memory map.
+    /// </summary>
+    /// <param name="path">Path of the file or directory.</param>
+    /// <param name="checkScales">Whether to read all weights once to be sure that scales are finite; false where only the description is wanted.</param>
+    /// <exception cref="GemmaModelFormatException">The model is missing, damaged, incomplete or not supported; the message says what, where, and what to do.</exception>
+    public static ModelFile Open(string path, bool checkScales = true)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ModelFile file = Directory.Exists(path) ? OpenDirectory(path) : OpenFile(path);
+        try
+        {
+            if (checkScales)
+            {
+                ScaleCheck.Run(file.Tensors.Values);
+            }
+
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private static ModelFile OpenDirectory(string directory)
+    {
+        if (File.Exists(System.IO.Path.Combine(directory, HuggingFaceModelFile.ConfigName)))
+        {
+            // Repositories of GGUF files carry a config.json too, without weights of their own.
+            bool hasWeights = Directory.EnumerateFiles(directory, "*.safetensors").Any() || File.Exists(System.IO.Path.Combine(directory, HuggingFaceModelFile.IndexName));
+            if (hasWeights || !Directory.EnumerateFiles(directory, "*.gguf").Any())
+            {
+                return new HuggingFaceModelFile(directory);
+            }
+        }
+
+        string[] ggufs = [.. Directory.EnumerateFiles(directory, "*.gguf").Where(GgufFile.IsFirstOrOnly).Order(StringComparer.Ordinal)];
+        return ggufs.Length switch
+        {
+            1 => new GgufModelFile(GgufFile.Open(ggufs[0])),
+            0 => throw new GemmaModelFormatException($"The directory '{System.IO.Path.GetFullPath(directory)}' holds no model: neither 'config.json' with safetensors nor a '.gguf' file. Check the path, or download the model with 'gemma pull'."),
+            _ => throw new GemmaModelFormatException($"The directory '{System.IO.Path.GetFullPath(directory)}' holds {ggufs.Length} models: {string.Join(", ", ggufs.Take(10).Select(System.IO.Path.GetFileName))}. Give the path of one of them."),
+        };
+    }
+
+    private static ModelFile OpenFile(string path)
+    {
+        string full = System.IO.Path.GetFullPath(path);
+        if (!File.Exists(full))
+        {
+            throw new GemmaModelFormatException($"There is no file or directory '{full}'. Check the path, or download the model with 'gemma pull'.");
+        }
+
+        string directory = System.IO.Path.GetDirectoryName(full)!;
+        string name = System.IO.Path.GetFileName(full);
+        if (name is HuggingFaceModelFile.ConfigName or HuggingFaceModelFile.IndexName)
+        {
+            return new HuggingFaceModelFile(directory);
+        }
+
+        return name.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase)
+            ? OpenSafetensors(full, directory)
+            : new GgufModelFile(GgufFile.Open(full));
+    }
+
+    private static HuggingFaceModelFile OpenSafetensors(string path, string directory)
+    {
+        if (!File.Exists(System.IO.Path.Combine(directory, HuggingFaceModelFile.ConfigName)))
+        {
+            throw new GemmaModelFormatException($"'{path}' has no '{HuggingFaceModelFile.ConfigName}' beside it, and safetensors hold weights only. Put the checkpoint's {HuggingFaceModelFile.ConfigName} and tokenizer into the same directory; 'gemma pull' does.");
+        }
+
+        // One file of a sharded checkpoint stands for all of them.
+        string index = System.IO.Path.Combine(directory, HuggingFaceModelFile.IndexName);
+        bool isShard = File.Exists(index) && File.ReadAllText(index).Contains($"\"{System.IO.Path.GetFileName(path)}\"", StringComparison.Ordinal);
+        return new HuggingFaceModelFile(directory, isShard ? null : path);
+    }
 }

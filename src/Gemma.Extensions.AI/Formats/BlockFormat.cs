@@ -1,8 +1,24 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Gemma.Extensions.AI.Formats;
 
 /// <summary>How weights are packed: blocks of a fixed number of elements in a fixed number of bytes. Contract and the one table of all formats.</summary>
 internal abstract unsafe class BlockFormat
 {
+    /// <summary>Elements of the blocks of the K-quants and IQ4_XS.</summary>
+    public const int SuperBlock = 256;
+
+    /// <summary>Every supported format. Tests, benchmarks and <c>gemma quantize</c> enumerate this table.</summary>
+    public static IReadOnlyList<BlockFormat> All { get; } =
+    [
+        new F32Format(), new F16Format(), new BF16Format(),
+        new Q8_0Format(), new Q4_0Format(), new Q4_1Format(), new Q5_0Format(), new Q5_1Format(),
+        new Q2_KFormat(), new Q3_KFormat(), new Q4_KFormat(), new Q5_KFormat(), new Q6_KFormat(),
+        new IQ4_NLFormat(), new IQ4_XSFormat(),
+    ];
+
+    private static readonly BlockFormat?[] s_byType = IndexByType();
+
     public abstract TensorType Type { get; }
 
     /// <summary>Name as users write it: <c>Q4_K</c>.</summary>
@@ -14,9 +30,70 @@ internal abstract unsafe class BlockFormat
     /// <summary>Bytes of one block.</summary>
     public abstract int BlockBytes { get; }
 
+    /// <summary>Whether the elements are plain floating-point numbers.</summary>
+    public bool IsFloat => BlockElements == 1;
+
+    /// <summary>Bits an element takes on average, scales included.</summary>
+    public double BitsPerElement => 8.0 * BlockBytes / BlockElements;
+
+    /// <summary>Byte offsets of the float16 scales and minima within a block.</summary>
+    protected abstract ReadOnlySpan<int> ScaleOffsets { get; }
+
     /// <summary>Bytes of <paramref name="elements"/> elements, which must be whole blocks.</summary>
     public long ByteLength(long elements) => elements / BlockElements * BlockBytes;
 
     /// <summary>Scalar reference decoder: the oracle from which every fast path is tested.</summary>
     public abstract void Decode(byte* source, float* destination, long elements);
+
+    /// <summary>
+    /// Index of the first block whose scale or minimum is NaN or infinite; -1 where all are finite. Checked once when a file is loaded, so that
+    /// kernels may convert scales by bit manipulation.
+    /// </summary>
+    public virtual long FindNonFiniteScale(byte* source, long blocks)
+    {
+        foreach (int offset in ScaleOffsets)
+        {
+            byte* scale = source + offset;
+            for (long i = 0; i < blocks; i++, scale += BlockBytes)
+            {
+                if ((*(ushort*)scale & 0x7C00) == 0x7C00)
+                {
+                    return i;
+                }
+            }
+        }
+
+        return -1;
+    }
+
+    /// <summary>The format of a tensor type.</summary>
+    public static BlockFormat Get(TensorType type) =>
+        TryGet((uint)type, out BlockFormat? format) ? format : throw new ArgumentOutOfRangeException(nameof(type), type, "Not a supported tensor type.");
+
+    /// <summary>Looks a format up by the type number that a GGUF file states.</summary>
+    public static bool TryGet(uint type, [NotNullWhen(true)] out BlockFormat? format)
+    {
+        format = type < s_byType.Length ? s_byType[type] : null;
+        return format is not null;
+    }
+
+    /// <summary>Looks a format up by its name, in any letter case.</summary>
+    public static bool TryGet(string name, [NotNullWhen(true)] out BlockFormat? format)
+    {
+        format = All.FirstOrDefault(f => f.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+        return format is not null;
+    }
+
+    public override string ToString() => Name;
+
+    private static BlockFormat?[] IndexByType()
+    {
+        var table = new BlockFormat?[All.Max(f => (int)f.Type) + 1];
+        foreach (BlockFormat format in All)
+        {
+            table[(int)format.Type] = format;
+        }
+
+        return table;
+    }
 }

@@ -1,0 +1,121 @@
+using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Files;
+
+/// <summary>The tensors of a Gemma 2 model by their canonical (GGUF) names.</summary>
+internal static partial class GemmaTensors
+{
+    public const string Embedding = "token_embd.weight";
+    public const string FinalNorm = "output_norm.weight";
+
+    /// <summary>Parts of a layer: canonical name, name in Hugging Face checkpoints.</summary>
+    private static readonly (string Gguf, string HuggingFace)[] s_layerParts =
+    [
+        ("attn_norm", "input_layernorm"),
+        ("attn_q", "self_attn.q_proj"),
+        ("attn_k", "self_attn.k_proj"),
+        ("attn_v", "self_attn.v_proj"),
+        ("attn_output", "self_attn.o_proj"),
+        ("post_attention_norm", "post_attention_layernorm"),
+        ("ffn_norm", "pre_feedforward_layernorm"),
+        ("ffn_gate", "mlp.gate_proj"),
+        ("ffn_up", "mlp.up_proj"),
+        ("ffn_down", "mlp.down_proj"),
+        ("post_ffw_norm", "post_feedforward_layernorm"),
+    ];
+
+    private static readonly Dictionary<string, string> s_toGguf = s_layerParts.ToDictionary(p => p.HuggingFace, p => p.Gguf);
+    private static readonly Dictionary<string, string> s_toHuggingFace = s_layerParts.ToDictionary(p => p.Gguf, p => p.HuggingFace);
+
+    /// <summary>Name of a tensor of a layer: <c>blk.3.attn_q.weight</c>.</summary>
+    public static string Layer(int layer, string part) => $"blk.{layer}.{part}.weight";
+
+    /// <summary>Every tensor that a model of this shape has, sizes slowest first.</summary>
+    public static IEnumerable<(string Name, long[] Shape)> Expected(GemmaConfig config)
+    {
+        long hidden = config.HiddenSize, queries = config.QuerySize, kv = config.KvSize, feedForward = config.FeedForwardSize;
+        yield return (Embedding, [config.VocabularySize, hidden]);
+        for (int i = 0; i < config.LayerCount; i++)
+        {
+            yield return (Layer(i, "attn_norm"), [hidden]);
+            yield return (Layer(i, "attn_q"), [queries, hidden]);
+            yield return (Layer(i, "attn_k"), [kv, hidden]);
+            yield return (Layer(i, "attn_v"), [kv, hidden]);
+            yield return (Layer(i, "attn_output"), [hidden, queries]);
+            yield return (Layer(i, "post_attention_norm"), [hidden]);
+            yield return (Layer(i, "ffn_norm"), [hidden]);
+            yield return (Layer(i, "ffn_gate"), [feedForward, hidden]);
+            yield return (Layer(i, "ffn_up"), [feedForward, hidden]);
+            yield return (Layer(i, "ffn_down"), [hidden, feedForward]);
+            yield return (Layer(i, "post_ffw_norm"), [hidden]);
+        }
+
+        yield return (FinalNorm, [hidden]);
+    }
+
+    /// <summary>Canonical name of a tensor of a Hugging Face checkpoint; null for one that is not part of the model (the tied <c>lm_head</c>).</summary>
+    public static string? FromHuggingFace(string name)
+    {
+        // Checkpoints saved without a language-model head (embedding models) leave the prefix out.
+        string bare = name.StartsWith("model.", StringComparison.Ordinal) ? name["model.".Length..] : name;
+        switch (bare)
+        {
+            case "embed_tokens.weight": return Embedding;
+            case "norm.weight": return FinalNorm;
+        }
+
+        Match match = HuggingFaceLayer().Match(bare);
+        return match.Success && s_toGguf.TryGetValue(match.Groups["part"].Value, out string? part) ? $"blk.{match.Groups["layer"].Value}.{part}.weight" : null;
+    }
+
+    /// <summary>Name that Hugging Face checkpoints give a canonical tensor.</summary>
+    public static string ToHuggingFace(string name)
+    {
+        switch (name)
+        {
+            case Embedding: return "model.embed_tokens.weight";
+            case FinalNorm: return "model.norm.weight";
+        }
+
+        Match match = GgufLayer().Match(name);
+        return match.Success && s_toHuggingFace.TryGetValue(match.Groups["part"].Value, out string? part)
+            ? $"model.layers.{match.Groups["layer"].Value}.{part}.weight"
+            : throw new ArgumentException($"'{name}' is not the name of a Gemma 2 tensor.", nameof(name));
+    }
+
+    /// <summary>Checks that every tensor is there in its shape, and that no layer holds one that the model does not have. Formats may be mixed.</summary>
+    /// <exception cref="GemmaModelFormatException">A tensor is missing, mis-shaped or unknown; the message names it.</exception>
+    public static void Check(GemmaConfig config, IReadOnlyDictionary<string, TensorView> tensors, string source)
+    {
+        var known = new HashSet<string>(StringComparer.Ordinal);
+        foreach ((string name, long[] shape) in Expected(config))
+        {
+            known.Add(name);
+            if (!tensors.TryGetValue(name, out TensorView? tensor))
+            {
+                throw new GemmaModelFormatException($"'{source}' has no tensor '{name}' (in Hugging Face checkpoints '{ToHuggingFace(name)}'), expected one of [{string.Join(", ", shape)}]. The file is incomplete; download or convert it again.");
+            }
+
+            if (!tensor.Shape.SequenceEqual(shape))
+            {
+                throw new GemmaModelFormatException($"Tensor '{name}' in '{tensor.Source}' has the shape [{string.Join(", ", tensor.Shape)}], expected [{string.Join(", ", shape)}] from the model's configuration. Configuration and weights do not belong together; download or convert them again.");
+            }
+        }
+
+        foreach (TensorView tensor in tensors.Values)
+        {
+            // A stray output head is ignored: the head is the embedding. Anything else in a layer would change the result.
+            if (tensor.Name.StartsWith("blk.", StringComparison.Ordinal) && !known.Contains(tensor.Name))
+            {
+                throw new GemmaModelFormatException($"'{tensor.Source}' holds the tensor '{tensor.Name}', which a Gemma 2 model of {config.LayerCount} layers does not have. The file is of another kind of model, or was converted wrongly.");
+            }
+        }
+    }
+
+    [GeneratedRegex(@"^layers\.(?<layer>0|[1-9]\d{0,3})\.(?<part>[a-z_.]+)\.weight$", RegexOptions.CultureInvariant)]
+    private static partial Regex HuggingFaceLayer();
+
+    [GeneratedRegex(@"^blk\.(?<layer>0|[1-9]\d{0,3})\.(?<part>[a-z_]+)\.weight$", RegexOptions.CultureInvariant)]
+    private static partial Regex GgufLayer();
+}

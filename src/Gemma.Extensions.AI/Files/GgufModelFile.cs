@@ -1,0 +1,111 @@
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
+
+namespace Gemma.Extensions.AI.Files;
+
+/// <summary>A Gemma 2 model in GGUF, whole or split.</summary>
+internal sealed class GgufModelFile : ModelFile
+{
+    private const string Architecture = "gemma2";
+    private readonly GgufFile _file;
+
+    /// <summary>Takes ownership of the file.</summary>
+    /// <exception cref="GemmaModelFormatException">The file is not a complete Gemma 2 model.</exception>
+    public GgufModelFile(GgufFile file)
+    {
+        _file = file;
+        GgufMetadata metadata = file.Metadata;
+        string? architecture = metadata.GetString("general.architecture");
+        if (architecture != Architecture)
+        {
+            throw new GemmaModelFormatException(architecture is null
+                ? $"'{file.Path}' does not say what architecture it has ('general.architecture' is missing). It is not a model; convert or download it again."
+                : $"'{file.Path}' holds a model of architecture '{architecture}'; only '{Architecture}' is supported (Gemma 2: 2B, 9B, 27B and models derived from them).");
+        }
+
+        Config = ReadConfig(metadata, file.Tensors, file.Path);
+        GemmaTensors.Check(Config, file.Tensors, file.Path);
+        GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata) };
+    }
+
+    /// <summary>All metadata of the file.</summary>
+    public GgufMetadata Metadata => _file.Metadata;
+
+    public override string Path => _file.Path;
+
+    public override string Name => Metadata.GetString("general.name") is { Length: > 0 } name ? name : System.IO.Path.GetFileNameWithoutExtension(Path);
+
+    public override GemmaConfig Config { get; }
+
+    public override IReadOnlyDictionary<string, TensorView> Tensors => _file.Tensors;
+
+    public override bool NormsIncludeOne => true;
+
+    public override GenerationDefaults GenerationDefaults { get; }
+
+    public override GemmaTokenizer CreateTokenizer() => GgufTokenizer.Create(Metadata);
+
+    public override void Dispose() => _file.Dispose();
+
+    private static GemmaConfig ReadConfig(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)
+    {
+        if (metadata.GetString("gemma2.rope.scaling.type") is { } scaling and not "none")
+        {
+            throw new GemmaModelFormatException($"'{source}' scales its rotary embedding ('gemma2.rope.scaling.type' is '{scaling}'), which Gemma 2 models do not. Take the original model.");
+        }
+
+        int hidden = Required("embedding_length");
+        int heads = Required("attention.head_count");
+        int layers = Required("block_count");
+        int headDim = metadata.GetInt32("gemma2.attention.key_length") ?? (heads > 0 ? hidden / heads : 0);
+        if (metadata.GetInt32("gemma2.attention.value_length") is { } valueDim && valueDim != headDim)
+        {
+            throw new GemmaModelFormatException($"'{source}' has keys of {headDim} and values of {valueDim} elements; in Gemma 2 they are equal. The file is damaged; download or convert it again.");
+        }
+
+        return new GemmaConfig
+        {
+            VocabularySize = Vocabulary(metadata, tensors, source),
+            HiddenSize = hidden,
+            FeedForwardSize = Required("feed_forward_length"),
+            LayerCount = layers,
+            HeadCount = heads,
+            KvHeadCount = metadata.GetInt32("gemma2.attention.head_count_kv") ?? heads,
+            HeadDim = headDim,
+            ContextLength = Required("context_length"),
+
+            // Files converted before the window and the caps were stored are all of Google's checkpoints, which have these.
+            SlidingWindow = metadata.GetInt32("gemma2.attention.sliding_window") ?? 4096,
+            AttentionSoftcap = (float)(metadata.GetNumber("gemma2.attn_logit_softcapping") ?? 50),
+            FinalSoftcap = (float)(metadata.GetNumber("gemma2.final_logit_softcapping") ?? 30),
+            RmsNormEpsilon = (float)(metadata.GetNumber("gemma2.attention.layer_norm_rms_epsilon") ?? 1e-6),
+            RopeBase = (float)(metadata.GetNumber("gemma2.rope.freq_base") ?? 10000),
+
+            // GGUF does not store query_pre_attn_scalar. Only the 27B model (46 layers) divides by hidden/heads instead of the head's size.
+            QueryScale = 1 / MathF.Sqrt(layers == 46 && heads > 0 ? hidden / (float)heads : headDim),
+        }.Validate(source);
+
+        int Required(string key) => metadata.GetInt32("gemma2." + key)
+            ?? throw new GemmaModelFormatException($"'{source}' has no metadata '{"gemma2." + key}'. The file is damaged or was converted wrongly; download or convert it again.");
+    }
+
+    private static int Vocabulary(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)
+    {
+        long tokens = metadata.GetCount("tokenizer.ggml.tokens");
+        if (!tensors.TryGetValue(GemmaTensors.Embedding, out TensorView? embedding))
+        {
+            throw new GemmaModelFormatException($"'{source}' has no tensor '{GemmaTensors.Embedding}'. The file is incomplete, or holds only a vocabulary; download or convert it again.");
+        }
+
+        // Embeddings may be padded to more rows than there are tokens, never to fewer.
+        if (embedding.Rows < tokens || embedding.Rows > int.MaxValue)
+        {
+            throw new GemmaModelFormatException($"Tensor '{GemmaTensors.Embedding}' in '{source}' has {embedding.Rows:N0} rows for {tokens:N0} tokens. The file is damaged or was converted wrongly; download or convert it again.");
+        }
+
+        return (int)embedding.Rows;
+    }
+
+    private static int[] StopTokens(GgufMetadata metadata) =>
+        [.. new[] { metadata.GetInt32("tokenizer.ggml.eos_token_id"), metadata.GetInt32("tokenizer.ggml.eot_token_id") }.OfType<int>().Where(id => id >= 0).Distinct()];
+}

@@ -1,0 +1,127 @@
+using System.Text.Json;
+
+namespace Gemma.Extensions.AI.Files;
+
+/// <summary>A JSON object from a model directory, read with errors that name the file and the field.</summary>
+internal sealed class JsonFile : IDisposable
+{
+    /// <summary>The largest index of a checkpoint has about 100 kB; a tokenizer is not read through this class.</summary>
+    private const long MaxBytes = 16 << 20;
+    private readonly JsonDocument _document;
+
+    private JsonFile(JsonDocument document, string path) => (_document, Path) = (document, path);
+
+    public string Path { get; }
+
+    public JsonElement Root => _document.RootElement;
+
+    /// <summary>Reads a file.</summary>
+    /// <exception cref="GemmaModelFormatException">The file is missing, too large, or not a JSON object.</exception>
+    public static JsonFile Open(string path)
+    {
+        var info = new FileInfo(path);
+        if (!info.Exists)
+        {
+            throw new GemmaModelFormatException($"There is no file '{path}'. Check the path, or download the model with 'gemma pull'.");
+        }
+
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        if (stream.Length > MaxBytes)
+        {
+            throw new GemmaModelFormatException($"'{path}' has {stream.Length:N0} bytes, expected at most {MaxBytes:N0}. It is not the JSON file of a model; download it again.");
+        }
+
+        var bytes = new byte[stream.Length];
+        stream.ReadExactly(bytes);
+        return Parse(bytes, path);
+    }
+
+    /// <summary>Parses bytes.</summary>
+    /// <exception cref="GemmaModelFormatException">The bytes are not a JSON object.</exception>
+    public static JsonFile Parse(ReadOnlyMemory<byte> bytes, string path)
+    {
+        ReadOnlyMemory<byte> body = bytes.Span.StartsWith("\uFEFF"u8) ? bytes[3..] : bytes;
+        try
+        {
+            var document = JsonDocument.Parse(body, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            return document.RootElement.ValueKind == JsonValueKind.Object
+                ? new JsonFile(document, path)
+                : throw new GemmaModelFormatException($"'{path}' holds a JSON {document.RootElement.ValueKind}, expected an object. Download it again.");
+        }
+        catch (JsonException e)
+        {
+            throw new GemmaModelFormatException($"'{path}' is not valid JSON: {e.Message} Download it again.", e);
+        }
+    }
+
+    /// <summary>Whether the field is there at all, as <c>null</c> too.</summary>
+    public bool Has(string name) => Root.TryGetProperty(name, out _);
+
+    /// <summary>The field, null where it is absent or JSON null.</summary>
+    public JsonElement? Find(string name) => Root.TryGetProperty(name, out JsonElement element) && element.ValueKind != JsonValueKind.Null ? element : null;
+
+    public string? GetString(string name) => Find(name) is not { } element ? null : Text(element, name);
+
+    public bool? GetBoolean(string name) => Find(name) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.True } => true,
+        { ValueKind: JsonValueKind.False } => false,
+        { } other => throw Wrong(name, other, "true or false"),
+    };
+
+    public double? GetNumber(string name) => Find(name) is not { } element ? null
+        : element.ValueKind == JsonValueKind.Number && element.TryGetDouble(out double value) && double.IsFinite(value) ? value : throw Wrong(name, element, "a number");
+
+    public int? GetInt32(string name) => Find(name) is not { } element ? null : Int32(element, name);
+
+    public int RequiredInt32(string name) => GetInt32(name)
+        ?? throw new GemmaModelFormatException($"'{Path}' has no '{name}'. The file is damaged or of another kind of model; download it again.");
+
+    /// <summary>A number or a list of numbers; empty where the field is absent.</summary>
+    public int[] GetInt32OrList(string name) => Find(name) switch
+    {
+        null => [],
+        { ValueKind: JsonValueKind.Array } list => [.. list.EnumerateArray().Select(e => Int32(e, name))],
+        { } single => [Int32(single, name)],
+    };
+
+    /// <summary>A list of strings; null where the field is absent.</summary>
+    public string[]? GetStrings(string name) => Find(name) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.Array } list => [.. list.EnumerateArray().Select(e => Text(e, name))],
+        { } other => throw Wrong(name, other, "a list of strings"),
+    };
+
+    public void Dispose() => _document.Dispose();
+
+    public GemmaModelFormatException Wrong(string name, JsonElement found, string expected)
+    {
+        string text = found.GetRawText();
+        return new($"'{Path}': '{name}' is {(text.Length <= 100 ? text : text[..100] + "…")}, expected {expected}. The file is damaged or of another kind of model; download it again.");
+    }
+
+    private int Int32(JsonElement element, string name) =>
+        element.ValueKind == JsonValueKind.Number && element.TryGetDouble(out double value) && value == Math.Floor(value) && Math.Abs(value) <= int.MaxValue
+            ? (int)value
+            : throw Wrong(name, element, "a whole number of 32 bits");
+
+    private string Text(JsonElement element, string name)
+    {
+        if (element.ValueKind != JsonValueKind.String)
+        {
+            throw Wrong(name, element, "a string");
+        }
+
+        try
+        {
+            return element.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            // Escaped halves of a surrogate pair are valid JSON but no text.
+            throw Wrong(name, element, "a string of valid Unicode");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+namespace Gemma.Extensions.AI.Formats;
+
+/// <summary>32 nibbles, a scale and a minimum: <c>d: f16, m: f16, q: u8[16]</c>; x = d·q + m. Nibbles as in Q4_0.</summary>
+internal sealed unsafe class Q4_1Format : BlockFormat
+{
+    public override TensorType Type => TensorType.Q4_1;
+    public override int BlockElements => 32;
+    public override int BlockBytes => 20;
+    protected override ReadOnlySpan<int> ScaleOffsets => [0, 2];
+
+    public override void Decode(byte* source, float* destination, long elements)
+    {
+        for (long i = 0; i < elements; i += 32, source += 20)
+        {
+            float d = HalfBits.ToSingle(*(ushort*)source);
+            float m = HalfBits.ToSingle(*(ushort*)(source + 2));
+            byte* q = source + 4;
+            for (int j = 0; j < 16; j++)
+            {
+                destination[i + j] = d * (q[j] & 0xF) + m;
+                destination[i + j + 16] = d * (q[j] >> 4) + m;
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+namespace Gemma.Extensions.AI.Formats;
+
+/// <summary>32 five-bit numbers and a scale: <c>d: f16, high: u32, q: u8[16]</c>; x = d·(q - 16). Bit j of high is the fifth bit of element j.</summary>
+internal sealed unsafe class Q5_0Format : BlockFormat
+{
+    public override TensorType Type => TensorType.Q5_0;
+    public override int BlockElements => 32;
+    public override int BlockBytes => 22;
+    protected override ReadOnlySpan<int> ScaleOffsets => [0];
+
+    public override void Decode(byte* source, float* destination, long elements)
+    {
+        for (long i = 0; i < elements; i += 32, source += 22)
+        {
+            float d = HalfBits.ToSingle(*(ushort*)source);
+            uint high = *(uint*)(source + 2);
+            byte* q = source + 6;
+            for (int j = 0; j < 16; j++)
+            {
+                int low = (q[j] & 0xF) | (int)((high >> j) & 1) << 4;
+                int upper = (q[j] >> 4) | (int)((high >> (j + 16)) & 1) << 4;
+                destination[i + j] = d * (low - 16);
+                destination[i + j + 16] = d * (upper - 16);
+            }
+        }
+    }
+}

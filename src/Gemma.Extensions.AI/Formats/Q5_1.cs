@@ -1,0 +1,28 @@
+namespace Gemma.Extensions.AI.Formats;
+
+/// <summary>32 five-bit numbers, a scale and a minimum: <c>d: f16, m: f16, high: u32, q: u8[16]</c>; x = d·q + m. Bits as in Q5_0.</summary>
+internal sealed unsafe class Q5_1Format : BlockFormat
+{
+    public override TensorType Type => TensorType.Q5_1;
+    public override int BlockElements => 32;
+    public override int BlockBytes => 24;
+    protected override ReadOnlySpan<int> ScaleOffsets => [0, 2];
+
+    public override void Decode(byte* source, float* destination, long elements)
+    {
+        for (long i = 0; i < elements; i += 32, source += 24)
+        {
+            float d = HalfBits.ToSingle(*(ushort*)source);
+            float m = HalfBits.ToSingle(*(ushort*)(source + 2));
+            uint high = *(uint*)(source + 4);
+            byte* q = source + 8;
+            for (int j = 0; j < 16; j++)
+            {
+                int low = (q[j] & 0xF) | (int)((high >> j) & 1) << 4;
+                int upper = (q[j] >> 4) | (int)((high >> (j + 16)) & 1) << 4;
+                destination[i + j] = d * low + m;
+                destination[i + j + 16] = d * upper + m;
+            }
+        }
+    }
+}

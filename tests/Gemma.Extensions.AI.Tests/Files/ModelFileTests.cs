@@ -1,0 +1,76 @@
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+using Gemma.Extensions.AI.Model;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Files;
+
+public sealed class ModelFileTests
+{
+    [Theory]
+    [InlineData("tiny")]
+    [InlineData("tiny/config.json")]
+    [InlineData("tiny/model.safetensors.index.json")]
+    [InlineData("tiny/model-00002-of-00002.safetensors")]
+    [InlineData("gguf/tiny-Q4_K_M.gguf")]
+    public void EveryNumberComesFromTheFile(string path)
+    {
+        using ModelFile file = ModelFile.Open(TestData.Local(path));
+        Assert.Equal(new GemmaConfig
+        {
+            VocabularySize = 1024, HiddenSize = 256, FeedForwardSize = 512, LayerCount = 4, HeadCount = 4, KvHeadCount = 2, HeadDim = 64,
+            ContextLength = 512, SlidingWindow = 16, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 0.125f, AttentionSoftcap = 5, FinalSoftcap = 8,
+        }, file.Config);
+        Assert.Equal([1, 9], file.GenerationDefaults.StopTokens);
+        Assert.Equal(46, file.Tensors.Count);
+        Assert.Equal(file.Config.ParameterCount, file.Tensors.Values.Sum(t => t.ElementCount));
+        Assert.Equal(path.StartsWith("gguf", StringComparison.Ordinal), file.NormsIncludeOne);
+        Assert.Equal([1024, 256], file.Tensors["token_embd.weight"].Shape);
+    }
+
+    [Fact]
+    public void NamesMapBothWays()
+    {
+        using ModelFile file = ModelFile.Open(TestData.Local("tiny"), checkScales: false);
+        Assert.Equal("tiny", file.Name);
+        foreach (string name in file.Tensors.Keys)
+        {
+            Assert.Equal(name, GemmaTensors.FromHuggingFace(GemmaTensors.ToHuggingFace(name)));
+        }
+
+        Assert.Null(GemmaTensors.FromHuggingFace("lm_head.weight"));
+        Assert.Equal("token_embd.weight", GemmaTensors.FromHuggingFace("embed_tokens.weight"));
+    }
+
+    [Fact]
+    public void SafetensorsSurviveARoundTrip()
+    {
+        using var temp = new TempDirectory();
+        string path = temp.File("x.safetensors");
+        var writer = new SafetensorsWriter { Metadata = { ["source"] = "a \"test\"" } };
+        writer.AddSingles("a", [2, 3], new float[] { 1, 2, 3, 4, 5, -6.5f });
+        writer.AddInt32s("ids", [4], new[] { 1, -2, 3, int.MaxValue });
+        writer.AddBFloat16("b", [3], new float[] { 1, 0.5f, -3 });
+        writer.Save(path);
+        Assert.Throws<ArgumentException>(() => writer.AddSingles("a", [1], new float[1]));
+        Assert.Throws<ArgumentException>(() => writer.AddSingles("c", [2], new float[1]));
+
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        Assert.Equal("a \"test\"", file.Metadata["source"]);
+        Assert.Equal([2, 3], file.Tensors["a"].Shape);
+        Assert.Equal([1, 2, 3, 4, 5, -6.5f], file.ReadSingles("a"));
+        Assert.Equal([1, -2, 3, int.MaxValue], file.ReadInt32s("ids"));
+        Assert.Equal([1, 0.5f, -3], file.ReadSingles("b"));
+        Assert.Single(Directory.GetFiles(temp.Path));
+    }
+
+    [Fact]
+    public void GoldensAreReadableAsPlainSafetensors()
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        int[] tokens = file.ReadInt32s("tokens");
+        Assert.Equal(96, tokens.Length);
+        Assert.Equal(2, tokens[0]);
+        Assert.All(file.ReadSingles("expected.logits"), x => Assert.InRange(x, -8, 8));
+    }
+}
