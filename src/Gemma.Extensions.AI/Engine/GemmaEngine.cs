@@ -1,35 +1,475 @@
+using System.Diagnostics;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Model;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>Runs any number of requests on one model: a thread of its own takes one step after another, each with rows of many sequences.</summary>
+/// <summary>
+/// Runs any number of requests on one model: a thread of its own takes one step after another, each with rows of many sequences. Requests join
+/// and leave between any two steps; one request is a batch of one.
+/// </summary>
 internal sealed class GemmaEngine : IDisposable
 {
+    private readonly GemmaConfig _config;
+    private readonly EngineOptions _options;
+    private readonly ILogger _logger;
+    private readonly KvCache _cache;
+    private readonly GemmaForward _forward;
+    private readonly Scheduler _scheduler;
+    private readonly StepOutputs _outputs;
+    private readonly ForwardBatch _batch;
+    private readonly Func<bool> _abandon;
+    private readonly Thread _thread;
+
+    private readonly Lock _gate = new();
+    private readonly SemaphoreSlim _wake = new(0, 1);
+    private readonly Queue<Sequence> _inbox = new();
+    private readonly Queue<Action> _commands = new();
+    private long _submitted;
+    private int _accepted;
+    private volatile bool _stopping;
+    private volatile bool _cancelAll;
+    private volatile bool _closed;
+    private volatile Exception? _failure;
+
+    /// <summary>Bounds the bookkeeping where blocks are tiny.</summary>
+    private const int MaxBlocks = 1 << 16;
+
     /// <summary>Starts the engine. The weights and the backend belong to the caller and must outlive it.</summary>
     public GemmaEngine(GemmaConfig config, GemmaWeights weights, Backend backend, EngineOptions options, ILogger? logger = null)
     {
+        _config = config;
+        _options = options;
+        _logger = logger ?? NullLogger.Instance;
         ContextLength = Math.Min(options.ContextLength ?? config.ContextLength, config.ContextLength);
+        var pool = CreatePool(config, backend, options, ContextLength);
+        _cache = new KvCache(pool, config.SlidingWindow, options.PrefixCache);
+        CapacityTokens = LargestSequence();
+        int maxRows = Scheduler.MaxRows(options);
+        _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 64));
+        _scheduler = new Scheduler(_cache, options);
+        _outputs = new StepOutputs(config, _forward, maxRows);
+        _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
+        _abandon = ShouldAbandonStep;
+        _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
+        _thread.Start();
     }
 
     /// <summary>Most tokens of one sequence.</summary>
     public int ContextLength { get; }
+
+    /// <summary>Most tokens of one sequence for which there is key/value memory.</summary>
+    public int CapacityTokens { get; }
 
     /// <summary>Queues a request and returns at once; everything else is told to its sink on the engine's thread.</summary>
     /// <exception cref="GemmaContextLengthException">The prompt is longer than the context.</exception>
     /// <exception cref="GemmaKvCacheException">The request needs more key/value memory than there is in total.</exception>
     /// <exception cref="GemmaOverloadedException">Too many requests wait already, or the engine is stopping.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
-    public void Submit(GenerationRequest request) => throw new NotImplementedException();
+    public void Submit(GenerationRequest request)
+    {
+        Validate(request);
+        var sequence = new Sequence(
+            request, Math.Min(ContextLength, CapacityTokens), _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted));
+        lock (_gate)
+        {
+            ThrowIfClosed();
+            if (_accepted >= _options.MaxConcurrentRequests + _options.MaxQueuedRequests)
+            {
+                throw new GemmaOverloadedException(
+                    $"{_options.MaxConcurrentRequests:N0} requests run and {_options.MaxQueuedRequests:N0} wait, which is as many as this engine accepts. Try again later, or raise GemmaOptions.MaxQueuedRequests.");
+            }
+
+            _accepted++;
+            _inbox.Enqueue(sequence);
+        }
+
+        Wake();
+    }
 
     /// <summary>Computes a prompt for its logits or hidden states without generating.</summary>
-    public Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public async Task EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default)
+    {
+        var sink = new CompletionSink();
+        Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, CancellationToken = cancellationToken });
+        var result = await sink.Completion.ConfigureAwait(false);
+        if (result.Finish == EngineFinish.Cancelled)
+        {
+            throw new OperationCanceledException(cancellationToken);
+        }
 
-    /// <summary>Refuses new requests, lets the accepted ones finish for at most <paramref name="drain"/>, then cancels the rest.</summary>
-    public Task StopAsync(TimeSpan drain) => throw new NotImplementedException();
+        if (result.Error is not null)
+        {
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(result.Error);
+        }
+    }
 
+    /// <summary>Refuses new requests, lets the accepted ones finish for at most <paramref name="drain"/>, then cancels the rest and ends the thread.</summary>
+    public async Task StopAsync(TimeSpan drain)
+    {
+        _stopping = true;
+        long deadline = Stopwatch.GetTimestamp() + (long)(drain.TotalSeconds * Stopwatch.Frequency);
+        while (Volatile.Read(ref _accepted) > 0 && Stopwatch.GetTimestamp() < deadline)
+        {
+            await Task.Delay(5).ConfigureAwait(false);
+        }
+
+        _cancelAll = true;
+        Wake();
+        await Task.Run(_thread.Join).ConfigureAwait(false);
+    }
+
+    /// <summary>Cancels every request and ends the thread.</summary>
     public void Dispose()
     {
+        _stopping = true;
+        _cancelAll = true;
+        Wake();
+        if (Thread.CurrentThread != _thread)
+        {
+            _thread.Join();
+        }
+    }
+
+    private void Loop()
+    {
+        try
+        {
+            while (TryGetWork())
+            {
+                Sweep();
+                _scheduler.Plan(_batch);
+                if (_batch.Rows > 0)
+                {
+                    Step();
+                }
+            }
+        }
+        catch (Exception exception)
+        {
+            _failure = exception;
+            _logger.LogCritical(exception, "The Gemma engine stopped because of an unexpected error; every request fails from now on.");
+        }
+        finally
+        {
+            CompleteAll();
+            _forward.Dispose();
+            _cache.Dispose();
+        }
+    }
+
+    /// <summary>Takes over what was submitted; sleeps where there is nothing to do. False: the engine ends.</summary>
+    private bool TryGetWork()
+    {
+        while (true)
+        {
+            lock (_gate)
+            {
+                while (_inbox.TryDequeue(out var sequence))
+                {
+                    _scheduler.Add(sequence);
+                }
+            }
+
+            if (_cancelAll)
+            {
+                return false;
+            }
+
+            RunCommands();
+            if (_scheduler.HasWork)
+            {
+                return true;
+            }
+
+            _wake.Wait();
+        }
+    }
+
+    private void Step()
+    {
+        long start = Stopwatch.GetTimestamp();
+        try
+        {
+            var hidden = _forward.Run(_batch, _abandon);
+            if (hidden is not null)
+            {
+                Commit();
+                _outputs.Deliver(_batch, _scheduler.Planned, hidden);
+                CommitDrafts();
+            }
+        }
+        catch (Exception exception)
+        {
+            _logger.LogError(exception, "A step of the Gemma engine failed; the {Count} requests in it end.", _scheduler.Planned.Count);
+            foreach (var sequence in _scheduler.Planned)
+            {
+                sequence.Fail(exception);
+            }
+        }
+
+        _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        CompleteFinished();
+    }
+
+    /// <summary>The step computed these tokens: they are in memory now, and prompts that others have too can be shared.</summary>
+    private void Commit()
+    {
+        foreach (var sequence in _scheduler.Planned)
+        {
+            _cache.Commit(sequence, sequence.Computed + Math.Min(sequence.StepRows, sequence.Pending));
+        }
+    }
+
+    /// <summary>Guesses that were right have been computed as well.</summary>
+    private void CommitDrafts()
+    {
+        foreach (var sequence in _scheduler.Planned)
+        {
+            if (sequence.DraftCount > 0)
+            {
+                _cache.Commit(sequence, sequence.Computed + sequence.AcceptedDraft);
+                NGramDraft.Learn(sequence, _options.SpeculativeTokens);
+            }
+        }
+    }
+
+    /// <summary>Whether the step that is running is not worth finishing: a prompt in it was cancelled, or the engine ends.</summary>
+    private bool ShouldAbandonStep()
+    {
+        if (_cancelAll)
+        {
+            return true;
+        }
+
+        foreach (var sequence in _scheduler.Planned)
+        {
+            if (sequence.StepRows > Scheduler.MaxForcedTokens && sequence.Request.CancellationToken.IsCancellationRequested)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Ends what was cancelled or is late.</summary>
+    private void Sweep()
+    {
+        long now = Stopwatch.GetTimestamp();
+        Mark(_scheduler.Waiting, now);
+        Mark(_scheduler.Running, now);
+        CompleteFinished();
+
+        static void Mark(List<Sequence> sequences, long now)
+        {
+            foreach (var sequence in sequences)
+            {
+                if (sequence.Request.CancellationToken.IsCancellationRequested)
+                {
+                    sequence.Finish = EngineFinish.Cancelled;
+                }
+                else if (now > sequence.Deadline)
+                {
+                    sequence.Fail(new TimeoutException(
+                        $"The request was not finished within its time limit of {sequence.Request.Timeout}; {sequence.GeneratedCount:N0} tokens were generated."));
+                }
+                else if (sequence.Count >= sequence.MaxTokens && sequence.Request.Reader is null)
+                {
+                    sequence.Finish ??= EngineFinish.Length;
+                }
+            }
+        }
+    }
+
+    private void CompleteFinished()
+    {
+        CompleteFinished(_scheduler.Running);
+        CompleteFinished(_scheduler.Waiting);
+    }
+
+    private void CompleteFinished(List<Sequence> sequences)
+    {
+        for (int i = sequences.Count - 1; i >= 0; i--)
+        {
+            if (sequences[i].Finish is not null)
+            {
+                Complete(sequences[i]);
+            }
+        }
+    }
+
+    /// <summary>Gives the memory back, then tells the sink, once.</summary>
+    private void Complete(Sequence sequence)
+    {
+        _scheduler.Remove(sequence);
+        Interlocked.Decrement(ref _accepted);
+        try
+        {
+            sequence.Request.Sink.OnCompleted(new GenerationResult(
+                sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error));
+        }
+        catch (Exception exception)
+        {
+            _logger.LogError(exception, "A sink threw when its request was complete.");
+        }
+    }
+
+    /// <summary>Ends everything that is left when the engine ends, requests that were accepted meanwhile included.</summary>
+    private void CompleteAll()
+    {
+        lock (_gate)
+        {
+            _closed = true;
+            while (_inbox.TryDequeue(out var sequence))
+            {
+                _scheduler.Add(sequence);
+            }
+        }
+
+        foreach (var sequence in _scheduler.Running.Concat(_scheduler.Waiting).Where(sequence => sequence.Finish is null))
+        {
+            sequence.Fail(_failure ?? new ObjectDisposedException("GemmaModel", "The Gemma model was disposed before the request was finished."));
+        }
+
+        CompleteFinished();
+        RunCommands();
+    }
+
+    private void RunCommands()
+    {
+        while (true)
+        {
+            Action? command;
+            lock (_gate)
+            {
+                if (!_commands.TryDequeue(out command))
+                {
+                    return;
+                }
+            }
+
+            command();
+        }
+    }
+
+    /// <summary>Runs <paramref name="work"/> on the engine's thread between two steps.</summary>
+    private Task<T> Between<T>(Func<T> work)
+    {
+        var completion = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_gate)
+        {
+            ThrowIfClosed();
+            _commands.Enqueue(() =>
+            {
+                try
+                {
+                    completion.SetResult(work());
+                }
+                catch (Exception exception)
+                {
+                    completion.SetException(exception);
+                }
+            });
+        }
+
+        Wake();
+        return completion.Task;
+    }
+
+    private void Wake()
+    {
+        lock (_gate)
+        {
+            if (_wake.CurrentCount == 0)
+            {
+                _wake.Release();
+            }
+        }
+    }
+
+    private void ThrowIfClosed()
+    {
+        if (_failure is { } failure)
+        {
+            throw new GemmaException("The Gemma engine stopped because of an unexpected error, which the log has in full. Load the model again.", failure);
+        }
+
+        ObjectDisposedException.ThrowIf(_closed || _cancelAll, this);
+        if (_stopping)
+        {
+            throw new GemmaOverloadedException("The Gemma engine is shutting down and accepts no more requests.");
+        }
+    }
+
+    private void Validate(GenerationRequest request)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(request.Prompt.Length, "Prompt.Length");
+        if (request.Prompt.Length > ContextLength)
+        {
+            throw new GemmaContextLengthException(request.Prompt.Length, ContextLength);
+        }
+
+        foreach (int token in request.Prompt)
+        {
+            if ((uint)token >= (uint)_config.VocabularySize)
+            {
+                throw new ArgumentOutOfRangeException(nameof(request), token, $"The prompt has a token id outside the vocabulary of {_config.VocabularySize:N0}.");
+            }
+        }
+
+        // Without a number of output tokens the answer may end early where memory does; a promised number must fit.
+        long output = request.MaxOutputTokens == int.MaxValue ? 0 : request.MaxOutputTokens;
+        int tokens = (int)Math.Min(ContextLength, request.Prompt.Length + output);
+        if (tokens > CapacityTokens)
+        {
+            var pool = _cache.Pool;
+            throw new GemmaKvCacheException(
+                tokens, _cache.BlocksFor(tokens, _options.PrefillChunk) * pool.Layout.BlockBytes, pool.BlockCount * pool.Layout.BlockBytes);
+        }
+    }
+
+    private static KvPool CreatePool(GemmaConfig config, Backend backend, EngineOptions options, int contextLength)
+    {
+        var layout = GemmaForward.KvLayout(config, options.BlockTokens, options.KvType);
+        long one = KvCache.BlocksFor(contextLength, options.PrefillChunk, config.SlidingWindow, options.BlockTokens);
+        long budget = options.KvCacheBytes ?? Math.Clamp(
+            options.MaxConcurrentRequests * one * layout.BlockBytes, one * layout.BlockBytes, Math.Max(one * layout.BlockBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4));
+        long blocks = Math.Min(budget / layout.BlockBytes, MaxBlocks);
+        if (blocks < 4)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(options), budget, $"KvCacheBytes holds {blocks} blocks of {layout.BlockBytes:N0} bytes; a whole context of {contextLength:N0} tokens needs {one:N0}, and less than 4 cannot work.");
+        }
+
+        return backend.CreateKvPool(layout, (int)blocks);
+    }
+
+    private int LargestSequence()
+    {
+        int low = 0;
+        int high = ContextLength;
+        while (low < high)
+        {
+            int middle = (low + high + 1) / 2;
+            bool fits = _cache.BlocksFor(middle, _options.PrefillChunk) <= _cache.Blocks.Count;
+            (low, high) = fits ? (middle, high) : (low, middle - 1);
+        }
+
+        return low;
+    }
+
+    private sealed class CompletionSink : GenerationSink
+    {
+        private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task<GenerationResult> Completion => _completion.Task;
+
+        public override bool OnToken(int token) => true;
+
+        public override void OnCompleted(GenerationResult result) => _completion.SetResult(result);
     }
 }

@@ -1,0 +1,227 @@
+using Gemma.Extensions.AI.Backends;
+
+namespace Gemma.Extensions.AI.Engine;
+
+/// <summary>
+/// Decides which rows the next step computes. Sequences that generate come first, each with its next token; what is left of the step goes to
+/// prompts, oldest first. Waiting requests are admitted by priority, then to the caller with the fewest running, then by arrival. When
+/// key/value memory runs out, the sequence of least priority that arrived last gives its memory back and waits.
+/// </summary>
+internal sealed class Scheduler(KvCache cache, EngineOptions options)
+{
+    /// <summary>Sequences with at most this many pending tokens are counted as generating (a grammar may force several tokens at once).</summary>
+    public const int MaxForcedTokens = 32;
+
+    private readonly List<Sequence> _waiting = [];
+    private readonly List<Sequence> _running = [];
+    private readonly List<Sequence> _planned = [];
+    private double _secondsPerRow;
+
+    public List<Sequence> Waiting => _waiting;
+    public List<Sequence> Running => _running;
+
+    /// <summary>The sequences of the batch, in the order of its slices.</summary>
+    public List<Sequence> Planned => _planned;
+
+    public bool HasWork => _waiting.Count + _running.Count > 0;
+    public long Preemptions { get; private set; }
+
+    /// <summary>Most rows that a step can have.</summary>
+    public static int MaxRows(EngineOptions options) =>
+        options.PrefillChunk + options.MaxConcurrentRequests * MaxForcedTokens + SpeculatingSequences * options.SpeculativeTokens;
+
+    /// <summary>Speculation trades arithmetic, of which a large batch has none to spare, for memory traffic, which it shares already.</summary>
+    private const int SpeculatingSequences = 4;
+
+    public void Add(Sequence sequence) => _waiting.Add(sequence);
+
+    /// <summary>Takes a sequence out, with its memory.</summary>
+    public void Remove(Sequence sequence)
+    {
+        cache.Release(sequence);
+        if (!_running.Remove(sequence))
+        {
+            _waiting.Remove(sequence);
+        }
+    }
+
+    /// <summary>Fills the batch. It is empty where no sequence can go on, which happens only where none is left.</summary>
+    public void Plan(ForwardBatch batch)
+    {
+        batch.Clear();
+        _planned.Clear();
+        Admit();
+        PlanGenerating(batch);
+        PlanPrompts(batch, batch.Rows == 0 ? options.PrefillChunk : MixedChunk());
+    }
+
+    /// <summary>Tells how long a step took, from which the size of prompt chunks in later steps follows.</summary>
+    public void Observe(int rows, double seconds)
+    {
+        if (rows >= 16)
+        {
+            double sample = seconds / rows;
+            _secondsPerRow = _secondsPerRow == 0 ? sample : 0.8 * _secondsPerRow + 0.2 * sample;
+        }
+    }
+
+    private int MixedChunk()
+    {
+        double rows = _secondsPerRow == 0 ? cache.BlockTokens : options.MixedStepTarget.TotalSeconds / _secondsPerRow;
+        return (int)Math.Clamp(rows, Math.Min(16, options.PrefillChunk), options.PrefillChunk);
+    }
+
+    private void Admit()
+    {
+        while (_waiting.Count > 0 && _running.Count < options.MaxConcurrentRequests)
+        {
+            var sequence = NextWaiting();
+            Extend(sequence);
+            if (_running.Count > 0 && Missing(sequence) + _running.Sum(Missing) > cache.Blocks.AvailableCount)
+            {
+                cache.Release(sequence);
+                return;
+            }
+
+            _waiting.Remove(sequence);
+            _running.Insert(_running.FindLastIndex(other => !ComesBefore(sequence, other)) + 1, sequence);
+        }
+    }
+
+    private void PlanGenerating(ForwardBatch batch)
+    {
+        bool speculate = _running.Count <= SpeculatingSequences;
+        for (int i = 0; i < _running.Count; i++)
+        {
+            var sequence = _running[i];
+            if (!IsGenerating(sequence))
+            {
+                continue;
+            }
+
+            Propose(sequence, speculate);
+            if (TryHold(sequence, i))
+            {
+                Plan(batch, sequence, sequence.Pending + sequence.DraftCount);
+            }
+        }
+    }
+
+    private void PlanPrompts(ForwardBatch batch, int budget)
+    {
+        for (int i = 0; i < _running.Count && budget > 0; i++)
+        {
+            var sequence = _running[i];
+            if (IsGenerating(sequence))
+            {
+                continue;
+            }
+
+            Extend(sequence); // what another sequence has computed since
+            int rows = Math.Min(sequence.Pending, budget);
+            if (rows < sequence.Pending && rows > cache.BlockTokens)
+            {
+                rows -= (sequence.Computed + rows) % cache.BlockTokens; // ends with a block, which others can then share
+            }
+
+            if (TryHold(sequence, i, sequence.Computed + rows))
+            {
+                Plan(batch, sequence, rows);
+                budget -= rows;
+            }
+        }
+    }
+
+    private void Plan(ForwardBatch batch, Sequence sequence, int rows)
+    {
+        sequence.StepRows = rows;
+        batch.Add(sequence.Upcoming(rows), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks);
+        _planned.Add(sequence);
+    }
+
+    private void Propose(Sequence sequence, bool speculate)
+    {
+        int most = Math.Min(options.SpeculativeTokens, sequence.MaxTokens - sequence.Count);
+        sequence.SetDraft(speculate && most > 0 ? NGramDraft.Propose(sequence, most) : default);
+        if (sequence.DraftCount > 0 && !cache.TryHold(sequence, sequence.Count + sequence.DraftCount))
+        {
+            sequence.SetDraft(default);
+        }
+    }
+
+    private bool TryHold(Sequence sequence, int index) => TryHold(sequence, index, sequence.Count + sequence.DraftCount);
+
+    /// <summary>Gets memory for the sequence, if need be from those behind it that the step does not use. False: there is none for it in this step.</summary>
+    private bool TryHold(Sequence sequence, int index, int tokens)
+    {
+        while (!cache.TryHold(sequence, tokens))
+        {
+            int victim = _running.FindLastIndex(other => !_planned.Contains(other));
+            if (victim <= index)
+            {
+                return false;
+            }
+
+            Preempt(_running[victim]);
+        }
+
+        return true;
+    }
+
+    /// <summary>Gives the memory of a sequence back. It keeps its tokens and goes on later; what it computed stays as a prefix as long as nobody needs the room.</summary>
+    private void Preempt(Sequence sequence)
+    {
+        Preemptions++;
+        sequence.WasPreempted = true;
+        cache.Release(sequence);
+        _running.Remove(sequence);
+        _waiting.Add(sequence);
+    }
+
+    private void Extend(Sequence sequence)
+    {
+        int before = sequence.Computed;
+        cache.Extend(sequence, Math.Min(sequence.Count - 1, sequence.Request.Reader?.FirstPosition ?? int.MaxValue));
+        if (!sequence.WasPreempted)
+        {
+            sequence.CachedTokens += sequence.Computed - before;
+        }
+    }
+
+    /// <summary>Blocks that the sequence will need for the tokens it has, less those it holds.</summary>
+    private int Missing(Sequence sequence) =>
+        Math.Max(0, cache.BlocksFor(Math.Min(sequence.Count + 1, sequence.MaxTokens), options.PrefillChunk) - 2 * sequence.HeldBlocks + sequence.FirstLocalBlock);
+
+    private Sequence NextWaiting()
+    {
+        var best = _waiting[0];
+        int bestLoad = Load(best);
+        foreach (var other in _waiting)
+        {
+            int load = Load(other);
+            if ((-other.Request.Priority, load, other.Number).CompareTo((-best.Request.Priority, bestLoad, best.Number)) < 0)
+            {
+                (best, bestLoad) = (other, load);
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>How many sequences of the same caller run.</summary>
+    private int Load(Sequence sequence)
+    {
+        int count = 0;
+        foreach (var other in _running)
+        {
+            count += other.Request.Caller == sequence.Request.Caller ? 1 : 0;
+        }
+
+        return count;
+    }
+
+    private static bool ComesBefore(Sequence a, Sequence b) =>
+        a.Request.Priority != b.Request.Priority ? a.Request.Priority > b.Request.Priority : a.Number < b.Number;
+
+    private static bool IsGenerating(Sequence sequence) => sequence.IsGenerating && sequence.Pending <= MaxForcedTokens;
+}

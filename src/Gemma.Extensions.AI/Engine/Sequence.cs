@@ -1,0 +1,138 @@
+using System.Diagnostics;
+
+namespace Gemma.Extensions.AI.Engine;
+
+/// <summary>A request while the engine works on it. Touched by the engine's thread alone once it was accepted.</summary>
+internal sealed class Sequence
+{
+    private readonly int[] _tokens;
+
+    public Sequence(GenerationRequest request, int contextLength, int vocabularySize, int blockTokens, int speculativeTokens, long number)
+    {
+        Request = request;
+        Number = number;
+        MaxTokens = (int)Math.Min(contextLength, (long)request.Prompt.Length + Math.Max(0, request.MaxOutputTokens));
+        _tokens = new int[MaxTokens + speculativeTokens];
+        request.Prompt.CopyTo(_tokens, 0);
+        Count = request.Prompt.Length;
+        int blocks = (MaxTokens + speculativeTokens + blockTokens - 1) / blockTokens;
+        LocalBlocks = new int[blocks];
+        GlobalBlocks = new int[blocks];
+        Array.Fill(LocalBlocks, -1);
+        Array.Fill(GlobalBlocks, -1);
+        Sampler = request.Reader is null ? new Sampler(request.Sampling, vocabularySize, request.Prompt) : null;
+        Deadline = request.Timeout is { } timeout ? Submitted + (long)(timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue;
+    }
+
+    public GenerationRequest Request { get; }
+
+    /// <summary>Order of arrival.</summary>
+    public long Number { get; }
+
+    /// <summary>Stopwatch ticks.</summary>
+    public long Submitted { get; } = Stopwatch.GetTimestamp();
+
+    /// <summary>Stopwatch ticks after which the request fails.</summary>
+    public long Deadline { get; }
+
+    /// <summary>Stopwatch ticks of the last token given to the sink; 0 before the first.</summary>
+    public long LastTokenAt { get; set; }
+
+    public Sampler? Sampler { get; }
+
+    /// <summary>Tokens of the prompt and of the answer so far.</summary>
+    public int Count { get; private set; }
+
+    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Count);
+
+    /// <summary>Count of tokens at which generation ends with <see cref="EngineFinish.Length"/>.</summary>
+    public int MaxTokens { get; set; }
+
+    public int PromptCount => Request.Prompt.Length;
+
+    public int GeneratedCount => Count - PromptCount;
+
+    /// <summary>Tokens whose keys and values are in memory, from the first on.</summary>
+    public int Computed { get; set; }
+
+    /// <summary>Tokens of the prompt that came from the prefix cache when the request first ran.</summary>
+    public int CachedTokens { get; set; }
+
+    /// <summary>Whether the sequence lost its memory once; what it finds in the prefix cache then is its own.</summary>
+    public bool WasPreempted { get; set; }
+
+    /// <summary>Tokens known but not computed yet. One while generating token by token.</summary>
+    public int Pending => Count - Computed;
+
+    /// <summary>Whether the sequence produces (or has produced) output, so that a step that leaves it out delays a reader.</summary>
+    public bool IsGenerating => GeneratedCount > 0;
+
+    /// <summary>Tokens guessed after the known ones, to be checked in the next step.</summary>
+    public int DraftCount { get; private set; }
+
+
+
+    /// <summary>How many tokens may be guessed next; grows with success.</summary>
+    public int DraftLimit { get; set; } = 3;
+
+    /// <summary>Guesses that turned out right in the step that is running.</summary>
+    public int AcceptedDraft { get; private set; }
+
+    /// <summary>Whether every token so far in the step that is running was guessed.</summary>
+    public bool FollowsDraft { get; private set; }
+
+    /// <summary>Rows of the sequence in the step that is running.</summary>
+    public int StepRows { get; set; }
+
+    /// <summary>Blocks of the local layers by position; -1 where not held.</summary>
+    public int[] LocalBlocks { get; }
+
+    /// <summary>Blocks of the global layers by position; -1 where not held.</summary>
+    public int[] GlobalBlocks { get; }
+
+    /// <summary>Blocks held in <see cref="GlobalBlocks"/>, from the first on.</summary>
+    public int HeldBlocks { get; set; }
+
+    /// <summary>First block that <see cref="LocalBlocks"/> may still hold.</summary>
+    public int FirstLocalBlock { get; set; }
+
+    /// <summary>Full blocks that are in the prefix tree, from the first on.</summary>
+    public int PublishedBlocks { get; set; }
+
+    /// <summary>Node of the last published block.</summary>
+    public int Node { get; set; } = PrefixTree.Root;
+
+    public EngineFinish? Finish { get; set; }
+
+    public Exception? Error { get; set; }
+
+    /// <summary>The next <paramref name="rows"/> tokens to compute, guesses included.</summary>
+    public ReadOnlySpan<int> Upcoming(int rows) => _tokens.AsSpan(Computed, rows);
+
+    /// <summary>Ends the request with an exception, unless it has ended.</summary>
+    public void Fail(Exception exception)
+    {
+        if (Finish is null)
+        {
+            Finish = EngineFinish.Failed;
+            Error = exception;
+        }
+    }
+
+    /// <summary>Adds a token of the answer, and keeps count of whether it was guessed.</summary>
+    public void Append(int token)
+    {
+        FollowsDraft = FollowsDraft && AcceptedDraft < DraftCount && _tokens[Count] == token;
+        AcceptedDraft += FollowsDraft ? 1 : 0;
+        _tokens[Count++] = token;
+    }
+
+    /// <summary>Guesses the next tokens. They replace earlier guesses.</summary>
+    public void SetDraft(ReadOnlySpan<int> tokens)
+    {
+        tokens.CopyTo(_tokens.AsSpan(Count));
+        DraftCount = tokens.Length;
+        AcceptedDraft = 0;
+        FollowsDraft = true;
+    }
+}

@@ -1,0 +1,165 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Engine;
+
+/// <summary>What follows the forward pass of a step: logits where a token is due, the next tokens, and their delivery.</summary>
+internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, int maxRows)
+{
+    private readonly int[] _rows = new int[maxRows];
+    private readonly int[] _owners = new int[maxRows];
+    private readonly int[] _offsets = new int[maxRows];
+    private readonly ulong[] _mask = new ulong[(config.VocabularySize + 63) / 64];
+    private readonly int[] _forced = new int[Scheduler.MaxForcedTokens - 1];
+    private int _count;
+
+    /// <summary>Samples the sequences whose known tokens are all computed, and reads rows out to those that asked for them.</summary>
+    public void Deliver(ForwardBatch batch, List<Sequence> sequences, Matrix hidden)
+    {
+        _count = 0;
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            if (sequences[i].Request.Reader is { } reader)
+            {
+                Read(sequences[i], reader, in batch.Slices[i], i, hidden);
+            }
+            else if (sequences[i].Pending == 0)
+            {
+                // The row of the last known token, then one row for each guessed token.
+                Want(batch.Slices[i].FirstRow + batch.Slices[i].RowCount - sequences[i].DraftCount - 1, sequences[i].DraftCount + 1, i, 0);
+            }
+        }
+
+        for (int done = 0; done < _count; done += forward.MaxLogitRows)
+        {
+            int count = Math.Min(forward.MaxLogitRows, _count - done);
+            var logits = forward.Logits(_rows.AsSpan(done, count));
+            for (int i = 0; i < count; i++)
+            {
+                Deliver(sequences[_owners[done + i]], _offsets[done + i], logits.Row(i));
+            }
+        }
+
+        foreach (var sequence in sequences)
+        {
+            if (sequence.Request.Reader is not null && sequence.Pending == 0)
+            {
+                sequence.Finish ??= EngineFinish.Stop;
+            }
+        }
+    }
+
+    private void Want(int firstRow, int count, int owner, int firstOffset)
+    {
+        for (int i = 0; i < count; i++, _count++)
+        {
+            _rows[_count] = firstRow + i;
+            _owners[_count] = owner;
+            _offsets[_count] = firstOffset + i;
+        }
+    }
+
+    private void Read(Sequence sequence, RowReader reader, in BatchSlice slice, int owner, Matrix hidden)
+    {
+        int skip = Math.Clamp(reader.FirstPosition - slice.StartPosition, 0, slice.RowCount);
+        if (!reader.WantsHidden)
+        {
+            Want(slice.FirstRow + skip, slice.RowCount - skip, owner, slice.StartPosition + skip);
+            return;
+        }
+
+        for (int i = skip; i < slice.RowCount && sequence.Finish is null; i++)
+        {
+            ReadRow(sequence, slice.StartPosition + i, hidden.Row(slice.FirstRow + i));
+        }
+    }
+
+    /// <summary>One row of logits. <paramref name="offset"/> is the position for a reader, else how many guessed tokens come before the row.</summary>
+    private void Deliver(Sequence sequence, int offset, Span<float> logits)
+    {
+        if (sequence.Finish is not null)
+        {
+            return;
+        }
+
+        if (sequence.Request.Reader is not null)
+        {
+            ReadRow(sequence, offset, logits);
+        }
+        else if (sequence.FollowsDraft && sequence.AcceptedDraft == offset)
+        {
+            Continue(sequence, logits);
+        }
+    }
+
+    private static void ReadRow(Sequence sequence, int position, ReadOnlySpan<float> values)
+    {
+        try
+        {
+            sequence.Request.Reader!.OnRow(position, values);
+        }
+        catch (Exception exception)
+        {
+            sequence.Fail(exception);
+        }
+    }
+
+    /// <summary>Draws the next token, and takes those that a grammar then forces. What throws here is the request's own.</summary>
+    private void Continue(Sequence sequence, Span<float> logits)
+    {
+        try
+        {
+            var constraint = sequence.Request.Constraint;
+            bool masked = constraint is not null && constraint.TryFillMask(_mask);
+            int token = sequence.Sampler!.Sample(logits, masked ? _mask : default);
+            if (Take(sequence, token) && constraint is not null)
+            {
+                int forced = constraint.GetForcedTokens(_forced);
+                for (int i = 0; i < forced && Take(sequence, _forced[i]); i++)
+                {
+                }
+            }
+        }
+        catch (Exception exception)
+        {
+            sequence.Fail(exception);
+        }
+    }
+
+    /// <summary>Adds a token to the answer. False: it was the last.</summary>
+    private static bool Take(Sequence sequence, int token)
+    {
+        sequence.Append(token);
+        if (IsStop(sequence.Request.StopTokens, token))
+        {
+            sequence.Finish = EngineFinish.Stop;
+            return false;
+        }
+
+        sequence.Sampler!.Accept(token);
+        sequence.Request.Constraint?.Accept(token);
+        if (!sequence.Request.Sink.OnToken(token))
+        {
+            sequence.Finish = EngineFinish.Stop;
+        }
+        else if (sequence.Count >= sequence.MaxTokens)
+        {
+            sequence.Finish = EngineFinish.Length;
+        }
+
+        return sequence.Finish is null;
+    }
+
+    private static bool IsStop(IReadOnlyList<int> stopTokens, int token)
+    {
+        for (int i = 0; i < stopTokens.Count; i++)
+        {
+            if (stopTokens[i] == token)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}
