@@ -1,0 +1,129 @@
+using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Rag.Store;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+
+namespace Gemma.Extensions.AI.Rag;
+
+/// <summary>Settings of a <see cref="SqliteVectorStore"/>.</summary>
+public sealed class SqliteVectorStoreOptions
+{
+    /// <summary>Makes vectors for properties and searches that are given as text, where the property names no generator of its own.</summary>
+    public IEmbeddingGenerator? EmbeddingGenerator { get; set; }
+
+    /// <summary>
+    /// FTS5 tokenizer of new collections. The default folds case and accents and stems English; <c>trigram</c> suits languages that are
+    /// written without spaces.
+    /// </summary>
+    public string FullTextTokenizer { get; set; } = "porter unicode61 remove_diacritics 2";
+
+    /// <summary>
+    /// Most bytes that the in-memory index of one vector property may take: about dimensions + 56 for each record, so 238 MB for 100,000
+    /// vectors of 2,304 dimensions. Beyond it, searches read the vectors from the file.
+    /// </summary>
+    public long IndexMemoryLimit { get; set; } = 1L << 30;
+
+    /// <summary>How long a writer waits for the writers of other processes.</summary>
+    public TimeSpan BusyTimeout { get; set; } = TimeSpan.FromSeconds(30);
+}
+
+/// <summary>
+/// A vector store in one SQLite file: records as rows, full text in FTS5 (BM25), vectors as float32 or float16 blobs. Similarity search scans
+/// signed-byte codes in memory and scores the best candidates again with the stored vectors; <see cref="IndexKind.Flat"/> asks for an exact scan
+/// of the file instead. Instances, threads and processes may share the file: readers see a snapshot, writers take turns, and a commit
+/// survives the process and the machine.
+/// </summary>
+public sealed class SqliteVectorStore : VectorStore
+{
+    private readonly SqliteDatabase _database;
+    private readonly SqliteVectorStoreOptions _options;
+    private readonly IndexCache _indexes = new();
+    private readonly VectorStoreMetadata _metadata;
+
+    /// <summary>Opens the file, or will create it on first use.</summary>
+    /// <param name="path">Path of the database file. Its directory must exist.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    public SqliteVectorStore(string path, SqliteVectorStoreOptions? options = null)
+    {
+        _options = options ?? new SqliteVectorStoreOptions();
+        ArgumentOutOfRangeException.ThrowIfNegative(_options.IndexMemoryLimit, nameof(options));
+        ArgumentException.ThrowIfNullOrWhiteSpace(_options.FullTextTokenizer, nameof(options));
+        _database = new SqliteDatabase(path, _options.BusyTimeout);
+        _metadata = new VectorStoreMetadata { VectorStoreSystemName = "sqlite", VectorStoreName = _database.Path };
+    }
+
+    /// <inheritdoc/>
+    public override VectorStoreCollection<TKey, TRecord> GetCollection<TKey, TRecord>(string name, VectorStoreCollectionDefinition? definition = null)
+    {
+        if (typeof(TRecord) == typeof(Dictionary<string, object?>))
+        {
+            throw new ArgumentException("Dictionary records are opened with GetDynamicCollection.", nameof(definition));
+        }
+
+        return new SqliteVectorCollection<TKey, TRecord>(
+            _database, _indexes, _options, name, new SqliteModelBuilder().Build(typeof(TRecord), typeof(TKey), definition, _options.EmbeddingGenerator));
+    }
+
+    /// <inheritdoc/>
+    public override VectorStoreCollection<object, Dictionary<string, object?>> GetDynamicCollection(string name, VectorStoreCollectionDefinition definition)
+    {
+        ArgumentNullException.ThrowIfNull(definition);
+        return new SqliteVectorCollection<object, Dictionary<string, object?>>(
+            _database, _indexes, _options, name, new SqliteModelBuilder().BuildDynamic(definition, _options.EmbeddingGenerator));
+    }
+
+    /// <inheritdoc/>
+    public override async IAsyncEnumerable<string> ListCollectionNamesAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        List<string> names = await _database.ReadAsync(
+            "ListCollectionNames",
+            null,
+            static (connection, transaction) =>
+            {
+                using SqliteCommand command = SqliteDatabase.Command(connection, transaction, "SELECT name FROM vector_collections ORDER BY name");
+                using SqliteDataReader reader = command.ExecuteReader();
+                List<string> found = [];
+                while (reader.Read())
+                {
+                    found.Add(reader.GetString(0));
+                }
+
+                return found;
+            },
+            cancellationToken).ConfigureAwait(false);
+        foreach (string name in names)
+        {
+            yield return name;
+        }
+    }
+
+    /// <inheritdoc/>
+    public override Task<bool> CollectionExistsAsync(string name, CancellationToken cancellationToken = default) =>
+        SqliteCatalogue.ExistsAsync(_database, name, cancellationToken);
+
+    /// <inheritdoc/>
+    public override Task EnsureCollectionDeletedAsync(string name, CancellationToken cancellationToken = default) =>
+        SqliteCatalogue.DeleteAsync(_database, _indexes, name, cancellationToken);
+
+    /// <inheritdoc/>
+    public override object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(VectorStoreMetadata) ? _metadata
+            : serviceType.IsInstanceOfType(this) ? this
+            : null;
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _database.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+}
