@@ -1,6 +1,392 @@
+using System.Buffers;
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
 namespace Gemma.Extensions.AI.Text;
 
-/// <summary>Gemma's SentencePiece vocabulary, exactly.</summary>
-public sealed class GemmaTokenizer
+/// <summary>
+/// Gemma's tokenizer, giving the ids that SentencePiece gives: byte-pair merges with byte fallback over text that is not normalised,
+/// no space added in front, matched pieces (runs of spaces and newlines, HTML tags, turn markers) taken first, longest first.
+/// No bos is added. Immutable and safe for concurrent use.
+/// </summary>
+/// <remarks>
+/// <see cref="Tokenizer.Decode(IEnumerable{int})"/> is SentencePiece's: bos, eos and padding vanish, bytes that are not UTF-8 become U+FFFD each.
+/// Typed control text such as <c>&lt;bos&gt;</c> is text; turn markers match, as they do in SentencePiece. The chat template encodes
+/// message content without matching them, so that no content can end a turn.
+/// </remarks>
+public sealed class GemmaTokenizer : Tokenizer
 {
+    private const string StartOfTurn = "<start_of_turn>";
+    private const string EndOfTurn = "<end_of_turn>";
+
+    private static readonly byte[] s_allBytes = [.. Enumerable.Range(0, 256).Select(static value => (byte)value)];
+
+    private readonly TokenizerVocabulary _vocabulary;
+
+    private GemmaTokenizer(TokenizerVocabulary vocabulary, int bosId, int eosId, int padId)
+    {
+        _vocabulary = vocabulary;
+        BosId = bosId;
+        EosId = eosId;
+        PadId = padId;
+        StartOfTurnId = FindMatched(StartOfTurn);
+        EndOfTurnId = FindMatched(EndOfTurn);
+    }
+
+    /// <summary>Number of tokens; ids are 0 to this number - 1.</summary>
+    public int VocabularySize => _vocabulary.Count;
+
+    /// <summary>Id of the token that every prompt begins with, -1 if the vocabulary has none.</summary>
+    public int BosId { get; }
+
+    /// <summary>Id of the token that ends a document, -1 if the vocabulary has none.</summary>
+    public int EosId { get; }
+
+    /// <summary>Id of the padding token, -1 if the vocabulary has none.</summary>
+    public int PadId { get; }
+
+    /// <summary>Id of the token for what the vocabulary cannot spell, -1 if it has none.</summary>
+    public int UnknownId => _vocabulary.UnknownId;
+
+    /// <summary>Id of <c>&lt;start_of_turn&gt;</c>, -1 if the vocabulary has none.</summary>
+    public int StartOfTurnId { get; }
+
+    /// <summary>Id of <c>&lt;end_of_turn&gt;</c>, -1 if the vocabulary has none.</summary>
+    public int EndOfTurnId { get; }
+
+    /// <summary>Null: text is encoded as a whole.</summary>
+    public override PreTokenizer? PreTokenizer => null;
+
+    /// <summary>Null: text is not normalised.</summary>
+    public override Normalizer? Normalizer => null;
+
+    /// <summary>Reads <c>tokenizer.model</c> or <c>tokenizer.json</c>, told apart by content.</summary>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="GemmaModelFormatException">The file does not hold a usable Gemma vocabulary.</exception>
+    public static GemmaTokenizer FromFile(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        byte[] bytes = File.ReadAllBytes(path);
+        return bytes.AsSpan().TrimStart(" \t\r\n"u8) is [(byte)'{', ..] && !path.EndsWith(".model", StringComparison.OrdinalIgnoreCase)
+            ? FromTokenizerJson(bytes, path)
+            : FromSentencePiece(bytes, path);
+    }
+
+    /// <summary>Reads a SentencePiece model (<c>tokenizer.model</c>, protocol buffers).</summary>
+    /// <param name="bytes">The whole file.</param>
+    /// <param name="source">Where the bytes come from, for messages.</param>
+    /// <exception cref="GemmaModelFormatException">The bytes are not a usable Gemma vocabulary; the message says what, where, and what to do.</exception>
+    public static GemmaTokenizer FromSentencePiece(ReadOnlySpan<byte> bytes, string source)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(source);
+        return SentencePieceReader.Read(bytes, source);
+    }
+
+    /// <summary>Reads a Hugging Face <c>tokenizer.json</c> that holds a byte-pair model.</summary>
+    /// <param name="bytes">The whole file, UTF-8.</param>
+    /// <param name="source">Where the bytes come from, for messages.</param>
+    /// <exception cref="GemmaModelFormatException">The bytes are not a usable Gemma vocabulary; the message says what, where, and what to do.</exception>
+    public static GemmaTokenizer FromTokenizerJson(ReadOnlySpan<byte> bytes, string source)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(source);
+        return TokenizerJsonReader.Read(bytes, source);
+    }
+
+    /// <summary>Builds the tokenizer from a vocabulary as GGUF metadata holds it.</summary>
+    /// <param name="pieces">UTF-8 by id.</param>
+    /// <param name="scores">By id; the highest merges first.</param>
+    /// <param name="kinds">By id; not changed. Turn markers may be typed Control or UserDefined, and come out as Control.</param>
+    /// <param name="bosId">-1 to find <c>&lt;bos&gt;</c> by name; likewise the others.</param>
+    /// <param name="eosId">-1 to find <c>&lt;eos&gt;</c> by name.</param>
+    /// <param name="padId">-1 to find <c>&lt;pad&gt;</c> by name.</param>
+    /// <param name="source">Where the vocabulary comes from, for messages.</param>
+    /// <exception cref="GemmaModelFormatException">The vocabulary is not usable.</exception>
+    internal static GemmaTokenizer FromVocabulary(
+        IReadOnlyList<byte[]> pieces, float[] scores, TokenKind[] kinds, int bosId, int eosId, int padId, string source)
+    {
+        kinds = [.. kinds];
+        int count = Math.Min(pieces.Count, kinds.Length);
+        for (int id = 0; id < count; id++)
+        {
+            ReadOnlySpan<byte> piece = pieces[id];
+            if (piece.Length is < 5 or > 15 || piece[0] != '<' || kinds[id] is TokenKind.Byte or TokenKind.Unknown)
+            {
+                continue;
+            }
+
+            if (piece.SequenceEqual("<start_of_turn>"u8) || piece.SequenceEqual("<end_of_turn>"u8))
+            {
+                kinds[id] = TokenKind.Control;
+            }
+
+            Name(ref bosId, piece, "<bos>"u8, id);
+            Name(ref eosId, piece, "<eos>"u8, id);
+            Name(ref padId, piece, "<pad>"u8, id);
+        }
+
+        foreach ((int id, string name) in new[] { (bosId, "bos"), (eosId, "eos"), (padId, "padding") })
+        {
+            if (id < -1 || id >= count)
+            {
+                throw TokenizerVocabulary.Bad(source, $"its {name} token is {id:N0}, but it has {count:N0} pieces");
+            }
+
+            if (id >= 0 && kinds[id] is TokenKind.Normal or TokenKind.UserDefined)
+            {
+                kinds[id] = TokenKind.Control;
+            }
+        }
+
+        var vocabulary = new TokenizerVocabulary(pieces, scores, kinds, id => id == bosId || id == eosId || id == padId, source);
+        return new GemmaTokenizer(vocabulary, bosId, eosId, padId);
+
+        static void Name(ref int known, ReadOnlySpan<byte> piece, ReadOnlySpan<byte> name, int id)
+        {
+            if (known < 0 && piece.SequenceEqual(name))
+            {
+                known = id;
+            }
+        }
+    }
+
+    /// <summary>Appends the tokens of a text.</summary>
+    /// <param name="text">Lone surrogates become U+FFFD.</param>
+    /// <param name="ids">Receives the tokens.</param>
+    /// <param name="matchSpecial">Whether turn markers (and other control pieces but bos, eos and padding) are matched; otherwise they are text.</param>
+    internal void Encode(ReadOnlySpan<char> text, List<int> ids, bool matchSpecial) => Encode(text, matchSpecial, ids, null, int.MaxValue);
+
+    /// <summary>The tokens of a text.</summary>
+    internal int[] Encode(ReadOnlySpan<char> text, bool matchSpecial)
+    {
+        List<int> ids = [];
+        Encode(text, ids, matchSpecial);
+        return [.. ids];
+    }
+
+    /// <summary>The bytes that a token contributes to generated text: a byte piece its byte, control and unknown pieces none.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such token.</exception>
+    internal ReadOnlySpan<byte> GetBytes(int id) => GetKind(id) switch
+    {
+        TokenKind.Control or TokenKind.Unknown => [],
+        TokenKind.Byte => s_allBytes.AsSpan(TokenizerVocabulary.ByteOf(_vocabulary.GetPiece(id)), 1),
+        _ => _vocabulary.GetPiece(id),
+    };
+
+    /// <exception cref="ArgumentOutOfRangeException">There is no such token.</exception>
+    internal TokenKind GetKind(int id)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(id);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _vocabulary.Count);
+        return _vocabulary.GetKind(id);
+    }
+
+    /// <summary>The piece as the vocabulary spells it, with U+2581 for a space.</summary>
+    internal string GetPiece(int id)
+    {
+        TokenKind kind = GetKind(id);
+        string piece = Encoding.UTF8.GetString(_vocabulary.GetPiece(id));
+        return kind is TokenKind.Byte or TokenKind.Control ? piece : piece.Replace(' ', '\u2581');
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        ReadOnlySpan<char> source = text ?? textSpan;
+        (List<int> ids, List<int> lengths) = EncodeWithLengths(source, settings.MaxTokenCount);
+        int count = CountWithin(ids, lengths, settings.MaxTokenCount, out int consumed);
+        var tokens = new EncodedToken[count];
+        int start = 0;
+        for (int index = 0; index < count; index++)
+        {
+            int end = start + lengths[index];
+            tokens[index] = new EncodedToken(ids[index], GetPiece(ids[index]), new Range(start, end));
+            start = end;
+        }
+
+        return new EncodeResults<EncodedToken> { Tokens = tokens, CharsConsumed = consumed };
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<int> EncodeToIds(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        ReadOnlySpan<char> source = text ?? textSpan;
+        if (settings.MaxTokenCount == int.MaxValue)
+        {
+            List<int> all = [];
+            Encode(source, all, matchSpecial: true);
+            return new EncodeResults<int> { Tokens = all, CharsConsumed = source.Length };
+        }
+
+        (List<int> ids, List<int> lengths) = EncodeWithLengths(source, settings.MaxTokenCount);
+        int count = CountWithin(ids, lengths, settings.MaxTokenCount, out int consumed);
+        return new EncodeResults<int> { Tokens = ids[..count], CharsConsumed = consumed };
+    }
+
+    /// <inheritdoc/>
+    protected override int CountTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings) =>
+        EncodeToIds(text, textSpan, settings).Tokens.Count;
+
+    /// <inheritdoc/>
+    protected override int GetIndexByTokenCount(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText, out int tokenCount)
+    {
+        normalizedText = null;
+        ReadOnlySpan<char> source = text ?? textSpan;
+        (List<int> ids, List<int> lengths) = EncodeWithLengths(source, fromEnd ? int.MaxValue : settings.MaxTokenCount);
+        if (!fromEnd)
+        {
+            tokenCount = CountWithin(ids, lengths, settings.MaxTokenCount, out int consumed);
+            return consumed;
+        }
+
+        // From the end: a character spelt in bytes, whose length its last byte carries, counts whole or not at all.
+        int index = source.Length;
+        int position = source.Length;
+        tokenCount = 0;
+        for (int taken = 1; taken <= ids.Count && taken <= settings.MaxTokenCount; taken++)
+        {
+            position -= lengths[^taken];
+            if (taken == ids.Count || lengths[^(taken + 1)] > 0)
+            {
+                tokenCount = taken;
+                index = position;
+            }
+        }
+
+        return index;
+    }
+
+    /// <summary>Decodes tokens as SentencePiece does: see the remarks of the class.</summary>
+    /// <param name="ids">Tokens.</param>
+    /// <returns>The text.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary.</exception>
+    public override string Decode(IEnumerable<int> ids)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        var text = new StringBuilder();
+        var stream = new TokenStream(this);
+        foreach (int id in ids)
+        {
+            Append(id, ref stream, text);
+        }
+
+        stream.Flush(text);
+        return text.ToString();
+    }
+
+    /// <summary>Decodes as many tokens as fit, whole characters only.</summary>
+    /// <param name="ids">Tokens.</param>
+    /// <param name="destination">Receives the text.</param>
+    /// <param name="idsConsumed">Tokens whose text was written.</param>
+    /// <param name="charsWritten">Characters written.</param>
+    /// <returns>Done, or DestinationTooSmall.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A token is not in the vocabulary.</exception>
+    public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        idsConsumed = 0;
+        charsWritten = 0;
+        var text = new StringBuilder();
+        var stream = new TokenStream(this);
+        int read = 0;
+        foreach (int id in ids)
+        {
+            Append(id, ref stream, text);
+            read++;
+            if (!stream.HasPending)
+            {
+                if (!TryWrite(text, destination, ref charsWritten))
+                {
+                    return OperationStatus.DestinationTooSmall;
+                }
+
+                idsConsumed = read;
+            }
+        }
+
+        stream.Flush(text);
+        if (!TryWrite(text, destination, ref charsWritten))
+        {
+            return OperationStatus.DestinationTooSmall;
+        }
+
+        idsConsumed = read;
+        return OperationStatus.Done;
+
+        static bool TryWrite(StringBuilder text, Span<char> destination, ref int written)
+        {
+            if (text.Length > destination.Length - written)
+            {
+                return false;
+            }
+
+            text.CopyTo(0, destination[written..], text.Length);
+            written += text.Length;
+            text.Clear();
+            return true;
+        }
+    }
+
+    /// <summary>Appends a token as SentencePiece decodes it: other than in generated text, turn markers show and unknown is " ⁇ ".</summary>
+    private void Append(int id, ref TokenStream stream, StringBuilder text)
+    {
+        switch (GetKind(id))
+        {
+            case TokenKind.Control when id != BosId && id != EosId && id != PadId:
+                stream.Flush(text);
+                text.Append(Encoding.UTF8.GetString(_vocabulary.GetPiece(id)));
+                break;
+            case TokenKind.Unknown:
+                stream.Flush(text);
+                text.Append(" \u2047 ");
+                break;
+            default:
+                stream.Append(id, text);
+                break;
+        }
+    }
+
+    private (List<int> Ids, List<int> Lengths) EncodeWithLengths(ReadOnlySpan<char> text, int maxTokens)
+    {
+        List<int> ids = [];
+        List<int> lengths = [];
+        if (maxTokens > 0)
+        {
+            Encode(text, matchSpecial: true, ids, lengths, maxTokens);
+        }
+
+        return (ids, lengths);
+    }
+
+    private void Encode(ReadOnlySpan<char> text, bool matchSpecial, List<int> ids, List<int>? lengths, int maxTokens)
+    {
+        BpeEncoder encoder = BpeEncoder.Rent();
+        encoder.Encode(_vocabulary, text, matchSpecial, ids, lengths, maxTokens);
+        encoder.Return();
+    }
+
+    /// <summary>How many of the first tokens fit, never part of a character that is spelt in bytes, and how many characters they cover.</summary>
+    private static int CountWithin(List<int> ids, List<int> lengths, int maxTokens, out int chars)
+    {
+        int count = 0;
+        int position = 0;
+        chars = 0;
+        for (int index = 0; index < ids.Count && index < maxTokens; index++)
+        {
+            position += lengths[index];
+            if (lengths[index] > 0)
+            {
+                count = index + 1;
+                chars = position;
+            }
+        }
+
+        return count;
+    }
+
+    private int FindMatched(string piece)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(piece);
+        return _vocabulary.Matched.Match(bytes, matchSpecial: true, _vocabulary, out int id) == bytes.Length ? id : -1;
+    }
 }
