@@ -127,7 +127,7 @@ internal static class TokenizerJsonReader
         Expect(ref reader, JsonTokenType.StartObject);
         while (NextProperty(ref reader))
         {
-            string piece = reader.GetString()!;
+            string piece = Spell(reader.GetString()!);
             reader.Read();
             ids[piece] = reader.GetInt32();
         }
@@ -148,8 +148,7 @@ internal static class TokenizerJsonReader
                 }
                 else if (reader.ValueTextEquals("content"u8))
                 {
-                    // Added tokens match plain text, pieces spell a space as U+2581: one spelling for both.
-                    token = token with { Content = ReadString(ref reader).Replace(' ', '\u2581') };
+                    token = token with { Content = Spell(ReadString(ref reader)) };
                 }
                 else if (reader.ValueTextEquals("special"u8))
                 {
@@ -220,6 +219,9 @@ internal static class TokenizerJsonReader
             ? reader.CopyString(destination)
             : throw TokenizerVocabulary.Bad(source, $"a merge has {reader.ValueSpan.Length:N0} bytes");
     }
+
+    /// <summary>Some files spell a space in added tokens as a space, others as U+2581: one spelling for both.</summary>
+    private static string Spell(string piece) => piece.Replace(' ', '\u2581');
 
     private static string ReadString(ref Utf8JsonReader reader)
     {

@@ -17,7 +17,7 @@ public sealed class GemmaTokenizerTests
 
     [Fact]
     public void Tiny_json_gives_the_ids_of_SentencePiece() =>
-        AssertCases(GemmaTokenizer.FromFile(TestData.Local("tokenizer/tiny.json")), TinyCases);
+        AssertCases(GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.json")), TinyCases);
 
     [Theory]
     [InlineData(false)]
@@ -45,7 +45,7 @@ public sealed class GemmaTokenizerTests
         GemmaTokenizer tiny = Tokenizers.Tiny;
         Assert.Equal((1024, 2, 1, 0, 3), (tiny.VocabularySize, tiny.BosId, tiny.EosId, tiny.PadId, tiny.UnknownId));
         Assert.Equal((8, 9), (tiny.StartOfTurnId, tiny.EndOfTurnId));
-        GemmaTokenizer json = GemmaTokenizer.FromFile(TestData.Local("tokenizer/tiny.json"));
+        GemmaTokenizer json = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.json"));
         Assert.Equal((1024, 2, 1, 0, 3), (json.VocabularySize, json.BosId, json.EosId, json.PadId, json.UnknownId));
         Assert.Equal((8, 9), (json.StartOfTurnId, json.EndOfTurnId));
         GemmaTokenizer gemma = Tokenizers.Gemma;
@@ -213,7 +213,7 @@ public sealed class GemmaTokenizerTests
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
-    private static Tokenizers.Case[] TinyCases => Tokenizers.ReadCases(TestData.Local("tokenizer/tiny-cases.json"));
+    private static Tokenizers.Case[] TinyCases => Tokenizers.ReadCases(TestData.Local("tiny/tokenizer-cases.json"));
 
     private static void AssertCases(GemmaTokenizer tokenizer, Tokenizers.Case[] cases)
     {

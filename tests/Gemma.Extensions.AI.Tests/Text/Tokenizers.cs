@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Tests.Text;
 /// <summary>Vocabularies that the tests of this folder share.</summary>
 internal static class Tokenizers
 {
-    private static readonly Lazy<GemmaTokenizer> s_tiny = new(() => GemmaTokenizer.FromFile(TestData.Local("tokenizer/tiny.model")));
+    private static readonly Lazy<GemmaTokenizer> s_tiny = new(() => GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model")));
     private static readonly Lazy<GemmaTokenizer> s_gemma = new(() => GemmaTokenizer.FromFile(TestData.Shared("tokenizer/tokenizer.model")));
 
     /// <summary>1,024 pieces.</summary>
