@@ -58,7 +58,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
     public static GgufFile Parse(byte* data, long length, string source)
     {
         var file = new GgufFile(source);
-        file.Metadata = file.Add(data, length, source);
+        file.Metadata = file.Add(data, length, source, part: 0);
         return file;
     }
 
@@ -88,11 +88,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
                 throw new GemmaModelFormatException($"'{part}' is missing: the model was split into {count:N0} files. Download all of them into the same directory; 'gemma pull' does.");
             }
 
-            GgufMetadata metadata = AddMap(part);
-            if (metadata.GetInt32("split.no") is { } number && number != i - 1)
-            {
-                throw new GemmaModelFormatException($"'{part}' says that it is number {number + 1} of the split, expected {i}. The files were mixed up; download them again.");
-            }
+            AddMap(part, i - 1);
         }
 
         if (Metadata.GetInt32("split.tensors.count") is { } tensors && tensors != _tensors.Count)
@@ -109,14 +105,14 @@ internal sealed unsafe partial class GgufFile : IDisposable
             : throw new GemmaModelFormatException($"'{metadata.Source}' says that it was split into {count:N0} files. The file is damaged; download it again.");
     }
 
-    private GgufMetadata AddMap(string path)
+    private GgufMetadata AddMap(string path, int part = 0)
     {
         var map = new MappedFile(path);
         _maps.Add(map);
-        return Add(map.Data, map.Length, map.Path);
+        return Add(map.Data, map.Length, map.Path, part);
     }
 
-    private GgufMetadata Add(byte* data, long length, string source)
+    private GgufMetadata Add(byte* data, long length, string source, int part)
     {
         var reader = new GgufReader(data, length, source);
         CheckVersion(ref reader, source);
@@ -133,8 +129,13 @@ internal sealed unsafe partial class GgufFile : IDisposable
             string key = reader.String("a metadata key", MaxKeyBytes);
             if (!metadata.TryAdd(key, ReadValue(ref reader, key)))
             {
-                throw reader.Bad($"the metadata key '{Printable(key)}' appears twice");
+                throw reader.Bad($"the metadata key '{ErrorText.Printable(key)}' appears twice");
             }
+        }
+
+        if (metadata.GetInt32("split.no") is { } number && number != part)
+        {
+            throw new GemmaModelFormatException($"'{source}' says that it is file {number + 1L:N0} of a split model, expected file {part + 1:N0}. The files were mixed up; download them again.");
         }
 
         var infos = new List<TensorInfo>();
@@ -193,14 +194,14 @@ internal sealed unsafe partial class GgufFile : IDisposable
 
         if (depth > 3)
         {
-            throw reader.Bad($"the metadata value '{Printable(key)}' is an array of arrays, {depth} levels deep");
+            throw reader.Bad($"the metadata value '{ErrorText.Printable(key)}' is an array of arrays, {depth} levels deep");
         }
 
         var elementType = (GgufType)reader.UInt32("an array's element type");
         ulong count = reader.UInt64("an array's length");
         if (count > (ulong)reader.Remaining)
         {
-            throw reader.Truncated($"the metadata array '{Printable(key)}' at byte {reader.Position:N0} claims {count:N0} elements");
+            throw reader.Truncated($"the metadata array '{ErrorText.Printable(key)}' at byte {reader.Position:N0} claims {count:N0} elements");
         }
 
         if (elementType == GgufType.Array)
@@ -227,7 +228,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
                 ulong bytes = reader.UInt64($"a string of a metadata value");
                 if (bytes > (ulong)Math.Min(reader.Remaining, int.MaxValue))
                 {
-                    throw reader.Truncated($"a string of the metadata value '{Printable(key)}' at byte {reader.Position:N0} takes {bytes:N0} bytes");
+                    throw reader.Truncated($"a string of the metadata value '{ErrorText.Printable(key)}' at byte {reader.Position:N0} takes {bytes:N0} bytes");
                 }
 
                 reader.Take((long)bytes, "a string");
@@ -242,11 +243,11 @@ internal sealed unsafe partial class GgufFile : IDisposable
             GgufType.UInt16 or GgufType.Int16 => 2,
             GgufType.UInt32 or GgufType.Int32 or GgufType.Float32 => 4,
             GgufType.UInt64 or GgufType.Int64 or GgufType.Float64 => 8,
-            _ => throw reader.Bad($"the metadata value '{Printable(key)}' has the unknown type {(uint)type}"),
+            _ => throw reader.Bad($"the metadata value '{ErrorText.Printable(key)}' has the unknown type {(uint)type}"),
         };
         if (count > reader.Remaining / size)
         {
-            throw reader.Truncated($"the metadata value '{Printable(key)}' at byte {reader.Position:N0} has {count:N0} elements of {size} bytes");
+            throw reader.Truncated($"the metadata value '{ErrorText.Printable(key)}' at byte {reader.Position:N0} has {count:N0} elements of {size} bytes");
         }
 
         reader.Take(count * size, "a metadata value");
@@ -254,7 +255,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
 
     private static TensorInfo ReadTensorInfo(ref GgufReader reader, string source)
     {
-        string name = Printable(reader.String("a tensor name", MaxTensorNameBytes));
+        string name = ErrorText.Printable(reader.String("a tensor name", MaxTensorNameBytes));
         uint dimensions = reader.UInt32("a dimension count");
         if (dimensions is 0 or > 4)
         {
@@ -326,13 +327,6 @@ internal sealed unsafe partial class GgufFile : IDisposable
                 throw reader.Bad($"tensors '{infos[i - 1].Name}' and '{infos[i].Name}' overlap at byte {(ulong)dataStart + infos[i].Offset:N0}");
             }
         }
-    }
-
-    /// <summary>Text from a file, fit for one line of an error message.</summary>
-    private static string Printable(string text)
-    {
-        string clean = string.Concat(text.Select(c => char.IsControl(c) ? '?' : c));
-        return clean.Length <= 200 ? clean : clean[..200] + "…";
     }
 
     /// <summary>Names of types that exist and are not supported.</summary>

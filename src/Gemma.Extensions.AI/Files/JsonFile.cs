@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace Gemma.Extensions.AI.Files;
 
@@ -41,16 +42,48 @@ internal sealed class JsonFile : IDisposable
     public static JsonFile Parse(ReadOnlyMemory<byte> bytes, string path)
     {
         ReadOnlyMemory<byte> body = bytes.Span.StartsWith("\uFEFF"u8) ? bytes[3..] : bytes;
+        if (!Utf8.IsValid(body.Span))
+        {
+            throw new GemmaModelFormatException($"'{path}' is not text in UTF-8. Download it again.");
+        }
+
         try
         {
             var document = JsonDocument.Parse(body, new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            CheckText(document.RootElement);
             return document.RootElement.ValueKind == JsonValueKind.Object
                 ? new JsonFile(document, path)
                 : throw new GemmaModelFormatException($"'{path}' holds a JSON {document.RootElement.ValueKind}, expected an object. Download it again.");
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new GemmaModelFormatException($"'{path}' is not valid JSON: {e.Message} Download it again.", e);
+            throw new GemmaModelFormatException($"'{path}' is not valid JSON: {ErrorText.Printable(e.Message)} Download it again.", e);
+        }
+    }
+
+    /// <summary>Escaped halves of a surrogate pair are valid JSON but no text; reading them would throw wherever they are first touched.</summary>
+    private static void CheckText(JsonElement element)
+    {
+        switch (element.ValueKind)
+        {
+            case JsonValueKind.Object:
+                foreach (JsonProperty property in element.EnumerateObject())
+                {
+                    _ = property.Name;
+                    CheckText(property.Value);
+                }
+
+                break;
+            case JsonValueKind.Array:
+                foreach (JsonElement item in element.EnumerateArray())
+                {
+                    CheckText(item);
+                }
+
+                break;
+            case JsonValueKind.String:
+                _ = element.GetString();
+                break;
         }
     }
 
@@ -96,32 +129,14 @@ internal sealed class JsonFile : IDisposable
 
     public void Dispose() => _document.Dispose();
 
-    public GemmaModelFormatException Wrong(string name, JsonElement found, string expected)
-    {
-        string text = found.GetRawText();
-        return new($"'{Path}': '{name}' is {(text.Length <= 100 ? text : text[..100] + "…")}, expected {expected}. The file is damaged or of another kind of model; download it again.");
-    }
+    public GemmaModelFormatException Wrong(string name, JsonElement found, string expected) =>
+        new($"'{Path}': '{name}' is {ErrorText.Printable(found.GetRawText())}, expected {expected}. The file is damaged or of another kind of model; download it again.");
 
     private int Int32(JsonElement element, string name) =>
         element.ValueKind == JsonValueKind.Number && element.TryGetDouble(out double value) && value == Math.Floor(value) && Math.Abs(value) <= int.MaxValue
             ? (int)value
             : throw Wrong(name, element, "a whole number of 32 bits");
 
-    private string Text(JsonElement element, string name)
-    {
-        if (element.ValueKind != JsonValueKind.String)
-        {
-            throw Wrong(name, element, "a string");
-        }
-
-        try
-        {
-            return element.GetString()!;
-        }
-        catch (InvalidOperationException)
-        {
-            // Escaped halves of a surrogate pair are valid JSON but no text.
-            throw Wrong(name, element, "a string of valid Unicode");
-        }
-    }
+    private string Text(JsonElement element, string name) =>
+        element.ValueKind == JsonValueKind.String ? element.GetString()! : throw Wrong(name, element, "a string");
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Unicode;
 using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Files;
@@ -147,6 +148,11 @@ internal sealed unsafe class SafetensorsFile : IDisposable
             throw Truncated($"the header has {headerBytes:N0} bytes at offset 8");
         }
 
+        if (!Utf8.IsValid(new ReadOnlySpan<byte>(_data + 8, (int)headerBytes)))
+        {
+            throw Bad("the header is not text in UTF-8");
+        }
+
         long dataStart = 8 + (long)headerBytes;
         try
         {
@@ -171,12 +177,12 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         }
         catch (JsonException e)
         {
-            throw new GemmaModelFormatException($"'{Path}': the header is not valid JSON: {e.Message} It is not a safetensors file, or is damaged; download it again.", e);
+            throw new GemmaModelFormatException($"'{Path}': the header is not valid JSON: {ErrorText.Printable(e.Message)} It is not a safetensors file, or is damaged; download it again.", e);
         }
         catch (InvalidOperationException e)
         {
             // Escaped halves of a surrogate pair in names.
-            throw new GemmaModelFormatException($"'{Path}': the header holds invalid text: {e.Message} The file is damaged; download it again.", e);
+            throw new GemmaModelFormatException($"'{Path}': the header holds invalid text: {ErrorText.Printable(e.Message)} The file is damaged; download it again.", e);
         }
     }
 
@@ -204,13 +210,13 @@ internal sealed unsafe class SafetensorsFile : IDisposable
             || !entry.Value.TryGetProperty("shape", out JsonElement shapeElement) || shapeElement.ValueKind != JsonValueKind.Array
             || !entry.Value.TryGetProperty("data_offsets", out JsonElement offsets) || offsets.ValueKind != JsonValueKind.Array || offsets.GetArrayLength() != 2)
         {
-            throw Bad($"tensor '{Printable(name)}' has no valid dtype, shape and data_offsets");
+            throw Bad($"tensor '{ErrorText.Printable(name)}' has no valid dtype, shape and data_offsets");
         }
 
         string type = dtype.GetString()!;
         if (shapeElement.GetArrayLength() > 8)
         {
-            throw Bad($"tensor '{Printable(name)}' has {shapeElement.GetArrayLength():N0} dimensions");
+            throw Bad($"tensor '{ErrorText.Printable(name)}' has {shapeElement.GetArrayLength():N0} dimensions");
         }
 
         long elements = 1;
@@ -220,7 +226,7 @@ internal sealed unsafe class SafetensorsFile : IDisposable
             shape[i] = Size(shapeElement[i], name);
             if (shape[i] > 0 && elements > long.MaxValue / 64 / shape[i])
             {
-                throw Bad($"tensor '{Printable(name)}' has an impossible number of elements");
+                throw Bad($"tensor '{ErrorText.Printable(name)}' has an impossible number of elements");
             }
 
             elements *= shape[i];
@@ -229,12 +235,12 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         long begin = Size(offsets[0], name), end = Size(offsets[1], name);
         if (end < begin)
         {
-            throw Bad($"tensor '{Printable(name)}' ends at {end:N0}, before it begins at {begin:N0}");
+            throw Bad($"tensor '{ErrorText.Printable(name)}' ends at {end:N0}, before it begins at {begin:N0}");
         }
 
         if (end > _length - dataStart)
         {
-            throw new GemmaModelFormatException($"Tensor '{Printable(name)}' has {end - begin:N0} bytes at offset {(UInt128)dataStart + (ulong)begin:N0} but '{Path}' ends at {_length:N0}. The download is probably incomplete; run 'gemma pull' again.");
+            throw new GemmaModelFormatException($"Tensor '{ErrorText.Printable(name)}' has {end - begin:N0} bytes at offset {(UInt128)dataStart + (ulong)begin:N0} but '{Path}' ends at {_length:N0}. The download is probably incomplete; run 'gemma pull' again.");
         }
 
         // Widths of the types that the format defines; a type that is not known here is only rejected when it is used.
@@ -248,18 +254,18 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         };
         if (bits > 0 && end - begin != elements * bits / 8)
         {
-            throw Bad($"tensor '{Printable(name)}' of type {type} and shape [{string.Join(", ", shape)}] has {end - begin:N0} bytes, expected {elements * bits / 8:N0}");
+            throw Bad($"tensor '{ErrorText.Printable(name)}' of type {type} and shape [{string.Join(", ", shape)}] has {end - begin:N0} bytes, expected {elements * bits / 8:N0}");
         }
 
         if (!_tensors.TryAdd(name, new SafetensorsTensor(name, type, shape, dataStart + begin, end - begin)))
         {
-            throw Bad($"tensor '{Printable(name)}' appears twice");
+            throw Bad($"tensor '{ErrorText.Printable(name)}' appears twice");
         }
     }
 
     private long Size(JsonElement element, string name) => element.ValueKind == JsonValueKind.Number && element.TryGetInt64(out long size) && size >= 0
         ? size
-        : throw Bad($"tensor '{Printable(name)}' has a size or offset that is not a whole number");
+        : throw Bad($"tensor '{ErrorText.Printable(name)}' has a size or offset that is not a whole number");
 
     private void CheckOverlaps()
     {
@@ -268,12 +274,10 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         {
             if (sorted[i].Offset < sorted[i - 1].Offset + sorted[i - 1].ByteLength)
             {
-                throw Bad($"tensors '{Printable(sorted[i - 1].Name)}' and '{Printable(sorted[i].Name)}' overlap at byte {sorted[i].Offset:N0}");
+                throw Bad($"tensors '{ErrorText.Printable(sorted[i - 1].Name)}' and '{ErrorText.Printable(sorted[i].Name)}' overlap at byte {sorted[i].Offset:N0}");
             }
         }
     }
-
-    private static string Printable(string name) => name.Length <= 200 ? name : name[..200] + "…";
 
     private GemmaModelFormatException Truncated(string what) =>
         new($"'{Path}': {what}, but the file ends at {_length:N0}. The download is probably incomplete; run 'gemma pull' again.");

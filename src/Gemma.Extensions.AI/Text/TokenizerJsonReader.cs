@@ -14,8 +14,9 @@ internal static class TokenizerJsonReader
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
         {
-            throw new GemmaModelFormatException(
-                TokenizerVocabulary.Bad(source, $"it is not the JSON of a tokenizer ({exception.Message.TrimEnd('.')})").Message, exception);
+            // The parser may quote the rest of the file.
+            string reason = exception.Message.Length <= 300 ? exception.Message.TrimEnd('.') : exception.Message[..300] + "…";
+            throw new GemmaModelFormatException(TokenizerVocabulary.Bad(source, $"it is not the JSON of a tokenizer ({reason})").Message, exception);
         }
     }
 

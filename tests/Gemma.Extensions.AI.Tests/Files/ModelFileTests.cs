@@ -42,6 +42,27 @@ public sealed class ModelFileTests
         Assert.Equal("token_embd.weight", GemmaTensors.FromHuggingFace("embed_tokens.weight"));
     }
 
+    [Theory]
+    [InlineData("Hello world, this is a test.\n\n  Two spaces\tand <start_of_turn>user")]
+    [InlineData("äöü 日本語 🙂 \u0000 1234567890")]
+    public void TokenizersOfAllThreeKindsGiveTheSameIds(string text)
+    {
+        using ModelFile gguf = ModelFile.Open(TestData.Local("gguf/tiny-Q4_0.gguf"));
+        using ModelFile directory = ModelFile.Open(TestData.Local("tiny"));
+        using var temp = new TempDirectory();
+        foreach (string file in Directory.GetFiles(TestData.Local("tiny")).Where(f => !f.EndsWith("tokenizer.model", StringComparison.Ordinal)))
+        {
+            File.Copy(file, temp.File(Path.GetFileName(file)));
+        }
+
+        using ModelFile json = ModelFile.Open(temp.Path);
+        int[] expected = directory.CreateTokenizer().Encode(text, matchSpecial: true);
+        Assert.Equal(expected, gguf.CreateTokenizer().Encode(text, matchSpecial: true));
+        Assert.Equal(expected, json.CreateTokenizer().Encode(text, matchSpecial: true));
+        File.Delete(temp.File("tokenizer.json"));
+        Assert.Contains("tokenizer.json", Assert.Throws<GemmaModelFormatException>(json.CreateTokenizer).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void SafetensorsSurviveARoundTrip()
     {
