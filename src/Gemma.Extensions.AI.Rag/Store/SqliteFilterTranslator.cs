@@ -39,6 +39,12 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
     /// <summary>Writes an expression that is 0 or 1, never NULL: C# has no third truth value, and NOT must not meet one.</summary>
     private void Condition(Expression expression)
     {
+        if (TryConstant(expression, out object? constant))
+        {
+            _sql.Append(constant is true ? '1' : '0');
+            return;
+        }
+
         switch (expression)
         {
             case BinaryExpression { NodeType: ExpressionType.AndAlso or ExpressionType.OrElse } logic:
@@ -78,10 +84,6 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
                 Condition(convert.Operand);
                 return;
 
-            case ConstantExpression { Value: bool constant }:
-                _sql.Append(constant ? '1' : '0');
-                return;
-
             case MethodCallExpression call when Call(call):
                 return;
 
@@ -116,13 +118,13 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         {
             Parameter(constant);
         }
+        else if (expression is UnaryExpression { NodeType: ExpressionType.Convert or ExpressionType.ConvertChecked } convert && IsWidening(convert))
+        {
+            Value(convert.Operand);
+        }
         else if (TryProperty(expression, out string? column))
         {
             _sql.Append(column);
-        }
-        else if (expression is UnaryExpression { NodeType: ExpressionType.Convert or ExpressionType.ConvertChecked } convert)
-        {
-            Value(convert.Operand);
         }
         else if (expression is MemberExpression { Member.Name: "Value", Expression: { } nullable } && Nullable.GetUnderlyingType(nullable.Type) is not null)
         {
@@ -138,9 +140,29 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         }
     }
 
+    /// <summary>Conversions that C# adds to compare (byte as int, int as int?), which SQLite's numbers don't need.</summary>
+    private static bool IsWidening(UnaryExpression convert)
+    {
+        Type from = Nullable.GetUnderlyingType(convert.Operand.Type) ?? convert.Operand.Type;
+        Type to = Nullable.GetUnderlyingType(convert.Type) ?? convert.Type;
+        return from != typeof(object) && (from == to || Rank(from) is > 0 and { } rank && rank < Rank(to));
+
+        static int Rank(Type type) => Type.GetTypeCode(type) switch
+        {
+            TypeCode.Byte => 1,
+            TypeCode.Int16 => 2,
+            TypeCode.Int32 => 3,
+            TypeCode.Int64 => 4,
+            TypeCode.Single => 5,
+            TypeCode.Double => 6,
+            _ => 0,
+        };
+    }
+
     private bool Call(MethodCallExpression call)
     {
-        if (call.Object is { } text && text.Type == typeof(string) && call.Arguments is [{ } argument] && argument.Type == typeof(string))
+        if (call.Object is { } text && text.Type == typeof(string) && call.Arguments is [{ } argument, ..] && argument.Type == typeof(string) &&
+            (call.Arguments.Count == 1 || (call.Arguments.Count == 2 && TryConstant(call.Arguments[1], out object? comparison) && comparison is StringComparison.Ordinal)))
         {
             return StringCall(call.Method.Name, text, argument);
         }
@@ -161,7 +183,7 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         return false;
     }
 
-    /// <summary>Ordinal, as the methods without a comparison argument are not by default for StartsWith and EndsWith; stored text has no culture.</summary>
+    /// <summary>Compared by code point: stored text has no culture.</summary>
     private bool StringCall(string method, Expression text, Expression argument)
     {
         switch (method)
@@ -174,25 +196,10 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
                 _sql.Append(") > 0, 0)");
                 return true;
             case nameof(string.StartsWith):
-                _sql.Append("ifnull(substr(");
-                Value(text);
-                _sql.Append(", 1, length(");
-                Value(argument);
-                _sql.Append(")) = ");
-                Value(argument);
-                _sql.Append(", 0)");
+                Affix(text, argument, "1, ");
                 return true;
             case nameof(string.EndsWith):
-                // substr(text, -0) is the whole text, so the empty string is its own case.
-                _sql.Append("ifnull(length(");
-                Value(argument);
-                _sql.Append(") = 0 OR substr(");
-                Value(text);
-                _sql.Append(", -length(");
-                Value(argument);
-                _sql.Append(")) = ");
-                Value(argument);
-                _sql.Append(", 0)");
+                Affix(text, argument, "-");
                 return true;
             case nameof(string.Equals):
                 _sql.Append('(');
@@ -206,6 +213,21 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         }
     }
 
+    /// <summary>Compares bytes of UTF-8: length() of text ends at a NUL character.</summary>
+    private void Affix(Expression text, Expression argument, string position)
+    {
+        // substr(text, -0) is the whole text, so the empty string is its own case.
+        _sql.Append("ifnull(length(CAST(");
+        Value(argument);
+        _sql.Append(" AS BLOB)) = 0 OR substr(CAST(");
+        Value(text);
+        _sql.Append(" AS BLOB), ").Append(position).Append("length(CAST(");
+        Value(argument);
+        _sql.Append(" AS BLOB))) = CAST(");
+        Value(argument);
+        _sql.Append(" AS BLOB), 0)");
+    }
+
     private void Contains(Expression source, Expression item)
     {
         if (TryProperty(source, out string? column))
@@ -216,10 +238,7 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
             return;
         }
 
-        IEnumerable? values = TryConstant(source, out object? constant) ? constant as IEnumerable
-            : source is NewArrayExpression array ? array.Expressions.Select(e => TryConstant(e, out object? v) ? v : throw NotSupported(e)).ToArray()
-            : null;
-        if (values is null)
+        if (!TryConstant(source, out object? constant) || constant is not IEnumerable values)
         {
             throw NotSupported(source);
         }
@@ -292,22 +311,42 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         return column is not null;
     }
 
+    /// <summary>The value of an expression that doesn't depend on the record: a constant, a captured variable, or what is computed from such.</summary>
     private static bool TryConstant(Expression expression, out object? value)
     {
-        switch (expression)
+        value = null;
+        if (expression is ConstantExpression constant)
         {
-            case ConstantExpression constant:
-                value = constant.Value;
-                return true;
-            case QueryParameterExpression parameter:
-                value = parameter.Value;
-                return true;
-            case UnaryExpression { NodeType: ExpressionType.Convert or ExpressionType.ConvertChecked } convert when convert.Method is null:
-                return TryConstant(convert.Operand, out value);
-            default:
-                value = null;
-                return false;
+            value = constant.Value;
+            return true;
         }
+
+        Inliner inliner = new();
+        Expression closed = inliner.Visit(expression);
+        if (inliner.DependsOnParameter)
+        {
+            return false;
+        }
+
+        value = closed is ConstantExpression inlined
+            ? inlined.Value
+            : Expression.Lambda<Func<object?>>(Expression.Convert(closed, typeof(object))).Compile(preferInterpretation: true)();
+        return true;
+    }
+
+    /// <summary>Puts the values of captured variables in, and notices the record.</summary>
+    private sealed class Inliner : ExpressionVisitor
+    {
+        public bool DependsOnParameter { get; private set; }
+
+        protected override Expression VisitParameter(ParameterExpression node)
+        {
+            DependsOnParameter = true;
+            return node;
+        }
+
+        protected override Expression VisitExtension(Expression node) =>
+            node is QueryParameterExpression parameter ? Expression.Constant(parameter.Value, parameter.Type) : base.VisitExtension(node);
     }
 
     private static NotSupportedException NotSupported(Expression expression) => new(

@@ -7,7 +7,7 @@ namespace Gemma.Extensions.AI.Tests.Rag;
 
 public sealed class SqliteVectorStoreConformanceTests : VectorStoreConformance
 {
-    private readonly TemporaryDirectory _directory = new();
+    private readonly TempDirectory _directory = new();
     private int _files;
 
     protected override VectorStore CreateStore(IEmbeddingGenerator? embeddingGenerator = null) =>
@@ -23,7 +23,7 @@ public sealed class SqliteVectorStoreConformanceTests : VectorStoreConformance
 /// <summary>The same suite where no in-memory index fits: every search reads the file.</summary>
 public sealed class SqliteVectorStoreWithoutIndexConformanceTests : VectorStoreConformance
 {
-    private readonly TemporaryDirectory _directory = new();
+    private readonly TempDirectory _directory = new();
     private int _files;
 
     protected override VectorStore CreateStore(IEmbeddingGenerator? embeddingGenerator = null) =>
