@@ -1,0 +1,298 @@
+using System.Numerics.Tensors;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Training;
+
+/// <summary>Sums over the targets of one or more batches.</summary>
+/// <param name="Loss">Sum of the minimised loss.</param>
+/// <param name="NegativeLogLikelihood">Sum of −log p(label).</param>
+/// <param name="Correct">Targets whose most likely token is the label.</param>
+/// <param name="Targets">Targets.</param>
+internal readonly record struct LossSums(double Loss, double NegativeLogLikelihood, int Correct, int Targets)
+{
+    public static LossSums operator +(LossSums a, LossSums b) => new(
+        a.Loss + b.Loss, a.NegativeLogLikelihood + b.NegativeLogLikelihood, a.Correct + b.Correct, a.Targets + b.Targets);
+}
+
+/// <summary>How the label loss and the teacher are combined: (1 − Mix)·CE + Mix·T²·KL(teacher‖student), both softened by T.</summary>
+/// <param name="Mix">Share of the teacher, 0 to 1.</param>
+/// <param name="Temperature">T.</param>
+internal readonly record struct LossOptions(float Mix, float Temperature)
+{
+    public static LossOptions Label => new(0, 1);
+}
+
+/// <summary>
+/// Forward and hand-derived backward pass of Gemma 2 over a packed batch, with the memory that one worker needs for it. Reads like the
+/// model: one operation a line, the backward in reverse order. Not thread-safe; workers have one each.
+/// </summary>
+internal sealed unsafe class GemmaBackprop
+{
+    private readonly TrainingModel _model;
+    private readonly GemmaConfig _config;
+    private readonly int _maxTokens, _headRows;
+    private readonly LayerState[] _layers;
+    private readonly FloatBuffer _last, _selected, _normalised, _logits, _scratch, _rope;
+    private readonly FloatBuffer _dX, _dBranch, _dNorm, _dWide, _dQkv, _dHead, _dSelected;
+
+    /// <summary>Activations of one layer that the backward needs, [tokens, …].</summary>
+    private sealed class LayerState(GemmaConfig c, int tokens)
+    {
+        public readonly FloatBuffer Input = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer AttentionInput = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer Qkv = new((long)tokens * (c.QuerySize + 2 * c.KvSize));
+        public readonly FloatBuffer LogSumExp = new((long)tokens * c.HeadCount);
+        public readonly FloatBuffer Heads = new((long)tokens * c.QuerySize);
+        public readonly FloatBuffer AttentionOutput = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer Middle = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer FeedForwardInput = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer GateUp = new((long)tokens * 2 * c.FeedForwardSize);
+        public readonly FloatBuffer Activated = new((long)tokens * c.FeedForwardSize);
+        public readonly FloatBuffer FeedForwardOutput = new((long)tokens * c.HiddenSize);
+    }
+
+    /// <param name="model">Weights; read, never written.</param>
+    /// <param name="maxTokens">Tokens of the largest batch.</param>
+    /// <param name="maxLength">Tokens of the longest document.</param>
+    public GemmaBackprop(TrainingModel model, int maxTokens, int maxLength)
+    {
+        GemmaConfig c = _config = model.Config;
+        _model = model;
+        _maxTokens = maxTokens;
+        _headRows = Math.Clamp((1 << 19) / c.VocabularySize, 16, 256);
+        _layers = [.. Enumerable.Range(0, c.LayerCount).Select(_ => new LayerState(c, maxTokens))];
+        long hidden = (long)maxTokens * c.HiddenSize;
+        _last = new(hidden);
+        _selected = new(hidden);
+        _normalised = new(hidden);
+        _dX = new(hidden);
+        _dBranch = new(hidden);
+        _dNorm = new(hidden);
+        _dHead = new((long)maxTokens * c.QuerySize);
+        _dSelected = new(hidden);
+        _dWide = new((long)maxTokens * 3 * c.FeedForwardSize);
+        _dQkv = new((long)maxTokens * (c.QuerySize + 2 * c.KvSize));
+        _logits = new(2L * _headRows * c.VocabularySize);
+        _scratch = new(Math.Max(Math.Max(3 * c.HiddenSize, c.FeedForwardSize), Attention.ScratchSize(maxLength)));
+        _rope = RopeTable(c, maxLength);
+    }
+
+    /// <summary>Bytes of float32 that a worker holds for batches of this size.</summary>
+    public static long WorkerBytes(GemmaConfig c, int maxTokens, int maxLength) => 4L * (
+        (long)maxTokens * (c.LayerCount * (6L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + c.HeadCount + 3L * c.FeedForwardSize)
+            + 7L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + 3L * c.FeedForwardSize)
+        + 2L * Math.Clamp((1 << 19) / c.VocabularySize, 16, 256) * c.VocabularySize + Attention.ScratchSize(maxLength));
+
+    /// <summary>Loss of the batch without gradients.</summary>
+    public LossSums Evaluate(PackedBatch batch, LossOptions loss)
+    {
+        Forward(batch);
+        return Head(batch, loss, 0, null);
+    }
+
+    /// <summary>Adds <paramref name="scale"/> × the gradient of the summed loss to <paramref name="gradient"/>, laid out like the weights.</summary>
+    public LossSums Accumulate(PackedBatch batch, LossOptions loss, float scale, FloatBuffer gradient)
+    {
+        Forward(batch);
+        LossSums sums = Head(batch, loss, scale, gradient);
+        Backward(batch, gradient);
+        return sums;
+    }
+
+    /// <summary>Logits after the final cap, [tokens, vocabulary], of every row of a batch.</summary>
+    public float[] Logits(PackedBatch batch)
+    {
+        Forward(batch);
+        int tokens = batch.Tokens.Length, hidden = _config.HiddenSize, vocabulary = _config.VocabularySize;
+        Operations.RmsNorm(_last.Pointer, W("output_norm.weight"), _config.RmsNormEpsilon, _normalised.Pointer, tokens, hidden, _scratch.Pointer);
+        float[] logits = new float[(long)tokens * vocabulary];
+        fixed (float* output = logits)
+        {
+            Gemm.NT(tokens, vocabulary, hidden, _normalised.Pointer, hidden, W("token_embd.weight"), hidden, output, vocabulary, accumulate: false);
+        }
+
+        Cap(logits);
+        return logits;
+    }
+
+    private void Forward(PackedBatch batch)
+    {
+        GemmaConfig c = _config;
+        int tokens = batch.Tokens.Length, hidden = c.HiddenSize, wide = c.FeedForwardSize, qkvSize = c.QuerySize + 2 * c.KvSize;
+        if (tokens > _maxTokens)
+        {
+            throw new ArgumentException($"The batch has {tokens:N0} tokens, but this worker was made for {_maxTokens:N0}.", nameof(batch));
+        }
+
+        float* scratch = _scratch.Pointer;
+        Embed(batch);
+        for (int l = 0; l < c.LayerCount; l++)
+        {
+            LayerState s = _layers[l];
+            string p = $"blk.{l}.";
+            float* output = l + 1 < c.LayerCount ? _layers[l + 1].Input.Pointer : _last.Pointer;
+            Operations.RmsNorm(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, s.AttentionInput.Pointer, tokens, hidden, scratch);
+            Gemm.NT(tokens, qkvSize, hidden, s.AttentionInput.Pointer, hidden, W(p + "attn_q.weight"), hidden, s.Qkv.Pointer, qkvSize, accumulate: false);
+            Rope(s.Qkv, batch.Positions, 1);
+            for (int d = 0; d + 1 < batch.Starts.Length; d++)
+            {
+                int start = batch.Starts[d];
+                Attention.Forward(Shape(l, batch.Starts[d + 1] - start), s.Qkv.Pointer + (long)start * qkvSize,
+                    s.Heads.Pointer + (long)start * c.QuerySize, s.LogSumExp.Pointer + start, tokens, scratch);
+            }
+
+            Gemm.NT(tokens, hidden, c.QuerySize, s.Heads.Pointer, c.QuerySize, W(p + "attn_output.weight"), c.QuerySize, s.AttentionOutput.Pointer, hidden, accumulate: false);
+            Operations.AddRmsNorm(s.Input.Pointer, s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, s.Middle.Pointer, tokens, hidden, scratch);
+            Operations.RmsNorm(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, s.FeedForwardInput.Pointer, tokens, hidden, scratch);
+            Gemm.NT(tokens, 2 * wide, hidden, s.FeedForwardInput.Pointer, hidden, W(p + "ffn_gate.weight"), hidden, s.GateUp.Pointer, 2 * wide, accumulate: false);
+            Operations.GeGlu(s.GateUp.Pointer, s.Activated.Pointer, tokens, wide, scratch);
+            Gemm.NT(tokens, hidden, wide, s.Activated.Pointer, wide, W(p + "ffn_down.weight"), wide, s.FeedForwardOutput.Pointer, hidden, accumulate: false);
+            Operations.AddRmsNorm(s.Middle.Pointer, s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, output, tokens, hidden, scratch);
+        }
+    }
+
+    /// <summary>From the gradient of the last layer's output in _dX down to the embedding.</summary>
+    private void Backward(PackedBatch batch, FloatBuffer gradient)
+    {
+        GemmaConfig c = _config;
+        int tokens = batch.Tokens.Length, hidden = c.HiddenSize, wide = c.FeedForwardSize, qkvSize = c.QuerySize + 2 * c.KvSize;
+        float* scratch = _scratch.Pointer;
+        float* dX = _dX.Pointer;
+        float* dWide = _dWide.Pointer;
+        float* dGateUp = dWide + (long)tokens * wide;
+        for (int l = c.LayerCount - 1; l >= 0; l--)
+        {
+            LayerState s = _layers[l];
+            string p = $"blk.{l}.";
+            Operations.RmsNormBackward(s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_ffw_norm.weight"), tokens, hidden, false, scratch);
+            Gemm.NN(tokens, wide, hidden, _dBranch.Pointer, hidden, W(p + "ffn_down.weight"), wide, dWide, wide, accumulate: false);
+            Gemm.TN(hidden, wide, tokens, _dBranch.Pointer, hidden, s.Activated.Pointer, wide, G(p + "ffn_down.weight"), wide, accumulate: true);
+            Operations.GeGluBackward(s.GateUp.Pointer, dWide, dGateUp, tokens, wide, scratch);
+            Gemm.NN(tokens, hidden, 2 * wide, dGateUp, 2 * wide, W(p + "ffn_gate.weight"), hidden, _dNorm.Pointer, hidden, accumulate: false);
+            Gemm.TN(2 * wide, hidden, tokens, dGateUp, 2 * wide, s.FeedForwardInput.Pointer, hidden, G(p + "ffn_gate.weight"), hidden, accumulate: true);
+            Operations.RmsNormBackward(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "ffn_norm.weight"), tokens, hidden, true, scratch);
+
+            Operations.RmsNormBackward(s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_attention_norm.weight"), tokens, hidden, false, scratch);
+            Gemm.NN(tokens, c.QuerySize, hidden, _dBranch.Pointer, hidden, W(p + "attn_output.weight"), c.QuerySize, _dHead.Pointer, c.QuerySize, accumulate: false);
+            Gemm.TN(hidden, c.QuerySize, tokens, _dBranch.Pointer, hidden, s.Heads.Pointer, c.QuerySize, G(p + "attn_output.weight"), c.QuerySize, accumulate: true);
+            _dQkv.Span[..(tokens * qkvSize)].Clear();
+            for (int d = 0; d + 1 < batch.Starts.Length; d++)
+            {
+                int start = batch.Starts[d];
+                Attention.Backward(Shape(l, batch.Starts[d + 1] - start), s.Qkv.Pointer + (long)start * qkvSize, s.Heads.Pointer + (long)start * c.QuerySize,
+                    s.LogSumExp.Pointer + start, tokens, _dHead.Pointer + (long)start * c.QuerySize, _dQkv.Pointer + (long)start * qkvSize, scratch);
+            }
+
+            Rope(_dQkv, batch.Positions, -1);
+            Gemm.NN(tokens, hidden, qkvSize, _dQkv.Pointer, qkvSize, W(p + "attn_q.weight"), hidden, _dNorm.Pointer, hidden, accumulate: false);
+            Gemm.TN(qkvSize, hidden, tokens, _dQkv.Pointer, qkvSize, s.AttentionInput.Pointer, hidden, G(p + "attn_q.weight"), hidden, accumulate: true);
+            Operations.RmsNormBackward(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "attn_norm.weight"), tokens, hidden, true, scratch);
+        }
+
+        float* dEmbedding = G("token_embd.weight");
+        for (int r = 0; r < tokens; r++)
+        {
+            var target = new Span<float>(dEmbedding + (long)batch.Tokens[r] * hidden, hidden);
+            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(dX + (long)r * hidden, hidden), c.EmbeddingScale, target, target);
+        }
+
+        float* G(string name) => gradient.Pointer + _model[name].Offset;
+    }
+
+    /// <summary>
+    /// Final norm, tied head, cap and loss at the target rows only, a few rows at a time so that [tokens, vocabulary] never exists. With a
+    /// gradient, leaves the gradient of the last layer's output in _dX.
+    /// </summary>
+    private LossSums Head(PackedBatch batch, LossOptions loss, float scale, FloatBuffer? gradient)
+    {
+        GemmaConfig c = _config;
+        int hidden = c.HiddenSize, vocabulary = c.VocabularySize, targets = batch.TargetRows.Length;
+        float* embedding = W("token_embd.weight");
+        for (int i = 0; i < targets; i++)
+        {
+            Row(_last, batch.TargetRows[i]).CopyTo(Row(_selected, i));
+        }
+
+        Operations.RmsNorm(_selected.Pointer, W("output_norm.weight"), c.RmsNormEpsilon, _normalised.Pointer, targets, hidden, _scratch.Pointer);
+        LossSums sums = default;
+        for (int first = 0; first < targets; first += _headRows)
+        {
+            int rows = Math.Min(_headRows, targets - first);
+            float* x = _normalised.Pointer + (long)first * hidden;
+            Gemm.NT(rows, vocabulary, hidden, x, hidden, embedding, hidden, _logits.Pointer, vocabulary, accumulate: false);
+            for (int r = 0; r < rows; r++)
+            {
+                sums += HeadLoss.Row(_logits.Span.Slice(r * vocabulary, vocabulary), _logits.Span.Slice((rows + r) * vocabulary, vocabulary),
+                    batch.Labels[first + r], batch.Teacher, first + r, loss, c.FinalSoftcap, scale);
+            }
+
+            if (gradient is not null)
+            {
+                float* dLogits = _logits.Pointer + (long)rows * vocabulary;
+                Gemm.NN(rows, hidden, vocabulary, dLogits, vocabulary, embedding, hidden, _dSelected.Pointer + (long)first * hidden, hidden, accumulate: false);
+                Gemm.TN(vocabulary, hidden, rows, dLogits, vocabulary, x, hidden, gradient.Pointer + _model["token_embd.weight"].Offset, hidden, accumulate: true);
+            }
+        }
+
+        if (gradient is not null)
+        {
+            Operations.RmsNormBackward(_selected.Pointer, W("output_norm.weight"), c.RmsNormEpsilon, _dSelected.Pointer, _dBranch.Pointer,
+                gradient.Pointer + _model["output_norm.weight"].Offset, targets, hidden, false, _scratch.Pointer);
+            _dX.Span[..(batch.Tokens.Length * hidden)].Clear();
+            for (int i = 0; i < targets; i++)
+            {
+                Row(_dBranch, i).CopyTo(Row(_dX, batch.TargetRows[i]));
+            }
+        }
+
+        return sums;
+
+        Span<float> Row(FloatBuffer matrix, int row) => matrix.Span.Slice(row * hidden, hidden);
+    }
+
+    private void Embed(PackedBatch batch)
+    {
+        int hidden = _config.HiddenSize;
+        ReadOnlySpan<float> table = _model.Slice(_model.Weights, _model["token_embd.weight"]);
+        for (int r = 0; r < batch.Tokens.Length; r++)
+        {
+            TensorPrimitives.Multiply(table.Slice(batch.Tokens[r] * hidden, hidden), _config.EmbeddingScale, _layers[0].Input.Span.Slice(r * hidden, hidden));
+        }
+    }
+
+    private void Rope(FloatBuffer qkv, int[] positions, float direction) => Operations.Rope(
+        qkv.Pointer, _config.QuerySize + 2 * _config.KvSize, _config.HeadCount + _config.KvHeadCount, _config.HeadDim, positions, _rope.Pointer, _rope.Length / 2, direction);
+
+    private Attention.Shape Shape(int layer, int length) => new(
+        length, _config.HeadCount, _config.KvHeadCount, _config.HeadDim, GemmaConfig.IsLocal(layer) ? _config.SlidingWindow : int.MaxValue,
+        _config.QueryScale, _config.AttentionSoftcap);
+
+    private float* W(string name) => _model.Weights.Pointer + _model[name].Offset;
+
+    private void Cap(Span<float> logits)
+    {
+        if (_config.FinalSoftcap != 0)
+        {
+            TensorPrimitives.Multiply(logits, 1f / _config.FinalSoftcap, logits);
+            TensorPrimitives.Tanh(logits, logits);
+            TensorPrimitives.Multiply(logits, _config.FinalSoftcap, logits);
+        }
+    }
+
+    private static FloatBuffer RopeTable(GemmaConfig c, int maxLength)
+    {
+        int half = c.HeadDim / 2;
+        var table = new FloatBuffer(2L * maxLength * half);
+        for (int position = 0; position < maxLength; position++)
+        {
+            for (int i = 0; i < half; i++)
+            {
+                double angle = position * Math.Pow(c.RopeBase, -2.0 * i / c.HeadDim);
+                table.Span[position * half + i] = (float)Math.Cos(angle);
+                table.Span[(maxLength + position) * half + i] = (float)Math.Sin(angle);
+            }
+        }
+
+        return table;
+    }
+}

@@ -1,0 +1,89 @@
+namespace Gemma.Extensions.AI.Training;
+
+/// <summary>Tokens of one document and which of them the model is trained to predict.</summary>
+/// <param name="Tokens">Ids, the first one usually &lt;bos&gt;.</param>
+/// <param name="Trained">True where the token is a target; null: every token but the first.</param>
+internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
+{
+    /// <summary>Tokens that count in the loss.</summary>
+    public int TargetCount
+    {
+        get
+        {
+            if (Trained is null)
+            {
+                return Tokens.Length - 1;
+            }
+
+            int count = 0;
+            for (int i = 1; i < Trained.Length; i++)
+            {
+                count += Trained[i] ? 1 : 0;
+            }
+
+            return count;
+        }
+    }
+}
+
+/// <summary>What the teacher says at the targets of a batch: logits of its best tokens, or of all.</summary>
+/// <param name="Count">Entries of one row.</param>
+/// <param name="Ids">Token of each entry, [targets, Count]; null: entry i is token i.</param>
+/// <param name="Logits">[targets, Count].</param>
+internal sealed record TeacherTargets(int Count, int[]? Ids, float[] Logits);
+
+/// <summary>
+/// Whole documents behind one another without padding. Attention never crosses from one document to the next and positions restart at 0,
+/// so packing changes nothing but the speed.
+/// </summary>
+internal sealed class PackedBatch
+{
+    public PackedBatch(IReadOnlyList<TrainingDocument> documents)
+    {
+        Documents = documents;
+        int total = documents.Sum(document => document.Tokens.Length);
+        Tokens = new int[total];
+        Positions = new int[total];
+        Starts = new int[documents.Count + 1];
+        var rows = new List<int>();
+        var labels = new List<int>();
+        int start = 0;
+        for (int d = 0; d < documents.Count; d++)
+        {
+            TrainingDocument document = documents[d];
+            Starts[d] = start;
+            for (int i = 0; i < document.Tokens.Length; i++)
+            {
+                Tokens[start + i] = document.Tokens[i];
+                Positions[start + i] = i;
+                if (i > 0 && (document.Trained is null || document.Trained[i]))
+                {
+                    rows.Add(start + i - 1);
+                    labels.Add(document.Tokens[i]);
+                }
+            }
+
+            start += document.Tokens.Length;
+        }
+
+        Starts[^1] = start;
+        TargetRows = [.. rows];
+        Labels = [.. labels];
+    }
+
+    public IReadOnlyList<TrainingDocument> Documents { get; }
+    public int[] Tokens { get; }
+    public int[] Positions { get; }
+
+    /// <summary>First row of each document, and the row count at the end.</summary>
+    public int[] Starts { get; }
+
+    /// <summary>Rows whose output is compared with a label.</summary>
+    public int[] TargetRows { get; }
+
+    /// <summary>The token that follows each target row.</summary>
+    public int[] Labels { get; }
+
+    /// <summary>Set for distillation.</summary>
+    public TeacherTargets? Teacher { get; init; }
+}
