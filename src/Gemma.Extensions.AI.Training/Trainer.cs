@@ -1,0 +1,198 @@
+using System.Diagnostics;
+using System.Numerics.Tensors;
+
+namespace Gemma.Extensions.AI.Training;
+
+/// <summary>What a run reports after each update.</summary>
+/// <param name="Step">Updates done.</param>
+/// <param name="Steps">Updates in all.</param>
+/// <param name="Tokens">Tokens trained on in this update.</param>
+/// <param name="Loss">Mean loss of this update's targets.</param>
+/// <param name="Accuracy">Share of this update's targets that were the most likely token.</param>
+/// <param name="LearningRate">Rate of this update.</param>
+/// <param name="GradientNorm">Norm before clipping.</param>
+/// <param name="TokensPerSecond">Speed since the start of this process.</param>
+/// <param name="TimeLeft">At that speed.</param>
+internal sealed record TrainingProgress(
+    int Step, int Steps, int Tokens, double Loss, double Accuracy, float LearningRate, float GradientNorm, double TokensPerSecond, TimeSpan TimeLeft);
+
+/// <summary>The training loop: micro-batches spread over threads, one update, now and then a checkpoint.</summary>
+internal sealed class Trainer
+{
+    private readonly TrainingModel _model;
+    private readonly TrainingOptions _options;
+    private readonly DocumentSet _data;
+    private readonly Func<PackedBatch, PackedBatch>? _teach;
+    private readonly FloatBuffer[] _gradients;
+    private readonly System.Collections.Concurrent.ConcurrentBag<GemmaBackprop> _workers = [];
+
+    /// <param name="model">Weights to train, in place.</param>
+    /// <param name="data">Documents.</param>
+    /// <param name="options">The run.</param>
+    /// <param name="teach">Adds a teacher's logits to a batch, where the loss mixes them in.</param>
+    public Trainer(TrainingModel model, DocumentSet data, TrainingOptions options, Func<PackedBatch, PackedBatch>? teach = null)
+    {
+        _model = model;
+        _data = data;
+        _options = options;
+        _teach = teach;
+        Optimizer = new AdamW(model, options);
+        _gradients = [.. Enumerable.Range(0, options.MicroBatches).Select(_ => new FloatBuffer(model.Weights.Length))];
+        for (int i = 0; i < options.Threads; i++)
+        {
+            _workers.Add(new GemmaBackprop(model, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength));
+        }
+    }
+
+    public AdamW Optimizer { get; }
+
+    /// <summary>Updates done.</summary>
+    public int Step { get; private set; }
+
+    /// <summary>Runs to the last step or until cancelled. <paramref name="checkpoint"/> is called every so many steps and at the end.</summary>
+    public void Run(Action<TrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
+    {
+        var watch = Stopwatch.StartNew();
+        long tokens = 0;
+        int first = Step;
+        while (Step < _options.Steps && !cancellationToken.IsCancellationRequested)
+        {
+            (LossSums sums, int count, float norm) = Update();
+            tokens += count;
+            double seconds = watch.Elapsed.TotalSeconds;
+            progress?.Invoke(new TrainingProgress(Step, _options.Steps, count, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
+                _options.LearningRateAt(Step - 1), norm, tokens / seconds, TimeSpan.FromSeconds(seconds / (Step - first) * (_options.Steps - Step))));
+            if (Step % _options.CheckpointEvery == 0 || Step == _options.Steps)
+            {
+                checkpoint?.Invoke();
+            }
+        }
+    }
+
+    private (LossSums Sums, int Tokens, float Norm) Update()
+    {
+        PackedBatch[] batches = [.. Enumerable.Range(0, _options.MicroBatches).Select(_ => new PackedBatch(_data.Take(_options.MicroBatchTokens)))];
+        if (_teach is not null)
+        {
+            batches = [.. batches.Select(_teach)];
+        }
+
+        int targets = batches.Sum(batch => batch.TargetRows.Length);
+        var sums = new LossSums[batches.Length];
+        InParallel(batches.Length, (worker, i) =>
+        {
+            _gradients[i].Span.Clear();
+            sums[i] = worker.Accumulate(batches[i], _options.Loss, 1f / Math.Max(1, targets), _gradients[i]);
+        });
+        for (int i = 1; i < batches.Length; i++)
+        {
+            TensorPrimitives.Add(_gradients[0].Span, _gradients[i].Span, _gradients[0].Span);
+        }
+
+        float norm = Optimizer.Step(_gradients[0], Step);
+        Step++;
+        return (sums.Aggregate((a, b) => a + b), batches.Sum(batch => batch.Tokens.Length), norm);
+    }
+
+    /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>
+    public LossSums Validate(IReadOnlyList<TrainingDocument> documents)
+    {
+        var set = new List<PackedBatch>();
+        var pending = new List<TrainingDocument>();
+        int length = 0;
+        foreach (TrainingDocument document in documents)
+        {
+            if (pending.Count > 0 && length + document.Tokens.Length > _options.MicroBatchTokens)
+            {
+                set.Add(new PackedBatch(pending));
+                pending = [];
+                length = 0;
+            }
+
+            pending.Add(document);
+            length += document.Tokens.Length;
+        }
+
+        set.Add(new PackedBatch(pending));
+        var sums = new LossSums[set.Count];
+        WithAverage(() => InParallel(set.Count, (worker, i) => sums[i] = worker.Evaluate(set[i], LossOptions.Label)));
+        return sums.Aggregate((a, b) => a + b);
+    }
+
+    /// <summary>Runs an action while the model holds the averaged weights.</summary>
+    public void WithAverage(Action action)
+    {
+        float[] raw = _model.Weights.Span.ToArray();
+        Optimizer.Average.Span.CopyTo(_model.Weights.Span);
+        try
+        {
+            action();
+        }
+        finally
+        {
+            raw.CopyTo(_model.Weights.Span);
+        }
+    }
+
+    /// <summary>Writes everything that an exact continuation needs; an interrupted write leaves the previous checkpoint in place.</summary>
+    public void Save(string path)
+    {
+        string temporary = path + ".tmp";
+        using (var writer = new BinaryWriter(File.Create(temporary)))
+        {
+            writer.Write(Magic);
+            writer.Write(_model.Weights.Length);
+            writer.Write(Step);
+            writer.Write(_data.Epoch);
+            writer.Write(_data.Position);
+            foreach (FloatBuffer vector in State)
+            {
+                writer.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(vector.Span));
+            }
+        }
+
+        File.Move(temporary, path, overwrite: true);
+    }
+
+    /// <summary>Continues exactly where <see cref="Save"/> was called.</summary>
+    /// <exception cref="GemmaModelFormatException">The file is no checkpoint of a model of this shape.</exception>
+    public void Load(string path)
+    {
+        using var reader = new BinaryReader(File.OpenRead(path));
+        long expected = 4L * 5 + 16L * _model.Weights.Length;
+        if (reader.BaseStream.Length != expected || reader.ReadInt32() != Magic || reader.ReadInt32() != _model.Weights.Length)
+        {
+            throw new GemmaModelFormatException(
+                $"'{path}' ({reader.BaseStream.Length:N0} bytes) is not a checkpoint of a model with {_model.Weights.Length:N0} weights ({expected:N0} bytes). Delete it to start afresh, or resume with the configuration that wrote it.");
+        }
+
+        Step = reader.ReadInt32();
+        _data.Seek(reader.ReadInt32(), reader.ReadInt32());
+        foreach (FloatBuffer vector in State)
+        {
+            reader.BaseStream.ReadExactly(System.Runtime.InteropServices.MemoryMarshal.AsBytes(vector.Span));
+        }
+    }
+
+    private const int Magic = 0x31_4B_43_47; // GCK1
+
+    private FloatBuffer[] State => [_model.Weights, Optimizer.First, Optimizer.Second, Optimizer.Average];
+
+    private void InParallel(int count, Action<GemmaBackprop, int> action) =>
+        Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _options.Threads }, i =>
+        {
+            if (!_workers.TryTake(out GemmaBackprop? worker))
+            {
+                throw new InvalidOperationException("More micro-batches run at once than there are workers.");
+            }
+
+            try
+            {
+                action(worker, i);
+            }
+            finally
+            {
+                _workers.Add(worker);
+            }
+        });
+}
