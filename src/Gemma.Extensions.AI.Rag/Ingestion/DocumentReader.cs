@@ -1,0 +1,232 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using AngleSharp.Dom;
+using AngleSharp.Html.Parser;
+using Markdig;
+using Markdig.Extensions.Tables;
+using Markdig.Extensions.Yaml;
+using Markdig.Syntax;
+using Markdig.Syntax.Inlines;
+using UglyToad.PdfPig;
+using UglyToad.PdfPig.Content;
+using UglyToad.PdfPig.DocumentLayoutAnalysis.TextExtractor;
+
+namespace Gemma.Extensions.AI.Rag.Ingestion;
+
+/// <summary>Reads documents into blocks.</summary>
+internal static partial class DocumentReader
+{
+    /// <summary>Deeper elements than this are read as one text: hostile nesting must not end the process.</summary>
+    private const int DeepestElement = 256;
+
+    private static readonly MarkdownPipeline s_markdown = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables().Build();
+
+    private static readonly HashSet<string> s_leftOut = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "script", "style", "noscript", "template", "nav", "footer", "svg", "math", "iframe", "object", "canvas", "form", "button", "select", "head",
+    };
+
+    private static readonly HashSet<string> s_inline = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "a", "abbr", "b", "bdi", "bdo", "br", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "q", "ruby", "rt", "rp", "s", "samp",
+        "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
+    };
+
+    /// <summary>Reads the bytes of a document.</summary>
+    /// <exception cref="GemmaRagException">The bytes are not of that format, or need a password.</exception>
+    public static ParsedDocument Read(byte[] content, DocumentFormat format)
+    {
+        try
+        {
+            return format switch
+            {
+                DocumentFormat.Markdown => Markdown(Decode(content)),
+                DocumentFormat.Html => Html(content),
+                DocumentFormat.Pdf => Pdf(content),
+                _ => Text(Decode(content)),
+            };
+        }
+        catch (Exception error) when (error is not GemmaException and not OutOfMemoryException)
+        {
+            throw new GemmaRagException($"The document can't be read as {format}: {error.Message}", error);
+        }
+    }
+
+    private static string Decode(byte[] content)
+    {
+        using StreamReader reader = new(new MemoryStream(content), Encoding.UTF8, detectEncodingFromByteOrderMarks: true);
+        return reader.ReadToEnd().Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
+    }
+
+    private static ParsedDocument Text(string text)
+    {
+        BlockCollector blocks = new();
+        StringBuilder paragraph = new();
+        int line = 0, start = 1;
+        foreach (string row in text.Split('\n').Append(""))
+        {
+            line++;
+            if (string.IsNullOrWhiteSpace(row))
+            {
+                blocks.Add(paragraph.ToString(), line: start);
+                paragraph.Clear();
+                start = line + 1;
+            }
+            else
+            {
+                paragraph.Append(row).Append('\n');
+            }
+        }
+
+        return blocks.ToDocument();
+    }
+
+    private static ParsedDocument Markdown(string text)
+    {
+        BlockCollector blocks = new();
+        foreach (Block block in Markdig.Markdown.Parse(text, s_markdown))
+        {
+            switch (block)
+            {
+                case YamlFrontMatterBlock or LinkReferenceDefinitionGroup or ThematicBreakBlock:
+                    break;
+                case HeadingBlock heading:
+                    blocks.Heading(heading.Level, PlainText(heading.Inline));
+                    break;
+                case ParagraphBlock paragraph:
+                    blocks.Add(PlainText(paragraph.Inline), line: block.Line + 1);
+                    break;
+                case HtmlBlock html:
+                    foreach (DocumentBlock inner in Html(Encoding.UTF8.GetBytes(Slice(text, html))).Blocks)
+                    {
+                        blocks.Add(inner.Text, line: block.Line + 1);
+                    }
+
+                    break;
+                default:
+                    // Lists, tables, quotes and code read well as they were written.
+                    blocks.Add(Slice(text, block), line: block.Line + 1, preformatted: block is CodeBlock or Table or ListBlock);
+                    break;
+            }
+        }
+
+        return blocks.ToDocument();
+
+        static string Slice(string text, Block block) => block.Span.Start >= 0 && block.Span.End < text.Length ? text[block.Span.Start..(block.Span.End + 1)] : "";
+    }
+
+    private static string PlainText(ContainerInline? inline)
+    {
+        StringBuilder text = new();
+        foreach (MarkdownObject part in inline?.Descendants() ?? [])
+        {
+            text.Append(part switch
+            {
+                LiteralInline literal => literal.Content.ToString(),
+                CodeInline code => code.Content,
+                AutolinkInline link => link.Url,
+                HtmlEntityInline entity => entity.Transcoded.ToString(),
+                LineBreakInline => " ",
+                _ => "",
+            });
+        }
+
+        return text.ToString();
+    }
+
+    private static ParsedDocument Html(byte[] content)
+    {
+        using MemoryStream stream = new(content);
+        using AngleSharp.Html.Dom.IHtmlDocument document = new HtmlParser().ParseDocument(stream);
+        BlockCollector blocks = new();
+        string title = Squeeze(document.Title ?? "");
+        blocks.Title = title.Length > 0 ? title : null;
+        IElement? root = document.QuerySelector("main") ?? document.QuerySelector("article") ?? document.Body;
+        if (root is not null)
+        {
+            Walk(root, blocks, 0);
+        }
+
+        return blocks.ToDocument();
+    }
+
+    /// <summary>Runs of text and inline elements are paragraphs; block elements are walked.</summary>
+    private static void Walk(INode node, BlockCollector blocks, int depth)
+    {
+        StringBuilder run = new();
+        foreach (INode child in node.ChildNodes)
+        {
+            if (child is IElement element && s_leftOut.Contains(element.LocalName))
+            {
+                continue;
+            }
+
+            if (child is IText || (child is IElement inline && s_inline.Contains(inline.LocalName)))
+            {
+                run.Append(child is IElement { LocalName: "br" } ? " " : child.TextContent);
+                continue;
+            }
+
+            if (child is not IElement block)
+            {
+                continue;
+            }
+
+            Flush();
+            switch (block.LocalName)
+            {
+                case ['h', >= '1' and <= '6']:
+                    blocks.Heading(block.LocalName[1] - '0', Squeeze(block.TextContent));
+                    break;
+                case "pre":
+                    blocks.Add(block.TextContent, preformatted: true);
+                    break;
+                case "table":
+                    blocks.Add(
+                        string.Join('\n', block.QuerySelectorAll("tr").Select(row => string.Join(" | ", row.Children.Select(c => Squeeze(c.TextContent))))), preformatted: true);
+                    break;
+                case "ul" or "ol":
+                    blocks.Add(string.Join('\n', block.Children.Where(c => c.LocalName == "li").Select(c => $"- {Squeeze(c.TextContent)}")), preformatted: true);
+                    break;
+                case var _ when depth >= DeepestElement:
+                    blocks.Add(Squeeze(block.TextContent));
+                    break;
+                default:
+                    Walk(block, blocks, depth + 1);
+                    break;
+            }
+        }
+
+        Flush();
+
+        void Flush()
+        {
+            blocks.Add(Squeeze(run.ToString()));
+            run.Clear();
+        }
+    }
+
+    private static ParsedDocument Pdf(byte[] content)
+    {
+        using PdfDocument document = PdfDocument.Open(content);
+        BlockCollector blocks = new() { Title = string.IsNullOrWhiteSpace(document.Information.Title) ? null : document.Information.Title.Trim() };
+        foreach (Page page in document.GetPages())
+        {
+            foreach (string paragraph in ContentOrderTextExtractor.GetText(page, addDoubleNewline: true).Replace("\r\n", "\n", StringComparison.Ordinal).Split("\n\n"))
+            {
+                // Lines of a paragraph are lines of the page: a hyphen at the end of one joins a word.
+                blocks.Add(Squeeze(HyphenAtLineEnd().Replace(paragraph, "$1$2")), page: page.Number);
+            }
+        }
+
+        return blocks.ToDocument();
+    }
+
+    private static string Squeeze(string text) => Spaces().Replace(text, " ").Trim();
+
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Spaces();
+
+    [GeneratedRegex(@"(\p{Ll})-\n(\p{Ll})")]
+    private static partial Regex HyphenAtLineEnd();
+}

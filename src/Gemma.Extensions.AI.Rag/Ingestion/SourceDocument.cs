@@ -1,0 +1,83 @@
+using System.Text;
+
+namespace Gemma.Extensions.AI.Rag;
+
+/// <summary>A document to ingest. Its bytes are read only when they are needed.</summary>
+public sealed class SourceDocument
+{
+    private readonly Func<CancellationToken, Task<byte[]>> _read;
+
+    /// <summary>Describes a document.</summary>
+    /// <param name="id">Stable name within the collection, for example its path or URL.</param>
+    /// <param name="format">How to read the bytes.</param>
+    /// <param name="read">Gives the bytes.</param>
+    public SourceDocument(string id, DocumentFormat format, Func<CancellationToken, Task<byte[]>> read)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(id);
+        ArgumentNullException.ThrowIfNull(read);
+        Id = id;
+        Format = format;
+        _read = read;
+    }
+
+    /// <summary>Stable name within the collection.</summary>
+    public string Id { get; }
+
+    /// <summary>How the bytes are read.</summary>
+    public DocumentFormat Format { get; }
+
+    /// <summary>Reads the bytes.</summary>
+    public Task<byte[]> ReadAsync(CancellationToken cancellationToken = default) => _read(cancellationToken);
+
+    /// <summary>A document that is in memory already.</summary>
+    public static SourceDocument FromText(string id, string text, DocumentFormat format = DocumentFormat.Text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return new SourceDocument(id, format, _ => Task.FromResult(Encoding.UTF8.GetBytes(text)));
+    }
+
+    /// <summary>A file; null where its extension is of no known format.</summary>
+    /// <param name="path">Path of the file.</param>
+    /// <param name="id">Name within the collection; null takes the path.</param>
+    public static SourceDocument? FromFile(string path, string? id = null)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        DocumentFormat? format = Path.GetExtension(path).ToLowerInvariant() switch
+        {
+            ".md" or ".markdown" => DocumentFormat.Markdown,
+            ".html" or ".htm" or ".xhtml" => DocumentFormat.Html,
+            ".pdf" => DocumentFormat.Pdf,
+            ".txt" or ".text" or ".log" or ".rst" or ".adoc" => DocumentFormat.Text,
+            _ => null,
+        };
+        return format is { } known ? new SourceDocument(id ?? path, known, token => File.ReadAllBytesAsync(path, token)) : null;
+    }
+
+    /// <summary>The documents of a folder and its subfolders in ordinal order, named by their path below it with '/'.</summary>
+    /// <exception cref="DirectoryNotFoundException">There is no such folder.</exception>
+    public static IEnumerable<SourceDocument> FromFolder(string folder)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(folder);
+        return Directory.EnumerateFiles(folder, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.Hidden | FileAttributes.System, IgnoreInaccessible = true })
+            .Select(path => (Path: path, Id: Path.GetRelativePath(folder, path).Replace('\\', '/')))
+            .OrderBy(f => f.Id, StringComparer.Ordinal)
+            .Select(f => FromFile(f.Path, f.Id))
+            .OfType<SourceDocument>();
+    }
+}
+
+/// <summary>How the bytes of a document are read.</summary>
+public enum DocumentFormat
+{
+    /// <summary>Plain text in UTF-8, or UTF-16 with a byte order mark. Blank lines separate paragraphs.</summary>
+    Text,
+
+    /// <summary>CommonMark with tables and front matter.</summary>
+    Markdown,
+
+    /// <summary>HTML. Navigation, scripts and styles are left out.</summary>
+    Html,
+
+    /// <summary>PDF that holds text. Scanned pages have none.</summary>
+    Pdf,
+}

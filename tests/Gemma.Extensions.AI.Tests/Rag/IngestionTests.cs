@@ -1,0 +1,340 @@
+using System.Text;
+using Gemma.Extensions.AI.Rag;
+using Gemma.Extensions.AI.Rag.Ingestion;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+using UglyToad.PdfPig.Content;
+using UglyToad.PdfPig.Core;
+using UglyToad.PdfPig.Fonts.Standard14Fonts;
+using UglyToad.PdfPig.Writer;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Rag;
+
+public sealed class IngestionTests : IDisposable
+{
+    private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    private static ParsedDocument Read(string text, DocumentFormat format) => DocumentReader.Read(Encoding.UTF8.GetBytes(text), format);
+
+    [Fact]
+    public void Text_is_paragraphs_with_lines()
+    {
+        ParsedDocument document = Read("First line\nsecond line\n\n\nOther paragraph.\r\n\r\nLast", DocumentFormat.Text);
+        Assert.Equal([("First line\nsecond line", 1), ("Other paragraph.", 5), ("Last", 7)], document.Blocks.Select(b => (b.Text, b.Line!.Value)));
+        Assert.Null(document.Title);
+        byte[] utf16 = [.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes("Grüße")];
+        Assert.Equal("Grüße", DocumentReader.Read(utf16, DocumentFormat.Text).Blocks.Single().Text);
+    }
+
+    [Fact]
+    public void Markdown_keeps_headings_lists_tables_and_code()
+    {
+        ParsedDocument document = Read(
+            """
+            ---
+            author: nobody
+            ---
+            # Garden
+
+            Water *early* with [a can](http://x.y) and `care`.
+
+            ## Tools
+
+            - spade
+            - rake
+
+            ```
+            if (dry)
+                water();
+            ```
+
+            | plant | litres |
+            |---|---|
+            | tomato | 2 |
+
+            <p>Inner <b>html</b></p>
+
+            # Shed
+            Locked.
+            """,
+            DocumentFormat.Markdown);
+        Assert.Equal("Garden", document.Title);
+        Assert.Equal("Water early with a can and care.", document.Blocks[0].Text);
+        Assert.Equal(["Garden"], document.Blocks[0].Section);
+        Assert.Equal(6, document.Blocks[0].Line);
+        Assert.Equal("- spade\n- rake", document.Blocks[1].Text);
+        Assert.Equal(["Garden", "Tools"], document.Blocks[1].Section);
+        Assert.Contains("    water();", document.Blocks[2].Text, StringComparison.Ordinal);
+        Assert.Contains("| tomato | 2 |", document.Blocks[3].Text, StringComparison.Ordinal);
+        Assert.Equal("Inner html", document.Blocks[4].Text);
+        Assert.Equal(["Shed"], document.Blocks[5].Section);
+        Assert.DoesNotContain(document.Blocks, b => b.Text.Contains("nobody", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Html_leaves_the_furniture_out()
+    {
+        ParsedDocument document = Read(
+            """
+            <html><head><title>Tide  tables</title><style>p{}</style></head><body><nav><a href=#>Home</a></nav>
+            <h1>Tides</h1><div>High water is <b>late</b>
+            today.<p>Low &amp; slow.</p>Tail</div><h2>Times</h2><table><tr><th>Port</th><th>Time</th></tr><tr><td>Dover</td><td>11:04</td></tr></table>
+            <ul><li>one<li>two</ul><pre>a
+              b</pre><script>alert(1)</script><footer>Imprint</footer></body></html>
+            """,
+            DocumentFormat.Html);
+        Assert.Equal("Tide tables", document.Title);
+        Assert.Equal(
+            ["High water is late today.", "Low & slow.", "Tail", "Port | Time\nDover | 11:04", "- one\n- two", "a\n  b"],
+            document.Blocks.Select(b => b.Text));
+        Assert.Equal(["Tides", "Times"], document.Blocks[3].Section);
+    }
+
+    private static byte[] Pdf(params string[] pages)
+    {
+        using PdfDocumentBuilder builder = new() { DocumentInformation = { Title = "Manual" } };
+        PdfDocumentBuilder.AddedFont font = builder.AddStandard14Font(Standard14Font.Helvetica);
+        foreach (string text in pages)
+        {
+            PdfPageBuilder page = builder.AddPage(PageSize.A4);
+            double y = 800;
+            foreach (string line in text.Split('\n'))
+            {
+                page.AddText(line, 11, new PdfPoint(50, y), font);
+                y -= 14;
+            }
+        }
+
+        return builder.Build();
+    }
+
+    [Fact]
+    public void Pdf_is_read_page_by_page()
+    {
+        ParsedDocument document = DocumentReader.Read(Pdf("The pump runs at night.\nIt stops at dawn.", "Oil the bearings every year."), DocumentFormat.Pdf);
+        Assert.Equal("Manual", document.Title);
+        Assert.Contains("pump runs at night", document.Blocks.First(b => b.Page == 1).Text, StringComparison.Ordinal);
+        Assert.Contains("Oil the bearings", document.Blocks.Single(b => b.Page == 2).Text, StringComparison.Ordinal);
+    }
+
+    /// <summary>Random and damaged bytes: a document or the documented exception, nothing else.</summary>
+    [Theory]
+    [InlineData(DocumentFormat.Text)]
+    [InlineData(DocumentFormat.Markdown)]
+    [InlineData(DocumentFormat.Html)]
+    [InlineData(DocumentFormat.Pdf)]
+    public void Damaged_bytes_end_in_the_documented_exception(DocumentFormat format)
+    {
+        Random random = new(5);
+        byte[] sound = format == DocumentFormat.Pdf ? Pdf("Some text", "More text") : Encoding.UTF8.GetBytes("# A\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<div><p>x<table><td>y</div>\n- l\n  - m\n```\ncode");
+        for (int i = 0; i < 300; i++)
+        {
+            byte[] bytes = (byte[])sound.Clone();
+            for (int change = random.Next(1, 20); change > 0; change--)
+            {
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+            }
+
+            bytes = i % 3 == 0 ? bytes[..random.Next(bytes.Length)] : bytes;
+            try
+            {
+                Assert.NotNull(DocumentReader.Read(bytes, format).Blocks);
+            }
+            catch (GemmaRagException error)
+            {
+                Assert.Contains(format.ToString(), error.Message, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    [Fact]
+    public void Deep_nesting_is_read()
+    {
+        Assert.Equal("deep", Read(string.Concat(Enumerable.Repeat("<div>", 5000)) + "deep", DocumentFormat.Html).Blocks.Single().Text);
+        Assert.NotEmpty(Read(string.Concat(Enumerable.Repeat("> ", 90)) + "deep", DocumentFormat.Markdown).Blocks);
+    }
+
+    /// <summary>Random documents: no passage is over the limit, and every sentence is in some passage, in order.</summary>
+    [Fact]
+    public void Passages_keep_to_the_limit_and_lose_nothing()
+    {
+        Random random = new(6);
+        for (int round = 0; round < 60; round++)
+        {
+            int max = random.Next(24, 200);
+            Chunker chunker = new(s_tokenizer, max, random.Next(1, max / 2), random.Next(0, max / 4));
+            List<DocumentBlock> blocks = [];
+            int word = 0;
+            for (int b = 0; b < 12; b++)
+            {
+                string[] section = [.. Enumerable.Range(0, random.Next(3)).Select(l => $"H{l}{b / 3}")];
+                bool code = random.Next(5) == 0;
+                string text = string.Join(code ? "\n" : " ", Enumerable.Range(0, random.Next(1, 9)).Select(_ =>
+                    string.Join(' ', Enumerable.Range(0, random.Next(1, random.Next(5) == 0 ? 150 : 12)).Select(_ => $"W{word++}")) + "."));
+                blocks.Add(new DocumentBlock(text, section, Line: b + 1, IsPreformatted: code));
+            }
+
+            IReadOnlyList<Chunk> chunks = chunker.Split(new ParsedDocument("T", blocks), "T");
+            Assert.All(chunks, c => Assert.Equal(s_tokenizer.CountTokens(c.Text), c.Tokens));
+            Assert.All(chunks, c => Assert.True(c.Tokens <= max + 4, $"{c.Tokens} tokens, at most {max}: {c.Text}"));
+            int next = 0;
+            foreach (string piece in chunks.SelectMany(c => c.Text.Split([' ', '\n', '.'], StringSplitOptions.RemoveEmptyEntries)).Where(p => p[0] == 'W'))
+            {
+                int number = int.Parse(piece.AsSpan(1));
+                Assert.True(number <= next, $"W{next} is missing before W{number}.");
+                next = Math.Max(next, number + 1);
+            }
+
+            Assert.Equal(word, next);
+        }
+    }
+
+    [Fact]
+    public void Text_without_spaces_is_split_between_characters()
+    {
+        string text = string.Concat(Enumerable.Repeat("水は高いところから低いところへ流れ𠮷る", 40));
+        IReadOnlyList<Chunk> chunks = new Chunker(s_tokenizer, 64, 8, 0).Split(new ParsedDocument(null, [new DocumentBlock(text, [])]), "");
+        Assert.True(chunks.Count > 3);
+        Assert.Equal(text, string.Concat(chunks.Select(c => c.Text.Replace(" ", "", StringComparison.Ordinal))));
+    }
+
+    private static string Long(string topic, int sentences) =>
+        $"# {topic}\n\n" + string.Join("\n\n", Enumerable.Range(0, sentences).Select(i => $"Fact {i} about {topic} is that number {i * 7} counts for more than number {i}."));
+
+    private (SqliteVectorStore Store, VectorStoreCollection<string, DocumentChunk> Collection) Open(int? dimensions = 8)
+    {
+        SqliteVectorStore store = new(_directory.File("rag.db"));
+        return (store, store.GetCollection<string, DocumentChunk>("documents", DocumentChunk.CreateDefinition(dimensions)));
+    }
+
+    [Fact]
+    public async Task Only_what_changed_is_ingested_again()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open();
+        using SqliteVectorStore _ = store;
+        CountingGenerator embeddings = new();
+        DocumentIngestor ingestor = new(collection, s_tokenizer, embeddings, new DocumentIngestorOptions { MaxTokens = 64, MinTokens = 16, OverlapTokens = 8, BatchSize = 4 });
+        string folder = Directory.CreateDirectory(_directory.File("docs/sub")).Parent!.FullName;
+        await File.WriteAllTextAsync(Path.Combine(folder, "a.md"), Long("apples", 20));
+        await File.WriteAllTextAsync(Path.Combine(folder, "sub", "b.txt"), "A short note about bees.");
+        await File.WriteAllTextAsync(Path.Combine(folder, "c.html"), "<h1>Cats</h1><p>Cats sleep.</p>");
+        await File.WriteAllBytesAsync(Path.Combine(folder, "d.pdf"), Pdf("Dogs bark."));
+        await File.WriteAllTextAsync(Path.Combine(folder, "ignored.xyz"), "no");
+
+        List<IngestionProgress> reports = [];
+        Progress progress = new(reports);
+        IngestionResult first = await ingestor.IngestAsync(SourceDocument.FromFolder(folder), progress: progress);
+        Assert.Equal((4, 0, 0), (first.Stored, first.Unchanged, first.Removed));
+        Assert.Equal(["a.md", "c.html", "d.pdf", "sub/b.txt"], reports.Select(r => r.DocumentId));
+        Assert.Equal(embeddings.Texts, first.Passages);
+        List<DocumentChunk> all = await collection.GetAsync(c => true, 1000).ToListAsync();
+        Assert.Equal(first.Passages, all.Count);
+        Assert.All(all, c => Assert.True(c.TokenCount <= 68));
+        Assert.Equal(1, all.Single(c => c.DocumentId == "d.pdf").Page);
+        Assert.Equal("apples", all.First(c => c.DocumentId == "a.md").Title);
+
+        IngestionResult second = await ingestor.IngestAsync(SourceDocument.FromFolder(folder));
+        Assert.Equal((0, 4, 0, 0), (second.Stored, second.Unchanged, second.Removed, second.Passages));
+        Assert.Equal(first.Passages, embeddings.Texts);
+
+        await File.WriteAllTextAsync(Path.Combine(folder, "a.md"), Long("apricots", 3));
+        File.Delete(Path.Combine(folder, "c.html"));
+        IngestionResult third = await ingestor.IngestAsync(SourceDocument.FromFolder(folder));
+        Assert.Equal((1, 2, 1), (third.Stored, third.Unchanged, third.Removed));
+        all = await collection.GetAsync(c => true, 1000).ToListAsync();
+        Assert.DoesNotContain(all, c => c.DocumentId == "c.html" || c.Text.Contains("apples", StringComparison.Ordinal));
+        Assert.Contains(all, c => c.Text.Contains("apricots", StringComparison.Ordinal));
+        Assert.Equal(Enumerable.Range(0, all.Count(c => c.DocumentId == "a.md")), all.Where(c => c.DocumentId == "a.md").Select(c => c.Ordinal).Order());
+
+        // What other passages would come of is a change of every document.
+        DocumentIngestor other = new(collection, s_tokenizer, embeddings, new DocumentIngestorOptions { MaxTokens = 48, MinTokens = 16, OverlapTokens = 0 });
+        Assert.Equal(3, (await other.IngestAsync(SourceDocument.FromFolder(folder))).Stored);
+    }
+
+    [Fact]
+    public async Task A_document_that_cannot_be_read_is_reported_and_its_old_passages_stay()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open(null);
+        using SqliteVectorStore _ = store;
+        DocumentIngestor ingestor = new(collection, s_tokenizer);
+        await ingestor.IngestAsync([new SourceDocument("m.pdf", DocumentFormat.Pdf, _ => Task.FromResult(Pdf("Old words."))), SourceDocument.FromText("n", "Fine.")]);
+        IngestionResult result = await ingestor.IngestAsync(
+            [new SourceDocument("m.pdf", DocumentFormat.Pdf, _ => Task.FromResult("no pdf"u8.ToArray())), SourceDocument.FromText("n", "Finer."), SourceDocument.FromText("empty", " \n ")]);
+        Assert.Equal(["empty", "m.pdf"], result.Failures.Keys.Order());
+        Assert.Equal(1, result.Stored);
+        Assert.Contains("Old words", (await collection.GetAsync("m.pdf#0"))!.Text, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<GemmaRagException>(() => ingestor.IngestAsync([SourceDocument.FromText("n", "1"), SourceDocument.FromText("n", "2")]));
+    }
+
+    /// <summary>An ingestion that is stopped after every batch, again and again, ends with what an unbroken one gives and embeds no passage twice.</summary>
+    [Fact]
+    public async Task An_interrupted_ingestion_goes_on_where_it_stopped()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open();
+        using SqliteVectorStore _ = store;
+        SourceDocument[] documents = [SourceDocument.FromText("long", Long("rivers", 60), DocumentFormat.Markdown), SourceDocument.FromText("short", "One line.")];
+        DocumentIngestorOptions options = new() { MaxTokens = 64, MinTokens = 16, OverlapTokens = 0, BatchSize = 3 };
+        int stops = 0, embedded = 0;
+        while (true)
+        {
+            // Two batches, then the next one fails.
+            CountingGenerator embeddings = new() { FailAfterCalls = 2 };
+            try
+            {
+                IngestionResult result = await new DocumentIngestor(collection, s_tokenizer, embeddings, options).IngestAsync(documents);
+                embedded += embeddings.Texts;
+                Assert.Empty(result.Failures);
+                break;
+            }
+            catch (InvalidOperationException)
+            {
+                stops++;
+                embedded += embeddings.Texts;
+                Assert.Null(await collection.GetAsync("short#0"));
+            }
+        }
+
+        List<DocumentChunk> all = await collection.GetAsync(c => true, 1000).ToListAsync();
+        Assert.True(stops > 3, $"It was stopped {stops} times.");
+        Assert.Equal(all.Count, embedded);
+        Assert.Equal(all.Count - 2, all.Where(c => c.DocumentId == "long").Max(c => c.Ordinal));
+    }
+
+    private sealed class Progress(List<IngestionProgress> reports) : IProgress<IngestionProgress>
+    {
+        public void Report(IngestionProgress value) => reports.Add(value);
+    }
+
+    /// <summary>Vectors of letter counts; counts what it is asked for.</summary>
+    private sealed class CountingGenerator : IEmbeddingGenerator<string, Embedding<float>>
+    {
+        private int _calls;
+
+        public int FailAfterCalls { get; init; } = int.MaxValue;
+
+        public int Texts { get; private set; }
+
+        public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            if (_calls++ >= FailAfterCalls)
+            {
+                throw new InvalidOperationException("stopped");
+            }
+
+            GeneratedEmbeddings<Embedding<float>> result = new(values.Select(v => new Embedding<float>(Enumerable.Range('a', 8).Select(c => 1f + v.Count(x => x == c)).ToArray())));
+            Texts += result.Count;
+            return Task.FromResult(result);
+        }
+
+        public object? GetService(Type serviceType, object? serviceKey = null) => null;
+
+        public void Dispose()
+        {
+        }
+    }
+}
