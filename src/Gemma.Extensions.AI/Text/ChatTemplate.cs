@@ -1,0 +1,362 @@
+using System.Text;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Text;
+
+/// <summary>
+/// Gemma 2's prompt: one bos, turns of user and model in alternation, no system role. System text and the description of the tools open the first user
+/// turn; messages of one role that follow each other are one turn; content is trimmed. Calls and results are lines of text, since Gemma 2 has no format
+/// of its own for them. Content is encoded with turn markers switched off, so that nothing a user types or a tool returns can end a turn.
+/// </summary>
+/// <remarks>
+/// The prompt is a function of the messages alone. A turn that the model generated is encoded again from its text, which gives the same tokens
+/// wherever the model spelt it as the tokenizer does, so the cached prefix covers it.
+/// </remarks>
+internal static class ChatTemplate
+{
+    public const string CallStart = "<tool_call>";
+    public const string CallEnd = "</tool_call>";
+    private const string ResultStart = "<tool_result>";
+    private const string ResultEnd = "</tool_result>";
+    private const string Blank = "\n\n";
+
+    private const string ToolsIntroduction =
+        "You can call tools. To call one, write " + CallStart + """{"name":"…","arguments":{…}}""" + CallEnd + " and nothing else.\nTools:";
+
+    /// <summary>The prompt of a conversation, up to where the model's turn begins.</summary>
+    /// <param name="tokenizer">The vocabulary.</param>
+    /// <param name="messages">The conversation; contents of assistant messages that are calls, and results, are rendered too.</param>
+    /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described.</param>
+    /// <exception cref="NotSupportedException">A message holds content other than text, calls and results, or a tool is not a function; the message names its type.</exception>
+    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null)
+    {
+        List<int> tokens = [];
+        if (tokenizer.BosId >= 0)
+        {
+            tokens.Add(tokenizer.BosId);
+        }
+
+        foreach (Turn turn in Turns(messages, options))
+        {
+            AppendTurn(tokenizer, turn, tokens);
+        }
+
+        OpenTurn(tokenizer, "model\n", tokens);
+        return [.. tokens];
+    }
+
+    /// <summary>What the model has to generate to give an answer: the text or the calls of an assistant message, and the end of the turn.</summary>
+    /// <exception cref="NotSupportedException">The message holds content other than text and calls.</exception>
+    public static int[] RenderReply(GemmaTokenizer tokenizer, ChatMessage reply)
+    {
+        List<int> tokens = [];
+        tokenizer.Encode(string.Concat(Turns([reply], null).Select(static turn => turn.Text)), tokens, matchSpecial: false);
+        AppendMarker(tokenizer, tokenizer.EndOfTurnId, "<end_of_turn>", tokens);
+        return [.. tokens];
+    }
+
+    /// <summary>The text of the call, as the model writes it.</summary>
+    public static string RenderCall(FunctionCallContent call)
+    {
+        StringBuilder text = new();
+        AppendCall(text, call);
+        return text.ToString();
+    }
+
+    private static void AppendTurn(GemmaTokenizer tokenizer, Turn turn, List<int> tokens)
+    {
+        OpenTurn(tokenizer, (turn.IsModel ? "model\n" : "user\n") + turn.Text, tokens);
+        AppendMarker(tokenizer, tokenizer.EndOfTurnId, "<end_of_turn>", tokens);
+        tokenizer.Encode("\n", tokens, matchSpecial: false);
+    }
+
+    private static void OpenTurn(GemmaTokenizer tokenizer, string text, List<int> tokens)
+    {
+        AppendMarker(tokenizer, tokenizer.StartOfTurnId, "<start_of_turn>", tokens);
+        tokenizer.Encode(text, tokens, matchSpecial: false);
+    }
+
+    /// <summary>A vocabulary without turn markers (a base model's, a test's) spells them.</summary>
+    private static void AppendMarker(GemmaTokenizer tokenizer, int id, string spelling, List<int> tokens)
+    {
+        if (id >= 0)
+        {
+            tokens.Add(id);
+        }
+        else
+        {
+            tokenizer.Encode(spelling, tokens, matchSpecial: false);
+        }
+    }
+
+    private static List<Turn> Turns(IEnumerable<ChatMessage> messages, ChatOptions? options)
+    {
+        List<string> preface = [];
+        AddBlock(preface, options?.Instructions);
+        List<Turn> turns = [];
+        Dictionary<string, FunctionCallContent> calls = new(StringComparer.Ordinal); // by call id, the latest
+        foreach (ChatMessage message in messages)
+        {
+            if (message.Role == ChatRole.System || message.Role == s_developer)
+            {
+                AddBlock(preface, TextOf(message));
+                continue;
+            }
+
+            bool isModel = message.Role == ChatRole.Assistant;
+            if (turns.Count == 0 || turns[^1].IsModel != isModel)
+            {
+                turns.Add(new Turn(isModel));
+            }
+
+            AddContents(turns[^1], message, calls);
+        }
+
+        AddBlock(preface, DescribeTools(options));
+        turns.RemoveAll(static turn => turn.IsEmpty);
+        Merge(turns);
+        if (preface.Count > 0 || turns.Count == 0)
+        {
+            if (turns is not [{ IsModel: false }, ..])
+            {
+                turns.Insert(0, new Turn(isModel: false));
+            }
+
+            turns[0].Preface = string.Join(Blank, preface);
+        }
+
+        return turns;
+    }
+
+    /// <summary>Turns that an empty one stood between are one turn.</summary>
+    private static void Merge(List<Turn> turns)
+    {
+        for (int i = turns.Count - 1; i > 0; i--)
+        {
+            if (turns[i].IsModel == turns[i - 1].IsModel)
+            {
+                turns[i - 1].Append(turns[i]);
+                turns.RemoveAt(i);
+            }
+        }
+    }
+
+    private static void AddContents(Turn turn, ChatMessage message, Dictionary<string, FunctionCallContent> calls)
+    {
+        StringBuilder text = new();
+        foreach (AIContent content in message.Contents)
+        {
+            switch (content)
+            {
+                case TextContent part:
+                    text.Append(part.Text);
+                    break;
+                case FunctionCallContent call:
+                    turn.AddText(text);
+                    calls[call.CallId] = call;
+                    turn.AddLine(RenderCall(call), 0);
+                    break;
+                case FunctionResultContent result:
+                    turn.AddText(text);
+                    FunctionCallContent? answered = calls.GetValueOrDefault(result.CallId);
+                    turn.AddLine(RenderResult(result, answered?.Name), Order(calls, answered));
+                    break;
+                case ErrorContent error:
+                    text.Append(error.Message);
+                    break;
+                case UsageContent or TextReasoningContent:
+                    break; // not part of what was said
+                default:
+                    throw Unsupported(content, message.Role);
+            }
+        }
+
+        turn.AddText(text);
+    }
+
+    /// <summary>Results are listed in the order of the calls they answer.</summary>
+    private static int Order(Dictionary<string, FunctionCallContent> calls, FunctionCallContent? call)
+    {
+        int order = 0;
+        foreach (FunctionCallContent other in calls.Values)
+        {
+            if (ReferenceEquals(other, call))
+            {
+                return order;
+            }
+
+            order++;
+        }
+
+        return int.MaxValue;
+    }
+
+    private static string TextOf(ChatMessage message)
+    {
+        StringBuilder text = new();
+        foreach (AIContent content in message.Contents)
+        {
+            text.Append(content is TextContent part ? part.Text : throw Unsupported(content, message.Role));
+        }
+
+        return text.ToString();
+    }
+
+    private static void AddBlock(List<string> blocks, string? text)
+    {
+        if (text?.Trim() is { Length: > 0 } trimmed)
+        {
+            blocks.Add(trimmed);
+        }
+    }
+
+    private static string? DescribeTools(ChatOptions? options)
+    {
+        if (options?.Tools is not { Count: > 0 } tools || options.ToolMode is NoneChatToolMode)
+        {
+            return null;
+        }
+
+        StringBuilder text = new(ToolsIntroduction);
+        foreach (AITool tool in tools)
+        {
+            text.Append("\n- ");
+            ToolSignature.Append(text, tool as AIFunctionDeclaration ?? throw new NotSupportedException(
+                $"ChatOptions.Tools holds '{tool.Name}', a {tool.GetType().Name}. Gemma runs in this process and can only call functions: pass AIFunctionDeclaration (AIFunctionFactory.Create makes one of a method)."));
+        }
+
+        return text.ToString();
+    }
+
+    private static void AppendCall(StringBuilder text, FunctionCallContent call)
+    {
+        text.Append(CallStart).Append("{\"name\":");
+        CompactJson.AppendString(text, call.Name);
+        text.Append(",\"arguments\":{");
+        string comma = "";
+        foreach ((string name, object? value) in call.Arguments ?? new Dictionary<string, object?>())
+        {
+            text.Append(comma);
+            CompactJson.AppendString(text, name);
+            text.Append(':');
+            CompactJson.Append(text, value);
+            comma = ",";
+        }
+
+        text.Append("}}").Append(CallEnd);
+    }
+
+    private static string RenderResult(FunctionResultContent result, string? name)
+    {
+        StringBuilder text = new(ResultStart);
+        text.Append('{');
+        if (name is not null)
+        {
+            text.Append("\"name\":");
+            CompactJson.AppendString(text, name);
+            text.Append(',');
+        }
+
+        text.Append("\"result\":");
+        if (result.Exception is { } exception)
+        {
+            // FunctionInvokingChatClient puts what the model may know of the exception into the result.
+            text.Append("{\"error\":");
+            CompactJson.AppendString(text, result.Result as string ?? exception.Message);
+            text.Append('}');
+        }
+        else
+        {
+            AppendResult(text, result.Result);
+        }
+
+        return text.Append('}').Append(ResultEnd).ToString();
+    }
+
+    private static void AppendResult(StringBuilder text, object? result)
+    {
+        switch (result)
+        {
+            case AIContent content:
+                AppendResult(text, [content]);
+                break;
+            case IEnumerable<AIContent> contents:
+                AppendResult(text, contents);
+                break;
+            default:
+                CompactJson.Append(text, result);
+                break;
+        }
+    }
+
+    private static void AppendResult(StringBuilder text, IEnumerable<AIContent> contents) =>
+        CompactJson.AppendString(text, string.Join('\n', contents.Select(static content => (content as TextContent ?? throw Unsupported(content, ChatRole.Tool)).Text)));
+
+    private static NotSupportedException Unsupported(AIContent content, ChatRole role)
+    {
+        string type = content switch
+        {
+            DataContent data => $"{nameof(DataContent)} ({data.MediaType})",
+            UriContent uri => $"{nameof(UriContent)} ({uri.MediaType})",
+            _ => content.GetType().Name,
+        };
+        return new NotSupportedException(
+            $"A message of role '{role}' holds {type}. Gemma 2 reads text only: text, function calls and function results. Leave the content out, or put into words what it shows.");
+    }
+
+    private static readonly ChatRole s_developer = new("developer");
+
+    /// <summary>One turn: paragraphs, and runs of lines that are calls or results.</summary>
+    private sealed class Turn(bool isModel)
+    {
+        private readonly List<Block> _blocks = [];
+
+        public bool IsModel { get; } = isModel;
+
+        public string Preface { get; set; } = "";
+
+        public bool IsEmpty => _blocks.Count == 0;
+
+        public string Text
+        {
+            get
+            {
+                StringBuilder text = new(Preface);
+                foreach (Block block in _blocks)
+                {
+                    // A call follows the model's text on the next line, as the model writes it.
+                    text.Append(text.Length == 0 ? "" : IsModel && block.AreLines ? "\n" : Blank);
+                    text.AppendJoin('\n', block.Parts.OrderBy(static part => part.Order).Select(static part => part.Text));
+                }
+
+                return text.ToString();
+            }
+        }
+
+        /// <summary>Adds what was collected as a paragraph, and clears it.</summary>
+        public void AddText(StringBuilder text)
+        {
+            if (text.ToString().Trim() is { Length: > 0 } trimmed)
+            {
+                _blocks.Add(new Block(false, [(trimmed, 0)]));
+            }
+
+            text.Clear();
+        }
+
+        /// <summary>Adds a line to the run that the turn ends with; lines of a run are listed by <paramref name="order"/>.</summary>
+        public void AddLine(string line, int order)
+        {
+            if (_blocks is not [.., { AreLines: true }])
+            {
+                _blocks.Add(new Block(true, []));
+            }
+
+            _blocks[^1].Parts.Add((line, order));
+        }
+
+        public void Append(Turn other) => _blocks.AddRange(other._blocks);
+
+        private sealed record Block(bool AreLines, List<(string Text, int Order)> Parts);
+    }
+}

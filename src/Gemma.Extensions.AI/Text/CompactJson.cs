@@ -1,0 +1,110 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Text;
+
+/// <summary>
+/// JSON as prompts carry it: no spaces, members in the order given, numbers as they were spelt, and no escapes but those that JSON demands,
+/// since every escape costs tokens and makes text harder to read for the model.
+/// </summary>
+internal static class CompactJson
+{
+    /// <summary>Appends any value: what is not JSON already is serialised as Microsoft.Extensions.AI serialises it.</summary>
+    public static void Append(StringBuilder text, object? value)
+    {
+        switch (value)
+        {
+            case null:
+                text.Append("null");
+                break;
+            case string item:
+                AppendString(text, item);
+                break;
+            case JsonElement element:
+                Append(text, element);
+                break;
+            default:
+                Append(text, JsonSerializer.SerializeToElement(value, AIJsonUtilities.DefaultOptions.GetTypeInfo(value.GetType())));
+                break;
+        }
+    }
+
+    public static void Append(StringBuilder text, JsonElement element)
+    {
+        switch (element.ValueKind)
+        {
+            case JsonValueKind.Object:
+                text.Append('{');
+                string comma = "";
+                foreach (JsonProperty property in element.EnumerateObject())
+                {
+                    text.Append(comma);
+                    AppendString(text, property.Name);
+                    text.Append(':');
+                    Append(text, property.Value);
+                    comma = ",";
+                }
+
+                text.Append('}');
+                break;
+            case JsonValueKind.Array:
+                text.Append('[');
+                comma = "";
+                foreach (JsonElement item in element.EnumerateArray())
+                {
+                    text.Append(comma);
+                    Append(text, item);
+                    comma = ",";
+                }
+
+                text.Append(']');
+                break;
+            case JsonValueKind.String:
+                AppendString(text, element.GetString()!);
+                break;
+            case JsonValueKind.Undefined:
+                text.Append("null");
+                break;
+            default:
+                text.Append(element.GetRawText());
+                break;
+        }
+    }
+
+    public static void AppendString(StringBuilder text, ReadOnlySpan<char> value)
+    {
+        text.Append('"');
+        while (value.IndexOfAny(s_escaped) is int at and >= 0)
+        {
+            text.Append(value[..at]);
+            char next = value[at];
+            switch (next)
+            {
+                case '"' or '\\':
+                    text.Append('\\').Append(next);
+                    break;
+                case '\n':
+                    text.Append("\\n");
+                    break;
+                case '\r':
+                    text.Append("\\r");
+                    break;
+                case '\t':
+                    text.Append("\\t");
+                    break;
+                default:
+                    text.Append(CultureInfo.InvariantCulture, $"\\u{(int)next:x4}");
+                    break;
+            }
+
+            value = value[(at + 1)..];
+        }
+
+        text.Append(value).Append('"');
+    }
+
+    private static readonly System.Buffers.SearchValues<char> s_escaped =
+        System.Buffers.SearchValues.Create([.. Enumerable.Range(0, 32).Select(static code => (char)code), '"', '\\']);
+}
