@@ -63,6 +63,14 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Most tokens of one sequence for which there is key/value memory.</summary>
     public int CapacityTokens { get; }
 
+    /// <summary>What the engine is doing, read without stopping it: the numbers are of about the same moment.</summary>
+    public EngineStatus Status => new(
+        _failure is not null, _stopping, _scheduler.Running.Count, Volatile.Read(ref _accepted) - _scheduler.Running.Count,
+        _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
+
+    /// <summary>Times the loop went round.</summary>
+    public long Steps { get; private set; }
+
     /// <summary>Queues a request and returns at once; everything else is told to its sink on the engine's thread.</summary>
     /// <exception cref="GemmaContextLengthException">The prompt is longer than the context.</exception>
     /// <exception cref="GemmaKvCacheException">The request needs more key/value memory than there is in total.</exception>
@@ -91,7 +99,7 @@ internal sealed class GemmaEngine : IDisposable
 
     /// <summary>Computes a prompt for its logits or hidden states without generating.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default)
+    public async Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default)
     {
         var sink = new CompletionSink();
         Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, CancellationToken = cancellationToken });
@@ -105,6 +113,8 @@ internal sealed class GemmaEngine : IDisposable
         {
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(result.Error);
         }
+
+        return result;
     }
 
     /// <summary>Refuses new requests, lets the accepted ones finish for at most <paramref name="drain"/>, then cancels the rest and ends the thread.</summary>
@@ -140,6 +150,7 @@ internal sealed class GemmaEngine : IDisposable
         {
             while (TryGetWork())
             {
+                Steps++;
                 Sweep();
                 _scheduler.Plan(_batch);
                 if (_batch.Rows > 0)
@@ -472,4 +483,20 @@ internal sealed class GemmaEngine : IDisposable
 
         public override void OnCompleted(GenerationResult result) => _completion.SetResult(result);
     }
+}
+
+/// <summary>What an engine is doing at a moment.</summary>
+/// <param name="Failed">The engine ended because of an unexpected error.</param>
+/// <param name="Stopping">The engine accepts no more requests.</param>
+/// <param name="Running">Sequences in the batch.</param>
+/// <param name="Waiting">Requests accepted but not running.</param>
+/// <param name="Blocks">Blocks of key/value memory.</param>
+/// <param name="FreeBlocks">Blocks that hold nothing.</param>
+/// <param name="CachedBlocks">Blocks that hold prefixes which no sequence uses: had back when needed.</param>
+/// <param name="Preemptions">How often a sequence had to give its memory back.</param>
+internal readonly record struct EngineStatus(
+    bool Failed, bool Stopping, int Running, int Waiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
+{
+    /// <summary>Blocks that sequences hold.</summary>
+    public int UsedBlocks => Blocks - FreeBlocks - CachedBlocks;
 }

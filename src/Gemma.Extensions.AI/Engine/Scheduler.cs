@@ -124,6 +124,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
                 rows -= (sequence.Computed + rows) % cache.BlockTokens; // ends with a block, which others can then share
             }
 
+            sequence.SetDraft(default);
             if (TryHold(sequence, i, sequence.Computed + rows))
             {
                 Plan(batch, sequence, rows);

@@ -1,0 +1,123 @@
+using System.Text.Json;
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+
+namespace Gemma.Extensions.AI.Tests.Engine;
+
+/// <summary>Numbers that gemma_pytorch computed, in float32.</summary>
+public sealed class GoldenTests
+{
+    public static TheoryData<string, string> Quantised
+    {
+        get
+        {
+            var data = new TheoryData<string, string>();
+            foreach (string tier in TinyEngine.Tiers)
+            {
+                foreach (string type in (string[])["Q2_K", "Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_NL", "IQ4_XS", "F16", "BF16"])
+                {
+                    data.Add(type, tier);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Fact]
+    public void AllLogitsOfTheCheckpoint()
+    {
+        var (tokens, expected) = Expected(TestData.Local("tiny/expected.safetensors"));
+        using var tiny = new TinyEngine();
+        float worst = Difference.Largest(expected, tiny.Logits(tokens));
+        TestContext.Current.TestOutputHelper?.WriteLine($"largest difference {worst}");
+        Assert.True(worst <= 1e-3f, $"A logit differs by {worst}.");
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void GreedyRuns(int index)
+    {
+        using var json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/greedy.json")));
+        var run = json.RootElement[index];
+        int[] expected = Ints(run.GetProperty("greedy_ids"));
+        using var tiny = new TinyEngine();
+        Assert.Equal(expected, tiny.Generate(Ints(run.GetProperty("prompt_ids")), expected.Length));
+    }
+
+    [Fact]
+    public void MeanNegativeLogLikelihood()
+    {
+        using var json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/nll.json")));
+        int[] ids = Ints(json.RootElement.GetProperty("ids"));
+        using var tiny = new TinyEngine();
+        var logits = tiny.Logits(ids);
+        double mean = Enumerable.Range(1, ids.Length - 1).Average(i => Difference.LogSumExp(logits[i - 1]) - logits[i - 1][ids[i]]);
+        Assert.Equal(json.RootElement.GetProperty("mean_nll").GetDouble(), mean, 1e-4);
+    }
+
+    /// <summary>float32 over decoded weights agrees to rounding; int8 activations move the logits a little (llama.cpp: 0.002 to 0.0055 on these files).</summary>
+    [Theory]
+    [MemberData(nameof(Quantised))]
+    public void QuantisedFiles(string type, string tier)
+    {
+        string? reason = KernelTier.All.Single(t => t.Name == tier).Unsupported();
+        Assert.SkipWhen(reason is not null, $"{tier}: {reason}");
+        string local = Path.Combine(TestData.Repository, "tests/Gemma.Extensions.AI.Tests/Data/gguf", $"tiny-{type}.gguf");
+        string path = File.Exists(local) ? local : TestData.Shared($"reference/gguf/tiny-{type}.gguf");
+        var (tokens, expected) = Expected(Path.ChangeExtension(path, ".expected.safetensors"));
+        using var tiny = new TinyEngine(kernel: tier, path: path);
+        var actual = tiny.Logits(tokens);
+        double mean = expected.Zip(actual).Average(pair => Difference.Divergence(pair.First, pair.Second));
+        TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
+        Assert.InRange(mean, -1e-9, tier == "reference" ? 1e-6 : 0.01);
+    }
+
+    [Fact]
+    public void PromptInChunksEqualsWhole()
+    {
+        int[] tokens = TinyEngine.Prompt(1, 150);
+        float[][] whole = Logits(256);
+        foreach (int chunk in (int[])[1, 7, 64])
+        {
+            Assert.InRange(Difference.Largest(whole, Logits(chunk)), 0, 1e-4f);
+        }
+
+        float[][] Logits(int chunk)
+        {
+            using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = chunk });
+            return tiny.Logits(tokens);
+        }
+    }
+
+    /// <summary>Keys and values of two bytes, or of about one, move the logits only a little.</summary>
+    [Theory]
+    [InlineData(KvType.F16, 1e-5)]
+    [InlineData(KvType.BF16, 1e-4)]
+    [InlineData(KvType.Q8_0, 1e-3)]
+    public void SmallerKeysAndValues(object type, double most)
+    {
+        var (tokens, expected) = Expected(TestData.Local("tiny/expected.safetensors"));
+        using var tiny = new TinyEngine(TinyEngine.Exact with { KvType = (KvType)type });
+        var actual = tiny.Logits(tokens);
+        double mean = expected.Zip(actual).Average(pair => Difference.Divergence(pair.First, pair.Second));
+        TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
+        Assert.InRange(mean, 0, most);
+    }
+
+    private static (int[] Tokens, float[][] Logits) Expected(string path)
+    {
+        using var file = SafetensorsFile.Open(path);
+        int[] tokens = file.Tensors.ContainsKey("tokens")
+            ? file.ReadInt32s("tokens")
+            : SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors")).ReadInt32s("tokens");
+        float[] logits = file.ReadSingles("expected.logits");
+        return (tokens, [.. logits.Chunk(logits.Length / tokens.Length)]);
+    }
+
+    private static int[] Ints(JsonElement array) => [.. array.EnumerateArray().Select(element => element.GetInt32())];
+}

@@ -1,0 +1,175 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Tests.Engine;
+
+/// <summary>An engine on a small model with random weights.</summary>
+internal sealed class TinyEngine : IDisposable
+{
+    private readonly ModelFile _file;
+    private readonly CpuBackend _backend;
+
+    public TinyEngine(EngineOptions? options = null, string kernel = "reference", string? path = null)
+    {
+        _file = ModelFile.Open(path ?? TestData.Local("tiny"));
+        _backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
+        Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact);
+    }
+
+    /// <summary>float32 throughout.</summary>
+    public static EngineOptions Exact { get; } = new() { KvType = KvType.F32, KvCacheBytes = 64 << 20 };
+
+    public static IEnumerable<string> Tiers => KernelTier.All.Select(tier => tier.Name);
+
+    public GemmaConfig Config => _file.Config;
+    public GemmaEngine Engine { get; }
+
+    /// <summary>Logits [tokens, vocabulary] of every position from <paramref name="first"/> on.</summary>
+    public float[][] Logits(int[] tokens, int first = 0) => Logits(tokens, out _, first);
+
+    public float[][] Logits(int[] tokens, out int cached, int first)
+    {
+        var reader = new Collector(first);
+        cached = Engine.EvaluateAsync(tokens, reader).GetAwaiter().GetResult().CachedTokens;
+        return [.. reader.Rows];
+    }
+
+    public Generation Start(int[] prompt, int maxOutputTokens = 24, ITokenConstraint? constraint = null, IReadOnlyList<int>? stopTokens = null,
+        int priority = 0, string? caller = null, TimeSpan? timeout = null, Func<int, bool>? onToken = null, SamplingOptions? sampling = null, CancellationToken cancellation = default)
+    {
+        var generation = new Generation(onToken);
+        Engine.Submit(new GenerationRequest
+        {
+            Prompt = prompt,
+            Sink = generation,
+            MaxOutputTokens = maxOutputTokens,
+            Constraint = constraint,
+            StopTokens = stopTokens ?? [],
+            Priority = priority,
+            Caller = caller,
+            Timeout = timeout,
+            Sampling = sampling ?? new SamplingOptions { Temperature = 0 },
+            CancellationToken = cancellation,
+        });
+        return generation;
+    }
+
+    public int[] Generate(int[] prompt, int maxOutputTokens = 24, ITokenConstraint? constraint = null)
+    {
+        var generation = Start(prompt, maxOutputTokens, constraint);
+        Assert.Null(generation.Result.Error);
+        return generation.Tokens;
+    }
+
+    /// <summary>Token ids that look random but are the same on every run.</summary>
+    public static int[] Prompt(int seed, int length)
+    {
+        var random = new Random(seed);
+        return [2, .. Enumerable.Range(1, length - 1).Select(_ => random.Next(217, 1024))];
+    }
+
+    public void Dispose()
+    {
+        Engine.Dispose();
+        _backend.Dispose();
+        _file.Dispose();
+    }
+
+    private sealed class Collector(int first) : RowReader
+    {
+        public List<float[]> Rows { get; } = [];
+        public override int FirstPosition => first;
+        public override bool WantsHidden => false;
+        public override void OnRow(int position, ReadOnlySpan<float> values)
+        {
+            Assert.Equal(first + Rows.Count, position);
+            Rows.Add(values.ToArray());
+        }
+    }
+}
+
+/// <summary>Collects what a request produces, and checks that completion comes once and last.</summary>
+internal sealed class Generation(Func<int, bool>? onToken = null) : GenerationSink
+{
+    private readonly TaskCompletionSource<GenerationResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<int> _tokens = [];
+
+    public int[] Tokens
+    {
+        get
+        {
+            lock (_tokens)
+            {
+                return [.. _tokens];
+            }
+        }
+    }
+
+    public Task<GenerationResult> Task => _result.Task;
+
+    public GenerationResult Result
+    {
+        get
+        {
+            Assert.True(Task.Wait(TimeSpan.FromSeconds(60)), "The request did not complete within a minute.");
+            return Task.Result;
+        }
+    }
+
+    public override bool OnToken(int token)
+    {
+        Assert.False(Task.IsCompleted);
+        lock (_tokens)
+        {
+            _tokens.Add(token);
+        }
+
+        return onToken?.Invoke(token) ?? true;
+    }
+
+    public override void OnCompleted(GenerationResult result) => _result.SetResult(result);
+}
+
+internal static class Difference
+{
+    public static float Largest(float[][] a, float[][] b)
+    {
+        Assert.Equal(a.Length, b.Length);
+        return a.Zip(b).Max(pair => pair.First.Zip(pair.Second).Max(x => Math.Abs(x.First - x.Second)));
+    }
+
+    /// <summary>KL(expected ‖ actual) of the softmax distributions, in nats.</summary>
+    public static double Divergence(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual)
+    {
+        double expectedNorm = LogSumExp(expected);
+        double actualNorm = LogSumExp(actual);
+        double sum = 0;
+        for (int i = 0; i < expected.Length; i++)
+        {
+            double p = expected[i] - expectedNorm;
+            sum += Math.Exp(p) * (p - (actual[i] - actualNorm));
+        }
+
+        return sum;
+    }
+
+    public static double LogSumExp(ReadOnlySpan<float> values)
+    {
+        double max = double.NegativeInfinity;
+        foreach (float value in values)
+        {
+            max = Math.Max(max, value);
+        }
+
+        double sum = 0;
+        foreach (float value in values)
+        {
+            sum += Math.Exp(value - max);
+        }
+
+        return max + Math.Log(sum);
+    }
+}
