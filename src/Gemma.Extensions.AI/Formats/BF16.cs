@@ -17,4 +17,12 @@ internal sealed unsafe class BF16Format : BlockFormat
     }
 
     public override long FindNonFiniteScale(byte* source, long blocks) => ExponentScan.FindAllOnes((ushort*)source, blocks, 0x7F80);
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        for (long i = 0; i < elements; i++)
+        {
+            ((ushort*)destination)[i] = HalfBits.BFloat16FromSingle(source[i]);
+        }
+    }
 }

@@ -45,6 +45,13 @@ internal abstract unsafe class BlockFormat
     /// <summary>Scalar reference decoder: the oracle from which every fast path is tested.</summary>
     public abstract void Decode(byte* source, float* destination, long elements);
 
+    /// <summary>Packs elements, which must be finite and whole blocks.</summary>
+    /// <param name="source">Elements.</param>
+    /// <param name="destination">Receives <see cref="ByteLength"/> bytes.</param>
+    /// <param name="elements">How many.</param>
+    /// <param name="importance">What the squared error of each element weighs; null: the format's own choice. Only formats that search for scales use it.</param>
+    public abstract void Encode(float* source, byte* destination, long elements, float* importance);
+
     /// <summary>
     /// Index of the first block whose scale or minimum is NaN or infinite; -1 where all are finite. Checked once when a file is loaded, so that
     /// kernels may convert scales by bit manipulation.

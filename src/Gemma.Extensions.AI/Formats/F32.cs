@@ -23,4 +23,7 @@ internal sealed unsafe class F32Format : BlockFormat
 
         return -1;
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance) =>
+        Buffer.MemoryCopy(source, destination, elements * sizeof(float), elements * sizeof(float));
 }

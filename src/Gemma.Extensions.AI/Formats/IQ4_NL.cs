@@ -24,4 +24,27 @@ internal sealed unsafe class IQ4_NLFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[32];
+        sbyte* q = stackalloc sbyte[32];
+        for (long i = 0; i < elements; i += 32, source += 32, destination += 18)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, 32, w);
+            ushort d = HalfBits.FromSingle(GroupFit.Table(source, w, 32));
+            GroupFit.QuantiseTable(source, w, 32, HalfBits.ToSingle(d), q);
+            *(ushort*)destination = d;
+            Store(q, destination + 2);
+        }
+    }
+
+    /// <summary>Packs 32 indices into 16 bytes.</summary>
+    public static void Store(sbyte* indices, byte* destination)
+    {
+        for (int j = 0; j < 16; j++)
+        {
+            destination[j] = (byte)((byte)indices[j] | (byte)indices[j + 16] << 4);
+        }
+    }
 }

@@ -31,4 +31,24 @@ internal sealed unsafe class IQ4_XSFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[SuperBlock];
+        sbyte* q = stackalloc sbyte[SuperBlock];
+        sbyte* scales = stackalloc sbyte[8];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 136)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 136).Clear();
+            *(ushort*)destination = SuperBlockFit.Symmetric(source, w, group: 32, half: 0, scaleHalf: 32, scales, q);
+            for (int group = 0; group < 8; group++)
+            {
+                int scale = scales[group] + 32;
+                destination[4 + group / 2] |= (byte)((scale & 0xF) << (group % 2 * 4));
+                *(ushort*)(destination + 2) |= (ushort)(scale >> 4 << (group * 2));
+                IQ4_NLFormat.Store(q + group * 32, destination + 8 + group * 16);
+            }
+        }
+    }
 }

@@ -31,4 +31,29 @@ internal sealed unsafe class Q2_KFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[SuperBlock];
+        sbyte* q = stackalloc sbyte[SuperBlock];
+        byte* scales = stackalloc byte[16];
+        byte* minima = stackalloc byte[16];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 84)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 84).Clear();
+            (ushort d, ushort dmin) = SuperBlockFit.Asymmetric(source, w, group: 16, levels: 3, scaleMax: 15, scales, minima, q);
+            *(ushort*)(destination + 80) = d;
+            *(ushort*)(destination + 82) = dmin;
+            for (int group = 0; group < 16; group++)
+            {
+                destination[group] = (byte)(scales[group] | minima[group] << 4);
+                byte* bytes = destination + 16 + group / 8 * 32 + group % 2 * 16;
+                for (int j = 0; j < 16; j++)
+                {
+                    bytes[j] |= (byte)(q[group * 16 + j] << (group % 8 / 2 * 2));
+                }
+            }
+        }
+    }
 }

@@ -39,4 +39,37 @@ internal sealed unsafe class Q3_KFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[SuperBlock];
+        sbyte* q = stackalloc sbyte[SuperBlock];
+        sbyte* scales = stackalloc sbyte[16];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 110)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 110).Clear();
+            *(ushort*)(destination + 108) = SuperBlockFit.Symmetric(source, w, group: 16, half: 4, scaleHalf: 32, scales, q);
+            for (int group = 0; group < 16; group++)
+            {
+                StoreScale(destination + 96, group, scales[group]);
+                byte* bytes = destination + 32 + group / 8 * 32 + group % 2 * 16;
+                byte* high = destination + group % 2 * 16;
+                for (int j = 0; j < 16; j++)
+                {
+                    int value = q[group * 16 + j] + 4;
+                    bytes[j] |= (byte)((value & 3) << (group % 8 / 2 * 2));
+                    high[j] |= (byte)(value >> 2 << (group / 2));
+                }
+            }
+        }
+    }
+
+    /// <summary>The reverse of <see cref="Scale"/>, into zeroed bytes.</summary>
+    private static void StoreScale(byte* scales, int group, int scale)
+    {
+        int value = scale + 32;
+        scales[group % 8] |= (byte)((value & 0xF) << (group / 8 * 4));
+        scales[8 + group % 4] |= (byte)(value >> 4 << (group / 4 * 2));
+    }
 }

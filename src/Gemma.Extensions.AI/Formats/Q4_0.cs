@@ -21,4 +21,21 @@ internal sealed unsafe class Q4_0Format : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        for (long i = 0; i < elements; i += 32, destination += 18)
+        {
+            float* x = source + i;
+            float d = SimpleFit.Extreme(x) / -8;
+            float inverse = SimpleFit.Inverse(d);
+            *(ushort*)destination = HalfBits.FromSingle(d);
+            for (int j = 0; j < 16; j++)
+            {
+                int low = Math.Min(15, (int)(x[j] * inverse + 8.5f));
+                int high = Math.Min(15, (int)(x[j + 16] * inverse + 8.5f));
+                destination[2 + j] = (byte)(low | high << 4);
+            }
+        }
+    }
 }

@@ -22,4 +22,23 @@ internal sealed unsafe class Q4_1Format : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        for (long i = 0; i < elements; i += 32, destination += 20)
+        {
+            float* x = source + i;
+            (float min, float max) = SimpleFit.Range(x);
+            float d = (max - min) / 15;
+            float inverse = SimpleFit.Inverse(d);
+            *(ushort*)destination = HalfBits.FromSingle(d);
+            *(ushort*)(destination + 2) = HalfBits.FromSingle(min);
+            for (int j = 0; j < 16; j++)
+            {
+                int low = Math.Min(15, (int)((x[j] - min) * inverse + 0.5f));
+                int high = Math.Min(15, (int)((x[j + 16] - min) * inverse + 0.5f));
+                destination[4 + j] = (byte)(low | high << 4);
+            }
+        }
+    }
 }

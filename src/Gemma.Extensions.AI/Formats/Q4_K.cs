@@ -36,4 +36,40 @@ internal sealed unsafe class Q4_KFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[SuperBlock];
+        sbyte* q = stackalloc sbyte[SuperBlock];
+        byte* scales = stackalloc byte[8];
+        byte* minima = stackalloc byte[8];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 144)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 144).Clear();
+            (ushort d, ushort dmin) = SuperBlockFit.Asymmetric(source, w, group: 32, levels: 15, scaleMax: 63, scales, minima, q);
+            *(ushort*)destination = d;
+            *(ushort*)(destination + 2) = dmin;
+            StoreScalesAndMinima(destination + 4, scales, minima);
+            for (int group = 0; group < 8; group++)
+            {
+                byte* bytes = destination + 16 + group / 2 * 32;
+                for (int j = 0; j < 32; j++)
+                {
+                    bytes[j] |= (byte)(q[group * 32 + j] << (group % 2 * 4));
+                }
+            }
+        }
+    }
+
+    /// <summary>The reverse of <see cref="ScaleAndMinimum"/> for all eight groups, into zeroed bytes.</summary>
+    public static void StoreScalesAndMinima(byte* bytes, byte* scales, byte* minima)
+    {
+        for (int g = 0; g < 4; g++)
+        {
+            bytes[g] = (byte)(scales[g] | scales[g + 4] >> 4 << 6);
+            bytes[g + 4] = (byte)(minima[g] | minima[g + 4] >> 4 << 6);
+            bytes[g + 8] = (byte)((scales[g + 4] & 0xF) | (minima[g + 4] & 0xF) << 4);
+        }
+    }
 }

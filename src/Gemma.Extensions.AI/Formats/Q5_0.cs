@@ -24,4 +24,25 @@ internal sealed unsafe class Q5_0Format : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        for (long i = 0; i < elements; i += 32, destination += 22)
+        {
+            float* x = source + i;
+            float d = SimpleFit.Extreme(x) / -16;
+            float inverse = SimpleFit.Inverse(d);
+            *(ushort*)destination = HalfBits.FromSingle(d);
+            uint fifth = 0;
+            for (int j = 0; j < 16; j++)
+            {
+                int low = Math.Min(31, (int)(x[j] * inverse + 16.5f));
+                int high = Math.Min(31, (int)(x[j + 16] * inverse + 16.5f));
+                destination[6 + j] = (byte)((low & 0xF) | (high & 0xF) << 4);
+                fifth |= (uint)(low >> 4) << j | (uint)(high >> 4) << (j + 16);
+            }
+
+            *(uint*)(destination + 2) = fifth;
+        }
+    }
 }

@@ -25,4 +25,27 @@ internal sealed unsafe class Q5_1Format : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        for (long i = 0; i < elements; i += 32, destination += 24)
+        {
+            float* x = source + i;
+            (float min, float max) = SimpleFit.Range(x);
+            float d = (max - min) / 31;
+            float inverse = SimpleFit.Inverse(d);
+            *(ushort*)destination = HalfBits.FromSingle(d);
+            *(ushort*)(destination + 2) = HalfBits.FromSingle(min);
+            uint fifth = 0;
+            for (int j = 0; j < 16; j++)
+            {
+                int low = Math.Min(31, (int)((x[j] - min) * inverse + 0.5f));
+                int high = Math.Min(31, (int)((x[j + 16] - min) * inverse + 0.5f));
+                destination[8 + j] = (byte)((low & 0xF) | (high & 0xF) << 4);
+                fifth |= (uint)(low >> 4) << j | (uint)(high >> 4) << (j + 16);
+            }
+
+            *(uint*)(destination + 4) = fifth;
+        }
+    }
 }

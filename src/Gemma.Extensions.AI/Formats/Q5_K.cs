@@ -33,4 +33,31 @@ internal sealed unsafe class Q5_KFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[SuperBlock];
+        sbyte* q = stackalloc sbyte[SuperBlock];
+        byte* scales = stackalloc byte[8];
+        byte* minima = stackalloc byte[8];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 176)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 176).Clear();
+            (ushort d, ushort dmin) = SuperBlockFit.Asymmetric(source, w, group: 32, levels: 31, scaleMax: 63, scales, minima, q);
+            *(ushort*)destination = d;
+            *(ushort*)(destination + 2) = dmin;
+            Q4_KFormat.StoreScalesAndMinima(destination + 4, scales, minima);
+            for (int group = 0; group < 8; group++)
+            {
+                byte* bytes = destination + 48 + group / 2 * 32;
+                for (int j = 0; j < 32; j++)
+                {
+                    int value = q[group * 32 + j];
+                    bytes[j] |= (byte)((value & 0xF) << (group % 2 * 4));
+                    destination[16 + j] |= (byte)(value >> 4 << group);
+                }
+            }
+        }
+    }
 }

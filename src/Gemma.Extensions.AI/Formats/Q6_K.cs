@@ -32,4 +32,29 @@ internal sealed unsafe class Q6_KFormat : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        float* w = stackalloc float[SuperBlock];
+        sbyte* q = stackalloc sbyte[SuperBlock];
+        sbyte* scales = stackalloc sbyte[16];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 210)
+        {
+            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 210).Clear();
+            *(ushort*)(destination + 208) = SuperBlockFit.Symmetric(source, w, group: 16, half: 32, scaleHalf: 128, scales, q);
+            Buffer.MemoryCopy(scales, destination + 192, 16, 16);
+            for (int run = 0; run < 8; run++)
+            {
+                byte* low = destination + run / 4 * 64 + run % 2 * 32;
+                byte* high = destination + 128 + run / 4 * 32;
+                for (int j = 0; j < 32; j++)
+                {
+                    int value = q[run * 32 + j] + 32;
+                    low[j] |= (byte)((value & 0xF) << (run % 4 / 2 * 4));
+                    high[j] |= (byte)(value >> 4 << (run % 4 * 2));
+                }
+            }
+        }
+    }
 }

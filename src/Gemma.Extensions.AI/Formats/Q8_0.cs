@@ -20,4 +20,20 @@ internal sealed unsafe class Q8_0Format : BlockFormat
             }
         }
     }
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        for (long i = 0; i < elements; i += 32, destination += 34)
+        {
+            float* x = source + i;
+            float d = Math.Abs(SimpleFit.Extreme(x)) / 127;
+            float inverse = SimpleFit.Inverse(d);
+            *(ushort*)destination = HalfBits.FromSingle(d);
+            for (int j = 0; j < 32; j++)
+            {
+                // Ties away from zero, as C's roundf.
+                ((sbyte*)destination)[2 + j] = (sbyte)MathF.Round(x[j] * inverse, MidpointRounding.AwayFromZero);
+            }
+        }
+    }
 }

@@ -1,0 +1,37 @@
+namespace Gemma.Extensions.AI.Formats;
+
+/// <summary>What the encoders of the formats of 32 elements share. Rounding is that of ggml's reference quantisers, byte for byte.</summary>
+internal static unsafe class SimpleFit
+{
+    public const int Block = 32;
+
+    /// <summary>The element of largest magnitude, with its sign; the first of several.</summary>
+    public static float Extreme(float* x)
+    {
+        float magnitude = 0, extreme = 0;
+        for (int i = 0; i < Block; i++)
+        {
+            if (Math.Abs(x[i]) > magnitude)
+            {
+                magnitude = Math.Abs(x[i]);
+                extreme = x[i];
+            }
+        }
+
+        return extreme;
+    }
+
+    public static (float Low, float High) Range(float* x)
+    {
+        float low = float.MaxValue, high = -float.MaxValue;
+        for (int i = 0; i < Block; i++)
+        {
+            low = Math.Min(low, x[i]);
+            high = Math.Max(high, x[i]);
+        }
+
+        return (low, high);
+    }
+
+    public static float Inverse(float d) => d != 0 ? 1 / d : 0;
+}

@@ -1,0 +1,161 @@
+namespace Gemma.Extensions.AI.Formats;
+
+/// <summary>
+/// Quantises a block of 256 elements whose groups share one float16 scale (and one float16 minimum) and have small integer scales of their own.
+/// Groups are fitted alone, their scales rounded to the integers, each integer scale tried one step up and down against the rounded elements, and the
+/// shared numbers fitted once more by least squares to everything that was rounded.
+/// </summary>
+internal static unsafe class SuperBlockFit
+{
+    private const int Size = BlockFormat.SuperBlock;
+    private const int MaxGroups = 16;
+
+    /// <summary>x ≈ d·scale·q - dmin·minimum; scale and minimum in 0…scaleMax, q in 0…levels.</summary>
+    public static (ushort D, ushort Dmin) Asymmetric(float* x, float* w, int group, int levels, int scaleMax, byte* scales, byte* minima, sbyte* quants)
+    {
+        int groups = Size / group;
+        float* scale = stackalloc float[MaxGroups];
+        float* minimum = stackalloc float[MaxGroups];
+        float largestScale = 0, largestMinimum = 0;
+        for (int g = 0; g < groups; g++)
+        {
+            scale[g] = GroupFit.Asymmetric(x + g * group, w + g * group, group, levels, out minimum[g]);
+            largestScale = Math.Max(largestScale, scale[g]);
+            largestMinimum = Math.Max(largestMinimum, minimum[g]);
+        }
+
+        ushort d = Storable(largestScale / scaleMax), dmin = Storable(largestMinimum / scaleMax);
+        float df = HalfBits.ToSingle(d), dminf = HalfBits.ToSingle(dmin), error = 0;
+        for (int g = 0; g < groups; g++)
+        {
+            scales[g] = Integer(scale[g], df, scaleMax);
+            minima[g] = Integer(minimum[g], dminf, scaleMax);
+            error += RefineGroup(x + g * group, w + g * group, group, levels, scaleMax, df, dminf, ref scales[g], ref minima[g], quants + g * group);
+        }
+
+        (ushort d2, ushort dmin2) = FitShared(x, w, group, scales, minima, quants);
+        sbyte* quants2 = stackalloc sbyte[Size];
+        float error2 = 0;
+        for (int g = 0; g < groups; g++)
+        {
+            error2 += GroupFit.Quantise(x + g * group, w + g * group, group, HalfBits.ToSingle(d2) * scales[g], HalfBits.ToSingle(dmin2) * minima[g], 0, levels, quants2 + g * group);
+        }
+
+        if (!(error2 < error))
+        {
+            return (d, dmin);
+        }
+
+        Buffer.MemoryCopy(quants2, quants, Size, Size);
+        return (d2, dmin2);
+    }
+
+    /// <summary>x ≈ d·scale·q; scale in -scaleHalf…scaleHalf-1, q in -half…half-1, or an index into the table of IQ4_NL where half is 0.</summary>
+    public static ushort Symmetric(float* x, float* w, int group, int half, int scaleHalf, sbyte* scales, sbyte* quants)
+    {
+        int groups = Size / group;
+        float* scale = stackalloc float[MaxGroups];
+        float extreme = 0;
+        for (int g = 0; g < groups; g++)
+        {
+            scale[g] = half == 0 ? GroupFit.Table(x + g * group, w + g * group, group) : GroupFit.Symmetric(x + g * group, w + g * group, group, half);
+            extreme = Math.Abs(scale[g]) > Math.Abs(extreme) ? scale[g] : extreme;
+        }
+
+        ushort d = Storable(extreme / -scaleHalf);
+        float df = HalfBits.ToSingle(d), error = 0;
+        for (int g = 0; g < groups; g++)
+        {
+            int start = df != 0 ? (int)Math.Clamp(MathF.Round(scale[g] / df), -scaleHalf, scaleHalf - 1) : 0;
+            scales[g] = (sbyte)start;
+            float best = float.MaxValue;
+            for (int trial = Math.Max(start - 1, -scaleHalf); trial <= Math.Min(start + 1, scaleHalf - 1); trial++)
+            {
+                float e = Quantise(x + g * group, w + g * group, group, half, df * trial, null);
+                if (e < best)
+                {
+                    (best, scales[g]) = (e, (sbyte)trial);
+                }
+            }
+
+            error += Quantise(x + g * group, w + g * group, group, half, df * scales[g], quants + g * group);
+        }
+
+        ushort d2 = FitShared(x, w, group, half, scales, quants);
+        sbyte* quants2 = stackalloc sbyte[Size];
+        float error2 = 0;
+        for (int g = 0; g < groups; g++)
+        {
+            error2 += Quantise(x + g * group, w + g * group, group, half, HalfBits.ToSingle(d2) * scales[g], quants2 + g * group);
+        }
+
+        if (!(error2 < error))
+        {
+            return d;
+        }
+
+        Buffer.MemoryCopy(quants2, quants, Size, Size);
+        return d2;
+    }
+
+    private static float Quantise(float* x, float* w, int n, int half, float scale, sbyte* quants) => half == 0
+        ? GroupFit.QuantiseTable(x, w, n, scale, quants)
+        : GroupFit.Quantise(x, w, n, scale, 0, -half, half - 1, quants);
+
+    private static byte Integer(float value, float unit, int max) => unit > 0 ? (byte)Math.Clamp(MathF.Round(value / unit), 0, max) : (byte)0;
+
+    /// <summary>Tries the neighbours of a group's integer scale and minimum; stores the best and its elements.</summary>
+    private static float RefineGroup(float* x, float* w, int n, int levels, int scaleMax, float d, float dmin, ref byte scale, ref byte minimum, sbyte* quants)
+    {
+        int startScale = scale, startMinimum = minimum;
+        float best = float.MaxValue;
+        for (int s = Math.Max(0, startScale - 1); s <= Math.Min(scaleMax, startScale + 1); s++)
+        {
+            for (int m = Math.Max(0, startMinimum - 1); m <= Math.Min(scaleMax, startMinimum + 1); m++)
+            {
+                float error = GroupFit.Quantise(x, w, n, d * s, dmin * m, 0, levels, null);
+                if (error < best)
+                {
+                    (best, scale, minimum) = (error, (byte)s, (byte)m);
+                }
+            }
+        }
+
+        return GroupFit.Quantise(x, w, n, d * scale, dmin * minimum, 0, levels, quants);
+    }
+
+    /// <summary>Least squares for d and dmin over the block: x ≈ d·(scale·q) - dmin·minimum.</summary>
+    private static (ushort D, ushort Dmin) FitShared(float* x, float* w, int group, byte* scales, byte* minima, sbyte* quants)
+    {
+        double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;
+        for (int i = 0; i < Size; i++)
+        {
+            double a = scales[i / group] * quants[i], b = -minima[i / group];
+            aa += w[i] * a * a;
+            ab += w[i] * a * b;
+            bb += w[i] * b * b;
+            ax += w[i] * a * x[i];
+            bx += w[i] * b * x[i];
+        }
+
+        double determinant = aa * bb - ab * ab;
+        double d = determinant > 1e-12 * aa * bb ? (ax * bb - bx * ab) / determinant : aa > 0 ? ax / aa : 0;
+        double dmin = determinant > 1e-12 * aa * bb ? (bx * aa - ax * ab) / determinant : 0;
+        return (Storable(d), Storable(Math.Max(0, dmin)));
+    }
+
+    private static ushort FitShared(float* x, float* w, int group, int half, sbyte* scales, sbyte* quants)
+    {
+        double aa = 0, ax = 0;
+        for (int i = 0; i < Size; i++)
+        {
+            double a = scales[i / group] * (half == 0 ? IQ4_NLFormat.Values[quants[i]] : quants[i]);
+            aa += w[i] * a * a;
+            ax += w[i] * a * x[i];
+        }
+
+        return Storable(aa > 0 ? ax / aa : 0);
+    }
+
+    private static ushort Storable(double value) => HalfBits.FromSingle((float)Math.Clamp(value, -65504, 65504));
+}
