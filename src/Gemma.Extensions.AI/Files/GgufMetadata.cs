@@ -107,22 +107,6 @@ internal sealed unsafe class GgufMetadata(byte* data, string source)
         ? GetArray<int>(key, GgufType.UInt32, "an array of 32-bit integers")
         : GetArray<int>(key, GgufType.Int32, "an array of 32-bit integers");
 
-    /// <summary>The value as text for people; arrays by their length.</summary>
-    public string Format(string key)
-    {
-        GgufValue value = _values[key];
-        return value.Type switch
-        {
-            GgufType.String => StringAt(value.Offset),
-            GgufType.Array => $"{value.ElementType}[{value.Count}]",
-            GgufType.Bool => data[value.Offset] != 0 ? "true" : "false",
-            GgufType.Float32 => Unsafe.ReadUnaligned<float>(data + value.Offset).ToString(),
-            GgufType.Float64 => Unsafe.ReadUnaligned<double>(data + value.Offset).ToString(),
-            GgufType.UInt64 => Unsafe.ReadUnaligned<ulong>(data + value.Offset).ToString(),
-            _ => GetInteger(key)!.Value.ToString(),
-        };
-    }
-
     private T[]? GetArray<T>(string key, GgufType type, string expected) where T : unmanaged => FindArray(key, type, expected, out GgufValue value)
         ? System.Runtime.InteropServices.MemoryMarshal.Cast<byte, T>(new ReadOnlySpan<byte>(data + value.Offset + ArrayHeader, checked((int)value.Count * sizeof(T)))).ToArray()
         : null;

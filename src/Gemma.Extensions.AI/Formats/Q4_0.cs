@@ -32,8 +32,8 @@ internal sealed unsafe class Q4_0Format : BlockFormat
             *(ushort*)destination = HalfBits.FromSingle(d);
             for (int j = 0; j < 16; j++)
             {
-                int low = Math.Min(15, (int)(x[j] * inverse + 8.5f));
-                int high = Math.Min(15, (int)(x[j + 16] * inverse + 8.5f));
+                int low = Math.Min(15, (int)MathF.FusedMultiplyAdd(x[j], inverse, 8.5f));
+                int high = Math.Min(15, (int)MathF.FusedMultiplyAdd(x[j + 16], inverse, 8.5f));
                 destination[2 + j] = (byte)(low | high << 4);
             }
         }

@@ -35,8 +35,8 @@ internal sealed unsafe class Q4_1Format : BlockFormat
             *(ushort*)(destination + 2) = HalfBits.FromSingle(min);
             for (int j = 0; j < 16; j++)
             {
-                int low = Math.Min(15, (int)((x[j] - min) * inverse + 0.5f));
-                int high = Math.Min(15, (int)((x[j + 16] - min) * inverse + 0.5f));
+                int low = Math.Min(15, (int)MathF.FusedMultiplyAdd(x[j] - min, inverse, 0.5f));
+                int high = Math.Min(15, (int)MathF.FusedMultiplyAdd(x[j + 16] - min, inverse, 0.5f));
                 destination[4 + j] = (byte)(low | high << 4);
             }
         }

@@ -36,8 +36,8 @@ internal sealed unsafe class Q5_0Format : BlockFormat
             uint fifth = 0;
             for (int j = 0; j < 16; j++)
             {
-                int low = Math.Min(31, (int)(x[j] * inverse + 16.5f));
-                int high = Math.Min(31, (int)(x[j + 16] * inverse + 16.5f));
+                int low = Math.Min(31, (int)MathF.FusedMultiplyAdd(x[j], inverse, 16.5f));
+                int high = Math.Min(31, (int)MathF.FusedMultiplyAdd(x[j + 16], inverse, 16.5f));
                 destination[6 + j] = (byte)((low & 0xF) | (high & 0xF) << 4);
                 fifth |= (uint)(low >> 4) << j | (uint)(high >> 4) << (j + 16);
             }

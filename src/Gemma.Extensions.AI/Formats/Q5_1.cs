@@ -39,8 +39,8 @@ internal sealed unsafe class Q5_1Format : BlockFormat
             uint fifth = 0;
             for (int j = 0; j < 16; j++)
             {
-                int low = Math.Min(31, (int)((x[j] - min) * inverse + 0.5f));
-                int high = Math.Min(31, (int)((x[j + 16] - min) * inverse + 0.5f));
+                int low = Math.Min(31, (int)MathF.FusedMultiplyAdd(x[j] - min, inverse, 0.5f));
+                int high = Math.Min(31, (int)MathF.FusedMultiplyAdd(x[j + 16] - min, inverse, 0.5f));
                 destination[8 + j] = (byte)((low & 0xF) | (high & 0xF) << 4);
                 fifth |= (uint)(low >> 4) << j | (uint)(high >> 4) << (j + 16);
             }

@@ -180,6 +180,9 @@ public sealed class GemmaTokenizer : Tokenizer
         return _vocabulary.GetKind(id);
     }
 
+    /// <summary>The score that the file gave a token; the pair with the highest merges first.</summary>
+    internal float GetScore(int id) => _vocabulary.GetScore(id);
+
     /// <summary>The piece as the vocabulary spells it, with U+2581 for a space.</summary>
     internal string GetPiece(int id)
     {

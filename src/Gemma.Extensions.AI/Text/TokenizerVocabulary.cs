@@ -91,6 +91,9 @@ internal sealed class TokenizerVocabulary
     /// <summary>Orders merges: the smaller goes first.</summary>
     public uint GetMergeKey(int id) => _mergeKeys[id];
 
+    /// <summary>The score that the file gave the piece.</summary>
+    public float GetScore(int id) => BitConverter.UInt32BitsToSingle((_mergeKeys[id] & 0x8000_0000) != 0 ? _mergeKeys[id] : ~_mergeKeys[id] & 0x7FFF_FFFF);
+
     public int GetByteId(byte value) => _byteIds[value];
 
     /// <summary>The normal piece of one ASCII character, or -1.</summary>

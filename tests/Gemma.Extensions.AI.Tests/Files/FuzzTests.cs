@@ -26,7 +26,7 @@ public sealed unsafe class FuzzTests(ITestOutputHelper output)
         Assert.NotNull(model.Name);
         foreach (string key in file.Metadata.Values.Keys)
         {
-            Assert.NotNull(file.Metadata.Format(key));
+            Assert.Equal(file.Metadata.Values[key].ByteLength, file.Metadata.RawValue(key).Length);
         }
     });
 

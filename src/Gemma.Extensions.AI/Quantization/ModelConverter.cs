@@ -1,0 +1,249 @@
+using System.Text;
+using System.Text.Json;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
+
+namespace Gemma.Extensions.AI.Quantization;
+
+/// <summary>How far a conversion is.</summary>
+/// <param name="Tensor">Tensor that is being written.</param>
+/// <param name="DoneElements">Elements written so far.</param>
+/// <param name="TotalElements">Elements of the model.</param>
+internal readonly record struct ConversionProgress(string Tensor, long DoneElements, long TotalElements);
+
+/// <summary>Writes a model as GGUF in another type. Rows are decoded, packed on all cores and written piece by piece: memory stays at a few megabytes a core.</summary>
+internal sealed class ModelConverter
+{
+    private const long PieceElements = 4 << 20;
+
+    /// <summary>Gemma 2's prompt format for engines that render templates. System text goes in front of the user turn that follows.</summary>
+    private const string ChatTemplate =
+        "{{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m['role'] == 'system' %}{% set ns.system = ns.system + (m['content'] | trim) + '\n\n' %}"
+        + "{% elif m['role'] == 'assistant' %}{{ '<start_of_turn>model\n' + (m['content'] | trim) + '<end_of_turn>\n' }}"
+        + "{% else %}{{ '<start_of_turn>user\n' + ns.system + (m['content'] | trim) + '<end_of_turn>\n' }}{% set ns.system = '' %}{% endif %}{% endfor %}"
+        + "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}";
+
+    private readonly ModelFile _source;
+    private readonly QuantizationRecipe _recipe;
+    private readonly ImportanceMatrix? _importance;
+    private readonly ParallelOptions _parallel;
+    private readonly IProgress<ConversionProgress>? _progress;
+    private readonly long _total;
+    private long _done;
+
+    private ModelConverter(ModelFile source, QuantizationRecipe recipe, ImportanceMatrix? importance, int? threads, IProgress<ConversionProgress>? progress, CancellationToken cancellationToken)
+    {
+        (_source, _recipe, _importance, _progress) = (source, recipe, importance, progress);
+        _parallel = new ParallelOptions { MaxDegreeOfParallelism = threads ?? Environment.ProcessorCount, CancellationToken = cancellationToken };
+        _total = source.Config.ParameterCount;
+    }
+
+    /// <summary>Converts a model.</summary>
+    /// <param name="source">Any model that opens; its tokenizer goes into the file.</param>
+    /// <param name="recipe">Formats of the tensors.</param>
+    /// <param name="output">Path of the new file; it appears there when it is complete.</param>
+    /// <param name="importance">Weights of the errors by input column; null: none.</param>
+    /// <param name="threads">Cores to use; null: all.</param>
+    /// <param name="progress">Told after every piece.</param>
+    /// <param name="cancellationToken">Ends the conversion; the unfinished file is removed.</param>
+    /// <exception cref="GemmaModelFormatException">The importance matrix belongs to another model, or a weight does not fit the type.</exception>
+    /// <exception cref="IOException">The disk has too little room, or the file cannot be written.</exception>
+    public static void Write(
+        ModelFile source, QuantizationRecipe recipe, string output, ImportanceMatrix? importance = null, int? threads = null,
+        IProgress<ConversionProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        string path = Path.GetFullPath(output);
+        if (source.Tensors.Values.Any(t => string.Equals(t.Source, path, StringComparison.Ordinal)))
+        {
+            throw new ArgumentException($"'{path}' is the model that is being read. Give another output path.", nameof(output));
+        }
+
+        importance?.Check(source.Config);
+        var converter = new ModelConverter(source, recipe, importance, threads, progress, cancellationToken);
+        GgufWriter writer = converter.Describe();
+        CheckRoom(path, writer.DataBytes);
+        writer.Save(path);
+    }
+
+    private GgufWriter Describe()
+    {
+        var writer = new GgufWriter();
+        if (_source is GgufModelFile gguf)
+        {
+            foreach (string key in gguf.Metadata.Values.Keys.Where(k => !k.StartsWith("split.", StringComparison.Ordinal)))
+            {
+                writer.Copy(key, gguf.Metadata);
+            }
+        }
+        else
+        {
+            DescribeModel(writer);
+            DescribeTokenizer(writer);
+        }
+
+        writer.Set("general.file_type", _recipe.FileType);
+        writer.Set("general.quantization_version", 2u);
+        writer.Remove("general.alignment");
+        foreach ((string name, long[] shape) in GemmaTensors.Expected(_source.Config))
+        {
+            BlockFormat format = _recipe.FormatOf(name, shape, _source.Config, _importance is not null);
+            writer.Add(name, format, shape, stream => WriteTensor(_source.Tensors[name], format, stream));
+        }
+
+        return writer;
+    }
+
+    private void DescribeModel(GgufWriter writer)
+    {
+        GemmaConfig config = _source.Config;
+        float storable = 1 / MathF.Sqrt(config.LayerCount == 46 ? config.HiddenSize / (float)config.HeadCount : config.HeadDim);
+        if (MathF.Abs(config.QueryScale - storable) > 1e-6f * storable)
+        {
+            throw new GemmaModelFormatException($"'{_source.Path}' has the query scale {config.QueryScale}, but GGUF files of Gemma 2 do not store one and readers would take {storable}. This model cannot be converted.");
+        }
+
+        writer.Set("general.architecture", "gemma2");
+        writer.Set("general.type", "model");
+        writer.Set("general.name", _source.Name);
+        writer.Set("gemma2.context_length", (uint)config.ContextLength);
+        writer.Set("gemma2.embedding_length", (uint)config.HiddenSize);
+        writer.Set("gemma2.block_count", (uint)config.LayerCount);
+        writer.Set("gemma2.feed_forward_length", (uint)config.FeedForwardSize);
+        writer.Set("gemma2.attention.head_count", (uint)config.HeadCount);
+        writer.Set("gemma2.attention.head_count_kv", (uint)config.KvHeadCount);
+        writer.Set("gemma2.attention.key_length", (uint)config.HeadDim);
+        writer.Set("gemma2.attention.value_length", (uint)config.HeadDim);
+        writer.Set("gemma2.attention.layer_norm_rms_epsilon", config.RmsNormEpsilon);
+        writer.Set("gemma2.attention.sliding_window", (uint)config.SlidingWindow);
+        writer.Set("gemma2.attn_logit_softcapping", config.AttentionSoftcap);
+        writer.Set("gemma2.final_logit_softcapping", config.FinalSoftcap);
+        writer.Set("gemma2.rope.freq_base", config.RopeBase);
+    }
+
+    private void DescribeTokenizer(GgufWriter writer)
+    {
+        GemmaTokenizer tokenizer = _source.CreateTokenizer();
+        int count = _source.Config.VocabularySize;
+        if (tokenizer.VocabularySize > count)
+        {
+            throw new GemmaModelFormatException($"The tokenizer of '{_source.Path}' has {tokenizer.VocabularySize:N0} tokens but the embedding {count:N0} rows. They do not belong together; download the model again.");
+        }
+
+        // Rows that stand for no token are padding; readers want a name for each.
+        int[] ids = [.. Enumerable.Range(0, count)];
+        int known = tokenizer.VocabularySize;
+        writer.Set("tokenizer.ggml.model", "llama");
+        writer.Set("tokenizer.ggml.pre", "default");
+        writer.Set("tokenizer.ggml.tokens", [.. ids.Select(id => Encoding.UTF8.GetBytes(id < known ? tokenizer.GetPiece(id) : $"[PAD{id}]"))]);
+        writer.Set("tokenizer.ggml.scores", ids.Select(id => id < known ? tokenizer.GetScore(id) : -1000).ToArray());
+        writer.Set("tokenizer.ggml.token_type", ids.Select(id => (int)(id < known ? tokenizer.GetKind(id) : TokenKind.Unused)).ToArray());
+        SetId(writer, "bos", tokenizer.BosId);
+        SetId(writer, "eos", tokenizer.EosId);
+        SetId(writer, "eot", tokenizer.EndOfTurnId);
+        SetId(writer, "unknown", tokenizer.UnknownId);
+        SetId(writer, "padding", tokenizer.PadId);
+        writer.Set("tokenizer.ggml.add_bos_token", true);
+        writer.Set("tokenizer.ggml.add_eos_token", false);
+        writer.Set("tokenizer.ggml.add_space_prefix", false);
+        writer.Set("tokenizer.chat_template", OwnChatTemplate() ?? ChatTemplate);
+    }
+
+    private static void SetId(GgufWriter writer, string name, int id)
+    {
+        if (id >= 0)
+        {
+            writer.Set($"tokenizer.ggml.{name}_token_id", (uint)id);
+        }
+    }
+
+    /// <summary>The template of the checkpoint, where it has one.</summary>
+    private string? OwnChatTemplate()
+    {
+        string path = Path.Combine(_source.Path, "tokenizer_config.json");
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        using JsonFile config = JsonFile.Open(path);
+        return config.Find("chat_template") is { ValueKind: JsonValueKind.String } template ? template.GetString() : null;
+    }
+
+    private unsafe void WriteTensor(TensorView tensor, BlockFormat format, Stream stream)
+    {
+        float[]? importance = format.IsFloat ? null : _importance?.For(tensor.Name);
+        float add = tensor.Shape.Count == 1 && !_source.NormsIncludeOne ? 1 : 0;
+        long columns = tensor.Columns, rowBytes = format.ByteLength(columns);
+        long rowsAtOnce = Math.Clamp(PieceElements / columns, 1, tensor.Rows);
+        var buffer = new byte[rowsAtOnce * rowBytes];
+        for (long first = 0; first < tensor.Rows; first += rowsAtOnce)
+        {
+            long rows = Math.Min(rowsAtOnce, tensor.Rows - first);
+            if (tensor.Format == format && add == 0)
+            {
+                new ReadOnlySpan<byte>(tensor.Data + first * rowBytes, (int)(rows * rowBytes)).CopyTo(buffer);
+            }
+            else
+            {
+                EncodeRows(tensor, format, first, rows, add, importance, buffer);
+            }
+
+            _parallel.CancellationToken.ThrowIfCancellationRequested();
+            stream.Write(buffer, 0, (int)(rows * rowBytes));
+            _done += rows * columns;
+            _progress?.Report(new ConversionProgress(tensor.Name, _done, _total));
+        }
+    }
+
+    private void EncodeRows(TensorView tensor, BlockFormat format, long first, long rows, float add, float[]? importance, byte[] buffer)
+    {
+        int rowBytes = (int)format.ByteLength(tensor.Columns);
+        try
+        {
+            Parallel.For(0, rows, _parallel, () => new float[tensor.Columns], (row, _, values) =>
+            {
+                EncodeRow(tensor, format, first + row, add, importance, values, buffer.AsSpan((int)row * rowBytes, rowBytes));
+                return values;
+            }, _ => { });
+        }
+        catch (AggregateException e) when (e.InnerException is GemmaModelFormatException inner)
+        {
+            throw inner;
+        }
+    }
+
+    private static unsafe void EncodeRow(TensorView tensor, BlockFormat format, long row, float add, float[]? importance, float[] values, Span<byte> destination)
+    {
+        tensor.DecodeRow(row, values);
+        if (add != 0)
+        {
+            for (int i = 0; i < values.Length; i++)
+            {
+                values[i] += add;
+            }
+        }
+
+        fixed (float* x = values, w = importance)
+        fixed (byte* target = destination)
+        {
+            format.Encode(x, target, values.Length, w);
+            if (format.FindNonFiniteScale(target, values.Length / format.BlockElements) >= 0)
+            {
+                throw new GemmaModelFormatException($"Row {row:N0} of tensor '{tensor.Name}' holds weights up to {values.Max(Math.Abs):G4}, which {format.Name} cannot store. Convert to BF16 or F32.");
+            }
+        }
+    }
+
+    private static void CheckRoom(string path, long bytes)
+    {
+        string directory = Path.GetDirectoryName(path)!;
+        Directory.CreateDirectory(directory);
+        long free = new DriveInfo(directory).AvailableFreeSpace;
+        if (free < bytes)
+        {
+            throw new IOException($"'{path}' will take {bytes:N0} bytes but only {free:N0} are free in '{directory}'. Free some, or give another output path.");
+        }
+    }
+}
