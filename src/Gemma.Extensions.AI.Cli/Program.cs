@@ -1,3 +1,6 @@
-using System.CommandLine;
+using System.Text;
+using Gemma.Extensions.AI.Cli;
 
-return await new RootCommand("Gemma 2 in your own process: chat, inspect, measure, convert.").Parse(args).InvokeAsync();
+Console.OutputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
+using Interrupts interrupts = Interrupts.FromSignals();
+return await GemmaCli.RunAsync(args, new CliInvocation(interrupts) { Output = Console.Out, Error = Console.Error });

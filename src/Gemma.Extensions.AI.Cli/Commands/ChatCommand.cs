@@ -1,0 +1,112 @@
+using System.CommandLine;
+using Microsoft.Extensions.AI;
+using Spectre.Console;
+
+namespace Gemma.Extensions.AI.Cli.Commands;
+
+/// <summary><c>gemma chat</c>: a conversation at the terminal, or one answer.</summary>
+internal static class ChatCommand
+{
+    public static Command Create()
+    {
+        Option<string?> model = CommonOptions.Model();
+        Option<string?> prompt = new("--prompt", "-p") { Description = "Answer this once and end.", HelpName = "text" };
+        Option<string?> system = new("--system", "-s") { Description = "Instructions that hold for the whole conversation.", HelpName = "text" };
+        Option<float?> temperature = new("--temperature") { Description = "0 always takes the most probable token. Default: the checkpoint's, else 1.", HelpName = "number" };
+        Option<long?> seed = new("--seed") { Description = "The same seed gives the same answer.", HelpName = "number" };
+        Option<int?> maxTokens = new("--max-tokens") { Description = "Most tokens of an answer.", HelpName = "n" };
+        Option<int?> threads = CommonOptions.Threads();
+        Option<int?> context = CommonOptions.Context();
+        Option<string?> kernel = CommonOptions.Kernel();
+        Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends.\n\nExample:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"")
+        {
+            model, prompt, system, temperature, seed, maxTokens, threads, context, kernel,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            CliInvocation host = parsed.Host();
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel) };
+            using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
+            using IChatClient client = loaded.AsIChatClient();
+            ChatOptions chatOptions = new()
+            {
+                Instructions = parsed.GetValue(system),
+                Temperature = parsed.GetValue(temperature),
+                Seed = parsed.GetValue(seed),
+                MaxOutputTokens = parsed.GetValue(maxTokens),
+            };
+            if (parsed.GetValue(prompt) is { } question)
+            {
+                await AnswerAsync(client, [new ChatMessage(ChatRole.User, question)], chatOptions, host, cancellationToken);
+                return GemmaCli.Success;
+            }
+
+            return await ConverseAsync(client, loaded, chatOptions, host, cancellationToken);
+        });
+        return command;
+    }
+
+    private static async Task<int> ConverseAsync(IChatClient client, GemmaModel model, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
+    {
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(host.Output) });
+        if (host.IsInteractive)
+        {
+            console.MarkupLineInterpolated($"[grey]{model.ModelId}, {model.ContextLength:N0} tokens of context. /clear forgets the conversation, /exit ends.[/]");
+        }
+
+        List<ChatMessage> history = [];
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (host.IsInteractive)
+            {
+                console.Markup("[bold green]>[/] ");
+            }
+
+            string? line = await Task.Run(host.Input.ReadLine, cancellationToken).WaitAsync(cancellationToken);
+            switch (line?.Trim())
+            {
+                case null or "/exit" or "/quit":
+                    return GemmaCli.Success;
+                case "":
+                    continue;
+                case "/clear":
+                    history.Clear();
+                    continue;
+            }
+
+            history.Add(new ChatMessage(ChatRole.User, line));
+            using Interrupts.Scope answer = host.Interrupts.Begin();
+            try
+            {
+                history.AddMessages(await AnswerAsync(client, history, options, host, answer.Token));
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                history.RemoveAt(history.Count - 1);
+                host.Output.WriteLine();
+                host.Output.WriteLine("(stopped)");
+            }
+            catch (GemmaContextLengthException e)
+            {
+                history.RemoveAt(history.Count - 1);
+                host.Error.WriteLine($"{e.Message} /clear starts again.");
+            }
+        }
+    }
+
+    private static async Task<List<ChatResponseUpdate>> AnswerAsync(
+        IChatClient client, List<ChatMessage> messages, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
+    {
+        List<ChatResponseUpdate> updates = [];
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(messages, options, cancellationToken))
+        {
+            updates.Add(update);
+            await host.Output.WriteAsync(update.Text);
+            await host.Output.FlushAsync(cancellationToken);
+        }
+
+        host.Output.WriteLine();
+        return updates;
+    }
+}

@@ -1,0 +1,27 @@
+using System.CommandLine;
+
+namespace Gemma.Extensions.AI.Cli.Commands;
+
+/// <summary>Options that several commands share, spelled and explained once.</summary>
+internal static class CommonOptions
+{
+    public static Option<string?> Model() => new("--model", "-m")
+    {
+        Description = "GGUF file, Hugging Face directory, or 'nano' for the small model that ships with the tool. Default: the environment variable GEMMA_MODEL, else nano.",
+        HelpName = "path",
+    };
+
+    public static Option<int?> Threads() => new("--threads", "-t") { Description = "Threads that compute. Default: the physical cores.", HelpName = "n" };
+
+    public static Option<int?> Context() => new("--context", "-c") { Description = "Tokens of context. Default: what the model was trained for.", HelpName = "tokens" };
+
+    public static Option<string?> Kernel() => new("--kernel") { Description = "Kernel tier, e.g. reference, avx2. Default: the best that the processor has.", HelpName = "tier" };
+
+    public static Option<bool> Json() => new("--json") { Description = "Print JSON for programs instead of text for people." };
+
+    /// <summary>The model to use: as given, else of the environment, else the one that ships with the tool.</summary>
+    public static string ModelOrDefault(string? given) =>
+        given ?? (Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable) is { Length: > 0 } path ? path : ModelAliases.Nano);
+
+    public static CliInvocation Host(this ParseResult parsed) => (CliInvocation)parsed.InvocationConfiguration;
+}

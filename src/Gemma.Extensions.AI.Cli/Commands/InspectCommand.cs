@@ -1,0 +1,157 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+using Spectre.Console;
+
+namespace Gemma.Extensions.AI.Cli.Commands;
+
+/// <summary><c>gemma inspect</c>: what is in a model file, and what it needs.</summary>
+internal static class InspectCommand
+{
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
+
+    public static Command Create()
+    {
+        Argument<string> model = new("model") { Description = "GGUF file, Hugging Face directory, or 'nano'." };
+        Option<int?> context = CommonOptions.Context();
+        Option<bool> json = CommonOptions.Json();
+        Command command = new("inspect", "Show a model's numbers, metadata, tensors by type, and the memory that a context needs. Loads no weights.\n\nExample:\n  gemma inspect gemma-2-2b-it-Q4_K_M.gguf --context 8192")
+        {
+            model, context, json,
+        };
+        command.SetAction(parsed =>
+        {
+            string path = ModelAliases.Find(parsed.GetRequiredValue(model), out string? problem) ?? throw new GemmaModelFormatException(problem!);
+            using ModelFile file = ModelFile.Open(path, checkScales: false);
+            JsonObject report = Describe(file, parsed.GetValue(context));
+            if (parsed.GetValue(json))
+            {
+                parsed.Host().Output.WriteLine(report.ToJsonString(s_indented));
+            }
+            else
+            {
+                Print(report, AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(parsed.Host().Output) }));
+            }
+        });
+        return command;
+    }
+
+    private static JsonObject Describe(ModelFile file, int? context)
+    {
+        GemmaConfig config = file.Config;
+        int tokens = Math.Min(context ?? config.ContextLength, config.ContextLength);
+        return new JsonObject
+        {
+            ["model"] = ModelAliases.ModelId(file.Path),
+            ["name"] = file.Name,
+            ["path"] = file.Path,
+            ["parameters"] = config.ParameterCount,
+            ["weight_bytes"] = file.Tensors.Values.Sum(tensor => tensor.ByteLength),
+            ["config"] = JsonSerializer.SerializeToNode(config),
+            ["end_tokens"] = new JsonArray([.. file.GenerationDefaults.StopTokens.Select(id => JsonValue.Create(id))]),
+            ["tensor_types"] = TensorTypes(file),
+            ["context_memory"] = ContextMemory(config, tokens),
+            ["metadata"] = file is GgufModelFile gguf ? Metadata(gguf.Metadata) : new JsonObject(),
+        };
+    }
+
+    private static JsonArray TensorTypes(ModelFile file) =>
+        [.. file.Tensors.Values.GroupBy(tensor => tensor.Format.Name).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)).Select(group => new JsonObject
+        {
+            ["type"] = group.Key,
+            ["tensors"] = group.Count(),
+            ["elements"] = group.Sum(tensor => tensor.ElementCount),
+            ["bytes"] = group.Sum(tensor => tensor.ByteLength),
+        })];
+
+    /// <summary>Key/value memory of one full context: global layers keep every token, local layers those of the window.</summary>
+    private static JsonObject ContextMemory(GemmaConfig config, int tokens)
+    {
+        int local = (config.LayerCount + 1) / 2;
+        long rows = (long)local * Math.Min(tokens, config.SlidingWindow) + (long)(config.LayerCount - local) * tokens;
+        long Bytes(KvType type) => 2 * rows * config.KvHeadCount * new KvLayout(1, config.KvHeadCount, config.HeadDim, 1, type).RowBytes;
+        return new JsonObject { ["tokens"] = (long)tokens, ["f16_bytes"] = Bytes(KvType.F16), ["q8_0_bytes"] = Bytes(KvType.Q8_0) };
+    }
+
+    private static JsonObject Metadata(GgufMetadata metadata)
+    {
+        JsonObject values = [];
+        foreach ((string key, GgufValue value) in metadata.Values)
+        {
+            values[key] = value.Type switch
+            {
+                GgufType.Array => $"[{value.Count:N0} × {value.ElementType}]",
+                GgufType.String => metadata.GetString(key),
+                GgufType.Bool => metadata.GetBoolean(key),
+                GgufType.Float32 => BitConverter.ToSingle(metadata.RawValue(key)),
+                GgufType.Float64 => BitConverter.ToDouble(metadata.RawValue(key)),
+                GgufType.UInt8 => metadata.RawValue(key)[0],
+                GgufType.Int8 => (sbyte)metadata.RawValue(key)[0],
+                GgufType.UInt16 => BitConverter.ToUInt16(metadata.RawValue(key)),
+                GgufType.Int16 => BitConverter.ToInt16(metadata.RawValue(key)),
+                GgufType.UInt32 => BitConverter.ToUInt32(metadata.RawValue(key)),
+                GgufType.Int32 => BitConverter.ToInt32(metadata.RawValue(key)),
+                GgufType.UInt64 => BitConverter.ToUInt64(metadata.RawValue(key)),
+                _ => BitConverter.ToInt64(metadata.RawValue(key)),
+            };
+        }
+
+        return values;
+    }
+
+    private static void Print(JsonObject report, IAnsiConsole console)
+    {
+        Table(console, "Model",
+        [
+            ("name", Text(report["name"])),
+            ("path", Text(report["path"])),
+            ("parameters", Count(report["parameters"])),
+            ("weights", Size((long)report["weight_bytes"]!)),
+            .. ((JsonObject)report["config"]!).Select(pair => (pair.Key, Text(pair.Value))),
+        ]);
+        Table(console, "Tensors by type",
+            ((JsonArray)report["tensor_types"]!).Select(type => (Text(type!["type"]), $"{Text(type["tensors"])} tensors, {Count(type["elements"])} elements, {Size((long)type["bytes"]!)}")));
+        JsonNode memory = report["context_memory"]!;
+        Table(console, $"Memory for {Count(memory["tokens"])} tokens of context",
+        [
+            ("keys and values, F16", Size((long)memory["f16_bytes"]!)),
+            ("keys and values, Q8_0", Size((long)memory["q8_0_bytes"]!)),
+            ("with weights, F16", Size((long)memory["f16_bytes"]! + (long)report["weight_bytes"]!)),
+        ]);
+        Table(console, "Metadata", ((JsonObject)report["metadata"]!).Select(pair => (pair.Key, Shorten(Text(pair.Value)))));
+    }
+
+    private static void Table(IAnsiConsole console, string title, IEnumerable<(string Name, string Value)> rows)
+    {
+        (string Name, string Value)[] all = [.. rows];
+        if (all.Length == 0)
+        {
+            return;
+        }
+
+        Table table = new Table().Title(new TableTitle(Markup.Escape(title))).HideHeaders().Border(TableBorder.Rounded).AddColumn("").AddColumn("");
+        foreach ((string name, string value) in all)
+        {
+            table.AddRow(Markup.Escape(name), Markup.Escape(value));
+        }
+
+        console.Write(table);
+    }
+
+    private static string Text(JsonNode? node) => node?.ToString() ?? "";
+
+    private static string Count(JsonNode? node) => ((long)node!).ToString("N0", CultureInfo.InvariantCulture);
+
+    private static string Shorten(string text) => text.Length <= 100 ? text : text[..97] + "...";
+
+    internal static string Size(long bytes) => bytes switch
+    {
+        >= 1L << 30 => $"{bytes / (double)(1L << 30):F2} GiB ({bytes:N0} bytes)",
+        >= 1L << 20 => $"{bytes / (double)(1L << 20):F1} MiB ({bytes:N0} bytes)",
+        _ => $"{bytes:N0} bytes",
+    };
+}

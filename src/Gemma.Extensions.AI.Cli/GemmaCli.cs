@@ -1,0 +1,80 @@
+using System.CommandLine;
+using Gemma.Extensions.AI.Cli.Commands;
+
+namespace Gemma.Extensions.AI.Cli;
+
+/// <summary>What a command runs with. Commands write to <see cref="InvocationConfiguration.Output"/> and never to the console itself.</summary>
+internal sealed class CliInvocation : InvocationConfiguration
+{
+    public CliInvocation(Interrupts interrupts)
+    {
+        Interrupts = interrupts;
+        EnableDefaultExceptionHandler = false;
+        ProcessTerminationTimeout = null;
+    }
+
+    public Interrupts Interrupts { get; }
+
+    public TextReader Input { get; init; } = Console.In;
+
+    /// <summary>Whether a person sits at the other end: colours, prompts and progress only then.</summary>
+    public bool IsInteractive { get; init; } = !Console.IsInputRedirected && !Console.IsOutputRedirected;
+}
+
+/// <summary>The <c>gemma</c> command. One file a subcommand.</summary>
+internal static class GemmaCli
+{
+    public const int Success = 0;
+    public const int Failure = 1;
+    public const int Interrupted = 130;
+
+    public static RootCommand CreateRoot() =>
+        new("Gemma 2 in your own process: chat, inspect, measure, convert.")
+        {
+            ChatCommand.Create(),
+            InspectCommand.Create(),
+            TokenizeCommand.Create(),
+            LogitsCommand.Create(),
+            PerplexityCommand.Create(),
+            BenchCommand.Create(),
+        };
+
+    /// <summary>Runs a command line. 0: done; 1: failed, with one line on the error stream; 130: interrupted.</summary>
+    public static async Task<int> RunAsync(string[] args, CliInvocation invocation)
+    {
+        ParseResult parsed = CreateRoot().Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            string command = parsed.CommandResult.Command is RootCommand ? "gemma" : $"gemma {parsed.CommandResult.Command.Name}";
+            return Fail(invocation, $"{string.Join(" ", parsed.Errors.Select(error => error.Message))} See '{command} --help'.");
+        }
+
+        try
+        {
+            return await parsed.InvokeAsync(invocation, invocation.Interrupts.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return Interrupted;
+        }
+        catch (AggregateException e) when (e.InnerExceptions.Count == 1)
+        {
+            return Fail(invocation, Describe(e.InnerExceptions[0]));
+        }
+        catch (Exception e)
+        {
+            return Fail(invocation, Describe(e));
+        }
+    }
+
+    private static string Describe(Exception e) =>
+        e is GemmaException or ArgumentException or IOException or NotSupportedException or UnauthorizedAccessException or InvalidOperationException or FormatException
+            ? e.Message
+            : $"unexpected {e.GetType().Name}: {e.Message}";
+
+    private static int Fail(CliInvocation invocation, string message)
+    {
+        invocation.Error.WriteLine($"gemma: {message.ReplaceLineEndings(" ")}");
+        return Failure;
+    }
+}

@@ -1,0 +1,147 @@
+using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.ML.Tokenizers;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>
+/// An <see cref="IChatClient"/> over a Gemma 2 model in this process. Stateless and safe for concurrent use: every call brings its whole
+/// conversation, and calls that share a beginning share its computation.
+/// </summary>
+/// <remarks>
+/// Of <see cref="ChatOptions"/> these are not used: <see cref="ChatOptions.ConversationId"/> (nothing is stored; none is returned),
+/// <see cref="ChatOptions.Reasoning"/> (Gemma 2 has no reasoning mode) and <see cref="ChatOptions.AllowBackgroundResponses"/> (answers come in the foreground).
+/// <see cref="ChatOptions.ContinuationToken"/> is refused. <see cref="ChatOptions.AdditionalProperties"/> may hold <c>min_p</c>,
+/// <c>repetition_penalty</c> and <c>logit_bias</c>; what else it holds is left to others. A <see cref="GemmaGenerationOptions"/> returned by
+/// <see cref="ChatOptions.RawRepresentationFactory"/> wins over everything.
+/// </remarks>
+public sealed class GemmaChatClient : IChatClient
+{
+    private readonly ModelReference _model;
+    private readonly ChatClientMetadata _metadata;
+
+    /// <summary>Creates a client over a loaded model, which stays the caller's to dispose.</summary>
+    public GemmaChatClient(GemmaModel model) : this(new ModelReference(model ?? throw new ArgumentNullException(nameof(model))))
+    {
+    }
+
+    internal GemmaChatClient(ModelReference model)
+    {
+        _model = model;
+        _metadata = new ChatClientMetadata("gemma", new Uri(model.Path), model.ModelId);
+    }
+
+    /// <inheritdoc/>
+    public Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">An option is out of range, or <see cref="ChatOptions.ModelId"/> is another model.</exception>
+    /// <exception cref="GemmaContextLengthException">The conversation is longer than the context.</exception>
+    /// <exception cref="GemmaOverloadedException">Too many requests wait already.</exception>
+    /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read, or an option asks for what is not supported.</exception>
+    public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        return StreamAsync(messages, options?.Clone(), cancellationToken);
+    }
+
+    /// <summary>
+    /// Answers this client, its <see cref="ChatClientMetadata"/>, and the <see cref="GemmaModel"/> and <see cref="GemmaTokenizer"/> behind it; asking for
+    /// one of the last two loads the model if that has not happened.
+    /// </summary>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(ChatClientMetadata) ? _metadata
+            : serviceType == typeof(GemmaModel) ? Model()
+            : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
+            : serviceType.IsInstanceOfType(this) ? this
+            : null;
+
+        GemmaModel Model() => _model.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+    }
+
+    /// <summary>Does nothing: the model belongs to whoever loaded it.</summary>
+    public void Dispose()
+    {
+    }
+
+    /// <summary>The one path to an answer; the answer that is not streamed is this one, drained.</summary>
+    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
+        GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
+        ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw);
+        UpdateFactory updates = new(model.ModelId);
+        using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences);
+        model.Engine.Submit(turn.ToRequest(answer, abandoned.Token));
+        try
+        {
+            await foreach (AIContent content in answer.Contents.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            {
+                yield return updates.Create(content);
+            }
+
+            GenerationResult result = await answer.Completion.ConfigureAwait(false);
+            ThrowIfIncomplete(result, cancellationToken);
+            yield return updates.CreateLast(result);
+        }
+        finally
+        {
+            // Also reached when the reader breaks out of the stream: end the request and wait until the engine has let go of it.
+            abandoned.Cancel();
+            await answer.Completion.ConfigureAwait(false);
+        }
+    }
+
+    private static void ThrowIfIncomplete(GenerationResult result, CancellationToken cancellationToken)
+    {
+        if (result.Finish == EngineFinish.Failed)
+        {
+            throw result.Error!;
+        }
+
+        if (result.Finish == EngineFinish.Cancelled)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            throw new OperationCanceledException("The model was disposed while it answered.");
+        }
+    }
+
+    /// <summary>Gives every update of one answer the same identity.</summary>
+    private readonly struct UpdateFactory(string modelId)
+    {
+        private readonly string _responseId = $"gemma-{Guid.NewGuid():N}";
+        private readonly string _messageId = $"msg-{Guid.NewGuid():N}";
+        private readonly DateTimeOffset _createdAt = DateTimeOffset.UtcNow;
+
+        public ChatResponseUpdate Create(AIContent content) => new(ChatRole.Assistant, [content])
+        {
+            ResponseId = _responseId,
+            MessageId = _messageId,
+            ModelId = modelId,
+            CreatedAt = _createdAt,
+        };
+
+        public ChatResponseUpdate CreateLast(GenerationResult result)
+        {
+            ChatResponseUpdate update = Create(new UsageContent(new UsageDetails
+            {
+                InputTokenCount = result.PromptTokens,
+                OutputTokenCount = result.GeneratedTokens,
+                TotalTokenCount = result.PromptTokens + result.GeneratedTokens,
+                CachedInputTokenCount = result.CachedTokens,
+            }));
+            update.FinishReason = result.Finish == EngineFinish.Length ? ChatFinishReason.Length : ChatFinishReason.Stop;
+            return update;
+        }
+    }
+}

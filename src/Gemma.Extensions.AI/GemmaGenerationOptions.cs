@@ -1,0 +1,62 @@
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>
+/// Everything that one answer can be asked for with, in Gemma's own terms. Return one from <see cref="ChatOptions.RawRepresentationFactory"/>: what
+/// is set here wins over the same member of <see cref="ChatOptions"/>, which wins over what the checkpoint ships
+/// (<c>generation_config.json</c>), which wins over Google's recommendation for Gemma (temperature 1, top-k 64, top-p 0.95).
+/// </summary>
+public sealed class GemmaGenerationOptions
+{
+    /// <summary>0 always takes the most probable token; higher is more varied.</summary>
+    public float? Temperature { get; set; }
+
+    /// <summary>Keeps the k most probable tokens; 0 keeps all.</summary>
+    public int? TopK { get; set; }
+
+    /// <summary>Keeps the smallest set of tokens whose probabilities sum to p, over 0 to 1; 1 keeps all.</summary>
+    public float? TopP { get; set; }
+
+    /// <summary>
+    /// Keeps tokens with at least this fraction of the best token's probability, 0 to 1; 0 keeps all. Also read from
+    /// <see cref="ChatOptions.AdditionalProperties"/> as <c>min_p</c>.
+    /// </summary>
+    public float? MinP { get; set; }
+
+    /// <summary>Subtracted from a token's logit for each time it was generated.</summary>
+    public float? FrequencyPenalty { get; set; }
+
+    /// <summary>Subtracted from a token's logit once it was generated.</summary>
+    public float? PresencePenalty { get; set; }
+
+    /// <summary>
+    /// Divides positive and multiplies negative logits of tokens that occur in prompt or answer; 1 is off. Also read from
+    /// <see cref="ChatOptions.AdditionalProperties"/> as <c>repetition_penalty</c>.
+    /// </summary>
+    public float? RepetitionPenalty { get; set; }
+
+    /// <summary>
+    /// Added to the logits of tokens by id. Also read from <see cref="ChatOptions.AdditionalProperties"/> as <c>logit_bias</c> (an object or
+    /// dictionary with ids as keys).
+    /// </summary>
+    public IReadOnlyDictionary<int, float>? LogitBias { get; set; }
+
+    /// <summary>The same seed gives the same text on the same machine and kernel tier; null draws one.</summary>
+    public long? Seed { get; set; }
+
+    /// <summary>Most tokens to generate; null goes on to the end of the context.</summary>
+    public int? MaxOutputTokens { get; set; }
+
+    /// <summary>Texts that end the answer. They are not part of it.</summary>
+    public IList<string>? StopSequences { get; set; }
+
+    /// <summary>Requests of a higher number are answered first; 0 unless set.</summary>
+    public int? Priority { get; set; }
+
+    /// <summary>Whom the request is for, e.g. a user's id. Callers that wait share the engine evenly.</summary>
+    public string? Caller { get; set; }
+
+    /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null: none.</summary>
+    public TimeSpan? Timeout { get; set; }
+}

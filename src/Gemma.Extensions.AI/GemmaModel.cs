@@ -1,0 +1,129 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>
+/// A loaded Gemma 2 model: the weights (memory mapped), the tokenizer and the engine that runs them. Load it once and share it; any number of
+/// clients and calls use it at the same time. Disposing it ends what is running.
+/// </summary>
+public sealed class GemmaModel : IDisposable
+{
+    private GemmaModel(string path, ModelFile file, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine)
+    {
+        Path = path;
+        File = file;
+        Tokenizer = tokenizer;
+        Backend = backend;
+        Engine = engine;
+        ModelId = ModelAliases.ModelId(path);
+    }
+
+    /// <summary>Name of the model: of its file without extension, or of its directory.</summary>
+    public string ModelId { get; }
+
+    /// <summary>Full path of the file or directory that was loaded.</summary>
+    public string Path { get; }
+
+    /// <summary>Tokens of prompt and answer together that this instance holds.</summary>
+    public int ContextLength => Engine.ContextLength;
+
+    /// <summary>The model's tokenizer.</summary>
+    public GemmaTokenizer Tokenizer { get; }
+
+    internal ModelFile File { get; }
+
+    internal CpuBackend Backend { get; }
+
+    internal GemmaEngine Engine { get; }
+
+    internal GemmaConfig Config => File.Config;
+
+    /// <summary>Backend and tier that run the model, e.g. <c>cpu/avx2</c>.</summary>
+    internal string KernelName => Backend.Name;
+
+    /// <summary>Threads that compute.</summary>
+    internal int Threads => Backend.Threads;
+
+    /// <summary>Loads a model.</summary>
+    /// <param name="path">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
+    /// <param name="options">How to load; its <see cref="GemmaOptions.ModelPath"/> is not read.</param>
+    /// <exception cref="GemmaModelFormatException">The model is missing, damaged, incomplete or not a Gemma 2 model.</exception>
+    /// <exception cref="ArgumentException">An option is out of range.</exception>
+    public static GemmaModel Load(string path, GemmaOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        GemmaOptions checkedOptions = options?.Clone() ?? new GemmaOptions();
+        string full = ModelAliases.Find(path, out string? missing) ?? throw new GemmaModelFormatException(missing!);
+        checkedOptions.ModelPath = full;
+        string problems = string.Join(" ", checkedOptions.Problems());
+        return problems.Length == 0 ? LoadCore(full, checkedOptions, null, null, CancellationToken.None) : throw new ArgumentException(problems, nameof(options));
+    }
+
+    /// <summary>A chat client over this model. Disposing the client leaves the model as it is.</summary>
+    public IChatClient AsIChatClient() => new GemmaChatClient(this);
+
+    /// <summary>Loads from a path that exists, with options that were checked.</summary>
+    internal static GemmaModel LoadCore(
+        string path, GemmaOptions options, IProgress<GemmaLoadProgress>? progress, ILoggerFactory? loggerFactory, CancellationToken cancellationToken)
+    {
+        ModelFile? file = null;
+        CpuBackend? backend = null;
+        Task<GemmaTokenizer>? tokenizer = null;
+        try
+        {
+            file = ModelFile.Open(path);
+            if (options.ContextLength > file.Config.ContextLength)
+            {
+                throw new ArgumentOutOfRangeException(
+                    nameof(options), $"{nameof(GemmaOptions.ContextLength)} is {options.ContextLength:N0}, but '{path}' was trained for {file.Config.ContextLength:N0} tokens. Use at most that.");
+            }
+
+            ModelFile opened = file;
+            tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
+            backend = CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });
+            IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
+            GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
+            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(options), loggerFactory?.CreateLogger<GemmaEngine>());
+            return new GemmaModel(path, file, tokenizer.GetAwaiter().GetResult(), backend, engine);
+        }
+        catch
+        {
+            // The tokenizer is read from the mapped file: wait before unmapping it.
+            tokenizer?.ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
+            backend?.Dispose();
+            file?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Ends running requests and releases the memory.</summary>
+    public void Dispose()
+    {
+        Engine.Dispose();
+        Backend.Dispose();
+        File.Dispose();
+    }
+
+    private static EngineOptions EngineOptions(GemmaOptions options) => new()
+    {
+        ContextLength = options.ContextLength,
+        KvType = Enum.Parse<KvType>(options.KvCacheType.ToString()),
+        KvCacheBytes = options.KvCacheBytes,
+        MaxConcurrentRequests = options.MaxConcurrentRequests,
+        MaxQueuedRequests = options.MaxQueuedRequests,
+        PrefixCache = options.PrefixCache,
+        SpeculativeTokens = options.SpeculativeTokens,
+    };
+
+    private sealed class WeightProgress(IProgress<GemmaLoadProgress> progress, int layers) : IProgress<double>
+    {
+        public void Report(double value) => progress.Report(new GemmaLoadProgress("layers", (long)Math.Round(value * layers), layers));
+    }
+}

@@ -1,0 +1,145 @@
+namespace Gemma.Extensions.AI;
+
+/// <summary>How a model is loaded. Bound from the configuration section <c>Gemma</c> by <c>AddGemmaChatClient</c>, validated once.</summary>
+public sealed class GemmaOptions
+{
+    /// <summary>Name of the configuration section that holds these options.</summary>
+    public const string SectionName = "Gemma";
+
+    /// <summary>Environment variable that names the model where <see cref="ModelPath"/> is not set.</summary>
+    public const string ModelPathVariable = "GEMMA_MODEL";
+
+    /// <summary>
+    /// The model: a GGUF file (of a split file the first part), a directory with Hugging Face safetensors or its <c>config.json</c>, or an alias
+    /// such as <c>nano</c> (the small model of the package Gemma.Extensions.AI.Nano).
+    /// </summary>
+    public string? ModelPath { get; set; }
+
+    /// <summary>Tokens of prompt and answer together, at most what the model was trained for; null takes the model's own number.</summary>
+    public int? ContextLength { get; set; }
+
+    /// <summary>Threads that compute; null takes the number of physical cores.</summary>
+    public int? Threads { get; set; }
+
+    /// <summary>
+    /// Name of the kernel tier, e.g. <c>avx2</c> or <c>reference</c> (float32, the slow path that everything else is tested against); null takes
+    /// the environment variable <c>GEMMA_KERNEL</c>, else the best that the processor has.
+    /// </summary>
+    public string? Kernel { get; set; }
+
+    /// <summary>How keys and values are stored. Q8_0 halves the memory of the two 16-bit types.</summary>
+    public GemmaKvCacheType KvCacheType { get; set; } = GemmaKvCacheType.F16;
+
+    /// <summary>
+    /// Bytes of key/value memory for all running requests and reusable prefixes together, committed as it is used; null chooses from the context
+    /// and the machine.
+    /// </summary>
+    public long? KvCacheBytes { get; set; }
+
+    /// <summary>Most requests that are generated at the same time; more wait.</summary>
+    public int MaxConcurrentRequests { get; set; } = 16;
+
+    /// <summary>Most requests that wait; one more is refused with <see cref="GemmaOverloadedException"/>.</summary>
+    public int MaxQueuedRequests { get; set; } = 1024;
+
+    /// <summary>Keep the keys and values of what was read and answered, so that a request which begins the same way computes only what is new.</summary>
+    public bool PrefixCache { get; set; } = true;
+
+    /// <summary>
+    /// Most tokens that are guessed ahead by looking for what the text said before. Guesses are verified, so the answer is the same; it is faster
+    /// where an answer repeats its prompt. 0 turns it off.
+    /// </summary>
+    public int SpeculativeTokens { get; set; } = 8;
+
+    /// <summary>
+    /// Load the model when the host starts. Otherwise nothing is read before the first request. Without a host, the model is loaded when the
+    /// client is taken from the service provider.
+    /// </summary>
+    public bool Preload { get; set; }
+
+    /// <summary>What is wrong with these options, one sentence a problem; empty when they can be used.</summary>
+    internal IEnumerable<string> Problems()
+    {
+        if (string.IsNullOrWhiteSpace(ModelPath))
+        {
+            yield return NoModel;
+        }
+        else if (ModelAliases.Find(ModelPath, out string? problem) is null)
+        {
+            yield return problem!;
+        }
+
+        if (ContextLength is < 1)
+        {
+            yield return $"{nameof(ContextLength)} is {ContextLength}, expected at least 1 token, or nothing for the model's own context.";
+        }
+
+        if (Threads is < 1 or > 1024)
+        {
+            yield return $"{nameof(Threads)} is {Threads}, expected 1 to 1,024, or nothing for the number of physical cores.";
+        }
+
+        if (!Enum.IsDefined(KvCacheType))
+        {
+            yield return $"{nameof(KvCacheType)} is {(int)KvCacheType}, expected one of {string.Join(", ", Enum.GetNames<GemmaKvCacheType>())}.";
+        }
+
+        if (KvCacheBytes is < 1)
+        {
+            yield return $"{nameof(KvCacheBytes)} is {KvCacheBytes}, expected a number of bytes, or nothing to have it chosen.";
+        }
+
+        if (MaxConcurrentRequests is < 1 or > 4096)
+        {
+            yield return $"{nameof(MaxConcurrentRequests)} is {MaxConcurrentRequests}, expected 1 to 4,096.";
+        }
+
+        if (MaxQueuedRequests < 0)
+        {
+            yield return $"{nameof(MaxQueuedRequests)} is {MaxQueuedRequests}, expected 0 or more.";
+        }
+
+        if (SpeculativeTokens is < 0 or > 64)
+        {
+            yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
+        }
+
+        if (Kernel is not null && string.IsNullOrWhiteSpace(Kernel))
+        {
+            yield return $"{nameof(Kernel)} is blank, expected the name of a kernel tier, or nothing for the best one.";
+        }
+    }
+
+    /// <summary>The message for a missing model path: where it is looked for and how to get a model.</summary>
+    internal static string NoModel { get; } =
+        $"No Gemma model is configured. Set '{SectionName}:{nameof(ModelPath)}' in the configuration, the environment variable {ModelPathVariable}, or " +
+        $"{nameof(GemmaOptions)}.{nameof(ModelPath)} to {HowToGetAModel}";
+
+    internal const string HowToGetAModel =
+        "a Gemma 2 GGUF file or a Hugging Face directory, for example gemma-2-2b-it-Q4_K_M.gguf or a clone of google/gemma-2-2b-it; " +
+        "'gemma pull google/gemma-2-2b-it' downloads one. To try without a download, add the package Gemma.Extensions.AI.Nano and use the path 'nano'.";
+
+    /// <summary>Whether both load the same model the same way.</summary>
+    internal bool LoadsLike(GemmaOptions other) =>
+        ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
+        KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
+        PrefixCache == other.PrefixCache && SpeculativeTokens == other.SpeculativeTokens;
+
+    internal GemmaOptions Clone() => (GemmaOptions)MemberwiseClone();
+}
+
+/// <summary>How keys and values are stored in memory.</summary>
+public enum GemmaKvCacheType
+{
+    /// <summary>IEEE half precision.</summary>
+    F16,
+
+    /// <summary>bfloat16: the range of float32, fewer digits than F16.</summary>
+    BF16,
+
+    /// <summary>Blocks of 32 signed bytes with a scale: about half the memory of F16.</summary>
+    Q8_0,
+
+    /// <summary>float32: for comparisons.</summary>
+    F32,
+}

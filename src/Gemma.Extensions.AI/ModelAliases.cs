@@ -1,0 +1,69 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Reflection;
+using System.Text.RegularExpressions;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>Names that stand for a model: <c>nano</c> is the model inside the package Gemma.Extensions.AI.Nano.</summary>
+internal static partial class ModelAliases
+{
+    public const string Nano = "nano";
+
+    private const string NanoAssembly = "Gemma.Extensions.AI.Nano";
+    private const string NanoType = "Gemma.Extensions.AI.Nano.NanoModel";
+
+    /// <summary>The full path of the file or directory that a path or alias means; null and the reason where there is none.</summary>
+    public static string? Find(string pathOrAlias, out string? problem)
+    {
+        problem = null;
+        if (string.Equals(pathOrAlias, Nano, StringComparison.OrdinalIgnoreCase) && !Path.Exists(pathOrAlias))
+        {
+            string? nano = FindNano();
+            problem = nano is null
+                ? $"The model path is '{pathOrAlias}', which means the small model of the package {NanoAssembly}, but that package is not referenced. " +
+                  "Add it to the project, or give the path of a model file."
+                : null;
+            return nano;
+        }
+
+        string full = Path.GetFullPath(pathOrAlias);
+        if (Path.Exists(full))
+        {
+            return full;
+        }
+
+        problem = $"The model '{pathOrAlias}' does not exist (looked for '{full}'). Set {nameof(GemmaOptions.ModelPath)} to {GemmaOptions.HowToGetAModel}";
+        return null;
+    }
+
+    /// <summary>The model's name to users: the name of its file without extension and part number, or of its directory. Reads nothing.</summary>
+    public static string ModelId(string fullPath)
+    {
+        string name = Path.GetFileName(Path.TrimEndingDirectorySeparator(fullPath));
+        return name.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) ? SplitSuffix().Replace(Path.GetFileNameWithoutExtension(name), "")
+            : name.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) || name.EndsWith(".json", StringComparison.OrdinalIgnoreCase)
+                ? Path.GetFileName(Path.GetDirectoryName(fullPath))!
+            : name;
+    }
+
+    [GeneratedRegex("-[0-9]{5}-of-[0-9]{5}$")]
+    private static partial Regex SplitSuffix();
+
+    /// <summary>
+    /// Asks the Nano package where its model is. By reflection, since that package depends on this one: a configuration file that says
+    /// <c>"ModelPath": "nano"</c> must work without a line of code.
+    /// </summary>
+    [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "Where the package was trimmed away, the alias is reported as missing.")]
+    private static string? FindNano()
+    {
+        try
+        {
+            return Assembly.Load(NanoAssembly).GetType(NanoType, throwOnError: true)!
+                .GetProperty("Path", BindingFlags.Public | BindingFlags.Static)!.GetValue(null) as string;
+        }
+        catch (Exception e) when (e is FileNotFoundException or TypeLoadException or BadImageFormatException)
+        {
+            return null;
+        }
+    }
+}

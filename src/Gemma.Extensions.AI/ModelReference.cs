@@ -1,0 +1,61 @@
+namespace Gemma.Extensions.AI;
+
+/// <summary>A model that is loaded once, when it is first needed, by however many callers at the same time. A load that failed is tried again.</summary>
+internal sealed class ModelReference(string path, Func<GemmaModel> load) : IDisposable
+{
+    private readonly Lock _lock = new();
+    private Task<GemmaModel>? _loading;
+    private bool _disposed;
+
+    /// <summary>A reference to a model that is loaded already and belongs to someone else.</summary>
+    public ModelReference(GemmaModel model) : this(model.Path, () => model)
+    {
+        _loading = Task.FromResult(model);
+    }
+
+    /// <summary>Full path of the file or directory.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>Name of the model, known without reading it.</summary>
+    public string ModelId { get; } = ModelAliases.ModelId(path);
+
+    /// <summary>The model; loads it if nobody has. Cancelling gives up waiting, not the load, since others may wait for it too.</summary>
+    public Task<GemmaModel> GetAsync(CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, typeof(GemmaModel));
+            if (_loading is null or { IsFaulted: true })
+            {
+                _loading = Task.Run(load, CancellationToken.None);
+            }
+
+            return _loading.WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>Disposes the model, after its load has ended if one is under way.</summary>
+    public void Dispose()
+    {
+        Task<GemmaModel>? loading;
+        lock (_lock)
+        {
+            if (_disposed)
+            {
+                return;
+            }
+
+            _disposed = true;
+            loading = _loading;
+        }
+
+        try
+        {
+            loading?.GetAwaiter().GetResult().Dispose();
+        }
+        catch (Exception) when (loading!.IsFaulted)
+        {
+            // Whoever asked for the model has seen this exception.
+        }
+    }
+}

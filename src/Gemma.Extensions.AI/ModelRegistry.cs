@@ -1,0 +1,110 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>The models of one service provider: one a path, however many clients and generators use it, disposed with the provider.</summary>
+internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> options, ILoggerFactory? loggerFactory = null) : IDisposable
+{
+    private readonly ConcurrentDictionary<string, (ModelReference Reference, GemmaOptions Options)> _models = new(StringComparer.Ordinal);
+    private readonly ILogger _logger = (loggerFactory ?? Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance).CreateLogger("Gemma.Extensions.AI");
+
+    /// <summary>The model that the options of this name describe. Nothing is loaded unless they say so.</summary>
+    public ModelReference Get(string optionsName)
+    {
+        GemmaOptions named = options.Get(optionsName);
+        string path = ModelAliases.Find(named.ModelPath!, out string? problem) ?? throw new GemmaModelFormatException(problem!);
+        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, () => Load(p, named)), named));
+        if (!first.LoadsLike(named))
+        {
+            throw new InvalidOperationException(
+                $"The model '{path}' is registered twice with different options, but one path is one model in memory. Give both registrations the same options.");
+        }
+
+        if (named.Preload)
+        {
+            reference.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+        }
+
+        return reference;
+    }
+
+    public void Dispose()
+    {
+        foreach ((ModelReference reference, _) in _models.Values)
+        {
+            reference.Dispose();
+        }
+    }
+
+    private GemmaModel Load(string path, GemmaOptions named)
+    {
+        LogLoading(_logger, path);
+        long started = Stopwatch.GetTimestamp();
+        try
+        {
+            GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, CancellationToken.None);
+            LogLoaded(_logger, model.ModelId, Stopwatch.GetElapsedTime(started).TotalSeconds, model.ContextLength, model.KernelName);
+            return model;
+        }
+        catch (Exception e)
+        {
+            LogFailed(_logger, path, e);
+            throw;
+        }
+    }
+
+    /// <summary>Writes progress to the log at every tenth, so that a slow disk can be told from a hang.</summary>
+    private sealed class LogProgress(ILogger logger) : IProgress<GemmaLoadProgress>
+    {
+        private (string Stage, long Tenth) _last = ("", -1);
+
+        public void Report(GemmaLoadProgress value)
+        {
+            long tenth = value.Total > 0 ? value.Completed * 10 / value.Total : 10;
+            if (_last != (value.Stage, tenth))
+            {
+                _last = (value.Stage, tenth);
+                LogProgressed(logger, value.Stage, value.Completed, value.Total);
+            }
+        }
+    }
+
+    [LoggerMessage(1, LogLevel.Information, "Loading Gemma model {Path}")]
+    private static partial void LogLoading(ILogger logger, string path);
+
+    [LoggerMessage(2, LogLevel.Debug, "Loading {Stage}: {Completed} of {Total}")]
+    private static partial void LogProgressed(ILogger logger, string stage, long completed, long total);
+
+    [LoggerMessage(3, LogLevel.Information, "Loaded {ModelId} in {Seconds:F2} s: context {ContextLength} tokens, kernels {Kernel}")]
+    private static partial void LogLoaded(ILogger logger, string modelId, double seconds, int contextLength, string kernel);
+
+    [LoggerMessage(4, LogLevel.Error, "Loading Gemma model {Path} failed")]
+    private static partial void LogFailed(ILogger logger, string path, Exception exception);
+}
+
+/// <summary>Loads the models that ask for it while the host starts, so that the first request does not wait.</summary>
+internal sealed class PreloadService(ModelRegistry registry, IOptionsMonitor<GemmaOptions> options, IEnumerable<GemmaRegistration> registrations) : IHostedService
+{
+    public Task StartAsync(CancellationToken cancellationToken) =>
+        Task.WhenAll(registrations.Select(r => r.OptionsName).Distinct().Where(name => options.Get(name).Preload)
+            .Select(name => Task.Run(() => registry.Get(name).GetAsync(cancellationToken), cancellationToken)));
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}
+
+/// <summary>One name under which options were registered.</summary>
+internal sealed record GemmaRegistration(string OptionsName);
+
+/// <summary>Turns <see cref="GemmaOptions.Problems"/> into the failures of the options system.</summary>
+internal sealed class ValidateGemmaOptions : IValidateOptions<GemmaOptions>
+{
+    public ValidateOptionsResult Validate(string? name, GemmaOptions options)
+    {
+        string[] problems = [.. options.Problems()];
+        return problems.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(problems);
+    }
+}
