@@ -1,0 +1,114 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>The few operations of unpacking that no portable vector API expresses well. The rest is written once, over <see cref="Vector512"/>.</summary>
+internal unsafe interface ITileIsa
+{
+    /// <summary>Reads 16 bytes of each of 16 rows and transposes them: result i holds dword i of all rows, in row order.</summary>
+    static abstract void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
+
+    /// <summary>Replaces each byte (0 to 15) by that element of a table of 16 bytes.</summary>
+    static abstract Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices);
+}
+
+internal readonly unsafe struct PortableIsa : ITileIsa
+{
+    public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
+    {
+        uint* buffer = stackalloc uint[64];
+        for (int r = 0; r < 16; r++)
+        {
+            uint* row = (uint*)(rows + r * stride);
+            buffer[r] = row[0];
+            buffer[16 + r] = row[1];
+            buffer[32 + r] = row[2];
+            buffer[48 + r] = row[3];
+        }
+
+        d0 = Vector512.Load(buffer);
+        d1 = Vector512.Load(buffer + 16);
+        d2 = Vector512.Load(buffer + 32);
+        d3 = Vector512.Load(buffer + 48);
+    }
+
+    public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
+    {
+        Vector512<byte> i = indices.AsByte();
+        return Vector512.Create(
+            Vector256.Create(Vector128.Shuffle(table, i.GetLower().GetLower()), Vector128.Shuffle(table, i.GetLower().GetUpper())),
+            Vector256.Create(Vector128.Shuffle(table, i.GetUpper().GetLower()), Vector128.Shuffle(table, i.GetUpper().GetUpper()))).AsUInt32();
+    }
+}
+
+internal readonly unsafe struct Avx2Isa : ITileIsa
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
+    {
+        Half(rows, stride, out Vector256<uint> a0, out Vector256<uint> a1, out Vector256<uint> a2, out Vector256<uint> a3);
+        Half(rows + 8 * stride, stride, out Vector256<uint> b0, out Vector256<uint> b1, out Vector256<uint> b2, out Vector256<uint> b3);
+        d0 = Vector512.Create(a0, b0);
+        d1 = Vector512.Create(a1, b1);
+        d2 = Vector512.Create(a2, b2);
+        d3 = Vector512.Create(a3, b3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
+    {
+        Vector256<byte> wide = Vector256.Create(table, table);
+        Vector512<byte> i = indices.AsByte();
+        return Vector512.Create(Avx2.Shuffle(wide, i.GetLower()), Avx2.Shuffle(wide, i.GetUpper())).AsUInt32();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Half(byte* rows, long stride, out Vector256<uint> d0, out Vector256<uint> d1, out Vector256<uint> d2, out Vector256<uint> d3)
+    {
+        Vector256<uint> z0 = Load(rows, stride), z1 = Load(rows + stride, stride), z2 = Load(rows + 2 * stride, stride), z3 = Load(rows + 3 * stride, stride);
+        Vector256<ulong> t0 = Avx2.UnpackLow(z0, z1).AsUInt64(), t1 = Avx2.UnpackLow(z2, z3).AsUInt64();
+        Vector256<ulong> t2 = Avx2.UnpackHigh(z0, z1).AsUInt64(), t3 = Avx2.UnpackHigh(z2, z3).AsUInt64();
+        d0 = Avx2.UnpackLow(t0, t1).AsUInt32();
+        d1 = Avx2.UnpackHigh(t0, t1).AsUInt32();
+        d2 = Avx2.UnpackLow(t2, t3).AsUInt32();
+        d3 = Avx2.UnpackHigh(t2, t3).AsUInt32();
+
+        static Vector256<uint> Load(byte* row, long stride) =>
+            Avx2.InsertVector128(Vector128.Load((uint*)row).ToVector256Unsafe(), Vector128.Load((uint*)(row + 4 * stride)), 1);
+    }
+}
+
+internal readonly unsafe struct Avx512Isa : ITileIsa
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
+    {
+        // Inserts with a memory operand run on two ports; only the four unpacks of each half need the shuffle port.
+        Vector512<uint> z0 = Load(rows, stride), z1 = Load(rows + stride, stride), z2 = Load(rows + 2 * stride, stride), z3 = Load(rows + 3 * stride, stride);
+        Vector512<ulong> t0 = Avx512F.UnpackLow(z0, z1).AsUInt64(), t1 = Avx512F.UnpackLow(z2, z3).AsUInt64();
+        Vector512<ulong> t2 = Avx512F.UnpackHigh(z0, z1).AsUInt64(), t3 = Avx512F.UnpackHigh(z2, z3).AsUInt64();
+        d0 = Avx512F.UnpackLow(t0, t1).AsUInt32();
+        d1 = Avx512F.UnpackHigh(t0, t1).AsUInt32();
+        d2 = Avx512F.UnpackLow(t2, t3).AsUInt32();
+        d3 = Avx512F.UnpackHigh(t2, t3).AsUInt32();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
+    {
+        Vector256<byte> wide = Vector256.Create(table, table);
+        return Avx512BW.Shuffle(Vector512.Create(wide, wide), indices.AsByte()).AsUInt32();
+    }
+
+    /// <summary>Lane i: row 4i from here.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Load(byte* row, long stride)
+    {
+        Vector512<uint> z = Vector128.Load((uint*)row).ToVector256Unsafe().ToVector512Unsafe();
+        z = Avx512F.InsertVector128(z, Vector128.Load((uint*)(row + 4 * stride)), 1);
+        z = Avx512F.InsertVector128(z, Vector128.Load((uint*)(row + 8 * stride)), 2);
+        return Avx512F.InsertVector128(z, Vector128.Load((uint*)(row + 12 * stride)), 3);
+    }
+}
