@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics.X86;
+
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>A set of kernels for one level of processor support.</summary>
@@ -11,6 +13,10 @@ internal sealed record KernelTier(string Name, string Rank, Func<string?> Unsupp
     public static IReadOnlyList<KernelTier> All { get; } =
     [
         new("reference", "the oracle: weights decoded by the scalar decoders, float32 throughout", () => null, workers => new ReferenceKernels(workers)),
+        new("portable", "vectors of whatever width .NET finds (SSE, NEON, AVX); weights become float32 tiles", () => null, workers => new TiledKernels(workers, new FloatTileKernels<PortableIsa>())),
+        new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX2 with FMA", workers => new TiledKernels(workers, new VectorTileKernels<Avx2Isa>())),
+        new("avx512", "the same, 64 at a time", () => Avx512BW.IsSupported ? null : "the processor has no AVX-512 BW", workers => new TiledKernels(workers, new VectorTileKernels<Avx512Isa>())),
+        new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", AssembledTileKernels.Unsupported, workers => new TiledKernels(workers, AssembledTileKernels.Create())),
     ];
 
     /// <summary>The tier of this name, or the fastest that runs here.</summary>

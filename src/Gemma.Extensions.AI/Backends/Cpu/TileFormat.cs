@@ -26,6 +26,9 @@ internal sealed unsafe class TileFormat
     /// <summary>What the unsigned bytes of a tile exceed the signed weights by.</summary>
     public required int Offset { get; init; }
 
+    /// <summary>Largest byte of a tile.</summary>
+    public required int MaxByte { get; init; }
+
     public required bool HasMinimum { get; init; }
 
     /// <summary>Columns must be unpacked in multiples of this.</summary>
@@ -45,21 +48,21 @@ internal sealed unsafe class TileFormat
     {
         TileFormat[] all =
         [
-            new() { Type = TensorType.F32, Group = 0, Offset = 0, HasMinimum = false, BlockElements = 4, Unpack = &TileUnpack<TIsa>.F32 },
-            new() { Type = TensorType.F16, Group = 0, Offset = 0, HasMinimum = false, BlockElements = 8, Unpack = &TileUnpack<TIsa>.F16 },
-            new() { Type = TensorType.BF16, Group = 0, Offset = 0, HasMinimum = false, BlockElements = 8, Unpack = &TileUnpack<TIsa>.BF16 },
-            new() { Type = TensorType.Q8_0, Group = 32, Offset = 128, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q8_0 },
-            new() { Type = TensorType.Q4_0, Group = 32, Offset = 8, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q4_0 },
-            new() { Type = TensorType.Q4_1, Group = 32, Offset = 0, HasMinimum = true, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q4_1 },
-            new() { Type = TensorType.Q5_0, Group = 32, Offset = 16, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q5_0 },
-            new() { Type = TensorType.Q5_1, Group = 32, Offset = 0, HasMinimum = true, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q5_1 },
-            new() { Type = TensorType.Q2_K, Group = 16, Offset = 0, HasMinimum = true, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q2_K },
-            new() { Type = TensorType.Q3_K, Group = 16, Offset = 4, HasMinimum = false, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q3_K },
-            new() { Type = TensorType.Q4_K, Group = 32, Offset = 0, HasMinimum = true, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q4_K },
-            new() { Type = TensorType.Q5_K, Group = 32, Offset = 0, HasMinimum = true, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q5_K },
-            new() { Type = TensorType.Q6_K, Group = 16, Offset = 32, HasMinimum = false, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q6_K },
-            new() { Type = TensorType.IQ4_NL, Group = 32, Offset = 128, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.IQ4_NL },
-            new() { Type = TensorType.IQ4_XS, Group = 32, Offset = 128, HasMinimum = false, BlockElements = 256, Unpack = &TileUnpack<TIsa>.IQ4_XS },
+            new() { Type = TensorType.F32, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 4, Unpack = &TileUnpack<TIsa>.F32 },
+            new() { Type = TensorType.F16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Unpack = &TileUnpack<TIsa>.F16 },
+            new() { Type = TensorType.BF16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Unpack = &TileUnpack<TIsa>.BF16 },
+            new() { Type = TensorType.Q8_0, Group = 32, Offset = 128, MaxByte = 255, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q8_0 },
+            new() { Type = TensorType.Q4_0, Group = 32, Offset = 8, MaxByte = 15, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q4_0 },
+            new() { Type = TensorType.Q4_1, Group = 32, Offset = 0, MaxByte = 15, HasMinimum = true, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q4_1 },
+            new() { Type = TensorType.Q5_0, Group = 32, Offset = 16, MaxByte = 31, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q5_0 },
+            new() { Type = TensorType.Q5_1, Group = 32, Offset = 0, MaxByte = 31, HasMinimum = true, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q5_1 },
+            new() { Type = TensorType.Q2_K, Group = 16, Offset = 0, MaxByte = 3, HasMinimum = true, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q2_K },
+            new() { Type = TensorType.Q3_K, Group = 16, Offset = 4, MaxByte = 7, HasMinimum = false, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q3_K },
+            new() { Type = TensorType.Q4_K, Group = 32, Offset = 0, MaxByte = 15, HasMinimum = true, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q4_K },
+            new() { Type = TensorType.Q5_K, Group = 32, Offset = 0, MaxByte = 31, HasMinimum = true, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q5_K },
+            new() { Type = TensorType.Q6_K, Group = 16, Offset = 32, MaxByte = 63, HasMinimum = false, BlockElements = 256, Unpack = &TileUnpack<TIsa>.Q6_K },
+            new() { Type = TensorType.IQ4_NL, Group = 32, Offset = 128, MaxByte = 255, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.IQ4_NL },
+            new() { Type = TensorType.IQ4_XS, Group = 32, Offset = 128, MaxByte = 255, HasMinimum = false, BlockElements = 256, Unpack = &TileUnpack<TIsa>.IQ4_XS },
         ];
         var byType = new TileFormat[all.Max(format => (int)format.Type) + 1];
         foreach (TileFormat format in all)

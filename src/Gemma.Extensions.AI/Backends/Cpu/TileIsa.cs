@@ -14,6 +14,22 @@ internal unsafe interface ITileIsa
     static abstract Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices);
 }
 
+/// <summary>Multiplications of bytes, 16 rows of four columns at a time.</summary>
+internal unsafe interface IDotIsa : ITileIsa
+{
+    /// <summary>Whether one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
+    static abstract bool HasDot { get; }
+
+    /// <summary>sum + four products a lane.</summary>
+    static abstract Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations);
+
+    /// <summary>Sums of two neighbouring products, saturated to 16 bits.</summary>
+    static abstract Vector512<short> PairProducts(Vector512<byte> weights, Vector512<sbyte> activations);
+
+    /// <summary>Sums of two neighbours.</summary>
+    static abstract Vector512<int> PairSums(Vector512<short> values);
+}
+
 internal readonly unsafe struct PortableIsa : ITileIsa
 {
     public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
@@ -43,8 +59,21 @@ internal readonly unsafe struct PortableIsa : ITileIsa
     }
 }
 
-internal readonly unsafe struct Avx2Isa : ITileIsa
+internal readonly unsafe struct Avx2Isa : IDotIsa
 {
+    public static bool HasDot => false;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations) => sum + PairSums(PairProducts(weights, activations));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<short> PairProducts(Vector512<byte> weights, Vector512<sbyte> activations) => Vector512.Create(
+        Avx2.MultiplyAddAdjacent(weights.GetLower(), activations.GetLower()), Avx2.MultiplyAddAdjacent(weights.GetUpper(), activations.GetUpper()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<int> PairSums(Vector512<short> values) => Vector512.Create(
+        Avx2.MultiplyAddAdjacent(values.GetLower(), Vector256<short>.One), Avx2.MultiplyAddAdjacent(values.GetUpper(), Vector256<short>.One));
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
     {
@@ -80,8 +109,19 @@ internal readonly unsafe struct Avx2Isa : ITileIsa
     }
 }
 
-internal readonly unsafe struct Avx512Isa : ITileIsa
+internal readonly unsafe struct Avx512Isa : IDotIsa
 {
+    public static bool HasDot => false;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations) => sum + PairSums(PairProducts(weights, activations));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<short> PairProducts(Vector512<byte> weights, Vector512<sbyte> activations) => Avx512BW.MultiplyAddAdjacent(weights, activations);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<int> PairSums(Vector512<short> values) => Avx512BW.MultiplyAddAdjacent(values, Vector512<short>.One);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
     {

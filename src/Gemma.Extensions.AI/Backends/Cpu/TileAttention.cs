@@ -1,0 +1,246 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>
+/// Attention over paged keys and values without a matrix of scores (Dao et al., FlashAttention): a task takes some query rows with all heads that share
+/// a key/value head, walks the visible keys 32 at a time, converts them to float32 once for all of these queries, and keeps a running softmax.
+/// Key tiles begin at multiples of 32 positions, so a row's result does not depend on the rows beside it. Tiles out of a window are never read.
+/// </summary>
+internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kernels) : IDisposable
+{
+    private const int Keys = TileFormat.Rows;
+
+    /// <summary>Query vectors of a task.</summary>
+    private const int MostQueries = 64;
+
+    /// <summary>Scores within a cap up to this need no running maximum: e^60 times the number of keys is far from the end of float32.</summary>
+    private const float SafeCap = 60;
+
+    private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
+
+    public void Run(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output)
+    {
+        int rowsPerTask = Math.Max(1, MostQueries / (layer.Heads / layer.KvHeads)), tasks = 0;
+        foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
+        {
+            tasks += (slice.RowCount + rowsPerTask - 1) / rowsPerTask * layer.KvHeads;
+        }
+
+        var work = new Work(this, qkv, layer, batch, output, rowsPerTask);
+        workers.Run(ref work, tasks);
+    }
+
+    public void Dispose()
+    {
+        foreach (NativeBuffer scratch in _scratch)
+        {
+            scratch.Dispose();
+        }
+    }
+
+    private readonly struct Work(TileAttention owner, CpuMatrix qkv, AttentionSpec layer, ForwardBatch batch, CpuMatrix output, int rowsPerTask) : IParallelWork
+    {
+        public void Run(int task, int worker)
+        {
+            foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
+            {
+                int tasks = (slice.RowCount + rowsPerTask - 1) / rowsPerTask * layer.KvHeads;
+                if (task < tasks)
+                {
+                    int first = task / layer.KvHeads * rowsPerTask;
+                    Rows(slice, first, Math.Min(rowsPerTask, slice.RowCount - first), task % layer.KvHeads, owner._scratch[worker]);
+                    return;
+                }
+
+                task -= tasks;
+            }
+        }
+
+        private void Rows(in BatchSlice slice, int firstRow, int rows, int kvHead, NativeBuffer scratch)
+        {
+            int dim = layer.HeadDim, padded = (dim + 31) & ~31, group = layer.Heads / layer.KvHeads, queries = rows * group;
+            float* q = (float*)scratch.Reserve(sizeof(float) * ((long)queries * (dim + padded + Keys + 2) + 64 + Keys * (dim + 2L * padded)));
+            float* sums = q + (long)queries * dim;
+            float* scores = sums + (long)queries * padded;
+            float* state = scores + queries * Keys;
+            float* keyTile = (float*)(((nint)(state + 2 * queries) + 63) & ~63);
+            float* valueTile = keyTile + Keys * dim;
+            float* row = valueTile + Keys * padded;
+            new Span<float>(sums, queries * padded).Clear();
+            LoadQueries(slice, firstRow, rows, kvHead, q, state);
+
+            int start = slice.StartPosition + firstRow, end = start + rows;
+            int begin = (int)Math.Max(0, (long)start - layer.Window + 1);
+            for (int key = begin / Keys * Keys; key < end; key += Keys)
+            {
+                LoadKeys(slice, kvHead, key, begin, end, keyTile, row);
+                TileArgs args = new()
+                {
+                    Weights = (byte*)keyTile,
+                    WeightStride = Keys,
+                    Activations = (byte*)q,
+                    ActivationStride = dim,
+                    Output = scores,
+                    OutputStride = Keys * sizeof(float),
+                    Steps = dim,
+                };
+                owner.Kernels.Floats(&args, queries);
+                for (int i = 0; i < queries; i++)
+                {
+                    Weigh(scores + i * Keys, sums + (long)i * padded, state + 2 * i, padded, key, start + i / group, layer.Window, layer.Softcap);
+                }
+
+                LoadValues(slice, kvHead, key, begin, end, valueTile, padded);
+                args = new()
+                {
+                    WeightStride = padded,
+                    Activations = (byte*)scores,
+                    ActivationStride = Keys,
+                    OutputStride = padded * sizeof(float),
+                    Steps = Keys,
+                    Accumulate = 1,
+                };
+                for (int column = 0; column < padded; column += TileFormat.Rows)
+                {
+                    args.Weights = (byte*)(valueTile + column);
+                    args.Output = sums + column;
+                    owner.Kernels.Floats(&args, queries);
+                }
+            }
+
+            for (int i = 0; i < queries; i++)
+            {
+                float* target = output.RowData(slice.FirstRow + firstRow + i / group) + (kvHead * group + i % group) * dim;
+                System.Numerics.Tensors.TensorPrimitives.Divide(new ReadOnlySpan<float>(sums + (long)i * padded, dim), state[2 * i + 1], new Span<float>(target, dim));
+            }
+        }
+
+        /// <summary>The queries times the query scale; their running maximum and sum.</summary>
+        private void LoadQueries(in BatchSlice slice, int firstRow, int rows, int kvHead, float* q, float* state)
+        {
+            int dim = layer.HeadDim, group = layer.Heads / layer.KvHeads;
+            bool capped = layer.Softcap is > 0 and <= SafeCap;
+            for (int i = 0; i < rows * group; i++)
+            {
+                float* source = qkv.RowData(slice.FirstRow + firstRow + i / group) + (kvHead * group + i % group) * dim;
+                System.Numerics.Tensors.TensorPrimitives.Multiply(new ReadOnlySpan<float>(source, dim), layer.QueryScale, new Span<float>(q + (long)i * dim, dim));
+                state[2 * i] = capped ? 0 : float.MinValue;
+                state[2 * i + 1] = 0;
+            }
+        }
+
+        /// <summary>Turns 32 scores into weights e^(score - maximum), zero where the key is not visible, and rescales what was summed under a smaller maximum.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private static void Weigh(float* scores, float* sums, float* state, int padded, int firstKey, int position, int window, float cap)
+        {
+            Vector512<float> low = Vector512.Load(scores), high = Vector512.Load(scores + 16);
+            if (cap > 0)
+            {
+                low = VectorMath.Softcap(low, cap);
+                high = VectorMath.Softcap(high, cap);
+            }
+
+            // Key visible: position - window < key <= position.
+            Vector512<int> distance = Vector512.Create(position - firstKey) - Vector512<int>.Indices;
+            Vector512<int> limit = Vector512.Create(window);
+            Vector512<float> seenLow = (Vector512.GreaterThanOrEqual(distance, Vector512<int>.Zero) & Vector512.LessThan(distance, limit)).AsSingle();
+            distance -= Vector512.Create(16);
+            Vector512<float> seenHigh = (Vector512.GreaterThanOrEqual(distance, Vector512<int>.Zero) & Vector512.LessThan(distance, limit)).AsSingle();
+            if (cap is not (> 0 and <= SafeCap))
+            {
+                Vector512<float> least = Vector512.Create(float.MinValue);
+                Vector512<float> both = Vector512.Max(Vector512.ConditionalSelect(seenLow, low, least), Vector512.ConditionalSelect(seenHigh, high, least));
+                Vector256<float> half = Vector256.Max(both.GetLower(), both.GetUpper());
+                Vector128<float> quarter = Vector128.Max(half.GetLower(), half.GetUpper());
+                float max = MathF.Max(state[0], MathF.Max(MathF.Max(quarter[0], quarter[1]), MathF.Max(quarter[2], quarter[3])));
+                if (max > state[0])
+                {
+                    float factor = MathF.Exp(state[0] - max);
+                    state[0] = max;
+                    state[1] *= factor;
+                    for (int i = 0; i < padded; i += 16)
+                    {
+                        (Vector512.Load(sums + i) * factor).Store(sums + i);
+                    }
+                }
+
+                low -= Vector512.Create(max);
+                high -= Vector512.Create(max);
+            }
+
+            low = VectorMath.Exp(low) & seenLow;
+            high = VectorMath.Exp(high) & seenHigh;
+            low.Store(scores);
+            high.Store(scores + 16);
+            state[1] += Vector512.Sum(low + high);
+        }
+
+        /// <summary>32 keys as a float tile [headDim][32]; zeros where no query of the task looks.</summary>
+        private void LoadKeys(in BatchSlice slice, int kvHead, int first, int begin, int end, float* tile, float* row)
+        {
+            KvLayout layout = layer.Pool.Layout;
+            TensorType? type = layout.Type switch { KvType.F16 => TensorType.F16, KvType.BF16 => TensorType.BF16, KvType.F32 => TensorType.F32, _ => null };
+            bool whole = type is not null && layout.BlockTokens % 16 == 0 && layout.HeadDim % 8 == 0;
+            for (int i = 0; i < Keys; i += 16)
+            {
+                if (first + i >= end || first + i + 16 <= begin)
+                {
+                    for (int d = 0; d < layout.HeadDim; d++)
+                    {
+                        Vector512<float>.Zero.Store(tile + d * Keys + i);
+                    }
+                }
+                else if (whole)
+                {
+                    owner.Kernels.Formats[(int)type!].Unpack(Stored(slice, kvHead, first + i, values: false), layout.RowBytes, layout.HeadDim, (byte*)(tile + i), null);
+                }
+                else
+                {
+                    for (int j = i; j < i + 16; j++)
+                    {
+                        LoadRow(slice, kvHead, first + j, begin, end, values: false, row);
+                        for (int d = 0; d < layout.HeadDim; d++)
+                        {
+                            tile[d * Keys + j] = row[d];
+                        }
+                    }
+                }
+            }
+        }
+
+        /// <summary>32 values as [32][padded]; zeros where no query of the task looks and in the padding.</summary>
+        private void LoadValues(in BatchSlice slice, int kvHead, int first, int begin, int end, float* tile, int padded)
+        {
+            for (int i = 0; i < Keys; i++, tile += padded)
+            {
+                LoadRow(slice, kvHead, first + i, begin, end, values: true, tile);
+                new Span<float>(tile + layer.HeadDim, padded - layer.HeadDim).Clear();
+            }
+        }
+
+        private void LoadRow(in BatchSlice slice, int kvHead, int position, int begin, int end, bool values, float* target)
+        {
+            if (position < begin || position >= end)
+            {
+                new Span<float>(target, layer.HeadDim).Clear();
+            }
+            else
+            {
+                KvRows.Load(Stored(slice, kvHead, position, values), target, layer.HeadDim, layer.Pool.Layout.Type);
+            }
+        }
+
+        private byte* Stored(in BatchSlice slice, int kvHead, int position, bool values)
+        {
+            var pool = (CpuKvPool)layer.Pool;
+            int tokens = pool.Layout.BlockTokens;
+            int block = (layer.IsLocal ? slice.LocalBlocks : slice.GlobalBlocks)[position / tokens];
+            return pool.Head(block, layer.PoolLayer, values, kvHead) + (long)(position % tokens) * pool.Layout.RowBytes;
+        }
+    }
+
+    private TileKernels Kernels => kernels;
+}

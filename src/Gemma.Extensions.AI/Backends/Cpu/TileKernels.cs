@@ -1,0 +1,73 @@
+using System.Runtime.InteropServices;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>
+/// What a tile kernel multiplies: a tile of <see cref="TileFormat.Rows"/> weight rows with a panel of P activation rows, over a run of columns.
+/// The assembled kernels know the order of the fields.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct TileArgs
+{
+    /// <summary>Bytes q[column/4][row][4], or floats w[column][row].</summary>
+    public byte* Weights;
+
+    /// <summary>scale[group][row], each followed by minimum[group][row] where the format has minima.</summary>
+    public float* Scales;
+
+    /// <summary>Signed bytes a[column/4][P][4], or the floats of the first row.</summary>
+    public byte* Activations;
+
+    /// <summary>Scale of 32 activations: [column/32][P].</summary>
+    public float* ActivationScales;
+
+    /// <summary>
+    /// [group][P]: -Offset times the sum of the group's bytes as int32, with which the integer sum begins; where the format has minima, the sum of
+    /// the group's activations as float32.
+    /// </summary>
+    public void* Terms;
+
+    public float* Output;
+
+    /// <summary>Bytes from an output row to the next.</summary>
+    public long OutputStride;
+
+    /// <summary>Byte tiles: blocks of 32 columns. Float tiles: columns.</summary>
+    public long Steps;
+
+    /// <summary>0: the output is overwritten; 1: the sums go on from what stands there.</summary>
+    public long Accumulate;
+
+    /// <summary>Float tiles: floats from a column of the tile to the next, and from an activation row to the next.</summary>
+    public long WeightStride;
+    public long ActivationStride;
+}
+
+/// <summary>
+/// The inner loops of one tier. All of them compute an output in the same order, whatever the panel: for each group of columns, the exact integer
+/// sum of products, then sum = fma(integer sum, weight scale · activation scale, sum), then sum = fma(-minimum, activation sum, sum). So a
+/// row's result depends neither on the rows that it is batched with nor on the tier.
+/// </summary>
+internal abstract unsafe class TileKernels : IDisposable
+{
+    /// <summary>Tile formats by tensor type.</summary>
+    public abstract TileFormat[] Formats { get; }
+
+    /// <summary>Whether there are no integer kernels: byte tiles are turned into float tiles.</summary>
+    public virtual bool FloatOnly => false;
+
+    /// <summary>Most activation rows of a panel of bytes.</summary>
+    public abstract int BytePanel { get; }
+
+    /// <summary>What this tier had to do without; null if nothing.</summary>
+    public virtual string? Note => null;
+
+    public abstract void Bytes(TileArgs* args, int panel, TileFormat format);
+
+    /// <summary>Any number of activation rows.</summary>
+    public abstract void Floats(TileArgs* args, int rows);
+
+    public virtual void Dispose()
+    {
+    }
+}

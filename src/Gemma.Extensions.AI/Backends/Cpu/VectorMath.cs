@@ -1,0 +1,48 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>Elementary functions on 16 floats at once.</summary>
+internal static class VectorMath
+{
+    /// <summary>
+    /// e^x, relative error below 2e-7 for -87 &lt;= x &lt;= 88; beyond, the value at the bound. x = n·ln 2 + r with |r| &lt;= ln 2 / 2 (ln 2 in two parts,
+    /// Cody and Waite), e^r by its Taylor series to r^7 (the next term is below 1e-8), 2^n by the exponent bits.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Exp(Vector512<float> x)
+    {
+        x = Vector512.Min(Vector512.Max(x, Vector512.Create(-87f)), Vector512.Create(88f));
+        Vector512<float> magic = Vector512.Create(12582912f);
+        Vector512<float> shifted = Vector512.FusedMultiplyAdd(x, Vector512.Create(1.44269504f), magic);
+        Vector512<float> n = shifted - magic;
+        Vector512<float> r = Vector512.FusedMultiplyAdd(n, Vector512.Create(-0.693359375f), x);
+        r = Vector512.FusedMultiplyAdd(n, Vector512.Create(2.12194440e-4f), r);
+        Vector512<float> p = Vector512.Create(1.98412698e-4f);
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(1.38888889e-3f));
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(8.33333333e-3f));
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(4.16666667e-2f));
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(1.66666667e-1f));
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(0.5f));
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512<float>.One);
+        p = Vector512.FusedMultiplyAdd(p, r, Vector512<float>.One);
+        return (p.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
+    }
+
+    /// <summary>cap·tanh(x/cap) = cap - 2·cap/(e^(2x/cap) + 1): absolute error below cap·2e-7.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Softcap(Vector512<float> x, float cap)
+    {
+        Vector512<float> e = Exp(x * (2 / cap));
+        return Vector512.Create(cap) - Vector512.Create(2 * cap) / (e + Vector512<float>.One);
+    }
+
+    /// <summary>The tanh form of GELU, written with 1 + tanh(u) = 2/(1 + e^-2u): x/(1 + e^-2u), u = √(2/π)·(x + 0.044715·x³).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Gelu(Vector512<float> x)
+    {
+        Vector512<float> u = x * Vector512.FusedMultiplyAdd(x * x, Vector512.Create(-2 * 0.7978845608028654f * 0.044715f), Vector512.Create(-2 * 0.7978845608028654f));
+        return x / (Vector512<float>.One + Exp(u));
+    }
+}
