@@ -29,6 +29,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     private const int SlotBytes = ByteTileBytes + ScaleBytes + FloatTileBytes;
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
+    private readonly NativeBuffer[] _overlap = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer _bytes = new(), _scales = new();
     private readonly List<NativeBuffer> _terms = [];
     private readonly PartPlan[] _plans = new PartPlan[8];
@@ -69,7 +70,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _terms, _bytes, _scales])
+        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _overlap, .. _terms, _bytes, _scales])
         {
             buffer.Dispose();
         }
@@ -256,16 +257,16 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 // The activations stay in the first-level cache: tile after tile, in the order of the file, reading ahead.
                 for (int tile = first; tile < last; tile++)
                 {
-                    Tiles(plan, tile, tile + 1, scratch, readAhead: tile + 1 < plan.Tiles);
+                    Tiles(plan, tile, tile + 1, scratch, worker, readAhead: tile + 2 <= plan.Part.Rows / TileFormat.Rows);
                 }
             }
             else
             {
-                Tiles(plan, first, last, scratch, readAhead: false);
+                Tiles(plan, first, last, scratch, worker, readAhead: false);
             }
         }
 
-        private void Tiles(in PartPlan plan, int first, int last, byte* scratch, bool readAhead)
+        private void Tiles(in PartPlan plan, int first, int last, byte* scratch, int worker, bool readAhead)
         {
             int step = Math.Min(plan.ByteTile ? ByteColumns : FloatColumns, x.Columns);
             if (owner.Expands(plan))
@@ -292,7 +293,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
                 for (int tile = first; tile < last; tile++)
                 {
-                    Multiply(plan, tile, k, columns, scratch + (tile - first) * SlotBytes);
+                    Multiply(plan, tile, k, columns, scratch + (tile - first) * SlotBytes, worker);
                 }
             }
         }
@@ -316,9 +317,11 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
         }
 
-        private void Multiply(in PartPlan plan, int tile, int k, int columns, byte* slot)
+        private void Multiply(in PartPlan plan, int tile, int k, int columns, byte* slot, int worker)
         {
             Row(plan, tile, k, out int row);
+            int overlap = tile * TileFormat.Rows - row;
+            float* target = output.Data + plan.Part.FirstRow + row;
             TileArgs args = new()
             {
                 Weights = slot,
@@ -326,7 +329,13 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 OutputStride = (long)output.Columns * sizeof(float),
                 Accumulate = k == 0 ? 0 : 1,
             };
-            float* target = output.Data + plan.Part.FirstRow + row;
+            if (overlap > 0)
+            {
+                // Another worker may be adding up the rows that both tiles hold.
+                args.OutputStride = TileFormat.Rows * sizeof(float);
+                target = (float*)owner._overlap[worker].Reserve(rows * args.OutputStride);
+            }
+
             if (plan.ByteTile)
             {
                 MultiplyBytes(plan, k, columns, target, ref args);
@@ -346,6 +355,14 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                     args.Accumulate = 1;
                 }
             }
+
+            if (overlap > 0 && k + columns == x.Columns)
+            {
+                for (int r = 0; r < rows; r++)
+                {
+                    new Span<float>(target + r * TileFormat.Rows + overlap, TileFormat.Rows - overlap).CopyTo(output.Row(r)[(plan.Part.FirstRow + row + overlap)..]);
+                }
+            }
         }
 
         private void MultiplyBytes(in PartPlan plan, int k, int columns, float* target, ref TileArgs args)
@@ -360,7 +377,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                     pinned->Activations = owner._bytes.Data + (long)first * all + (long)k * count;
                     pinned->ActivationScales = (float*)owner._scales.Data + (long)first * (all / 32) + (long)(k / 32) * count;
                     pinned->Terms = (int*)plan.Terms + (long)first * (all / plan.Format.Group) + (long)(k / plan.Format.Group) * count;
-                    pinned->Output = target + (long)first * output.Columns;
+                    pinned->Output = target + first * (args.OutputStride / sizeof(float));
                     owner.Kernels.Bytes(pinned, count, plan.Format);
                 }
             }

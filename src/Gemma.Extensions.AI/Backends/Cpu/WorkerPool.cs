@@ -36,7 +36,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     private ExceptionDispatchInfo? _failure;
     private volatile bool _stop;
 
-    public WorkerPool(int count)
+    public WorkerPool(int count, string name = "gemma-worker")
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         Count = count;
@@ -44,7 +44,7 @@ internal sealed unsafe class WorkerPool : IDisposable
         for (int i = 0; i < _threads.Length; i++)
         {
             int worker = i + 1;
-            _threads[i] = new Thread(() => Loop(worker)) { IsBackground = true, Name = $"gemma-worker-{worker}" };
+            _threads[i] = new Thread(() => Loop(worker)) { IsBackground = true, Name = $"{name}-{worker}" };
             _threads[i].Start();
         }
     }

@@ -1,0 +1,212 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Backends;
+
+public sealed class AttentionTests
+{
+    public static TheoryData<string> AllTiers => Tiers.All;
+
+    [Theory, MemberData(nameof(AllTiers))]
+    public void MatchesTheFormulaInDoublePrecision(string tier)
+    {
+        using CpuBackend backend = Tiers.Create(tier);
+        foreach (KvType type in Enum.GetValues<KvType>())
+        {
+            Check(backend, new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 8, KvHeads: 4, Window: int.MaxValue, Softcap: 50));
+            Check(backend, new Case(type, BlockTokens: 16, HeadDim: 32, Heads: 6, KvHeads: 2, Window: 40, Softcap: 50));
+            Check(backend, new Case(type, BlockTokens: 8, HeadDim: 32, Heads: 2, KvHeads: 2, Window: 1, Softcap: 0));
+            Check(backend, new Case(type, BlockTokens: 64, HeadDim: 256, Heads: 4, KvHeads: 2, Window: 70, Softcap: 0));
+            Check(backend, new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 2, KvHeads: 1, Window: 33, Softcap: 500));
+        }
+
+        Check(backend, new Case(KvType.F16, BlockTokens: 10, HeadDim: 18, Heads: 3, KvHeads: 1, Window: 50, Softcap: 50));
+    }
+
+    [Theory, MemberData(nameof(AllTiers))]
+    public void ARowDoesNotDependOnItsBatch(string tier)
+    {
+        using CpuBackend backend = Tiers.Create(tier);
+        foreach (float softcap in (float[])[0, 50])
+        {
+            var setup = new Case(KvType.F16, BlockTokens: 32, HeadDim: 64, Heads: 4, KvHeads: 2, Window: 48, Softcap: softcap);
+            using var whole = new Run(backend, setup, 150, seed: 1);
+            using var pieces = new Run(backend, setup, 150, seed: 1);
+            whole.Step(0, 150);
+            int[] sizes = [1, 7, 64, 3, 32, 33, 10];
+            for (int i = 0, start = 0; start < 150; start += sizes[i++])
+            {
+                pieces.Step(start, Math.Min(sizes[i], 150 - start));
+            }
+
+            Assert.Equal(whole.Outputs, pieces.Outputs);
+        }
+    }
+
+    [Theory, MemberData(nameof(AllTiers))]
+    public void SequencesOfABatchDoNotSeeEachOther(string tier)
+    {
+        using CpuBackend backend = Tiers.Create(tier);
+        var setup = new Case(KvType.BF16, BlockTokens: 32, HeadDim: 32, Heads: 4, KvHeads: 2, Window: 48, Softcap: 50);
+        using var a = new Run(backend, setup, 100, seed: 1);
+        using var b = new Run(backend, setup, 70, seed: 2);
+        a.Step(0, 100);
+        b.Step(0, 70);
+        using var both = new Run(backend, setup, 100, seed: 1);
+        both.StepWith(new Run(backend, setup, 70, seed: 2), b.Outputs);
+        Assert.Equal(a.Outputs, both.Outputs);
+    }
+
+    private static void Check(CpuBackend backend, Case setup)
+    {
+        const int Tokens = 133;
+        using var run = new Run(backend, setup, Tokens, seed: 7);
+        run.Step(0, 90);
+        run.Step(90, 1);
+        run.Step(91, Tokens - 91);
+        run.CheckAgainstTheFormula(setup.Type switch { KvType.F32 => 2e-5, KvType.F16 => 2e-3, KvType.BF16 => 1.5e-2, _ => 2.5e-2 });
+    }
+
+    internal sealed record Case(KvType Type, int BlockTokens, int HeadDim, int Heads, int KvHeads, int Window, float Softcap);
+
+    /// <summary>One sequence with its inputs, its key/value memory (in scattered blocks; those out of the window are taken away) and its outputs.</summary>
+    private sealed class Run : IDisposable
+    {
+        private readonly CpuBackend _backend;
+        private readonly Case _setup;
+        private readonly float[][] _inputs;
+        private readonly KvPool _pool;
+        private readonly int[] _blocks;
+        private readonly AttentionSpec _layer;
+
+        public Run(CpuBackend backend, Case setup, int tokens, int seed)
+        {
+            _backend = backend;
+            _setup = setup;
+            int width = (setup.Heads + 2 * setup.KvHeads) * setup.HeadDim;
+            using var random = new RandomTensors(seed);
+            _inputs = [.. Enumerable.Range(0, tokens).Select(_ => new float[width])];
+            Outputs = [.. Enumerable.Range(0, tokens).Select(_ => new float[setup.Heads * setup.HeadDim])];
+            foreach (float[] input in _inputs)
+            {
+                random.Fill(input, 2);
+            }
+
+            int blocks = (tokens + setup.BlockTokens - 1) / setup.BlockTokens;
+            _pool = backend.CreateKvPool(new KvLayout(2, setup.KvHeads, setup.HeadDim, setup.BlockTokens, setup.Type), 2 * blocks + 1);
+            _blocks = [.. Enumerable.Range(0, blocks).Select(i => 2 * (blocks - i))];
+            _layer = new AttentionSpec(_pool, 1, true, setup.Window, setup.Heads, setup.KvHeads, setup.HeadDim, 0.3f, setup.Softcap, 10000);
+        }
+
+        public float[][] Outputs { get; }
+
+        public void Step(int start, int count)
+        {
+            HideBlocks(start);
+            var batch = new ForwardBatch(count, 1);
+            batch.Add(new int[count], start, _blocks, []);
+            Execute(batch, _inputs.AsSpan(start, count), Outputs.AsSpan(start, count), _layer);
+        }
+
+        public void StepWith(Run other, float[][] expectedOfOther)
+        {
+            // Both sequences live in this run's memory: the other one gets the odd blocks.
+            int[] blocks = [.. _blocks.Select(block => block - 1)];
+            var batch = new ForwardBatch(_inputs.Length + other._inputs.Length, 2);
+            batch.Add(new int[_inputs.Length], 0, _blocks, []);
+            batch.Add(new int[other._inputs.Length], 0, blocks, []);
+            float[][] outputs = [.. Outputs, .. other.Outputs];
+            Execute(batch, [.. _inputs, .. other._inputs], outputs, _layer);
+            Assert.Equal(expectedOfOther, other.Outputs);
+            other.Dispose();
+        }
+
+        public void CheckAgainstTheFormula(double tolerance)
+        {
+            int dim = _setup.HeadDim, group = _setup.Heads / _setup.KvHeads;
+            for (int i = 0; i < _inputs.Length; i += 1)
+            {
+                double[] q = Rotated(i, 0, _setup.Heads);
+                for (int head = 0; head < _setup.Heads; head++)
+                {
+                    var sums = new double[dim];
+                    double total = 0;
+                    for (int j = Math.Max(0, (int)Math.Max(0, (long)i - _setup.Window + 1)); j <= i; j++)
+                    {
+                        double[] k = Rotated(j, _setup.Heads + head / group, 1);
+                        double score = 0;
+                        for (int d = 0; d < dim; d++)
+                        {
+                            score += q[head * dim + d] * k[d];
+                        }
+
+                        score *= 0.3f;
+                        score = _setup.Softcap > 0 ? _setup.Softcap * Math.Tanh(score / _setup.Softcap) : score;
+                        double weight = Math.Exp(score);
+                        total += weight;
+                        for (int d = 0; d < dim; d++)
+                        {
+                            sums[d] += weight * _inputs[j][(_setup.Heads + _setup.KvHeads + head / group) * dim + d];
+                        }
+                    }
+
+                    for (int d = 0; d < dim; d++)
+                    {
+                        // Rounding of stored keys moves the weights by a factor e^error, rounding of values the sum directly.
+                        Assert.True(Math.Abs(sums[d] / total - Outputs[i][head * dim + d]) <= tolerance * 8, $"{_setup}: row {i} head {head} [{d}]: {Outputs[i][head * dim + d]}, expected {sums[d] / total}");
+                    }
+                }
+            }
+        }
+
+        public void Dispose() => _pool.Dispose();
+
+        /// <summary>Blocks that no query from here on can see are gone, as the engine does it.</summary>
+        private void HideBlocks(int start)
+        {
+            for (int i = 0; i < _blocks.Length && (long)(i + 1) * _setup.BlockTokens <= (long)start - _setup.Window + 1; i++)
+            {
+                if (_blocks[i] >= 0)
+                {
+                    _pool.Block(_blocks[i]).Fill(0xFF); // NaN in every type: shows if it is read
+                    _blocks[i] = -1;
+                }
+            }
+        }
+
+        private void Execute(ForwardBatch batch, ReadOnlySpan<float[]> inputs, ReadOnlySpan<float[]> outputs, AttentionSpec layer)
+        {
+            using Matrix qkv = _backend.CreateMatrix(inputs.Length, inputs[0].Length), output = _backend.CreateMatrix(inputs.Length, outputs[0].Length);
+            for (int r = 0; r < inputs.Length; r++)
+            {
+                inputs[r].CopyTo(qkv.Row(r));
+            }
+
+            _backend.RopeAndStore(qkv, in layer, batch);
+            _backend.Attention(qkv, in layer, batch, output);
+            for (int r = 0; r < inputs.Length; r++)
+            {
+                output.Row(r).CopyTo(outputs[r]);
+            }
+        }
+
+        private double[] Rotated(int position, int firstHead, int heads)
+        {
+            int dim = _setup.HeadDim, half = dim / 2;
+            var result = new double[heads * dim];
+            for (int head = 0; head < heads; head++)
+            {
+                ReadOnlySpan<float> x = _inputs[position].AsSpan((firstHead + head) * dim, dim);
+                for (int i = 0; i < half; i++)
+                {
+                    (double sin, double cos) = Math.SinCos(position * Math.Pow(10000, -2.0 * i / dim));
+                    result[head * dim + i] = x[i] * cos - x[i + half] * sin;
+                    result[head * dim + i + half] = x[i + half] * cos + x[i] * sin;
+                }
+            }
+
+            return result;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Backends;
+
+/// <summary>Every tier with every format against products of the reference decoder's weights in double precision.</summary>
+public sealed unsafe class MatMulTests
+{
+    private const int Columns = 768;
+
+    public static TheoryData<string, string> TiersAndFormats => Tiers.WithFormats;
+
+    [Theory, MemberData(nameof(TiersAndFormats))]
+    public void ProductsAreWithinTheDerivedBound(string tier, string format)
+    {
+        using CpuBackend backend = Tiers.Create(tier);
+        using var random = new RandomTensors(1);
+        TensorType type = Enum.Parse<TensorType>(format);
+
+        // Whole tiles; a tile that overlaps the one before it; too few rows for a tile.
+        TensorView[] parts = [random.Create(type, 64, Columns), random.Create(type, 49, Columns), random.Create(type, 7, Columns)];
+        WeightMatrix weights = backend.LoadWeights(parts);
+        foreach (int rows in (int[])[1, 2, 5, 6, 7, 13, 40])
+        {
+            using Matrix x = backend.CreateMatrix(rows, Columns), y = backend.CreateMatrix(rows, weights.Rows);
+            for (int r = 0; r < rows; r++)
+            {
+                random.Fill(x.Row(r), r == 3 ? 100 : 1);
+            }
+
+            x.Row(rows - 1)[..64].Clear();
+            backend.MatMul(x, weights, y, rows);
+            int first = 0;
+            foreach (TensorView part in parts)
+            {
+                Check(part, x, y, rows, first, exact: tier is "reference" or "portable" || BlockFormat.Get(type).BlockElements == 1);
+                first += (int)part.Rows;
+            }
+        }
+    }
+
+    [Theory, MemberData(nameof(TiersAndFormats))]
+    public void ARowDoesNotDependOnItsBatch(string tier, string format)
+    {
+        using CpuBackend backend = Tiers.Create(tier);
+        using var random = new RandomTensors(2);
+        WeightMatrix weights = backend.LoadWeights(random.Create(Enum.Parse<TensorType>(format), 96, Columns), random.Create(TensorType.Q6_K, 32, Columns));
+        using Matrix x = backend.CreateMatrix(45, Columns), together = backend.CreateMatrix(45, weights.Rows);
+        using Matrix one = backend.CreateMatrix(1, Columns), alone = backend.CreateMatrix(1, weights.Rows);
+        for (int r = 0; r < 45; r++)
+        {
+            random.Fill(x.Row(r));
+        }
+
+        foreach (int rows in (int[])[2, 4, 6, 9, 16, 45])
+        {
+            backend.MatMul(x, weights, together, rows);
+            for (int r = 0; r < rows; r++)
+            {
+                x.Row(r).CopyTo(one.Row(0));
+                backend.MatMul(one, weights, alone, 1);
+                Assert.True(alone.Row(0).SequenceEqual(together.Row(r)), $"row {r} of {rows}");
+            }
+        }
+    }
+
+    [Fact]
+    public void IntegerTiersAgreeBitByBit()
+    {
+        string[] tiers = [.. KernelTier.All.Where(tier => tier.Unsupported() is null && tier.Name is not ("reference" or "portable")).Select(tier => tier.Name)];
+        Assert.SkipWhen(tiers.Length < 2, "This machine has fewer than two integer tiers.");
+        using var random = new RandomTensors(3);
+        foreach (BlockFormat format in BlockFormat.All)
+        {
+            TensorView tensor = random.Create(format.Type, 64, Columns);
+            var input = new float[7 * Columns];
+            random.Fill(input);
+            float[]? expected = null;
+            foreach (string tier in tiers)
+            {
+                using CpuBackend backend = Tiers.Create(tier);
+                using Matrix x = backend.CreateMatrix(7, Columns), y = backend.CreateMatrix(7, 64);
+                for (int r = 0; r < 7; r++)
+                {
+                    input.AsSpan(r * Columns, Columns).CopyTo(x.Row(r));
+                }
+
+                backend.MatMul(x, backend.LoadWeights(tensor), y, 7);
+                float[] result = [.. Enumerable.Range(0, 7).SelectMany(r => y.Row(r).ToArray())];
+                expected ??= result;
+                Assert.True(expected.AsSpan().SequenceEqual(result), $"{tier} with {format}");
+            }
+        }
+    }
+
+    [Theory, MemberData(nameof(TiersAndFormats))]
+    public void ColumnsNeedNotFillATile(string tier, string format)
+    {
+        using CpuBackend backend = Tiers.Create(tier);
+        using var random = new RandomTensors(4);
+        TensorType type = Enum.Parse<TensorType>(format);
+        int block = BlockFormat.Get(type).BlockElements;
+        foreach (int columns in block == 1 ? (int[])[1, 6, 24, 300] : block == 32 ? [32, 96, 544] : [256, 1280])
+        {
+            TensorView tensor = random.Create(type, 40, columns);
+            using Matrix x = backend.CreateMatrix(3, columns), y = backend.CreateMatrix(3, 40);
+            for (int r = 0; r < 3; r++)
+            {
+                random.Fill(x.Row(r));
+            }
+
+            backend.MatMul(x, backend.LoadWeights(tensor), y, 3);
+            Check(tensor, x, y, 3, 0, exact: tier is "reference" or "portable" || block == 1);
+        }
+    }
+
+    /// <summary>
+    /// Rounding activations to bytes moves each by at most half a step, max|x|/254 in its block of 32: the first term. Float arithmetic has one
+    /// rounding of 2^-24 for each group of columns and each factor, on partial sums that (with minima) may be twice the products: the second.
+    /// </summary>
+    private static void Check(TensorView tensor, Matrix x, Matrix y, int rows, int firstOutput, bool exact)
+    {
+        float[] weights = RandomTensors.Decode(tensor);
+        int columns = (int)tensor.Columns;
+        for (int r = 0; r < rows; r++)
+        {
+            Span<float> input = x.Row(r), output = y.Row(r);
+            for (int n = 0; n < tensor.Rows; n++)
+            {
+                double sum = 0, rounding = 0, magnitude = 0;
+                for (int start = 0; start < columns; start += 32)
+                {
+                    float largestInput = 0, largestWeight = 0;
+                    double absolute = 0;
+                    for (int k = start; k < Math.Min(columns, start + 32); k++)
+                    {
+                        float w = weights[n * columns + k];
+                        sum += (double)w * input[k];
+                        absolute += Math.Abs(w);
+                        largestInput = Math.Max(largestInput, Math.Abs(input[k]));
+                        largestWeight = Math.Max(largestWeight, Math.Abs(w));
+                    }
+
+                    rounding += absolute * largestInput / 254;
+                    magnitude += 32.0 * largestWeight * largestInput;
+                }
+
+                double bound = (exact ? 0 : rounding * 1.0001) + Math.ScaleB(2 * magnitude, -24) * ((exact ? columns : columns / 16.0) + 8);
+                Assert.True(Math.Abs(output[firstOutput + n] - sum) <= bound, $"{tensor.Format} [{r}, {n}]: {output[firstOutput + n]}, expected {sum} ± {bound}");
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Tests.Backends;
+
+/// <summary>Tensors of random, valid blocks in native memory with a guard page's worth of nothing behind them: kernels may not read past the end.</summary>
+internal sealed unsafe class RandomTensors(int seed) : IDisposable
+{
+    private readonly Random _random = new(seed);
+    private readonly List<nint> _memory = [];
+
+    /// <summary>Where the float16 numbers of a block stand.</summary>
+    private static int[] HalfOffsets(TensorType type) => type switch
+    {
+        TensorType.Q4_1 or TensorType.Q5_1 or TensorType.Q4_K or TensorType.Q5_K => [0, 2],
+        TensorType.Q2_K => [80, 82],
+        TensorType.Q3_K => [108],
+        TensorType.Q6_K => [208],
+        TensorType.F16 => [0],
+        TensorType.F32 or TensorType.BF16 => [],
+        _ => [0],
+    };
+
+    public TensorView Create(TensorType type, int rows, int columns)
+    {
+        BlockFormat format = BlockFormat.Get(type);
+        long bytes = format.ByteLength((long)rows * columns);
+        byte* data = (byte*)NativeMemory.Alloc((nuint)bytes);
+        _memory.Add((nint)data);
+        _random.NextBytes(new Span<byte>(data, (int)bytes));
+        for (byte* block = data; block < data + bytes; block += format.BlockBytes)
+        {
+            foreach (int offset in HalfOffsets(type))
+            {
+                *(Half*)(block + offset) = (Half)((_random.NextSingle() - 0.5f) * (_random.Next(4) == 0 ? 1e-4f : 0.1f));
+            }
+
+            if (type == TensorType.F32)
+            {
+                *(float*)block = _random.NextSingle() - 0.5f;
+            }
+            else if (type == TensorType.BF16)
+            {
+                *(ushort*)block = (ushort)(BitConverter.SingleToUInt32Bits(_random.NextSingle() - 0.5f) >> 16);
+            }
+        }
+
+        return new TensorView($"random.{type}", format, [rows, columns], data, bytes, "random");
+    }
+
+    public void Fill(Span<float> values, float scale = 1)
+    {
+        foreach (ref float value in values)
+        {
+            value = (_random.NextSingle() + _random.NextSingle() + _random.NextSingle() - 1.5f) * scale;
+        }
+    }
+
+    public static float[] Decode(TensorView tensor)
+    {
+        var result = new float[tensor.ElementCount];
+        for (int row = 0; row < tensor.Rows; row++)
+        {
+            tensor.DecodeRow(row, result.AsSpan(row * (int)tensor.Columns));
+        }
+
+        return result;
+    }
+
+    public void Dispose() => _memory.ForEach(memory => NativeMemory.Free((void*)memory));
+}

@@ -1,0 +1,92 @@
+using System.Diagnostics;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Backends;
+
+public sealed class WorkerPoolTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void EveryPartRunsOnce(int workers)
+    {
+        using var pool = new WorkerPool(workers);
+        var counts = new int[300];
+        for (int round = 0; round < 2000; round++)
+        {
+            int parts = round % 7 == 0 ? 300 : round % 12;
+            Array.Clear(counts);
+            var work = new Count(counts, workers);
+            pool.Run(ref work, parts);
+            Assert.All(counts.Take(parts), count => Assert.Equal(1, count));
+            Assert.All(counts.Skip(parts), count => Assert.Equal(0, count));
+        }
+    }
+
+    [Fact]
+    public void AnExceptionReachesTheCallerAndThePoolStaysUsable()
+    {
+        using var pool = new WorkerPool(3);
+        for (int round = 0; round < 20; round++)
+        {
+            var failing = new Fail(round % 10);
+            Assert.Equal("part", Assert.Throws<InvalidOperationException>(() => pool.Run(ref failing, 10)).Message);
+            var counts = new int[10];
+            var work = new Count(counts, 3);
+            pool.Run(ref work, 10);
+            Assert.All(counts, count => Assert.Equal(1, count));
+        }
+    }
+
+    [Fact]
+    public void AnIdlePoolUsesNoProcessorTime()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Reads the threads' times from /proc.");
+        using var pool = new WorkerPool(4, "idle-test");
+        var counts = new int[64];
+        var work = new Count(counts, 4);
+        pool.Run(ref work, 64);
+        Thread.Sleep(100);
+        TimeSpan before = WorkerTime();
+        Thread.Sleep(400);
+        Assert.True(WorkerTime() - before <= TimeSpan.FromMilliseconds(20), $"{(WorkerTime() - before).TotalMilliseconds} ms in 400 ms");
+
+        // Other tests run beside this one, so only this pool's threads count.
+        static TimeSpan WorkerTime()
+        {
+            TimeSpan sum = default;
+            foreach (ProcessThread thread in Process.GetCurrentProcess().Threads)
+            {
+                string name = $"/proc/self/task/{thread.Id}/comm";
+                if (File.Exists(name) && File.ReadAllText(name).StartsWith("idle-test", StringComparison.Ordinal))
+                {
+                    sum += thread.TotalProcessorTime;
+                }
+            }
+
+            return sum;
+        }
+    }
+
+    private readonly struct Count(int[] counts, int workers) : IParallelWork
+    {
+        public void Run(int part, int worker)
+        {
+            Assert.InRange(worker, 0, workers - 1);
+            Interlocked.Increment(ref counts[part]);
+        }
+    }
+
+    private readonly struct Fail(int at) : IParallelWork
+    {
+        public void Run(int part, int worker)
+        {
+            if (part == at)
+            {
+                throw new InvalidOperationException("part");
+            }
+        }
+    }
+}
