@@ -1,0 +1,185 @@
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>The characters split into the classes that an expression can tell apart (its minterms, or a little finer).</summary>
+internal sealed class CharPartition
+{
+    /// <summary>One class: every character alike.</summary>
+    public static readonly CharPartition Trivial = new([0], [0], ['a']);
+
+    private readonly int[] _starts;
+    private readonly int[] _classes;
+    private readonly int[] _representatives;
+    private readonly int[] _ascii = new int[128];
+
+    private CharPartition(int[] starts, int[] classes, int[] representatives)
+    {
+        _starts = starts;
+        _classes = classes;
+        _representatives = representatives;
+        for (int c = 0; c < 128; c++)
+        {
+            _ascii[c] = classes[IndexOf(c)];
+        }
+    }
+
+    public int Count => _representatives.Length;
+
+    public int Representative(int charClass) => _representatives[charClass];
+
+    public int ClassOf(int c) => (uint)c < 128u ? _ascii[c] : _classes[IndexOf(c)];
+
+    /// <summary>The class of all characters from lo to hi, or -1 where they are of several.</summary>
+    public int ClassOf(int lo, int hi)
+    {
+        int i = IndexOf(lo), j = IndexOf(hi);
+        for (int k = i + 1; k <= j; k++)
+        {
+            if (_classes[k] != _classes[i])
+            {
+                return -1;
+            }
+        }
+
+        return _classes[i];
+    }
+
+    /// <summary>The classes (with repetitions) of the characters from lo to hi.</summary>
+    public ReadOnlySpan<int> ClassesOf(int lo, int hi)
+    {
+        int i = IndexOf(lo);
+        return _classes.AsSpan(i, IndexOf(hi) - i + 1);
+    }
+
+    public static CharPartition Of(params IEnumerable<Rx> roots)
+    {
+        HashSet<CharSet> sets = [];
+        HashSet<int> singles = [];
+        HashSet<int> seen = [];
+        Stack<Rx> todo = new(roots);
+        while (todo.TryPop(out Rx? t))
+        {
+            if (!seen.Add(t.Id))
+            {
+                continue;
+            }
+
+            if (t.Kind == RxKind.Set)
+            {
+                sets.Add(t.Set!);
+            }
+            else if (t.Kind == RxKind.Leaf)
+            {
+                t.Leaf!.CollectAlphabet(singles);
+            }
+
+            foreach (Rx kid in t.Kids)
+            {
+                todo.Push(kid);
+            }
+        }
+
+        return Of(sets, singles);
+    }
+
+    public static CharPartition Of(IReadOnlyCollection<CharSet> sets, IReadOnlyCollection<int> singles)
+    {
+        SortedSet<int> boundaries = [0];
+        foreach (CharSet set in sets)
+        {
+            foreach ((int lo, int hi) in set.Pairs())
+            {
+                boundaries.Add(lo);
+                boundaries.Add(hi + 1);
+            }
+        }
+
+        foreach (int c in singles)
+        {
+            boundaries.Add(c);
+            boundaries.Add(c + 1);
+        }
+
+        int[] starts = [.. boundaries.Where(b => b <= CharSet.MaxChar)];
+        if (starts.Length == 1)
+        {
+            return Trivial;
+        }
+
+        // A range's class is the list of sets it lies in.
+        List<int>[] members = new List<int>[starts.Length];
+        for (int i = 0; i < members.Length; i++)
+        {
+            members[i] = [];
+        }
+
+        int number = 0;
+        foreach (CharSet set in sets)
+        {
+            foreach ((int lo, int hi) in set.Pairs())
+            {
+                int i = Array.BinarySearch(starts, lo);
+                for (; i >= 0 && i < starts.Length && starts[i] <= hi; i++)
+                {
+                    members[i].Add(number);
+                }
+            }
+
+            number++;
+        }
+
+        foreach (int c in singles)
+        {
+            int i = Array.BinarySearch(starts, c);
+            if (i >= 0)
+            {
+                members[i].Add(number);
+            }
+
+            number++;
+        }
+
+        Dictionary<string, int> ids = [];
+        int[] classes = new int[starts.Length];
+        List<int> representatives = [];
+        for (int i = 0; i < starts.Length; i++)
+        {
+            string key = string.Join(',', members[i]);
+            if (!ids.TryGetValue(key, out classes[i]))
+            {
+                classes[i] = ids[key] = representatives.Count;
+                representatives.Add(starts[i]);
+            }
+        }
+
+        return new CharPartition(starts, classes, [.. representatives]);
+    }
+
+    /// <summary>The characters of a class; throws where there are more than <paramref name="limit"/>.</summary>
+    public List<int> Characters(int charClass, int limit)
+    {
+        List<int> result = [];
+        for (int i = 0; i < _starts.Length; i++)
+        {
+            int end = i + 1 < _starts.Length ? _starts[i + 1] : CharSet.MaxChar + 1;
+            if (_classes[i] != charClass)
+            {
+                continue;
+            }
+
+            if (end - _starts[i] + result.Count > limit)
+            {
+                throw new NotSupportedException($"more than {limit} different values are allowed");
+            }
+
+            result.AddRange(Enumerable.Range(_starts[i], end - _starts[i]));
+        }
+
+        return result;
+    }
+
+    private int IndexOf(int c)
+    {
+        int i = Array.BinarySearch(_starts, c);
+        return i >= 0 ? i : ~i - 1;
+    }
+}

@@ -1,0 +1,533 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>
+/// Parses ECMA-262 regular expressions (as JSON Schema's pattern) into <see cref="Rx"/>, over Unicode scalar values.
+/// Look-ahead is supported where nothing repeats it; look-behind, word boundaries and back-references are not.
+/// </summary>
+internal sealed class EcmaRegex
+{
+    private const int MaxPatternLength = 20_000;
+    private const int MaxDepth = 150;
+
+    private static readonly CharSet s_digit = CharSet.Range('0', '9');
+    private static readonly CharSet s_word = CharSet.FromRanges([('0', '9'), ('A', 'Z'), ('a', 'z'), ('_', '_')]);
+    private static readonly CharSet s_space = CharSet.FromRanges([(9, 13), (' ', ' '), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)]);
+    private static readonly CharSet s_dot = CharSet.FromRanges([('\n', '\n'), ('\r', '\r'), (0x2028, 0x2029)]).Complement();
+    private static readonly Lazy<Dictionary<string, CharSet>> s_categories = new(ReadCategories);
+
+    private readonly string _pattern;
+    private int _pos;
+    private int _depth;
+
+    private EcmaRegex(string pattern) => _pattern = pattern;
+
+    private enum NodeKind
+    {
+        Set,
+        Sequence,
+        Alternatives,
+        Repeat,
+        Start,
+        End,
+        LookAhead,
+        NegativeLookAhead,
+    }
+
+    private sealed record Node(NodeKind Kind, Node[] Kids, CharSet? Set = null, int Min = 0, int Max = 0)
+    {
+        public bool HasLook { get; } = Kind is NodeKind.LookAhead or NodeKind.NegativeLookAhead || Kids.Any(k => k.HasLook);
+
+        public bool HasAnchor { get; } = Kind is NodeKind.Start or NodeKind.End || Kids.Any(k => k.HasAnchor);
+    }
+
+    /// <summary>The texts in which the pattern occurs (JSON Schema's search), or which it matches as a whole.</summary>
+    /// <exception cref="FormatException">The pattern is malformed.</exception>
+    /// <exception cref="NotSupportedException">The pattern uses what an automaton cannot decide.</exception>
+    public static Rx Compile(RxArena arena, string pattern, bool wholeText = false)
+    {
+        if (pattern.Length > MaxPatternLength)
+        {
+            throw new NotSupportedException($"the pattern has {pattern.Length:N0} characters; at most {MaxPatternLength:N0} are supported");
+        }
+
+        EcmaRegex parser = new(pattern);
+        Node node = parser.Alternatives();
+        if (parser._pos < pattern.Length)
+        {
+            throw parser.Bad("unmatched ')'");
+        }
+
+        if (!node.HasAnchor && !node.HasLook)
+        {
+            Rx plain = Build(arena, node);
+            return wholeText ? plain : arena.Concat(arena.All, plain, arena.All);
+        }
+
+        // Over texts written between a start and an end mark: ^ and $ are these marks.
+        Rx startMark = arena.Set(CharSet.Of(CharSet.StartMark)), endMark = arena.Set(CharSet.Of(CharSet.EndMark));
+        Rx before = wholeText ? arena.Optional(startMark) : arena.Optional(arena.Concat(startMark, arena.All));
+        Rx after = wholeText ? arena.Optional(endMark) : arena.Optional(arena.Concat(arena.All, endMark));
+        Rx marked = arena.Concat(before, Build(arena, node, after));
+        Rx full = wholeText ? arena.Derive(marked, CharSet.StartMark) : arena.Derive(marked, CharSet.StartMark);
+        return arena.AtEnd(full);
+    }
+
+    private static Rx Build(RxArena arena, Node node, Rx after)
+    {
+        RuntimeHelpers.EnsureSufficientExecutionStack();
+        if (!node.HasLook)
+        {
+            return arena.Concat(Build(arena, node), after);
+        }
+
+        switch (node.Kind)
+        {
+            case NodeKind.Sequence:
+                foreach (Node kid in node.Kids.Reverse())
+                {
+                    after = Build(arena, kid, after);
+                }
+
+                return after;
+            case NodeKind.Alternatives:
+                return arena.Alt(node.Kids.Select(k => Build(arena, k, after)).ToArray());
+            case NodeKind.LookAhead:
+                return arena.And(Build(arena, node.Kids[0], arena.AllWithMarks), after);
+            case NodeKind.NegativeLookAhead:
+                return arena.And(arena.Not(Build(arena, node.Kids[0], arena.AllWithMarks)), after);
+            default:
+                throw new NotSupportedException("look-ahead inside a repetition is not supported");
+        }
+    }
+
+    private static Rx Build(RxArena arena, Node node)
+    {
+        RuntimeHelpers.EnsureSufficientExecutionStack();
+        switch (node.Kind)
+        {
+            case NodeKind.Set:
+                return arena.Set(node.Set!);
+            case NodeKind.Sequence:
+                Rx sequence = arena.Epsilon;
+                foreach (Node kid in node.Kids.Reverse())
+                {
+                    sequence = arena.Concat(Build(arena, kid), sequence);
+                }
+
+                return sequence;
+            case NodeKind.Alternatives:
+                return arena.Alt(node.Kids.Select(k => Build(arena, k)).ToArray());
+            case NodeKind.Repeat:
+                return arena.Repeat(Build(arena, node.Kids[0]), node.Min, node.Max);
+            case NodeKind.Start:
+                return arena.Set(CharSet.Of(CharSet.StartMark));
+            case NodeKind.End:
+                return arena.Set(CharSet.Of(CharSet.EndMark));
+            default:
+                throw new NotSupportedException("look-ahead inside a repetition is not supported");
+        }
+    }
+
+    private Node Alternatives()
+    {
+        if (++_depth > MaxDepth)
+        {
+            throw new NotSupportedException($"the pattern nests deeper than {MaxDepth} groups");
+        }
+
+        List<Node> alternatives = [Sequence()];
+        while (_pos < _pattern.Length && _pattern[_pos] == '|')
+        {
+            _pos++;
+            alternatives.Add(Sequence());
+        }
+
+        _depth--;
+        return alternatives.Count == 1 ? alternatives[0] : new Node(NodeKind.Alternatives, [.. alternatives]);
+    }
+
+    private Node Sequence()
+    {
+        List<Node> items = [];
+        while (_pos < _pattern.Length && _pattern[_pos] is not ('|' or ')'))
+        {
+            Node item = Atom();
+            while (TryQuantifier(out int min, out int max))
+            {
+                if (item.Kind is NodeKind.Start or NodeKind.End)
+                {
+                    throw Bad("nothing to repeat");
+                }
+
+                item = new Node(NodeKind.Repeat, [item], Min: min, Max: max);
+                if (_pos < _pattern.Length && _pattern[_pos] == '?')
+                {
+                    _pos++; // Lazy: the same texts.
+                }
+                else if (_pos < _pattern.Length && _pattern[_pos] == '+')
+                {
+                    throw new NotSupportedException("possessive quantifiers are not ECMA-262");
+                }
+            }
+
+            items.Add(item);
+        }
+
+        return items.Count == 1 ? items[0] : new Node(NodeKind.Sequence, [.. items]);
+    }
+
+    private bool TryQuantifier(out int min, out int max)
+    {
+        (min, max) = (0, -1);
+        if (_pos >= _pattern.Length)
+        {
+            return false;
+        }
+
+        switch (_pattern[_pos])
+        {
+            case '*':
+                _pos++;
+                return true;
+            case '+':
+                _pos++;
+                min = 1;
+                return true;
+            case '?':
+                _pos++;
+                max = 1;
+                return true;
+            case '{':
+                int end = _pattern.IndexOf('}', _pos);
+                if (end < 0)
+                {
+                    return false;
+                }
+
+                string[] bounds = _pattern[(_pos + 1)..end].Split(',');
+                if (bounds.Length > 2 || bounds[0].Length == 0 || bounds.Any(b => b.Any(c => !char.IsAsciiDigit(c))))
+                {
+                    return false;
+                }
+
+                min = Bound(bounds[0]);
+                max = bounds.Length == 1 ? min : bounds[1].Length == 0 ? -1 : Bound(bounds[1]);
+                if (max >= 0 && max < min)
+                {
+                    throw Bad($"the quantifier {{{min},{max}}} is out of order");
+                }
+
+                _pos = end + 1;
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    private int Bound(string digits) => digits.Length <= 9 ? int.Parse(digits, CultureInfo.InvariantCulture) : throw new NotSupportedException($"the repetition count {digits} is too large");
+
+    private Node Atom()
+    {
+        char c = _pattern[_pos];
+        switch (c)
+        {
+            case '^':
+                _pos++;
+                return new Node(NodeKind.Start, []);
+            case '$':
+                _pos++;
+                return new Node(NodeKind.End, []);
+            case '.':
+                _pos++;
+                return SetNode(s_dot);
+            case '[':
+                return SetNode(Class());
+            case '(':
+                return Group();
+            case '\\':
+                _pos++;
+                return Escape();
+            case '*' or '+' or '?':
+                throw Bad("nothing to repeat");
+            default:
+                return SetNode(CharSet.Of(Scalar()));
+        }
+    }
+
+    private Node Group()
+    {
+        _pos++;
+        NodeKind? look = null;
+        if (At("?:"))
+        {
+            _pos += 2;
+        }
+        else if (At("?=") || At("?!"))
+        {
+            look = _pattern[_pos + 1] == '=' ? NodeKind.LookAhead : NodeKind.NegativeLookAhead;
+            _pos += 2;
+        }
+        else if (At("?<=") || At("?<!"))
+        {
+            throw new NotSupportedException("look-behind is not supported");
+        }
+        else if (At("?<"))
+        {
+            int end = _pattern.IndexOf('>', _pos);
+            _pos = end < 0 ? throw Bad("an unfinished group name") : end + 1;
+        }
+        else if (At("?"))
+        {
+            throw new NotSupportedException($"the group '(?{(_pos + 1 < _pattern.Length ? _pattern[_pos + 1] : ' ')}' is not supported (flags are not ECMA-262)");
+        }
+
+        Node inner = Alternatives();
+        if (_pos >= _pattern.Length)
+        {
+            throw Bad("an unclosed group");
+        }
+
+        _pos++;
+        return look is { } kind ? new Node(kind, [inner]) : inner.Kind is NodeKind.Set ? inner : new Node(NodeKind.Sequence, [inner]);
+    }
+
+    private bool At(string text) => string.CompareOrdinal(_pattern, _pos, text, 0, text.Length) == 0;
+
+    private Node Escape()
+    {
+        if (_pos >= _pattern.Length)
+        {
+            throw Bad("a lone backslash at the end");
+        }
+
+        char c = _pattern[_pos];
+        if (c is 'b' or 'B')
+        {
+            throw new NotSupportedException("word boundaries are not supported");
+        }
+
+        if (c is 'A' or 'Z' or 'z' or 'G')
+        {
+            throw new NotSupportedException($"'\\{c}' is not ECMA-262");
+        }
+
+        if (c is >= '1' and <= '9' or 'k')
+        {
+            throw new NotSupportedException("back-references are not supported");
+        }
+
+        return SetNode(EscapedSet());
+    }
+
+    /// <summary>The set of an escape whose backslash has been read.</summary>
+    private CharSet EscapedSet()
+    {
+        char c = _pattern[_pos++];
+        switch (c)
+        {
+            case 'd': return s_digit;
+            case 'D': return s_digit.Complement();
+            case 'w': return s_word;
+            case 'W': return s_word.Complement();
+            case 's': return s_space;
+            case 'S': return s_space.Complement();
+            case 't': return CharSet.Of('\t');
+            case 'n': return CharSet.Of('\n');
+            case 'r': return CharSet.Of('\r');
+            case 'f': return CharSet.Of('\f');
+            case 'v': return CharSet.Of('\v');
+            case '0': return CharSet.Of(0);
+            case 'p' or 'P':
+                CharSet set = Category();
+                return c == 'p' ? set : set.Complement();
+            case 'x':
+                return CharSet.Of(Hex(2));
+            case 'u':
+                if (_pos < _pattern.Length && _pattern[_pos] == '{')
+                {
+                    int end = _pattern.IndexOf('}', _pos);
+                    if (end < 0 || !int.TryParse(_pattern.AsSpan(_pos + 1, end - _pos - 1), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out int scalar) || scalar > CharSet.MaxChar)
+                    {
+                        throw Bad("a malformed \\u{…}");
+                    }
+
+                    _pos = end + 1;
+                    return CharSet.Of(scalar);
+                }
+
+                int unit = Hex(4);
+                if (char.IsHighSurrogate((char)unit) && At("\\u"))
+                {
+                    _pos += 2;
+                    int low = Hex(4);
+                    return char.IsLowSurrogate((char)low) ? CharSet.Of(char.ConvertToUtf32((char)unit, (char)low)) : throw Bad("an unpaired surrogate");
+                }
+
+                return CharSet.Of(unit);
+            case 'c':
+                return _pos < _pattern.Length && char.IsAsciiLetter(_pattern[_pos]) ? CharSet.Of(_pattern[_pos++] % 32) : throw Bad("a malformed \\c");
+            default:
+                if (char.IsAsciiLetterOrDigit(c))
+                {
+                    throw new NotSupportedException($"the escape '\\{c}' is not ECMA-262");
+                }
+
+                _pos--;
+                return CharSet.Of(Scalar());
+        }
+    }
+
+    private int Hex(int digits)
+    {
+        if (_pos + digits > _pattern.Length || !int.TryParse(_pattern.AsSpan(_pos, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value))
+        {
+            throw Bad("a malformed hexadecimal escape");
+        }
+
+        _pos += digits;
+        return value;
+    }
+
+    private CharSet Class()
+    {
+        _pos++;
+        bool negated = _pos < _pattern.Length && _pattern[_pos] == '^';
+        if (negated)
+        {
+            _pos++;
+        }
+
+        List<(int, int)> ranges = [];
+        while (true)
+        {
+            if (_pos >= _pattern.Length)
+            {
+                throw Bad("an unclosed character class");
+            }
+
+            if (_pattern[_pos] == ']')
+            {
+                _pos++;
+                break;
+            }
+
+            CharSet first = ClassAtom();
+            if (_pos + 1 < _pattern.Length && _pattern[_pos] == '-' && _pattern[_pos + 1] != ']' && first.Ranges is [int lo, int lo2] && lo == lo2)
+            {
+                int dash = _pos++;
+                CharSet second = ClassAtom();
+                if (second.Ranges is [int hi, int hi2] && hi == hi2)
+                {
+                    if (hi < lo)
+                    {
+                        throw Bad("a character range out of order");
+                    }
+
+                    ranges.Add((lo, hi));
+                    continue;
+                }
+
+                _pos = dash; // [\w-\d] style: the dash is a character.
+            }
+
+            ranges.AddRange(first.Pairs());
+        }
+
+        CharSet set = CharSet.FromRanges(ranges);
+        return negated ? set.Complement() : set;
+    }
+
+    private CharSet ClassAtom()
+    {
+        if (_pattern[_pos] != '\\')
+        {
+            return CharSet.Of(Scalar());
+        }
+
+        _pos++;
+        if (_pos >= _pattern.Length)
+        {
+            throw Bad("an unclosed character class");
+        }
+
+        if (_pattern[_pos] == 'b')
+        {
+            _pos++;
+            return CharSet.Of('\b');
+        }
+
+        return EscapedSet();
+    }
+
+    private CharSet Category()
+    {
+        int end = _pos < _pattern.Length && _pattern[_pos] == '{' ? _pattern.IndexOf('}', _pos) : -1;
+        if (end < 0)
+        {
+            throw new NotSupportedException("a '\\p' without braces is not supported");
+        }
+
+        string name = _pattern[(_pos + 1)..end];
+        _pos = end + 1;
+        foreach (string prefix in (ReadOnlySpan<string>)["General_Category=", "gc="])
+        {
+            name = name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : name;
+        }
+
+        name = name switch
+        {
+            "Letter" or "Alphabetic" or "Alpha" => "L",
+            "Uppercase_Letter" or "Uppercase" or "Upper" => "Lu",
+            "Lowercase_Letter" or "Lowercase" or "Lower" => "Ll",
+            "Mark" => "M",
+            "Number" => "N",
+            "Decimal_Number" => "Nd",
+            "Punctuation" or "punct" => "P",
+            "Symbol" => "S",
+            "Separator" => "Z",
+            "Other" => "C",
+            _ => name,
+        };
+        return s_categories.Value.TryGetValue(name, out CharSet? set) ? set : throw new NotSupportedException($"the Unicode property '{name}' is not supported");
+    }
+
+    private static Dictionary<string, CharSet> ReadCategories()
+    {
+        string[] codes = ["Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Cn"];
+        Dictionary<string, List<(int, int)>> ranges = [];
+        for (int c = 0; c <= CharSet.MaxChar;)
+        {
+            UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(c);
+            int start = c;
+            while (++c <= CharSet.MaxChar && CharUnicodeInfo.GetUnicodeCategory(c) == category)
+            {
+            }
+
+            string code = codes[(int)category];
+            foreach (string name in (ReadOnlySpan<string>)[code, code[..1]])
+            {
+                (ranges.TryGetValue(name, out List<(int, int)>? list) ? list : ranges[name] = []).Add((start, c - 1));
+            }
+        }
+
+        return ranges.ToDictionary(r => r.Key, r => CharSet.FromRanges(r.Value));
+    }
+
+    private int Scalar()
+    {
+        if (char.IsHighSurrogate(_pattern[_pos]) && _pos + 1 < _pattern.Length && char.IsLowSurrogate(_pattern[_pos + 1]))
+        {
+            _pos += 2;
+            return char.ConvertToUtf32(_pattern[_pos - 2], _pattern[_pos - 1]);
+        }
+
+        return _pattern[_pos++];
+    }
+
+    private static Node SetNode(CharSet set) => new(NodeKind.Set, [], set);
+
+    private FormatException Bad(string what) => new($"the pattern has {what} at character {_pos}");
+}

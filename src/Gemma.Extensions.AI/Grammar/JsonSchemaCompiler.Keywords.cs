@@ -1,0 +1,838 @@
+using System.Text.Json;
+
+namespace Gemma.Extensions.AI.Grammar;
+
+// The keywords: from schemas to disjunctions, and their complements.
+internal sealed partial class JsonSchemaCompiler
+{
+    private static readonly string[] s_inPlace = ["$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies"];
+
+    /// <summary>The alternatives of a schema (even code) or of its complement (odd code).</summary>
+    private Conjunction[] Dnf(int code)
+    {
+        if (_dnf.TryGetValue(code, out Conjunction[]? known))
+        {
+            return known;
+        }
+
+        SchemaPlace place = _document[code >> 1];
+        if (!_inProgress.Add(code))
+        {
+            throw new NotSupportedException($"The JSON schema refers to itself at '{place.Path}' without a value in between, which cannot be decided.");
+        }
+
+        if (++_depth > MaxDepth)
+        {
+            throw new GrammarComplexityException($"it nests deeper than {MaxDepth} levels");
+        }
+
+        CheckTime();
+        try
+        {
+            return _dnf[code] = (code & 1) == 0 ? (place.IsConstant ? Constant(place) : Positive(place)) : Negate(Dnf(code - 1), place);
+        }
+        finally
+        {
+            _inProgress.Remove(code);
+            _depth--;
+        }
+    }
+
+    private Conjunction[] Positive(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        switch (e.ValueKind)
+        {
+            case JsonValueKind.True:
+                return [_any];
+            case JsonValueKind.False:
+                return [];
+            case JsonValueKind.Object:
+                break;
+            default:
+                throw Malformed(place.Path, "a schema must be an object or a boolean");
+        }
+
+        Conjunction[] result = [_any];
+        if (e.TryGetProperty("$ref", out JsonElement reference) && reference.ValueKind == JsonValueKind.String)
+        {
+            result = Dnf(Resolve(reference.GetString()!, place.Path + "/$ref").Id * 2);
+            if (_document.ReferencesStandAlone)
+            {
+                return result;
+            }
+        }
+
+        foreach (string keyword in (ReadOnlySpan<string>)["$dynamicRef", "$recursiveRef"])
+        {
+            if (e.TryGetProperty(keyword, out _))
+            {
+                Refuse(place.Path + "/" + keyword, "dynamic references are not supported");
+            }
+        }
+
+        if (Simple(place) is not { } simple)
+        {
+            return [];
+        }
+
+        result = Product(result, [simple]);
+        if (e.TryGetProperty("const", out JsonElement constant))
+        {
+            result = Product(result, Dnf(_document.At(constant, place.Path + "/const", true).Id * 2));
+        }
+
+        if (e.TryGetProperty("enum", out JsonElement values))
+        {
+            result = Product(result, Enum(place, values));
+        }
+
+        foreach ((SchemaPlace sub, _) in Subschemas(place, "allOf"))
+        {
+            result = Product(result, Dnf(sub.Id * 2));
+        }
+
+        if (e.TryGetProperty("anyOf", out _))
+        {
+            result = Product(result, Union(Subschemas(place, "anyOf").Select(s => Dnf(s.Place.Id * 2))));
+        }
+
+        if (e.TryGetProperty("oneOf", out _))
+        {
+            result = Product(result, OneOf(place, result));
+        }
+
+        if (e.TryGetProperty("not", out JsonElement not))
+        {
+            SchemaPlace sub = _document.At(not, place.Path + "/not");
+            result = Guarded(sub.Path, result, r => Product(r, Dnf((sub.Id * 2) + 1)));
+        }
+
+        if (e.TryGetProperty("if", out JsonElement condition))
+        {
+            SchemaPlace test = _document.At(condition, place.Path + "/if");
+            Conjunction[] then = e.TryGetProperty("then", out JsonElement t) ? Dnf(_document.At(t, place.Path + "/then").Id * 2) : [_any];
+            Conjunction[] otherwise = e.TryGetProperty("else", out JsonElement o) ? Dnf(_document.At(o, place.Path + "/else").Id * 2) : [_any];
+            result = Guarded(test.Path, result, r => Union([Product(r, Product(Dnf(test.Id * 2), then)), Product(r, Product(Dnf((test.Id * 2) + 1), otherwise))]));
+        }
+
+        foreach (string keyword in (ReadOnlySpan<string>)["dependencies", "dependentSchemas"])
+        {
+            foreach ((string name, SchemaPlace sub) in Members(place, keyword, keyword == "dependencies" ? JsonValueKind.Array : null))
+            {
+                Conjunction absent = _any with { Object = Key(name, SchemaLiterals.Of(_document.False.Id * 2), false) };
+                Conjunction present = _any with { Types = JsonTypes.Object, Object = Key(name, SchemaLiterals.Any, true) };
+                result = Product(result, Union([[absent], Product([present], Dnf(sub.Id * 2))]));
+            }
+        }
+
+        return result;
+    }
+
+    private static ObjectConstraint Key(string name, SchemaLiterals value, bool required) => new()
+    {
+        Clauses = value == SchemaLiterals.Any ? [] : [new KeyClause(new Dictionary<string, SchemaLiterals> { [name] = value }, [], null)],
+        Required = required ? [name] : [],
+    };
+
+    /// <summary>The keywords that need no alternatives; null where they contradict each other.</summary>
+    private Conjunction? Simple(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        (JsonTypes types, bool integersOnly) = Types(place);
+        NumberConstraint? number = Numbers(place);
+        number = integersOnly ? number?.And(NumberConstraint.None with { Integer = true }) : number;
+        Conjunction result = new(number is null ? types & ~JsonTypes.Number : types, Texts(place), number ?? NumberConstraint.None, Arrays(place), Objects(place));
+        return Clean(result);
+    }
+
+    private (JsonTypes Types, bool IntegersOnly) Types(SchemaPlace place)
+    {
+        if (!place.Element.TryGetProperty("type", out JsonElement type))
+        {
+            return (JsonTypes.All, false);
+        }
+
+        string path = place.Path + "/type";
+        IEnumerable<JsonElement> names = type.ValueKind == JsonValueKind.Array ? type.EnumerateArray() : [type];
+        JsonTypes types = JsonTypes.None;
+        bool integer = false, number = false;
+        foreach (JsonElement name in names)
+        {
+            switch (name.ValueKind == JsonValueKind.String ? name.GetString() : null)
+            {
+                case "null": types |= JsonTypes.Null; break;
+                case "boolean": types |= JsonTypes.True | JsonTypes.False; break;
+                case "number": types |= JsonTypes.Number; number = true; break;
+                case "integer": types |= JsonTypes.Number; integer = true; break;
+                case "string": types |= JsonTypes.String; break;
+                case "array": types |= JsonTypes.Array; break;
+                case "object": types |= JsonTypes.Object; break;
+                case "any": types |= JsonTypes.All; number = true; break; // Draft 3, still met.
+                default: throw Malformed(path, $"{Shown(name)} is not a type");
+            }
+        }
+
+        return (types, integer && !number);
+    }
+
+    private Rx Texts(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        int min = Count(place, "minLength") ?? 0, max = Count(place, "maxLength") ?? -1;
+        Rx text = max >= 0 && min > max ? Arena.Empty : Arena.Repeat(Arena.AnyChar, min, max);
+        if (e.TryGetProperty("pattern", out JsonElement pattern))
+        {
+            string path = place.Path + "/pattern";
+            if (pattern.ValueKind != JsonValueKind.String)
+            {
+                throw Malformed(path, "must be a string");
+            }
+
+            text = Arena.And(text, Pattern(pattern.GetString()!, path));
+        }
+
+        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String)
+        {
+            string name = format.GetString()!;
+            if (StringFormats.IsUnsupported(name))
+            {
+                Refuse(place.Path + "/format", $"the format '{name}' cannot be enforced");
+            }
+            else if (StringFormats.TryGet(Arena, name) is { } rx)
+            {
+                text = Arena.And(text, rx);
+            }
+        }
+
+        return text;
+    }
+
+    private Rx Pattern(string pattern, string path)
+    {
+        try
+        {
+            return EcmaRegex.Compile(Arena, pattern);
+        }
+        catch (FormatException e)
+        {
+            throw Malformed(path, e.Message);
+        }
+        catch (NotSupportedException e) when (e is not GrammarComplexityException)
+        {
+            Refuse(path, e.Message);
+            return Arena.All;
+        }
+    }
+
+    private NumberConstraint? Numbers(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        NumberConstraint? result = NumberConstraint.None;
+        foreach ((string keyword, bool lower, bool exclusive) in (ReadOnlySpan<(string, bool, bool)>)[("minimum", true, false), ("exclusiveMinimum", true, true), ("maximum", false, false), ("exclusiveMaximum", false, true)])
+        {
+            if (!e.TryGetProperty(keyword, out JsonElement bound) || (exclusive && bound.ValueKind is JsonValueKind.True or JsonValueKind.False))
+            {
+                continue;
+            }
+
+            ExactDecimal value = Number(bound, place.Path + "/" + keyword);
+            bool open = exclusive || (e.TryGetProperty(lower ? "exclusiveMinimum" : "exclusiveMaximum", out JsonElement draft4) && draft4.ValueKind == JsonValueKind.True);
+            result = result?.And(lower ? NumberConstraint.None with { Min = value, MinExclusive = open } : NumberConstraint.None with { Max = value, MaxExclusive = open });
+        }
+
+        if (e.TryGetProperty("multipleOf", out JsonElement multiple))
+        {
+            ExactDecimal divisor = Number(multiple, place.Path + "/multipleOf");
+            if (divisor.Sign <= 0)
+            {
+                throw Malformed(place.Path + "/multipleOf", "must be greater than 0");
+            }
+
+            result = result?.And(NumberConstraint.None with { Multiples = [divisor] });
+        }
+
+        return result;
+    }
+
+    private ArrayConstraint? Arrays(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        ArrayConstraint result = new() { Min = Count(place, "minItems") ?? 0, Max = Count(place, "maxItems") ?? -1 };
+        bool any = result.Min == 0 && result.Max < 0;
+        string? restKeyword = "items";
+        string? prefixKeyword = e.TryGetProperty("prefixItems", out _) ? "prefixItems" : null;
+        if (e.TryGetProperty("items", out JsonElement items) && items.ValueKind == JsonValueKind.Array)
+        {
+            (prefixKeyword, restKeyword) = ("items", "additionalItems");
+        }
+
+        if (prefixKeyword is not null)
+        {
+            any = false;
+            result = result with { Prefix = [.. Subschemas(place, prefixKeyword).Select(s => SchemaLiterals.Of(s.Place.Id * 2))] };
+        }
+
+        if (e.TryGetProperty("unevaluatedItems", out JsonElement unevaluated) && unevaluated.ValueKind != JsonValueKind.True)
+        {
+            if (s_inPlace.Any(k => e.TryGetProperty(k, out _)) || e.TryGetProperty("contains", out _))
+            {
+                Refuse(place.Path + "/unevaluatedItems", "it cannot be enforced beside other applicators");
+            }
+            else if (!e.TryGetProperty(restKeyword, out _))
+            {
+                restKeyword = "unevaluatedItems";
+            }
+        }
+
+        if (e.TryGetProperty(restKeyword, out JsonElement rest) && rest.ValueKind != JsonValueKind.True)
+        {
+            any = false;
+            result = result with { Rest = SchemaLiterals.Of(_document.At(rest, place.Path + "/" + restKeyword).Id * 2) };
+        }
+
+        if (e.TryGetProperty("contains", out JsonElement contains))
+        {
+            int min = Count(place, "minContains") ?? 1, max = Count(place, "maxContains") ?? -1;
+            if (min > 0 || max >= 0)
+            {
+                any = false;
+                result = result with { Contains = [(SchemaLiterals.Of(_document.At(contains, place.Path + "/contains").Id * 2), min, max)] };
+            }
+        }
+
+        if (e.TryGetProperty("uniqueItems", out JsonElement unique) && unique.ValueKind == JsonValueKind.True && (result.Max < 0 || result.Max > 1))
+        {
+            any = false;
+            result = result with { Unique = CanBeUnique(place, result) };
+        }
+
+        return any ? null : result;
+    }
+
+    /// <summary>Whether uniqueItems can be enforced; refuses it otherwise.</summary>
+    private bool CanBeUnique(SchemaPlace place, ArrayConstraint array)
+    {
+        try
+        {
+            if (array.Contains.Count > 0 || array.Prefix.Count > 0)
+            {
+                throw new NotSupportedException("it stands beside contains or items by position");
+            }
+
+            FiniteTexts(NodeOf(array.Rest));
+            return true;
+        }
+        catch (NotSupportedException e) when (e is not GrammarComplexityException)
+        {
+            Refuse(place.Path + "/uniqueItems", e.Message);
+            return false;
+        }
+    }
+
+    private ObjectConstraint? Objects(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        Dictionary<string, SchemaLiterals> properties = [];
+        foreach ((string name, SchemaPlace sub) in Members(place, "properties", null))
+        {
+            properties[name] = sub.Element.ValueKind == JsonValueKind.True ? SchemaLiterals.Any : SchemaLiterals.Of(sub.Id * 2);
+        }
+
+        List<(Rx, SchemaLiterals)> patterns = [];
+        foreach ((string pattern, SchemaPlace sub) in Members(place, "patternProperties", null))
+        {
+            patterns.Add((Pattern(pattern, sub.Path), SchemaLiterals.Of(sub.Id * 2)));
+        }
+
+        SchemaLiterals? additional = null;
+        string keyword = "additionalProperties";
+        if (e.TryGetProperty("unevaluatedProperties", out JsonElement unevaluated) && unevaluated.ValueKind != JsonValueKind.True)
+        {
+            if (s_inPlace.Any(k => e.TryGetProperty(k, out _)))
+            {
+                Refuse(place.Path + "/unevaluatedProperties", "it cannot be enforced beside other applicators");
+            }
+            else if (!e.TryGetProperty(keyword, out _))
+            {
+                keyword = "unevaluatedProperties";
+            }
+        }
+
+        if (e.TryGetProperty(keyword, out JsonElement rest) && rest.ValueKind != JsonValueKind.True)
+        {
+            additional = rest.ValueKind == JsonValueKind.False ? SchemaLiterals.Of(_document.False.Id * 2) : SchemaLiterals.Of(_document.At(rest, place.Path + "/" + keyword).Id * 2);
+        }
+
+        List<(string, IReadOnlyList<string>)> dependents = [];
+        foreach (string dependency in (ReadOnlySpan<string>)["dependentRequired", "dependencies"])
+        {
+            if (e.TryGetProperty(dependency, out JsonElement map) && map.ValueKind == JsonValueKind.Object)
+            {
+                foreach (JsonProperty p in map.EnumerateObject().Where(p => p.Value.ValueKind == JsonValueKind.Array))
+                {
+                    dependents.Add((p.Name, Names(p.Value, place.Path + "/" + dependency + "/" + SchemaDocument.Escape(p.Name))));
+                }
+            }
+        }
+
+        ObjectConstraint result = new()
+        {
+            Clauses = properties.Count + patterns.Count == 0 && additional is null ? [] : [new KeyClause(properties, patterns, additional)],
+            Required = e.TryGetProperty("required", out JsonElement required) && required.ValueKind == JsonValueKind.Array ? Names(required, place.Path + "/required") : [],
+            Dependents = dependents,
+            Names = e.TryGetProperty("propertyNames", out JsonElement names) && names.ValueKind != JsonValueKind.True ? SchemaLiterals.Of(_document.At(names, place.Path + "/propertyNames").Id * 2) : SchemaLiterals.Any,
+            Min = Count(place, "minProperties") ?? 0,
+            Max = Count(place, "maxProperties") ?? -1,
+        };
+        return result.Clauses.Count + result.Required.Count + dependents.Count == 0 && result.Names == SchemaLiterals.Any && result is { Min: 0, Max: < 0 } ? null : result;
+    }
+
+    private Conjunction[] Enum(SchemaPlace place, JsonElement values)
+    {
+        string path = place.Path + "/enum";
+        if (values.ValueKind != JsonValueKind.Array)
+        {
+            throw Malformed(path, "must be an array");
+        }
+
+        List<JsonElement> scalars = [];
+        List<Conjunction[]> structures = [];
+        int i = 0;
+        foreach (JsonElement value in values.EnumerateArray())
+        {
+            if (value.ValueKind is JsonValueKind.Array or JsonValueKind.Object)
+            {
+                structures.Add(Dnf(_document.At(value, path + "/" + i, true).Id * 2));
+            }
+            else
+            {
+                scalars.Add(value);
+            }
+
+            i++;
+        }
+
+        return Union([scalars.Count == 0 ? [] : [Scalars(scalars)], .. structures]);
+    }
+
+    private Conjunction[] Constant(SchemaPlace place)
+    {
+        JsonElement e = place.Element;
+        switch (e.ValueKind)
+        {
+            case JsonValueKind.Object:
+                Dictionary<string, SchemaLiterals> properties = [];
+                foreach (JsonProperty p in e.EnumerateObject())
+                {
+                    properties[p.Name] = SchemaLiterals.Of(_document.At(p.Value, place.Path + "/" + SchemaDocument.Escape(p.Name), true).Id * 2);
+                }
+
+                ObjectConstraint o = new() { Clauses = [new KeyClause(properties, [], SchemaLiterals.Of(_document.False.Id * 2))], Required = [.. properties.Keys] };
+                return [_any with { Types = JsonTypes.Object, Object = o }];
+            case JsonValueKind.Array:
+                SchemaLiterals[] items = [.. e.EnumerateArray().Select((item, i) => SchemaLiterals.Of(_document.At(item, place.Path + "/" + i, true).Id * 2))];
+                return [_any with { Types = JsonTypes.Array, Array = new ArrayConstraint { Prefix = items, Min = items.Length, Max = items.Length } }];
+            default:
+                return [Scalars([e])];
+        }
+    }
+
+    private Conjunction Scalars(List<JsonElement> values)
+    {
+        JsonTypes types = JsonTypes.None;
+        List<string> texts = [];
+        List<(ExactDecimal, string)> numbers = [];
+        foreach (JsonElement value in values)
+        {
+            switch (value.ValueKind)
+            {
+                case JsonValueKind.Null: types |= JsonTypes.Null; break;
+                case JsonValueKind.True: types |= JsonTypes.True; break;
+                case JsonValueKind.False: types |= JsonTypes.False; break;
+                case JsonValueKind.String:
+                    types |= JsonTypes.String;
+                    texts.Add(value.GetString()!);
+                    break;
+                default:
+                    types |= JsonTypes.Number;
+                    numbers.Add((ExactDecimal.Parse(value.GetRawText()), value.GetRawText()));
+                    break;
+            }
+        }
+
+        return new Conjunction(
+            types, texts.Count == 0 ? Arena.All : Arena.Leaf(LiteralSet.Of(texts)), numbers.Count == 0 ? NumberConstraint.None : NumberConstraint.None with { Values = numbers }, null, null);
+    }
+
+    /// <summary>Each alternative without what any other one also accepts. Where two cannot overlap (given what is known beside them), nothing has to be taken away.</summary>
+    private Conjunction[] OneOf(SchemaPlace place, Conjunction[] beside)
+    {
+        SchemaPlace[] subs = [.. Subschemas(place, "oneOf").Select(s => s.Place)];
+        Conjunction[][] alternatives = [.. subs.Select(s => Product(beside, Dnf(s.Id * 2)))];
+        List<Conjunction[]> result = [];
+        for (int i = 0; i < subs.Length; i++)
+        {
+            Conjunction[] left = [.. alternatives[i].Where(IsPossible)];
+            for (int j = 0; j < subs.Length && left.Length > 0; j++)
+            {
+                if (i == j)
+                {
+                    continue;
+                }
+
+                List<Conjunction> kept = [];
+                foreach (Conjunction c in left)
+                {
+                    if (alternatives[j].All(d => And(c, d) is not { } both || !IsPossible(both)))
+                    {
+                        kept.Add(c);
+                        continue;
+                    }
+
+                    Conjunction[] reduced = Guarded(subs[j].Path, [c], r => Product(r, Dnf((subs[j].Id * 2) + 1)));
+                    kept.AddRange(reduced.Where(IsPossible));
+                }
+
+                left = Limited(kept.Distinct());
+            }
+
+            result.Add(left);
+        }
+
+        return Union(result);
+    }
+
+    private Conjunction[] Negate(Conjunction[] alternatives, SchemaPlace place)
+    {
+        Conjunction[] result = [_any];
+        foreach (Conjunction c in alternatives)
+        {
+            result = Product(result, [.. Negate(c, place)]);
+        }
+
+        return result;
+    }
+
+    /// <summary>The ways in which a value can fail a conjunction.</summary>
+    private IEnumerable<Conjunction> Negate(Conjunction c, SchemaPlace place)
+    {
+        if (c.Types != JsonTypes.All)
+        {
+            yield return _any with { Types = ~c.Types & JsonTypes.All };
+        }
+
+        if (c.Types.HasFlag(JsonTypes.String) && c.Text != Arena.All)
+        {
+            yield return _any with { Types = JsonTypes.String, Text = Arena.Not(c.Text) };
+        }
+
+        if (c.Types.HasFlag(JsonTypes.Number))
+        {
+            foreach (NumberConstraint n in c.Number.Negate())
+            {
+                yield return _any with { Types = JsonTypes.Number, Number = n };
+            }
+        }
+
+        if (c.Types.HasFlag(JsonTypes.Array) && c.Array is { } array)
+        {
+            foreach (ArrayConstraint a in Negate(array))
+            {
+                yield return _any with { Types = JsonTypes.Array, Array = a };
+            }
+        }
+
+        if (c.Types.HasFlag(JsonTypes.Object) && c.Object is { } o)
+        {
+            foreach (ObjectConstraint n in Negate(o))
+            {
+                yield return _any with { Types = JsonTypes.Object, Object = n };
+            }
+        }
+    }
+
+    private IEnumerable<ArrayConstraint> Negate(ArrayConstraint a)
+    {
+        for (int i = 0; i < a.Prefix.Count; i++)
+        {
+            foreach (int code in a.Prefix[i].Codes)
+            {
+                yield return new ArrayConstraint { Prefix = [.. Enumerable.Repeat(SchemaLiterals.Any, i), SchemaLiterals.Of(code ^ 1)], Min = i + 1 };
+            }
+        }
+
+        foreach (int code in a.Rest.Codes)
+        {
+            if (a.Max >= 0 && a.Max <= a.Prefix.Count)
+            {
+                break; // No item is left over for it.
+            }
+
+            yield return code == _document.False.Id * 2 ? new ArrayConstraint { Min = a.Prefix.Count + 1 }
+                : a.Prefix.Count == 0 ? new ArrayConstraint { Contains = [(SchemaLiterals.Of(code ^ 1), 1, -1)] }
+                : throw new NotSupportedException("the complement of items after prefixItems is not supported");
+        }
+
+        if (a.Min > 0)
+        {
+            yield return new ArrayConstraint { Max = a.Min - 1 };
+        }
+
+        if (a.Max >= 0)
+        {
+            yield return new ArrayConstraint { Min = a.Max + 1 };
+        }
+
+        foreach ((SchemaLiterals item, int min, int max) in a.Contains)
+        {
+            if (min > 0)
+            {
+                yield return min == 1 && item.Codes is [int only]
+                    ? new ArrayConstraint { Rest = SchemaLiterals.Of(only ^ 1) }
+                    : new ArrayConstraint { Contains = [(item, 0, min - 1)] };
+            }
+
+            if (max >= 0)
+            {
+                yield return new ArrayConstraint { Contains = [(item, max + 1, -1)] };
+            }
+        }
+
+        if (a.Unique)
+        {
+            throw new NotSupportedException("the complement of uniqueItems is not supported");
+        }
+    }
+
+    private IEnumerable<ObjectConstraint> Negate(ObjectConstraint o)
+    {
+        foreach (string name in o.Required)
+        {
+            yield return Key(name, SchemaLiterals.Of(_document.False.Id * 2), false);
+        }
+
+        foreach (KeyClause clause in o.Clauses)
+        {
+            foreach ((string name, SchemaLiterals value) in clause.Properties)
+            {
+                foreach (int code in value.Codes)
+                {
+                    yield return code == _document.False.Id * 2 ? Key(name, SchemaLiterals.Any, true) : Key(name, SchemaLiterals.Of(code ^ 1), true);
+                }
+            }
+
+            if (clause.Patterns.Any(p => p.Value != SchemaLiterals.Any) || clause.Additional is not null)
+            {
+                throw new NotSupportedException("the complement of additionalProperties or patternProperties is not supported");
+            }
+        }
+
+        if (o.Min > 0)
+        {
+            yield return new ObjectConstraint { Max = o.Min - 1 };
+        }
+
+        if (o.Max >= 0)
+        {
+            yield return new ObjectConstraint { Min = o.Max + 1 };
+        }
+
+        foreach ((string name, IReadOnlyList<string> needs) in o.Dependents)
+        {
+            foreach (string need in needs)
+            {
+                yield return Key(name, SchemaLiterals.Any, true).And(Key(need, SchemaLiterals.Of(_document.False.Id * 2), false));
+            }
+        }
+
+        if (o.Names != SchemaLiterals.Any)
+        {
+            throw new NotSupportedException("the complement of propertyNames is not supported");
+        }
+    }
+
+    private Conjunction[] Product(Conjunction[] a, Conjunction[] b)
+    {
+        if (b is [var only] && ReferenceEquals(only, _any))
+        {
+            return a;
+        }
+
+        if (a is [var single] && ReferenceEquals(single, _any))
+        {
+            return b;
+        }
+
+        HashSet<Conjunction> result = [];
+        foreach (Conjunction x in a)
+        {
+            foreach (Conjunction y in b)
+            {
+                if (And(x, y) is { } both)
+                {
+                    result.Add(both);
+                }
+            }
+
+            CheckTime();
+        }
+
+        return Limited(result);
+    }
+
+    private static Conjunction[] Union(IEnumerable<Conjunction[]> parts) => Limited(parts.SelectMany(p => p).Distinct());
+
+    private static Conjunction[] Limited(IEnumerable<Conjunction> alternatives)
+    {
+        Conjunction[] result = [.. alternatives.Take(MaxAlternatives + 1)];
+        return result.Length <= MaxAlternatives ? result : throw new GrammarComplexityException("its combinations give more than " + MaxAlternatives + " alternatives");
+    }
+
+    private Conjunction? And(Conjunction a, Conjunction b)
+    {
+        JsonTypes types = a.Types & b.Types;
+        NumberConstraint number = a.Number;
+        if (types.HasFlag(JsonTypes.Number))
+        {
+            if (a.Number.And(b.Number) is { } both)
+            {
+                number = both;
+            }
+            else
+            {
+                types &= ~JsonTypes.Number;
+            }
+        }
+
+        return Clean(new Conjunction(
+            types,
+            types.HasFlag(JsonTypes.String) ? Arena.And(a.Text, b.Text) : Arena.All,
+            number,
+            a.Array is null ? b.Array : b.Array is null || ReferenceEquals(a.Array, b.Array) ? a.Array : a.Array.And(b.Array),
+            a.Object is null ? b.Object : b.Object is null || ReferenceEquals(a.Object, b.Object) ? a.Object : a.Object.And(b.Object)));
+    }
+
+    /// <summary>Without the kinds that are plainly impossible and the constraints on absent kinds; null where nothing is left.</summary>
+    private Conjunction? Clean(Conjunction c)
+    {
+        JsonTypes types = c.Types;
+        if (types.HasFlag(JsonTypes.String) && !Arena.IsLive(c.Text))
+        {
+            types &= ~JsonTypes.String;
+        }
+
+        if (c.Array is { Max: >= 0 } array && array.Min > array.Max)
+        {
+            types &= ~JsonTypes.Array;
+        }
+
+        if (c.Object is { Max: >= 0 } o && (o.Min > o.Max || o.Required.Count > o.Max))
+        {
+            types &= ~JsonTypes.Object;
+        }
+
+        return types == JsonTypes.None ? null : new Conjunction(
+            types,
+            types.HasFlag(JsonTypes.String) ? c.Text : Arena.All,
+            types.HasFlag(JsonTypes.Number) ? c.Number : NumberConstraint.None,
+            types.HasFlag(JsonTypes.Array) ? c.Array : null,
+            types.HasFlag(JsonTypes.Object) ? c.Object : null);
+    }
+
+    private Conjunction[] Guarded(string path, Conjunction[] unchanged, Func<Conjunction[], Conjunction[]> apply)
+    {
+        try
+        {
+            return apply(unchanged);
+        }
+        catch (NotSupportedException e) when (e is not GrammarComplexityException && !e.Message.StartsWith("The JSON schema", StringComparison.Ordinal))
+        {
+            Refuse(path, e.Message);
+            return unchanged;
+        }
+    }
+
+    private void Refuse(string path, string why)
+    {
+        if (!_options.Lenient)
+        {
+            throw new NotSupportedException($"The JSON schema cannot be enforced at '{path}': {why}. Remove the keyword, or allow the lenient mode, which ignores it.");
+        }
+    }
+
+    private SchemaPlace Resolve(string reference, string at)
+    {
+        try
+        {
+            return _document.Resolve(reference, at);
+        }
+        catch (NotSupportedException) when (_options.Lenient)
+        {
+            return _document.At(JsonElement.Parse("true"), at);
+        }
+    }
+
+    private IEnumerable<(SchemaPlace Place, int Index)> Subschemas(SchemaPlace place, string keyword)
+    {
+        if (!place.Element.TryGetProperty(keyword, out JsonElement list))
+        {
+            yield break;
+        }
+
+        if (list.ValueKind != JsonValueKind.Array)
+        {
+            throw Malformed(place.Path + "/" + keyword, "must be an array of schemas");
+        }
+
+        int i = 0;
+        foreach (JsonElement item in list.EnumerateArray())
+        {
+            yield return (_document.At(item, place.Path + "/" + keyword + "/" + i), i);
+            i++;
+        }
+    }
+
+    private IEnumerable<(string Name, SchemaPlace Place)> Members(SchemaPlace place, string keyword, JsonValueKind? without)
+    {
+        if (!place.Element.TryGetProperty(keyword, out JsonElement map))
+        {
+            yield break;
+        }
+
+        if (map.ValueKind != JsonValueKind.Object)
+        {
+            throw Malformed(place.Path + "/" + keyword, "must be an object of schemas");
+        }
+
+        foreach (JsonProperty p in map.EnumerateObject())
+        {
+            if (p.Value.ValueKind != without)
+            {
+                yield return (p.Name, _document.At(p.Value, place.Path + "/" + keyword + "/" + SchemaDocument.Escape(p.Name)));
+            }
+        }
+    }
+
+    private static IReadOnlyList<string> Names(JsonElement list, string path) =>
+        [.. list.EnumerateArray().Select(n => n.ValueKind == JsonValueKind.String ? n.GetString()! : throw Malformed(path, "must be an array of names")).Distinct()];
+
+    private static int? Count(SchemaPlace place, string keyword)
+    {
+        if (!place.Element.TryGetProperty(keyword, out JsonElement value))
+        {
+            return null;
+        }
+
+        return value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double d) && d >= 0 && d == Math.Floor(d)
+            ? (int)Math.Min(d, 1_000_000_000)
+            : throw Malformed(place.Path + "/" + keyword, $"must be a whole number of at least 0, not {Shown(value)}");
+    }
+
+    private static ExactDecimal Number(JsonElement value, string path) =>
+        value.ValueKind == JsonValueKind.Number ? ExactDecimal.Parse(value.GetRawText()) : throw Malformed(path, $"must be a number, not {Shown(value)}");
+
+    private static string Shown(JsonElement value) => value.GetRawText() is { Length: > 60 } text ? text[..60] + "…" : value.GetRawText();
+
+    private static ArgumentException Malformed(string path, string why) => new($"The JSON schema is malformed at '{path}': {why}.");
+}

@@ -1,0 +1,14 @@
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>How schemas are turned into grammars.</summary>
+internal sealed record JsonSchemaOptions
+{
+    /// <summary>Ignore what cannot be enforced instead of refusing the schema.</summary>
+    public bool Lenient { get; init; }
+
+    /// <summary>Allow white space between the parts of a document.</summary>
+    public bool AllowWhitespace { get; init; } = true;
+
+    /// <summary>Accept declared properties in any order; otherwise they come in the order of the schema, and all others after them.</summary>
+    public bool AnyPropertyOrder { get; init; }
+}

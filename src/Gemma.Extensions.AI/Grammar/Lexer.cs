@@ -1,0 +1,178 @@
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>What of the vocabulary may be taken as a whole in a lexer state, without walking it.</summary>
+internal enum SliceKind : byte
+{
+    /// <summary>Nothing is known: walk.</summary>
+    None,
+
+    /// <summary>Every string-safe token is allowed; others have to be walked.</summary>
+    Safe,
+
+    /// <summary>String-safe tokens of up to so many characters are allowed; others have to be walked.</summary>
+    SafeUpTo,
+
+    /// <summary>Any string content and then the closing quote.</summary>
+    Free,
+}
+
+/// <summary>
+/// A deterministic automaton over bytes whose rows are filled when they are first needed. Only states from which an accepting one can be reached
+/// exist; everything else is <see cref="Dead"/>. Not thread-safe: the grammar's lock guards it.
+/// </summary>
+internal abstract class Lexer
+{
+    public const int Dead = -2;
+
+    /// <summary>Transitions at or below end the lexeme, with the label <c>FinalBase - value</c>.</summary>
+    public const int FinalBase = -3;
+
+    protected const int Unknown = -1;
+
+    // 256 entries of 4 bytes a state: 64 MB at most.
+    private const int MaxStates = 64_000;
+
+    private int[][] _rows = new int[16][];
+    private SliceKind[] _slices = new SliceKind[16];
+    private int[] _sliceLimits = new int[16];
+    private bool[] _accepting = new bool[16];
+
+    public int StateCount { get; private set; }
+
+    /// <summary>The state before the first byte. Never dead.</summary>
+    public int Start { get; protected init; }
+
+    /// <summary>The next state, <see cref="Dead"/>, or a final label.</summary>
+    public int Next(int state, byte b)
+    {
+        int next = _rows[state][b];
+        return next == Unknown ? _rows[state][b] = Compute(state, b) : next;
+    }
+
+    public int[] Row(int state) => _rows[state];
+
+    public SliceKind Slice(int state) => _slices[state];
+
+    public int SliceLimit(int state) => _sliceLimits[state];
+
+    /// <summary>Whether the lexeme may end here without a closing byte (raw lexers).</summary>
+    public bool IsAccepting(int state) => _accepting[state];
+
+    protected abstract int Compute(int state, byte b);
+
+    protected int AddState(bool accepting, SliceKind slice, int sliceLimit)
+    {
+        if (StateCount == MaxStates)
+        {
+            throw new GrammarComplexityException("one of its automata has more than " + MaxStates + " states");
+        }
+
+        if (StateCount == _rows.Length)
+        {
+            Array.Resize(ref _rows, StateCount * 2);
+            Array.Resize(ref _slices, StateCount * 2);
+            Array.Resize(ref _sliceLimits, StateCount * 2);
+            Array.Resize(ref _accepting, StateCount * 2);
+        }
+
+        int[] row = new int[256];
+        row.AsSpan().Fill(Unknown);
+        _rows[StateCount] = row;
+        _slices[StateCount] = slice;
+        _sliceLimits[StateCount] = sliceLimit;
+        _accepting[StateCount] = accepting;
+        return StateCount++;
+    }
+}
+
+/// <summary>Accepts the texts of an expression, as they are (UTF-8) or as the inside of a JSON string with its closing quote.</summary>
+internal sealed class RxLexer : Lexer
+{
+    private readonly RxArena _arena;
+    private readonly CharPartition _partition;
+    private readonly CharSpelling _spelling;
+    private readonly Dictionary<(int, CharNode), int> _ids = [];
+    private readonly List<(Rx Term, CharNode Node)> _states = [];
+
+    public RxLexer(RxArena arena, Rx term, CharSpelling spelling)
+    {
+        _arena = arena;
+        _spelling = spelling;
+        _partition = CharPartition.Of(term);
+        Start = StateOf(term, CharNode.Root);
+    }
+
+    protected override int Compute(int state, byte b)
+    {
+        (Rx term, CharNode node) = _states[state];
+        if (b == (byte)'"' && node == CharNode.Root && _spelling != CharSpelling.Raw)
+        {
+            return term.Nullable ? FinalBase : Dead;
+        }
+
+        switch (CharNode.Step(node, b, _spelling, _partition, out CharNode next, out int charClass))
+        {
+            case CharStep.Char:
+                Rx after = _arena.Derive(term, _partition.Representative(charClass));
+                return _arena.IsLive(after) ? StateOf(after, CharNode.Root) : Dead;
+            case CharStep.Partial:
+                return AnyLive(term, next) ? StateOf(term, next) : Dead;
+            default:
+                return Dead;
+        }
+    }
+
+    private bool AnyLive(Rx term, CharNode node)
+    {
+        foreach (int c in node.Classes(_spelling, _partition))
+        {
+            if (_arena.IsLive(_arena.Derive(term, _partition.Representative(c))))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private int StateOf(Rx term, CharNode node)
+    {
+        if (_ids.TryGetValue((term.Id, node), out int id))
+        {
+            return id;
+        }
+
+        (SliceKind slice, int limit) = node == CharNode.Root && _spelling != CharSpelling.Raw ? SliceOf(_arena, term) : (SliceKind.None, 0);
+        id = AddState(node == CharNode.Root && _spelling == CharSpelling.Raw && term.Nullable, slice, limit);
+        _states.Add((term, node));
+        return _ids[(term.Id, node)] = id;
+    }
+
+    /// <summary>Which string-safe tokens keep a live expression live.</summary>
+    public static (SliceKind Kind, int Limit) SliceOf(RxArena arena, Rx term)
+    {
+        if (term == arena.All)
+        {
+            return (SliceKind.Free, 0);
+        }
+
+        if (arena.IsSpan(term))
+        {
+            return term.Max < 0 || (term.Max >= VocabularyTrie.MaxTokenChars && term.Max > term.Min) ? (SliceKind.Safe, 0)
+                : term.Kind == RxKind.Repeat && term.Max > 1 ? (SliceKind.SafeUpTo, term.Max) : (SliceKind.SafeUpTo, 1);
+        }
+
+        return IsUnlimited(arena, term) ? (SliceKind.Safe, 0) : (SliceKind.None, 0);
+    }
+
+    /// <summary>Whether any text may be followed by one that is accepted, as can be seen from the form of the expression.</summary>
+    private static bool IsUnlimited(RxArena arena, Rx term) => term.Kind switch
+    {
+        RxKind.Not => term.Kids[0].Finite,
+        RxKind.Repeat => arena.IsSpan(term) && term.Max < 0,
+        RxKind.Concat => term.Kids[0] == arena.All && !term.Kids[1].NeedsSearch,
+        RxKind.And => term.Kids.All(k => (k.Kind == RxKind.Not || arena.IsSpan(k)) && IsUnlimited(arena, k)),
+        RxKind.Alt => term.Kids.Any(k => IsUnlimited(arena, k)),
+        _ => false,
+    };
+}

@@ -1,0 +1,572 @@
+using System.Runtime.CompilerServices;
+
+namespace Gemma.Extensions.AI.Grammar;
+
+internal enum RxKind : byte
+{
+    Empty,
+    Epsilon,
+    Set,
+    Concat,
+    Alt,
+    And,
+    Not,
+    Repeat,
+    AtEnd,
+    Leaf,
+}
+
+/// <summary>A language given by a small hand-written automaton rather than by an expression (literals, number ranges, multiples).</summary>
+internal abstract class RxLeaf : IEquatable<RxLeaf>
+{
+    public abstract bool Nullable { get; }
+
+    /// <summary>Whether the language is finite.</summary>
+    public abstract bool Finite { get; }
+
+    /// <summary>What may follow after <paramref name="c"/>; null for nothing.</summary>
+    public abstract RxLeaf? Derive(int c);
+
+    /// <summary>Characters that the automaton tells apart.</summary>
+    public abstract void CollectAlphabet(HashSet<int> chars);
+
+    public abstract bool Equals(RxLeaf? other);
+
+    public override bool Equals(object? obj) => Equals(obj as RxLeaf);
+
+    public abstract override int GetHashCode();
+}
+
+/// <summary>
+/// An extended regular expression over Unicode scalar values (with intersection and complement), hash-consed by its <see cref="RxArena"/>:
+/// equal expressions are the same object. Automaton states are the derivatives (Brzozowski 1964).
+/// </summary>
+internal sealed class Rx
+{
+    internal Rx(RxKind kind, Rx[] kids, CharSet? set = null, int min = 0, int max = 0, RxLeaf? leaf = null)
+    {
+        Kind = kind;
+        Kids = kids;
+        Set = set;
+        Min = min;
+        Max = max;
+        Leaf = leaf;
+        HashCode hash = new();
+        hash.Add(kind);
+        foreach (Rx kid in kids)
+        {
+            hash.Add(kid.Id);
+        }
+
+        hash.Add(set);
+        hash.Add(min);
+        hash.Add(max);
+        hash.Add(leaf);
+        Hash = hash.ToHashCode();
+    }
+
+    public RxKind Kind { get; }
+
+    public Rx[] Kids { get; }
+
+    public CharSet? Set { get; }
+
+    public int Min { get; }
+
+    /// <summary>-1 for no limit.</summary>
+    public int Max { get; }
+
+    public RxLeaf? Leaf { get; }
+
+    public int Id { get; internal set; }
+
+    public bool Nullable { get; internal set; }
+
+    /// <summary>Whether emptiness has to be searched for: the expression holds an intersection, a complement or a hand-written automaton.</summary>
+    public bool NeedsSearch { get; internal set; }
+
+    public bool Finite { get; internal set; }
+
+    internal int Hash { get; }
+
+    internal bool SameAs(Rx other) =>
+        Kind == other.Kind && Min == other.Min && Max == other.Max && Kids.AsSpan().SequenceEqual(other.Kids)
+        && (Set is null ? other.Set is null : Set.Equals(other.Set)) && (Leaf is null ? other.Leaf is null : Leaf.Equals(other.Leaf));
+}
+
+/// <summary>Makes expressions, their derivatives, and decides emptiness. Not thread-safe.</summary>
+internal sealed class RxArena
+{
+    // Bounds the memory of one grammar: an expression takes about 200 bytes with its entries.
+    private const int MaxTerms = 400_000;
+    private const int MaxSearch = 60_000;
+
+    private readonly HashSet<Rx> _terms = new(new Comparer());
+    private readonly Dictionary<(int, int), Rx> _derivatives = [];
+    private readonly Dictionary<int, bool> _live = [];
+
+    public RxArena()
+    {
+        Empty = Make(new Rx(RxKind.Empty, []));
+        Epsilon = Make(new Rx(RxKind.Epsilon, []));
+        AnyChar = Set(CharSet.Any);
+        All = Repeat(AnyChar, 0, -1);
+        AllWithMarks = Repeat(Set(CharSet.AnyOrMark), 0, -1);
+    }
+
+    public Rx Empty { get; }
+
+    public Rx Epsilon { get; }
+
+    public Rx AnyChar { get; }
+
+    /// <summary>Every text.</summary>
+    public Rx All { get; }
+
+    public Rx AllWithMarks { get; }
+
+    public int Count => _terms.Count;
+
+    public Rx Set(CharSet set) => set.IsEmpty ? Empty : Make(new Rx(RxKind.Set, [], set));
+
+    public Rx Leaf(RxLeaf? leaf) => leaf is null ? Empty : Make(new Rx(RxKind.Leaf, [], leaf: leaf));
+
+    public Rx Literal(string text)
+    {
+        Rx result = Epsilon;
+        foreach (System.Text.Rune rune in text.EnumerateRunes().Reverse())
+        {
+            result = Concat(Set(CharSet.Of(rune.Value)), result);
+        }
+
+        return result;
+    }
+
+    public Rx Concat(Rx a, Rx b)
+    {
+        if (a == Empty || b == Empty)
+        {
+            return Empty;
+        }
+
+        if (a == Epsilon)
+        {
+            return b;
+        }
+
+        if (b == Epsilon || (a == All && b == All))
+        {
+            return a;
+        }
+
+        if (a.Kind == RxKind.Concat)
+        {
+            RuntimeHelpers.EnsureSufficientExecutionStack();
+            return Concat(a.Kids[0], Concat(a.Kids[1], b));
+        }
+
+        return Make(new Rx(RxKind.Concat, [a, b]));
+    }
+
+    public Rx Concat(params ReadOnlySpan<Rx> parts)
+    {
+        Rx result = Epsilon;
+        for (int i = parts.Length - 1; i >= 0; i--)
+        {
+            result = Concat(parts[i], result);
+        }
+
+        return result;
+    }
+
+    public Rx Alt(Rx a, Rx b) => a == b ? a : Alt([a, b]);
+
+    public Rx Alt(IEnumerable<Rx> parts)
+    {
+        SortedDictionary<int, Rx> kids = [];
+        CharSet? set = null;
+        Stack<Rx> todo = new(parts);
+        while (todo.TryPop(out Rx? t))
+        {
+            if (t.Kind == RxKind.Alt)
+            {
+                foreach (Rx kid in t.Kids)
+                {
+                    todo.Push(kid);
+                }
+            }
+            else if (t == All)
+            {
+                return All;
+            }
+            else if (t.Kind == RxKind.Set)
+            {
+                set = set is null ? t.Set : set.Union(t.Set!);
+            }
+            else if (t != Empty)
+            {
+                kids[t.Id] = t;
+            }
+        }
+
+        if (set is not null)
+        {
+            Rx merged = Set(set);
+            kids[merged.Id] = merged;
+        }
+
+        if (kids.Count > 1 && kids.ContainsKey(Epsilon.Id) && kids.Values.Any(k => k != Epsilon && k.Nullable))
+        {
+            kids.Remove(Epsilon.Id);
+        }
+
+        return kids.Count switch
+        {
+            0 => Empty,
+            1 => kids.First().Value,
+            _ => Make(new Rx(RxKind.Alt, [.. kids.Values])),
+        };
+    }
+
+    public Rx And(Rx a, Rx b) => a == b ? a : And([a, b]);
+
+    public Rx And(IEnumerable<Rx> parts)
+    {
+        SortedDictionary<int, Rx> kids = [];
+        List<Rx> negated = [];
+        Rx? span = null;
+        Stack<Rx> todo = new(parts);
+        while (todo.TryPop(out Rx? t))
+        {
+            if (t.Kind == RxKind.And)
+            {
+                foreach (Rx kid in t.Kids)
+                {
+                    todo.Push(kid);
+                }
+            }
+            else if (t == Empty)
+            {
+                return Empty;
+            }
+            else if (t.Kind == RxKind.Not)
+            {
+                negated.Add(t.Kids[0]);
+            }
+            else if (IsSpan(t))
+            {
+                if (span is null)
+                {
+                    span = t;
+                    continue;
+                }
+
+                int min = Math.Max(span.Min, t.Min), max = span.Max < 0 ? t.Max : t.Max < 0 ? span.Max : Math.Min(span.Max, t.Max);
+                if (max >= 0 && min > max)
+                {
+                    return Empty;
+                }
+
+                span = Repeat(AnyChar, min, max);
+                if (!IsSpan(span))
+                {
+                    kids[span.Id] = span;
+                    span = null;
+                }
+            }
+            else if (t != All)
+            {
+                kids[t.Id] = t;
+            }
+        }
+
+        if (span is not null && span != All)
+        {
+            kids[span.Id] = span;
+        }
+
+        // ¬a ∧ ¬b = ¬(a ∨ b) keeps one complement.
+        if (negated.Count > 0)
+        {
+            Rx none = Not(Alt(negated));
+            if (none == Empty)
+            {
+                return Empty;
+            }
+
+            if (none != All)
+            {
+                kids[none.Id] = none;
+            }
+        }
+
+        if (kids.ContainsKey(Epsilon.Id))
+        {
+            return kids.Values.All(k => k.Nullable) ? Epsilon : Empty;
+        }
+
+        return kids.Count switch
+        {
+            0 => All,
+            1 => kids.First().Value,
+            _ => Make(new Rx(RxKind.And, [.. kids.Values])),
+        };
+    }
+
+    public Rx Not(Rx a) => a.Kind == RxKind.Not ? a.Kids[0] : a == All ? Empty : a == Empty ? All : Make(new Rx(RxKind.Not, [a]));
+
+    public Rx Repeat(Rx a, int min, int max)
+    {
+        if (max == 0 || a == Epsilon)
+        {
+            return Epsilon;
+        }
+
+        if (a == Empty)
+        {
+            return min == 0 ? Epsilon : Empty;
+        }
+
+        if (min == 1 && max == 1)
+        {
+            return a;
+        }
+
+        if (a.Nullable)
+        {
+            min = 0;
+        }
+
+        if (a.Kind == RxKind.Repeat && a.Min == 0 && a.Max < 0)
+        {
+            return a;
+        }
+
+        return Make(new Rx(RxKind.Repeat, [a], min: min, max: max));
+    }
+
+    public Rx Optional(Rx a) => Alt(a, Epsilon);
+
+    /// <summary>The texts t for which t followed by the end mark is in <paramref name="a"/>.</summary>
+    public Rx AtEnd(Rx a) => a == Empty ? Empty : Make(new Rx(RxKind.AtEnd, [a]));
+
+    /// <summary>Any text of min to max characters (max -1: no limit).</summary>
+    public bool IsSpan(Rx t) => t == AnyChar || (t.Kind == RxKind.Repeat && t.Kids[0] == AnyChar);
+
+    /// <summary>The texts that may follow after <paramref name="c"/>.</summary>
+    public Rx Derive(Rx t, int c)
+    {
+        switch (t.Kind)
+        {
+            case RxKind.Empty:
+            case RxKind.Epsilon:
+                return Empty;
+            case RxKind.Set:
+                return t.Set!.Contains(c) ? Epsilon : Empty;
+            case RxKind.Leaf:
+                return c > CharSet.MaxChar ? Empty : Leaf(t.Leaf!.Derive(c));
+        }
+
+        if (_derivatives.TryGetValue((t.Id, c), out Rx? known))
+        {
+            return known;
+        }
+
+        RuntimeHelpers.EnsureSufficientExecutionStack();
+        Rx result;
+        switch (t.Kind)
+        {
+            case RxKind.Concat:
+                result = Concat(Derive(t.Kids[0], c), t.Kids[1]);
+                if (t.Kids[0].Nullable)
+                {
+                    result = Alt(result, Derive(t.Kids[1], c));
+                }
+
+                break;
+            case RxKind.Repeat:
+                result = Concat(Derive(t.Kids[0], c), Repeat(t.Kids[0], Math.Max(0, t.Min - 1), t.Max < 0 ? -1 : t.Max - 1));
+                break;
+            case RxKind.Not:
+                result = Not(Derive(t.Kids[0], c));
+                break;
+            case RxKind.AtEnd:
+                result = AtEnd(Derive(t.Kids[0], c));
+                break;
+            default:
+                Rx[] kids = new Rx[t.Kids.Length];
+                for (int i = 0; i < kids.Length; i++)
+                {
+                    kids[i] = Derive(t.Kids[i], c);
+                    if (kids[i] == Empty && t.Kind == RxKind.And)
+                    {
+                        return _derivatives[(t.Id, c)] = Empty;
+                    }
+                }
+
+                result = t.Kind == RxKind.Alt ? Alt(kids) : And(kids);
+                break;
+        }
+
+        _derivatives[(t.Id, c)] = result;
+        return result;
+    }
+
+    /// <summary>Whether the language has any text. Bounded: throws where the search gets too large.</summary>
+    public bool IsLive(Rx t)
+    {
+        if (t == Empty)
+        {
+            return false;
+        }
+
+        if (!t.NeedsSearch || t.Nullable)
+        {
+            return true;
+        }
+
+        if (_live.TryGetValue(t.Id, out bool live))
+        {
+            return live;
+        }
+
+        // Depth first towards an accepting derivative. The path to it is live; if none is found, all that was seen is dead.
+        CharPartition partition = CharPartition.Of(t);
+        HashSet<int> seen = [t.Id];
+        Stack<(Rx Term, int Next)> path = new();
+        path.Push((t, 0));
+        while (path.TryPop(out (Rx Term, int Next) top))
+        {
+            if (top.Next == partition.Count)
+            {
+                continue;
+            }
+
+            path.Push((top.Term, top.Next + 1));
+            Rx next = Derive(top.Term, partition.Representative(top.Next));
+            bool known = _live.TryGetValue(next.Id, out bool nextLive);
+            if ((known && nextLive) || next.Nullable || (next != Empty && !next.NeedsSearch))
+            {
+                foreach ((Rx term, _) in path)
+                {
+                    _live[term.Id] = true;
+                }
+
+                return true;
+            }
+
+            if (next != Empty && !known && seen.Add(next.Id))
+            {
+                if (seen.Count > MaxSearch)
+                {
+                    throw new GrammarComplexityException("deciding whether any text satisfies it takes more than " + MaxSearch + " automaton states");
+                }
+
+                path.Push((next, 0));
+            }
+        }
+
+        foreach (int id in seen)
+        {
+            _live[id] = false;
+        }
+
+        return false;
+    }
+
+    public bool Matches(Rx t, string text)
+    {
+        foreach (System.Text.Rune rune in text.EnumerateRunes())
+        {
+            t = Derive(t, rune.Value);
+            if (t == Empty)
+            {
+                return false;
+            }
+        }
+
+        return t.Nullable;
+    }
+
+    /// <summary>The texts of a finite language.</summary>
+    /// <exception cref="NotSupportedException">There are more than <paramref name="limit"/>.</exception>
+    public List<string> Enumerate(Rx t, int limit)
+    {
+        List<string> texts = [];
+        Stack<(Rx Term, string Text)> todo = new([(t, "")]);
+        while (todo.TryPop(out (Rx Term, string Text) top))
+        {
+            if (top.Term.Nullable)
+            {
+                texts.Add(top.Text);
+            }
+
+            if (texts.Count + todo.Count > limit || top.Text.Length > 1000)
+            {
+                throw new NotSupportedException($"more than {limit} different values are allowed");
+            }
+
+            CharPartition partition = CharPartition.Of(top.Term);
+            for (int i = 0; i < partition.Count; i++)
+            {
+                Rx next = Derive(top.Term, partition.Representative(i));
+                if (IsLive(next))
+                {
+                    foreach (int c in partition.Characters(i, limit))
+                    {
+                        todo.Push((next, top.Text + char.ConvertFromUtf32(c)));
+                    }
+                }
+            }
+        }
+
+        return texts;
+    }
+
+    private Rx Make(Rx candidate)
+    {
+        if (_terms.TryGetValue(candidate, out Rx? known))
+        {
+            return known;
+        }
+
+        if (_terms.Count >= MaxTerms)
+        {
+            throw new GrammarComplexityException("its automaton has more than " + MaxTerms + " states");
+        }
+
+        candidate.Id = _terms.Count;
+        Rx[] kids = candidate.Kids;
+        candidate.NeedsSearch = candidate.Kind is RxKind.And or RxKind.Not or RxKind.AtEnd or RxKind.Leaf || kids.Any(k => k.NeedsSearch);
+        candidate.Finite = candidate.Kind switch
+        {
+            RxKind.Leaf => candidate.Leaf!.Finite,
+            RxKind.And => kids.Any(k => k.Finite),
+            RxKind.Not => false,
+            RxKind.Repeat => candidate.Max >= 0 && kids[0].Finite,
+            _ => kids.All(k => k.Finite),
+        };
+        candidate.Nullable = candidate.Kind switch
+        {
+            RxKind.Epsilon => true,
+            RxKind.Concat => kids[0].Nullable && kids[1].Nullable,
+            RxKind.Alt => kids.Any(k => k.Nullable),
+            RxKind.And => kids.All(k => k.Nullable),
+            RxKind.Not => !kids[0].Nullable,
+            RxKind.Repeat => candidate.Min == 0 || kids[0].Nullable,
+            RxKind.Leaf => candidate.Leaf!.Nullable,
+            RxKind.AtEnd => Derive(kids[0], CharSet.EndMark).Nullable,
+            _ => false,
+        };
+        candidate.Id = _terms.Count; // AtEnd may have made terms meanwhile.
+        _terms.Add(candidate);
+        return candidate;
+    }
+
+    private sealed class Comparer : IEqualityComparer<Rx>
+    {
+        public bool Equals(Rx? x, Rx? y) => ReferenceEquals(x, y) || x!.SameAs(y!);
+
+        public int GetHashCode(Rx obj) => obj.Hash;
+    }
+}

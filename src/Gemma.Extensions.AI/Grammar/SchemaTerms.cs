@@ -1,0 +1,116 @@
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>The kinds of JSON values, as a set.</summary>
+[Flags]
+internal enum JsonTypes : byte
+{
+    None = 0,
+    Null = 1,
+    True = 2,
+    False = 4,
+    Number = 8,
+    String = 16,
+    Array = 32,
+    Object = 64,
+    All = 127,
+}
+
+/// <summary>A conjunction of schemas that must hold (code = 2 × id) or must not (2 × id + 1), sorted; empty allows everything.</summary>
+internal sealed class SchemaLiterals : IEquatable<SchemaLiterals>
+{
+    public static readonly SchemaLiterals Any = new([]);
+
+    private readonly int _hash;
+
+    private SchemaLiterals(int[] codes)
+    {
+        Codes = codes;
+        HashCode hash = new();
+        foreach (int code in codes)
+        {
+            hash.Add(code);
+        }
+
+        _hash = hash.ToHashCode();
+    }
+
+    public int[] Codes { get; }
+
+    public static SchemaLiterals Of(int code) => new([code]);
+
+    public SchemaLiterals And(SchemaLiterals other)
+    {
+        if (Codes.Length == 0)
+        {
+            return other;
+        }
+
+        return other.Codes.Length == 0 || Equals(other) ? this : new SchemaLiterals([.. Codes.Union(other.Codes).Order()]);
+    }
+
+    public bool Equals(SchemaLiterals? other) => other is not null && _hash == other._hash && Codes.AsSpan().SequenceEqual(other.Codes);
+
+    public override bool Equals(object? obj) => Equals(obj as SchemaLiterals);
+
+    public override int GetHashCode() => _hash;
+}
+
+/// <summary>What one schema object says of keys: additional applies to names that neither its properties nor its patterns cover.</summary>
+internal sealed record KeyClause(Dictionary<string, SchemaLiterals> Properties, IReadOnlyList<(Rx Pattern, SchemaLiterals Value)> Patterns, SchemaLiterals? Additional);
+
+internal sealed record ObjectConstraint
+{
+    public IReadOnlyList<KeyClause> Clauses { get; init; } = [];
+
+    public IReadOnlyList<string> Required { get; init; } = [];
+
+    public IReadOnlyList<(string Name, IReadOnlyList<string> Needs)> Dependents { get; init; } = [];
+
+    public SchemaLiterals Names { get; init; } = SchemaLiterals.Any;
+
+    public int Min { get; init; }
+
+    public int Max { get; init; } = -1;
+
+    public ObjectConstraint And(ObjectConstraint other) => new()
+    {
+        Clauses = [.. Clauses, .. other.Clauses.Where(c => !Clauses.Contains(c))],
+        Required = [.. Required.Union(other.Required)],
+        Dependents = [.. Dependents, .. other.Dependents],
+        Names = Names.And(other.Names),
+        Min = Math.Max(Min, other.Min),
+        Max = Smaller(Max, other.Max),
+    };
+
+    public static int Smaller(int a, int b) => a < 0 ? b : b < 0 ? a : Math.Min(a, b);
+}
+
+internal sealed record ArrayConstraint
+{
+    public IReadOnlyList<SchemaLiterals> Prefix { get; init; } = [];
+
+    public SchemaLiterals Rest { get; init; } = SchemaLiterals.Any;
+
+    public int Min { get; init; }
+
+    public int Max { get; init; } = -1;
+
+    public IReadOnlyList<(SchemaLiterals Item, int Min, int Max)> Contains { get; init; } = [];
+
+    public bool Unique { get; init; }
+
+    public SchemaLiterals At(int index) => index < Prefix.Count ? Prefix[index] : Rest;
+
+    public ArrayConstraint And(ArrayConstraint other) => new()
+    {
+        Prefix = [.. Enumerable.Range(0, Math.Max(Prefix.Count, other.Prefix.Count)).Select(i => At(i).And(other.At(i)))],
+        Rest = Rest.And(other.Rest),
+        Min = Math.Max(Min, other.Min),
+        Max = ObjectConstraint.Smaller(Max, other.Max),
+        Contains = [.. Contains.Union(other.Contains)],
+        Unique = Unique || other.Unique,
+    };
+}
+
+/// <summary>One alternative of a schema in disjunctive form: a constraint for each kind of value. Null and All: no constraint.</summary>
+internal sealed record Conjunction(JsonTypes Types, Rx Text, NumberConstraint Number, ArrayConstraint? Array, ObjectConstraint? Object);
