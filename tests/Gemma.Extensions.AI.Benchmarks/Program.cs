@@ -3,4 +3,5 @@ using System.CommandLine;
 // One file a benchmark; each registers its own subcommand here.
 RootCommand root = new("Benchmarks of Gemma.Extensions.AI. Results are committed under results/<cpu>/.");
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.VectorSearchBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 return await root.Parse(args).InvokeAsync();

@@ -41,51 +41,6 @@ internal sealed class ObjectAtom
         (Arena, KeyTerm, Patterns, _otherNode, _anyOrder, AllowsWhitespace) = (arena, keyTerm, patterns, otherNode, anyOrder, allowsWhitespace);
     }
 
-    public int Id { get; } = id;
-
-    public SchemaLiterals Literals { get; } = literals;
-
-    public Shape Shape => _shape ??= compiler.ShapeOf(this);
-
-    /// <summary>Whether no finite value is allowed.</summary>
-    public bool IsEmpty => compiler.IsEmpty(this);
-}
-
-/// <summary>Keys and values of an object, in conjunctive form, ready to be read.</summary>
-internal sealed class ObjectAtom
-{
-    private readonly Func<ulong, ValueNode> _otherNode;
-    private readonly ulong[]?[] _dependents; // By name: everything that must be there when it is, itself left out.
-    private readonly ulong[] _required;
-    private readonly int _min;
-    private readonly int _max;
-    private readonly bool _anyOrder;
-    private bool[]? _possible;
-    private readonly Dictionary<ulong, ValueNode> _others = [];
-    private KeyLexer? _keys;
-
-    public ObjectAtom(
-        int id, string[] names, ValueNode[] nodes, ulong[] required, ulong[]?[] dependents, int min, int max,
-        RxArena arena, Rx keyTerm, Rx[] patterns, Func<ulong, ValueNode> otherNode, bool anyOrder, bool allowsWhitespace)
-    {
-        (Id, Names, Nodes, _required, _dependents, _min, _max) = (id, names, nodes, required, dependents, min, max);
-        (Arena, KeyTerm, Patterns, _otherNode, _anyOrder, AllowsWhitespace) = (arena, keyTerm, patterns, otherNode, anyOrder, allowsWhitespace);
-        _possible = new bool[names.Length];
-        for (int i = 0; i < names.Length; i++)
-        {
-            possible[i] = !nodes[i].IsEmpty;
-        }
-
-        // A name is possible if all that it demands is.
-        for (int i = 0; i < names.Length; i++)
-        {
-            if (_dependents[i] is { } needs && Indices(needs).Any(j => nodes[j].IsEmpty))
-            {
-                possible[i] = false;
-            }
-        }
-    }
-
     public int Id { get; }
 
     public string[] Names { get; }

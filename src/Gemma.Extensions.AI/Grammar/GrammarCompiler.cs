@@ -1,0 +1,95 @@
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+using Gemma.Extensions.AI.Text;
+
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>Compiles grammars for one vocabulary and keeps the latest ones. Safe for concurrent use.</summary>
+internal sealed class GrammarCompiler
+{
+    private const int MaxKept = 64;
+    private static readonly ConditionalWeakTable<GemmaTokenizer, GrammarCompiler> s_compilers = [];
+
+    private readonly Dictionary<string, (Grammar Grammar, long Used)> _kept = [];
+    private readonly Lock _lock = new();
+    private long _uses;
+
+    public GrammarCompiler(VocabularyTrie vocabulary) => Vocabulary = vocabulary;
+
+    public VocabularyTrie Vocabulary { get; }
+
+    /// <summary>The compiler of a tokenizer; the vocabulary is prepared when it is first asked for.</summary>
+    public static GrammarCompiler For(GemmaTokenizer tokenizer) => s_compilers.GetValue(tokenizer, static t =>
+    {
+        byte[][] tokens = new byte[t.VocabularySize][];
+        for (int id = 0; id < tokens.Length; id++)
+        {
+            tokens[id] = id == t.EndOfTurnId || id == t.StartOfTurnId ? [] : t.GetBytes(id).ToArray();
+        }
+
+        return new GrammarCompiler(new VocabularyTrie(tokens));
+    });
+
+    /// <summary>Any JSON document.</summary>
+    public Grammar Json(JsonSchemaOptions? options = null) => JsonSchema(JsonElement.Parse("true"), options);
+
+    /// <inheritdoc cref="JsonSchemaCompiler.Compile"/>
+    public Grammar JsonSchema(JsonElement schema, JsonSchemaOptions? options = null)
+    {
+        options ??= new JsonSchemaOptions();
+        return Keep($"schema {options} {schema.GetRawText()}", () => new Grammar(Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options))));
+    }
+
+    /// <summary>Texts that an ECMA-262 regular expression matches as a whole.</summary>
+    /// <exception cref="ArgumentException">The expression is malformed, or matches nothing.</exception>
+    /// <exception cref="NotSupportedException">It uses what an automaton cannot decide, or is too complex.</exception>
+    public Grammar Regex(string pattern) => Keep("regex " + pattern, () => new Grammar(Vocabulary, new LexerSymbol(RegexLexer(pattern))));
+
+    internal static RxLexer RegexLexer(string pattern)
+    {
+        RxArena arena = new();
+        try
+        {
+            Rx term = EcmaRegex.Compile(arena, pattern, wholeText: true);
+            return arena.IsLive(term) ? new RxLexer(arena, term, CharSpelling.Raw) : throw new ArgumentException($"No text matches the regular expression '{pattern}'.");
+        }
+        catch (FormatException e)
+        {
+            throw new ArgumentException($"The regular expression '{pattern}' is malformed: {e.Message}.");
+        }
+        catch (NotSupportedException e) when (e is not GrammarComplexityException)
+        {
+            throw new NotSupportedException($"The regular expression cannot be enforced: {e.Message}.");
+        }
+        catch (InsufficientExecutionStackException)
+        {
+            throw new NotSupportedException("The regular expression nests too deeply.");
+        }
+    }
+
+    /// <summary>A grammar made by <paramref name="make"/>, or the one made before under the same key.</summary>
+    internal Grammar Keep(string key, Func<Grammar> make)
+    {
+        lock (_lock)
+        {
+            if (_kept.TryGetValue(key, out (Grammar Grammar, long) found))
+            {
+                _kept[key] = (found.Grammar, ++_uses);
+                return found.Grammar;
+            }
+        }
+
+        Grammar grammar = make();
+        lock (_lock)
+        {
+            if (_kept.Count >= MaxKept)
+            {
+                _kept.Remove(_kept.MinBy(k => k.Value.Used).Key);
+            }
+
+            _kept[key] = (grammar, ++_uses);
+        }
+
+        return grammar;
+    }
+}
