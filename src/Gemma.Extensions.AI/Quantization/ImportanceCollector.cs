@@ -1,0 +1,65 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Files;
+
+namespace Gemma.Extensions.AI.Quantization;
+
+/// <summary>A backend that does what another does, and sums the squares of everything that weight matrices are multiplied with.</summary>
+internal sealed class ImportanceCollector(Backend inner) : Backend
+{
+    private readonly Dictionary<WeightMatrix, string[]> _names = [];
+
+    /// <summary>What was collected.</summary>
+    public ImportanceMatrix Matrix { get; } = new();
+
+    public override string Name => inner.Name;
+
+    public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
+
+    public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
+    {
+        WeightMatrix weights = inner.LoadWeights(parts);
+        var names = new string[parts.Length];
+        for (int i = 0; i < names.Length; i++)
+        {
+            names[i] = parts[i].Name;
+        }
+
+        _names.Add(weights, names);
+        return weights;
+    }
+
+    public override WeightVector LoadVector(TensorView tensor, float add) => inner.LoadVector(tensor, add);
+
+    public override KvPool CreateKvPool(KvLayout layout, int blockCount) => inner.CreateKvPool(layout, blockCount);
+
+    public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output) => inner.Embed(table, tokens, scale, output);
+
+    public override void RmsNorm(Matrix x, WeightVector weight, float epsilon, Matrix output, int rows) => inner.RmsNorm(x, weight, epsilon, output, rows);
+
+    public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows) => inner.AddRmsNorm(residual, branch, weight, epsilon, rows);
+
+    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+    {
+        foreach (string name in _names[weights])
+        {
+            for (int row = 0; row < rows; row++)
+            {
+                Matrix.Add(name, x.Row(row)[..weights.Columns]);
+            }
+        }
+
+        inner.MatMul(x, weights, output, rows);
+    }
+
+    public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch) => inner.RopeAndStore(qkv, in layer, batch);
+
+    public override void Attention(Matrix qkv, in AttentionSpec layer, ForwardBatch batch, Matrix output) => inner.Attention(qkv, in layer, batch, output);
+
+    public override void GeGlu(Matrix gateUp, Matrix output, int rows) => inner.GeGlu(gateUp, output, rows);
+
+    public override void SelectRows(Matrix x, ReadOnlySpan<int> rows, Matrix output) => inner.SelectRows(x, rows, output);
+
+    public override void Softcap(Matrix x, float cap, int rows) => inner.Softcap(x, cap, rows);
+
+    public override void Dispose() => inner.Dispose();
+}

@@ -1,0 +1,58 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Quantization;
+
+/// <summary>What a model needs in memory, and what the machine has.</summary>
+/// <param name="WeightBytes">The mapped weights. They are read from disk again where they do not stay in memory, which no one waits for gladly.</param>
+/// <param name="KvBytes">Keys and values of one full context.</param>
+/// <param name="ActivationBytes">Work space of the forward pass.</param>
+/// <param name="MachineBytes">Memory that the process may use: of the machine, or of the container's limit.</param>
+internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long ActivationBytes, long MachineBytes)
+{
+    private const int PrefillRows = 256;
+
+    public long NeededBytes => WeightBytes + KvBytes + ActivationBytes;
+
+    public bool Fits => NeededBytes <= MachineBytes;
+
+    /// <summary>Computes the needs of a model.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="weightBytes">Bytes of its tensors.</param>
+    /// <param name="contextTokens">Tokens of context.</param>
+    /// <param name="kvType">How keys and values are stored.</param>
+    /// <param name="machineBytes">Memory to fit into; null: what this process may use.</param>
+    public static MemoryAdvice For(GemmaConfig config, long weightBytes, int contextTokens, KvType kvType, long? machineBytes = null)
+    {
+        int local = (config.LayerCount + 1) / 2;
+        long rows = (long)local * Math.Min(contextTokens, config.SlidingWindow) + (long)(config.LayerCount - local) * contextTokens;
+        long kv = 2 * rows * config.KvHeadCount * new KvLayout(1, config.KvHeadCount, config.HeadDim, 1, kvType).RowBytes;
+        long row = 4L * config.HiddenSize + config.QuerySize * 2 + config.KvSize * 2 + 3L * config.FeedForwardSize;
+        long activations = sizeof(float) * (PrefillRows * row + 16L * config.VocabularySize);
+        return new MemoryAdvice(weightBytes, kv, activations, machineBytes ?? GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+    }
+
+    /// <summary>The largest recipe under which the model would fit, not larger than the present weights; null where none does.</summary>
+    public QuantizationRecipe? LargestThatFits(GemmaConfig config) => QuantizationRecipe.All
+        .Where(recipe => recipe.Bytes(config) is var bytes && bytes < WeightBytes && bytes + KvBytes + ActivationBytes <= MachineBytes)
+        .MaxBy(recipe => recipe.Bytes(config));
+
+    /// <summary>One line for logs and people.</summary>
+    public string Describe() =>
+        $"needs {Gigabytes(NeededBytes)} ({Gigabytes(WeightBytes)} weights, {Gigabytes(KvBytes)} keys and values, {Gigabytes(ActivationBytes)} work space); {Gigabytes(MachineBytes)} are available";
+
+    /// <summary>Refuses what cannot fit.</summary>
+    /// <exception cref="InsufficientMemoryException">The model does not fit; the message names the largest type that would.</exception>
+    public void ThrowIfTooLarge(string model, GemmaConfig config)
+    {
+        if (!Fits)
+        {
+            QuantizationRecipe? smaller = LargestThatFits(config);
+            throw new InsufficientMemoryException($"'{model}' {Describe()}. " + (smaller is null
+                ? "No quantisation of it would fit: take a smaller model or a shorter context."
+                : $"Take it as {smaller.Name} ({Gigabytes(smaller.Bytes(config))}), make that with 'gemma quantize', or take a shorter context."));
+        }
+    }
+
+    private static string Gigabytes(long bytes) => bytes >= 100_000_000 ? $"{bytes / 1e9:F1} GB" : $"{bytes / 1e6:F1} MB";
+}

@@ -1,0 +1,118 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
+using Gemma.Extensions.AI.Tests.Engine;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Quantization;
+
+public sealed class ComparisonTests : IDisposable
+{
+    private readonly TempDirectory _temp = new();
+
+    public void Dispose() => _temp.Dispose();
+
+    [Fact]
+    public async Task AModelEqualsItselfAndAQuantisedOneIsNearer()
+    {
+        int[][] windows = [TinyEngine.Prompt(1, 64), TinyEngine.Prompt(2, 64), TinyEngine.Prompt(3, 20)];
+        using var exact = new TinyEngine();
+        using var same = new TinyEngine();
+        using var q8 = new TinyEngine(path: TestData.Local("gguf/tiny-Q8_0.gguf"));
+        using var q2 = new TinyEngine(path: TestData.Local("gguf/tiny-Q2_K.gguf"));
+        ModelComparison self = await ModelComparison.RunAsync(exact.Engine, same.Engine, windows);
+        Assert.Equal(63 + 63 + 19, self.Tokens);
+        Assert.Equal(1, self.SameTop);
+        Assert.InRange(self.MaxDivergence, 0, 1e-9);
+        Assert.Equal(self.PerplexityA, self.PerplexityB, 6);
+        ModelComparison near = await ModelComparison.RunAsync(exact.Engine, q8.Engine, windows), far = await ModelComparison.RunAsync(exact.Engine, q2.Engine, windows);
+        Assert.Equal(self.PerplexityA, near.PerplexityA, 6);
+        Assert.True(near.MeanDivergence < far.MeanDivergence && near.SameTop > far.SameTop);
+        Assert.True(near.MeanDivergence <= near.Divergence99 && near.Divergence99 <= near.MaxDivergence);
+    }
+
+    [Fact]
+    public async Task AnImportanceMatrixSurvivesItsFileAndLowersTheDivergence()
+    {
+        using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
+        using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
+        using var collector = new ImportanceCollector(backend);
+        using (var engine = new GemmaEngine(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = KvType.F32, KvCacheBytes = 16 << 20, PrefixCache = false }))
+        {
+            var ignore = new Ignore();
+            for (int seed = 10; seed < 20; seed++)
+            {
+                await engine.EvaluateAsync(TinyEngine.Prompt(seed, 200), ignore);
+            }
+        }
+
+        Assert.Equal(29, collector.Matrix.Names.Count);
+        collector.Matrix.Save(_temp.File("imatrix.gguf"), "random ids");
+        ImportanceMatrix loaded = ImportanceMatrix.Load(_temp.File("imatrix.gguf"));
+        foreach (string name in collector.Matrix.Names)
+        {
+            Assert.Equal(collector.Matrix.For(name), loaded.For(name));
+        }
+
+        // q, k and v read the same input.
+        Assert.Equal(loaded.For("blk.1.attn_q.weight"), loaded.For("blk.1.attn_v.weight"));
+        Assert.NotEqual(loaded.For("blk.1.attn_q.weight"), loaded.For("blk.2.attn_q.weight"));
+        ModelConverter.Write(original, QuantizationRecipe.Get("Q2_K"), _temp.File("with.gguf"), loaded);
+        ModelConverter.Write(original, QuantizationRecipe.Get("Q2_K"), _temp.File("without.gguf"));
+        using var exact = new TinyEngine();
+        using var with = new TinyEngine(path: _temp.File("with.gguf"));
+        using var without = new TinyEngine(path: _temp.File("without.gguf"));
+        int[][] windows = [.. Enumerable.Range(30, 4).Select(seed => TinyEngine.Prompt(seed, 200))];
+        double better = (await ModelComparison.RunAsync(exact.Engine, with.Engine, windows)).MeanDivergence, plain = (await ModelComparison.RunAsync(exact.Engine, without.Engine, windows)).MeanDivergence;
+        Assert.True(better < plain, $"{better} with, {plain} without");
+    }
+
+    [Fact]
+    public void WrongImportanceMatricesAreRejected()
+    {
+        Assert.Contains("no importance matrix", Assert.Throws<GemmaModelFormatException>(() => ImportanceMatrix.Load(TestData.Local("gguf/tiny-Q4_0.gguf"))).Message, StringComparison.Ordinal);
+        var matrix = new ImportanceMatrix();
+        matrix.Add("blk.0.attn_q.weight", new float[99]);
+        using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
+        Assert.Contains("99", Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(original, QuantizationRecipe.Get("Q4_K_M"), _temp.File("x.gguf"), matrix)).Message, StringComparison.Ordinal);
+        Assert.Throws<GemmaModelFormatException>(() => new ImportanceMatrix().Check(original.Config));
+    }
+
+    [Fact]
+    public void MemoryAdviceNamesTheLargestTypeThatFits()
+    {
+        var config = new GemmaConfig
+        {
+            VocabularySize = 256000, HiddenSize = 3584, FeedForwardSize = 14336, LayerCount = 42, HeadCount = 16, KvHeadCount = 8, HeadDim = 256,
+            ContextLength = 8192, SlidingWindow = 4096, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 1 / 16f, AttentionSoftcap = 50, FinalSoftcap = 30,
+        };
+        long bf16 = QuantizationRecipe.Get("BF16").Bytes(config);
+        MemoryAdvice advice = MemoryAdvice.For(config, bf16, 8192, KvType.F16, machineBytes: 8_000_000_000);
+
+        // 21 local layers of 4,096 tokens and 21 global ones of 8,192; 8 heads of 256 float16 keys and as many values.
+        Assert.Equal(21L * (4096 + 8192) * 8 * 256 * 2 * 2, advice.KvBytes);
+        Assert.False(advice.Fits);
+        QuantizationRecipe fits = advice.LargestThatFits(config)!;
+        Assert.True(fits.Bytes(config) + advice.KvBytes + advice.ActivationBytes <= 8_000_000_000);
+        Assert.Contains($"Take it as {fits.Name}", Assert.Throws<InsufficientMemoryException>(() => advice.ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
+        Assert.Contains("smaller model", Assert.Throws<InsufficientMemoryException>(() => (advice with { MachineBytes = 1_000_000_000 }).ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
+        MemoryAdvice roomy = advice with { MachineBytes = 64_000_000_000 };
+        roomy.ThrowIfTooLarge("m", config);
+        Assert.Equal(KvLayoutBytes(KvType.Q8_0), MemoryAdvice.For(config, bf16, 8192, KvType.Q8_0, 1).KvBytes);
+
+        static long KvLayoutBytes(KvType type) => 2L * 21 * (4096 + 8192) * 8 * new KvLayout(1, 8, 256, 1, type).RowBytes;
+    }
+
+    private sealed class Ignore : RowReader
+    {
+        public override int FirstPosition => int.MaxValue;
+        public override bool WantsHidden => true;
+        public override void OnRow(int position, ReadOnlySpan<float> values)
+        {
+        }
+    }
+}
