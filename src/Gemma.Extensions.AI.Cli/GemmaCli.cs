@@ -37,6 +37,10 @@ internal static class GemmaCli
             LogitsCommand.Create(),
             PerplexityCommand.Create(),
             BenchCommand.Create(),
+            ConvertCommand.Create(),
+            ConvertCommand.CreateQuantize(),
+            ImatrixCommand.Create(),
+            CompareCommand.Create(),
         };
 
     /// <summary>Runs a command line. 0: done; 1: failed, with one line on the error stream; 130: interrupted.</summary>

@@ -59,3 +59,19 @@ public sealed class GemmaKvCacheException : GemmaException
     /// <summary>Bytes that the engine has.</summary>
     public long BudgetBytes { get; }
 }
+
+/// <summary>A model does not fit the memory of the machine or of the container; the message names what would.</summary>
+public sealed class GemmaMemoryException : GemmaException
+{
+    internal GemmaMemoryException(string message, long neededBytes, long availableBytes) : base(message)
+    {
+        NeededBytes = neededBytes;
+        AvailableBytes = availableBytes;
+    }
+
+    /// <summary>Bytes that weights, one full context and work space need.</summary>
+    public long NeededBytes { get; }
+
+    /// <summary>Bytes that the process may use.</summary>
+    public long AvailableBytes { get; }
+}

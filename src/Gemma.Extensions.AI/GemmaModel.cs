@@ -3,6 +3,7 @@ using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
@@ -55,6 +56,7 @@ public sealed class GemmaModel : IDisposable
     /// <param name="path">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
     /// <param name="options">How to load; its <see cref="GemmaOptions.ModelPath"/> is not read.</param>
     /// <exception cref="GemmaModelFormatException">The model is missing, damaged, incomplete or not a Gemma 2 model.</exception>
+    /// <exception cref="GemmaMemoryException">The model does not fit the machine.</exception>
     /// <exception cref="ArgumentException">An option is out of range.</exception>
     public static GemmaModel Load(string path, GemmaOptions? options = null)
     {
@@ -85,6 +87,10 @@ public sealed class GemmaModel : IDisposable
                     nameof(options), $"{nameof(GemmaOptions.ContextLength)} is {options.ContextLength:N0}, but '{path}' was trained for {file.Config.ContextLength:N0} tokens. Use at most that.");
             }
 
+            MemoryAdvice memory = MemoryAdvice.For(
+                file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), options.ContextLength ?? file.Config.ContextLength, Enum.Parse<KvType>(options.KvCacheType.ToString()));
+            loggerFactory?.CreateLogger<GemmaModel>().LogInformation("{Path} {Memory}", path, memory.Describe());
+            memory.ThrowIfTooLarge(path, file.Config);
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
             backend = CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });

@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
 using Spectre.Console;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
@@ -54,7 +55,7 @@ internal static class InspectCommand
             ["config"] = JsonSerializer.SerializeToNode(config),
             ["end_tokens"] = new JsonArray([.. file.GenerationDefaults.StopTokens.Select(id => JsonValue.Create(id))]),
             ["tensor_types"] = TensorTypes(file),
-            ["context_memory"] = ContextMemory(config, tokens),
+            ["context_memory"] = ContextMemory(file, tokens),
             ["metadata"] = file is GgufModelFile gguf ? Metadata(gguf.Metadata) : new JsonObject(),
         };
     }
@@ -68,13 +69,21 @@ internal static class InspectCommand
             ["bytes"] = group.Sum(tensor => tensor.ByteLength),
         })];
 
-    /// <summary>Key/value memory of one full context: global layers keep every token, local layers those of the window.</summary>
-    private static JsonObject ContextMemory(GemmaConfig config, int tokens)
+    /// <summary>What one full context needs beside the weights, and what the machine has.</summary>
+    private static JsonObject ContextMemory(ModelFile file, int tokens)
     {
-        int local = (config.LayerCount + 1) / 2;
-        long rows = (long)local * Math.Min(tokens, config.SlidingWindow) + (long)(config.LayerCount - local) * tokens;
-        long Bytes(KvType type) => 2 * rows * config.KvHeadCount * new KvLayout(1, config.KvHeadCount, config.HeadDim, 1, type).RowBytes;
-        return new JsonObject { ["tokens"] = (long)tokens, ["f16_bytes"] = Bytes(KvType.F16), ["q8_0_bytes"] = Bytes(KvType.Q8_0) };
+        long weights = file.Tensors.Values.Sum(tensor => tensor.ByteLength);
+        MemoryAdvice advice = MemoryAdvice.For(file.Config, weights, tokens, KvType.F16);
+        return new JsonObject
+        {
+            ["tokens"] = (long)tokens,
+            ["f16_bytes"] = advice.KvBytes,
+            ["q8_0_bytes"] = MemoryAdvice.For(file.Config, weights, tokens, KvType.Q8_0).KvBytes,
+            ["needed_bytes"] = advice.NeededBytes,
+            ["machine_bytes"] = advice.MachineBytes,
+            ["fits"] = advice.Fits,
+            ["largest_type_that_fits"] = advice.Fits ? null : advice.LargestThatFits(file.Config)?.Name,
+        };
     }
 
     private static JsonObject Metadata(GgufMetadata metadata)
@@ -120,7 +129,8 @@ internal static class InspectCommand
         [
             ("keys and values, F16", Size((long)memory["f16_bytes"]!)),
             ("keys and values, Q8_0", Size((long)memory["q8_0_bytes"]!)),
-            ("with weights, F16", Size((long)memory["f16_bytes"]! + (long)report["weight_bytes"]!)),
+            ("all, with weights and work space", Size((long)memory["needed_bytes"]!)),
+            ("this machine has", $"{Size((long)memory["machine_bytes"]!)}{((bool)memory["fits"]! ? "" : $": too little; {Text(memory["largest_type_that_fits"]) switch { "" => "no type of this model would fit", var type => $"{type} would fit" }}")}"),
         ]);
         Table(console, "Metadata", ((JsonObject)report["metadata"]!).Select(pair => (pair.Key, Shorten(Text(pair.Value)))));
     }

@@ -42,15 +42,16 @@ internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long Activat
         $"needs {Gigabytes(NeededBytes)} ({Gigabytes(WeightBytes)} weights, {Gigabytes(KvBytes)} keys and values, {Gigabytes(ActivationBytes)} work space); {Gigabytes(MachineBytes)} are available";
 
     /// <summary>Refuses what cannot fit.</summary>
-    /// <exception cref="InsufficientMemoryException">The model does not fit; the message names the largest type that would.</exception>
+    /// <exception cref="GemmaMemoryException">The model does not fit; the message names the largest type that would.</exception>
     public void ThrowIfTooLarge(string model, GemmaConfig config)
     {
         if (!Fits)
         {
             QuantizationRecipe? smaller = LargestThatFits(config);
-            throw new InsufficientMemoryException($"'{model}' {Describe()}. " + (smaller is null
+            string advice = smaller is null
                 ? "No quantisation of it would fit: take a smaller model or a shorter context."
-                : $"Take it as {smaller.Name} ({Gigabytes(smaller.Bytes(config))}), make that with 'gemma quantize', or take a shorter context."));
+                : $"Take it as {smaller.Name} ({Gigabytes(smaller.Bytes(config))}), make that with 'gemma quantize', or take a shorter context.";
+            throw new GemmaMemoryException($"'{model}' {Describe()}. {advice}", NeededBytes, MachineBytes);
         }
     }
 

@@ -57,7 +57,7 @@ internal sealed class ModelConverter
         string path = Path.GetFullPath(output);
         if (source.Tensors.Values.Any(t => string.Equals(t.Source, path, StringComparison.Ordinal)))
         {
-            throw new ArgumentException($"'{path}' is the model that is being read. Give another output path.", nameof(output));
+            throw new ArgumentException($"'{path}' is the model that is being read. Give another output path.");
         }
 
         importance?.Check(source.Config);

@@ -68,7 +68,7 @@ internal sealed class QuantizationRecipe
     /// <exception cref="ArgumentException">There is no such recipe; the message lists all.</exception>
     public static QuantizationRecipe Get(string name) =>
         All.FirstOrDefault(r => r.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
-        ?? throw new ArgumentException($"There is no type '{name}'. Types are {string.Join(", ", All.Select(r => r.Name))}.", nameof(name));
+        ?? throw new ArgumentException($"There is no type '{name}'. Types are {string.Join(", ", All.Select(r => r.Name))}.");
 
     /// <summary>Format of a tensor by its canonical name.</summary>
     /// <param name="name">Canonical name.</param>

@@ -98,8 +98,8 @@ public sealed class ComparisonTests : IDisposable
         Assert.False(advice.Fits);
         QuantizationRecipe fits = advice.LargestThatFits(config)!;
         Assert.True(fits.Bytes(config) + advice.KvBytes + advice.ActivationBytes <= 8_000_000_000);
-        Assert.Contains($"Take it as {fits.Name}", Assert.Throws<InsufficientMemoryException>(() => advice.ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
-        Assert.Contains("smaller model", Assert.Throws<InsufficientMemoryException>(() => (advice with { MachineBytes = 1_000_000_000 }).ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
+        Assert.Contains($"Take it as {fits.Name}", Assert.Throws<GemmaMemoryException>(() => advice.ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
+        Assert.Contains("smaller model", Assert.Throws<GemmaMemoryException>(() => (advice with { MachineBytes = 1_000_000_000 }).ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
         MemoryAdvice roomy = advice with { MachineBytes = 64_000_000_000 };
         roomy.ThrowIfTooLarge("m", config);
         Assert.Equal(KvLayoutBytes(KvType.Q8_0), MemoryAdvice.For(config, bf16, 8192, KvType.Q8_0, 1).KvBytes);

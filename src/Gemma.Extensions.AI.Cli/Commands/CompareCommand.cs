@@ -1,0 +1,78 @@
+using System.CommandLine;
+using System.Text.Json;
+using Gemma.Extensions.AI.Quantization;
+using Spectre.Console;
+
+namespace Gemma.Extensions.AI.Cli.Commands;
+
+/// <summary><c>gemma compare</c>: what a quantisation costs.</summary>
+internal static class CompareCommand
+{
+    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
+    public static Command Create()
+    {
+        Argument<string> a = new("a") { Description = "The model that counts as right (the larger type)." };
+        Argument<string> b = new("b") { Description = "The model to judge." };
+        Option<string> file = new("--file", "-f") { Description = "A UTF-8 text file.", HelpName = "path", Required = true };
+        Option<int?> context = new("--context", "-c") { Description = $"Tokens of one window. Default: {TextWindows.DefaultContext}. The logits of one window are held in memory.", HelpName = "tokens" };
+        Option<int?> windows = new("--windows") { Description = "Most windows to compare. Default: the whole text.", HelpName = "n" };
+        Option<int?> threads = CommonOptions.Threads();
+        Option<string?> kernel = CommonOptions.Kernel();
+        Option<bool> json = CommonOptions.Json();
+        Command command = new("compare", "Compare two models of one vocabulary on a text: perplexity of both, divergence of their predictions, agreement on the first choice, size.\n\nExample:\n  gemma compare gemma-2-2b-bf16.gguf gemma-2-2b-Q4_K_M.gguf --file wiki.test.raw --windows 20")
+        {
+            a, b, file, context, windows, threads, kernel, json,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), PrefixCache = false };
+            using GemmaModel right = GemmaModel.Load(parsed.GetRequiredValue(a), options);
+            using GemmaModel judged = GemmaModel.Load(parsed.GetRequiredValue(b), options);
+            if (right.Config.VocabularySize != judged.Config.VocabularySize)
+            {
+                throw new ArgumentException($"'{right.ModelId}' has {right.Config.VocabularySize:N0} tokens and '{judged.ModelId}' {judged.Config.VocabularySize:N0}: their predictions cannot be compared.");
+            }
+
+            List<int[]> texts = TextWindows.Read(right.Tokenizer, parsed.GetRequiredValue(file), parsed.GetValue(context), Math.Min(right.ContextLength, judged.ContextLength), parsed.GetValue(windows));
+            texts.RemoveAll(t => t.Length < 2);
+            ModelComparison result;
+            using (var line = new ProgressLine(parsed.Host()))
+            {
+                result = await ModelComparison.RunAsync(right.Engine, judged.Engine, texts, new Progress(done => line.Show("windows", done, texts.Count)), cancellationToken);
+            }
+
+            Print(parsed, json, right, judged, result);
+        });
+        return command;
+    }
+
+    private static void Print(ParseResult parsed, Option<bool> json, GemmaModel a, GemmaModel b, ModelComparison result)
+    {
+        long bytesA = a.File.Tensors.Values.Sum(t => t.ByteLength), bytesB = b.File.Tensors.Values.Sum(t => t.ByteLength);
+        if (parsed.GetValue(json))
+        {
+            parsed.Host().Output.WriteLine(JsonSerializer.Serialize(new
+            {
+                a = a.Path, b = b.Path, result.Tokens, result.PerplexityA, result.PerplexityB, MeanKl = result.MeanDivergence, P99Kl = result.Divergence99, MaxKl = result.MaxDivergence,
+                Top1Agreement = result.SameTop, BytesA = bytesA, BytesB = bytesB,
+            }, s_json));
+            return;
+        }
+
+        Table table = new Table().Border(TableBorder.Rounded).AddColumn("").AddColumn(Markup.Escape(a.ModelId)).AddColumn(Markup.Escape(b.ModelId));
+        table.AddRow("weights", InspectCommand.Size(bytesA), $"{InspectCommand.Size(bytesB)}, {100.0 * bytesB / bytesA:F0}%");
+        table.AddRow("perplexity", $"{result.PerplexityA:F4}", $"{result.PerplexityB:F4} ({100 * (result.PerplexityB / result.PerplexityA - 1):+0.00;-0.00}%)");
+        table.AddRow("mean divergence (nats)", "", $"{result.MeanDivergence:F5}");
+        table.AddRow("99th percentile", "", $"{result.Divergence99:F5}");
+        table.AddRow("largest", "", $"{result.MaxDivergence:F5}");
+        table.AddRow("same first choice", "", $"{100 * result.SameTop:F2}%");
+        table.Caption($"{result.Tokens:N0} predictions");
+        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(parsed.Host().Output) }).Write(table);
+    }
+
+    private sealed class Progress(Action<int> show) : IProgress<int>
+    {
+        public void Report(int value) => show(value);
+    }
+}

@@ -1,0 +1,62 @@
+using System.Text.Json;
+using Gemma.Extensions.AI.Cli;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Cli;
+
+public sealed class ConversionCommandTests : IDisposable
+{
+    private readonly TempDirectory _temp = new();
+
+    public void Dispose() => _temp.Dispose();
+
+    [Fact]
+    public async Task ConvertImatrixQuantizeCompareInspect()
+    {
+        string text = _temp.File("text.txt"), full = _temp.File("full.gguf"), small = _temp.File("small.gguf"), matrix = _temp.File("i.gguf");
+        File.WriteAllText(text, string.Concat(Enumerable.Range(0, 60).Select(i => $"Line {i} of a text about the sea, the land and {i * i} other things.\n")));
+        Assert.Contains("BF16", await Run("convert", TestData.Local("tiny"), "--output", full), StringComparison.Ordinal);
+        Assert.Contains("29 matrices", await Run("imatrix", "--model", full, "--file", text, "--output", matrix, "--context", "128", "--windows", "4"), StringComparison.Ordinal);
+        Assert.Contains("Q4_K_M", await Run("quantize", full, "--type", "q4_k_m", "--imatrix", matrix, "--output", small), StringComparison.Ordinal);
+        JsonElement comparison = JsonDocument.Parse(await Run("compare", full, small, "--file", text, "--context", "128", "--windows", "3", "--json")).RootElement;
+        Assert.Equal(3 * 127, comparison.GetProperty("tokens").GetInt32());
+        Assert.InRange(comparison.GetProperty("mean_kl").GetDouble(), 0.01, 1);
+        Assert.InRange(comparison.GetProperty("top1_agreement").GetDouble(), 0.1, 1);
+        Assert.Contains("same first choice", await Run("compare", full, full, "--file", text, "--context", "64", "--windows", "1"), StringComparison.Ordinal);
+        Assert.Contains("Q4_K", await Run("inspect", small), StringComparison.Ordinal);
+        JsonElement memory = JsonDocument.Parse(await Run("inspect", small, "--json")).RootElement.GetProperty("context_memory");
+        Assert.True(memory.GetProperty("fits").GetBoolean());
+        Assert.True(memory.GetProperty("needed_bytes").GetInt64() > new FileInfo(small).Length);
+    }
+
+    [Fact]
+    public async Task MistakesAreOneClearLine()
+    {
+        Assert.Contains("There is no type 'q9'", await Fail("quantize", TestData.Local("gguf/tiny-Q8_0.gguf"), "--type", "q9", "--output", _temp.File("x")), StringComparison.Ordinal);
+        Assert.Contains("no importance matrix", await Fail("quantize", TestData.Local("tiny"), "--type", "q4_0", "--imatrix", TestData.Local("gguf/tiny-Q8_0.gguf"), "--output", _temp.File("x")), StringComparison.Ordinal);
+        Assert.Contains("the model that is being read", await Fail("quantize", TestData.Local("gguf/tiny-Q8_0.gguf"), "--type", "q4_0", "--output", TestData.Local("gguf/tiny-Q8_0.gguf")), StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(_temp.Path));
+    }
+
+    private static async Task<string> Run(params string[] args)
+    {
+        (int code, string output, string error) = await Invoke(args);
+        Assert.True(code == 0, error);
+        return output;
+    }
+
+    private static async Task<string> Fail(params string[] args)
+    {
+        (int code, _, string error) = await Invoke(args);
+        Assert.Equal(1, code);
+        return error;
+    }
+
+    private static async Task<(int Code, string Output, string Error)> Invoke(string[] args)
+    {
+        using var interrupts = new Interrupts();
+        var (output, error) = (new StringWriter(), new StringWriter());
+        int code = await GemmaCli.RunAsync(args, new CliInvocation(interrupts) { Output = output, Error = error, IsInteractive = false });
+        return (code, output.ToString(), error.ToString());
+    }
+}
