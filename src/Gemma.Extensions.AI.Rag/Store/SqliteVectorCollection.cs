@@ -9,6 +9,14 @@ using Microsoft.Extensions.VectorData.ProviderServices;
 
 namespace Gemma.Extensions.AI.Rag;
 
+/// <summary>Hybrid search with a say on how much the vectors count.</summary>
+/// <typeparam name="TRecord">The record.</typeparam>
+public sealed class SqliteHybridSearchOptions<TRecord> : HybridSearchOptions<TRecord>
+{
+    /// <summary>Weight of a rank by vector, where a rank by words weighs 1. Less than 1 suits a weak embedder.</summary>
+    public double VectorWeight { get; set; } = 1;
+}
+
 /// <summary>
 /// A collection of a <see cref="SqliteVectorStore"/>. Batches are written in one transaction: all of a batch or nothing. Safe for concurrent use.
 /// </summary>
@@ -227,7 +235,8 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
 
     /// <inheritdoc/>
     /// <remarks>
-    /// Ranks by vector and by BM25 are fused by reciprocal rank, score = Σ 1 / (60 + rank); the threshold applies to that score. A keyword of several
+    /// Ranks by vector and by BM25 are fused by reciprocal rank, score = Σ weight / (60 + rank); the weights are 1 unless
+    /// <see cref="SqliteHybridSearchOptions{TRecord}"/> says otherwise, and the threshold applies to that score. A keyword of several
     /// words is a phrase; a record needs to match one keyword only.
     /// </remarks>
     public async IAsyncEnumerable<VectorSearchResult<TRecord>> HybridSearchAsync<TInput>(
@@ -246,6 +255,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
 
         // Both lists must reach deeper than the result, or a record that is good in both but best in neither is missed.
         int depth = Math.Max(100, 4 * (options.Skip + top));
+        double vectorWeight = (options as SqliteHybridSearchOptions<TRecord>)?.VectorWeight ?? 1;
         List<VectorSearchResult<TRecord>> results = await _database.ReadAsync(
             "HybridSearch",
             Name,
@@ -256,7 +266,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
                 List<ScoredRow> byText = _rows.FullText(connection, transaction, entry, text, keywords, condition, depth);
                 return Load(
                     connection, transaction, entry,
-                    Fuse(byVector, byText).Where(r => r.Score >= (options.ScoreThreshold ?? 0)).Skip(options.Skip).Take(top), includeVectors);
+                    Fuse((byVector, vectorWeight), (byText, 1)).Where(r => r.Score >= (options.ScoreThreshold ?? 0)).Skip(options.Skip).Take(top), includeVectors);
             },
             cancellationToken).ConfigureAwait(false);
         foreach (VectorSearchResult<TRecord> result in results)
@@ -306,14 +316,14 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
             : null;
     }
 
-    private static List<ScoredRow> Fuse(List<ScoredRow> first, List<ScoredRow> second)
+    private static List<ScoredRow> Fuse(params ReadOnlySpan<(List<ScoredRow> Rows, double Weight)> lists)
     {
         Dictionary<long, double> scores = [];
-        foreach (List<ScoredRow> list in (ReadOnlySpan<List<ScoredRow>>)[first, second])
+        foreach ((List<ScoredRow> rows, double weight) in lists)
         {
-            for (int rank = 0; rank < list.Count; rank++)
+            for (int rank = 0; rank < rows.Count; rank++)
             {
-                scores[list[rank].Id] = scores.GetValueOrDefault(list[rank].Id) + 1 / (FusionConstant + rank + 1);
+                scores[rows[rank].Id] = scores.GetValueOrDefault(rows[rank].Id) + weight / (FusionConstant + rank + 1);
             }
         }
 

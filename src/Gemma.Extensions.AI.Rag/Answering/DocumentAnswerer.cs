@@ -1,0 +1,189 @@
+using System.Globalization;
+using System.Linq.Expressions;
+using System.Runtime.CompilerServices;
+using System.Text;
+using Gemma.Extensions.AI.Rag.Answering;
+using Microsoft.Extensions.AI;
+using Microsoft.ML.Tokenizers;
+
+namespace Gemma.Extensions.AI.Rag;
+
+/// <summary>How questions are answered.</summary>
+public sealed class DocumentAnswererOptions
+{
+    /// <summary>Most passages that the model reads for an answer.</summary>
+    public int MaxPassages { get; set; } = 5;
+
+    /// <summary>Most tokens of all passages together; fewer are packed where the model's context is smaller.</summary>
+    public int MaxPassageTokens { get; set; } = 2048;
+
+    /// <summary>Most tokens of an answer.</summary>
+    public int MaxOutputTokens { get; set; } = 512;
+
+    /// <summary>Passages below this re-ranker probability are not read. Applies where the retriever has a re-ranker.</summary>
+    public double MinRelevance { get; set; } = 0.5;
+
+    /// <summary>
+    /// Without a re-ranker: if no passage holds at least this part of the question's content words, the answer is that the documents don't say.
+    /// 0 turns the check off, as is right for questions in another language than the documents.
+    /// </summary>
+    public double MinTermCoverage { get; set; } = 0.3;
+
+    /// <summary>The answer when the documents don't hold one.</summary>
+    public string NotFoundText { get; set; } = "That is not in the documents.";
+
+    /// <summary>Options of the chat call, cloned for every question; temperature 0 unless set here.</summary>
+    public ChatOptions? ChatOptions { get; set; }
+}
+
+/// <summary>An answer with its sources.</summary>
+/// <param name="Text">The answer; numbers in brackets are citations.</param>
+/// <param name="Found">False: the documents don't hold the answer, and the text says so.</param>
+/// <param name="Citations">What the text cites, in order of first use.</param>
+/// <param name="Passages">What the model read, by number from 1.</param>
+/// <param name="Usage">Tokens used; null where the model was not asked or doesn't say.</param>
+public sealed record DocumentAnswer(string Text, bool Found, IReadOnlyList<Citation> Citations, IReadOnlyList<RetrievedPassage> Passages, UsageDetails? Usage);
+
+/// <summary>A piece of an answer that is being written.</summary>
+/// <param name="Text">The next characters.</param>
+/// <param name="Answer">The whole answer, with the last piece only.</param>
+public sealed record DocumentAnswerUpdate(string Text, DocumentAnswer? Answer = null);
+
+/// <summary>Answers questions from documents with citations, and says so where the documents don't hold the answer. Safe for concurrent use.</summary>
+public sealed class DocumentAnswerer
+{
+    private readonly DocumentRetriever _retriever;
+    private readonly IChatClient _chat;
+    private readonly Tokenizer _tokenizer;
+    private readonly DocumentAnswererOptions _options;
+
+    /// <summary>Prepares answers.</summary>
+    /// <param name="retriever">Finds passages.</param>
+    /// <param name="chat">Writes the answer.</param>
+    /// <param name="tokenizer">The chat model's tokenizer.</param>
+    /// <param name="options">How questions are answered.</param>
+    public DocumentAnswerer(DocumentRetriever retriever, IChatClient chat, Tokenizer tokenizer, DocumentAnswererOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(retriever);
+        ArgumentNullException.ThrowIfNull(chat);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        _options = options ?? new DocumentAnswererOptions();
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.MaxPassages, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.MaxOutputTokens, 1, nameof(options));
+        ArgumentException.ThrowIfNullOrWhiteSpace(_options.NotFoundText, nameof(options));
+        _retriever = retriever;
+        _chat = chat;
+        _tokenizer = tokenizer;
+    }
+
+    /// <summary>Answers a question.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="filter">Restricts the passages.</param>
+    /// <param name="cancellationToken">Cancels the answer.</param>
+    public async Task<DocumentAnswer> AskAsync(string question, Expression<Func<DocumentChunk, bool>>? filter = null, CancellationToken cancellationToken = default)
+    {
+        DocumentAnswer? answer = null;
+        await foreach (DocumentAnswerUpdate update in AskStreamingAsync(question, filter, cancellationToken).ConfigureAwait(false))
+        {
+            answer = update.Answer ?? answer;
+        }
+
+        return answer!;
+    }
+
+    /// <summary>Answers a question as it is written. The last update carries the whole answer.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="filter">Restricts the passages.</param>
+    /// <param name="cancellationToken">Cancels the answer.</param>
+    public async IAsyncEnumerable<DocumentAnswerUpdate> AskStreamingAsync(
+        string question, Expression<Func<DocumentChunk, bool>>? filter = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(question);
+        IReadOnlyList<RetrievedPassage> found = await _retriever.SearchAsync(question, _options.MaxPassages, filter, cancellationToken).ConfigureAwait(false);
+        List<RetrievedPassage> passages = Pack(question, Relevant(found));
+        if (passages.Count == 0)
+        {
+            yield return new DocumentAnswerUpdate(_options.NotFoundText, new DocumentAnswer(_options.NotFoundText, false, [], [], null));
+            yield break;
+        }
+
+        CitationFilter filterText = new(passages.Count);
+        StringBuilder text = new();
+        UsageDetails? usage = null;
+        await foreach (ChatResponseUpdate update in _chat.GetStreamingResponseAsync(Prompt(question, passages), ChatOptions(passages.Count), cancellationToken).ConfigureAwait(false))
+        {
+            foreach (UsageContent content in update.Contents.OfType<UsageContent>())
+            {
+                (usage ??= new UsageDetails()).Add(content.Details);
+            }
+
+            if (filterText.Push(update.Text) is { Length: > 0 } piece)
+            {
+                text.Append(piece);
+                yield return new DocumentAnswerUpdate(piece);
+            }
+        }
+
+        string rest = filterText.Flush();
+        string whole = text.Append(rest).ToString().Trim();
+        bool answered = whole.Length > 0 && !whole.StartsWith(_options.NotFoundText.TrimEnd('.'), StringComparison.OrdinalIgnoreCase);
+        Citation[] citations = answered ? [.. filterText.Cited.Select(n => new Citation(n, passages[n - 1].Chunk))] : [];
+        if (whole.Length == 0)
+        {
+            rest = whole = _options.NotFoundText;
+        }
+
+        yield return new DocumentAnswerUpdate(rest, new DocumentAnswer(whole, answered, citations, passages, usage));
+    }
+
+    private IEnumerable<RetrievedPassage> Relevant(IReadOnlyList<RetrievedPassage> found) =>
+        found.Any(p => p.Relevance is not null) ? found.Where(p => p.Relevance >= _options.MinRelevance)
+        : found.Any(p => p.TermCoverage >= _options.MinTermCoverage) ? found
+        : [];
+
+    /// <summary>
+    /// The best passages that fit, in the order of their documents: two questions that find the same passages share their prompt up to the
+    /// question, so that the second reads it from the prefix cache.
+    /// </summary>
+    private List<RetrievedPassage> Pack(string question, IEnumerable<RetrievedPassage> relevant)
+    {
+        int context = (_chat.GetService(typeof(GemmaModel)) as GemmaModel)?.ContextLength ?? int.MaxValue;
+        int budget = Math.Min(_options.MaxPassageTokens, context - _options.MaxOutputTokens - _tokenizer.CountTokens(Instruction()) - _tokenizer.CountTokens(question) - 32);
+        List<RetrievedPassage> packed = [];
+        foreach (RetrievedPassage passage in relevant)
+        {
+            // Number, brackets and blank line around a passage.
+            int tokens = _tokenizer.CountTokens(passage.Chunk.Text) + 6;
+            if (tokens <= budget)
+            {
+                packed.Add(passage);
+                budget -= tokens;
+            }
+        }
+
+        return [.. packed.OrderBy(p => p.Chunk.DocumentId, StringComparer.Ordinal).ThenBy(p => p.Chunk.Ordinal)];
+    }
+
+    private string Instruction() =>
+        "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. " +
+        $"If the passages do not hold the answer, reply exactly: {_options.NotFoundText}";
+
+    private List<ChatMessage> Prompt(string question, List<RetrievedPassage> passages)
+    {
+        StringBuilder text = new("Passages:\n\n");
+        for (int i = 0; i < passages.Count; i++)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"[{i + 1}] {passages[i].Chunk.Text}\n\n");
+        }
+
+        return [new ChatMessage(ChatRole.System, Instruction()), new ChatMessage(ChatRole.User, text.Append("Question: ").Append(question.Trim()).ToString())];
+    }
+
+    private ChatOptions ChatOptions(int passages)
+    {
+        ChatOptions options = _options.ChatOptions?.Clone() ?? new ChatOptions();
+        options.Temperature ??= 0;
+        options.MaxOutputTokens ??= _options.MaxOutputTokens;
+        return options;
+    }
+}

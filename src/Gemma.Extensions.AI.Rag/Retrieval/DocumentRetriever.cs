@@ -1,0 +1,144 @@
+using System.ComponentModel;
+using System.Linq.Expressions;
+using Gemma.Extensions.AI.Rag.Retrieval;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+
+namespace Gemma.Extensions.AI.Rag;
+
+/// <summary>What a search compares.</summary>
+public enum RetrievalMode
+{
+    /// <summary>Words and vectors, fused by reciprocal rank. Words alone where the collection has no vectors.</summary>
+    Hybrid,
+
+    /// <summary>Words (BM25). Needs a collection of <see cref="SqliteVectorStore"/>.</summary>
+    Keywords,
+
+    /// <summary>Vectors.</summary>
+    Vectors,
+}
+
+/// <summary>How passages are found.</summary>
+public sealed class DocumentRetrieverOptions
+{
+    /// <summary>What a search compares.</summary>
+    public RetrievalMode Mode { get; set; } = RetrievalMode.Hybrid;
+
+    /// <summary>
+    /// Weight of a rank by vector in the fusion, where a rank by words weighs 1. Read by <see cref="SqliteVectorStore"/>; other stores fuse as they do.
+    /// </summary>
+    public double VectorWeight { get; set; } = 1;
+
+    /// <summary>Judges the best passages again; null leaves the order as it was found.</summary>
+    public IPassageReranker? Reranker { get; set; }
+
+    /// <summary>Passages that the re-ranker judges for one search: each costs a run of the model over the passage.</summary>
+    public int RerankDepth { get; set; } = 20;
+}
+
+/// <summary>Says how well passages answer a question.</summary>
+public interface IPassageReranker
+{
+    /// <summary>Judges passages.</summary>
+    /// <returns>For each passage the probability, 0 to 1, that it answers the question, in the order given.</returns>
+    Task<IReadOnlyList<double>> ScoreAsync(string question, IReadOnlyList<string> passages, CancellationToken cancellationToken = default);
+}
+
+/// <summary>A passage that was found.</summary>
+/// <param name="Chunk">The passage.</param>
+/// <param name="Score">Score of the search; its meaning depends on the mode.</param>
+/// <param name="TermCoverage">Part of the question's content words that occur in the passage, 0 to 1.</param>
+/// <param name="Relevance">The re-ranker's probability that the passage answers the question; null without one.</param>
+public sealed record RetrievedPassage(DocumentChunk Chunk, double Score, double TermCoverage, double? Relevance);
+
+/// <summary>Finds passages by words and by meaning. Safe for concurrent use.</summary>
+public sealed class DocumentRetriever
+{
+    private readonly VectorStoreCollection<string, DocumentChunk> _collection;
+    private readonly IEmbeddingGenerator<string, Embedding<float>>? _embeddings;
+    private readonly DocumentRetrieverOptions _options;
+
+    /// <summary>Prepares searches.</summary>
+    /// <param name="collection">The passages.</param>
+    /// <param name="embeddings">Embeds questions: the generator that embedded the passages; null searches by words alone.</param>
+    /// <param name="options">How passages are found.</param>
+    /// <exception cref="GemmaRagException">The mode needs vectors or full text that are not there.</exception>
+    public DocumentRetriever(
+        VectorStoreCollection<string, DocumentChunk> collection, IEmbeddingGenerator<string, Embedding<float>>? embeddings = null, DocumentRetrieverOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(collection);
+        _collection = collection;
+        _embeddings = embeddings;
+        _options = options ?? new DocumentRetrieverOptions();
+        Mode = _options.Mode == RetrievalMode.Hybrid && embeddings is null ? RetrievalMode.Keywords : _options.Mode;
+        if (Mode == RetrievalMode.Vectors && embeddings is null)
+        {
+            throw new GemmaRagException("A search by vectors needs an embedding generator, the one that embedded the passages.");
+        }
+
+        if (Mode == RetrievalMode.Keywords && collection is not SqliteVectorCollection<string, DocumentChunk>)
+        {
+            throw new GemmaRagException($"A search by words alone needs a collection of SqliteVectorStore; this one is a {collection.GetType().Name}. Pass an embedding generator to search by vectors.");
+        }
+    }
+
+    /// <summary>What a search compares.</summary>
+    public RetrievalMode Mode { get; }
+
+    /// <summary>The best passages for a question, best first.</summary>
+    /// <param name="question">The question, in plain words.</param>
+    /// <param name="top">Most passages to return.</param>
+    /// <param name="filter">Restricts the passages, e.g. <c>c => c.DocumentId == "manual.pdf"</c>.</param>
+    /// <param name="cancellationToken">Cancels the search.</param>
+    public async Task<IReadOnlyList<RetrievedPassage>> SearchAsync(
+        string question, int top = 5, Expression<Func<DocumentChunk, bool>>? filter = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(question);
+        ArgumentOutOfRangeException.ThrowIfLessThan(top, 1);
+        string[] words = QueryTerms.Words(question);
+        int depth = _options.Reranker is null ? top : Math.Max(top, _options.RerankDepth);
+        List<VectorSearchResult<DocumentChunk>> found = await FindAsync(question, words, depth, filter, cancellationToken).ConfigureAwait(false);
+        string[] content = QueryTerms.Content(words);
+        List<RetrievedPassage> passages = [.. found.Select(r => new RetrievedPassage(r.Record, r.Score ?? 0, QueryTerms.Coverage(content, r.Record.Text), null))];
+        if (_options.Reranker is { } reranker && passages.Count > 0)
+        {
+            IReadOnlyList<double> relevance = await reranker.ScoreAsync(question, [.. passages.Select(p => p.Chunk.Text)], cancellationToken).ConfigureAwait(false);
+
+            // OrderByDescending is stable: equal judgements keep the order of the search.
+            passages = [.. passages.Select((p, i) => p with { Relevance = relevance[i] }).OrderByDescending(p => p.Relevance)];
+        }
+
+        return passages.Count > top ? passages[..top] : passages;
+    }
+
+    /// <summary>The search as a tool for agents; with Semantic Kernel, <c>.AsKernelFunction()</c> makes it part of a plugin.</summary>
+    /// <param name="name">Name that the model calls it by.</param>
+    /// <param name="description">What the documents are about, so that the model knows when to search.</param>
+    public AIFunction AsAIFunction(string name = "search_documents", string description = "Searches the user's documents and returns the passages that fit best, with their source.") =>
+        AIFunctionFactory.Create(
+            async ([Description("What to look for, in plain words.")] string query, [Description("Most passages to return.")] int count = 3, CancellationToken cancellationToken = default) =>
+                (await SearchAsync(query, Math.Clamp(count, 1, 20), null, cancellationToken).ConfigureAwait(false))
+                    .Select(p => new SearchHit(Citation.Place(p.Chunk), p.Chunk.Text)).ToArray(),
+            name,
+            description);
+
+    private async Task<List<VectorSearchResult<DocumentChunk>>> FindAsync(
+        string question, string[] words, int depth, Expression<Func<DocumentChunk, bool>>? filter, CancellationToken cancellationToken)
+    {
+        if (Mode == RetrievalMode.Keywords)
+        {
+            return await ((SqliteVectorCollection<string, DocumentChunk>)_collection)
+                .KeywordSearchAsync(QueryTerms.Searched(words), depth, new HybridSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        // Models that tell questions from documents read the convention 'input_type'; others ignore it.
+        EmbeddingGenerationOptions options = new() { AdditionalProperties = new AdditionalPropertiesDictionary { ["input_type"] = "query" } };
+        Embedding<float> vector = await _embeddings!.GenerateAsync(question, options, cancellationToken).ConfigureAwait(false);
+        return Mode == RetrievalMode.Hybrid && _collection is IKeywordHybridSearchable<DocumentChunk> hybrid
+            ? await hybrid.HybridSearchAsync(vector.Vector, QueryTerms.Searched(words), depth, new SqliteHybridSearchOptions<DocumentChunk> { Filter = filter, VectorWeight = _options.VectorWeight }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false)
+            : await _collection.SearchAsync(vector.Vector, depth, new VectorSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    private sealed record SearchHit(string Source, string Text);
+}

@@ -1,0 +1,146 @@
+using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Rag;
+using Gemma.Extensions.AI.Rag.Answering;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Rag;
+
+public sealed class AnsweringTests : IDisposable
+{
+    private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+    private readonly TempDirectory _directory = new();
+    private SqliteVectorStore? _store;
+
+    public void Dispose()
+    {
+        _store?.Dispose();
+        _directory.Dispose();
+    }
+
+    private async Task<DocumentRetriever> RetrieverAsync(DocumentRetrieverOptions? options = null)
+    {
+        _store = new SqliteVectorStore(_directory.File("rag.db"));
+        VectorStoreCollection<string, DocumentChunk> collection = _store.GetCollection<string, DocumentChunk>("d", DocumentChunk.CreateDefinition(null));
+        await new DocumentIngestor(collection, s_tokenizer).IngestAsync(
+        [
+            SourceDocument.FromText("boiler.md", "# Boiler\n\n## Pressure\n\nThe boiler pressure must stay between one and two bar.\n", DocumentFormat.Markdown),
+            SourceDocument.FromText("attic.txt", "The attic window sticks when the boiler room is damp."),
+            SourceDocument.FromText("cellar.txt", "The cellar pump starts by itself."),
+        ]);
+        return new DocumentRetriever(collection, null, options);
+    }
+
+    [Fact]
+    public async Task Citations_resolve_to_document_and_place()
+    {
+        ScriptedClient chat = new("Between one and two bar [2]. The window sticks [1][9] in damp [2, 1].");
+        DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer);
+        DocumentAnswer answer = await answerer.AskAsync("What boiler pressure is right?");
+        Assert.True(answer.Found);
+        Assert.Equal("Between one and two bar [2]. The window sticks [1] in damp [2][1].", answer.Text);
+        Assert.Equal(["[2] boiler.md, line 5, Boiler > Pressure", "[1] attic.txt, line 1"], answer.Citations.Select(c => c.ToString()));
+        Assert.Equal(7, answer.Usage!.InputTokenCount);
+
+        // Passages stand in the order of their documents, the question last: equal passages are an equal prefix.
+        string prompt = chat.Prompts.Single()[1].Text;
+        Assert.Matches(@"^Passages:\n\n\[1\] attic\n.*\n\n\[2\] Boiler > Pressure\n(.|\n)*Question: What boiler pressure is right\?$", prompt);
+        Assert.Equal(0, chat.Options!.Temperature);
+    }
+
+    [Fact]
+    public async Task Nothing_relevant_is_said_without_asking_the_model()
+    {
+        ScriptedClient chat = new("Paris [1].");
+        DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer);
+        DocumentAnswer answer = await answerer.AskAsync("What is the capital of France?");
+        Assert.False(answer.Found);
+        Assert.Equal("That is not in the documents.", answer.Text);
+        Assert.Empty(answer.Citations);
+        Assert.Empty(chat.Prompts);
+
+        // A shared word is not enough when a judge says that the passage doesn't answer.
+        DocumentAnswerer judged = new(await RetrieverAsync(new DocumentRetrieverOptions { Reranker = new Judge("cellar") }), chat, s_tokenizer);
+        Assert.False((await judged.AskAsync("Who made the boiler?")).Found);
+        Assert.True((await judged.AskAsync("Does the cellar pump start alone?")).Found);
+        Assert.DoesNotContain("boiler", chat.Prompts.Single()[1].Text, StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Fact]
+    public async Task The_models_own_refusal_is_recognised()
+    {
+        DocumentAnswerer answerer = new(await RetrieverAsync(), new ScriptedClient("That is not in the documents."), s_tokenizer);
+        DocumentAnswer answer = await answerer.AskAsync("Which colour has the boiler?");
+        Assert.False(answer.Found);
+        Assert.Empty(answer.Citations);
+    }
+
+    [Fact]
+    public async Task Passages_keep_to_the_budget()
+    {
+        ScriptedClient chat = new("Yes [1].");
+        DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer, new DocumentAnswererOptions { MaxPassageTokens = 60 });
+        DocumentAnswer answer = await answerer.AskAsync("boiler pressure bar cellar pump attic window");
+        Assert.NotEmpty(answer.Passages);
+        Assert.True(answer.Passages.Count < 3);
+        Assert.True(answer.Passages.Sum(p => p.Chunk.TokenCount) <= 60);
+    }
+
+    [Theory]
+    [InlineData("a [1] b", "a [1] b")]
+    [InlineData("[4] no [0] such [12]", " no  such ")]
+    [InlineData("an array[i] and [] and [x", "an array[i] and [] and [x")]
+    [InlineData("[[2]]", "[[2]]")]
+    [InlineData("[1, 9, 3]", "[1][3]")]
+    [InlineData("open [1", "open [1")]
+    [InlineData("[99999999999999999999]!", "!")]
+    public void Citations_of_nothing_are_dropped_however_the_text_arrives(string text, string expected)
+    {
+        foreach (int size in (ReadOnlySpan<int>)[1, 2, 3, 100])
+        {
+            CitationFilter filter = new(3);
+            string shown = string.Concat(text.Chunk(size).Select(c => filter.Push(new string(c)))) + filter.Flush();
+            Assert.Equal(expected, shown);
+            Assert.All(filter.Cited, n => Assert.InRange(n, 1, 3));
+        }
+    }
+
+    private sealed class Judge(string word) : IPassageReranker
+    {
+        public Task<IReadOnlyList<double>> ScoreAsync(string question, IReadOnlyList<string> passages, CancellationToken cancellationToken = default) =>
+            Task.FromResult<IReadOnlyList<double>>([.. passages.Select(p => p.Contains(word, StringComparison.OrdinalIgnoreCase) ? 0.9 : 0.1)]);
+    }
+
+    /// <summary>Says its line, a few characters at a time.</summary>
+    private sealed class ScriptedClient(string line) : IChatClient
+    {
+        public List<List<ChatMessage>> Prompts { get; } = [];
+
+        public ChatOptions? Options { get; private set; }
+
+        public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+            IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        {
+            Prompts.Add([.. messages]);
+            Options = options;
+            foreach (char[] piece in line.Chunk(3))
+            {
+                await Task.Yield();
+                yield return new ChatResponseUpdate(ChatRole.Assistant, new string(piece));
+            }
+
+            yield return new ChatResponseUpdate(ChatRole.Assistant, [new UsageContent(new UsageDetails { InputTokenCount = 7 })]);
+        }
+
+        public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+            await GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+        public object? GetService(Type serviceType, object? serviceKey = null) => null;
+
+        public void Dispose()
+        {
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using Gemma.Extensions.AI.Benchmarks.Rag;
+using Gemma.Extensions.AI.Rag;
+using Gemma.Extensions.AI.Rag.Retrieval;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Rag;
+
+public sealed class RetrievalTests : IDisposable
+{
+    private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+    private static readonly RetrievalCorpus s_corpus =
+        RetrievalCorpus.Load(Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.Benchmarks", "Rag", "corpus.txt"));
+
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    private async Task<(SqliteVectorStore Store, VectorStoreCollection<string, DocumentChunk> Collection)> IngestAsync(IEmbeddingGenerator<string, Embedding<float>>? embeddings)
+    {
+        SqliteVectorStore store = new(_directory.File("rag.db"));
+        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(embeddings is null ? null : HashedWords.Dimensions));
+        IngestionResult result = await new DocumentIngestor(collection, s_tokenizer, embeddings).IngestAsync(s_corpus.Documents);
+        Assert.Empty(result.Failures);
+        return (store, collection);
+    }
+
+    [Fact]
+    public void The_corpus_is_as_large_as_it_says()
+    {
+        Assert.True(s_corpus.Documents.Count >= 100);
+        Assert.True(s_corpus.Answerable.Count() >= 200);
+        Assert.Equal(s_corpus.Documents.Count, s_corpus.Documents.Select(d => d.Id).Distinct().Count());
+    }
+
+    /// <summary>Floors a little below what was measured (results/…/retrieval.md).</summary>
+    [Fact]
+    public async Task Words_and_words_with_vectors_find_the_document()
+    {
+        HashedWords embeddings = new();
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(embeddings);
+        using SqliteVectorStore _ = store;
+        double words = await s_corpus.RecallAsync(new DocumentRetriever(collection, embeddings, new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords }), 5);
+        double vectors = await s_corpus.RecallAsync(new DocumentRetriever(collection, embeddings, new DocumentRetrieverOptions { Mode = RetrievalMode.Vectors }), 5);
+        double fused = await s_corpus.RecallAsync(new DocumentRetriever(collection, embeddings), 5);
+        TestContext.Current.TestOutputHelper?.WriteLine($"words {words:0.000}, vectors {vectors:0.000}, fused {fused:0.000}");
+        Assert.True(words >= 0.9, $"recall@5 of BM25 is {words:0.000}.");
+        Assert.True(fused >= 0.9, $"recall@5 of BM25 fused with hashed words is {fused:0.000}.");
+    }
+
+    [Fact]
+    public async Task A_reranker_decides_the_order()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        using SqliteVectorStore _ = store;
+        DocumentRetriever plain = new(collection);
+        IReadOnlyList<RetrievedPassage> before = await plain.SearchAsync("When can the town library be visited?", 10);
+        string wanted = before[7].Chunk.Text;
+        DocumentRetriever reranked = new(collection, options: new DocumentRetrieverOptions { Reranker = new Likes(wanted), RerankDepth = 10 });
+        IReadOnlyList<RetrievedPassage> after = await reranked.SearchAsync("When can the town library be visited?", 3);
+        Assert.Equal(wanted, after[0].Chunk.Text);
+        Assert.Equal(1, after[0].Relevance);
+        Assert.Equal(before[0].Chunk.Id, after[1].Chunk.Id);
+    }
+
+    [Fact]
+    public async Task Filters_and_tools_reach_the_collection()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        using SqliteVectorStore _ = store;
+        DocumentRetriever retriever = new(collection);
+        Assert.All(await retriever.SearchAsync("How much does it cost?", 5, c => c.DocumentId == "vet"), p => Assert.Equal("vet", p.Chunk.DocumentId));
+        Assert.Empty(await retriever.SearchAsync("??", 5));
+
+        AIFunction tool = retriever.AsAIFunction();
+        object? result = await tool.InvokeAsync(new AIFunctionArguments { ["query"] = "rabies vaccination price", ["count"] = 2 });
+        string text = result!.ToString()!;
+        Assert.Contains("41 crowns", text, StringComparison.Ordinal);
+        Assert.Contains("vet, line", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_cannot_be_searched_is_refused()
+    {
+        using SqliteVectorStore store = new(_directory.File("x.db"));
+        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("c", DocumentChunk.CreateDefinition(4));
+        Assert.Throws<GemmaRagException>(() => new DocumentRetriever(collection, null, new DocumentRetrieverOptions { Mode = RetrievalMode.Vectors }));
+    }
+
+    [Theory]
+    [InlineData("planned", "the plan of the house", 1)]
+    [InlineData("ferries", "The ferry leaves", 1)]
+    [InlineData("dogs cats", "a dog", 0.5)]
+    [InlineData("zebra", "horses", 0)]
+    [InlineData("", "anything", 0)]
+    public void Coverage_counts_words_in_any_ending(string words, string text, double expected) =>
+        Assert.Equal(expected, QueryTerms.Coverage(QueryTerms.Words(words), text));
+
+    private sealed class Likes(string text) : IPassageReranker
+    {
+        public Task<IReadOnlyList<double>> ScoreAsync(string question, IReadOnlyList<string> passages, CancellationToken cancellationToken = default) =>
+            Task.FromResult<IReadOnlyList<double>>([.. passages.Select(p => p == text ? 1.0 : 0.25)]);
+    }
+
+    /// <summary>A bag of hashed words: a plain embedder that knows what words a text has, and nothing else.</summary>
+    private sealed class HashedWords : IEmbeddingGenerator<string, Embedding<float>>
+    {
+        public const int Dimensions = 256;
+
+        public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default) =>
+            Task.FromResult(new GeneratedEmbeddings<Embedding<float>>(values.Select(v => new Embedding<float>(Embed(v)))));
+
+        private static float[] Embed(string text)
+        {
+            float[] vector = new float[Dimensions];
+            foreach (string word in QueryTerms.Content(QueryTerms.Words(text)))
+            {
+                uint hash = 2166136261;
+                foreach (char c in word.AsSpan(0, Math.Min(word.Length, 5)))
+                {
+                    hash = (hash ^ c) * 16777619;
+                }
+
+                vector[hash % Dimensions] += (hash >> 16 & 1) == 0 ? 1 : -1;
+            }
+
+            return vector;
+        }
+
+        public object? GetService(Type serviceType, object? serviceKey = null) => null;
+
+        public void Dispose()
+        {
+        }
+    }
+}
