@@ -14,7 +14,7 @@ namespace Gemma.Extensions.AI;
 /// A loaded Gemma 2 model: the weights (memory mapped), the tokenizer and the engine that runs them. Load it once and share it; any number of
 /// clients and calls use it at the same time. Disposing it ends what is running.
 /// </summary>
-public sealed class GemmaModel : IDisposable
+public sealed partial class GemmaModel : IDisposable
 {
     private GemmaModel(string path, ModelFile file, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine)
     {
@@ -70,6 +70,10 @@ public sealed class GemmaModel : IDisposable
 
     /// <summary>A chat client over this model. Disposing the client leaves the model as it is.</summary>
     public IChatClient AsIChatClient() => new GemmaChatClient(this);
+
+    /// <summary>An embedding generator over this model. Disposing the generator leaves the model as it is.</summary>
+    /// <param name="options">How texts are embedded; null takes the defaults.</param>
+    public IEmbeddingGenerator<string, Embedding<float>> AsIEmbeddingGenerator(GemmaEmbeddingOptions? options = null) => new GemmaEmbeddingGenerator(this, options);
 
     /// <summary>Loads from a path that exists, with options that were checked.</summary>
     internal static GemmaModel LoadCore(

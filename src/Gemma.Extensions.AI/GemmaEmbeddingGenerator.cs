@@ -1,0 +1,222 @@
+using System.Numerics.Tensors;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.ML.Tokenizers;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>
+/// An <see cref="IEmbeddingGenerator{TInput, TEmbedding}"/> over a Gemma 2 model in this process, on the same weights and engine as its chat clients.
+/// The texts of a call are computed side by side with whatever else the engine does. Safe for concurrent use.
+/// </summary>
+/// <remarks>
+/// <see cref="EmbeddingGenerationOptions.Dimensions"/> keeps the first dimensions and normalises again; that keeps meaning only for checkpoints that
+/// were trained so. <see cref="EmbeddingGenerationOptions.AdditionalProperties"/> may hold <c>input_type</c>: <c>query</c> or <c>document</c>.
+/// A <see cref="GemmaEmbeddingOptions"/> returned by <see cref="EmbeddingGenerationOptions.RawRepresentationFactory"/> replaces the generator's own.
+/// </remarks>
+public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedding<float>>
+{
+    /// <summary>Texts of one call that the engine is given at a time: enough to fill its steps, few enough to leave the queue to others.</summary>
+    private const int MostAtOnce = 16;
+
+    private readonly ModelReference _model;
+    private readonly GemmaEmbeddingOptions _options;
+    private readonly EmbeddingGeneratorMetadata? _metadata;
+
+    /// <summary>Creates a generator over a loaded model, which stays the caller's to dispose.</summary>
+    public GemmaEmbeddingGenerator(GemmaModel model, GemmaEmbeddingOptions? options = null)
+        : this(new ModelReference(model ?? throw new ArgumentNullException(nameof(model))), options)
+    {
+        _metadata = new EmbeddingGeneratorMetadata("gemma", new Uri(model.Path), model.ModelId, model.Config.HiddenSize);
+    }
+
+    internal GemmaEmbeddingGenerator(ModelReference model, GemmaEmbeddingOptions? options)
+    {
+        _options = options?.Clone() ?? new GemmaEmbeddingOptions();
+        Check(_options);
+        _model = model;
+
+        // The number of dimensions is in the file, which is not read before the first request.
+        _metadata = new EmbeddingGeneratorMetadata("gemma", new Uri(model.Path), model.ModelId);
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">A text is null, an option is out of range, or the options name another model.</exception>
+    /// <exception cref="GemmaContextLengthException">A text is too long and <see cref="GemmaEmbeddingOptions.Truncate"/> is off. Nothing is computed then.</exception>
+    /// <exception cref="GemmaOverloadedException">Too many requests wait already.</exception>
+    public async Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+        IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        cancellationToken.ThrowIfCancellationRequested();
+        GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
+        GemmaEmbeddingOptions settings = options?.RawRepresentationFactory?.Invoke(this) as GemmaEmbeddingOptions ?? _options;
+        Check(settings);
+        int dimensions = Dimensions(model, options);
+        int[][] texts = [.. Tokenize(model, values, settings, IsQuery(options))];
+
+        float[][] vectors = new float[texts.Length][];
+        using CancellationTokenSource failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using SemaphoreSlim places = new(MostAtOnce);
+        await Task.WhenAll(Enumerable.Range(0, texts.Length).Select(async i =>
+        {
+            await places.WaitAsync(failed.Token).ConfigureAwait(false);
+            try
+            {
+                vectors[i] = await EmbedAsync(model, texts[i], settings, dimensions, failed.Token).ConfigureAwait(false);
+            }
+            catch
+            {
+                // The call fails as a whole: what has not begun need not.
+                await failed.CancelAsync().ConfigureAwait(false);
+                throw;
+            }
+            finally
+            {
+                places.Release();
+            }
+        })).ConfigureAwait(false);
+
+        DateTimeOffset now = DateTimeOffset.UtcNow;
+        long tokens = texts.Sum(t => (long)t.Length);
+        return new GeneratedEmbeddings<Embedding<float>>(vectors.Select(v => new Embedding<float>(v) { ModelId = model.ModelId, CreatedAt = now }))
+        {
+            Usage = new UsageDetails { InputTokenCount = tokens, TotalTokenCount = tokens },
+        };
+    }
+
+    /// <summary>Answers this generator, its <see cref="EmbeddingGeneratorMetadata"/>, and the <see cref="GemmaModel"/> and <see cref="GemmaTokenizer"/> behind it.</summary>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(EmbeddingGeneratorMetadata) ? _metadata
+            : serviceType == typeof(GemmaModel) ? Model()
+            : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
+            : serviceType.IsInstanceOfType(this) ? this
+            : null;
+
+        GemmaModel Model() => _model.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+    }
+
+    /// <summary>Does nothing: the model belongs to whoever loaded it.</summary>
+    public void Dispose()
+    {
+    }
+
+    private static void Check(GemmaEmbeddingOptions options)
+    {
+        if (!Enum.IsDefined(options.Pooling))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.Pooling, $"Pooling is {(int)options.Pooling}, expected one of {string.Join(", ", Enum.GetNames<GemmaEmbeddingPooling>())}.");
+        }
+
+        if (options.MaxTokens is < 2)
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.MaxTokens, $"MaxTokens is {options.MaxTokens}, expected at least 2 (bos and a token), or nothing for the context.");
+        }
+    }
+
+    private static int Dimensions(GemmaModel model, EmbeddingGenerationOptions? options)
+    {
+        if (options?.ModelId is { Length: > 0 } id && !string.Equals(id, model.ModelId, StringComparison.OrdinalIgnoreCase)
+            && !string.Equals(id, model.File.Name, StringComparison.OrdinalIgnoreCase))
+        {
+            throw new ArgumentException(
+                $"EmbeddingGenerationOptions.ModelId is '{id}', but this generator runs '{model.ModelId}'. Leave it unset, or register a generator for that model and use that one.", nameof(options));
+        }
+
+        int hidden = model.Config.HiddenSize;
+        return options?.Dimensions is not { } wanted ? hidden
+            : wanted >= 1 && wanted <= hidden ? wanted
+            : throw new ArgumentOutOfRangeException(nameof(options), wanted, $"Dimensions is {wanted:N0}, but embeddings of '{model.ModelId}' have 1 to {hidden:N0}.");
+    }
+
+    private static bool IsQuery(EmbeddingGenerationOptions? options) => options?.AdditionalProperties?.GetValueOrDefault("input_type")?.ToString() switch
+    {
+        null or "document" or "passage" => false,
+        "query" or "search_query" => true,
+        { } other => throw new ArgumentException($"AdditionalProperties[\"input_type\"] is '{other}', expected 'query' or 'document'.", nameof(options)),
+    };
+
+    /// <summary>All texts are checked before any is computed.</summary>
+    private static IEnumerable<int[]> Tokenize(GemmaModel model, IEnumerable<string> values, GemmaEmbeddingOptions options, bool query)
+    {
+        string prefix = query ? options.QueryPrefix : options.DocumentPrefix;
+        int eos = (options.AppendEndToken ?? AppendsEnd(model)) ? model.Tokenizer.EosId : -1;
+        int most = Math.Min(options.MaxTokens ?? int.MaxValue, Math.Min(model.ContextLength, model.Engine.CapacityTokens));
+        foreach (string value in values)
+        {
+            List<int> tokens = [];
+            if (model.Tokenizer.BosId >= 0)
+            {
+                tokens.Add(model.Tokenizer.BosId);
+            }
+
+            model.Tokenizer.Encode(prefix + (value ?? throw new ArgumentException("A text to embed is null.", nameof(values))), tokens, matchSpecial: false);
+            int room = most - (eos >= 0 ? 1 : 0);
+            if (tokens.Count > room)
+            {
+                tokens = options.Truncate ? tokens[..room] : throw new GemmaContextLengthException(tokens.Count + (eos >= 0 ? 1 : 0), most);
+            }
+
+            if (eos >= 0)
+            {
+                tokens.Add(eos);
+            }
+
+            yield return tokens.Count > 0 ? [.. tokens] : throw new ArgumentException("A text to embed has no tokens: it is empty, and the vocabulary has no bos.", nameof(values));
+        }
+    }
+
+    private static bool AppendsEnd(GemmaModel model)
+    {
+        if (model.File is GgufModelFile gguf)
+        {
+            return gguf.Metadata.GetBoolean("tokenizer.ggml.add_eos_token") ?? false;
+        }
+
+        string? directory = Directory.Exists(model.Path) ? model.Path : Path.GetDirectoryName(model.Path);
+        string config = Path.Combine(directory ?? "", "tokenizer_config.json");
+        if (!File.Exists(config))
+        {
+            return false;
+        }
+
+        using JsonFile json = JsonFile.Open(config);
+        return json.GetBoolean("add_eos_token") ?? false;
+    }
+
+    private static async Task<float[]> EmbedAsync(GemmaModel model, int[] tokens, GemmaEmbeddingOptions options, int dimensions, CancellationToken cancellationToken)
+    {
+        int first = options.Pooling == GemmaEmbeddingPooling.LastToken ? tokens.Length - 1
+            : tokens.Length > 1 && tokens[0] == model.Tokenizer.BosId ? 1
+            : 0;
+        PoolingReader reader = new(first, model.Config.HiddenSize);
+        await model.Engine.EvaluateAsync(tokens, reader, cancellationToken).ConfigureAwait(false);
+        float[] vector = reader.Sum;
+        TensorPrimitives.Divide(vector, tokens.Length - first, vector);
+        vector = dimensions < vector.Length ? vector[..dimensions] : vector;
+        float norm = TensorPrimitives.Norm<float>(vector);
+        if (options.Normalize && norm > 0)
+        {
+            TensorPrimitives.Divide(vector, norm, vector);
+        }
+
+        return vector;
+    }
+
+    /// <summary>Sums hidden states from a position on.</summary>
+    private sealed class PoolingReader(int first, int hidden) : RowReader
+    {
+        public float[] Sum { get; } = new float[hidden];
+
+        public override int FirstPosition => first;
+
+        public override bool WantsHidden => true;
+
+        public override void OnRow(int position, ReadOnlySpan<float> values) => TensorPrimitives.Add(Sum, values, Sum);
+    }
+}

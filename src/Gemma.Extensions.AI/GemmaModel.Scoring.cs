@@ -1,0 +1,120 @@
+using System.Numerics.Tensors;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>How likely a model finds a continuation.</summary>
+/// <param name="Continuation">The text that was scored.</param>
+/// <param name="LogProbability">Natural logarithm of the probability that the model writes exactly this after the prompt: the sum over its tokens.</param>
+/// <param name="Probability">Its share among the continuations that were scored together; these sum to 1.</param>
+/// <param name="Logit">Logit of its first token, after the final soft cap.</param>
+/// <param name="Tokens">Its number of tokens.</param>
+public sealed record GemmaScore(string Continuation, double LogProbability, double Probability, float Logit, int Tokens);
+
+public sealed partial class GemmaModel
+{
+    /// <summary>
+    /// Scores how the model would go on after a conversation: classification by Yes and No, choosing among labels. Generates nothing. Where every
+    /// continuation is one token, that is one pass over the prompt; longer ones share the prompt's computation.
+    /// </summary>
+    /// <param name="messages">The conversation; the model's turn comes next.</param>
+    /// <param name="continuations">Beginnings of the model's answer to compare, at least one.</param>
+    /// <param name="cancellationToken">Cancels the computation.</param>
+    /// <returns>A score for each continuation, in the order given.</returns>
+    /// <exception cref="ArgumentException">There is no continuation, or one is empty.</exception>
+    /// <exception cref="GemmaContextLengthException">Prompt and continuation are longer than the context.</exception>
+    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(IEnumerable<ChatMessage> messages, IReadOnlyList<string> continuations, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        return ScoreAsync(ChatTemplate.Render(Tokenizer, [.. messages], null), continuations, cancellationToken);
+    }
+
+    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, CancellationToken)"/>
+    /// <param name="prompt">Text that the model goes on from, without a chat template; bos is added. Turn markers in it count as such: never pass what users wrote unchecked.</param>
+    /// <param name="continuations">Texts to compare, at least one.</param>
+    /// <param name="cancellationToken">Cancels the computation.</param>
+    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(string prompt, IReadOnlyList<string> continuations, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        List<int> tokens = [Tokenizer.BosId];
+        Tokenizer.Encode(prompt, tokens, matchSpecial: true);
+        return ScoreAsync([.. tokens], continuations, cancellationToken);
+    }
+
+    private async Task<IReadOnlyList<GemmaScore>> ScoreAsync(int[] prompt, IReadOnlyList<string> continuations, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(continuations);
+        int[][] tokens = [.. continuations.Select(c => string.IsNullOrEmpty(c) ? throw new ArgumentException("A continuation is empty.", nameof(continuations)) : Tokenizer.Encode(c, matchSpecial: false))];
+        if (tokens.Length == 0)
+        {
+            throw new ArgumentException("There is no continuation to score. Pass at least one.", nameof(continuations));
+        }
+
+        // Every continuation begins after the same prompt: its last position is computed once and gives all first tokens.
+        ScoreReader first = new(prompt.Length - 1, [.. tokens.Select(t => t[0])]);
+        await Engine.EvaluateAsync(prompt, first, cancellationToken).ConfigureAwait(false);
+        double[] sums = [.. first.LogProbabilities];
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            if (tokens[i].Length > 1)
+            {
+                // The logits at a token say what comes after it, so the last token is not needed as input.
+                SequenceReader rest = new(prompt.Length, tokens[i]);
+                await Engine.EvaluateAsync([.. prompt, .. tokens[i][..^1]], rest, cancellationToken).ConfigureAwait(false);
+                sums[i] += rest.LogProbability;
+            }
+        }
+
+        double best = sums.Max();
+        double total = sums.Sum(s => Math.Exp(s - best));
+        return [.. continuations.Select((c, i) => new GemmaScore(c, sums[i], Math.Exp(sums[i] - best) / total, first.Logits[i], tokens[i].Length))];
+    }
+
+    private static double LogSumExp(ReadOnlySpan<float> logits)
+    {
+        float max = TensorPrimitives.Max(logits);
+        double sum = 0;
+        foreach (float logit in logits)
+        {
+            sum += Math.Exp(logit - max);
+        }
+
+        return max + Math.Log(sum);
+    }
+
+    /// <summary>Reads some tokens' logits at one position.</summary>
+    private sealed class ScoreReader(int position, int[] tokens) : RowReader
+    {
+        public float[] Logits { get; } = new float[tokens.Length];
+
+        public double[] LogProbabilities { get; } = new double[tokens.Length];
+
+        public override int FirstPosition => position;
+
+        public override bool WantsHidden => false;
+
+        public override void OnRow(int position, ReadOnlySpan<float> values)
+        {
+            double total = LogSumExp(values);
+            for (int i = 0; i < tokens.Length; i++)
+            {
+                Logits[i] = values[tokens[i]];
+                LogProbabilities[i] = Logits[i] - total;
+            }
+        }
+    }
+
+    /// <summary>Sums the log probabilities of a continuation's tokens after the first.</summary>
+    private sealed class SequenceReader(int start, int[] tokens) : RowReader
+    {
+        public double LogProbability { get; private set; }
+
+        public override int FirstPosition => start;
+
+        public override bool WantsHidden => false;
+
+        public override void OnRow(int position, ReadOnlySpan<float> values) => LogProbability += values[tokens[position - start + 1]] - LogSumExp(values);
+    }
+}
