@@ -5,6 +5,9 @@ namespace Gemma.Extensions.AI.Engine;
 /// <summary>What an engine is built with. Filled from <c>GemmaOptions</c>.</summary>
 internal sealed record EngineOptions
 {
+    /// <summary>Name of the model in metrics and traces.</summary>
+    public string ModelName { get; init; } = "gemma";
+
     /// <summary>Most tokens of one sequence; null: what the model was trained for.</summary>
     public int? ContextLength { get; init; }
 

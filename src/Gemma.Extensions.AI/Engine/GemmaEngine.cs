@@ -19,6 +19,8 @@ internal sealed class GemmaEngine : IDisposable
     private readonly GemmaForward _forward;
     private readonly Scheduler _scheduler;
     private readonly StepOutputs _outputs;
+    private readonly EngineMetrics _metrics;
+    private readonly byte[] _fingerprint;
     private readonly ForwardBatch _batch;
     private readonly Func<bool> _abandon;
     private readonly Thread _thread;
@@ -47,10 +49,12 @@ internal sealed class GemmaEngine : IDisposable
         var pool = CreatePool(config, backend, options, ContextLength);
         _cache = new KvCache(pool, config.SlidingWindow, options.PrefixCache);
         CapacityTokens = LargestSequence();
+        _fingerprint = weights.Fingerprint;
         int maxRows = Scheduler.MaxRows(options);
-        _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 64));
+        _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 32));
         _scheduler = new Scheduler(_cache, options);
-        _outputs = new StepOutputs(config, _forward, maxRows);
+        _metrics = new EngineMetrics(options.ModelName, () => Status);
+        _outputs = new StepOutputs(config, _forward, _metrics, maxRows);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
@@ -79,8 +83,22 @@ internal sealed class GemmaEngine : IDisposable
     public void Submit(GenerationRequest request)
     {
         Validate(request);
-        var sequence = new Sequence(
-            request, Math.Min(ContextLength, CapacityTokens), _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted));
+        var sequence = CreateSequence(request, _metrics.StartActivity());
+        try
+        {
+            Accept(sequence);
+        }
+        catch
+        {
+            sequence.Activity?.Dispose();
+            throw;
+        }
+
+        Wake();
+    }
+
+    private void Accept(Sequence sequence)
+    {
         lock (_gate)
         {
             ThrowIfClosed();
@@ -93,8 +111,6 @@ internal sealed class GemmaEngine : IDisposable
             _accepted++;
             _inbox.Enqueue(sequence);
         }
-
-        Wake();
     }
 
     /// <summary>Computes a prompt for its logits or hidden states without generating.</summary>
@@ -115,6 +131,64 @@ internal sealed class GemmaEngine : IDisposable
         }
 
         return result;
+    }
+
+    /// <summary>Computes a prompt and writes its keys and values to a file, from which <see cref="LoadPromptCacheAsync"/> makes it warm at once.</summary>
+    /// <exception cref="GemmaContextLengthException">The prompt is longer than the context.</exception>
+    /// <exception cref="InvalidOperationException">The prefix cache is off, or there was no memory to keep the prompt.</exception>
+    public async Task SavePromptCacheAsync(string path, int[] tokens, CancellationToken cancellationToken = default)
+    {
+        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = new NoRows(tokens.Length - 1) };
+        await EvaluateAsync(tokens, request.Reader, cancellationToken).ConfigureAwait(false);
+        var sequence = await Between(() =>
+        {
+            var held = CreateSequence(request);
+            _cache.Extend(held, tokens.Length);
+            return held;
+        }).ConfigureAwait(false);
+        try
+        {
+            if (sequence.Computed < tokens.Length)
+            {
+                throw new InvalidOperationException(
+                    $"Only {sequence.Computed:N0} of {tokens.Length:N0} tokens stayed in the prefix cache. Turn GemmaOptions.PrefixCache on, or raise GemmaOptions.KvCacheBytes.");
+            }
+
+            await Task.Run(() => PromptCacheFile.Write(path, _fingerprint, _cache.Pool, _config.SlidingWindow, sequence), cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            await Between(() =>
+            {
+                _cache.Release(sequence);
+                return true;
+            }).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/> into the prefix cache. Returns how many tokens are warm.</summary>
+    /// <exception cref="GemmaModelFormatException">The file is damaged, or was saved with another model or type of key/value memory. Nothing was loaded.</exception>
+    /// <exception cref="GemmaKvCacheException">The prompt does not fit the key/value memory that is not in use.</exception>
+    public async Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default)
+    {
+        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
+        int firstLocalBlock = 0;
+        int[] tokens = await Task.Run(
+            () => PromptCacheFile.Open(file, path, _fingerprint, _cache.Pool.Layout, _config.SlidingWindow, ContextLength, out firstLocalBlock), cancellationToken).ConfigureAwait(false);
+        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = new NoRows(tokens.Length - 1) };
+        Validate(request);
+        return await Between(() =>
+        {
+            var sequence = CreateSequence(request);
+            try
+            {
+                return _cache.TryRestore(sequence, file, firstLocalBlock) ? tokens.Length : throw DoesNotFit(tokens.Length);
+            }
+            finally
+            {
+                _cache.Release(sequence);
+            }
+        }).ConfigureAwait(false);
     }
 
     /// <summary>Refuses new requests, lets the accepted ones finish for at most <paramref name="drain"/>, then cancels the rest and ends the thread.</summary>
@@ -167,6 +241,7 @@ internal sealed class GemmaEngine : IDisposable
         finally
         {
             CompleteAll();
+            _metrics.Dispose();
             _forward.Dispose();
             _cache.Dispose();
         }
@@ -243,6 +318,7 @@ internal sealed class GemmaEngine : IDisposable
             if (sequence.DraftCount > 0)
             {
                 _cache.Commit(sequence, sequence.Computed + sequence.AcceptedDraft);
+                _metrics.Guesses(sequence.DraftCount, sequence.AcceptedDraft);
                 NGramDraft.Learn(sequence, _options.SpeculativeTokens);
             }
         }
@@ -318,10 +394,12 @@ internal sealed class GemmaEngine : IDisposable
     {
         _scheduler.Remove(sequence);
         Interlocked.Decrement(ref _accepted);
+        var result = new GenerationResult(
+            sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);
+        _metrics.Completed(sequence, result);
         try
         {
-            sequence.Request.Sink.OnCompleted(new GenerationResult(
-                sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error));
+            sequence.Request.Sink.OnCompleted(result);
         }
         catch (Exception exception)
         {
@@ -437,11 +515,22 @@ internal sealed class GemmaEngine : IDisposable
         int tokens = (int)Math.Min(ContextLength, request.Prompt.Length + output);
         if (tokens > CapacityTokens)
         {
-            var pool = _cache.Pool;
-            throw new GemmaKvCacheException(
-                tokens, _cache.BlocksFor(tokens, _options.PrefillChunk) * pool.Layout.BlockBytes, pool.BlockCount * pool.Layout.BlockBytes);
+            throw DoesNotFit(tokens);
         }
     }
+
+    private GemmaKvCacheException DoesNotFit(int tokens)
+    {
+        var pool = _cache.Pool;
+        return new GemmaKvCacheException(
+            tokens, _cache.BlocksFor(tokens, _options.PrefillChunk) * pool.Layout.BlockBytes, pool.BlockCount * pool.Layout.BlockBytes);
+    }
+
+    private Sequence CreateSequence(GenerationRequest request, Activity? activity = null) =>
+        new(request, Math.Min(ContextLength, CapacityTokens), _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted))
+        {
+            Activity = activity,
+        };
 
     private static KvPool CreatePool(GemmaConfig config, Backend backend, EngineOptions options, int contextLength)
     {
@@ -471,6 +560,18 @@ internal sealed class GemmaEngine : IDisposable
         }
 
         return low;
+    }
+
+    /// <summary>Computes a prompt for its keys and values alone.</summary>
+    private sealed class NoRows(int last) : RowReader
+    {
+        public override int FirstPosition => last;
+
+        public override bool WantsHidden => true;
+
+        public override void OnRow(int position, ReadOnlySpan<float> values)
+        {
+        }
     }
 
     private sealed class CompletionSink : GenerationSink

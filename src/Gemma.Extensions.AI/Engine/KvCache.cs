@@ -78,6 +78,36 @@ internal sealed class KvCache : IDisposable
         return true;
     }
 
+    /// <summary>Reads the sequence's tokens from the blocks of a file, the local layers' from block <paramref name="firstLocalBlock"/> on. False: memory is short.</summary>
+    public bool TryRestore(Sequence sequence, Stream blocks, int firstLocalBlock)
+    {
+        long localBlocks = blocks.Position + (long)((sequence.Count + BlockTokens - 1) / BlockTokens) * Pool.Layout.BlockBytes;
+        for (int i = 0; i * BlockTokens < sequence.Count; i++)
+        {
+            if (!TryHold(sequence, Math.Min((i + 1) * BlockTokens, sequence.Count)))
+            {
+                return false;
+            }
+
+            long next = blocks.Position + Pool.Layout.BlockBytes;
+            blocks.ReadExactly(Pool.Block(sequence.GlobalBlocks[i]));
+            if (i >= firstLocalBlock)
+            {
+                blocks.Position = localBlocks + (i - firstLocalBlock) * Pool.Layout.BlockBytes;
+                blocks.ReadExactly(Pool.Block(sequence.LocalBlocks[i]));
+                blocks.Position = next;
+            }
+            else
+            {
+                ReleaseLocal(sequence, i);
+            }
+
+            Commit(sequence, Math.Min((i + 1) * BlockTokens, sequence.Count));
+        }
+
+        return true;
+    }
+
     /// <summary>The first <paramref name="computed"/> tokens of the sequence are in memory: full blocks become prefixes, blocks behind the window are let go.</summary>
     public void Commit(Sequence sequence, int computed)
     {
@@ -206,6 +236,11 @@ internal sealed class KvCache : IDisposable
             _blocks.AddReference(node);
             _blocks.Release(sequence.GlobalBlocks[i]);
             sequence.GlobalBlocks[i] = node;
+        }
+
+        if (sequence.LocalBlocks[i] < 0)
+        {
+            return;
         }
 
         if (_tree.Local(node) < 0)

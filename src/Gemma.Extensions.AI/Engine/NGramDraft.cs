@@ -9,6 +9,9 @@ internal static class NGramDraft
     private const int LongestKey = 4;
     private const int ShortestKey = 2;
 
+    /// <summary>Steps without a guess after even a guess of one token was wrong.</summary>
+    private const int Pause = 12;
+
     /// <summary>At most <paramref name="most"/> tokens that followed the last tokens of the sequence where they occurred last; empty where they never did.</summary>
     public static ReadOnlySpan<int> Propose(Sequence sequence, int most)
     {
@@ -16,6 +19,7 @@ internal static class NGramDraft
         int limit = Math.Min(most, sequence.DraftLimit);
         if (limit <= 0)
         {
+            sequence.DraftLimit++;
             return default;
         }
 
@@ -35,13 +39,11 @@ internal static class NGramDraft
     /// <summary>Adjusts how much is guessed after a step has checked the guesses.</summary>
     public static void Learn(Sequence sequence, int most)
     {
-        if (sequence.AcceptedDraft == sequence.DraftCount)
+        sequence.DraftLimit = sequence.AcceptedDraft switch
         {
-            sequence.DraftLimit = Math.Min(most, 2 * sequence.DraftLimit + 1);
-        }
-        else
-        {
-            sequence.DraftLimit = Math.Max(1, sequence.AcceptedDraft + 1);
-        }
+            0 => sequence.DraftLimit > 1 ? sequence.DraftLimit / 2 : -Pause,
+            int accepted when accepted == sequence.DraftCount => Math.Min(most, 2 * sequence.DraftLimit + 1),
+            int accepted => accepted + 1,
+        };
     }
 }

@@ -28,7 +28,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
 
     /// <summary>Most rows that a step can have.</summary>
     public static int MaxRows(EngineOptions options) =>
-        options.PrefillChunk + options.MaxConcurrentRequests * MaxForcedTokens + SpeculatingSequences * options.SpeculativeTokens;
+        options.PrefillChunk + options.MaxConcurrentRequests + SpeculatingSequences * options.SpeculativeTokens;
 
     /// <summary>Speculation trades arithmetic, of which a large batch has none to spare, for memory traffic, which it shares already.</summary>
     private const int SpeculatingSequences = 4;
@@ -52,7 +52,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
         _planned.Clear();
         Admit();
         PlanGenerating(batch);
-        PlanPrompts(batch, batch.Rows == 0 ? options.PrefillChunk : MixedChunk());
+        PlanPrompts(batch, Math.Min(batch.MaxRows - batch.Rows, batch.Rows == 0 ? options.PrefillChunk : MixedChunk()));
     }
 
     /// <summary>Tells how long a step took, from which the size of prompt chunks in later steps follows.</summary>
@@ -100,9 +100,15 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
             }
 
             Propose(sequence, speculate);
+            int room = batch.MaxRows - batch.Rows - (_running.Count - i - 1); // a row for each that follows
+            if (sequence.Pending + sequence.DraftCount > room)
+            {
+                sequence.SetDraft(default);
+            }
+
             if (TryHold(sequence, i))
             {
-                Plan(batch, sequence, sequence.Pending + sequence.DraftCount);
+                Plan(batch, sequence, Math.Min(sequence.Pending + sequence.DraftCount, room));
             }
         }
     }

@@ -38,6 +38,9 @@ internal sealed class Sequence
     /// <summary>Stopwatch ticks of the last token given to the sink; 0 before the first.</summary>
     public long LastTokenAt { get; set; }
 
+    /// <summary>Span of the request, where somebody listens.</summary>
+    public Activity? Activity { get; init; }
+
     public Sampler? Sampler { get; }
 
     /// <summary>Tokens of the prompt and of the answer so far.</summary>

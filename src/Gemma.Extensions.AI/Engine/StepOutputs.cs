@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Model;
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>What follows the forward pass of a step: logits where a token is due, the next tokens, and their delivery.</summary>
-internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, int maxRows)
+internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, EngineMetrics metrics, int maxRows)
 {
     private readonly int[] _rows = new int[maxRows];
     private readonly int[] _owners = new int[maxRows];
@@ -127,7 +127,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, int 
     }
 
     /// <summary>Adds a token to the answer. False: it was the last.</summary>
-    private static bool Take(Sequence sequence, int token)
+    private bool Take(Sequence sequence, int token)
     {
         sequence.Append(token);
         if (IsStop(sequence.Request.StopTokens, token))
@@ -138,6 +138,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, int 
 
         sequence.Sampler!.Accept(token);
         sequence.Request.Constraint?.Accept(token);
+        metrics.Token(sequence);
         if (!sequence.Request.Sink.OnToken(token))
         {
             sequence.Finish = EngineFinish.Stop;

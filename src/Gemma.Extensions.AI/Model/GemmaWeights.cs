@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 
@@ -19,6 +21,8 @@ internal sealed class LayerWeights
 /// <summary>The weights of a model as a backend holds them. Immutable, shared by every request.</summary>
 internal sealed class GemmaWeights
 {
+    private const int SampleBytes = 1024;
+
     /// <summary>Token embeddings [vocabulary, hidden]; also the output head, which Gemma 2 ties to them.</summary>
     public required WeightMatrix Embedding { get; init; }
 
@@ -26,6 +30,9 @@ internal sealed class GemmaWeights
 
     /// <summary>Norm before the output head [hidden].</summary>
     public required WeightVector OutputNorm { get; init; }
+
+    /// <summary>Tells models apart: a hash over the shape and parts of the bytes of every tensor [32 bytes].</summary>
+    public required byte[] Fingerprint { get; init; }
 
     /// <summary>Hands every tensor of the file to the backend. The file must stay open as long as the weights are used.</summary>
     /// <exception cref="GemmaModelFormatException">A tensor is missing.</exception>
@@ -41,7 +48,7 @@ internal sealed class GemmaWeights
             progress?.Report((i + 1.0) / layers.Length);
         }
 
-        return new GemmaWeights { Embedding = embedding, Layers = layers, OutputNorm = Norm("output_norm.weight") };
+        return new GemmaWeights { Embedding = embedding, Layers = layers, OutputNorm = Norm("output_norm.weight"), Fingerprint = Hash(file) };
 
         LayerWeights LoadLayer(string prefix) => new()
         {
@@ -61,5 +68,21 @@ internal sealed class GemmaWeights
             ? tensor
             : throw new GemmaModelFormatException(
                 $"'{file.Path}' has no tensor '{name}', which a Gemma 2 model of {file.Config.LayerCount} layers needs. The file is damaged or was converted wrongly; download or convert it again.");
+    }
+
+    private static unsafe byte[] Hash(ModelFile file)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes($"{tensor.Name} {tensor.Format.Name} {string.Join(',', tensor.Shape)};"));
+            int length = (int)Math.Min(SampleBytes, tensor.ByteLength);
+            foreach (long start in (ReadOnlySpan<long>)[0, (tensor.ByteLength - length) / 2, tensor.ByteLength - length])
+            {
+                hash.AppendData(new ReadOnlySpan<byte>(tensor.Data + start, length));
+            }
+        }
+
+        return hash.GetHashAndReset();
     }
 }
