@@ -100,7 +100,7 @@ public sealed partial class GemmaModel : IDisposable
             backend = CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
-            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(options), loggerFactory?.CreateLogger<GemmaEngine>());
+            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>());
             return new GemmaModel(path, file, tokenizer.GetAwaiter().GetResult(), backend, engine);
         }
         catch
@@ -121,8 +121,9 @@ public sealed partial class GemmaModel : IDisposable
         File.Dispose();
     }
 
-    private static EngineOptions EngineOptions(GemmaOptions options) => new()
+    private static EngineOptions EngineOptions(string path, GemmaOptions options) => new()
     {
+        ModelName = ModelAliases.ModelId(path),
         ContextLength = options.ContextLength,
         KvType = Enum.Parse<KvType>(options.KvCacheType.ToString()),
         KvCacheBytes = options.KvCacheBytes,

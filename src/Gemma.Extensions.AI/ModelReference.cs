@@ -34,6 +34,12 @@ internal sealed class ModelReference(string path, Func<GemmaModel> load) : IDisp
         }
     }
 
+    /// <summary>The model where it has been loaded, else null.</summary>
+    public GemmaModel? Loaded => _loading is { IsCompletedSuccessfully: true } loading && !_disposed ? loading.Result : null;
+
+    /// <summary>Why the last load failed, else null.</summary>
+    public Exception? LoadError => _loading?.Exception?.GetBaseException();
+
     /// <summary>Disposes the model, after its load has ended if one is under way.</summary>
     public void Dispose()
     {

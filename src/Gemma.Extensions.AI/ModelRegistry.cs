@@ -32,6 +32,13 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         return reference;
     }
 
+    /// <summary>Every model that was asked for.</summary>
+    public IEnumerable<ModelReference> Models => _models.Values.Select(entry => entry.Reference);
+
+    /// <summary>Refuses new requests and lets the accepted ones finish until <paramref name="cancellationToken"/> is cancelled, then ends the rest.</summary>
+    public Task StopAsync(CancellationToken cancellationToken) =>
+        Task.WhenAll(Models.Select(reference => reference.Loaded?.Engine.StopAsync(cancellationToken) ?? Task.CompletedTask));
+
     public void Dispose()
     {
         foreach ((ModelReference reference, _) in _models.Values)
@@ -93,7 +100,8 @@ internal sealed class PreloadService(ModelRegistry registry, IOptionsMonitor<Gem
         Task.WhenAll(registrations.Select(r => r.OptionsName).Distinct().Where(name => options.Get(name).Preload)
             .Select(name => Task.Run(() => registry.Get(name).GetAsync(cancellationToken), cancellationToken)));
 
-    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    /// <summary>Requests that were accepted finish within the time that the host allows for its shutdown.</summary>
+    public Task StopAsync(CancellationToken cancellationToken) => registry.StopAsync(cancellationToken);
 }
 
 /// <summary>One name under which options were registered.</summary>

@@ -4,4 +4,6 @@ using System.CommandLine;
 RootCommand root = new("Benchmarks of Gemma.Extensions.AI. Results are committed under results/<cpu>/.");
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.VectorSearchBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
 return await root.Parse(args).InvokeAsync();

@@ -69,7 +69,7 @@ internal sealed class GemmaEngine : IDisposable
 
     /// <summary>What the engine is doing, read without stopping it: the numbers are of about the same moment.</summary>
     public EngineStatus Status => new(
-        _failure is not null, _stopping, _scheduler.Running.Count, Volatile.Read(ref _accepted) - _scheduler.Running.Count,
+        _failure is not null, _stopping, _scheduler.Running.Count, Math.Max(0, Volatile.Read(ref _accepted) - _scheduler.Running.Count), _options.MaxQueuedRequests,
         _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
 
     /// <summary>Times the loop went round.</summary>
@@ -191,14 +191,13 @@ internal sealed class GemmaEngine : IDisposable
         }).ConfigureAwait(false);
     }
 
-    /// <summary>Refuses new requests, lets the accepted ones finish for at most <paramref name="drain"/>, then cancels the rest and ends the thread.</summary>
-    public async Task StopAsync(TimeSpan drain)
+    /// <summary>Refuses new requests, lets the accepted ones finish until <paramref name="deadline"/> is cancelled, then ends the rest and the thread.</summary>
+    public async Task StopAsync(CancellationToken deadline)
     {
         _stopping = true;
-        long deadline = Stopwatch.GetTimestamp() + (long)(drain.TotalSeconds * Stopwatch.Frequency);
-        while (Volatile.Read(ref _accepted) > 0 && Stopwatch.GetTimestamp() < deadline)
+        while (Volatile.Read(ref _accepted) > 0 && !deadline.IsCancellationRequested)
         {
-            await Task.Delay(5).ConfigureAwait(false);
+            await Task.Delay(5, CancellationToken.None).ConfigureAwait(false);
         }
 
         _cancelAll = true;
@@ -591,12 +590,13 @@ internal sealed class GemmaEngine : IDisposable
 /// <param name="Stopping">The engine accepts no more requests.</param>
 /// <param name="Running">Sequences in the batch.</param>
 /// <param name="Waiting">Requests accepted but not running.</param>
+/// <param name="MaxWaiting">Requests that may wait at most.</param>
 /// <param name="Blocks">Blocks of key/value memory.</param>
 /// <param name="FreeBlocks">Blocks that hold nothing.</param>
 /// <param name="CachedBlocks">Blocks that hold prefixes which no sequence uses: had back when needed.</param>
 /// <param name="Preemptions">How often a sequence had to give its memory back.</param>
 internal readonly record struct EngineStatus(
-    bool Failed, bool Stopping, int Running, int Waiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
+    bool Failed, bool Stopping, int Running, int Waiting, int MaxWaiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
 {
     /// <summary>Blocks that sequences hold.</summary>
     public int UsedBlocks => Blocks - FreeBlocks - CachedBlocks;

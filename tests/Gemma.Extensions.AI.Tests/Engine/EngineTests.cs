@@ -235,9 +235,25 @@ public sealed class EngineTests
     {
         using var tiny = new TinyEngine();
         var generation = tiny.Start(TinyEngine.Prompt(0, 50), 50);
-        await tiny.Engine.StopAsync(TimeSpan.FromSeconds(30));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        await tiny.Engine.StopAsync(deadline.Token);
         Assert.Equal(EngineFinish.Length, generation.Result.Finish);
-        Assert.ThrowsAny<Exception>(() => tiny.Start(TinyEngine.Prompt(0, 50)));
+        Assert.Throws<ObjectDisposedException>(() => tiny.Start(TinyEngine.Prompt(0, 50)));
+    }
+
+    [Fact]
+    public async Task StopEndsWhatIsNotFinishedInTime()
+    {
+        using var tiny = new TinyEngine();
+        var generation = tiny.Start(TinyEngine.Prompt(0, 50), 400, onToken: _ =>
+        {
+            Thread.Sleep(20);
+            return true;
+        });
+        var stopping = tiny.Engine.StopAsync(new CancellationTokenSource(100).Token);
+        Assert.Throws<GemmaOverloadedException>(() => tiny.Start(TinyEngine.Prompt(0, 50)));
+        await stopping;
+        Assert.Equal(EngineFinish.Failed, generation.Result.Finish);
     }
 
     [Fact]

@@ -1,0 +1,130 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Gemma.Extensions.AI.Engine;
+
+namespace Gemma.Extensions.AI.Benchmarks.Engine;
+
+/// <summary>What many conversations at once cost: batching, prefix reuse, gaps, cancellation, guessing ahead.</summary>
+internal static class EngineBenchmark
+{
+    public static Command Create()
+    {
+        Option<string> model = new("--model") { Description = "Model to run.", Required = true };
+        Option<int?> threads = new("--threads") { Description = "Threads that compute; all physical cores where not given." };
+        Option<string> part = new("--part") { Description = "batch, prefix, gap, cancel, copy, plain; all of them where not given." };
+        Option<int> tokens = new("--generate-tokens") { DefaultValueFactory = _ => 32, Description = "Tokens of each answer." };
+        Option<int> prompt = new("--prompt-tokens") { DefaultValueFactory = _ => 3000, Description = "Tokens of the long prompts." };
+        Command command = new("engine", "Concurrent chats, prefix reuse, gaps between tokens, cancellation and guessing ahead on one model.") { model, threads, part, tokens, prompt };
+        command.SetAction(parse =>
+        {
+            CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+            string? only = parse.GetValue(part);
+            foreach (var (name, run) in Parts)
+            {
+                if (only is null || only == name)
+                {
+                    Console.WriteLine($"## {name}");
+                    run(parse.GetRequiredValue(model), parse.GetValue(threads), parse.GetValue(tokens), parse.GetValue(prompt));
+                }
+            }
+        });
+        return command;
+    }
+
+    private delegate void Part(string model, int? threads, int tokens, int promptTokens);
+
+    private static (string Name, Part Run)[] Parts =>
+        [("batch", Batch), ("prefix", Prefix), ("gap", Gap), ("cancel", Cancel), ("copy", Copy), ("plain", Plain)];
+
+    /// <summary>Total tokens a second of n chats, from the first step in which all generate to the first end.</summary>
+    private static void Batch(string model, int? threads, int tokens, int promptTokens)
+    {
+        using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
+        engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
+        double alone = 0;
+        foreach (int chats in (int[])[1, 2, 4, 8])
+        {
+            var requests = Enumerable.Range(0, chats).Select(i => engine.Start(engine.Prompt(chats * 100 + i, 32), tokens)).ToArray();
+            Task.WaitAll(requests.Select(request => request.Task));
+            // All sequences generate together between the last first token and the first last token; steps are shared, so any one of them tells the time.
+            var times = requests[^1].Times;
+            double perStep = (times[^1] - times[2]) / (times.Count - 3);
+            double total = chats / perStep;
+            alone = chats == 1 ? total : alone;
+            Console.WriteLine($"{chats} chats: {total:0.00} tok/s in total, {1000 * perStep:0} ms a step, {total / alone:0.00} x");
+        }
+    }
+
+    /// <summary>Time to the first token of a second turn, against the cold one.</summary>
+    private static void Prefix(string model, int? threads, int tokens, int promptTokens)
+    {
+        using var engine = new BenchmarkEngine(model, new EngineOptions(), threads);
+        engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
+        int[] prompt = engine.Prompt(1, promptTokens);
+        var cold = engine.Start(prompt, 16);
+        cold.Task.Wait();
+        var warm = engine.Start([.. prompt, .. cold.Tokens, .. engine.Prompt(2, 20)[1..]], 16);
+        warm.Task.Wait();
+        Console.WriteLine($"cold {cold.Times[0]:0.00} s for {promptTokens:N0} tokens, warm {warm.Times[0]:0.00} s with {warm.Task.Result.CachedTokens:N0} of {warm.Task.Result.PromptTokens:N0} cached: {100 * warm.Times[0] / cold.Times[0]:0.0}%");
+    }
+
+    /// <summary>The largest gap between two tokens of a chat while another prompt is read.</summary>
+    private static void Gap(string model, int? threads, int tokens, int promptTokens)
+    {
+        using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
+        engine.Start(engine.Prompt(0, 300), 4).Task.Wait();
+        var alone = engine.Start(engine.Prompt(3, 32), 16);
+        alone.Task.Wait();
+        var chat = engine.Start(engine.Prompt(1, 32), 4000, stopAfter: 4000);
+        Thread.Sleep(500);
+        var other = engine.Start(engine.Prompt(2, promptTokens / 4), 1);
+        other.Task.Wait();
+        double largest = chat.LargestGap;
+        Console.WriteLine($"largest gap {1000 * largest:0} ms while a prompt of {promptTokens / 4:N0} tokens is read in {other.CompletedAfter:0.0} s, {1000 * alone.LargestGap:0} ms alone");
+    }
+
+    /// <summary>From cancellation inside a prompt to the end of the request.</summary>
+    private static void Cancel(string model, int? threads, int tokens, int promptTokens)
+    {
+        using var engine = new BenchmarkEngine(model, new EngineOptions(), threads);
+        engine.Start(engine.Prompt(0, 300), 4).Task.Wait();
+        var samples = new List<double>();
+        for (int i = 0; i < 8; i++)
+        {
+            using var source = new CancellationTokenSource();
+            var request = engine.Start(engine.Prompt(10 + i, 4000), 1, cancellation: source.Token);
+            Thread.Sleep(700 + 137 * i);
+            long start = Stopwatch.GetTimestamp();
+            source.Cancel();
+            request.Task.Wait();
+            samples.Add(1000 * Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        Console.WriteLine($"cancelled after {string.Join(", ", samples.Select(ms => $"{ms:0}"))} ms");
+    }
+
+    /// <summary>An answer that copies its prompt, with and without guessing. A constraint makes the model copy; guesses are checked as ever.</summary>
+    private static void Copy(string model, int? threads, int tokens, int promptTokens) =>
+        Compare(model, threads, 2 * tokens, engine => (engine.Prompt(5, 200), new CopyConstraint(engine.Prompt(5, 200)[60..]), null));
+
+    /// <summary>An answer in which nothing repeats (sampled from random weights), with and without guessing.</summary>
+    private static void Plain(string model, int? threads, int tokens, int promptTokens) =>
+        Compare(model, threads, 2 * tokens, engine => (engine.Prompt(5, 200), null, new SamplingOptions { Temperature = 1, TopK = 1000, Seed = 3 }));
+
+    private static void Compare(string model, int? threads, int tokens, Func<BenchmarkEngine, (int[], ITokenConstraint?, SamplingOptions?)> request)
+    {
+        double[] rates = [.. new[] { 0, new EngineOptions().SpeculativeTokens }.Select(Measure)];
+        Console.WriteLine($"plain {rates[0]:0.00} tok/s, guessing {rates[1]:0.00} tok/s: {rates[1] / rates[0]:0.00} x");
+
+        double Measure(int speculative)
+        {
+            using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = speculative }, threads);
+            engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
+            var (prompt, constraint, sampling) = request(engine);
+            var run = engine.Start(prompt, tokens, constraint, sampling: sampling);
+            run.Task.Wait();
+            return (run.Times.Count - 1) / (run.Times[^1] - run.Times[0]);
+        }
+    }
+}
