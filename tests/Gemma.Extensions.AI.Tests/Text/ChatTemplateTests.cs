@@ -132,7 +132,7 @@ public sealed class ChatTemplateTests
         AssertPrompt(
             "<start_of_turn>user\nBe brief.\n\n" + Introduction
             + "- get_weather(city: string, unit?: \"Celsius\"|\"Fahrenheit\" = \"Celsius\", days?: integer|null, tags?: array of (string|null)|null): Gets the weather of a city. city: Name of the city. unit: Unit to use.\n"
-            + "- place_order(order: object {Item: string, Lines?: array of (object {Sku: string, Count?: integer = 1}|null)|null}, when: {\"type\":\"string\",\"format\":\"date-time\"}, price: number|null)\n"
+            + "- place_order(order: object {Item: string, Lines?: array of object {Sku: string, Count?: integer = 1}|null}, when: {\"type\":\"string\",\"format\":\"date-time\"}, price: number|null)\n"
             + "- now()\n\nHi<end_of_turn>\n<start_of_turn>model\n",
             [new(ChatRole.User, "Hi")],
             new ChatOptions { Instructions = "Be brief.", Tools = [weather, order, AIFunctionFactory.Create(() => 1, "now")] },

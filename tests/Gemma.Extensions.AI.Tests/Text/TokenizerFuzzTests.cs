@@ -1,0 +1,132 @@
+using System.Diagnostics;
+using System.Text;
+using Gemma.Extensions.AI.Text;
+
+namespace Gemma.Extensions.AI.Tests.Text;
+
+/// <summary>Damaged tokenizer files are refused with the documented exception, or read; nothing else happens.</summary>
+public sealed class TokenizerFuzzTests
+{
+    [Fact]
+    public void Mutated_SentencePiece_models_are_read_or_refused() =>
+        Fuzz(TestData.Local("tiny/tokenizer.model"), 40_000, bytes => GemmaTokenizer.FromSentencePiece(bytes, "fuzz.model"));
+
+    [Fact]
+    public void Mutated_tokenizer_json_is_read_or_refused() =>
+        Fuzz(TestData.Local("tiny/tokenizer.json"), 15_000, bytes => GemmaTokenizer.FromTokenizerJson(bytes, "fuzz.json"));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("{}")]
+    [InlineData("[]")]
+    [InlineData("\n\u0003abc")]
+    [InlineData("""{"model":{"type":"WordPiece","vocab":{}}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0,"a":2147483647},"unk_token":"<unk>"}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0,"a":-1},"unk_token":"<unk>"}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0,"a":0},"unk_token":"<unk>"}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>","merges":["a b"]}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>","merges":["ab"]}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"a":0}}}""")]
+    [InlineData("""{"added_tokens":[{"id":7,"content":"<bos>","special":true}],"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>"}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"\ud800":0}}}""")]
+    public void Files_that_are_no_vocabulary_are_refused_with_what_was_found(string content)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(content);
+        var model = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromSentencePiece(bytes, "some.model"));
+        Assert.Contains("'some.model'", model.Message);
+        var json = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(bytes, "some.json"));
+        Assert.Contains("'some.json'", json.Message);
+    }
+
+    [Fact]
+    public void A_model_that_normalises_is_refused()
+    {
+        byte[] model = File.ReadAllBytes(TestData.Local("tiny/tokenizer.model"));
+        // A second normalizer_spec {add_dummy_prefix: true}, which takes the place of the first.
+        byte[] changed = [.. model, 0x1A, 2, 0x18, 1];
+        Assert.Contains("normalises", Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromSentencePiece(changed, "t")).Message);
+    }
+
+    [Fact]
+    public void A_vocabulary_with_bad_numbers_is_refused()
+    {
+        byte[][] pieces = [.. Enumerable.Range(0, 256).Select(value => Encoding.ASCII.GetBytes($"<0x{value:X2}>")), "a"u8.ToArray()];
+        TokenKind[] kinds = [.. Enumerable.Repeat(TokenKind.Byte, 256), TokenKind.Normal];
+        float[] scores = new float[257];
+        Assert.Equal([256, 256], GemmaTokenizer.FromVocabulary(pieces, scores, kinds, -1, -1, -1, "v").Encode("aa", true));
+        Refused(() => GemmaTokenizer.FromVocabulary(pieces, [.. scores[..256], float.NaN], kinds, -1, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores[..5], kinds, -1, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, kinds[..5], -1, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, kinds, 257, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, [.. kinds[..256], (TokenKind)9], -1, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary([.. pieces[..256], [0xFF]], scores, kinds, -1, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary([.. pieces[..256], new byte[2000]], scores, kinds, -1, -1, -1, "v"));
+        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, [.. Enumerable.Repeat(TokenKind.Byte, 257)], -1, -1, -1, "v"));
+
+        static void Refused(Action action) => Assert.Throws<GemmaModelFormatException>(action);
+    }
+
+    private static void Fuzz(string path, int mutations, Func<byte[], GemmaTokenizer> read)
+    {
+        byte[] original = File.ReadAllBytes(path);
+        var random = new Random(17);
+        int accepted = 0;
+        int refused = 0;
+        var watch = new Stopwatch();
+        for (int i = 0; i < mutations; i++)
+        {
+            byte[] mutated = Mutate(original, random);
+            watch.Restart();
+            try
+            {
+                GemmaTokenizer tokenizer = read(mutated);
+                accepted++;
+                if (accepted % 16 == 0)
+                {
+                    // What was accepted works.
+                    int[] ids = tokenizer.Encode("Hello <b>wörld</b>\n\n  🕰<end_of_turn>", matchSpecial: true);
+                    Assert.All(ids, id => Assert.InRange(id, 0, tokenizer.VocabularySize - 1));
+                    tokenizer.Decode(ids);
+                }
+            }
+            catch (GemmaModelFormatException)
+            {
+                refused++;
+            }
+
+            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "One damaged file took longer than 20 s.");
+        }
+
+        Assert.Equal(mutations, accepted + refused);
+        Assert.True(refused > mutations / 10 && accepted > 0, $"{accepted} accepted, {refused} refused: the mutations do not reach the checks.");
+    }
+
+    private static byte[] Mutate(byte[] original, Random random)
+    {
+        List<byte> bytes = [.. original];
+        for (int change = random.Next(1, 4); change > 0 && bytes.Count > 0; change--)
+        {
+            int at = random.Next(3) == 0 ? random.Next(Math.Min(200, bytes.Count)) : random.Next(bytes.Count);
+            switch (random.Next(5))
+            {
+                case 0:
+                    bytes[at] ^= (byte)(1 << random.Next(8));
+                    break;
+                case 1:
+                    bytes[at] = random.Next(3) switch { 0 => 0, 1 => 0xFF, _ => (byte)random.Next(256) };
+                    break;
+                case 2:
+                    bytes.RemoveRange(at, Math.Min(bytes.Count - at, random.Next(1, 20)));
+                    break;
+                case 3:
+                    bytes.InsertRange(at, bytes.GetRange(at, Math.Min(bytes.Count - at, random.Next(1, 40))));
+                    break;
+                default:
+                    bytes.RemoveRange(at, random.Next(4) == 0 ? bytes.Count - at : 0);
+                    break;
+            }
+        }
+
+        return [.. bytes];
+    }
+}
