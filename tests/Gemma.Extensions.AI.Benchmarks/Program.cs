@@ -6,4 +6,5 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Rag.VectorSearchBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 return await root.Parse(args).InvokeAsync();

@@ -52,6 +52,7 @@ internal sealed class BpeEncoder
     /// <param name="ids">Receives the tokens.</param>
     /// <param name="lengths">Receives the UTF-16 length that each token covers; all bytes of a character but the last cover 0. Null where not needed.</param>
     /// <param name="maxTokens">Stops once there are at least this many new tokens.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // good from the first call: a command line encodes once
     public void Encode(TokenizerVocabulary vocabulary, ReadOnlySpan<char> text, bool matchSpecial, List<int> ids, List<int>? lengths, int maxTokens)
     {
         _vocabulary = vocabulary;
@@ -144,6 +145,7 @@ internal sealed class BpeEncoder
     }
 
     /// <summary>Encodes a stretch in which nothing is matched beforehand.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Merges(ReadOnlySpan<byte> text)
     {
         if (text.IsEmpty)
@@ -197,6 +199,7 @@ internal sealed class BpeEncoder
     }
 
     /// <summary>Makes a symbol of each character.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private int Split(ReadOnlySpan<byte> text)
     {
         int count = 0;
@@ -214,6 +217,7 @@ internal sealed class BpeEncoder
     }
 
     /// <summary>Queues the merge of a symbol with the next one, if there is such a piece.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Consider(ReadOnlySpan<byte> text, int left)
     {
         ref Symbol first = ref _symbols[left];
@@ -271,6 +275,7 @@ internal sealed class BpeEncoder
 
     private static int CharLength(ReadOnlySpan<byte> text) => Encoding.UTF8.GetCharCount(text);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Enqueue(Merge merge)
     {
         if (_queued == _queue.Length)
@@ -295,6 +300,7 @@ internal sealed class BpeEncoder
         queue[at] = merge;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private bool TryDequeue(out Merge merge)
     {
         if (_queued == 0)

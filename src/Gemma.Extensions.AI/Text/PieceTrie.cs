@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Gemma.Extensions.AI.Text;
 
 /// <summary>The few hundred pieces that are matched before merging, as a trie over bytes.</summary>
@@ -37,6 +39,7 @@ internal sealed class PieceTrie
     }
 
     /// <summary>Length of the longest piece that the text begins with, 0 if none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Match(ReadOnlySpan<byte> text, bool matchSpecial, TokenizerVocabulary vocabulary, out int id)
     {
         id = -1;

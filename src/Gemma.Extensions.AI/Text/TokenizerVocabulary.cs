@@ -100,6 +100,7 @@ internal sealed class TokenizerVocabulary
     public int GetAsciiId(byte character) => _asciiIds[character];
 
     /// <summary>The normal piece with these bytes, or -1.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Find(ReadOnlySpan<byte> piece)
     {
         if (piece.Length > LongestMergeable)
@@ -143,6 +144,7 @@ internal sealed class TokenizerVocabulary
         return ((_otherPairs[other >> 6] >> (int)(other & 63)) & 1) != 0;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private byte[] Concatenate(IReadOnlyList<byte[]> pieces, string source)
     {
         long total = 0;
@@ -222,6 +224,7 @@ internal sealed class TokenizerVocabulary
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void AddNormal(int id, ReadOnlySpan<byte> piece, string source)
     {
         uint previous = 0;
