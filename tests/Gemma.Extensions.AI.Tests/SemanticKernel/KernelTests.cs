@@ -1,0 +1,139 @@
+using Gemma.Extensions.AI.Tests.Chat;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.SemanticKernel;
+using Microsoft.SemanticKernel.ChatCompletion;
+
+namespace Gemma.Extensions.AI.Tests.SemanticKernel;
+
+/// <summary>A real kernel over a real model (of random weights): its answers are those of the client alone.</summary>
+public sealed class KernelTests
+{
+    private const string Question = "What is the best of times?";
+
+    [Fact]
+    public async Task A_prompt_function_gets_the_answer_of_the_client()
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
+        FunctionResult result = await kernel.InvokePromptAsync("What is the best of {{$what}}?", new KernelArguments(Settings()) { ["what"] = "times" });
+        Assert.Equal(await Expected(), result.ToString());
+    }
+
+    [Fact]
+    public async Task A_prompt_function_streams()
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatCompletion(TinyModel.Path));
+        string text = "";
+        await foreach (StreamingKernelContent update in kernel.InvokePromptStreamingAsync(Question, new KernelArguments(Settings())))
+        {
+            text += update.ToString();
+        }
+
+        Assert.Equal(await Expected(), text);
+    }
+
+    [Fact]
+    public async Task Chat_completion_answers_a_history()
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatCompletion(TinyModel.Path));
+        var service = kernel.GetRequiredService<IChatCompletionService>();
+        ChatHistory history = new("Be brief.");
+        history.AddUserMessage("Hello");
+        history.AddAssistantMessage("Hello!");
+        history.AddUserMessage(Question);
+        ChatMessageContent answer = await service.GetChatMessageContentAsync(history, Settings(), kernel);
+        Assert.Equal(AuthorRole.Assistant, answer.Role);
+        ChatResponse expected = await TinyModel.Client().GetResponseAsync(
+            [new(ChatRole.System, "Be brief."), new(ChatRole.User, "Hello"), new(ChatRole.Assistant, "Hello!"), new(ChatRole.User, Question)], TinyModel.Greedy());
+        Assert.Equal(expected.Text, answer.Content);
+
+        string streamed = "";
+        await foreach (StreamingChatMessageContent update in service.GetStreamingChatMessageContentsAsync(history, Settings(), kernel))
+        {
+            streamed += update.Content;
+        }
+
+        Assert.Equal(expected.Text, streamed);
+    }
+
+    [Fact]
+    public async Task A_service_id_chooses_among_registrations()
+    {
+        Kernel kernel = Build(builder => builder
+            .AddGemmaChatClient(TinyModel.Path, "short", options => options.ContextLength = 64)
+            .AddGemmaChatCompletion(TestData.Local("gguf/tiny-Q8_0.gguf"), "long"));
+        Assert.Equal(64, kernel.GetRequiredService<IChatClient>("short").GetRequiredService<GemmaModel>().ContextLength);
+        Assert.NotNull(kernel.GetRequiredService<IChatCompletionService>("long"));
+        string prompt = string.Concat(Enumerable.Repeat("word ", 100));
+        KernelArguments Arguments(string id) => new(new PromptExecutionSettings { ServiceId = id, ExtensionData = Settings().ExtensionData });
+        await Assert.ThrowsAsync<GemmaContextLengthException>(() => kernel.InvokePromptAsync(prompt, Arguments("short")));
+        Assert.NotNull(await kernel.InvokePromptAsync(prompt, Arguments("long")));
+    }
+
+    [Fact]
+    public async Task The_path_may_come_from_configuration()
+    {
+        Kernel kernel = Build(builder =>
+        {
+            builder.Services.AddSingleton<IConfiguration>(new ConfigurationBuilder().AddInMemoryCollection([new("Gemma:ModelPath", TinyModel.Path)]).Build());
+            builder.AddGemmaChatClient();
+        });
+        Assert.Equal(await Expected(), (await kernel.InvokePromptAsync(Question, new KernelArguments(Settings()))).ToString());
+    }
+
+    public static TheoryData<string, object> TokenLimits => new()
+    {
+        { "max_tokens", 5 }, { "maxTokens", "5" }, { "max_completion_tokens", 5L }, { "max_new_tokens", 5.0 }, { "MaxOutputTokens", 5 },
+    };
+
+    [Theory]
+    [MemberData(nameof(TokenLimits))]
+    public async Task Settings_go_by_the_names_other_connectors_use(string name, object value)
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
+        var settings = new PromptExecutionSettings { ExtensionData = new Dictionary<string, object> { ["temperature"] = 0, [name] = value } };
+        Assert.Equal(await Expected(5), (await kernel.InvokePromptAsync(Question, new KernelArguments(settings))).ToString());
+    }
+
+    [Fact]
+    public async Task Stop_sequences_and_biases_reach_the_model()
+    {
+        string whole = await Expected();
+        string stop = whole.Substring(whole.Length / 2, 2);
+        Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
+        foreach (string name in new[] { "stop", "stop_sequences", "StopSequences" })
+        {
+            PromptExecutionSettings settings = Settings();
+            settings.ExtensionData![name] = new[] { stop };
+            string text = (await kernel.InvokePromptAsync(Question, new KernelArguments(settings))).ToString();
+            Assert.Equal(whole[..whole.IndexOf(stop, StringComparison.Ordinal)], text);
+        }
+
+        PromptExecutionSettings biased = Settings();
+        int token = Text.Tokenizers.Tiny.Encode("a", matchSpecial: false)[0];
+        biased.ExtensionData!["logit_bias"] = new Dictionary<string, int> { [token.ToString()] = 1000 };
+        Assert.Matches("^a+$", (await kernel.InvokePromptAsync(Question, new KernelArguments(biased))).ToString());
+    }
+
+    [Fact]
+    public async Task A_setting_that_is_no_number_is_named()
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
+        var settings = new PromptExecutionSettings { ExtensionData = new Dictionary<string, object> { ["max_new_tokens"] = "many" } };
+        var exception = await Assert.ThrowsAsync<ArgumentException>(() => kernel.InvokePromptAsync(Question, new KernelArguments(settings)));
+        Assert.Contains("max_new_tokens", exception.Message);
+    }
+
+    internal static Kernel Build(Action<IKernelBuilder> configure)
+    {
+        IKernelBuilder builder = Kernel.CreateBuilder();
+        configure(builder);
+        return builder.Build();
+    }
+
+    internal static PromptExecutionSettings Settings(int tokens = 16) =>
+        new() { ExtensionData = new Dictionary<string, object> { ["temperature"] = 0, ["max_tokens"] = tokens } };
+
+    private static async Task<string> Expected(int tokens = 16) => (await TinyModel.Client().GetResponseAsync(Question, TinyModel.Greedy(tokens))).Text;
+}
