@@ -14,7 +14,7 @@ internal sealed class Grammar
     private readonly Symbol[] _start;
     private readonly MaskBuilder _masks;
     private readonly Dictionary<StateKey, ulong[]> _cache = [];
-    private readonly ulong[] _scratch;
+    private readonly Dictionary<int, int[]> _forbidden = [];
     private long _cachedBytes;
 
     internal Grammar(VocabularyTrie vocabulary, params Symbol[] start)
@@ -22,7 +22,6 @@ internal sealed class Grammar
         Vocabulary = vocabulary;
         _start = start;
         _masks = new MaskBuilder(vocabulary);
-        _scratch = new ulong[vocabulary.MaskWords];
     }
 
     public VocabularyTrie Vocabulary { get; }
@@ -31,6 +30,15 @@ internal sealed class Grammar
 
     /// <summary>A new text under the grammar, ended by any of <paramref name="endTokens"/>.</summary>
     public ITokenConstraint CreateConstraint(IReadOnlyList<int> endTokens) => new GrammarConstraint(this, endTokens);
+
+    /// <summary>Keeps, for each number of marker bytes read, the tokens that may not complete the marker (tool calls).</summary>
+    internal int[] ForbiddenCompletions(int matched, Func<int, int[]> find)
+    {
+        lock (Lock)
+        {
+            return _forbidden.TryGetValue(matched, out int[]? known) ? known : _forbidden[matched] = find(matched);
+        }
+    }
 
     /// <summary>The threads before the first byte.</summary>
     internal ThreadList Begin()
@@ -52,7 +60,7 @@ internal sealed class Grammar
             return mask;
         }
 
-        mask = new ulong[_scratch.Length];
+        mask = new ulong[Vocabulary.MaskWords];
         _masks.Fill(threads, mask);
         long size = 8L * mask.Length;
         if (_cachedBytes + size > MaxCachedBytes)
@@ -222,24 +230,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
             }
 
             byte[] bytes = _grammar.Vocabulary.Bytes(token);
-            if (_ended || bytes.Length == 0)
-            {
-                return false;
-            }
-
-            ThreadList threads = new(), next = new();
-            threads.CopyFrom(_threads);
-            foreach (byte b in bytes)
-            {
-                Grammar.Step(threads, b, next);
-                (threads, next) = (next, threads);
-                if (threads.Count == 0)
-                {
-                    return false;
-                }
-            }
-
-            return true;
+            return !_ended && bytes.Length > 0 && IsAllowed(bytes);
         }
     }
 
@@ -253,8 +244,39 @@ internal sealed class GrammarConstraint : ITokenConstraint
                 return;
             }
 
+            if (_ended || _grammar.Vocabulary.Bytes(token) is not { Length: > 0 } bytes)
+            {
+                throw new InvalidOperationException($"Token {token} is not allowed here. Ask TryFillMask or IsAllowed before Accept.");
+            }
+
+            Accept(bytes);
+        }
+    }
+
+    /// <summary>Whether a text may go on with these bytes.</summary>
+    public bool IsAllowed(ReadOnlySpan<byte> bytes)
+    {
+        lock (_grammar.Lock)
+        {
+            ThreadList threads = new(), next = new();
+            threads.CopyFrom(_threads);
+            foreach (byte b in bytes)
+            {
+                Grammar.Step(threads, b, next);
+                (threads, next) = (next, threads);
+            }
+
+            return threads.Count > 0;
+        }
+    }
+
+    /// <summary>Advances by bytes, which must be allowed.</summary>
+    public void Accept(ReadOnlySpan<byte> bytes)
+    {
+        lock (_grammar.Lock)
+        {
             _next.History = _threads.History = _history;
-            foreach (byte b in _grammar.Vocabulary.Bytes(token))
+            foreach (byte b in bytes)
             {
                 _history.Append(b);
                 Grammar.Step(_threads, b, _next);
@@ -262,9 +284,9 @@ internal sealed class GrammarConstraint : ITokenConstraint
             }
 
             _next.History = _threads.History = null;
-            if (_threads.Count == 0 || _ended)
+            if (_threads.Count == 0)
             {
-                throw new InvalidOperationException($"Token {token} is not allowed here. Ask TryFillMask or IsAllowed before Accept.");
+                throw new InvalidOperationException("The text is not allowed by the grammar here. Ask TryFillMask or IsAllowed before Accept.");
             }
         }
     }

@@ -45,6 +45,10 @@ internal sealed class GrammarCompiler
     /// <exception cref="NotSupportedException">It uses what an automaton cannot decide, or is too complex.</exception>
     public Grammar Regex(string pattern) => Keep("regex " + pattern, () => new Grammar(Vocabulary, new LexerSymbol(RegexLexer(pattern))));
 
+    /// <summary>A grammar in GBNF.</summary>
+    /// <inheritdoc cref="GbnfParser.Parse"/>
+    public Grammar Gbnf(string grammar) => Keep("gbnf " + grammar, () => new Grammar(Vocabulary, GbnfParser.Parse(grammar)));
+
     internal static RxLexer RegexLexer(string pattern)
     {
         RxArena arena = new();

@@ -26,7 +26,8 @@ internal static class StringFormats
     private const string AtomText = @"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
     private const string Email = AtomText + @"(?:\." + AtomText + ")*@(?:" + Hostname + @"|\[" + Ipv4 + @"\])";
     private const string Pct = "%[0-9A-Fa-f]{2}";
-    private const string Unreserved = @"A-Za-z0-9._~!$&'()*+,;=-";
+    // The hyphen comes first, as these stand inside character classes.
+    private const string Unreserved = @"-A-Za-z0-9._~!$&'()*+,;=";
     private const string Pchar = "(?:[" + Unreserved + ":@]|" + Pct + ")";
     private const string IUnreserved = Unreserved + @"\u00a0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef";
     private const string IPchar = "(?:[" + IUnreserved + ":@]|" + Pct + ")";

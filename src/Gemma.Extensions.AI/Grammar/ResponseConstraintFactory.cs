@@ -1,0 +1,104 @@
+using System.Text;
+using System.Text.Json;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>From what a caller asks of the answer (format, tools, tool mode) to the constraint that enforces it.</summary>
+internal static class ResponseConstraintFactory
+{
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <param name="options">Format, tools and tool mode.</param>
+    /// <param name="endTokens">Tokens that end the reply.</param>
+    /// <param name="regex">An ECMA-262 expression that the whole answer must match, where set.</param>
+    /// <param name="gbnf">A GBNF grammar of the answer, where set.</param>
+    /// <param name="lenient">Ignore keywords of schemas that cannot be enforced.</param>
+    /// <returns>Null where any text is allowed.</returns>
+    /// <exception cref="NotSupportedException">Something cannot be enforced; the message names it.</exception>
+    /// <exception cref="ArgumentException">A schema, expression or grammar is malformed, nothing satisfies it, or the required tool is not offered.</exception>
+    public static ITokenConstraint? Create(GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, bool lenient = false)
+    {
+        GrammarCompiler compiler = GrammarCompiler.For(tokenizer);
+        JsonSchemaOptions schemaOptions = new() { Lenient = lenient };
+        ToolSignature[] tools = Tools(options);
+        bool required = options?.ToolMode is RequiredChatToolMode && tools.Length > 0;
+        bool several = options?.AllowMultipleToolCalls ?? true;
+        (string Key, Func<Symbol> Make)? answer = Answer(options, schemaOptions, regex, gbnf);
+        if (tools.Length == 0)
+        {
+            return answer is null ? null : compiler.Keep(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make())).CreateConstraint(endTokens);
+        }
+
+        StringBuilder key = new($"tools {several} {schemaOptions} ");
+        foreach (ToolSignature tool in tools)
+        {
+            key.Append(JsonSerializer.Serialize(tool.Name)).Append(tool.Parameters.ValueKind == JsonValueKind.Undefined ? "{}" : tool.Parameters.GetRawText()).Append('\n');
+        }
+
+        if (required)
+        {
+            return compiler.Keep("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(tools, several, schemaOptions)))).CreateConstraint(endTokens);
+        }
+
+        if (answer is null)
+        {
+            return new ToolCallConstraint(compiler.Keep("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(tools, several, schemaOptions))), endTokens);
+        }
+
+        return compiler.Keep($"either {answer.Value.Key}\n{key}", () =>
+        {
+            Rule either = new("answer");
+            either.Alternatives.Add([new RuleSymbol(ToolCallGrammar.Calls(tools, several, schemaOptions))]);
+            either.Alternatives.Add([answer.Value.Make()]);
+            return new Grammar(compiler.Vocabulary, new RuleSymbol(either));
+        }).CreateConstraint(endTokens);
+    }
+
+    private static ToolSignature[] Tools(ChatOptions? options)
+    {
+        if (options?.Tools is not { Count: > 0 } || options.ToolMode is NoneChatToolMode)
+        {
+            return [];
+        }
+
+        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, t.JsonSchema))];
+        if (options.ToolMode is RequiredChatToolMode { RequiredFunctionName: { } name })
+        {
+            tools = [.. tools.Where(t => t.Name == name)];
+            if (tools.Length == 0)
+            {
+                throw new ArgumentException($"The tool mode requires a call of '{name}', but ChatOptions.Tools holds no function of that name.");
+            }
+        }
+
+        return tools;
+    }
+
+    private static (string Key, Func<Symbol> Make)? Answer(ChatOptions? options, JsonSchemaOptions schemaOptions, string? regex, string? gbnf)
+    {
+        if ((regex is not null && gbnf is not null) || ((regex ?? gbnf) is not null && options?.ResponseFormat is ChatResponseFormatJson))
+        {
+            throw new ArgumentException("Only one of ResponseFormat, Regex and Grammar can be set: an answer has one form.");
+        }
+
+        if (regex is not null)
+        {
+            return ("regex " + regex, () => new LexerSymbol(GrammarCompiler.RegexLexer(regex)));
+        }
+
+        if (gbnf is not null)
+        {
+            return ("gbnf " + gbnf, () => GbnfParser.Parse(gbnf)[0]);
+        }
+
+        if (options?.ResponseFormat is not ChatResponseFormatJson json)
+        {
+            return null;
+        }
+
+        JsonElement schema = json.Schema ?? JsonElement.Parse("true");
+        return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(schema, schemaOptions)));
+    }
+}

@@ -1,0 +1,183 @@
+using System.Text;
+using System.Text.Json;
+using Gemma.Extensions.AI.Engine;
+
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>A tool that may be called.</summary>
+internal sealed record ToolSignature(string Name, JsonElement Parameters);
+
+/// <summary>
+/// Tool calls as text: lines <c>&lt;tool_call&gt;{"name":"…","arguments":{…}}&lt;/tool_call&gt;</c> joined by a newline, the name one of the tools',
+/// the arguments compact JSON that satisfies that tool's schema.
+/// </summary>
+internal static class ToolCallGrammar
+{
+    public const string Marker = "<tool_call>";
+    public const string EndMarker = "</tool_call>";
+
+    /// <summary>One call, or several where allowed, the first marker included.</summary>
+    /// <exception cref="NotSupportedException">A tool's schema cannot be enforced; the message names the tool and the keyword.</exception>
+    public static Rule Calls(IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
+    {
+        Rule calls = new("calls");
+        calls.Alternatives.Add([new LiteralSymbol(Marker), .. AfterMarker(tools, several, options)]);
+        return calls;
+    }
+
+    /// <summary>What follows the first marker.</summary>
+    public static Symbol[] AfterMarker(IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
+    {
+        Rule envelope = new("envelope");
+        foreach (ToolSignature tool in tools)
+        {
+            string name = Encoding.UTF8.GetString(JsonText.Escape(tool.Name));
+            envelope.Alternatives.Add([new LiteralSymbol($"{{\"name\":\"{name}\",\"arguments\":"), new ValueSymbol(Arguments(tool, options)), new LiteralSymbol("}" + EndMarker)]);
+        }
+
+        if (!several)
+        {
+            return [new RuleSymbol(envelope)];
+        }
+
+        Rule more = new("more");
+        more.Alternatives.Add([]);
+        more.Alternatives.Add([new LiteralSymbol("\n" + Marker), new RuleSymbol(envelope), new RuleSymbol(more)]);
+        return [new RuleSymbol(envelope), new RuleSymbol(more)];
+    }
+
+    private static ValueNode Arguments(ToolSignature tool, JsonSchemaOptions options)
+    {
+        try
+        {
+            // Arguments are an object, and a schema that leaves open what else it may hold means nothing by it: the function would ignore it.
+            return JsonSchemaCompiler.Compile(Closed(tool.Parameters), options with { AllowWhitespace = false });
+        }
+        catch (NotSupportedException e)
+        {
+            throw new NotSupportedException($"The parameters of the tool '{tool.Name}' cannot be enforced. {e.Message}", e);
+        }
+        catch (ArgumentException e)
+        {
+            throw new ArgumentException($"The parameters of the tool '{tool.Name}' are no usable schema. {e.Message}", e);
+        }
+    }
+
+    private static JsonElement Closed(JsonElement schema)
+    {
+        if (schema.ValueKind != JsonValueKind.Object)
+        {
+            return JsonElement.Parse("""{"type":"object","additionalProperties":false}""");
+        }
+
+        System.Text.Json.Nodes.JsonObject closed = System.Text.Json.Nodes.JsonObject.Create(schema)!;
+        closed.TryAdd("type", "object");
+        string[] open = ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "enum", "const"];
+        if (!open.Any(closed.ContainsKey))
+        {
+            closed["additionalProperties"] = false;
+        }
+
+        return JsonSerializer.SerializeToElement(closed);
+    }
+}
+
+/// <summary>
+/// Free text until the call marker appears, however it is split over tokens; from there the call is enforced. The text may end while no call has begun.
+/// </summary>
+internal sealed class ToolCallConstraint : ITokenConstraint
+{
+    private static readonly byte[] s_marker = Encoding.UTF8.GetBytes(ToolCallGrammar.Marker);
+
+    private readonly Grammar _afterMarker;
+    private readonly IReadOnlyList<int> _endTokens;
+    private int _matched;
+    private GrammarConstraint? _call;
+
+    /// <param name="afterMarker">What follows the first marker.</param>
+    /// <param name="endTokens">Tokens that end the reply.</param>
+    public ToolCallConstraint(Grammar afterMarker, IReadOnlyList<int> endTokens) => (_afterMarker, _endTokens) = (afterMarker, endTokens);
+
+    public bool TryFillMask(Span<ulong> mask)
+    {
+        if (_call is not null)
+        {
+            return _call.TryFillMask(mask);
+        }
+
+        int[] forbidden = _afterMarker.ForbiddenCompletions(_matched, Forbidden);
+        if (forbidden.Length == 0)
+        {
+            return false;
+        }
+
+        mask.Fill(ulong.MaxValue);
+        foreach (int token in forbidden)
+        {
+            mask[token >> 6] &= ~(1UL << token);
+        }
+
+        return true;
+    }
+
+    public bool IsAllowed(int token) => _call?.IsAllowed(token) ?? !_afterMarker.ForbiddenCompletions(_matched, Forbidden).Contains(token);
+
+    public void Accept(int token)
+    {
+        if (_call is not null)
+        {
+            _call.Accept(token);
+            return;
+        }
+
+        byte[] bytes = _afterMarker.Vocabulary.Bytes(token);
+        int end = Complete(bytes, ref _matched);
+        if (end >= 0)
+        {
+            _call = new GrammarConstraint(_afterMarker, _endTokens);
+            _call.Accept(bytes.AsSpan(end));
+        }
+    }
+
+    public int GetForcedTokens(Span<int> tokens) => _call?.GetForcedTokens(tokens) ?? 0;
+
+    public ITokenConstraint Clone() => new ToolCallConstraint(_afterMarker, _endTokens) { _matched = _matched, _call = (GrammarConstraint?)_call?.Clone() };
+
+    /// <summary>Reads on; where the marker is complete, the position after it, else -1.</summary>
+    private static int Complete(ReadOnlySpan<byte> bytes, ref int matched)
+    {
+        for (int i = 0; i < bytes.Length; i++)
+        {
+            // The marker's first byte does not occur in it again, so a mismatch can only start anew.
+            matched = bytes[i] == s_marker[matched] ? matched + 1 : bytes[i] == s_marker[0] ? 1 : 0;
+            if (matched == s_marker.Length)
+            {
+                matched = 0;
+                return i + 1;
+            }
+        }
+
+        return -1;
+    }
+
+    /// <summary>Tokens that complete the marker and go on with what no call begins with.</summary>
+    private int[] Forbidden(int matched)
+    {
+        List<int> forbidden = [];
+        GrammarConstraint call = new(_afterMarker, _endTokens);
+        for (int token = 0; token < _afterMarker.Vocabulary.Count; token++)
+        {
+            byte[] bytes = _afterMarker.Vocabulary.Bytes(token);
+            if (bytes.AsSpan().Contains(s_marker[^1]))
+            {
+                int state = matched, end = Complete(bytes, ref state);
+                if (end >= 0 && end < bytes.Length && !call.IsAllowed(bytes.AsSpan(end)))
+                {
+                    forbidden.Add(token);
+                }
+            }
+        }
+
+        return [.. forbidden];
+    }
+}
