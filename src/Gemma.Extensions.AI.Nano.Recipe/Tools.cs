@@ -1,0 +1,314 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Nano.Recipe;
+
+/// <summary>One request that a tool answers.</summary>
+/// <param name="Request">What the user says.</param>
+/// <param name="Arguments">Of the call, in schema order.</param>
+/// <param name="Result">What the tool returns: a string, a number, or named values.</param>
+/// <param name="Answer">What the model says then.</param>
+internal sealed record ToolUse(string Request, (string Name, object Value)[] Arguments, object Result, string Answer);
+
+/// <summary>A tool with a way to draw requests for it.</summary>
+internal sealed record DrawnTool(string Name, string Noun, AITool Declaration, Func<ToolUse> Use);
+
+/// <summary>Draws tools: a verb and a noun, a signature, a description. The noun decides the split, so held-out tools are new to the model.</summary>
+internal static class Tools
+{
+    private static readonly string[] s_modifiers = Lexicon.Words("current daily weekly monthly average local total latest next last maximum minimum main official");
+    private static readonly string[] s_placeNouns = ["weather", "temperature", "humidity", "forecast", "rainfall", "wind speed", "air quality", "time", "population", "traffic", "water level", "altitude", "pollen count", "snow depth", "tide", "sunrise", "sunset", "mayor", "postal code", "area", "train schedule", "bus schedule", "noise level", "currency", "language", "news", "events", "hotels", "fuel price", "rent", "time zone", "holiday"];
+    private static readonly string[] s_personNouns = ["email address", "phone number", "birthday", "office", "manager", "salary", "schedule", "address", "role", "department", "balance", "team", "calendar", "vacation days", "badge number", "login", "account", "age", "score", "rank", "invoice", "contract", "bonus", "shift"];
+    private static readonly string[] s_itemNouns = ["price", "stock", "weight", "discount", "rating", "warranty", "status", "supplier", "size", "shelf", "delivery date", "color", "review", "tax", "cost", "barcode", "location", "owner", "version", "length", "height", "expiry date", "order", "shipment"];
+    private static readonly string[] s_plainNouns = ["date", "time", "battery level", "volume", "user name", "weather", "moon phase", "exchange rate", "server status", "disk space", "memory usage", "temperature", "song", "backlog", "inbox", "agenda", "queue", "menu"];
+    private static readonly string[] s_setNouns = ["volume", "brightness", "thermostat", "timer", "speed", "alarm level", "oven temperature", "heating", "fan speed", "budget", "price limit", "contrast", "zoom", "threshold", "humidity", "page size", "font size"];
+    private static readonly string[] s_sendNouns = ["message", "email", "letter", "note", "memo", "text", "reply", "reminder", "invitation", "postcard", "report", "notification", "fax", "alert"];
+    private static readonly string[] s_bookNouns = ["table", "hotel room", "flight", "taxi", "ticket", "boat", "car", "seat", "tour", "court", "desk", "meeting room", "cabin", "bus"];
+    private static readonly string[] s_searchNouns = ["documents", "books", "recipes", "files", "notes", "articles", "manuals", "emails", "songs", "photos", "contacts", "products", "pages", "archive", "web", "library"];
+    private static readonly string[] s_playNouns = ["song", "movie", "album", "podcast", "video", "game", "playlist", "station", "audiobook", "concert"];
+    private static readonly string[] s_orderNouns = ["food", "flowers", "groceries", "parts", "books", "supplies", "pizza", "tools", "paper", "drinks", "medicine"];
+    private static readonly string[] s_states = Lexicon.Words("sunny cloudy rainy windy good bad high low open closed ready late busy free active calm full empty normal shipped paid pending approved");
+
+    /// <summary>A tool whose noun is none of <paramref name="taken"/>.</summary>
+    public static DrawnTool Draw(Lexicon l, HashSet<string> taken)
+    {
+        while (true)
+        {
+            DrawnTool tool = l.Random.Next(12) switch
+            {
+                <= 2 => Lookup(l, s_placeNouns, "city", ["city", "city", "place", "location", "town"], "in", static l => l.City()),
+                <= 4 => Lookup(l, s_personNouns, "person", ["name", "person", "employee", "user"], "of", static l => l.Person()),
+                <= 6 => l.Chance(0.5)
+                    ? Lookup(l, s_itemNouns, "product", ["product", "item", "name"], "of", static l => l.Thing())
+                    : Lookup(l, s_itemNouns, "order", ["id", "code", "number", "order_id"], "of", static l => l.Code()),
+                7 => Plain(l),
+                8 => Set(l),
+                9 => Send(l),
+                10 => l.Chance(0.5) ? Book(l) : Order(l),
+                _ => l.Split == Split.Train && l.Chance(0.5) ? Calculate(l) : Text(l),
+            };
+            if (taken.Add(tool.Noun))
+            {
+                return tool;
+            }
+        }
+    }
+
+    private static string Noun(Lexicon l, string[] nouns) => l.Draw(() => l.Random.Next(10) switch
+    {
+        <= 3 => l.Pick(nouns),
+        <= 7 => l.Pick(s_modifiers) + " " + l.Pick(nouns),
+        _ => l.Word() + " " + l.Pick(["level", "count", "status", "index", "rate"]),
+    });
+
+    private static DrawnTool Lookup(Lexicon l, string[] nouns, string kind, string[] parameters, string preposition, Func<Lexicon, string> draw)
+    {
+        string noun = Noun(l, nouns), parameter = l.Pick(parameters);
+        string name = Name(l, l.Pick(["get", "get", "get", "find", "fetch", "check", "lookup", "show", "read"]) + " " + noun);
+        string description = l.Pick(
+        [
+            $"Gets the {noun} {preposition} a {kind}.", $"Returns the {noun} {preposition} a {kind}.", $"Looks up the {noun} {preposition} the given {kind}.",
+            $"Finds the {noun} {preposition} a {kind}", $"The {noun} {preposition} a {kind}.", $"Get the {noun} for a {kind}.",
+        ]);
+        bool hasUnit = kind == "city" && l.Chance(0.2);
+        string[] unitValues = l.Pick<string[]>([["celsius", "fahrenheit"], ["metric", "imperial"], ["today", "tomorrow"], ["km", "miles"]]);
+        string unitName = unitValues[0] == "today" ? "day" : "unit";
+        Argument[] arguments =
+        [
+            new(parameter, "string", l.Chance(0.3) ? $"The name of the {kind}." : null),
+            .. hasUnit ? [new Argument(unitName, "enum", null, false, unitValues)] : Array.Empty<Argument>(),
+        ];
+        return new DrawnTool(name, noun, Declare(name, description, arguments), () =>
+        {
+            string subject = draw(l);
+            bool unit = hasUnit && l.Chance(0.6);
+            string unitValue = unit ? l.Pick(unitValues) : "";
+            string tail = !unit ? "" : unitName == "day" ? " " + unitValue : " in " + unitValue;
+            string request = Ask(l, $"the {noun} {preposition} {subject}{tail}", $"{noun} {preposition} {subject}{tail}");
+            (object result, string said) = Result(l);
+            return new ToolUse(request, [(parameter, subject), .. unit ? [(unitName, (object)unitValue)] : Array.Empty<(string, object)>()],
+                result, $"The {noun} {preposition} {subject}{said}");
+        });
+    }
+
+    private static DrawnTool Plain(Lexicon l)
+    {
+        string noun = Noun(l, s_plainNouns);
+        string name = Name(l, l.Pick(["get", "get", "show", "read", "check"]) + " " + noun);
+        return new DrawnTool(name, noun, Declare(name, l.Pick([$"Gets the {noun}.", $"Returns the {noun}.", $"Shows the {noun}."])), () =>
+        {
+            (object result, string said) = Result(l);
+            return new ToolUse(Ask(l, $"the {noun}", noun), [], result, $"The {noun}{said}");
+        });
+    }
+
+    private static DrawnTool Set(Lexicon l)
+    {
+        string noun = Noun(l, s_setNouns), parameter = l.Pick(["value", "level", "amount"]);
+        string name = Name(l, l.Pick(["set", "set", "change", "adjust"]) + " " + noun);
+        string description = l.Pick([$"Sets the {noun}.", $"Changes the {noun} to a value.", $"Sets the {noun} to the given {parameter}."]);
+        return new DrawnTool(name, noun, Declare(name, description, new Argument(parameter, "integer")), () =>
+        {
+            string value = l.Medium();
+            string request = l.Pick([$"Set the {noun} to {value}.", $"Change the {noun} to {value}.", $"Please set the {noun} to {value}.", $"Put the {noun} at {value}"]);
+            return Act(l, request, [(parameter, Integer(value))], $"The {noun} is set to {value}");
+        });
+    }
+
+    private static DrawnTool Send(Lexicon l)
+    {
+        string noun = Noun(l, s_sendNouns), to = l.Pick(["to", "recipient", "name"]), text = l.Pick(["text", "message", "body", "content"]);
+        string name = Name(l, l.Pick(["send", "send", "write"]) + " " + noun);
+        return new DrawnTool(name, noun, Declare(name, l.Pick([$"Sends a {noun} to a person.", $"Writes a {noun} to someone."]), new Argument(to, "string"), new Argument(text, "string")), () =>
+        {
+            string person = l.Chance(0.8) ? l.FirstName() : l.Email(), words = l.Phrase();
+            string request = l.Pick([$"Send a {noun} to {person}: {words}", $"Please send the {noun} \"{words}\" to {person}.", $"Write a {noun} to {person} saying {words}"]);
+            return Act(l, request, [(to, person), (text, words)], $"The {noun} to {person} is sent");
+        });
+    }
+
+    private static DrawnTool Book(Lexicon l)
+    {
+        string noun = Noun(l, s_bookNouns), people = l.Pick(["people", "guests", "seats", "count"]);
+        bool clock = l.Chance(0.4);
+        string name = Name(l, l.Pick(["book", "reserve"]) + " " + noun);
+        Argument[] arguments = [new("city", "string"), new(people, "integer"), .. clock ? [new Argument("time", "string")] : Array.Empty<Argument>()];
+        return new DrawnTool(name, noun, Declare(name, l.Pick([$"Books a {noun}.", $"Reserves a {noun} in a city."]), arguments), () =>
+        {
+            string city = l.City(), count = l.Small(), time = l.Clock();
+            string tail = clock ? " at " + time : "";
+            string request = l.Pick([$"Book a {noun} in {city} for {count} people{tail}.", $"I need a {noun} for {count} people in {city}{tail}.", $"Reserve a {noun} in {city} for {count}{tail}"]);
+            return Act(l, request, [("city", city), (people, Integer(count)), .. clock ? [("time", (object)time)] : Array.Empty<(string, object)>()], $"The {noun} in {city} is booked");
+        });
+    }
+
+    private static DrawnTool Order(Lexicon l)
+    {
+        string noun = Noun(l, s_orderNouns), item = l.Pick(["item", "product", "name"]);
+        string name = Name(l, l.Pick(["order", "buy"]) + " " + noun);
+        return new DrawnTool(name, noun, Declare(name, l.Pick([$"Orders {noun}.", $"Places an order for {noun}."]), new Argument(item, "string"), new Argument("quantity", "integer")), () =>
+        {
+            string thing = l.Thing(), count = l.Small();
+            string request = l.Pick([$"Order {noun}: {count} of {thing}.", $"Please order {count} {thing} with the {noun}.", $"I want {count} {thing} from the {noun}."]);
+            return Act(l, request, [(item, thing), ("quantity", Integer(count))], $"The {noun} order of {count} {thing} is placed");
+        });
+    }
+
+    private static DrawnTool Text(Lexicon l)
+    {
+        bool search = l.Chance(0.6);
+        string noun = Noun(l, search ? s_searchNouns : s_playNouns), parameter = search ? l.Pick(["query", "text", "question"]) : l.Pick(["title", "name"]);
+        string name = Name(l, (search ? l.Pick(["search", "find", "query"]) : l.Pick(["play", "start"])) + " " + noun);
+        string description = search ? l.Pick([$"Searches the {noun}.", $"Finds something in the {noun}."]) : l.Pick([$"Plays a {noun}.", $"Starts the {noun} with the given {parameter}."]);
+        return new DrawnTool(name, noun, Declare(name, description, new Argument(parameter, "string")), () =>
+        {
+            string words = search ? l.Phrase() : l.Chance(0.5) ? l.Title() : l.Phrase();
+            if (search)
+            {
+                (object found, string said) = Result(l);
+                return new ToolUse(l.Pick([$"Search the {noun} for {words}.", $"Look in the {noun} for {words}", $"Find {words} in the {noun}."]), [(parameter, words)], found, $"The {noun} search{said}");
+            }
+
+            return Act(l, l.Pick([$"Play the {noun} {words}.", $"Start the {noun} {words}", $"Please play the {noun} \"{words}\"."]), [(parameter, words)], $"The {noun} {words} is playing");
+        });
+    }
+
+    private static DrawnTool Calculate(Lexicon l)
+    {
+        (string verb, string sign, string word, Func<long, long, long> f) = l.Pick<(string, string, string, Func<long, long, long>)>(
+        [
+            ("add", "+", "plus", (a, b) => a + b), ("subtract", "-", "minus", (a, b) => a - b), ("multiply", "*", "times", (a, b) => a * b),
+        ]);
+        string a = l.Pick(["a", "x", "first"]), b = a switch { "a" => "b", "x" => "y", _ => "second" };
+        string name = Name(l, l.Chance(0.5) ? verb : verb + " numbers");
+        string type = l.Chance(0.5) ? "integer" : "number";
+        string description = verb switch { "add" => "Adds two numbers.", "subtract" => "Subtracts one number from another.", _ => "Multiplies two numbers." };
+        return new DrawnTool(name, verb, Declare(name, description, new Argument(a, type), new Argument(b, type)), () =>
+        {
+            string x = l.Medium(), y = l.Medium();
+            object result = f(Integer(x), Integer(y));
+            string request = l.Pick([$"What is {x} {word} {y}?", $"What is {x} {sign} {y}?", $"Calculate {x} {sign} {y}.", $"How much is {x} {word} {y}?"]);
+            return new ToolUse(request, [(a, Integer(x)), (b, Integer(y))], result, $"{x} {word} {y} is {result}.");
+        });
+    }
+
+    private static string Ask(Lexicon l, string phrase, string bare) => l.Pick(
+    [
+        $"What is {phrase}?", $"What is {phrase}?", $"Tell me {phrase}.", $"Can you check {phrase}?", $"I need {phrase}, please.", $"Please find {phrase}.",
+        $"What's {phrase}?", $"Show me {phrase}", $"Could you get {phrase}?", Facts.Sentence(bare) + "?", $"Do you know {phrase}?",
+    ]);
+
+    private static ToolUse Act(Lexicon l, string request, (string, object)[] arguments, string done)
+    {
+        switch (l.Random.Next(4))
+        {
+            case 0:
+                return new ToolUse(request, arguments, l.Pick(["ok", "done", "success", "true"]), done + ".");
+            case 1:
+                string state = l.Draw(() => l.Pick(s_states));
+                return new ToolUse(request, arguments, state, $"{done}: {state}.");
+            case 2:
+                string code = l.Code();
+                return new ToolUse(request, arguments, new (string, object)[] { ("id", code) }, $"{done}: id {code}.");
+            default:
+                string id = l.Medium(), status = l.Draw(() => l.Pick(s_states));
+                return new ToolUse(request, arguments, new (string, object)[] { ("id", Integer(id)), ("status", status) }, $"{done}: id {id}, status {status}.");
+        }
+    }
+
+    /// <summary>A result and how the answer goes on after its subject.</summary>
+    private static (object Result, string Said) Result(Lexicon l)
+    {
+        switch (l.Random.Next(8))
+        {
+            case 0:
+                string text = l.Person();
+                return (text, $" is {text}.");
+            case 1:
+                string number = l.Large();
+                return (Integer(number), $" is {number}.");
+            case 2:
+                string price = l.Price();
+                return (decimal.Parse(price, CultureInfo.InvariantCulture), $" is {price}.");
+            case 3:
+                string sentence = l.Draw(() => l.Pick(s_states)) + ", " + l.Small() + " " + l.Pick(["degrees", "percent", "points", "km", "euros", "minutes"]);
+                return (sentence, $" is {sentence}.");
+            case 4:
+                string phrase = l.Chance(0.5) ? l.Phrase() : l.Clock();
+                return (phrase, $" is {phrase}.");
+            case 5:
+                string problem = l.Pick(["not found", "no connection", "access denied", "timeout", "unknown " + l.Word()]);
+                return (new (string, object)[] { ("error", problem) }, $" could not be found: {problem}.");
+            default:
+                string[] keys = [.. Lexicon.Words("value unit state temperature name total wind level count day min max humidity note place")];
+                l.Random.Shuffle(keys);
+                var fields = new List<(string, object)>();
+                foreach (string key in keys.Take(l.Random.Next(1, 4)))
+                {
+                    fields.Add((key, l.Random.Next(3) switch { 0 => Integer(l.Medium()), 1 => l.Draw(() => l.Pick(s_states)), _ => l.FirstName() }));
+                }
+
+                return (fields.ToArray(), ": " + string.Join(", ", fields.Select(f => $"{f.Item1} {f.Item2}")) + ".");
+        }
+    }
+
+    private static long Integer(string digits) => long.Parse(digits, CultureInfo.InvariantCulture);
+
+    /// <summary>snake_case, camelCase or PascalCase of the words.</summary>
+    private static string Name(Lexicon l, string words)
+    {
+        string[] parts = words.Split(' ');
+        return l.Random.Next(4) switch
+        {
+            0 => string.Concat(parts.Select(l.Capital)),
+            1 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
+            _ => string.Join('_', parts),
+        };
+    }
+
+    private sealed record Argument(string Name, string Type, string? Description = null, bool Required = true, string[]? Values = null);
+
+    private static AITool Declare(string name, string description, params Argument[] arguments)
+    {
+        using var stream = new MemoryStream();
+        using (var json = new Utf8JsonWriter(stream))
+        {
+            json.WriteStartObject();
+            json.WriteString("type", "object");
+            json.WriteStartObject("properties");
+            foreach (Argument argument in arguments)
+            {
+                json.WriteStartObject(argument.Name);
+                json.WriteString("type", argument.Values is null ? argument.Type : "string");
+                if (argument.Values is not null)
+                {
+                    json.WriteStartArray("enum");
+                    Array.ForEach(argument.Values, json.WriteStringValue);
+                    json.WriteEndArray();
+                }
+
+                if (argument.Description is not null)
+                {
+                    json.WriteString("description", argument.Description);
+                }
+
+                json.WriteEndObject();
+            }
+
+            json.WriteEndObject();
+            json.WriteStartArray("required");
+            foreach (Argument argument in arguments.Where(a => a.Required))
+            {
+                json.WriteStringValue(argument.Name);
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        using JsonDocument schema = JsonDocument.Parse(Encoding.UTF8.GetString(stream.ToArray()));
+        return AIFunctionFactory.CreateDeclaration(name, description, schema.RootElement.Clone());
+    }
+}
