@@ -20,7 +20,7 @@ internal static class ChatTemplate
     private const string ResultEnd = "</tool_result>";
     private const string Blank = "\n\n";
 
-    private const string ToolsIntroduction =
+    public const string ToolsIntroduction =
         "You can call tools. To call one, write " + CallStart + """{"name":"…","arguments":{…}}""" + CallEnd + " and nothing else.\nTools:";
 
     /// <summary>The prompt of a conversation, up to where the model's turn begins.</summary>

@@ -1,0 +1,209 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+
+namespace Gemma.Extensions.AI.Nano.Recipe;
+
+/// <summary>The commands of the recipe, in the order of its steps.</summary>
+internal static class Commands
+{
+    /// <summary>Training cases are numbered from 0; validation and vocabulary use the same generator.</summary>
+    private const int CorpusSeed = 1;
+
+    /// <summary>
+    /// 2.75 million parameters: six layers (three local, three global), as narrow as copying allows. Caps are those of the real family.
+    /// </summary>
+    public static GemmaConfig Config(int vocabularySize) => new()
+    {
+        VocabularySize = vocabularySize,
+        HiddenSize = 192,
+        FeedForwardSize = 512,
+        LayerCount = 6,
+        HeadCount = 6,
+        KvHeadCount = 2,
+        HeadDim = 32,
+        ContextLength = 1024,
+        SlidingWindow = 128,
+        RmsNormEpsilon = 1e-6f,
+        RopeBase = 10000,
+        QueryScale = 1 / MathF.Sqrt(32),
+        AttentionSoftcap = 50,
+        FinalSoftcap = 30,
+    };
+
+    public static Command Show()
+    {
+        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 20 };
+        var vocabulary = new Option<string?>("--vocabulary") { Description = "Show tokens of this vocabulary instead of text." };
+        var heldOut = new Option<bool>("--held-out");
+        var command = new Command("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut };
+        command.SetAction(parse =>
+        {
+            GemmaTokenizer? tokenizer = parse.GetValue(vocabulary) is { } path ? GemmaTokenizer.FromFile(path) : null;
+            for (int i = 0; i < parse.GetValue(cases); i++)
+            {
+                NanoCase drawn = NanoCorpus.Draw(CorpusSeed, i, parse.GetValue(heldOut) ? Split.HeldOut : Split.Train);
+                Console.WriteLine($"=== {drawn.Skill}");
+                if (tokenizer is null)
+                {
+                    Console.WriteLine(PlainText(drawn));
+                    continue;
+                }
+
+                TrainingDocument document = NanoCorpus.Render(tokenizer, drawn);
+                Console.WriteLine($"{document.Tokens.Length} tokens, {document.TargetCount} trained");
+                Console.WriteLine(string.Join('|', document.Tokens.Select((t, k) => (document.Trained![k] ? "+" : "") + tokenizer.GetPiece(t).Replace("\n", "\\n", StringComparison.Ordinal))));
+            }
+        });
+        return command;
+    }
+
+    public static Command Words()
+    {
+        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 60000 };
+        var output = new Option<string>("--output") { Required = true };
+        var command = new Command("words", "Counts the words of the corpus for spm_train.") { cases, output };
+        command.SetAction(parse =>
+        {
+            IEnumerable<string> texts = Enumerable.Range(0, parse.GetValue(cases)).Select(i => PlainText(NanoCorpus.Draw(CorpusSeed, i, Split.Train)));
+            File.WriteAllText(parse.GetValue(output)!, NanoVocabulary.WordCounts(texts));
+        });
+        return command;
+    }
+
+    public static Command Vocabulary()
+    {
+        var model = new Option<string>("--base") { Required = true, Description = "What spm_train wrote." };
+        var words = new Option<string>("--words") { Required = true };
+        var size = new Option<int>("--size") { DefaultValueFactory = _ => 2048 };
+        var output = new Option<string>("--output") { Required = true };
+        var command = new Command("vocabulary", "Completes the vocabulary with the newline, the space and spaced words.") { model, words, size, output };
+        command.SetAction(parse => File.WriteAllBytes(parse.GetValue(output)!, NanoVocabulary.Complete(
+            File.ReadAllBytes(parse.GetValue(model)!), File.ReadAllText(parse.GetValue(words)!), parse.GetValue(size))));
+        return command;
+    }
+
+    public static Command Train()
+    {
+        var vocabulary = new Option<string>("--vocabulary") { Required = true };
+        var output = new Option<string>("--output") { Required = true, Description = "Directory of checkpoints and models; an existing run in it continues." };
+        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 2000 };
+        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 120_000 };
+        var rate = new Option<float>("--learning-rate") { DefaultValueFactory = _ => 2.5e-3f };
+        var micro = new Option<int>("--micro-batches") { DefaultValueFactory = _ => 4 };
+        var every = new Option<int>("--checkpoint-every") { DefaultValueFactory = _ => 100 };
+        var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
+        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads };
+        command.SetAction((parse, cancellation) =>
+        {
+            byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
+            GemmaTokenizer tokenizer = GemmaTokenizer.FromSentencePiece(tokenizerBytes, parse.GetValue(vocabulary)!);
+            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), new TrainingOptions
+            {
+                Steps = parse.GetValue(steps),
+                LearningRate = parse.GetValue(rate),
+                MicroBatches = parse.GetValue(micro),
+                CheckpointEvery = parse.GetValue(every),
+                MicroBatchTokens = 1024,
+                Threads = parse.GetValue(threads),
+            }, cancellation);
+            return Task.CompletedTask;
+        });
+        return command;
+    }
+
+    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, TrainingOptions options, CancellationToken cancellation)
+    {
+        Directory.CreateDirectory(output);
+        var watch = Stopwatch.StartNew();
+        List<TrainingDocument> documents = Documents(tokenizer, Split.Train, cases, options.MaxLength);
+        List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
+        Console.WriteLine($"{documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
+        GemmaConfig config = Config(tokenizer.VocabularySize);
+        var model = new TrainingModel(config);
+        model.Initialize(options.Seed);
+        var trainer = new Trainer(model, new DocumentSet(documents, options.Seed), options);
+        string checkpoint = Path.Combine(output, "checkpoint.bin"), log = Path.Combine(output, "loss.csv");
+        if (File.Exists(checkpoint))
+        {
+            trainer.Load(checkpoint);
+            Console.WriteLine($"continuing after step {trainer.Step:N0}");
+        }
+        else
+        {
+            File.WriteAllText(log, "step,loss,accuracy,rate,norm,tokens_per_second,validation_loss,validation_accuracy\n");
+        }
+
+        Console.WriteLine($"{config.ParameterCount:N0} parameters");
+        TrainingProgress? last = null;
+        trainer.Run(
+            progress =>
+            {
+                last = progress;
+                if (progress.Step % 10 == 0)
+                {
+                    Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                        $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {progress.TimeLeft:hh\\:mm\\:ss} left"));
+                }
+            },
+            () =>
+            {
+                trainer.Save(checkpoint);
+                LossSums sums = trainer.Validate(validation);
+                trainer.WithAverage(() => ModelDirectory.Save(model, Path.Combine(output, "model"), bfloat16: false, tokenizerBytes));
+                string line = string.Create(CultureInfo.InvariantCulture,
+                    $"{last!.Step},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{sums.Loss / sums.Targets:F5},{(double)sums.Correct / sums.Targets:F5}");
+                File.AppendAllText(log, line + "\n");
+                Console.WriteLine($"checkpoint: {line}");
+            },
+            cancellation);
+    }
+
+    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength)
+    {
+        var documents = new TrainingDocument[count];
+        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split)));
+        return [.. documents.Where(d => d.Tokens.Length <= maxLength)];
+    }
+
+    /// <summary>The messages without template, for looking at and for counting words.</summary>
+    private static string PlainText(NanoCase drawn) => string.Join("\n", PlainTurns(drawn));
+
+    private static IEnumerable<string> PlainTurns(NanoCase drawn)
+    {
+        if (drawn.Options?.Instructions is { } instructions)
+        {
+            yield return instructions;
+        }
+
+        if (drawn.Options?.Tools is { Count: > 0 } tools)
+        {
+            var text = new System.Text.StringBuilder(ChatTemplate.ToolsIntroduction.Replace("…", "", StringComparison.Ordinal) + "\n");
+            foreach (Microsoft.Extensions.AI.AITool tool in tools)
+            {
+                text.Append("- ");
+                ToolSignature.Append(text, (Microsoft.Extensions.AI.AIFunctionDeclaration)tool);
+                text.Append('\n');
+            }
+
+            yield return text.ToString();
+        }
+
+        foreach (Microsoft.Extensions.AI.ChatMessage message in drawn.Messages)
+        {
+            foreach (Microsoft.Extensions.AI.AIContent content in message.Contents)
+            {
+                yield return content switch
+                {
+                    Microsoft.Extensions.AI.TextContent t => t.Text,
+                    Microsoft.Extensions.AI.FunctionCallContent call => ChatTemplate.RenderCall(call),
+                    Microsoft.Extensions.AI.FunctionResultContent result => ChatTemplate.CallStart + "{\"result\":" + System.Text.Json.JsonSerializer.Serialize(result.Result) + "}",
+                    _ => "",
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,399 @@
+using System.Globalization;
+using System.Text.Json;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Nano.Recipe;
+
+/// <summary>What a case practises; the evaluation reports each apart.</summary>
+internal enum Skill
+{
+    Talk,
+    Passage,
+    Absent,
+    Sources,
+    Tool,
+    NoTool,
+    Json,
+    System,
+    Repeat,
+}
+
+/// <summary>A generated conversation; its assistant messages are the right answers.</summary>
+internal sealed record NanoCase(Skill Skill, List<ChatMessage> Messages, ChatOptions? Options = null)
+{
+    /// <summary>Values that the last answer has to contain.</summary>
+    public string[] Contains { get; init; } = [];
+}
+
+/// <summary>
+/// The generated corpus of gemma2-nano. Case i of a seed is always the same, training and held-out cases share no name, place, number or tool,
+/// and every case is rendered by the chat template that serves requests.
+/// </summary>
+internal static class NanoCorpus
+{
+    public const string Refusal = "The text does not say that.";
+    public const string SourceRefusal = "It is not in the documents.";
+    public const string NoTool = "I have no tool for that.";
+
+    private static readonly string[] s_assistants =
+    [
+        "You are a helpful assistant.", "You are a helpful assistant.", "You are a friendly assistant.", "You answer briefly.", "Be polite and brief.",
+        "You are a concise assistant. Use the tools when they help.", "Answer the question of the user.",
+    ];
+
+    public static NanoCase Draw(int seed, int index, Split split, Skill? skill = null)
+    {
+        var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2 + (split == Split.HeldOut ? 1 : 0))), split);
+        NanoCase drawn = (skill ?? Mixture(l)) switch
+        {
+            Skill.Talk => Conversation(l),
+            Skill.Passage => Passage(l, absent: false),
+            Skill.Absent => Passage(l, absent: true),
+            Skill.Sources => Sources(l),
+            Skill.Tool => Tool(l),
+            Skill.NoTool => WithoutTool(l),
+            Skill.Json => Extraction(l),
+            Skill.System => Instruction(l),
+            _ => Repetition(l),
+        };
+        if (drawn.Skill is not (Skill.System or Skill.Repeat) && l.Chance(0.12))
+        {
+            ChatOptions options = drawn.Options ?? new ChatOptions();
+            options.Instructions = l.Pick(s_assistants);
+            return drawn with { Options = options };
+        }
+
+        return drawn;
+    }
+
+    private static Skill Mixture(Lexicon l) => l.Random.Next(100) switch
+    {
+        < 20 => Skill.Passage,
+        < 28 => Skill.Absent,
+        < 34 => Skill.Sources,
+        < 60 => Skill.Tool,
+        < 63 => Skill.NoTool,
+        < 75 => Skill.Json,
+        < 86 => Skill.Talk,
+        < 93 => Skill.System,
+        _ => Skill.Repeat,
+    };
+
+    /// <summary>The whole conversation as tokens; the assistant's turns with their ends are what is trained.</summary>
+    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn)
+    {
+        int last = drawn.Messages.FindLastIndex(message => message.Role == ChatRole.Assistant);
+        int[] prompt = ChatTemplate.Render(tokenizer, drawn.Messages.Take(last), drawn.Options);
+        int[] tokens = [.. prompt, .. ChatTemplate.RenderReply(tokenizer, drawn.Messages[last])];
+        bool[] trained = new bool[tokens.Length];
+        for (int i = 0; i <= last; i++)
+        {
+            if (drawn.Messages[i].Role == ChatRole.Assistant)
+            {
+                int start = i == last ? prompt.Length : ChatTemplate.Render(tokenizer, drawn.Messages.Take(i), drawn.Options).Length;
+                trained.AsSpan(start, ChatTemplate.RenderReply(tokenizer, drawn.Messages[i]).Length).Fill(true);
+            }
+        }
+
+        return new TrainingDocument(tokens, trained);
+    }
+
+    private static ChatMessage User(string text) => new(ChatRole.User, text);
+
+    private static ChatMessage Model(string text) => new(ChatRole.Assistant, text);
+
+    private static NanoCase Conversation(Lexicon l)
+    {
+        var messages = new List<ChatMessage>();
+        if (l.Chance(0.2))
+        {
+            // A name that is told and asked for later.
+            string name = l.FirstName();
+            messages.AddRange([User(l.Pick([$"My name is {name}.", $"I am {name}.", $"Hi, I am {name}.", $"Call me {name}"])), Model($"Nice to meet you, {name}!")]);
+            if (l.Chance(0.4))
+            {
+                AddExchange(l, messages);
+            }
+
+            if (l.Chance(0.7))
+            {
+                messages.AddRange([User(l.Pick(["What is my name?", "Do you remember my name?", "Who am I?", "what's my name"])), Model($"Your name is {name}.")]);
+            }
+
+            return new NanoCase(Skill.Talk, messages);
+        }
+
+        for (int turns = l.Random.Next(1, 4); turns > 0; turns--)
+        {
+            AddExchange(l, messages);
+        }
+
+        return new NanoCase(Skill.Talk, messages);
+    }
+
+    private static void AddExchange(Lexicon l, List<ChatMessage> messages)
+    {
+        if (l.Chance(0.12))
+        {
+            messages.AddRange([User(Talk.Typed(l, Talk.WorldQuestion(l))), Model(Talk.DoNotKnow)]);
+            return;
+        }
+
+        (string[] asked, string answer) = l.Pick(Talk.Exchanges);
+        messages.AddRange([User(Talk.Typed(l, l.Pick(asked))), Model(answer)]);
+    }
+
+    /// <summary>Sentences about one or two subjects of a kind, in random order.</summary>
+    private static (string Text, Profile[] Profiles) Describe(Lexicon l, Kind kind, int sentences)
+    {
+        int subjects = l.Chance(0.5) ? 2 : 1;
+        int facts = Math.Min(kind.Attributes.Length - 1, Math.Max(1, sentences / subjects));
+        var profiles = new List<Profile>();
+        for (int i = 0; i < subjects; i++)
+        {
+            Profile next = Facts.Draw(l, kind, facts);
+            if (i == 1 && l.Chance(0.6))
+            {
+                // The same attributes with other values: the subject decides.
+                next = next with { Facts = [.. profiles[0].Facts.Select(f => (f.Attribute, f.Attribute.Value(l)))] };
+            }
+
+            profiles.Add(next);
+        }
+
+        string[] said = [.. profiles.SelectMany(p => p.Facts.Select(f => Facts.Fill(l, f.Attribute.Statements, p.Subject, f.Value)))];
+        if (l.Chance(0.6))
+        {
+            l.Random.Shuffle(said);
+        }
+
+        return (string.Join(l.Chance(0.9) ? " " : "\n", said), [.. profiles]);
+    }
+
+    private static NanoCase Passage(Lexicon l, bool absent)
+    {
+        Kind kind = l.Pick(Facts.Kinds);
+        (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(1, 7));
+        var messages = new List<ChatMessage>();
+        for (int turns = l.Chance(0.5) ? 1 : l.Random.Next(2, 5); turns > 0; turns--)
+        {
+            (string question, string answer) = Question(l, kind, l.Pick(profiles), turns == 1 ? absent : l.Chance(0.25));
+            string asked = messages.Count > 0 ? question : l.Random.Next(5) switch
+            {
+                0 => $"{text}\n\n{question}",
+                1 => $"Text: {text}\n\nQuestion: {question}",
+                2 => $"Answer the question from the text.\n\n{text}\n\n{question}",
+                3 => $"{question}\n\n{text}",
+                _ => $"Passage: {text}\n\nQuestion: {question}",
+            };
+            messages.AddRange([User(asked), Model(answer)]);
+        }
+
+        return new NanoCase(absent ? Skill.Absent : Skill.Passage, messages);
+    }
+
+    private static (string Question, string Answer) Question(Lexicon l, Kind kind, Profile about, bool absent)
+    {
+        if (!absent)
+        {
+            (Attribute attribute, string value) = l.Pick(about.Facts);
+            return (Facts.Fill(l, attribute.Questions, about.Subject, value), value);
+        }
+
+        // Either nothing is said about this attribute, or the subject is another one.
+        Attribute[] unsaid = [.. kind.Attributes.Where(a => about.Facts.All(f => f.Attribute != a))];
+        return (l.Chance(0.6)
+            ? Facts.Fill(l, l.Pick(unsaid).Questions, about.Subject, "")
+            : Facts.Fill(l, l.Pick(about.Facts).Attribute.Questions, kind.Subject(l), ""), Refusal);
+    }
+
+    private static NanoCase Sources(Lexicon l)
+    {
+        int count = l.Random.Next(1, 5);
+        var texts = new List<(string Text, Profile[] Profiles)>();
+        for (int i = 0; i < count; i++)
+        {
+            texts.Add(Describe(l, l.Pick(Facts.Kinds), l.Random.Next(1, 4)));
+        }
+
+        int chosen = l.Random.Next(count);
+        Profile about = l.Pick(texts[chosen].Profiles);
+        bool absent = l.Chance(0.25);
+        (Attribute attribute, string value) = l.Pick(about.Facts);
+        string question = Facts.Fill(l, attribute.Questions, absent ? about.Kind.Subject(l) : about.Subject, value);
+        string sources = string.Join('\n', texts.Select((text, i) => $"[{i + 1}] {text.Text.Replace('\n', ' ')}"));
+        string asked = $"Answer from the sources and cite them.\n\n{sources}\n\nQuestion: {question}";
+        return new NanoCase(Skill.Sources, [User(asked), Model(absent ? SourceRefusal : $"{value} [{chosen + 1}]")]);
+    }
+
+    private static NanoCase Tool(Lexicon l)
+    {
+        var taken = new HashSet<string>(StringComparer.Ordinal);
+        DrawnTool tool = Tools.Draw(l, taken);
+        ChatOptions options = Offer(l, taken, tool, l.Random.Next(0, 6));
+        ToolUse use = tool.Use();
+        var messages = new List<ChatMessage>();
+        if (l.Chance(0.1))
+        {
+            AddExchange(l, messages);
+        }
+
+        messages.Add(User(use.Request));
+        string answer = use.Answer;
+        ToolUse[] uses = [use];
+        if (use.Arguments.Length == 1 && l.Chance(0.08))
+        {
+            ToolUse second = tool.Use();
+            uses = [use, second];
+            messages[^1] = User(use.Request + " " + second.Request);
+            answer += " " + second.Answer;
+        }
+
+        messages.Add(new ChatMessage(ChatRole.Assistant, [.. uses.Select((u, i) => new FunctionCallContent("call" + i, tool.Name, u.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value)))]));
+        messages.Add(new ChatMessage(ChatRole.Tool, [.. uses.Select((u, i) => new FunctionResultContent("call" + i, Plain(u.Result)))]));
+        messages.Add(Model(answer));
+        return new NanoCase(Skill.Tool, messages, options) { Contains = [.. uses.SelectMany(u => Values(u.Result))] };
+    }
+
+    private static NanoCase WithoutTool(Lexicon l)
+    {
+        var taken = new HashSet<string>(StringComparer.Ordinal);
+        DrawnTool missing = Tools.Draw(l, taken);
+        ChatOptions options = Offer(l, taken, null, l.Random.Next(1, 6));
+        var messages = new List<ChatMessage>();
+        if (l.Chance(0.5))
+        {
+            messages.AddRange([User(missing.Use().Request), Model(NoTool)]);
+        }
+        else
+        {
+            (string[] asked, string answer) = l.Pick(Talk.Exchanges.Where(e => !e.Answer.Contains("tool for it", StringComparison.Ordinal) && !e.Answer.All(char.IsDigit)).ToArray());
+            messages.AddRange([User(Talk.Typed(l, l.Pick(asked))), Model(answer)]);
+        }
+
+        return new NanoCase(Skill.NoTool, messages, options);
+    }
+
+    private static ChatOptions Offer(Lexicon l, HashSet<string> taken, DrawnTool? right, int others)
+    {
+        var tools = new List<AITool>();
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        if (right is not null)
+        {
+            tools.Add(right.Declaration);
+            names.Add(right.Name);
+        }
+
+        for (int i = 0; i < others; i++)
+        {
+            DrawnTool other = Tools.Draw(l, taken);
+            if (names.Add(other.Name))
+            {
+                tools.Insert(l.Random.Next(tools.Count + 1), other.Declaration);
+            }
+        }
+
+        return new ChatOptions { Tools = tools };
+    }
+
+    private static object Plain(object result) =>
+        result is (string Name, object Value)[] fields ? fields.ToDictionary(f => f.Name, f => (object?)f.Value) : result;
+
+    private static IEnumerable<string> Values(object result) => result switch
+    {
+        (string, object)[] fields => fields.Select(f => Convert.ToString(f.Item2, CultureInfo.InvariantCulture)!),
+        "ok" or "done" or "success" or "true" => [],
+        _ => [Convert.ToString(result, CultureInfo.InvariantCulture)!],
+    };
+
+    private static NanoCase Extraction(Lexicon l)
+    {
+        Kind kind = l.Pick(Facts.Kinds);
+        Profile profile = Facts.Draw(l, kind, l.Random.Next(1, Math.Min(6, kind.Attributes.Length)));
+        string text = string.Join(' ', profile.Facts.Select(f => Facts.Fill(l, f.Attribute.Statements, profile.Subject, f.Value)));
+        var fields = new List<(string Key, string Value, bool IsNumber)>();
+        if (l.Chance(0.6))
+        {
+            fields.Add((kind.Key, profile.Subject.StartsWith("the ", StringComparison.Ordinal) ? profile.Subject[4..] : profile.Subject, false));
+        }
+
+        foreach ((Attribute attribute, string value) in profile.Facts)
+        {
+            if (l.Chance(0.75) || fields.Count == 0)
+            {
+                fields.Add((attribute.Key, value, attribute.IsNumber));
+            }
+        }
+
+        if (l.Chance(0.5))
+        {
+            (string, string, bool)[] shuffled = [.. fields];
+            l.Random.Shuffle(shuffled);
+            fields = [.. shuffled];
+        }
+
+        string names = fields.Count == 1 ? fields[0].Key : string.Join(", ", fields.Take(fields.Count - 1).Select(f => f.Key)) + " and " + fields[^1].Key;
+        string list = string.Join(", ", fields.Select(f => f.Key));
+        string typed = string.Join(", ", fields.Select(f => f.Key + (f.IsNumber ? ": number" : ": string")));
+        string asked = l.Random.Next(6) switch
+        {
+            0 => $"Extract {names} as JSON.\n\n{text}",
+            1 => $"Extract {names} as JSON: {text}",
+            2 => $"{text}\n\nGive me {names} as JSON.",
+            3 => $"Return JSON with the fields {list}.\n\n{text}",
+            4 => $"Extract the fields {typed} as JSON.\n\n{text}",
+            _ => $"Text: {text}\n\nJSON with {names}:",
+        };
+        string json = "{" + string.Join(',', fields.Select(f => $"\"{f.Key}\":" + (f.IsNumber ? f.Value : JsonSerializer.Serialize(f.Value)))) + "}";
+        return new NanoCase(Skill.Json, [User(asked), Model(json)]);
+    }
+
+    private static NanoCase Instruction(Lexicon l)
+    {
+        var messages = new List<ChatMessage>();
+        (string[] asked, string answer) = l.Pick(Talk.Exchanges);
+        string question = Talk.Typed(l, l.Pick(asked)), word = l.Chance(0.5) ? l.Capital(l.Word()) : l.FirstName();
+        string instruction;
+        switch (l.Random.Next(6))
+        {
+            case 0 or 1:
+                instruction = l.Pick(["Answer in capital letters.", "Answer in capitals.", "Always write in capital letters.", "Use only capital letters."]);
+                answer = answer.ToUpperInvariant();
+                break;
+            case 2:
+                instruction = l.Pick([$"Start every answer with the word {word}.", $"Begin your answer with {word}.", $"Always start with {word}."]);
+                answer = $"{word} {answer}";
+                break;
+            case 3:
+                instruction = l.Pick([$"End every answer with the word {word}.", $"Finish your answer with {word}.", $"Always end with {word}."]);
+                answer = $"{answer} {word}";
+                break;
+            case 4:
+                instruction = l.Pick([$"Your name is {word}.", $"You are an assistant called {word}.", $"You are {word}."]);
+                question = Talk.Typed(l, l.Pick(["what is your name", "who are you", "how are you called", "tell me your name"]));
+                answer = $"My name is {word}.";
+                break;
+            default:
+                instruction = l.Pick([$"Answer every question with {word}.", $"Only say {word}.", $"Reply only with the word {word}."]);
+                answer = word;
+                break;
+        }
+
+        messages.AddRange([User(question), Model(answer)]);
+        return new NanoCase(Skill.System, messages, new ChatOptions { Instructions = l.Chance(0.2) ? "You are a helpful assistant. " + instruction : instruction });
+    }
+
+    private static NanoCase Repetition(Lexicon l)
+    {
+        string text = l.Random.Next(3) switch
+        {
+            0 => l.Phrase(),
+            1 => Describe(l, l.Pick(Facts.Kinds), 2).Text.Replace('\n', ' '),
+            _ => string.Join(' ', Enumerable.Range(0, l.Random.Next(2, 7)).Select(_ => l.Chance(0.5) ? l.Word() : l.City())),
+        };
+        string asked = l.Pick([$"Repeat: {text}", $"Say this: {text}", $"Repeat after me: {text}", $"Copy this text.\n\n{text}", $"Repeat the text: {text}"]);
+        return new NanoCase(Skill.Repeat, [User(asked), Model(text)]);
+    }
+}

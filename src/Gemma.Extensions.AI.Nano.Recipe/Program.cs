@@ -1,0 +1,8 @@
+using System.CommandLine;
+using Gemma.Extensions.AI.Nano.Recipe;
+
+var root = new RootCommand("The recipe of gemma2-nano: corpus, vocabulary, training, evaluation.")
+{
+    Commands.Show(), Commands.Words(), Commands.Vocabulary(), Commands.Train(), 
+};
+return root.Parse(args).Invoke();

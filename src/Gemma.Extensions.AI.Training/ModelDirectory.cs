@@ -1,0 +1,91 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Training;
+
+/// <summary>Weights in from any model file, and out as a Hugging Face directory.</summary>
+internal static class ModelDirectory
+{
+    /// <summary>The weights of a model as float32; quantised formats are decoded.</summary>
+    public static TrainingModel Load(ModelFile file)
+    {
+        var model = new TrainingModel(file.Config);
+        foreach (Parameter parameter in model.Parameters)
+        {
+            TensorView tensor = file.Tensors[parameter.Name];
+            Span<float> target = model.Slice(model.Weights, parameter);
+            for (int row = 0; row < parameter.Rows; row++)
+            {
+                tensor.DecodeRow(row, target.Slice(row * parameter.Columns, parameter.Columns));
+            }
+
+            if (parameter.IsNorm && file.NormsIncludeOne)
+            {
+                System.Numerics.Tensors.TensorPrimitives.Subtract(target, 1f, target);
+            }
+        }
+
+        return model;
+    }
+
+    /// <summary>Writes config.json, generation_config.json, model.safetensors and, where given, tokenizer.model.</summary>
+    /// <param name="model">The weights.</param>
+    /// <param name="directory">Created where missing; files of these names are replaced.</param>
+    /// <param name="bfloat16">Round to bfloat16 (half the size) instead of keeping float32.</param>
+    /// <param name="tokenizer">Bytes of the SentencePiece model.</param>
+    public static void Save(TrainingModel model, string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer)
+    {
+        Directory.CreateDirectory(directory);
+        var writer = new SafetensorsWriter();
+        writer.Metadata["format"] = "pt";
+        foreach (Parameter parameter in model.Parameters)
+        {
+            string name = GemmaTensors.ToHuggingFace(parameter.Name);
+            long[] shape = parameter.IsNorm ? [parameter.Columns] : [parameter.Rows, parameter.Columns];
+            float[] values = model.Slice(model.Weights, parameter).ToArray();
+            if (bfloat16)
+            {
+                writer.AddBFloat16(name, shape, values);
+            }
+            else
+            {
+                writer.AddSingles(name, shape, values);
+            }
+        }
+
+        writer.Save(Path.Combine(directory, "model.safetensors"));
+        File.WriteAllText(Path.Combine(directory, "config.json"), Config(model.Config, bfloat16));
+        File.WriteAllText(Path.Combine(directory, "generation_config.json"), """{"bos_token_id":2,"eos_token_id":[1,5],"pad_token_id":0}""");
+        if (!tokenizer.IsEmpty)
+        {
+            File.WriteAllBytes(Path.Combine(directory, "tokenizer.model"), tokenizer);
+        }
+    }
+
+    private static string Config(GemmaConfig c, bool bfloat16) => new JsonObject
+    {
+        ["architectures"] = new JsonArray("Gemma2ForCausalLM"),
+        ["model_type"] = "gemma2",
+        ["vocab_size"] = c.VocabularySize,
+        ["hidden_size"] = c.HiddenSize,
+        ["intermediate_size"] = c.FeedForwardSize,
+        ["num_hidden_layers"] = c.LayerCount,
+        ["num_attention_heads"] = c.HeadCount,
+        ["num_key_value_heads"] = c.KvHeadCount,
+        ["head_dim"] = c.HeadDim,
+        ["hidden_activation"] = "gelu_pytorch_tanh",
+        ["max_position_embeddings"] = c.ContextLength,
+        ["sliding_window"] = c.SlidingWindow,
+        ["rms_norm_eps"] = (double)(decimal)c.RmsNormEpsilon,
+        ["rope_theta"] = c.RopeBase,
+        ["query_pre_attn_scalar"] = (double)(decimal)(1 / (c.QueryScale * c.QueryScale)),
+        ["attn_logit_softcapping"] = c.AttentionSoftcap,
+        ["final_logit_softcapping"] = c.FinalSoftcap,
+        ["bos_token_id"] = 2,
+        ["eos_token_id"] = 1,
+        ["pad_token_id"] = 0,
+        ["torch_dtype"] = bfloat16 ? "bfloat16" : "float32",
+    }.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
+}
