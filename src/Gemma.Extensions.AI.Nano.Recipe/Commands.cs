@@ -119,7 +119,13 @@ internal static class Commands
     {
         Directory.CreateDirectory(output);
         var watch = Stopwatch.StartNew();
-        List<TrainingDocument> documents = Documents(tokenizer, Split.Train, cases, options.MaxLength);
+        string tokens = Path.Combine(output, "cases.bin");
+        if (!File.Exists(tokens))
+        {
+            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength));
+        }
+
+        List<TrainingDocument> documents = DocumentFile.Load(tokens);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
         Console.WriteLine($"{documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
         GemmaConfig config = Config(tokenizer.VocabularySize);

@@ -62,7 +62,7 @@ internal sealed class Lexicon(Random random, Split split)
     /// <summary>Draws until the entity lies in this split.</summary>
     public string Draw(Func<string> draw)
     {
-        while (true)
+        for (int attempt = 0; attempt < 10_000; attempt++)
         {
             string entity = draw();
             if (IsHeldOut(entity) == (Split == Split.HeldOut))
@@ -70,6 +70,8 @@ internal sealed class Lexicon(Random random, Split split)
                 return entity;
             }
         }
+
+        throw new InvalidOperationException($"None of 10,000 draws lies in the split {Split}; the last was '{draw()}'. The list that it comes from is too short to be divided.");
     }
 
     /// <summary>A made-up word of one to three syllables, lower case.</summary>

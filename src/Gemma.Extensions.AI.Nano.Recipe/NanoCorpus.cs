@@ -85,15 +85,22 @@ internal static class NanoCorpus
     public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn)
     {
         int last = drawn.Messages.FindLastIndex(message => message.Role == ChatRole.Assistant);
-        int[] prompt = ChatTemplate.Render(tokenizer, drawn.Messages.Take(last), drawn.Options);
-        int[] tokens = [.. prompt, .. ChatTemplate.RenderReply(tokenizer, drawn.Messages[last])];
+        int[] tokens = [.. ChatTemplate.Render(tokenizer, drawn.Messages.Take(last), drawn.Options), .. ChatTemplate.RenderReply(tokenizer, drawn.Messages[last])];
         bool[] trained = new bool[tokens.Length];
-        for (int i = 0; i <= last; i++)
+        int model = tokenizer.Encode("model", matchSpecial: false)[0];
+        for (int i = 0; i + 1 < tokens.Length; i++)
         {
-            if (drawn.Messages[i].Role == ChatRole.Assistant)
+            // A model turn's content begins after "<start_of_turn>model\n" and ends with its <end_of_turn>.
+            if (tokens[i] == tokenizer.StartOfTurnId && tokens[i + 1] == model)
             {
-                int start = i == last ? prompt.Length : ChatTemplate.Render(tokenizer, drawn.Messages.Take(i), drawn.Options).Length;
-                trained.AsSpan(start, ChatTemplate.RenderReply(tokenizer, drawn.Messages[i]).Length).Fill(true);
+                for (i += 3; i < tokens.Length; i++)
+                {
+                    trained[i] = true;
+                    if (tokens[i] == tokenizer.EndOfTurnId)
+                    {
+                        break;
+                    }
+                }
             }
         }
 

@@ -207,13 +207,13 @@ internal static class Tools
             case 0:
                 return new ToolUse(request, arguments, l.Pick(["ok", "done", "success", "true"]), done + ".");
             case 1:
-                string state = l.Draw(() => l.Pick(s_states));
+                string state = l.Pick(s_states);
                 return new ToolUse(request, arguments, state, $"{done}: {state}.");
             case 2:
                 string code = l.Code();
                 return new ToolUse(request, arguments, new (string, object)[] { ("id", code) }, $"{done}: id {code}.");
             default:
-                string id = l.Medium(), status = l.Draw(() => l.Pick(s_states));
+                string id = l.Medium(), status = l.Pick(s_states);
                 return new ToolUse(request, arguments, new (string, object)[] { ("id", Integer(id)), ("status", status) }, $"{done}: id {id}, status {status}.");
         }
     }
@@ -233,7 +233,7 @@ internal static class Tools
                 string price = l.Price();
                 return (decimal.Parse(price, CultureInfo.InvariantCulture), $" is {price}.");
             case 3:
-                string sentence = l.Draw(() => l.Pick(s_states)) + ", " + l.Small() + " " + l.Pick(["degrees", "percent", "points", "km", "euros", "minutes"]);
+                string sentence = l.Pick(s_states) + ", " + l.Small() + " " + l.Pick(["degrees", "percent", "points", "km", "euros", "minutes"]);
                 return (sentence, $" is {sentence}.");
             case 4:
                 string phrase = l.Chance(0.5) ? l.Phrase() : l.Clock();
@@ -247,7 +247,7 @@ internal static class Tools
                 var fields = new List<(string, object)>();
                 foreach (string key in keys.Take(l.Random.Next(1, 4)))
                 {
-                    fields.Add((key, l.Random.Next(3) switch { 0 => Integer(l.Medium()), 1 => l.Draw(() => l.Pick(s_states)), _ => l.FirstName() }));
+                    fields.Add((key, l.Random.Next(3) switch { 0 => Integer(l.Medium()), 1 => l.Pick(s_states), _ => l.FirstName() }));
                 }
 
                 return (fields.ToArray(), ": " + string.Join(", ", fields.Select(f => $"{f.Item1} {f.Item2}")) + ".");

@@ -5,8 +5,8 @@ namespace Gemma.Extensions.AI.Training;
 
 /// <summary>
 /// Blocked float32 matrix products C = A·B (or C += A·B) in the three layouts that a linear layer needs. B is packed into panels of
-/// 32 columns that stay in the first-level cache; A is read in place, eight rows at a time, element by element as broadcasts, so the
-/// transposed and the plain A cost the same.
+/// 32 columns that stay in the first-level cache; a row-major A is read in place, eight rows at a time, element by element as broadcasts.
+/// A transposed A is packed first: its elements lie a row apart, and rows of a power of two bytes would share one cache set.
 /// </summary>
 internal static unsafe class Gemm
 {
@@ -50,7 +50,7 @@ internal static unsafe class Gemm
             }
         }
 
-        float[] buffer = _panels ??= GC.AllocateUninitializedArray<float>(BlockDepth * BlockColumns + 16, pinned: true);
+        float[] buffer = _panels ??= GC.AllocateUninitializedArray<float>(BlockDepth * (BlockColumns + BlockRows) + 16, pinned: true);
         float* panels = (float*)(((nint)Unsafe.AsPointer(ref buffer[0]) + 63) & ~63);
         int depthBlocks = (k + BlockDepth - 1) / BlockDepth;
         int depth = depthBlocks == 0 ? 0 : (k + depthBlocks - 1) / depthBlocks;
@@ -65,13 +65,24 @@ internal static unsafe class Gemm
                 for (int i = 0; i < m; i += BlockRows)
                 {
                     int mc = Math.Min(BlockRows, m - i);
-                    Block(a + (long)i * rowA + (long)p * stepA, rowA, stepA, panels, kc, c + (long)i * ldc + j, ldc, mc, nc, add);
+                    float* block = a + (long)i * rowA + (long)p * stepA;
+                    float* target = c + (long)i * ldc + j;
+                    if (stepA == 1)
+                    {
+                        Block(block, rowA, TileRows * rowA, 1, panels, kc, target, ldc, mc, nc, add);
+                    }
+                    else
+                    {
+                        float* tiles = panels + BlockDepth * BlockColumns;
+                        PackTransposed(block, stepA, kc, mc, tiles);
+                        Block(tiles, 1, TileRows * kc, TileRows, panels, kc, target, ldc, mc, nc, add);
+                    }
                 }
             }
         }
     }
 
-    private static void Block(float* a, int rowA, int stepA, float* panels, int kc, float* c, int ldc, int mc, int nc, bool add)
+    private static void Block(float* a, int rowA, int tileA, int stepA, float* panels, int kc, float* c, int ldc, int mc, int nc, bool add)
     {
         float* edge = stackalloc float[TileRows * TileColumns];
         for (int j = 0; j < nc; j += TileColumns)
@@ -81,15 +92,15 @@ internal static unsafe class Gemm
             for (int i = 0; i < mc; i += TileRows)
             {
                 int height = Math.Min(TileRows, mc - i);
-                float* tileA = a + (long)i * rowA;
+                float* source = a + (long)(i / TileRows) * tileA;
                 float* tileC = c + (long)i * ldc + j;
                 if (width == TileColumns)
                 {
-                    Tile(tileA, rowA, stepA, panel, kc, tileC, ldc, height, add);
+                    Tile(source, rowA, stepA, panel, kc, tileC, ldc, height, add);
                     continue;
                 }
 
-                Tile(tileA, rowA, stepA, panel, kc, edge, TileColumns, height, add: false);
+                Tile(source, rowA, stepA, panel, kc, edge, TileColumns, height, add: false);
                 for (int r = 0; r < height; r++)
                 {
                     for (int s = 0; s < width; s++)
@@ -234,6 +245,30 @@ internal static unsafe class Gemm
 
         low.Store(c);
         high.Store(c + 8);
+    }
+
+    /// <summary>Tiles of eight rows, step by step: element (i,p) of the block, a[p·stepA + i], goes to tile i / 8 at p·8 + i % 8.</summary>
+    private static void PackTransposed(float* a, int stepA, int kc, int mc, float* tiles)
+    {
+        for (int i = 0; i < mc; i += TileRows)
+        {
+            float* tile = tiles + (long)i * kc;
+            int height = Math.Min(TileRows, mc - i);
+            for (int p = 0; p < kc; p++)
+            {
+                float* source = a + (long)p * stepA + i;
+                if (height == TileRows)
+                {
+                    Vector256.Store(Vector256.Load(source), tile + p * TileRows);
+                    continue;
+                }
+
+                for (int r = 0; r < height; r++)
+                {
+                    tile[p * TileRows + r] = source[r];
+                }
+            }
+        }
     }
 
     /// <summary>Panels of 32 columns, step by step, zero-padded at the right edge.</summary>
