@@ -47,11 +47,8 @@ internal static unsafe class Attention
                 {
                     float* row = scratch + (long)r * keys;
                     Span<float> visible = Visible(shape, start + r, first, keys, row);
-                    Cap(visible, shape);
-                    float max = TensorPrimitives.Max<float>(visible);
-                    TensorPrimitives.Subtract(visible, max, visible);
-                    TensorPrimitives.Exp(visible, visible);
-                    float sum = TensorPrimitives.Sum<float>(visible);
+                    float max = shape.Cap == 0 ? TensorPrimitives.Max<float>(visible) * shape.Scale : 0; // capped scores cannot overflow exp
+                    float sum = VectorMath.ExpCapped(visible, shape.Scale, shape.Cap, max);
                     TensorPrimitives.Multiply(visible, 1f / sum, visible);
                     logSumExp[(long)h * lseStride + start + r] = max + MathF.Log(sum);
                 }
@@ -91,17 +88,10 @@ internal static unsafe class Attention
                     new Span<float>(dRow, keys).Clear();
                     Span<float> visible = Visible(shape, start + r, first, keys, row);
                     int offset = VisibleStart(shape, start + r, first);
-                    var slope = new Span<float>(dRow + offset, visible.Length);
-                    Cap(visible, shape);
-                    CapSlope(visible, shape, slope);
-                    TensorPrimitives.Subtract(visible, logSumExp[(long)h * lseStride + start + r], visible);
-                    TensorPrimitives.Exp(visible, visible);
                     float dot = TensorPrimitives.Dot(
                         new ReadOnlySpan<float>(dO + (long)r * outStride, d), new ReadOnlySpan<float>(output + (long)(start + r) * outStride + h * d, d));
-                    var dProbability = new Span<float>(dp + (long)r * keys + offset, visible.Length);
-                    TensorPrimitives.Subtract(dProbability, dot, dProbability);
-                    TensorPrimitives.Multiply(dProbability, visible, dProbability);
-                    TensorPrimitives.Multiply(slope, dProbability, slope);
+                    VectorMath.AttentionGradient(visible, new ReadOnlySpan<float>(dp + (long)r * keys + offset, visible.Length), new Span<float>(dRow + offset, visible.Length),
+                        shape.Scale, shape.Cap, logSumExp[(long)h * lseStride + start + r], dot);
                 }
 
                 Gemm.NN(rows, d, keys, ds, keys, k, stride, dQkv + (long)start * stride + h * d, stride, accumulate: true);
@@ -128,32 +118,5 @@ internal static unsafe class Attention
         new Span<float>(row, from).Clear();
         new Span<float>(row + to, keys - to).Clear();
         return new Span<float>(row + from, to - from);
-    }
-
-    private static void Cap(Span<float> scores, in Shape shape)
-    {
-        if (shape.Cap == 0)
-        {
-            TensorPrimitives.Multiply(scores, shape.Scale, scores);
-            return;
-        }
-
-        TensorPrimitives.Multiply(scores, shape.Scale / shape.Cap, scores);
-        TensorPrimitives.Tanh(scores, scores);
-        TensorPrimitives.Multiply(scores, shape.Cap, scores);
-    }
-
-    /// <summary>d(capped score)/d(q·k) = (1 − (s/cap)²)·scale.</summary>
-    private static void CapSlope(ReadOnlySpan<float> capped, in Shape shape, Span<float> slope)
-    {
-        if (shape.Cap == 0)
-        {
-            slope.Fill(shape.Scale);
-            return;
-        }
-
-        TensorPrimitives.Multiply(capped, capped, slope);
-        TensorPrimitives.Multiply(slope, -shape.Scale / (shape.Cap * shape.Cap), slope);
-        TensorPrimitives.Add(slope, shape.Scale, slope);
     }
 }

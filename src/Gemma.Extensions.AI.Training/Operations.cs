@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -93,8 +94,8 @@ internal static unsafe class Operations
         }
     }
 
-    private const float GeluSlope = 0.7978845608028654f; // √(2/π)
-    private const float GeluCubic = 0.044715f;
+    public const float GeluSlope = 0.7978845608028654f; // √(2/π)
+    public const float GeluCubic = 0.044715f;
 
     /// <summary>y = gelu_tanh(gate)·up; gateUp is [rows, 2n], y is [rows, n]. scratch holds n.</summary>
     public static void GeGlu(float* gateUp, float* y, int rows, int n, float* scratch)
@@ -103,7 +104,7 @@ internal static unsafe class Operations
         {
             float* gate = gateUp + (long)r * 2 * n;
             var output = new Span<float>(y + (long)r * n, n);
-            GeluTanh(gate, scratch, n);
+            VectorMath.GeluTanh(new ReadOnlySpan<float>(gate, n), new Span<float>(scratch, n));
             TensorPrimitives.AddMultiply(new ReadOnlySpan<float>(scratch, n), 1f, new ReadOnlySpan<float>(gate, n), output);
             TensorPrimitives.Multiply(output, 0.5f, output);
             TensorPrimitives.Multiply(output, new ReadOnlySpan<float>(gate + n, n), output);
@@ -120,18 +121,18 @@ internal static unsafe class Operations
             float* dGate = dGateUp + (long)r * 2 * n;
             float* dUp = dGate + n;
             float* d = dy + (long)r * n;
-            GeluTanh(gate, scratch, n);
+            VectorMath.GeluTanh(new ReadOnlySpan<float>(gate, n), new Span<float>(scratch, n));
             int i = 0;
             for (; i + 16 <= n; i += 16)
             {
-                var g = System.Runtime.Intrinsics.Vector512.Load(gate + i);
-                var t = System.Runtime.Intrinsics.Vector512.Load(scratch + i);
-                var dv = System.Runtime.Intrinsics.Vector512.Load(d + i);
-                var one = System.Runtime.Intrinsics.Vector512<float>.One;
+                var g = Vector512.Load(gate + i);
+                var t = Vector512.Load(scratch + i);
+                var dv = Vector512.Load(d + i);
+                var one = Vector512<float>.One;
                 var half = (one + t) * 0.5f;
                 var slope = half + g * (one - t * t) * (one + g * g * (3 * GeluCubic)) * (0.5f * GeluSlope);
-                System.Runtime.Intrinsics.Vector512.Store(dv * System.Runtime.Intrinsics.Vector512.Load(up + i) * slope, dGate + i);
-                System.Runtime.Intrinsics.Vector512.Store(dv * g * half, dUp + i);
+                Vector512.Store(dv * Vector512.Load(up + i) * slope, dGate + i);
+                Vector512.Store(dv * g * half, dUp + i);
             }
 
             for (; i < n; i++)
@@ -142,16 +143,5 @@ internal static unsafe class Operations
                 dUp[i] = d[i] * g * half;
             }
         }
-    }
-
-    /// <summary>t = tanh(√(2/π)·(g + 0.044715·g³)).</summary>
-    private static void GeluTanh(float* gate, float* t, int n)
-    {
-        var g = new ReadOnlySpan<float>(gate, n);
-        var result = new Span<float>(t, n);
-        TensorPrimitives.Multiply(g, g, result);
-        TensorPrimitives.Multiply(result, GeluSlope * GeluCubic, result);
-        TensorPrimitives.AddMultiply(result, GeluSlope, g, result);
-        TensorPrimitives.Tanh(result, result);
     }
 }

@@ -49,20 +49,23 @@ internal sealed class Trainer
     /// <summary>Updates done.</summary>
     public int Step { get; private set; }
 
-    /// <summary>Runs to the last step or until cancelled. <paramref name="checkpoint"/> is called every so many steps and at the end.</summary>
-    public void Run(Action<TrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
+    /// <summary>Train on every token of the documents, whatever they mark as trained.</summary>
+    public bool WholeDocuments { get; set; }
+
+    /// <summary>Runs up to a step or until cancelled. <paramref name="checkpoint"/> is called every so many steps and at the end.</summary>
+    public void Run(int until, Action<TrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
     {
         var watch = Stopwatch.StartNew();
         long tokens = 0;
         int first = Step;
-        while (Step < _options.Steps && !cancellationToken.IsCancellationRequested)
+        while (Step < until && !cancellationToken.IsCancellationRequested)
         {
             (LossSums sums, int count, float norm) = Update();
             tokens += count;
             double seconds = watch.Elapsed.TotalSeconds;
             progress?.Invoke(new TrainingProgress(Step, _options.Steps, count, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
                 _options.LearningRateAt(Step - 1), norm, tokens / seconds, TimeSpan.FromSeconds(seconds / (Step - first) * (_options.Steps - Step))));
-            if (Step % _options.CheckpointEvery == 0 || Step == _options.Steps)
+            if (Step % _options.CheckpointEvery == 0 || Step == until)
             {
                 checkpoint?.Invoke();
             }
@@ -71,7 +74,7 @@ internal sealed class Trainer
 
     private (LossSums Sums, int Tokens, float Norm) Update()
     {
-        PackedBatch[] batches = [.. Enumerable.Range(0, _options.MicroBatches).Select(_ => new PackedBatch(_data.Take(_options.MicroBatchTokens)))];
+        PackedBatch[] batches = [.. Enumerable.Range(0, _options.MicroBatches).Select(_ => Next())];
         if (_teach is not null)
         {
             batches = [.. batches.Select(_teach)];
@@ -92,6 +95,12 @@ internal sealed class Trainer
         float norm = Optimizer.Step(_gradients[0], Step);
         Step++;
         return (sums.Aggregate((a, b) => a + b), batches.Sum(batch => batch.Tokens.Length), norm);
+    }
+
+    private PackedBatch Next()
+    {
+        List<TrainingDocument> documents = _data.Take(_options.MicroBatchTokens);
+        return new PackedBatch(WholeDocuments ? [.. documents.Select(document => document with { Trained = null })] : documents);
     }
 
     /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>

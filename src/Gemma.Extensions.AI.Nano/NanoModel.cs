@@ -1,0 +1,49 @@
+using System.Reflection;
+using System.Security.Cryptography;
+
+namespace Gemma.Extensions.AI.Nano;
+
+/// <summary>The model file that this package carries. The path <c>nano</c> means it wherever a model path is expected.</summary>
+public static class NanoModel
+{
+    private const string FileName = "gemma2-nano.gguf";
+
+    private static readonly Lazy<string> s_path = new(Extract);
+
+    /// <summary>
+    /// Full path of gemma2-nano.gguf. The first use writes the file to the user's local application data (or, where there is none, to the
+    /// temporary directory), in a directory named by its SHA-256; later uses compare the file's hash and write it again if it differs.
+    /// </summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public static string Path => s_path.Value;
+
+    private static string Extract()
+    {
+        byte[] model;
+        using (Stream resource = Assembly.GetExecutingAssembly().GetManifestResourceStream(FileName)!)
+        {
+            model = new byte[resource.Length];
+            resource.ReadExactly(model);
+        }
+
+        byte[] hash = SHA256.HashData(model);
+        string root = Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData);
+        if (root.Length == 0)
+        {
+            root = System.IO.Path.GetTempPath();
+        }
+
+        string directory = System.IO.Path.Combine(root, "Gemma.Extensions.AI", "nano", Convert.ToHexStringLower(hash)[..16]);
+        string path = System.IO.Path.Combine(directory, FileName);
+        if (!File.Exists(path) || !SHA256.HashData(File.ReadAllBytes(path)).AsSpan().SequenceEqual(hash))
+        {
+            // Under a name of its own first: another process may be doing the same.
+            Directory.CreateDirectory(directory);
+            string temporary = $"{path}.{Guid.NewGuid():N}";
+            File.WriteAllBytes(temporary, model);
+            File.Move(temporary, path, overwrite: true);
+        }
+
+        return path;
+    }
+}
