@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 
@@ -116,6 +118,36 @@ internal static class Commands
         return command;
     }
 
+    public static Command Export()
+    {
+        var model = new Option<string>("--model") { Required = true, Description = "Directory that training wrote." };
+        var type = new Option<string>("--type") { DefaultValueFactory = _ => "Q8_0" };
+        var output = new Option<string>("--output") { Required = true };
+        var command = new Command("export", "Writes the model as GGUF.") { model, type, output };
+        command.SetAction(parse =>
+        {
+            using ModelFile file = ModelFile.Open(parse.GetValue(model)!);
+            ModelConverter.Write(file, QuantizationRecipe.Get(parse.GetValue(type)!), parse.GetValue(output)!);
+        });
+        return command;
+    }
+
+    public static Command Evaluate()
+    {
+        var model = new Option<string>("--model") { Required = true };
+        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 200, Description = "Cases a skill." };
+        var failures = new Option<string?>("--failures") { Description = "Writes the wrong answers here." };
+        var command = new Command("evaluate", "Measures a model on held-out cases, greedily, through IChatClient.") { model, cases, failures };
+        command.SetAction(async (parse, _) =>
+        {
+            using GemmaModel loaded = GemmaModel.Load(parse.GetValue(model)!);
+            using Microsoft.Extensions.AI.IChatClient client = loaded.AsIChatClient();
+            using TextWriter? file = parse.GetValue(failures) is { } path ? File.CreateText(path) : null;
+            Console.WriteLine(Evaluation.Table(await new Evaluation(client, file).Run(parse.GetValue(cases))));
+        });
+        return command;
+    }
+
     private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, TrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
@@ -187,7 +219,7 @@ internal static class Commands
     }
 
     /// <summary>The messages without template, for looking at and for counting words.</summary>
-    private static string PlainText(NanoCase drawn) => string.Join("\n", PlainTurns(drawn));
+    internal static string PlainText(NanoCase drawn) => string.Join("\n", PlainTurns(drawn));
 
     private static IEnumerable<string> PlainTurns(NanoCase drawn)
     {

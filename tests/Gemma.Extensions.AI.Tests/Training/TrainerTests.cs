@@ -1,0 +1,127 @@
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Training;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Training;
+
+public sealed class TrainerTests
+{
+    private static readonly TrainingOptions s_options = new()
+    {
+        Steps = 12, MicroBatchTokens = 48, MicroBatches = 3, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 3, Threads = 2, CheckpointEvery = 5,
+    };
+
+    /// <summary>A run that is killed after its checkpoint and continued in a new process gives the same losses, to the last bit.</summary>
+    [Fact]
+    public void ResumedRunHasTheSameLosses()
+    {
+        using var directory = new TempDirectory();
+        string checkpoint = directory.File("checkpoint.bin");
+        var whole = new List<double>();
+        Create(s_options, out _).Run(12, p => whole.Add(p.Loss));
+
+        var first = new List<double>();
+        Trainer killed = Create(s_options, out _);
+        using var kill = new CancellationTokenSource();
+        killed.Run(
+            12,
+            p =>
+            {
+                first.Add(p.Loss);
+                if (p.Step == 7)
+                {
+                    kill.Cancel();
+                }
+            },
+            () => killed.Save(checkpoint), kill.Token);
+        Trainer resumed = Create(s_options, out _);
+        resumed.Load(checkpoint);
+        Assert.Equal(5, resumed.Step);
+        var second = new List<double>();
+        resumed.Run(12, p => second.Add(p.Loss));
+        Assert.Equal(whole, [.. first.Take(5), .. second]);
+    }
+
+    /// <summary>Each micro-batch has its own gradient, summed in order.</summary>
+    [Fact]
+    public void ThreadCountDoesNotChangeTheResult()
+    {
+        Create(s_options, out TrainingModel two).Run(12);
+        Create(s_options with { Threads = 1 }, out TrainingModel one).Run(12);
+        Assert.True(one.Weights.Span.SequenceEqual(two.Weights.Span));
+    }
+
+    [Fact]
+    public void LearnsWhatItIsShown()
+    {
+        Trainer trainer = Create(s_options with { Steps = 150 }, out _);
+        double last = 0;
+        trainer.Run(150, p => last = p.Loss);
+        Assert.InRange(last, 0, 0.2); // a fixed cycle; guessing costs log 37 = 3.6
+        Assert.InRange(trainer.Validate(Cycle()).NegativeLogLikelihood / trainer.Validate(Cycle()).Targets, 0, 0.5);
+    }
+
+    [Fact]
+    public void RateWarmsUpAndFallsToItsShare()
+    {
+        TrainingOptions options = s_options with { Steps = 103, FinalRateShare = 0.1f };
+        Assert.Equal(1e-2f / 3, options.LearningRateAt(0), 1e-6f);
+        Assert.Equal(1e-2f, options.LearningRateAt(3), 1e-6f);
+        Assert.Equal(0.55e-2f, options.LearningRateAt(53), 1e-5f);
+        Assert.Equal(1e-3f, options.LearningRateAt(103), 1e-6f);
+    }
+
+    [Fact]
+    public void ForeignCheckpointIsRefused()
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File("checkpoint.bin");
+        File.WriteAllBytes(path, new byte[100]);
+        GemmaModelFormatException refused = Assert.Throws<GemmaModelFormatException>(() => Create(s_options, out _).Load(path));
+        Assert.Contains(path, refused.Message, StringComparison.Ordinal);
+        Assert.Contains("100 bytes", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void WeightsGoOutAndComeBack(bool bfloat16)
+    {
+        using var directory = new TempDirectory();
+        TrainingModel model = GradientTests.SmallModel(5, 8);
+        ModelDirectory.Save(model, directory.Path, bfloat16, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model")));
+        using ModelFile file = ModelFile.Open(directory.Path);
+        Assert.Equal(model.Config with { QueryScale = file.Config.QueryScale }, file.Config);
+        Assert.Equal(model.Config.QueryScale, file.Config.QueryScale, 1e-6f);
+        TrainingModel back = ModelDirectory.Load(file);
+        for (int i = 0; i < model.Weights.Length; i++)
+        {
+            Assert.Equal(model.Weights.Span[i], back.Weights.Span[i], bfloat16 ? MathF.Abs(model.Weights.Span[i]) / 256 : 0f);
+        }
+    }
+
+    [Fact]
+    public void DocumentsGoToDiskAndComeBack()
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File("cases.bin");
+        TrainingDocument[] documents = [new([2, 5, 9], [false, false, true]), new([1, 255999])];
+        DocumentFile.Save(path, documents);
+        List<TrainingDocument> back = DocumentFile.Load(path);
+        Assert.Equal(documents[0].Tokens, back[0].Tokens);
+        Assert.Equal(documents[0].Trained!, back[0].Trained!);
+        Assert.Equal<bool>([false, true], back[1].Trained!);
+        File.WriteAllBytes(path, File.ReadAllBytes(path)[..^3]);
+        Assert.Throws<GemmaModelFormatException>(() => DocumentFile.Load(path));
+    }
+
+    private static Trainer Create(TrainingOptions options, out TrainingModel model)
+    {
+        model = GradientTests.SmallModel(5, 8);
+        model.Initialize(1);
+        return new Trainer(model, new DocumentSet(Cycle(), 1), options);
+    }
+
+    private static TrainingDocument[] Cycle() =>
+        [.. Enumerable.Range(0, 40).Select(d => new TrainingDocument([.. Enumerable.Range(0, 10 + d % 7).Select(i => (d * 5 + i * 3) % 37)]))];
+}
