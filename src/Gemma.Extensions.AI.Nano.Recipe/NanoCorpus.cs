@@ -34,7 +34,13 @@ internal sealed record NanoCase(Skill Skill, List<ChatMessage> Messages, ChatOpt
 internal static class NanoCorpus
 {
     public const string Refusal = "The text does not say that.";
-    public const string SourceRefusal = "It is not in the documents.";
+    public const string SourceRefusal = "That is not in the documents.";
+
+    /// <summary>What DocumentAnswerer of the Rag package asks for.</summary>
+    private const string SourceInstruction =
+        "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. "
+        + "If the passages do not hold the answer, reply exactly: " + SourceRefusal;
+
     public const string NoTool = "I have no tool for that.";
 
     private static readonly string[] s_assistants =
@@ -58,7 +64,7 @@ internal static class NanoCorpus
             Skill.System => Instruction(l),
             _ => Repetition(l),
         };
-        if (drawn.Skill is not (Skill.System or Skill.Repeat) && l.Chance(0.12))
+        if (drawn.Skill is not (Skill.System or Skill.Repeat or Skill.Sources) && l.Chance(0.12))
         {
             ChatOptions options = drawn.Options ?? new ChatOptions();
             options.Instructions = l.Pick(s_assistants);
@@ -230,9 +236,10 @@ internal static class NanoCorpus
         bool absent = l.Chance(0.25);
         (Attribute attribute, string value) = l.Pick(about.Facts);
         string question = Facts.Fill(l, attribute.Questions, absent ? about.Kind.Subject(l) : about.Subject, value);
-        string sources = string.Join('\n', texts.Select((text, i) => $"[{i + 1}] {text.Text.Replace('\n', ' ')}"));
-        string asked = $"Answer from the sources and cite them.\n\n{sources}\n\nQuestion: {question}";
-        return new NanoCase(Skill.Sources, [User(asked), Model(absent ? SourceRefusal : $"{value} [{chosen + 1}]")]);
+        string sources = string.Concat(texts.Select((text, i) => $"[{i + 1}] {text.Text.Replace('\n', ' ')}\n\n"));
+        return new NanoCase(
+            Skill.Sources, [User($"Passages:\n\n{sources}Question: {question}"), Model(absent ? SourceRefusal : $"{value} [{chosen + 1}]")],
+            new ChatOptions { Instructions = SourceInstruction });
     }
 
     private static NanoCase Tool(Lexicon l)

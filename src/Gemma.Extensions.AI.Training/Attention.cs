@@ -3,8 +3,9 @@ using System.Numerics.Tensors;
 namespace Gemma.Extensions.AI.Training;
 
 /// <summary>
-/// Grouped-query attention with soft cap, causal mask and sliding window over one document, in blocks of query rows so that scores are
-/// [64, keys]. The backward recomputes the scores from q, k and the saved log-sum-exp instead of keeping probabilities.
+/// Grouped-query attention with soft cap, causal mask and sliding window over one document, in blocks of 64 queries. The query heads that share a
+/// key head are stacked, so that keys and values are packed once for all of them: scores are [heads of the group · 64, keys]. The backward
+/// recomputes the scores from q, k and the saved log-sum-exp instead of keeping probabilities.
 /// </summary>
 internal static unsafe class Attention
 {
@@ -23,37 +24,42 @@ internal static unsafe class Attention
     {
         /// <summary>Floats from one row of qkv to the next.</summary>
         public int Stride => (Heads + 2 * KvHeads) * HeadDim;
+
+        /// <summary>Query heads that share a key head.</summary>
+        public int Group => Heads / KvHeads;
     }
 
     /// <summary>Scratch floats that both directions need.</summary>
-    public static int ScratchSize(int maxLength) => 3 * QueryBlock * maxLength + maxLength;
+    public static int ScratchSize(int maxLength, int group, int headDim) => group * QueryBlock * (3 * maxLength + 4 * headDim);
 
     /// <summary>output = softmax(cap(q·kᵀ·scale))·v for every head. qkv is [length, q|k|v], output [length, heads·headDim], logSumExp [heads, length] with stride <paramref name="lseStride"/>.</summary>
     public static void Forward(in Shape shape, float* qkv, float* output, float* logSumExp, int lseStride, float* scratch)
     {
-        int d = shape.HeadDim, stride = shape.Stride, outStride = shape.Heads * d;
-        for (int h = 0; h < shape.Heads; h++)
+        int d = shape.HeadDim, stride = shape.Stride, outStride = shape.Heads * d, group = shape.Group;
+        float* queries = scratch + (long)group * QueryBlock * shape.Length;
+        float* heads = queries + group * QueryBlock * d;
+        for (int kv = 0; kv < shape.KvHeads; kv++)
         {
-            int group = h / (shape.Heads / shape.KvHeads);
-            float* q = qkv + h * d;
-            float* k = qkv + (shape.Heads + group) * d;
-            float* v = qkv + (shape.Heads + shape.KvHeads + group) * d;
+            float* k = qkv + (shape.Heads + kv) * d;
+            float* v = k + shape.KvHeads * d;
             for (int start = 0; start < shape.Length; start += QueryBlock)
             {
-                int rows = Math.Min(QueryBlock, shape.Length - start);
+                int rows = Math.Min(QueryBlock, shape.Length - start), stacked = group * rows;
                 (int first, int keys) = KeyRange(shape, start, rows);
-                Gemm.NT(rows, keys, d, q + (long)start * stride, stride, k + (long)first * stride, stride, scratch, keys, accumulate: false);
-                for (int r = 0; r < rows; r++)
+                Stack(qkv + (long)start * stride + kv * group * d, stride, queries, rows, group, d);
+                Gemm.NT(stacked, keys, d, queries, d, k + (long)first * stride, stride, scratch, keys, accumulate: false);
+                for (int r = 0; r < stacked; r++)
                 {
-                    float* row = scratch + (long)r * keys;
-                    Span<float> visible = Visible(shape, start + r, first, keys, row);
+                    int head = kv * group + r / rows, query = start + r % rows;
+                    Span<float> visible = Visible(shape, query, first, keys, scratch + (long)r * keys);
                     float max = shape.Cap == 0 ? TensorPrimitives.Max<float>(visible) * shape.Scale : 0; // capped scores cannot overflow exp
                     float sum = VectorMath.ExpCapped(visible, shape.Scale, shape.Cap, max);
                     TensorPrimitives.Multiply(visible, 1f / sum, visible);
-                    logSumExp[(long)h * lseStride + start + r] = max + MathF.Log(sum);
+                    logSumExp[(long)head * lseStride + query] = max + MathF.Log(sum);
                 }
 
-                Gemm.NN(rows, d, keys, scratch, keys, v + (long)first * stride, stride, output + (long)start * outStride + h * d, outStride, accumulate: false);
+                Gemm.NN(stacked, d, keys, scratch, keys, v + (long)first * stride, stride, heads, d, accumulate: false);
+                Unstack(heads, output + (long)start * outStride + kv * group * d, outStride, rows, group, d);
             }
         }
     }
@@ -64,39 +70,67 @@ internal static unsafe class Attention
     /// </summary>
     public static void Backward(in Shape shape, float* qkv, float* output, float* logSumExp, int lseStride, float* dOutput, float* dQkv, float* scratch)
     {
-        int d = shape.HeadDim, stride = shape.Stride, outStride = shape.Heads * d;
-        float* dp = scratch + (long)QueryBlock * shape.Length;
-        float* ds = dp + (long)QueryBlock * shape.Length;
-        for (int h = 0; h < shape.Heads; h++)
+        int d = shape.HeadDim, stride = shape.Stride, outStride = shape.Heads * d, group = shape.Group;
+        long scores = (long)group * QueryBlock * shape.Length, vectors = (long)group * QueryBlock * d;
+        float* dp = scratch + scores;
+        float* ds = dp + scores;
+        float* queries = ds + scores;
+        float* dHeads = queries + vectors;
+        float* dQueries = dHeads + vectors;
+        float* heads = dQueries + vectors;
+        for (int kv = 0; kv < shape.KvHeads; kv++)
         {
-            int group = h / (shape.Heads / shape.KvHeads);
-            int kOffset = (shape.Heads + group) * d, vOffset = (shape.Heads + shape.KvHeads + group) * d;
+            int kOffset = (shape.Heads + kv) * d, vOffset = kOffset + shape.KvHeads * d;
             for (int start = 0; start < shape.Length; start += QueryBlock)
             {
-                int rows = Math.Min(QueryBlock, shape.Length - start);
+                int rows = Math.Min(QueryBlock, shape.Length - start), stacked = group * rows;
                 (int first, int keys) = KeyRange(shape, start, rows);
-                float* q = qkv + (long)start * stride + h * d;
                 float* k = qkv + (long)first * stride + kOffset;
                 float* v = qkv + (long)first * stride + vOffset;
-                float* dO = dOutput + (long)start * outStride + h * d;
-                Gemm.NT(rows, keys, d, q, stride, k, stride, scratch, keys, accumulate: false);
-                Gemm.NT(rows, keys, d, dO, outStride, v, stride, dp, keys, accumulate: false);
-                for (int r = 0; r < rows; r++)
+                Stack(qkv + (long)start * stride + kv * group * d, stride, queries, rows, group, d);
+                Stack(dOutput + (long)start * outStride + kv * group * d, outStride, dHeads, rows, group, d);
+                Stack(output + (long)start * outStride + kv * group * d, outStride, heads, rows, group, d);
+                Gemm.NT(stacked, keys, d, queries, d, k, stride, scratch, keys, accumulate: false);
+                Gemm.NT(stacked, keys, d, dHeads, d, v, stride, dp, keys, accumulate: false);
+                for (int r = 0; r < stacked; r++)
                 {
-                    float* row = scratch + (long)r * keys;
+                    int head = kv * group + r / rows, query = start + r % rows;
                     float* dRow = ds + (long)r * keys;
                     new Span<float>(dRow, keys).Clear();
-                    Span<float> visible = Visible(shape, start + r, first, keys, row);
-                    int offset = VisibleStart(shape, start + r, first);
-                    float dot = TensorPrimitives.Dot(
-                        new ReadOnlySpan<float>(dO + (long)r * outStride, d), new ReadOnlySpan<float>(output + (long)(start + r) * outStride + h * d, d));
+                    Span<float> visible = Visible(shape, query, first, keys, scratch + (long)r * keys);
+                    int offset = VisibleStart(shape, query, first);
+                    float dot = TensorPrimitives.Dot(new ReadOnlySpan<float>(dHeads + (long)r * d, d), new ReadOnlySpan<float>(heads + (long)r * d, d));
                     VectorMath.AttentionGradient(visible, new ReadOnlySpan<float>(dp + (long)r * keys + offset, visible.Length), new Span<float>(dRow + offset, visible.Length),
-                        shape.Scale, shape.Cap, logSumExp[(long)h * lseStride + start + r], dot);
+                        shape.Scale, shape.Cap, logSumExp[(long)head * lseStride + query], dot);
                 }
 
-                Gemm.NN(rows, d, keys, ds, keys, k, stride, dQkv + (long)start * stride + h * d, stride, accumulate: true);
-                Gemm.TN(keys, d, rows, ds, keys, q, stride, dQkv + (long)first * stride + kOffset, stride, accumulate: true);
-                Gemm.TN(keys, d, rows, scratch, keys, dO, outStride, dQkv + (long)first * stride + vOffset, stride, accumulate: true);
+                Gemm.NN(stacked, d, keys, ds, keys, k, stride, dQueries, d, accumulate: false);
+                Unstack(dQueries, dQkv + (long)start * stride + kv * group * d, stride, rows, group, d);
+                Gemm.TN(keys, d, stacked, ds, keys, queries, d, dQkv + (long)first * stride + kOffset, stride, accumulate: true);
+                Gemm.TN(keys, d, stacked, scratch, keys, dHeads, d, dQkv + (long)first * stride + vOffset, stride, accumulate: true);
+            }
+        }
+    }
+
+    /// <summary>[rows, heads of a group] of d floats to [heads, rows].</summary>
+    private static void Stack(float* source, int stride, float* target, int rows, int group, int d)
+    {
+        for (int h = 0; h < group; h++)
+        {
+            for (int r = 0; r < rows; r++)
+            {
+                new ReadOnlySpan<float>(source + (long)r * stride + h * d, d).CopyTo(new Span<float>(target + (long)(h * rows + r) * d, d));
+            }
+        }
+    }
+
+    private static void Unstack(float* source, float* target, int stride, int rows, int group, int d)
+    {
+        for (int h = 0; h < group; h++)
+        {
+            for (int r = 0; r < rows; r++)
+            {
+                new ReadOnlySpan<float>(source + (long)(h * rows + r) * d, d).CopyTo(new Span<float>(target + (long)r * stride + h * d, d));
             }
         }
     }

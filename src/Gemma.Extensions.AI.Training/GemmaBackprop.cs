@@ -73,7 +73,7 @@ internal sealed unsafe class GemmaBackprop
         _dWide = new((long)maxTokens * 3 * c.FeedForwardSize);
         _dQkv = new((long)maxTokens * (c.QuerySize + 2 * c.KvSize));
         _logits = new(2L * _headRows * c.VocabularySize);
-        _scratch = new(Math.Max(Math.Max(3 * c.HiddenSize, c.FeedForwardSize), Attention.ScratchSize(maxLength)));
+        _scratch = new(Math.Max(Math.Max(3 * c.HiddenSize, c.FeedForwardSize), Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim)));
         _rope = RopeTable(c, maxLength);
     }
 
@@ -81,7 +81,7 @@ internal sealed unsafe class GemmaBackprop
     public static long WorkerBytes(GemmaConfig c, int maxTokens, int maxLength) => 4L * (
         (long)maxTokens * (c.LayerCount * (6L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + c.HeadCount + 3L * c.FeedForwardSize)
             + 7L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + 3L * c.FeedForwardSize)
-        + 2L * Math.Clamp((1 << 19) / c.VocabularySize, 16, 256) * c.VocabularySize + Attention.ScratchSize(maxLength));
+        + 2L * Math.Clamp((1 << 19) / c.VocabularySize, 16, 256) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
 
     /// <summary>Loss of the batch without gradients.</summary>
     public LossSums Evaluate(PackedBatch batch, LossOptions loss)
