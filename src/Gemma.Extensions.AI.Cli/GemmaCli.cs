@@ -41,6 +41,8 @@ internal static class GemmaCli
             ConvertCommand.CreateQuantize(),
             ImatrixCommand.Create(),
             CompareCommand.Create(),
+            TrainCommand.Create(),
+            TrainCommand.CreateDistill(),
         };
 
     /// <summary>Runs a command line. 0: done; 1: failed, with one line on the error stream; 130: interrupted.</summary>

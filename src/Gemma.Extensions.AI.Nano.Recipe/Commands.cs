@@ -99,12 +99,13 @@ internal static class Commands
         var every = new Option<int>("--checkpoint-every") { DefaultValueFactory = _ => 100 };
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
         var all = new Option<int>("--all-tokens") { DefaultValueFactory = _ => 300, Description = "Steps at the start that train on prompts too: names recur in them, which teaches copying sooner." };
-        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all };
+        var repeat = new Option<int>("--repeat-percent") { Description = "Cases in a hundred that are replaced by texts to repeat; copying is learned first from many of them." };
+        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat };
         command.SetAction((parse, cancellation) =>
         {
             byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
             GemmaTokenizer tokenizer = GemmaTokenizer.FromSentencePiece(tokenizerBytes, parse.GetValue(vocabulary)!);
-            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), new TrainingOptions
+            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), parse.GetValue(repeat), new TrainingOptions
             {
                 Steps = parse.GetValue(steps),
                 LearningRate = parse.GetValue(rate),
@@ -148,73 +149,29 @@ internal static class Commands
         return command;
     }
 
-    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, TrainingOptions options, CancellationToken cancellation)
+    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, int repeatPercent, TrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
         var watch = Stopwatch.StartNew();
-        string tokens = Path.Combine(output, "cases.bin");
+        string tokens = Path.Combine(output, $"cases-{repeatPercent}.bin");
         if (!File.Exists(tokens))
         {
-            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength));
+            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength, repeatPercent));
         }
 
         List<TrainingDocument> documents = DocumentFile.Load(tokens);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
         Console.WriteLine($"{documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
-        GemmaConfig config = Config(tokenizer.VocabularySize);
-        var model = new TrainingModel(config);
+        var model = new TrainingModel(Config(tokenizer.VocabularySize));
         model.Initialize(options.Seed);
-        var trainer = new Trainer(model, new DocumentSet(documents, options.Seed), options);
-        string checkpoint = Path.Combine(output, "checkpoint.bin"), log = Path.Combine(output, "loss.csv");
-        if (File.Exists(checkpoint))
-        {
-            trainer.Load(checkpoint);
-            Console.WriteLine($"continuing after step {trainer.Step:N0}");
-        }
-        else
-        {
-            File.WriteAllText(log, "step,loss,accuracy,rate,norm,tokens_per_second,validation_loss,validation_accuracy\n");
-        }
-
-        Console.WriteLine($"{config.ParameterCount:N0} parameters");
-        TrainingProgress? last = null;
-        if (trainer.Step < allTokenSteps)
-        {
-            trainer.WholeDocuments = true;
-            Continue(allTokenSteps);
-        }
-
-        trainer.WholeDocuments = false;
-        Continue(options.Steps);
-
-        void Continue(int until) => trainer.Run(until, Report, Checkpoint, cancellation);
-
-        void Report(TrainingProgress progress)
-        {
-            last = progress;
-            if (progress.Step % 10 == 0)
-            {
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                    $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {progress.TimeLeft:hh\\:mm\\:ss} left"));
-            }
-        }
-
-        void Checkpoint()
-        {
-            trainer.Save(checkpoint);
-            LossSums sums = trainer.Validate(validation);
-            trainer.WithAverage(() => ModelDirectory.Save(model, Path.Combine(output, "model"), bfloat16: false, tokenizerBytes));
-            string line = string.Create(CultureInfo.InvariantCulture,
-                $"{last!.Step},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{sums.Loss / sums.Targets:F5},{(double)sums.Correct / sums.Targets:F5}");
-            File.AppendAllText(log, line + "\n");
-            Console.WriteLine($"checkpoint: {line}");
-        }
+        Console.WriteLine($"{model.Config.ParameterCount:N0} parameters");
+        new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { WholeDocumentSteps = allTokenSteps }.Run(Console.WriteLine, cancellation);
     }
 
-    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength)
+    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, int repeatPercent = 0)
     {
         var documents = new TrainingDocument[count];
-        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split)));
+        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split, i % 100 < repeatPercent ? Skill.Repeat : null)));
         return [.. documents.Where(d => d.Tokens.Length <= maxLength)];
     }
 

@@ -88,30 +88,8 @@ internal static class NanoCorpus
     };
 
     /// <summary>The whole conversation as tokens; the assistant's turns with their ends are what is trained.</summary>
-    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn)
-    {
-        int last = drawn.Messages.FindLastIndex(message => message.Role == ChatRole.Assistant);
-        int[] tokens = [.. ChatTemplate.Render(tokenizer, drawn.Messages.Take(last), drawn.Options), .. ChatTemplate.RenderReply(tokenizer, drawn.Messages[last])];
-        bool[] trained = new bool[tokens.Length];
-        int model = tokenizer.Encode("model", matchSpecial: false)[0];
-        for (int i = 0; i + 1 < tokens.Length; i++)
-        {
-            // A model turn's content begins after "<start_of_turn>model\n" and ends with its <end_of_turn>.
-            if (tokens[i] == tokenizer.StartOfTurnId && tokens[i + 1] == model)
-            {
-                for (i += 3; i < tokens.Length; i++)
-                {
-                    trained[i] = true;
-                    if (tokens[i] == tokenizer.EndOfTurnId)
-                    {
-                        break;
-                    }
-                }
-            }
-        }
-
-        return new TrainingDocument(tokens, trained);
-    }
+    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn) =>
+        TrainingData.Conversation(tokenizer, drawn.Messages, modelTurnsOnly: true, drawn.Options);
 
     private static ChatMessage User(string text) => new(ChatRole.User, text);
 
@@ -404,8 +382,8 @@ internal static class NanoCorpus
         string text = l.Random.Next(3) switch
         {
             0 => l.Phrase(),
-            1 => Describe(l, l.Pick(Facts.Kinds), 2).Text.Replace('\n', ' '),
-            _ => string.Join(' ', Enumerable.Range(0, l.Random.Next(2, 7)).Select(_ => l.Chance(0.5) ? l.Word() : l.City())),
+            1 => Describe(l, l.Pick(Facts.Kinds), l.Random.Next(1, 6)).Text.Replace('\n', ' '),
+            _ => string.Join(' ', Enumerable.Range(0, l.Random.Next(2, 16)).Select(_ => l.Chance(0.5) ? l.Word() : l.City())),
         };
         string asked = l.Pick([$"Repeat: {text}", $"Say this: {text}", $"Repeat after me: {text}", $"Copy this text.\n\n{text}", $"Repeat the text: {text}"]);
         return new NanoCase(Skill.Repeat, [User(asked), Model(text)]);

@@ -115,6 +115,44 @@ internal sealed unsafe class GemmaBackprop
         return logits;
     }
 
+    /// <summary>The k largest logits after the final cap at every target, best first.</summary>
+    public TeacherTargets TopLogits(PackedBatch batch, int k)
+    {
+        Forward(batch);
+        int hidden = _config.HiddenSize, vocabulary = _config.VocabularySize, targets = batch.TargetRows.Length;
+        for (int i = 0; i < targets; i++)
+        {
+            _last.Span.Slice(batch.TargetRows[i] * hidden, hidden).CopyTo(_selected.Span[(i * hidden)..]);
+        }
+
+        Operations.RmsNorm(_selected.Pointer, W("output_norm.weight"), _config.RmsNormEpsilon, _normalised.Pointer, targets, hidden, _scratch.Pointer);
+        int[] ids = new int[targets * k], order = new int[vocabulary];
+        float[] logits = new float[targets * k], negated = new float[vocabulary];
+        for (int first = 0; first < targets; first += _headRows)
+        {
+            int rows = Math.Min(_headRows, targets - first);
+            Gemm.NT(rows, vocabulary, hidden, _normalised.Pointer + (long)first * hidden, hidden, W("token_embd.weight"), hidden, _logits.Pointer, vocabulary, accumulate: false);
+            Cap(_logits.Span[..(rows * vocabulary)]);
+            for (int r = 0; r < rows; r++)
+            {
+                TensorPrimitives.Negate(_logits.Span.Slice(r * vocabulary, vocabulary), negated);
+                for (int i = 0; i < vocabulary; i++)
+                {
+                    order[i] = i;
+                }
+
+                Array.Sort(negated, order);
+                for (int i = 0; i < k; i++)
+                {
+                    ids[(first + r) * k + i] = order[i];
+                    logits[(first + r) * k + i] = -negated[i];
+                }
+            }
+        }
+
+        return new TeacherTargets(k, ids, logits);
+    }
+
     private void Forward(PackedBatch batch)
     {
         GemmaConfig c = _config;

@@ -5,6 +5,9 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="Trained">True where the token is a target; null: every token but the first.</param>
 internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
 {
+    /// <summary>What a teacher says at the targets.</summary>
+    public TeacherTargets? Teacher { get; init; }
+
     /// <summary>Tokens that count in the loss.</summary>
     public int TargetCount
     {
@@ -69,6 +72,13 @@ internal sealed class PackedBatch
         Starts[^1] = start;
         TargetRows = [.. rows];
         Labels = [.. labels];
+        if (documents.All(document => document.Teacher is not null))
+        {
+            Teacher = new TeacherTargets(
+                documents[0].Teacher!.Count,
+                documents[0].Teacher!.Ids is null ? null : [.. documents.SelectMany(document => document.Teacher!.Ids!)],
+                [.. documents.SelectMany(document => document.Teacher!.Logits)]);
+        }
     }
 
     public IReadOnlyList<TrainingDocument> Documents { get; }

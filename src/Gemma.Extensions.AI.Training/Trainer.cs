@@ -22,20 +22,17 @@ internal sealed class Trainer
     private readonly TrainingModel _model;
     private readonly TrainingOptions _options;
     private readonly DocumentSet _data;
-    private readonly Func<PackedBatch, PackedBatch>? _teach;
     private readonly FloatBuffer[] _gradients;
     private readonly System.Collections.Concurrent.ConcurrentBag<GemmaBackprop> _workers = [];
 
     /// <param name="model">Weights to train, in place.</param>
     /// <param name="data">Documents.</param>
     /// <param name="options">The run.</param>
-    /// <param name="teach">Adds a teacher's logits to a batch, where the loss mixes them in.</param>
-    public Trainer(TrainingModel model, DocumentSet data, TrainingOptions options, Func<PackedBatch, PackedBatch>? teach = null)
+    public Trainer(TrainingModel model, DocumentSet data, TrainingOptions options)
     {
         _model = model;
         _data = data;
         _options = options;
-        _teach = teach;
         Optimizer = new AdamW(model, options);
         _gradients = [.. Enumerable.Range(0, options.MicroBatches).Select(_ => new FloatBuffer(model.Weights.Length))];
         for (int i = 0; i < options.Threads; i++)
@@ -75,11 +72,6 @@ internal sealed class Trainer
     private (LossSums Sums, int Tokens, float Norm) Update()
     {
         PackedBatch[] batches = [.. Enumerable.Range(0, _options.MicroBatches).Select(_ => Next())];
-        if (_teach is not null)
-        {
-            batches = [.. batches.Select(_teach)];
-        }
-
         int targets = batches.Sum(batch => batch.TargetRows.Length);
         var sums = new LossSums[batches.Length];
         InParallel(batches.Length, (worker, i) =>

@@ -1,0 +1,110 @@
+using System.Globalization;
+
+namespace Gemma.Extensions.AI.Training;
+
+/// <summary>A run in a directory: it continues from its checkpoint, logs its losses, and leaves the model, with the averaged weights, as a Hugging Face directory.</summary>
+/// <param name="model">Weights to train.</param>
+/// <param name="documents">What to train on.</param>
+/// <param name="validation">What to measure on; may be empty.</param>
+/// <param name="options">The run.</param>
+/// <param name="directory">Gets checkpoint.bin, loss.csv, loss.svg and model/.</param>
+/// <param name="tokenizer">Bytes of the SentencePiece model that goes with the weights; may be empty.</param>
+internal sealed class TrainingJob(
+    TrainingModel model, IReadOnlyList<TrainingDocument> documents, IReadOnlyList<TrainingDocument> validation, TrainingOptions options, string directory, byte[] tokenizer)
+{
+    private const string Columns = "step,tokens,loss,accuracy,rate,norm,tokens_per_second,validation_loss,validation_accuracy";
+
+    /// <summary>Steps at the start that train on every token of the documents, whatever they mark as trained.</summary>
+    public int WholeDocumentSteps { get; init; }
+
+    /// <summary>Runs to the end or until cancelled, reporting lines of text. Returns the validation loss of the averaged weights, NaN without validation data.</summary>
+    public double Run(Action<string> report, CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(directory);
+        string checkpoint = Path.Combine(directory, "checkpoint.bin"), log = Path.Combine(directory, "loss.csv");
+        var trainer = new Trainer(model, new DocumentSet(documents, options.Seed), options);
+        if (File.Exists(checkpoint))
+        {
+            trainer.Load(checkpoint);
+            Truncate(log, trainer.Step);
+            report($"continuing after step {trainer.Step:N0}");
+        }
+        else
+        {
+            File.WriteAllText(log, Columns + "\n");
+        }
+
+        double validationLoss = double.NaN;
+        long tokens = 0;
+        TrainingProgress? last = null;
+        if (trainer.Step < WholeDocumentSteps)
+        {
+            trainer.WholeDocuments = true;
+            trainer.Run(Math.Min(WholeDocumentSteps, options.Steps), Report, Save, cancellationToken);
+        }
+
+        trainer.WholeDocuments = false;
+        trainer.Run(options.Steps, Report, Save, cancellationToken);
+        if (last is null)
+        {
+            validationLoss = Validate(trainer).Loss;
+        }
+
+        return validationLoss;
+
+        void Report(TrainingProgress progress)
+        {
+            last = progress;
+            tokens += progress.Tokens;
+            if (progress.Step % 10 == 0)
+            {
+                report(string.Create(CultureInfo.InvariantCulture,
+                    $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {progress.TimeLeft:hh\\:mm\\:ss} left"));
+            }
+        }
+
+        void Save()
+        {
+            trainer.Save(checkpoint);
+            (validationLoss, double accuracy) = Validate(trainer);
+            trainer.WithAverage(() => ModelDirectory.Save(model, Path.Combine(directory, "model"), bfloat16: false, tokenizer));
+            string line = string.Create(CultureInfo.InvariantCulture,
+                $"{last!.Step},{tokens},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{validationLoss:F5},{accuracy:F5}");
+            File.AppendAllText(log, line + "\n");
+            File.WriteAllText(Path.Combine(directory, "loss.svg"), Curve(log));
+            report($"checkpoint: {line}");
+        }
+    }
+
+    private (double Loss, double Accuracy) Validate(Trainer trainer)
+    {
+        if (validation.Count == 0)
+        {
+            return (double.NaN, double.NaN);
+        }
+
+        LossSums sums = trainer.Validate(validation);
+        return (sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets);
+    }
+
+    /// <summary>Forgets what a killed run logged after its last checkpoint.</summary>
+    private static void Truncate(string log, int step)
+    {
+        string[] lines = File.Exists(log) ? File.ReadAllLines(log) : [];
+        File.WriteAllLines(log, lines.Skip(1).TakeWhile(line => int.Parse(line.Split(',')[0], CultureInfo.InvariantCulture) <= step).Prepend(Columns));
+    }
+
+    private static string Curve(string log)
+    {
+        double[][] rows = [.. File.ReadLines(log).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
+        int columns = Columns.Split(',').Length;
+        rows = [.. rows.Where(row => row.Length == columns)];
+        var series = new List<(string, IReadOnlyList<(double, double)>)> { ("training", [.. rows.Select(r => (r[0], r[2]))]) };
+        if (rows.Any(r => double.IsFinite(r[7])))
+        {
+            series.Add(("validation", [.. rows.Where(r => double.IsFinite(r[7])).Select(r => (r[0], r[7]))]));
+        }
+
+        return LossCurve.Draw("Loss", "step", "mean negative log likelihood", series);
+    }
+}
