@@ -13,8 +13,9 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 {
     private const int MostRows = 6;
+    private const int MostFloatRows = 12;
     private readonly ExecutableMemory _code;
-    private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[4 * (MostRows + 1)];
+    private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[4 * (MostRows + 1) + MostFloatRows + 1];
 
     private AssembledTileKernels(ExecutableMemory code, int[] offsets)
     {
@@ -47,7 +48,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     private static AssembledTileKernels? TryCreate(out string? reason)
     {
         using var stream = new MemoryStream();
-        var offsets = new int[4 * (MostRows + 1)];
+        var offsets = new int[4 * (MostRows + 1) + MostFloatRows + 1];
         for (int i = 4; i < offsets.Length; i++)
         {
             while (stream.Length % 64 != 0)
@@ -57,7 +58,15 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
             offsets[i] = (int)stream.Length;
             var assembler = new Assembler(64);
-            Emit(assembler, i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0);
+            if (i >= FirstFloat)
+            {
+                EmitFloats(assembler, Math.Max(1, i - FirstFloat));
+            }
+            else
+            {
+                Emit(assembler, i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0);
+            }
+
             assembler.Assemble(new StreamCodeWriter(stream), 0);
         }
 
@@ -67,39 +76,47 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
         _kernels[4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0)](args);
 
+    public override int FloatPanel => MostFloatRows;
+
+    public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel](args);
+
     public override void Dispose() => _code.Dispose();
+
+    private const int FirstFloat = 4 * (MostRows + 1);
+
+    /// <summary>Panels of floats a[column][rows]: 24 sums, two weight registers and one activation at a time.</summary>
+    private static void EmitFloats(Assembler c, int rows)
+    {
+        AssemblerRegister64 args = rax, weights = rcx, activations = r8, steps = r11;
+        Begin(c, rows);
+        c.mov(weights, __qword_ptr[args]);
+        c.mov(activations, __qword_ptr[args + 16]);
+        c.mov(steps, __qword_ptr[args + 56]);
+        Label loop = c.CreateLabel();
+        c.Label(ref loop);
+        c.vmovups(zmm24, __zmmword_ptr[weights]);
+        c.vmovups(zmm25, __zmmword_ptr[weights + 64]);
+        for (int row = 0; row < rows; row++)
+        {
+            AssemblerRegisterZMM x = Register(26 + row % 6);
+            c.vbroadcastss(x, __dword_ptr[activations + 4 * row]);
+            c.vfmadd231ps(Sum(row, 0), zmm24, x);
+            c.vfmadd231ps(Sum(row, 1), zmm25, x);
+        }
+
+        c.add(weights, TileFormat.Rows * sizeof(float));
+        c.add(activations, 4 * rows);
+        c.dec(steps);
+        c.jnz(loop);
+        End(c, rows);
+    }
 
     /// <summary>One kernel: <c>void f(TileArgs*)</c> for panels of <paramref name="rows"/> rows, in the order of sums that <see cref="TileKernels"/> states.</summary>
     private static void Emit(Assembler c, int rows, int group, bool minimum)
     {
-        bool windows = OperatingSystem.IsWindows();
         AssemblerRegister64 args = rax, weights = rcx, scales = rdx, activations = r8, activationScales = r9, terms = r10, steps = r11;
-        c.mov(args, windows ? rcx : rdi);
-        if (windows)
-        {
-            SaveVectors(c);
-        }
-
-        c.mov(steps, __qword_ptr[args + 40]);
-        Label fresh = c.CreateLabel(), start = c.CreateLabel(), loop = c.CreateLabel();
-        c.cmp(__qword_ptr[args + 64], 0);
-        c.je(fresh);
-        for (int row = 0; row < rows; row++)
-        {
-            c.vmovups(Sum(row, 0), __zmmword_ptr[steps]);
-            c.vmovups(Sum(row, 1), __zmmword_ptr[steps + 64]);
-            c.add(steps, __qword_ptr[args + 48]);
-        }
-
-        c.jmp(start);
-        c.Label(ref fresh);
-        for (int row = 0; row < rows; row++)
-        {
-            c.vpxord(Sum(row, 0), Sum(row, 0), Sum(row, 0));
-            c.vpxord(Sum(row, 1), Sum(row, 1), Sum(row, 1));
-        }
-
-        c.Label(ref start);
+        Begin(c, rows);
+        Label loop = c.CreateLabel();
         c.mov(weights, __qword_ptr[args]);
         c.mov(scales, __qword_ptr[args + 8]);
         c.mov(activations, __qword_ptr[args + 16]);
@@ -121,17 +138,55 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         c.add(terms, groups * 4 * rows);
         c.dec(steps);
         c.jnz(loop);
+        End(c, rows);
+    }
 
-        c.mov(steps, __qword_ptr[args + 40]);
+    /// <summary>Arguments into rax, sums from the output or zero.</summary>
+    private static void Begin(Assembler c, int rows)
+    {
+        bool windows = OperatingSystem.IsWindows();
+        c.mov(rax, windows ? rcx : rdi);
+        if (windows)
+        {
+            SaveVectors(c);
+        }
+
+        Label fresh = c.CreateLabel(), start = c.CreateLabel();
+        c.mov(r11, __qword_ptr[rax + 40]);
+        c.cmp(__qword_ptr[rax + 64], 0);
+        c.je(fresh);
         for (int row = 0; row < rows; row++)
         {
-            c.vmovups(__zmmword_ptr[steps], Sum(row, 0));
-            c.vmovups(__zmmword_ptr[steps + 64], Sum(row, 1));
-            c.add(steps, __qword_ptr[args + 48]);
+            c.vmovups(Sum(row, 0), __zmmword_ptr[r11]);
+            c.vmovups(Sum(row, 1), __zmmword_ptr[r11 + 64]);
+            c.add(r11, __qword_ptr[rax + 48]);
+        }
+
+        c.jmp(start);
+        c.Label(ref fresh);
+        for (int row = 0; row < rows; row++)
+        {
+            c.vpxord(Sum(row, 0), Sum(row, 0), Sum(row, 0));
+            c.vpxord(Sum(row, 1), Sum(row, 1), Sum(row, 1));
+        }
+
+        c.Label(ref start);
+        c.nop();
+    }
+
+    /// <summary>Sums to the output.</summary>
+    private static void End(Assembler c, int rows)
+    {
+        c.mov(r11, __qword_ptr[rax + 40]);
+        for (int row = 0; row < rows; row++)
+        {
+            c.vmovups(__zmmword_ptr[r11], Sum(row, 0));
+            c.vmovups(__zmmword_ptr[r11 + 64], Sum(row, 1));
+            c.add(r11, __qword_ptr[rax + 48]);
         }
 
         c.vzeroupper();
-        if (windows)
+        if (OperatingSystem.IsWindows())
         {
             RestoreVectors(c);
         }

@@ -71,7 +71,7 @@ internal static unsafe class KvRows
         }
     }
 
-    /// <summary>Exact for all finite values: the exponent is moved into place by a multiplication with 2^112, which also normalises subnormals.</summary>
+    /// <summary>Exact for all finite values. Subnormals go by way of integers: as subnormal floats they would take a microcode assist.</summary>
     public static void HalfToSingle(ushort* source, float* destination, int count)
     {
         int i = 0;
@@ -89,8 +89,11 @@ internal static unsafe class KvRows
 
         static Vector256<float> Widen(Vector256<uint> half)
         {
-            Vector256<float> magnitude = ((half & Vector256.Create(0x7FFFu)) << 13).AsSingle() * Vector256.Create(5.192296858534828e33f);
-            return (magnitude.AsUInt32() | ((half & Vector256.Create(0x8000u)) << 16)).AsSingle();
+            Vector256<uint> magnitude = half & Vector256.Create(0x7FFFu);
+            Vector256<uint> normal = (magnitude << 13) + Vector256.Create(112u << 23);
+            Vector256<uint> subnormal = (Vector256.ConvertToSingle(magnitude.AsInt32()) * Vector256.Create(1f / (1 << 24))).AsUInt32();
+            Vector256<uint> value = Vector256.ConditionalSelect(Vector256.LessThan(magnitude.AsInt32(), Vector256.Create(0x400)).AsUInt32(), subnormal, normal);
+            return (value | ((half & Vector256.Create(0x8000u)) << 16)).AsSingle();
         }
     }
 

@@ -41,6 +41,9 @@ internal unsafe struct TileArgs
     /// <summary>Float tiles: floats from a column of the tile to the next, and from an activation row to the next.</summary>
     public long WeightStride;
     public long ActivationStride;
+
+    /// <summary>Float tiles: floats from an activation to that of the next column.</summary>
+    public long ActivationStep;
 }
 
 /// <summary>
@@ -64,7 +67,13 @@ internal abstract unsafe class TileKernels : IDisposable
 
     public abstract void Bytes(TileArgs* args, int panel, TileFormat format);
 
-    /// <summary>Any number of activation rows.</summary>
+    /// <summary>Most activation rows of a panel of floats.</summary>
+    public virtual int FloatPanel => 4;
+
+    /// <summary>Floats of a panel a[column][panel] with a tile w[column][32].</summary>
+    public virtual void FloatPanels(TileArgs* args, int panel) => Floats(args, panel);
+
+    /// <summary>Any number of activation rows, any strides.</summary>
     public abstract void Floats(TileArgs* args, int rows);
 
     public virtual void Dispose()

@@ -119,8 +119,8 @@ internal static unsafe class VectorTile
 
         float* w = (float*)args->Weights;
         float* a = (float*)args->Activations + row * args->ActivationStride;
-        long step = args->WeightStride;
-        for (long k = args->Steps; k > 0; k--, w += step, a++)
+        long step = args->WeightStride, apart = args->ActivationStep;
+        for (long k = args->Steps; k > 0; k--, w += step, a += apart)
         {
             Vector512<float> x = Vector512.Create(*a);
             s0 = Vector512.FusedMultiplyAdd(Vector512.Load(w), x, s0);
@@ -152,20 +152,20 @@ internal static unsafe class VectorTile
         float* w = (float*)args->Weights;
         long step = args->WeightStride, apart = args->ActivationStride;
         float* a = (float*)args->Activations + row * apart;
-        float* b = a + apart, c = b + apart, d = c + apart;
-        for (long k = 0, count = args->Steps; k < count; k++, w += step)
+        long next = args->ActivationStep, apart3 = 3 * apart;
+        for (long k = args->Steps; k > 0; k--, w += step, a += next)
         {
             Vector512<float> w0 = Vector512.Load(w), w1 = Vector512.Load(w + 16);
-            Vector512<float> x = Vector512.Create(a[k]);
+            Vector512<float> x = Vector512.Create(a[0]);
             s0 = Vector512.FusedMultiplyAdd(w0, x, s0);
             t0 = Vector512.FusedMultiplyAdd(w1, x, t0);
-            x = Vector512.Create(b[k]);
+            x = Vector512.Create(a[apart]);
             s1 = Vector512.FusedMultiplyAdd(w0, x, s1);
             t1 = Vector512.FusedMultiplyAdd(w1, x, t1);
-            x = Vector512.Create(c[k]);
+            x = Vector512.Create(a[2 * apart]);
             s2 = Vector512.FusedMultiplyAdd(w0, x, s2);
             t2 = Vector512.FusedMultiplyAdd(w1, x, t2);
-            x = Vector512.Create(d[k]);
+            x = Vector512.Create(a[apart3]);
             s3 = Vector512.FusedMultiplyAdd(w0, x, s3);
             t3 = Vector512.FusedMultiplyAdd(w1, x, t3);
         }

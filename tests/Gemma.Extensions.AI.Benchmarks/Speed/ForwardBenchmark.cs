@@ -1,0 +1,174 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Numerics.Tensors;
+using System.Text.Json;
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Benchmarks.Speed;
+
+/// <summary>Speed of the forward pass on a model file: a prompt of random tokens, greedy generation, and generation of several sequences at once.</summary>
+internal static class ForwardBenchmark
+{
+    public static Command Create()
+    {
+        var model = new Option<string>("--model") { Required = true, Description = "Model file." };
+        var prompt = new Option<int>("--prompt-tokens") { DefaultValueFactory = _ => 512 };
+        var generate = new Option<int>("--generate-tokens") { DefaultValueFactory = _ => 64 };
+        var depth = new Option<int>("--depth") { Description = "Tokens in the context before generating." };
+        var sequences = new Option<int>("--sequences") { DefaultValueFactory = _ => 1, Description = "Sequences that generate together." };
+        var chunk = new Option<int>("--chunk") { DefaultValueFactory = _ => 512, Description = "Rows of a step of the prompt." };
+        var repeat = new Option<int>("--repeat") { DefaultValueFactory = _ => 3 };
+        var threads = new Option<int?>("--threads");
+        var kernel = new Option<string?>("--kernel");
+        var profile = new Option<bool>("--profile") { Description = "Time of each kind of operation." };
+        var command = new Command("forward", "Speed of the forward pass: tokens per second of a prompt and of generation, as one JSON line.")
+        {
+            model, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, profile,
+        };
+        command.SetAction(result => Run(new Settings(
+            result.GetRequiredValue(model), result.GetValue(prompt), result.GetValue(generate), result.GetValue(depth), result.GetValue(sequences), result.GetValue(chunk),
+            result.GetValue(repeat), result.GetValue(threads), result.GetValue(kernel), result.GetValue(profile))));
+        return command;
+    }
+
+    private sealed record Settings(
+        string Model, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, bool Profile);
+
+    private static void Run(Settings settings)
+    {
+        long start = Stopwatch.GetTimestamp();
+        using ModelFile file = ModelFile.Open(settings.Model);
+        using var backend = new TimedBackend(CpuBackend.Create(new CpuBackendOptions { Kernel = settings.Kernel, Threads = settings.Threads }));
+        GemmaWeights weights = GemmaWeights.Load(file, backend);
+        const int BlockTokens = 32;
+        int context = Math.Max(settings.Prompt, settings.Depth + settings.Generate + 1);
+        int blocksEach = (context + BlockTokens - 1) / BlockTokens;
+        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, KvType.F16), 2 * blocksEach * settings.Sequences);
+        int rows = Math.Max(settings.Chunk, settings.Sequences);
+        using var forward = new GemmaForward(file.Config, weights, backend, pool, rows, settings.Sequences);
+        double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
+
+        var sequences = new int[settings.Sequences][];
+        for (int i = 0; i < sequences.Length; i++)
+        {
+            sequences[i] = [.. Enumerable.Range(2 * blocksEach * i, 2 * blocksEach)];
+        }
+
+        var batch = new ForwardBatch(rows, settings.Sequences);
+        var random = new Random(1);
+        int[] tokens = [.. Enumerable.Range(0, context).Select(_ => random.Next(1000, file.Config.VocabularySize))];
+        Prefill(forward, batch, tokens.AsSpan(0, Math.Min(64, settings.Prompt)), sequences[0], blocksEach, settings.Chunk);
+        var prompt = new List<double>();
+        backend.Reset();
+        for (int i = 0; i < settings.Repeat && settings.Prompt > 0; i++)
+        {
+            start = Stopwatch.GetTimestamp();
+            Prefill(forward, batch, tokens.AsSpan(0, settings.Prompt), sequences[0], blocksEach, settings.Chunk);
+            prompt.Add(settings.Prompt / Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        if (settings.Profile)
+        {
+            Console.Error.WriteLine($"prompt, per token: {backend.Report(settings.Prompt * settings.Repeat)}");
+        }
+
+        for (int i = 0; i < settings.Sequences && settings.Depth > 0; i++)
+        {
+            Prefill(forward, batch, tokens.AsSpan(0, settings.Depth), sequences[i], blocksEach, settings.Chunk);
+        }
+
+        var generated = new List<double>();
+        backend.Reset();
+        for (int i = 0; i < settings.Repeat && settings.Generate > 0; i++)
+        {
+            generated.Add(Generate(forward, batch, settings, tokens, sequences, blocksEach, file.Config.VocabularySize));
+        }
+
+        if (settings.Profile)
+        {
+            Console.Error.WriteLine($"generating, per step: {backend.Report((settings.Generate + 1) * settings.Repeat)}");
+        }
+
+        Console.WriteLine(JsonSerializer.Serialize(new
+        {
+            engine = "Gemma.Extensions.AI",
+            kernel = backend.Name,
+            model = Path.GetFileName(settings.Model),
+            depth = settings.Depth,
+            sequences = settings.Sequences,
+            load_seconds = Math.Round(load, 3),
+            prompt_tokens_per_second = Median(prompt),
+            prompt_samples = prompt.Select(value => Math.Round(value, 1)),
+            generate_tokens_per_second = Median(generated),
+            generate_samples = generated.Select(value => Math.Round(value, 2)),
+            peak_resident_bytes = PeakResident("VmHWM:"),
+            anonymous_bytes = PeakResident("RssAnon:"),
+        }));
+    }
+
+    private static void Prefill(GemmaForward forward, ForwardBatch batch, ReadOnlySpan<int> tokens, int[] blocks, int blocksEach, int chunk)
+    {
+        for (int start = 0; start < tokens.Length; start += chunk)
+        {
+            batch.Clear();
+            batch.Add(tokens.Slice(start, Math.Min(chunk, tokens.Length - start)), start, blocks, blocks[blocksEach..]);
+            forward.Run(batch);
+        }
+
+        forward.Logits([batch.Rows - 1]);
+    }
+
+    private static double Generate(GemmaForward forward, ForwardBatch batch, Settings settings, int[] tokens, int[][] sequences, int blocksEach, int vocabulary)
+    {
+        int[][] global = [.. sequences.Select(blocks => blocks[blocksEach..])];
+        int[] last = [.. sequences.Select((_, i) => tokens[i])], rows = [.. Enumerable.Range(0, sequences.Length)];
+        long start = 0;
+        for (int step = 0; step <= settings.Generate; step++)
+        {
+            if (step == 1)
+            {
+                start = Stopwatch.GetTimestamp();
+            }
+
+            batch.Clear();
+            for (int i = 0; i < sequences.Length; i++)
+            {
+                batch.Add([last[i]], settings.Depth + step, sequences[i], global[i]);
+            }
+
+            forward.Run(batch);
+            Matrix logits = forward.Logits(rows);
+            for (int i = 0; i < sequences.Length; i++)
+            {
+                last[i] = TensorPrimitives.IndexOfMax<float>(logits.Row(i));
+            }
+        }
+
+        return sequences.Length * settings.Generate / Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    private static double Median(List<double> values)
+    {
+        if (values.Count == 0)
+        {
+            return 0;
+        }
+
+        double[] sorted = [.. values.Order()];
+        return Math.Round((sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2, 2);
+    }
+
+    private static long PeakResident(string field)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return Process.GetCurrentProcess().PeakWorkingSet64;
+        }
+
+        string line = File.ReadLines("/proc/self/status").First(text => text.StartsWith(field, StringComparison.Ordinal));
+        return 1024 * long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]);
+    }
+}
