@@ -43,6 +43,8 @@ internal static class GemmaCli
             CompareCommand.Create(),
             TrainCommand.Create(),
             TrainCommand.CreateDistill(),
+            PullCommand.Create(),
+            ModelsCommand.Create(),
         };
 
     /// <summary>Runs a command line. 0: done; 1: failed, with one line on the error stream; 130: interrupted.</summary>

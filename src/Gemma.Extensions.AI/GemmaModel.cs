@@ -62,7 +62,9 @@ public sealed partial class GemmaModel : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         GemmaOptions checkedOptions = options?.Clone() ?? new GemmaOptions();
-        string full = ModelAliases.Find(path, out string? missing) ?? throw new GemmaModelFormatException(missing!);
+        string full = ModelAliases.Find(path, out string? missing) ?? (checkedOptions.AllowDownload && ModelAliases.IsHub(path)
+            ? GemmaModelHub.EnsureAsync(path).GetAwaiter().GetResult()
+            : throw new GemmaModelFormatException(missing!));
         checkedOptions.ModelPath = full;
         string problems = string.Join(" ", checkedOptions.Problems());
         return problems.Length == 0 ? LoadCore(full, checkedOptions, null, null, CancellationToken.None) : throw new ArgumentException(problems, nameof(options));

@@ -11,9 +11,12 @@ public sealed class GemmaOptions
 
     /// <summary>
     /// The model: a GGUF file (of a split file the first part), a directory with Hugging Face safetensors or its <c>config.json</c>, or an alias
-    /// such as <c>nano</c> (the small model of the package Gemma.Extensions.AI.Nano).
+    /// such as <c>nano</c> (the small model of the package Gemma.Extensions.AI.Nano), or a model of the hub as <c>hf:owner/name:TYPE</c>.
     /// </summary>
     public string? ModelPath { get; set; }
+
+    /// <summary>Whether a model of the hub (<c>hf:…</c>) that is not in the cache is downloaded when it is first needed.</summary>
+    public bool AllowDownload { get; set; }
 
     /// <summary>Tokens of prompt and answer together, at most what the model was trained for; null takes the model's own number.</summary>
     public int? ContextLength { get; set; }
@@ -64,7 +67,7 @@ public sealed class GemmaOptions
         {
             yield return NoModel;
         }
-        else if (ModelAliases.Find(ModelPath, out string? problem) is null)
+        else if (!(AllowDownload && ModelAliases.IsHub(ModelPath)) && ModelAliases.Find(ModelPath, out string? problem) is null)
         {
             yield return problem!;
         }

@@ -1,6 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI;
 
@@ -26,6 +28,11 @@ internal static partial class ModelAliases
             return nano;
         }
 
+        if (IsHub(pathOrAlias))
+        {
+            return FindOnHub(pathOrAlias, out problem);
+        }
+
         string full = Path.GetFullPath(pathOrAlias);
         if (Path.Exists(full))
         {
@@ -36,6 +43,29 @@ internal static partial class ModelAliases
         return null;
     }
 
+    /// <summary>Whether a path means a model of the hub: <c>hf:owner/name:TYPE</c>.</summary>
+    public static bool IsHub(string pathOrAlias) => pathOrAlias.StartsWith(HubReference.Prefix, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Looks a model of the hub up in the cache; downloads nothing.</summary>
+    private static string? FindOnHub(string reference, out string? problem)
+    {
+        try
+        {
+            HubReference parsed = HubReference.Parse(reference);
+            var cache = new HubCache(new HubSettings(new GemmaHubOptions()).Cache);
+            string? path = cache.Find(parsed);
+            problem = path is null
+                ? $"The model '{reference}' is not in the cache '{cache.Root}'. Run 'gemma pull {parsed}', or set {nameof(GemmaOptions)}.{nameof(GemmaOptions.AllowDownload)} to download it on first use."
+                : null;
+            return path;
+        }
+        catch (ArgumentException e)
+        {
+            problem = e.Message;
+            return null;
+        }
+    }
+
     /// <summary>The model's name to users: the name of its file without extension and part number, or of its directory. Reads nothing.</summary>
     public static string ModelId(string fullPath)
     {
@@ -43,7 +73,8 @@ internal static partial class ModelAliases
         return name.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) ? SplitSuffix().Replace(Path.GetFileNameWithoutExtension(name), "")
             : name.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) || name.EndsWith(".json", StringComparison.OrdinalIgnoreCase)
                 ? Path.GetFileName(Path.GetDirectoryName(fullPath))!
-            : name;
+            : IsHub(fullPath) ? name
+            : Path.GetFileName(HuggingFaceModelFile.NameOf(fullPath));
     }
 
     [GeneratedRegex("-[0-9]{5}-of-[0-9]{5}$")]

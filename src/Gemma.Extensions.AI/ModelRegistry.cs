@@ -16,7 +16,8 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     public ModelReference Get(string optionsName)
     {
         GemmaOptions named = options.Get(optionsName);
-        string path = ModelAliases.Find(named.ModelPath!, out string? problem) ?? throw new GemmaModelFormatException(problem!);
+        string path = ModelAliases.Find(named.ModelPath!, out string? problem)
+            ?? (named.AllowDownload && ModelAliases.IsHub(named.ModelPath!) ? named.ModelPath! : throw new GemmaModelFormatException(problem!));
         (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, () => Load(p, named)), named));
         if (!first.LoadsLike(named))
         {
@@ -53,6 +54,11 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         long started = Stopwatch.GetTimestamp();
         try
         {
+            if (ModelAliases.IsHub(path))
+            {
+                path = GemmaModelHub.EnsureAsync(path, progress: new LogProgress(_logger)).GetAwaiter().GetResult();
+            }
+
             GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, CancellationToken.None);
             LogLoaded(_logger, model.ModelId, Stopwatch.GetElapsedTime(started).TotalSeconds, model.ContextLength, model.KernelName);
             return model;
@@ -65,8 +71,10 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     }
 
     /// <summary>Writes progress to the log at every tenth, so that a slow disk can be told from a hang.</summary>
-    private sealed class LogProgress(ILogger logger) : IProgress<GemmaLoadProgress>
+    private sealed class LogProgress(ILogger logger) : IProgress<GemmaLoadProgress>, IProgress<GemmaDownloadProgress>
     {
+        public void Report(GemmaDownloadProgress value) => Report(new GemmaLoadProgress("download", value.CompletedBytes, value.TotalBytes));
+
         private (string Stage, long Tenth) _last = ("", -1);
 
         public void Report(GemmaLoadProgress value)

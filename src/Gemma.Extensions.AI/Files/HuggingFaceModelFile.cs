@@ -62,7 +62,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
     }
 
     /// <summary>Name of a checkpoint from its directory; snapshots of the hub's cache are named after the repository.</summary>
-    private static string NameOf(string directory)
+    public static string NameOf(string directory)
     {
         var info = new DirectoryInfo(directory);
         const string Prefix = "models--";

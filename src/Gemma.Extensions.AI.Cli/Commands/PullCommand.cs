@@ -1,0 +1,35 @@
+using System.CommandLine;
+
+namespace Gemma.Extensions.AI.Cli.Commands;
+
+/// <summary><c>gemma pull</c>: download a model.</summary>
+internal static class PullCommand
+{
+    public static Command Create()
+    {
+        Argument<string> reference = new("model") { Description = "owner/name (safetensors, or the only GGUF model), owner/name:TYPE (one GGUF model), either with @revision, or the URL of a GGUF file." };
+        Option<int> connections = new("--connections") { Description = "Ranges that are downloaded at the same time.", HelpName = "n", DefaultValueFactory = _ => new GemmaHubOptions().Connections };
+        Option<bool> offline = new("--offline") { Description = "Do not use the network; only say where the model is, if it is there." };
+        Command command = new("pull", "Download a model into the cache that the hub's other tools use (HF_HUB_CACHE, HF_HOME), and print its path. Gated models need a token in HF_TOKEN. An interrupted download goes on where it was.\n\nExamples:\n  gemma pull google/gemma-2-2b-it\n  gemma pull bartowski/gemma-2-9b-it-GGUF:Q4_K_M")
+        {
+            reference, connections, offline,
+        };
+        command.SetAction(async (parsed, cancellationToken) =>
+        {
+            var options = new GemmaHubOptions { Connections = parsed.GetValue(connections), Refresh = true, Offline = parsed.GetValue(offline) ? true : null };
+            string path;
+            using (var line = new ProgressLine(parsed.Host(), "B"))
+            {
+                path = await GemmaModelHub.EnsureAsync(parsed.GetRequiredValue(reference), options, new Progress(p => line.Show(p.File, p.CompletedBytes, p.TotalBytes)), cancellationToken);
+            }
+
+            parsed.Host().Output.WriteLine(path);
+        });
+        return command;
+    }
+
+    private sealed class Progress(Action<GemmaDownloadProgress> show) : IProgress<GemmaDownloadProgress>
+    {
+        public void Report(GemmaDownloadProgress value) => show(value);
+    }
+}

@@ -1,0 +1,44 @@
+namespace Gemma.Extensions.AI;
+
+/// <summary>Where models are downloaded from and kept. What is not set comes from the environment variables that other tools of the hub use.</summary>
+public sealed class GemmaHubOptions
+{
+    /// <summary>Directory of the cache. Default: <c>HF_HUB_CACHE</c>, else <c>HF_HOME</c>/hub, else ~/.cache/huggingface/hub.</summary>
+    public string? CacheDirectory { get; set; }
+
+    /// <summary>Base address of the hub. Default: <c>HF_ENDPOINT</c>, else Hugging Face.</summary>
+    public Uri? Endpoint { get; set; }
+
+    /// <summary>Access token. Default: <c>HF_TOKEN</c>, else the file <c>HF_TOKEN_PATH</c> or <c>HF_HOME</c>/token.</summary>
+    public string? Token { get; set; }
+
+    /// <summary>Uses only what is in the cache. Default: <c>HF_HUB_OFFLINE</c>.</summary>
+    public bool? Offline { get; set; }
+
+    /// <summary>Asks the hub for the newest revision even where the model is in the cache.</summary>
+    public bool Refresh { get; set; }
+
+    /// <summary>Ranges of one file that are downloaded at the same time.</summary>
+    public int Connections { get; set; } = 8;
+
+    /// <summary>Attempts after the first one, for each request and each range; waits grow exponentially and follow Retry-After.</summary>
+    public int Retries { get; set; } = 8;
+
+    /// <summary>First wait between attempts.</summary>
+    public TimeSpan RetryDelay { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>A connection that brings less than <see cref="MinimumBytesPerWindow"/> in this time is given up and opened again.</summary>
+    public TimeSpan StallWindow { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>See <see cref="StallWindow"/>.</summary>
+    public int MinimumBytesPerWindow { get; set; } = 16 << 10;
+
+    /// <summary>Bytes of one range; what a killed download may have to fetch again, a connection.</summary>
+    public int RangeBytes { get; set; } = 4 << 20;
+}
+
+/// <summary>How far a download is.</summary>
+/// <param name="File">File that is being downloaded.</param>
+/// <param name="CompletedBytes">Bytes of all files that are there.</param>
+/// <param name="TotalBytes">Bytes of all files.</param>
+public readonly record struct GemmaDownloadProgress(string File, long CompletedBytes, long TotalBytes);

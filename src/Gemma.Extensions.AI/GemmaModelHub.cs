@@ -1,0 +1,205 @@
+using System.Net.Http.Headers;
+using System.Security.Cryptography;
+using System.Text;
+using Gemma.Extensions.AI.Hub;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>A download failed: the model does not exist, is not accessible, or the network or disk gave out. What was downloaded is kept.</summary>
+public sealed class GemmaHubException : GemmaException
+{
+    internal GemmaHubException(string message, Exception? innerException = null) : base(message, innerException) { }
+}
+
+/// <summary>
+/// Downloads models from the Hugging Face hub into the cache that all its tools share: what others downloaded is found, and they find ours.
+/// Interrupted downloads go on where they were; a model can be loaded when all its files are there and checked.
+/// </summary>
+public static class GemmaModelHub
+{
+    private const int Attempts = 3;
+
+    /// <summary>Makes sure that a model is on this machine.</summary>
+    /// <param name="reference"><c>owner/name</c>, <c>owner/name:TYPE</c> for a GGUF file, either with <c>@revision</c>, or the URL of a GGUF file; <c>hf:</c> may stand before.</param>
+    /// <param name="options">Cache, token, network; null: the environment's.</param>
+    /// <param name="progress">Told how far the download is.</param>
+    /// <param name="cancellationToken">Stops the download; it can go on later.</param>
+    /// <returns>Path for <see cref="GemmaModel.Load"/>: a GGUF file or a directory.</returns>
+    /// <exception cref="ArgumentException">The reference is not understood.</exception>
+    /// <exception cref="GemmaHubException">The model cannot be downloaded; the message says why and what to do.</exception>
+    /// <exception cref="GemmaModelFormatException">The repository holds no model, or several.</exception>
+    public static async Task<string> EnsureAsync(
+        string reference, GemmaHubOptions? options = null, IProgress<GemmaDownloadProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        HubReference parsed = HubReference.Parse(reference);
+        var settings = new HubSettings(options ?? new GemmaHubOptions());
+        var cache = new HubCache(settings.Cache);
+        string? cached = cache.Find(parsed);
+        if (cached is not null && (settings.Offline || !settings.Options.Refresh || parsed.Url is not null))
+        {
+            return cached;
+        }
+
+        if (settings.Offline)
+        {
+            throw new GemmaHubException($"'{parsed}' is not (completely) in the cache '{settings.Cache}', and the hub is offline. Run 'gemma pull {parsed}' while online, or unset HF_HUB_OFFLINE.");
+        }
+
+        using var client = new HubClient(settings);
+        try
+        {
+            return parsed.Url is null
+                ? await PullRepositoryAsync(parsed, settings, cache, client, progress, cancellationToken).ConfigureAwait(false)
+                : await PullUrlAsync(parsed, settings, cache, client, progress, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException)
+        {
+            throw new GemmaHubException($"Downloading '{parsed}' into '{settings.Cache}' failed: {e.Message} Run the same command again: it goes on where it was.", e);
+        }
+    }
+
+    private static async Task<string> PullRepositoryAsync(
+        HubReference reference, HubSettings settings, HubCache cache, HubClient client, IProgress<GemmaDownloadProgress>? progress, CancellationToken cancellationToken)
+    {
+        HubRepository repository = await client.DescribeAsync(reference, cancellationToken).ConfigureAwait(false);
+        HubFile[] files = [.. reference.Select([.. repository.Files.Keys]).Select(name => repository.Files[name])];
+        long total = files.Sum(f => f.Size), before = 0;
+        CheckRoom(cache, files.Sum(f => Missing(cache.Blob(reference.Repository, f.ETag), f.Size)));
+        foreach (HubFile file in files)
+        {
+            long start = before;
+            string blob = cache.Blob(reference.Repository, file.ETag);
+            Uri url = client.FileUrl(reference, repository.Commit, file.Name);
+            var download = new FileDownload(blob, cache.Lock(reference.Repository, file.ETag), file.Size, file.IsSha256 ? Checksum.Sha256 : Checksum.GitBlob, file.ETag, url);
+            await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total)), cancellationToken).ConfigureAwait(false);
+            cache.Link(reference.Repository, repository.Commit, file.Name, file.ETag);
+            before += file.Size;
+        }
+
+        // Last of all: until now the branch means what it meant before.
+        cache.SetCommit(reference.Repository, reference.Revision, repository.Commit);
+        return cache.Find(reference with { Revision = repository.Commit })
+            ?? throw new GemmaHubException($"'{reference}' was downloaded but is incomplete: the repository lacks a tokenizer or shards. Take another repository.");
+    }
+
+    private static async Task<string> PullUrlAsync(
+        HubReference reference, HubSettings settings, HubCache cache, HubClient client, IProgress<GemmaDownloadProgress>? progress, CancellationToken cancellationToken)
+    {
+        string target = cache.UrlFile(reference.Url!);
+        using HttpResponseMessage first = await client.SendAsync(reference.Url!, new RangeHeaderValue(0, 0), reference, cancellationToken).ConfigureAwait(false);
+        long size = first.Content.Headers.ContentRange?.Length ?? first.Content.Headers.ContentLength
+            ?? throw new GemmaHubException($"'{reference}' does not say how large the file is, so it cannot be downloaded safely. Take another source.");
+        CheckRoom(cache, Missing(target, size));
+
+        // Some stores name their objects by SHA-256; then the file can be checked.
+        string etag = (first.Headers.TryGetValues("X-Linked-ETag", out var linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
+        bool hasHash = etag.Length == 64 && etag.All(char.IsAsciiHexDigitLower);
+        var download = new FileDownload(target, target + ".lock", size, hasHash ? Checksum.Sha256 : Checksum.None, etag, reference.Url!);
+        await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, size)), cancellationToken).ConfigureAwait(false);
+        File.WriteAllText(target + ".url", reference.Url!.GetLeftPart(UriPartial.Path));
+        return target;
+    }
+
+    /// <summary>Downloads one file under a lock, checks it, and gives it its name.</summary>
+    private static async Task FetchAsync(FileDownload file, HubReference reference, HubSettings settings, HubClient client, Action<long> report, CancellationToken cancellationToken)
+    {
+        using FileStream held = await LockAsync(file.LockPath, cancellationToken).ConfigureAwait(false);
+        if (File.Exists(file.Path) && new FileInfo(file.Path).Length == file.Size)
+        {
+            report(file.Size);
+            return;
+        }
+
+        Directory.CreateDirectory(Path.GetDirectoryName(file.Path)!);
+        for (int attempt = 1; ; attempt++)
+        {
+            using (var download = new RangedDownload(file.Unfinished, file.Size, settings.Options, (range, token) => client.SendAsync(file.Url, range, reference, token), report))
+            {
+                await download.RunAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            string? found = await HashAsync(file, cancellationToken).ConfigureAwait(false);
+            if (found is null || found == file.Hash)
+            {
+                File.Move(file.Unfinished, file.Path, overwrite: true);
+                File.Delete(RangedDownload.JournalOf(file.Unfinished));
+                return;
+            }
+
+            File.Delete(file.Unfinished);
+            File.Delete(RangedDownload.JournalOf(file.Unfinished));
+            if (attempt == Attempts)
+            {
+                throw new GemmaHubException($"'{file.Url}' was downloaded {Attempts} times and each time its hash was wrong, the last time {found}, expected {file.Hash}. Something between here and the server changes the file; check the proxy or try another network.");
+            }
+        }
+    }
+
+    private static async Task<string?> HashAsync(FileDownload file, CancellationToken cancellationToken)
+    {
+        if (file.Checksum == Checksum.None)
+        {
+            return null;
+        }
+
+        await using var stream = new FileStream(file.Unfinished, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, useAsync: true);
+        using IncrementalHash hash = IncrementalHash.CreateHash(file.Checksum == Checksum.Sha256 ? HashAlgorithmName.SHA256 : HashAlgorithmName.SHA1);
+        if (file.Checksum == Checksum.GitBlob)
+        {
+            hash.AppendData(Encoding.ASCII.GetBytes($"blob {stream.Length}\0"));
+        }
+
+        var buffer = new byte[1 << 20];
+        for (int read; (read = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false)) > 0;)
+        {
+            hash.AppendData(buffer, 0, read);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Holds the lock of a file against other processes; the hub's own tools take the same one.</summary>
+    private static async Task<FileStream> LockAsync(string path, CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        while (true)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException e) when (e is not DirectoryNotFoundException and not PathTooLongException)
+            {
+                await Task.Delay(100, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Bytes that a file still takes on disk.</summary>
+    private static long Missing(string path, long size) => File.Exists(path) ? 0 : size - Math.Min(size, RangedDownload.CompletedBytes(path + FileDownload.UnfinishedSuffix));
+
+    private static void CheckRoom(HubCache cache, long bytes)
+    {
+        Directory.CreateDirectory(cache.Root);
+        long free = new DriveInfo(cache.Root).AvailableFreeSpace;
+        if (bytes > free)
+        {
+            throw new GemmaHubException($"The download takes {bytes:N0} bytes but only {free:N0} are free in '{cache.Root}'. Free some ('gemma models' shows what is there), or set HF_HUB_CACHE to another disk.");
+        }
+    }
+
+    private enum Checksum
+    {
+        None,
+        Sha256,
+        GitBlob,
+    }
+
+    /// <summary>One file to fetch.</summary>
+    private sealed record FileDownload(string Path, string LockPath, long Size, Checksum Checksum, string Hash, Uri Url)
+    {
+        public const string UnfinishedSuffix = ".gemma-incomplete";
+
+        public string Unfinished => Path + UnfinishedSuffix;
+    }
+}

@@ -1,0 +1,286 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace Gemma.Extensions.AI.Hub;
+
+/// <summary>A model in the cache.</summary>
+/// <param name="Reference">What to write to use it.</param>
+/// <param name="Revision">Commit.</param>
+/// <param name="Path">File or directory to load.</param>
+/// <param name="Bytes">Bytes of its files.</param>
+internal sealed record CachedModel(string Reference, string Revision, string Path, long Bytes);
+
+/// <summary>
+/// The cache that all tools of the hub share: <c>models--owner--name/{blobs/ETAG, refs/REVISION, snapshots/COMMIT/FILE}</c>, where files of snapshots
+/// are links to blobs.
+/// </summary>
+internal sealed class HubCache(string root)
+{
+    private const string FolderPrefix = "models--";
+    private const string UrlFolder = "gemma-urls";
+
+    public string Root { get; } = root;
+
+    public string RepositoryFolder(string repository) => Path.Combine(Root, FolderPrefix + repository.Replace("/", "--", StringComparison.Ordinal));
+
+    public string Blob(string repository, string etag) => Path.Combine(RepositoryFolder(repository), "blobs", etag);
+
+    public string Lock(string repository, string etag) => Path.Combine(Root, ".locks", FolderPrefix + repository.Replace("/", "--", StringComparison.Ordinal), etag + ".lock");
+
+    public string Snapshot(string repository, string commit) => Path.Combine(RepositoryFolder(repository), "snapshots", commit);
+
+    /// <summary>Where the file of a URL is kept.</summary>
+    public string UrlFile(Uri url)
+    {
+        string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url.GetLeftPart(UriPartial.Query))))[..16];
+        return Path.Combine(Root, UrlFolder, hash, SafeName(Uri.UnescapeDataString(url.Segments[^1])));
+    }
+
+    /// <summary>Path to load if the whole model is in the cache; null otherwise.</summary>
+    public string? Find(HubReference reference)
+    {
+        if (reference.Url is { } url)
+        {
+            return File.Exists(UrlFile(url)) ? UrlFile(url) : null;
+        }
+
+        string? commit = Commit(reference.Repository, reference.Revision);
+        string snapshot = commit is null ? "" : Snapshot(reference.Repository, commit);
+        if (commit is null || !Directory.Exists(snapshot))
+        {
+            return null;
+        }
+
+        try
+        {
+            return Complete(snapshot, reference);
+        }
+        catch (GemmaModelFormatException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Commit of a branch, tag or commit as far as the cache knows.</summary>
+    public string? Commit(string repository, string revision)
+    {
+        string file = Path.Combine(RepositoryFolder(repository), "refs", revision);
+        return File.Exists(file) && File.ReadAllText(file).Trim() is { Length: > 0 and < 100 } commit && commit.All(char.IsAsciiLetterOrDigit) ? commit
+            : Directory.Exists(Snapshot(repository, revision)) ? revision : null;
+    }
+
+    /// <summary>Remembers the commit of a branch or tag.</summary>
+    public void SetCommit(string repository, string revision, string commit)
+    {
+        if (revision != commit)
+        {
+            string file = Path.Combine(RepositoryFolder(repository), "refs", revision);
+            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+            string temporary = $"{file}.{Environment.ProcessId}.{Guid.NewGuid():N}.tmp";
+            File.WriteAllText(temporary, commit);
+            File.Move(temporary, file, overwrite: true);
+        }
+    }
+
+    /// <summary>Makes a blob appear as a file of a snapshot.</summary>
+    public void Link(string repository, string commit, string file, string etag)
+    {
+        string link = Path.Combine(Snapshot(repository, commit), file), blob = Blob(repository, etag);
+        Directory.CreateDirectory(Path.GetDirectoryName(link)!);
+        string target = Path.GetRelativePath(Path.GetDirectoryName(link)!, blob), temporary = $"{link}.{Environment.ProcessId}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            File.CreateSymbolicLink(temporary, target);
+            File.Move(temporary, link, overwrite: true);
+        }
+        catch (Exception e) when (OperatingSystem.IsWindows() && e is IOException or UnauthorizedAccessException)
+        {
+            // Without the right to make links the file itself goes into the snapshot, as the hub's own tools do.
+            File.Move(blob, link, overwrite: true);
+        }
+    }
+
+    /// <summary>Every complete model, by reference.</summary>
+    public IReadOnlyList<CachedModel> List()
+    {
+        var models = new List<CachedModel>();
+        foreach (string folder in Directory.Exists(Root) ? Directory.EnumerateDirectories(Root, FolderPrefix + "*") : [])
+        {
+            string repository = Path.GetFileName(folder)[FolderPrefix.Length..].Replace("--", "/", StringComparison.Ordinal);
+            string snapshots = Path.Combine(folder, "snapshots");
+            foreach (string snapshot in Directory.Exists(snapshots) ? Directory.EnumerateDirectories(snapshots) : [])
+            {
+                models.AddRange(ModelsOf(repository, snapshot));
+            }
+        }
+
+        string urls = Path.Combine(Root, UrlFolder);
+        foreach (string file in Directory.Exists(urls) ? Directory.EnumerateFiles(urls, "*.gguf", SearchOption.AllDirectories) : [])
+        {
+            models.Add(new CachedModel(File.Exists(file + ".url") ? File.ReadAllText(file + ".url") : file, "", file, new FileInfo(file).Length));
+        }
+
+        return [.. models.OrderBy(m => m.Reference, StringComparer.Ordinal)];
+    }
+
+    /// <summary>Removes models that <see cref="List"/> gave; blobs that nothing else links to go too. Returns the bytes freed.</summary>
+    public long Remove(CachedModel model)
+    {
+        if (model.Revision.Length == 0)
+        {
+            Directory.Delete(Path.GetDirectoryName(model.Path)!, recursive: true);
+            return model.Bytes;
+        }
+
+        string snapshot = Directory.Exists(model.Path) ? model.Path : SnapshotOf(model.Path);
+        foreach (string file in Directory.Exists(model.Path) ? Files(snapshot) : Parts(snapshot, Path.GetRelativePath(snapshot, model.Path)))
+        {
+            File.Delete(Path.Combine(snapshot, file));
+        }
+
+        string folder = Path.GetDirectoryName(Path.GetDirectoryName(snapshot)!)!;
+        DeleteEmpty(snapshot);
+        long freed = DeleteUnlinked(folder);
+        if (!Directory.EnumerateDirectories(Path.Combine(folder, "snapshots")).Any())
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        return freed;
+    }
+
+    private static string? Complete(string snapshot, HubReference reference)
+    {
+        string[] files = [.. Files(snapshot).Where(f => File.Exists(Path.Combine(snapshot, f)))];
+        IReadOnlyList<string> selected = reference.Select(files);
+        if (selected[0].EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
+        {
+            return HasAllParts(selected) ? Path.Combine(snapshot, selected[0]) : null;
+        }
+
+        bool tokenizer = selected.Contains("tokenizer.model") || selected.Contains("tokenizer.json");
+        return tokenizer && (selected.Contains("model.safetensors") || HasAllShards(snapshot, selected)) ? snapshot : null;
+    }
+
+    private static bool HasAllParts(IReadOnlyList<string> parts)
+    {
+        int at = parts[0].LastIndexOf("-of-", StringComparison.Ordinal);
+        return at < 0 || !int.TryParse(parts[0].AsSpan(at + 4, Math.Min(5, parts[0].Length - at - 4)), out int count) || parts.Count == count;
+    }
+
+    private static bool HasAllShards(string snapshot, IReadOnlyList<string> files)
+    {
+        if (!files.Contains("model.safetensors.index.json"))
+        {
+            return false;
+        }
+
+        try
+        {
+            using JsonDocument index = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(snapshot, "model.safetensors.index.json")));
+            return index.RootElement.GetProperty("weight_map").EnumerateObject().Select(e => e.Value.GetString()!).Distinct().All(files.Contains);
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    private static IEnumerable<CachedModel> ModelsOf(string repository, string snapshot)
+    {
+        string commit = Path.GetFileName(snapshot);
+        string[] files = [.. Files(snapshot)];
+        var whole = new HubReference(repository, null, commit, null);
+        if (files.Contains("config.json") && TryComplete(snapshot, whole) is { } directory && Directory.Exists(directory))
+        {
+            yield return new CachedModel(repository, commit, directory, files.Sum(f => Size(snapshot, f)));
+        }
+
+        foreach (string first in files.Where(f => f.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) && Gemma.Extensions.AI.Files.GgufFile.IsFirstOrOnly(f)))
+        {
+            string[] parts = [.. Parts(snapshot, first)];
+            if (HasAllParts(parts))
+            {
+                yield return new CachedModel($"{repository}:{Path.GetFileName(first)}", commit, Path.Combine(snapshot, first), parts.Sum(f => Size(snapshot, f)));
+            }
+        }
+    }
+
+    private static string? TryComplete(string snapshot, HubReference reference)
+    {
+        try
+        {
+            return Complete(snapshot, reference);
+        }
+        catch (GemmaModelFormatException)
+        {
+            return null;
+        }
+    }
+
+    private static IEnumerable<string> Parts(string snapshot, string first)
+    {
+        int at = first.LastIndexOf("-00001-of-", StringComparison.Ordinal);
+        return at < 0 ? [first] : Files(snapshot).Where(f => f.StartsWith(first[..at] + "-", StringComparison.Ordinal) && f.EndsWith(first[(at + 6)..], StringComparison.Ordinal));
+    }
+
+    private static IEnumerable<string> Files(string snapshot) =>
+        Directory.EnumerateFiles(snapshot, "*", SearchOption.AllDirectories).Where(f => !f.EndsWith(".tmp", StringComparison.Ordinal)).Select(f => Path.GetRelativePath(snapshot, f).Replace('\\', '/'));
+
+    private static long Size(string snapshot, string file)
+    {
+        var info = new FileInfo(Path.Combine(snapshot, file));
+        return info.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target ? target.Exists ? target.Length : 0 : info.Length;
+    }
+
+    private static string SnapshotOf(string file)
+    {
+        for (var directory = new FileInfo(file).Directory!; ; directory = directory.Parent!)
+        {
+            if (directory.Parent?.Name == "snapshots")
+            {
+                return directory.FullName;
+            }
+        }
+    }
+
+    private static void DeleteEmpty(string directory)
+    {
+        foreach (string child in Directory.GetDirectories(directory))
+        {
+            DeleteEmpty(child);
+        }
+
+        if (!Directory.EnumerateFileSystemEntries(directory).Any())
+        {
+            Directory.Delete(directory);
+        }
+    }
+
+    private static long DeleteUnlinked(string folder)
+    {
+        string blobs = Path.Combine(folder, "blobs");
+        if (!Directory.Exists(blobs))
+        {
+            return 0;
+        }
+
+        HashSet<string> linked = [.. Directory.EnumerateFiles(Path.Combine(folder, "snapshots"), "*", SearchOption.AllDirectories)
+            .Select(f => new FileInfo(f).LinkTarget).OfType<string>().Select(Path.GetFileName).OfType<string>()];
+        long freed = 0;
+        foreach (FileInfo blob in new DirectoryInfo(blobs).GetFiles().Where(b => !linked.Contains(b.Name) && !b.Name.Contains("incomplete", StringComparison.Ordinal)))
+        {
+            freed += blob.Length;
+            blob.Delete();
+        }
+
+        return freed;
+    }
+
+    private static string SafeName(string name)
+    {
+        string clean = string.Concat(name.Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_')).TrimStart('.');
+        return clean.Length is > 0 and < 200 ? clean : "model.gguf";
+    }
+}

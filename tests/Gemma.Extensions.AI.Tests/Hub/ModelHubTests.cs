@@ -1,0 +1,376 @@
+using System.Diagnostics;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
+using Gemma.Extensions.AI.Tests.Files;
+using Microsoft.AspNetCore.Http;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Hub;
+
+public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
+{
+    private const string Gguf = "hf:owner/model:Q4_0";
+    private const string Big = "hf:owner/model:Q5_0";
+    private readonly TempDirectory _temp = new();
+    private LoopbackHub _hub = null!;
+    private byte[] _file = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _hub = await LoopbackHub.StartAsync();
+        _file = SyntheticModel.Gguf().ToBytes();
+        _hub.Add("model-Q4_0.gguf", _file);
+        _hub.Add("model-Q8_0.gguf", [.. _file, 0]);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _hub.DisposeAsync();
+        _temp.Dispose();
+    }
+
+    [Theory]
+    [InlineData("google/gemma-2-2b-it", "google/gemma-2-2b-it", null, "main")]
+    [InlineData("hf:a/b:Q4_K_M@v1.0", "a/b", "Q4_K_M", "v1.0")]
+    [InlineData("a/b@refs/pr/3", "a/b", null, "refs/pr/3")]
+    public void References(string text, string repository, string? type, string revision) =>
+        Assert.Equal(new HubReference(repository, type, revision, null), HubReference.Parse(text));
+
+    [Theory]
+    [InlineData("gemma")]
+    [InlineData("a/b/c")]
+    [InlineData("../x")]
+    [InlineData("a/..")]
+    [InlineData("a/b:Q4@")]
+    [InlineData("")]
+    public void NoReferences(string text) => Assert.Contains("owner/name", Assert.Throws<ArgumentException>(() => HubReference.Parse(text)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public async Task AGgufFileIsFoundCheckedAndSharedWithOtherTools()
+    {
+        var seen = new List<GemmaDownloadProgress>();
+        string path = await GemmaModelHub.EnsureAsync(Gguf, Options(), new Listener(seen));
+        Assert.Equal(_file, File.ReadAllBytes(path));
+        using (ModelFile model = ModelFile.Open(path))
+        {
+            Assert.Equal(SyntheticModel.Config, model.Config);
+        }
+
+        // The layout of the shared cache.
+        string folder = _temp.File("models--owner--model");
+        Assert.Equal(Path.Combine(folder, "snapshots", LoopbackHub.Commit, "model-Q4_0.gguf"), path);
+        Assert.Equal(Path.Combine("..", "..", "blobs", LoopbackHub.Sha256(_file)), new FileInfo(path).LinkTarget);
+        Assert.Equal(LoopbackHub.Commit, File.ReadAllText(Path.Combine(folder, "refs", "main")));
+        Assert.Equal([LoopbackHub.Sha256(_file)], Directory.GetFiles(Path.Combine(folder, "blobs")).Select(Path.GetFileName));
+        Assert.True(_hub.Requests.Count(r => r.Path.StartsWith("/store/", StringComparison.Ordinal)) > 4, "ranges");
+        Assert.Equal(_file.Length, seen[^1].CompletedBytes);
+        Assert.Equal(_file.Length, seen[^1].TotalBytes);
+
+        // From now on nothing is asked, and offline works.
+        int requests = _hub.Requests.Count;
+        Assert.Equal(path, await GemmaModelHub.EnsureAsync(Gguf, Options()));
+        Assert.Equal(path, await GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Offline = true)));
+        Assert.Equal(requests, _hub.Requests.Count);
+        Assert.Equal(path, await GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Refresh = true)));
+        Assert.Equal(requests + 1, _hub.Requests.Count);
+        Assert.Contains("pull", (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/model:Q8_0", Options(o => o.Offline = true)))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ADirectoryOfSafetensorsComesWithItsConfigurationAndTokenizer()
+    {
+        foreach (string file in Directory.GetFiles(TestData.Local("tiny")).Where(f => Path.GetFileName(f) is not ("expected.safetensors" or "greedy.json" or "nll.json")))
+        {
+            _hub.Add(Path.GetFileName(file), File.ReadAllBytes(file));
+        }
+
+        string path = await GemmaModelHub.EnsureAsync("owner/model", Options(o => o.RangeBytes = 1 << 20));
+        using ModelFile model = ModelFile.Open(path);
+        Assert.Equal("owner/model", model.Name);
+        Assert.Equal(46, model.Tensors.Count);
+        Assert.Equal(1024, model.CreateTokenizer().VocabularySize);
+        Assert.Equal("model", ModelAliases.ModelId(path));
+        Assert.Empty(Directory.GetFiles(path, "*.gguf"));
+        File.Delete(Path.Combine(path, "model-00002-of-00002.safetensors"));
+        await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/model", Options(o => o.Offline = true)));
+    }
+
+    [Fact]
+    public async Task SplitFilesComeTogether()
+    {
+        _hub.Add("big-Q6_K-00001-of-00002.gguf", [1, 2, 3]);
+        _hub.Add("big-Q6_K-00002-of-00002.gguf", [4, 5]);
+        string path = await GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options());
+        Assert.EndsWith("big-Q6_K-00001-of-00002.gguf", path, StringComparison.Ordinal);
+        string second = path.Replace("00001-of", "00002-of", StringComparison.Ordinal);
+        Assert.Equal([4, 5], File.ReadAllBytes(second));
+        File.Delete(second);
+        await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options(o => o.Offline = true)));
+    }
+
+    [Fact]
+    public async Task AmbiguousAndMissingNamesListWhatThereIs()
+    {
+        Assert.Contains("model-Q4_0.gguf, model-Q8_0.gguf", (await Assert.ThrowsAsync<GemmaModelFormatException>(() => GemmaModelHub.EnsureAsync("owner/model", Options()))).Message, StringComparison.Ordinal);
+        Assert.Contains("model-Q8_0.gguf", (await Assert.ThrowsAsync<GemmaModelFormatException>(() => GemmaModelHub.EnsureAsync("owner/model:Q2_K", Options()))).Message, StringComparison.Ordinal);
+        Assert.Contains("no revision 'v9'", (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/model:Q4_0@v9", Options()))).Message, StringComparison.Ordinal);
+        Assert.Contains("was not found", (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/nothing:Q4_0", Options()))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task GatedModelsNeedATokenThatStaysWithTheHub()
+    {
+        _hub.Gate = "secret";
+        string message = (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync(Gguf, Options()))).Message;
+        Assert.Contains($"{_hub.Address}owner/model", message, StringComparison.Ordinal);
+        Assert.Contains("licence", message, StringComparison.Ordinal);
+        Assert.Contains("HF_TOKEN", message, StringComparison.Ordinal);
+        Assert.Contains("no access", (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Token = "wrong")))).Message, StringComparison.Ordinal);
+        await GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Token = "secret"));
+        Assert.All(_hub.Requests.Where(r => r.Path.StartsWith("/store/", StringComparison.Ordinal)), r => Assert.Null(r.Authorization));
+    }
+
+    [Theory]
+    [InlineData("cut")]
+    [InlineData("503")]
+    [InlineData("429")]
+    [InlineData("shifted")]
+    [InlineData("total")]
+    [InlineData("empty")]
+    [InlineData("drip")]
+    [InlineData("noranges")]
+    public async Task AServerThatMisbehavesDelaysButDoesNotHarm(string how)
+    {
+        var random = new Random(1);
+        int requests = 0;
+        _hub.Ranges = how != "noranges";
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            int number = Interlocked.Increment(ref requests);
+            if (number % 3 == 0 || (how == "drip" && number > 3))
+            {
+                return false;
+            }
+
+            switch (how)
+            {
+                case "cut" or "noranges":
+                    await _hub.Send(context, bytes, cutAfter: random.Next(how == "cut" ? 2000 : bytes.Length));
+                    return true;
+                case "503" or "429":
+                    context.Response.StatusCode = int.Parse(how);
+                    context.Response.Headers.RetryAfter = "0";
+                    return true;
+                case "shifted" or "total":
+                    (int from, int to) = LoopbackHub.Range(context, bytes);
+                    context.Response.StatusCode = 206;
+                    context.Response.Headers.ContentRange = how == "total" ? $"bytes {from}-{to - 1}/{bytes.Length + 1}" : $"bytes {from + 1}-{to}/{bytes.Length}";
+                    await context.Response.Body.WriteAsync(new byte[to - from]);
+                    return true;
+                case "empty":
+                    context.Response.StatusCode = 206;
+                    (from, to) = LoopbackHub.Range(context, bytes);
+                    context.Response.Headers.ContentRange = $"bytes {from}-{to - 1}/{bytes.Length}";
+                    return true;
+                default:
+                    await _hub.Send(context, bytes, drip: TimeSpan.FromMilliseconds(30));
+                    return true;
+            }
+        };
+        string path = await GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Retries = 30)).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Equal(_file, File.ReadAllBytes(path));
+        Assert.True(requests > 3);
+        Assert.Single(Directory.GetFiles(Path.Combine(_temp.Path, "models--owner--model", "blobs")));
+    }
+
+    [Fact]
+    public async Task CorruptBytesAreNoticedAndFetchedAgain()
+    {
+        int corrupt = 1;
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            var copy = (byte[])bytes.Clone();
+            copy[LoopbackHub.Range(context, bytes).From] ^= (byte)(Interlocked.Exchange(ref corrupt, 0) == 1 ? 1 : 0);
+            await _hub.Send(context, copy);
+            return true;
+        };
+        Assert.Equal(_file, File.ReadAllBytes(await GemmaModelHub.EnsureAsync(Gguf, Options())));
+
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            await _hub.Send(context, new byte[bytes.Length]);
+            return true;
+        };
+        string message = (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/model:Q8_0", Options()))).Message;
+        Assert.Contains("hash was wrong", message, StringComparison.Ordinal);
+        Assert.Single(Directory.GetFiles(Path.Combine(_temp.Path, "models--owner--model", "blobs")));
+        Assert.False(File.Exists(Path.Combine(_temp.Path, "models--owner--model", "snapshots", LoopbackHub.Commit, "model-Q8_0.gguf")));
+    }
+
+    [Fact]
+    public async Task AServerThatNeverRecoversIsGivenUpWithWhatCameKept()
+    {
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            await _hub.Send(context, bytes, cutAfter: 700);
+            return true;
+        };
+        string message = (await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Retries = 1)))).Message;
+        Assert.Contains("goes on where it was", message, StringComparison.Ordinal);
+        Assert.Null(new HubCache(_temp.Path).Find(HubReference.Parse(Gguf)));
+        _hub.Misbehave = null;
+        Assert.Equal(_file, File.ReadAllBytes(await GemmaModelHub.EnsureAsync(Gguf, Options())));
+    }
+
+    [Fact]
+    public async Task AUrlIsDownloadedOnce()
+    {
+        string url = $"{_hub.Address}owner/model/resolve/{LoopbackHub.Commit}/model-Q4_0.gguf";
+        string path = await GemmaModelHub.EnsureAsync(url, Options());
+        Assert.Equal(_file, File.ReadAllBytes(path));
+        int requests = _hub.Requests.Count;
+        Assert.Equal(path, await GemmaModelHub.EnsureAsync(url, Options()));
+        Assert.Equal(requests, _hub.Requests.Count);
+        Assert.Equal([url], new HubCache(_temp.Path).List().Select(m => m.Reference));
+    }
+
+    /// <summary>Cancelled at 200 random moments and gone on with: the file is right every time it is complete.</summary>
+    [Fact]
+    public async Task TwoHundredInterruptionsDoNoHarm()
+    {
+        var random = new Random(7);
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            await _hub.Send(context, bytes, cutAfter: random.Next(8) == 0 ? random.Next(3000) : null, drip: random.Next(40) == 0 ? TimeSpan.FromMilliseconds(1) : null);
+            return true;
+        };
+        int complete = 0;
+        for (int round = 0; round < 200; round++)
+        {
+            using var stop = new CancellationTokenSource();
+            int left = random.Next(1, 12);
+            try
+            {
+                string path = await GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Retries = 20), new Listener([], () =>
+                {
+                    if (Interlocked.Decrement(ref left) == 0)
+                    {
+                        stop.Cancel();
+                    }
+                }), stop.Token);
+                Assert.Equal(_file, File.ReadAllBytes(path));
+                complete++;
+                Directory.Delete(_temp.File("models--owner--model"), recursive: true);
+            }
+            catch (OperationCanceledException)
+            {
+                Assert.Null(new HubCache(_temp.Path).Find(HubReference.Parse(Gguf)));
+            }
+        }
+
+        Assert.InRange(complete, 10, 190);
+        Assert.Equal(_file, File.ReadAllBytes(await GemmaModelHub.EnsureAsync(Gguf, Options())));
+    }
+
+    /// <summary>Whole processes killed in the middle, two of them pulling the same model. GEMMA_KILL_ROUNDS sets how many; the default keeps the suite quick.</summary>
+    [Fact]
+    public async Task KilledProcessesDoNoHarm()
+    {
+        int rounds = int.TryParse(Environment.GetEnvironmentVariable("GEMMA_KILL_ROUNDS"), out int n) ? n : 6;
+        var big = new byte[20 << 20];
+        var random = new Random(9);
+        random.NextBytes(big);
+        _hub.Add("big-Q5_0.gguf", big);
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            await _hub.Send(context, bytes, drip: TimeSpan.FromMilliseconds(5), dripBytes: 128 << 10);
+            return true;
+        };
+        int resumed = 0, killed = 0;
+        string unfinished = Path.Combine(_temp.File("models--owner--model"), "blobs", LoopbackHub.Sha256(big) + ".gemma-incomplete");
+        for (int round = 0; round < rounds; round++)
+        {
+            using Process first = Pull(), second = Pull();
+            long limit = _hub.Sent + random.Next(big.Length);
+            while (_hub.Sent < limit && !(first.HasExited && second.HasExited))
+            {
+                await Task.Delay(5);
+            }
+
+            foreach (Process process in (Process[])[first, second])
+            {
+                killed += process.HasExited ? 0 : 1;
+                process.Kill();
+                await process.WaitForExitAsync();
+            }
+
+            resumed += RangedDownload.CompletedBytes(unfinished) > 0 ? 1 : 0;
+            if (new HubCache(_temp.Path).Find(HubReference.Parse(Big)) is { } done)
+            {
+                Assert.Equal(big, File.ReadAllBytes(done));
+                Directory.Delete(_temp.File("models--owner--model"), recursive: true);
+            }
+        }
+
+        output.WriteLine($"{rounds} rounds, {killed} processes killed, {resumed} downloads left unfinished and gone on with");
+        Assert.True(killed > 0);
+        using Process third = Pull(), fourth = Pull();
+        foreach (Process process in (Process[])[third, fourth])
+        {
+            string path = await process.StandardOutput.ReadToEndAsync(), error = await process.StandardError.ReadToEndAsync();
+            Assert.True(error.Length == 0, error);
+            Assert.Equal(big, File.ReadAllBytes(path.Trim()));
+        }
+    }
+
+    [Fact]
+    public async Task ModelsAreListedAndRemoved()
+    {
+        string q4 = await GemmaModelHub.EnsureAsync(Gguf, Options());
+        await GemmaModelHub.EnsureAsync("owner/model:Q8_0", Options());
+        var cache = new HubCache(_temp.Path);
+        Assert.Equal([("owner/model:model-Q4_0.gguf", (long)_file.Length), ("owner/model:model-Q8_0.gguf", _file.Length + 1)], cache.List().Select(m => (m.Reference, m.Bytes)));
+        Assert.Equal(q4, await GemmaModelHub.EnsureAsync("owner/model:model-Q4_0.gguf", Options(o => o.Offline = true)));
+        Assert.Equal(_file.Length, cache.Remove(cache.List()[0]));
+        Assert.Single(cache.List());
+        Assert.False(Path.Exists(q4));
+        cache.Remove(cache.List()[0]);
+        Assert.Empty(cache.List());
+        Assert.False(Directory.Exists(_temp.File("models--owner--model")));
+    }
+
+    private Process Pull()
+    {
+        // The tool's own folder: beside the tests it would lack what the web framework of the tests brings.
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, tool = "Gemma.Extensions.AI.Cli";
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(TestData.Repository, "src", tool, "bin", configuration, "net10.0", tool + ".dll"), "pull", Big]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["HF_ENDPOINT"] = _hub.Address.ToString();
+        start.Environment["HF_HUB_CACHE"] = _temp.Path;
+        start.Environment.Remove("HF_TOKEN");
+        return Process.Start(start)!;
+    }
+
+    private GemmaHubOptions Options(Action<GemmaHubOptions>? change = null)
+    {
+        var options = new GemmaHubOptions
+        {
+            CacheDirectory = _temp.Path, Endpoint = _hub.Address, Token = "none", Offline = false, RangeBytes = 1500, Connections = 4, Retries = 4,
+            RetryDelay = TimeSpan.FromMilliseconds(1), StallWindow = TimeSpan.FromMilliseconds(300), MinimumBytesPerWindow = 100,
+        };
+        change?.Invoke(options);
+        return options;
+    }
+
+    private sealed class Listener(List<GemmaDownloadProgress> seen, Action? then = null) : IProgress<GemmaDownloadProgress>
+    {
+        public void Report(GemmaDownloadProgress value)
+        {
+            lock (seen)
+            {
+                seen.Add(value);
+            }
+
+            then?.Invoke();
+        }
+    }
+}
