@@ -1,11 +1,12 @@
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
 /// <summary>One call, checked and translated: what the engine is asked.</summary>
-internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, GemmaGenerationOptions? Raw)
+internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, bool MayCall, GemmaGenerationOptions? Raw)
 {
     /// <exception cref="ArgumentException">There is no message, an option is out of range, or the model is another.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
@@ -18,6 +19,7 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         }
 
         CheckOptions(model, options);
+        bool mayCall = CheckTools(options);
         int[] prompt = ChatTemplate.Render(model.Tokenizer, messages, options);
         if (prompt.Length >= model.ContextLength)
         {
@@ -25,7 +27,9 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         }
 
         GenerationSettings settings = GenerationSettings.Resolve(options, raw, model.File.GenerationDefaults, model.Config.VocabularySize);
-        return new ChatTurn(prompt, settings, EndTokens(model), raw);
+        int[] endTokens = EndTokens(model);
+        ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
+        return new ChatTurn(prompt, settings, endTokens, constraint, mayCall, raw);
     }
 
     public GenerationRequest ToRequest(GenerationSink sink, CancellationToken cancellationToken) => new()
@@ -35,6 +39,7 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         Sampling = Settings.Sampling,
         MaxOutputTokens = Settings.MaxOutputTokens,
         StopTokens = StopTokens,
+        Constraint = Constraint,
         Priority = Raw?.Priority ?? 0,
         Caller = Raw?.Caller,
         Timeout = Raw?.Timeout,
@@ -54,16 +59,38 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         {
             throw new NotSupportedException("ChatOptions.ContinuationToken is set, but answers of this client cannot be resumed and it never returns such a token. Ask again instead.");
         }
+    }
 
-        if (options?.Tools is { Count: > 0 } && options.ToolMode is not NoneChatToolMode)
+    /// <summary>Whether the reply may call a tool.</summary>
+    private static bool CheckTools(ChatOptions? options)
+    {
+        if (options?.ToolMode is NoneChatToolMode)
         {
-            throw new NotSupportedException("ChatOptions.Tools is not supported yet.");
+            return false;
         }
 
-        if (options?.ResponseFormat is not null and not ChatResponseFormatText)
+        string[] names = [.. (options?.Tools ?? []).OfType<AIFunctionDeclaration>().Select(tool => tool.Name)];
+        if (names.GroupBy(name => name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
         {
-            throw new NotSupportedException($"ChatOptions.ResponseFormat {options.ResponseFormat.GetType().Name} is not supported yet.");
+            throw new ArgumentException($"ChatOptions.Tools holds {twice.Count()} tools named '{twice.Key}'. A call names its tool, so names must differ.", nameof(options));
         }
+
+        return names.Length > 0 || options?.ToolMode is not RequiredChatToolMode
+            ? names.Length > 0
+            : throw new ArgumentException("ChatOptions.ToolMode requires a call, but ChatOptions.Tools offers nothing to call.", nameof(options));
+    }
+
+    /// <summary>What keeps the reply to its format and its calls to their schemas; null, without preparing the vocabulary, where any text will do.</summary>
+    private static ITokenConstraint? CreateConstraint(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens)
+    {
+        if (options?.ResponseFormat is { } format and not (ChatResponseFormatText or ChatResponseFormatJson))
+        {
+            throw new NotSupportedException($"ChatOptions.ResponseFormat is a {format.GetType().Name}; Text, Json and JSON schemas are supported.");
+        }
+
+        return mayCall || options?.ResponseFormat is ChatResponseFormatJson || raw?.Regex is not null || raw?.Grammar is not null
+            ? ResponseConstraintFactory.Create(tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, raw?.LenientSchemas ?? false)
+            : null;
     }
 
     /// <summary>What ends a reply: the end of a turn, and what the checkpoint names.</summary>

@@ -81,7 +81,7 @@ public sealed class GemmaChatClient : IChatClient
         ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw);
         UpdateFactory updates = new(model.ModelId);
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences);
+        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall);
         model.Engine.Submit(turn.ToRequest(answer, abandoned.Token));
         try
         {
@@ -92,7 +92,7 @@ public sealed class GemmaChatClient : IChatClient
 
             GenerationResult result = await answer.Completion.ConfigureAwait(false);
             ThrowIfIncomplete(result, cancellationToken);
-            yield return updates.CreateLast(result);
+            yield return updates.CreateLast(result, answer.HasCalls);
         }
         finally
         {
@@ -131,7 +131,7 @@ public sealed class GemmaChatClient : IChatClient
             CreatedAt = _createdAt,
         };
 
-        public ChatResponseUpdate CreateLast(GenerationResult result)
+        public ChatResponseUpdate CreateLast(GenerationResult result, bool hasCalls)
         {
             ChatResponseUpdate update = Create(new UsageContent(new UsageDetails
             {
@@ -140,7 +140,7 @@ public sealed class GemmaChatClient : IChatClient
                 TotalTokenCount = result.PromptTokens + result.GeneratedTokens,
                 CachedInputTokenCount = result.CachedTokens,
             }));
-            update.FinishReason = result.Finish == EngineFinish.Length ? ChatFinishReason.Length : ChatFinishReason.Stop;
+            update.FinishReason = result.Finish == EngineFinish.Length ? ChatFinishReason.Length : hasCalls ? ChatFinishReason.ToolCalls : ChatFinishReason.Stop;
             return update;
         }
     }

@@ -59,4 +59,13 @@ public sealed class GemmaGenerationOptions
 
     /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null: none.</summary>
     public TimeSpan? Timeout { get; set; }
+
+    /// <summary>An ECMA-262 regular expression without look-around that the whole answer must match. Not together with another form of the answer.</summary>
+    public string? Regex { get; set; }
+
+    /// <summary>A grammar in GBNF that the whole answer must follow. Not together with another form of the answer.</summary>
+    public string? Grammar { get; set; }
+
+    /// <summary>Ignore what a JSON schema asks for and cannot be enforced, instead of refusing the request.</summary>
+    public bool? LenientSchemas { get; set; }
 }

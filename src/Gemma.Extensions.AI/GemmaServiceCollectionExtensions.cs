@@ -74,7 +74,6 @@ public static class GemmaServiceCollectionExtensions
             services.AddSingleton(new GemmaRegistration(name));
             services.AddOptions<GemmaOptions>(name)
                 .Configure<IServiceProvider>((options, provider) => Bind(options, name, provider.GetService<IConfiguration>()))
-                .PostConfigure(options => options.ModelPath = NullIfBlank(options.ModelPath) ?? NullIfBlank(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable)))
                 .ValidateOnStart();
         }
 
@@ -89,6 +88,7 @@ public static class GemmaServiceCollectionExtensions
         return name;
     }
 
+    /// <summary>Before any delegate of the caller, which so sees what is configured and has the last word.</summary>
     private static void Bind(GemmaOptions options, string name, IConfiguration? configuration)
     {
         IConfigurationSection? section = configuration?.GetSection(GemmaOptions.SectionName);
@@ -97,6 +97,8 @@ public static class GemmaServiceCollectionExtensions
         {
             section?.GetSection(name).Bind(options);
         }
+
+        options.ModelPath = NullIfBlank(options.ModelPath) ?? NullIfBlank(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable));
     }
 
     private static string? NullIfBlank(string? text) => string.IsNullOrWhiteSpace(text) ? null : text;

@@ -10,4 +10,5 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.CancellationBenchmark.Create());
 return await root.Parse(args).InvokeAsync();

@@ -22,7 +22,7 @@ internal static class LogitsCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             int[] ids = ParseIds(parsed.GetRequiredValue(tokens));
-            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), PrefixCache = false };
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
             using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
             int vocabulary = loaded.Config.VocabularySize;
             if (ids.FirstOrDefault(id => id >= vocabulary, -1) is >= 0 and int bad)

@@ -25,7 +25,7 @@ internal static class PerplexityCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string text = await File.ReadAllTextAsync(parsed.GetRequiredValue(file).FullName, cancellationToken);
-            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), PrefixCache = false };
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
             using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
             int window = parsed.GetValue(context) ?? Math.Min(DefaultContext, loaded.ContextLength);
             if (window < 2 || window > loaded.ContextLength)

@@ -1,0 +1,166 @@
+using System.Reflection;
+using System.Reflection.Emit;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Architecture;
+
+/// <summary>Holds the direction of dependencies between the rooms of the core assembly (src/README.md), down to method bodies.</summary>
+public class NamespaceTests
+{
+    private const string Root = "Gemma.Extensions.AI";
+
+    /// <summary>Which rooms a room may use. Exceptions of the root namespace are free to all; the root may use every room.</summary>
+    private static readonly Dictionary<string, string[]> s_allowed = new()
+    {
+        ["Formats"] = [],
+        ["Text"] = [],
+        ["Backends"] = ["Files", "Formats"],
+        ["Backends.Cpu"] = ["Backends", "Files", "Formats"],
+        ["Files"] = ["Formats", "Model", "Text"],
+        ["Model"] = ["Backends", "Files", "Formats"],
+        ["Engine"] = ["Backends", "Files", "Model"],
+        ["Grammar"] = ["Engine", "Text"],
+        ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],
+    };
+
+    [Fact]
+    public void Rooms_use_only_the_rooms_below_them()
+    {
+        SortedSet<string> violations = [];
+        int checkedTypes = 0;
+        foreach (Type type in typeof(GemmaModel).Assembly.GetTypes())
+        {
+            if (Room(type) is not { } room || !s_allowed.TryGetValue(room, out string[]? allowed))
+            {
+                continue;
+            }
+
+            checkedTypes++;
+            foreach (Type used in UsedTypes(type))
+            {
+                string? other = Room(used);
+                bool fine = other is null || other == room || allowed.Contains(other) || (other == "" && typeof(Exception).IsAssignableFrom(used));
+                if (!fine)
+                {
+                    violations.Add($"{type.FullName} uses {used.FullName}");
+                }
+            }
+        }
+
+        Assert.True(checkedTypes > 50, $"only {checkedTypes} types were checked");
+        Assert.Empty(violations);
+    }
+
+    [Fact]
+    public void Every_room_has_its_rule()
+    {
+        IEnumerable<string> rooms = typeof(GemmaModel).Assembly.GetTypes().Select(Room).OfType<string>().Where(room => room.Length > 0).Distinct();
+        Assert.Empty(rooms.Except(s_allowed.Keys));
+    }
+
+    /// <summary>The part of the namespace after the root; "" for the root itself, null for what is not ours.</summary>
+    private static string? Room(Type type)
+    {
+        Type outer = type;
+        while (outer.DeclaringType is { } declaring)
+        {
+            outer = declaring;
+        }
+
+        return outer.Assembly != typeof(GemmaModel).Assembly ? null
+            : outer.Namespace == Root ? ""
+            : outer.Namespace?.StartsWith(Root + ".", StringComparison.Ordinal) == true ? outer.Namespace[(Root.Length + 1)..]
+            : null;
+    }
+
+    private static HashSet<Type> UsedTypes(Type type)
+    {
+        const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly;
+        HashSet<Type> used = [];
+        Add(type.BaseType);
+        Array.ForEach(type.GetInterfaces(), Add);
+        Array.ForEach(type.GetFields(All), field => Add(field.FieldType));
+        foreach (MethodBase method in type.GetMethods(All).Concat<MethodBase>(type.GetConstructors(All)))
+        {
+            Array.ForEach(method.GetParameters(), parameter => Add(parameter.ParameterType));
+            Add((method as MethodInfo)?.ReturnType);
+            AddBody(method);
+        }
+
+        return used;
+
+        void Add(Type? other)
+        {
+            if (other is null || other.IsGenericParameter)
+            {
+                return;
+            }
+
+            if (other.HasElementType)
+            {
+                Add(other.GetElementType());
+                return;
+            }
+
+            used.Add(other.IsGenericType ? other.GetGenericTypeDefinition() : other);
+            Array.ForEach(other.GetGenericArguments(), Add);
+        }
+
+        void AddBody(MethodBase method)
+        {
+            if (method.GetMethodBody() is not { } body)
+            {
+                return;
+            }
+
+            foreach (LocalVariableInfo local in body.LocalVariables)
+            {
+                Add(local.LocalType);
+            }
+
+            foreach (MemberInfo member in Members(method, body.GetILAsByteArray()!))
+            {
+                Add(member as Type ?? member.DeclaringType);
+            }
+        }
+    }
+
+    /// <summary>The types and members that IL instructions name.</summary>
+    internal static IEnumerable<MemberInfo> Members(MethodBase method, byte[] il)
+    {
+        Type[] typeArguments = method.DeclaringType!.GetGenericArguments();
+        Type[] methodArguments = method.IsGenericMethod ? method.GetGenericArguments() : [];
+        for (int at = 0; at < il.Length;)
+        {
+            OpCode code = il[at] == 0xFE ? s_codes[0xFE00 | il[at + 1]] : s_codes[il[at]];
+            at += code.Size;
+            switch (code.OperandType)
+            {
+                case OperandType.InlineMethod or OperandType.InlineField or OperandType.InlineType or OperandType.InlineTok:
+                    yield return method.Module.ResolveMember(BitConverter.ToInt32(il, at), typeArguments, methodArguments)!;
+                    at += 4;
+                    break;
+                case OperandType.InlineNone:
+                    break;
+                case OperandType.ShortInlineBrTarget or OperandType.ShortInlineI or OperandType.ShortInlineVar:
+                    at += 1;
+                    break;
+                case OperandType.InlineVar:
+                    at += 2;
+                    break;
+                case OperandType.InlineI8 or OperandType.InlineR:
+                    at += 8;
+                    break;
+                case OperandType.InlineSwitch:
+                    at += 4 + 4 * BitConverter.ToInt32(il, at);
+                    break;
+                default:
+                    at += 4;
+                    break;
+            }
+        }
+    }
+
+    private static readonly Dictionary<int, OpCode> s_codes = typeof(OpCodes).GetFields(BindingFlags.Public | BindingFlags.Static)
+        .Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (int)(ushort)code.Value);
+}

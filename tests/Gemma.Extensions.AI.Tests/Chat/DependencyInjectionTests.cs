@@ -1,0 +1,239 @@
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Chat;
+
+public class DependencyInjectionTests
+{
+    private static string Gguf => TestData.Local("gguf/tiny-Q8_0.gguf");
+
+    [Fact]
+    public async Task A_path_is_enough()
+    {
+        await using ServiceProvider provider = new ServiceCollection().With(s => s.AddGemmaChatClient(Gguf)).BuildServiceProvider();
+        ChatResponse response = await provider.GetRequiredService<IChatClient>().GetResponseAsync("Hello", TinyModel.Greedy());
+        Assert.NotEmpty(response.Text);
+        Assert.Equal("tiny-Q8_0", response.ModelId);
+    }
+
+    [Fact]
+    public async Task The_configuration_section_names_the_model_and_the_delegate_has_the_last_word()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["Gemma:ModelPath"] = TinyModel.Path,
+            ["Gemma:ContextLength"] = "300",
+            ["Gemma:KvCacheType"] = "Q8_0",
+            ["Gemma:Threads"] = "7",
+        });
+        builder.Services.AddGemmaChatClient(options => options.Threads = 1);
+        using IHost host = builder.Build();
+        await host.StartAsync();
+        IChatClient client = host.Services.GetRequiredService<IChatClient>();
+
+        GemmaOptions options = host.Services.GetRequiredService<IOptions<GemmaOptions>>().Value;
+        Assert.Equal((300, GemmaKvCacheType.Q8_0, 1), (options.ContextLength, options.KvCacheType, options.Threads));
+        GemmaModel model = client.GetService<GemmaModel>()!;
+        Assert.Equal(300, model.ContextLength);
+        Assert.Equal(1, model.Threads);
+        Assert.NotEmpty((await client.GetResponseAsync("Hello", TinyModel.Greedy(4))).Text);
+        await host.StopAsync();
+    }
+
+    [Fact]
+    public void Without_a_model_the_start_fails_and_says_how_to_get_one()
+    {
+        Assert.SkipWhen(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable) is not null, "GEMMA_MODEL is set.");
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddGemmaChatClient();
+        using IHost host = builder.Build();
+
+        OptionsValidationException thrown = Assert.Throws<OptionsValidationException>(host.Start);
+        Assert.Contains("Gemma:ModelPath", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("GEMMA_MODEL", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("gemma pull", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("nano", thrown.Message, StringComparison.Ordinal);
+    }
+
+    public static TheoryData<string, Action<GemmaOptions>> BadOptions => new()
+    {
+        { "does not exist", o => o.ModelPath = "/there/is/nothing.gguf" },
+        { "ContextLength is 0", o => o.ContextLength = 0 },
+        { "Threads is 0", o => o.Threads = 0 },
+        { "Kernel is blank", o => o.Kernel = " " },
+        { "KvCacheType is 9", o => o.KvCacheType = (GemmaKvCacheType)9 },
+        { "KvCacheBytes is 0", o => o.KvCacheBytes = 0 },
+        { "MaxConcurrentRequests is 0", o => o.MaxConcurrentRequests = 0 },
+        { "MaxQueuedRequests is -1", o => o.MaxQueuedRequests = -1 },
+        { "SpeculativeTokens is 65", o => o.SpeculativeTokens = 65 },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadOptions))]
+    public void Bad_options_fail_at_the_start_and_at_a_direct_load(string problem, Action<GemmaOptions> spoil)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddGemmaChatClient(options =>
+        {
+            options.ModelPath = TinyModel.Path;
+            spoil(options);
+        });
+        using IHost host = builder.Build();
+        Assert.Contains(problem, Assert.Throws<OptionsValidationException>(host.Start).Message, StringComparison.Ordinal);
+
+        GemmaOptions direct = new();
+        spoil(direct);
+        Exception thrown = Assert.ThrowsAny<Exception>(() => GemmaModel.Load(direct.ModelPath ?? TinyModel.Path, direct).Dispose());
+        Assert.True(thrown is ArgumentException or GemmaModelFormatException, thrown.GetType().Name);
+        Assert.Contains(problem, thrown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_context_longer_than_the_models_is_refused()
+    {
+        ArgumentException thrown = Assert.ThrowsAny<ArgumentException>(() => GemmaModel.Load(TinyModel.Path, new GemmaOptions { ContextLength = 513 }).Dispose());
+        Assert.Contains("513", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("512", thrown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Clients_of_one_path_share_one_model_and_the_provider_disposes_it()
+    {
+        ServiceCollection services = new();
+        services.AddGemmaChatClient(Gguf);
+        services.AddKeyedGemmaChatClient("again", Path.GetRelativePath(Environment.CurrentDirectory, Gguf));
+        services.AddKeyedGemmaChatClient("other", TinyModel.Path);
+        GemmaModel model;
+        IChatClient client;
+        await using (ServiceProvider provider = services.BuildServiceProvider())
+        {
+            client = provider.GetRequiredService<IChatClient>();
+            model = client.GetService<GemmaModel>()!;
+            Assert.Same(model, provider.GetRequiredKeyedService<IChatClient>("again").GetService<GemmaModel>());
+            Assert.NotSame(model, provider.GetRequiredKeyedService<IChatClient>("other").GetService<GemmaModel>());
+        }
+
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => client.GetResponseAsync("Hello", TinyModel.Greedy()));
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => model.AsIChatClient().GetResponseAsync("Hello", TinyModel.Greedy()));
+    }
+
+    [Fact]
+    public void One_path_with_two_sets_of_options_is_refused()
+    {
+        ServiceCollection services = new();
+        services.AddGemmaChatClient(o => (o.ModelPath, o.ContextLength) = (Gguf, 100));
+        services.AddKeyedGemmaChatClient("b", o => (o.ModelPath, o.ContextLength) = (Gguf, 200));
+        using ServiceProvider provider = services.BuildServiceProvider();
+        provider.GetRequiredService<IChatClient>();
+        Assert.Contains("twice", Assert.Throws<InvalidOperationException>(() => provider.GetRequiredKeyedService<IChatClient>("b")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Keyed_options_are_read_from_their_own_section_over_the_common_one()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["Gemma:ContextLength"] = "256",
+            ["Gemma:small:ModelPath"] = Gguf,
+            ["Gemma:large:ModelPath"] = TinyModel.Path,
+            ["Gemma:large:ContextLength"] = "128",
+        });
+        builder.Services.AddKeyedGemmaChatClient("small");
+        builder.Services.AddKeyedGemmaChatClient("large");
+        using IHost host = builder.Build();
+        await host.StartAsync();
+        GemmaModel small = host.Services.GetRequiredKeyedService<IChatClient>("small").GetService<GemmaModel>()!;
+        GemmaModel large = host.Services.GetRequiredKeyedService<IChatClient>("large").GetService<GemmaModel>()!;
+        Assert.Equal(("tiny-Q8_0", 256), (small.ModelId, small.ContextLength));
+        Assert.Equal(("tiny", 128), (large.ModelId, large.ContextLength));
+    }
+
+    [Fact]
+    public async Task Nothing_is_read_before_the_first_use()
+    {
+        using TempDirectory directory = new();
+        string path = directory.File("broken.gguf");
+        File.WriteAllText(path, "not a model");
+        List<string> log = [];
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Logging.AddProvider(new ListLogger(log));
+        builder.Services.AddGemmaChatClient(path).UseOpenTelemetry();
+        using IHost host = builder.Build();
+        await host.StartAsync();
+        IChatClient client = host.Services.GetRequiredService<IChatClient>();
+        Assert.Equal("broken", client.GetService<ChatClientMetadata>()!.DefaultModelId);
+        Assert.DoesNotContain(log, line => line.Contains("Loading", StringComparison.Ordinal));
+
+        await Assert.ThrowsAsync<GemmaModelFormatException>(() => client.GetResponseAsync("Hello"));
+        Assert.Contains(log, line => line.Contains("failed", StringComparison.Ordinal));
+
+        // A load that failed is tried again: the file may have been repaired.
+        File.Copy(Gguf, path, overwrite: true);
+        Assert.NotEmpty((await client.GetResponseAsync("Hello", TinyModel.Greedy(4))).Text);
+        Assert.Contains(log, line => line.Contains("Loaded broken", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Preload_loads_while_the_host_starts()
+    {
+        List<string> log = [];
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Logging.AddProvider(new ListLogger(log));
+        builder.Services.AddGemmaChatClient(o => (o.ModelPath, o.Preload) = (Gguf, true));
+        using IHost host = builder.Build();
+        await host.StartAsync();
+        Assert.Contains(log, line => line.Contains("Loaded tiny-Q8_0", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Middleware_follows_the_registration()
+    {
+        ServiceCollection services = new();
+        services.AddDistributedMemoryCache();
+        services.AddLogging();
+        services.AddGemmaChatClient(Gguf).UseFunctionInvocation().UseDistributedCache().UseOpenTelemetry().UseLogging();
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        IChatClient client = provider.GetRequiredService<IChatClient>();
+        ChatResponse first = await client.GetResponseAsync("Hello", TinyModel.Greedy());
+        ChatResponse cached = await client.GetResponseAsync("Hello", TinyModel.Greedy());
+        Assert.Equal(first.Text, cached.Text);
+        Assert.Equal(first.ResponseId, cached.ResponseId);
+    }
+
+    private sealed class ListLogger(List<string> lines) : ILoggerProvider, ILogger
+    {
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            lock (lines)
+            {
+                lines.Add(formatter(state, exception));
+            }
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
+
+internal static class ServiceCollectionTestExtensions
+{
+    public static IServiceCollection With(this IServiceCollection services, Action<IServiceCollection> add)
+    {
+        add(services);
+        return services;
+    }
+}

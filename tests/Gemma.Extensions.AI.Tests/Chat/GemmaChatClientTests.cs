@@ -1,0 +1,156 @@
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.ML.Tokenizers;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Chat;
+
+/// <summary>What is Gemma's own, beyond the conformance suite.</summary>
+public class GemmaChatClientTests
+{
+    [Fact]
+    public async Task Another_model_id_is_an_error_that_names_both()
+    {
+        using IChatClient client = TinyModel.Client();
+        ArgumentException thrown = await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("Hello", new ChatOptions { ModelId = "gpt-4o" }));
+        Assert.Contains("gpt-4o", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("'tiny'", thrown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_prompt_longer_than_the_context_is_refused_with_both_numbers()
+    {
+        using IChatClient client = TinyModel.Client();
+        GemmaContextLengthException thrown = await Assert.ThrowsAsync<GemmaContextLengthException>(
+            () => client.GetResponseAsync(string.Concat(Enumerable.Repeat("Zebra quokka. ", 300))));
+        Assert.Equal(512, thrown.ContextTokens);
+        Assert.True(thrown.PromptTokens > 512);
+    }
+
+    [Fact]
+    public async Task The_end_of_the_context_ends_the_answer_with_Length()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { Temperature = 0, RawRepresentationFactory = _ => NeverEnding() });
+        Assert.Equal(ChatFinishReason.Length, response.FinishReason);
+        Assert.Equal(512, response.Usage!.TotalTokenCount);
+    }
+
+    [Fact]
+    public async Task The_raw_options_win_over_the_common_ones()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = new() { Temperature = 2, MaxOutputTokens = 50, RawRepresentationFactory = _ => new GemmaGenerationOptions { Temperature = 0, MaxOutputTokens = 5 } };
+        ChatResponse raw = await client.GetResponseAsync("Hello", options);
+        Assert.Equal((await client.GetResponseAsync("Hello", TinyModel.Greedy(5))).Text, raw.Text);
+        Assert.Equal(5, raw.Usage!.OutputTokenCount);
+    }
+
+    [Fact]
+    public async Task A_raw_representation_of_another_provider_is_left_alone()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = TinyModel.Greedy();
+        options.RawRepresentationFactory = _ => "someone else's";
+        Assert.Equal((await client.GetResponseAsync("Hello", TinyModel.Greedy())).Text, (await client.GetResponseAsync("Hello", options)).Text);
+    }
+
+    [Fact]
+    public async Task A_logit_bias_forbids_a_token()
+    {
+        using IChatClient client = TinyModel.Client();
+        int first = await FirstTokenAsync(client, TinyModel.Greedy(1));
+        ChatOptions options = TinyModel.Greedy(1);
+        options.AdditionalProperties = new() { ["logit_bias"] = $$"""{"{{first}}": -100}""" };
+        Assert.NotEqual(first, await FirstTokenAsync(client, options));
+    }
+
+    [Fact]
+    public async Task Instructions_and_a_system_message_are_the_same()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = TinyModel.Greedy();
+        options.Instructions = "Speak as a pirate.";
+        ChatResponse instructed = await client.GetResponseAsync("Hello", options);
+        ChatResponse system = await client.GetResponseAsync([new(ChatRole.System, "Speak as a pirate."), new(ChatRole.User, "Hello")], TinyModel.Greedy());
+        Assert.Equal(system.Text, instructed.Text);
+        Assert.Equal(system.Usage!.InputTokenCount, instructed.Usage!.InputTokenCount);
+    }
+
+    [Fact]
+    public async Task An_empty_conversation_is_refused()
+    {
+        using IChatClient client = TinyModel.Client();
+        Assert.Contains("empty", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([]))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_image_is_refused_by_name()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatMessage message = new(ChatRole.User, [new TextContent("What is this?"), new DataContent(new byte[] { 1, 2, 3 }, "image/png")]);
+        Assert.Contains("image/png", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync([message]))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Services_are_answered()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatClientMetadata metadata = client.GetService<ChatClientMetadata>()!;
+        Assert.Equal(("gemma", "tiny"), (metadata.ProviderName, metadata.DefaultModelId));
+        Assert.Equal(TinyModel.Path, metadata.ProviderUri!.LocalPath);
+        Assert.Same(TinyModel.Model, client.GetService<GemmaModel>());
+        Assert.Same(TinyModel.Model.Tokenizer, client.GetService<GemmaTokenizer>());
+        Assert.Same(TinyModel.Model.Tokenizer, client.GetService<Tokenizer>());
+        Assert.Null(client.GetService<GemmaModel>("key"));
+    }
+
+    [Fact]
+    public async Task A_second_turn_reads_only_what_is_new()
+    {
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path);
+        using IChatClient client = model.AsIChatClient();
+        List<ChatMessage> history = [new(ChatRole.User, string.Concat(Enumerable.Repeat("The river runs. ", 15)))];
+        ChatResponse first = await client.GetResponseAsync(history, TinyModel.Greedy());
+        Assert.Equal(0, first.Usage!.CachedInputTokenCount);
+        history.AddMessages(first);
+        history.Add(new ChatMessage(ChatRole.User, "More."));
+        ChatResponse second = await client.GetResponseAsync(history, TinyModel.Greedy());
+        Assert.InRange(second.Usage!.CachedInputTokenCount!.Value, first.Usage.InputTokenCount!.Value / 2, second.Usage.InputTokenCount!.Value);
+    }
+
+    [Fact]
+    public async Task A_disposed_model_says_so_and_ends_what_runs()
+    {
+        GemmaModel model = GemmaModel.Load(TinyModel.Path);
+        IChatClient client = model.AsIChatClient();
+        await Assert.ThrowsAnyAsync<Exception>(async () =>
+        {
+            await foreach (ChatResponseUpdate _ in client.GetStreamingResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => NeverEnding() }))
+            {
+                model.Dispose();
+            }
+        });
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => client.GetResponseAsync("Hello"));
+    }
+
+    [Fact]
+    public async Task A_request_past_its_time_fails_with_TimeoutException()
+    {
+        using IChatClient client = TinyModel.Client();
+        GemmaGenerationOptions raw = NeverEnding();
+        raw.Timeout = TimeSpan.FromMilliseconds(1);
+        await Assert.ThrowsAsync<TimeoutException>(() => client.GetResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => raw }));
+    }
+
+    /// <summary>Keeps the model from ending its answer by itself.</summary>
+    private static GemmaGenerationOptions NeverEnding() => new() { LogitBias = new Dictionary<int, float> { [1] = -1000, [9] = -1000 } };
+
+    private static async Task<int> FirstTokenAsync(IChatClient client, ChatOptions options)
+    {
+        string text = (await client.GetResponseAsync("Hello", options)).Text;
+        List<int> ids = [];
+        TinyModel.Model.Tokenizer.Encode(text, ids, matchSpecial: false);
+        return ids[0];
+    }
+}

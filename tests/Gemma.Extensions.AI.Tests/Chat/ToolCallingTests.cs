@@ -1,0 +1,282 @@
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Chat;
+
+/// <summary>Function calling on a model of random weights: nothing but the grammar makes it right.</summary>
+public class ToolCallingTests
+{
+    /// <summary>Strings end soon, so that random answers fit the context.</summary>
+    private static readonly AIFunctionDeclaration s_pick = AIFunctionFactory.CreateDeclaration(
+        "pick", "Picks.", JsonElement.Parse("""{"type":"object","properties":{"color":{"enum":["red","green"]},"count":{"type":"integer","minimum":0,"maximum":99}},"required":["color","count"]}"""));
+
+    private static ChatOptions Options(ChatToolMode mode, params AITool[] tools) =>
+        new() { Tools = [.. tools], ToolMode = mode, Temperature = 2, TopP = 1, TopK = 0, Seed = 7, MaxOutputTokens = 120 };
+
+    [Fact]
+    public async Task A_required_mode_calls_with_arguments_that_fit_the_schema()
+    {
+        using IChatClient client = TinyModel.Client();
+        for (int seed = 0; seed < 20; seed++)
+        {
+            ChatOptions options = Options(ChatToolMode.RequireAny, s_pick);
+            options.Seed = seed;
+            options.AllowMultipleToolCalls = false;
+            ChatResponse response = await client.GetResponseAsync("Hello", options);
+
+            Assert.Equal(ChatFinishReason.ToolCalls, response.FinishReason);
+            FunctionCallContent call = Assert.IsType<FunctionCallContent>(Assert.Single(Assert.Single(response.Messages).Contents));
+            Assert.Equal("pick", call.Name);
+            Assert.Equal(["color", "count"], call.Arguments!.Keys);
+            Assert.Contains(((JsonElement)call.Arguments["color"]!).GetString(), (string[])["red", "green"]);
+            Assert.InRange(((JsonElement)call.Arguments["count"]!).GetInt32(), 0, 99);
+            Assert.False(string.IsNullOrEmpty(call.CallId));
+        }
+    }
+
+    [Fact]
+    public async Task RequireSpecific_calls_that_tool()
+    {
+        using IChatClient client = TinyModel.Client();
+        AIFunctionDeclaration other = AIFunctionFactory.CreateDeclaration("other", "Another.", s_pick.JsonSchema);
+        foreach (string name in (string[])["pick", "other"])
+        {
+            ChatOptions options = Options(ChatToolMode.RequireSpecific(name), s_pick, other);
+            options.AllowMultipleToolCalls = false;
+            ChatResponse response = await client.GetResponseAsync("Hello", options);
+            Assert.Equal(name, Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>()).Name);
+        }
+    }
+
+    [Fact]
+    public async Task Streaming_gives_the_same_calls_complete_and_in_order()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = Options(ChatToolMode.RequireAny, s_pick);
+        ChatResponse whole = await client.GetResponseAsync("Hello", options);
+        ChatResponse streamed = await client.GetStreamingResponseAsync("Hello", options).ToChatResponseAsync();
+
+        FunctionCallContent[] a = [.. whole.Messages[0].Contents.OfType<FunctionCallContent>()], b = [.. streamed.Messages[0].Contents.OfType<FunctionCallContent>()];
+        Assert.NotEmpty(a);
+        Assert.Equal(a.Select(Describe), b.Select(Describe));
+        Assert.Equal(a.Length, a.Select(call => call.CallId).Distinct().Count());
+    }
+
+    [Fact]
+    public async Task Mode_None_never_calls_and_describes_no_tool()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = TinyModel.Greedy();
+        options.Tools = [s_pick];
+        options.ToolMode = ChatToolMode.None;
+        ChatResponse none = await client.GetResponseAsync("Hello", options);
+        ChatResponse without = await client.GetResponseAsync("Hello", TinyModel.Greedy());
+        Assert.Equal(without.Text, none.Text);
+        Assert.Equal(without.Usage!.InputTokenCount, none.Usage!.InputTokenCount);
+    }
+
+    [Fact]
+    public async Task Auto_may_answer_in_text()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatResponse response = await client.GetResponseAsync("Hello", Options(ChatToolMode.Auto, s_pick));
+        Assert.NotEmpty(response.Text);
+        Assert.DoesNotContain("<tool_call>", response.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Auto_enforces_a_call_from_its_marker_on()
+    {
+        using IChatClient client = TinyModel.Client();
+        List<int> marker = [];
+        TinyModel.Model.Tokenizer.Encode("<tool_call>", marker, matchSpecial: false);
+        for (int seed = 0; seed < 10; seed++)
+        {
+            // Push the model into a call: the tokens of the marker are as likely as can be.
+            ChatOptions options = Options(ChatToolMode.Auto, s_pick);
+            options.Seed = seed;
+            options.AllowMultipleToolCalls = false;
+            options.RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = marker.Distinct().ToDictionary(id => id, _ => 12f), Temperature = 1, MaxOutputTokens = 300 };
+            ChatResponse response = await client.GetResponseAsync("Hello", options);
+            if (response.FinishReason == ChatFinishReason.ToolCalls)
+            {
+                FunctionCallContent call = Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
+                Assert.Contains(((JsonElement)call.Arguments!["color"]!).GetString(), (string[])["red", "green"]);
+            }
+
+            Assert.DoesNotContain("<tool_call>", response.Text, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Bad_requests_are_refused_with_a_reason()
+    {
+        using IChatClient client = TinyModel.Client();
+        Assert.Contains("'gone'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireSpecific("gone"), s_pick)))).Message, StringComparison.Ordinal);
+        Assert.Contains("nothing to call", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireAny)))).Message, StringComparison.Ordinal);
+        Assert.Contains("named 'pick'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, s_pick, s_pick)))).Message, StringComparison.Ordinal);
+        Assert.Contains("HostedWebSearchTool", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, new HostedWebSearchTool())))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_json_schema_is_kept_at_any_temperature()
+    {
+        using IChatClient client = TinyModel.Client();
+        JsonElement schema = JsonElement.Parse("""{"type":"object","properties":{"ok":{"type":"boolean"},"level":{"enum":["low","high"]}},"required":["ok","level"],"additionalProperties":false}""");
+        int complete = 0;
+        for (int seed = 0; seed < 20; seed++)
+        {
+            ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions
+            {
+                ResponseFormat = ChatResponseFormat.ForJsonSchema(schema), Temperature = 2, TopP = 1, TopK = 0, Seed = seed, MaxOutputTokens = 200,
+            });
+            if (response.FinishReason != ChatFinishReason.Stop)
+            {
+                continue;
+            }
+
+            complete++;
+            using JsonDocument json = JsonDocument.Parse(response.Text);
+            Assert.Contains(json.RootElement.GetProperty("level").GetString(), (string[])["low", "high"]);
+            Assert.Contains(json.RootElement.GetProperty("ok").ValueKind, (JsonValueKind[])[JsonValueKind.True, JsonValueKind.False]);
+        }
+
+        Assert.True(complete > 10, $"{complete} of 20 answers were complete");
+    }
+
+    [Fact]
+    public async Task Json_without_a_schema_parses()
+    {
+        using IChatClient client = TinyModel.Client();
+        int complete = 0;
+        for (int seed = 0; seed < 20; seed++)
+        {
+            ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { ResponseFormat = ChatResponseFormat.Json, Temperature = 1, Seed = seed, MaxOutputTokens = 150 });
+            if (response.FinishReason == ChatFinishReason.Stop)
+            {
+                complete++;
+                JsonDocument.Parse(response.Text).Dispose();
+            }
+        }
+
+        Assert.True(complete > 0, "no answer was complete");
+    }
+
+    [Fact]
+    public async Task A_typed_answer_arrives_typed()
+    {
+        using IChatClient client = TinyModel.Client();
+        int complete = 0;
+        for (int seed = 0; seed < 20; seed++)
+        {
+            ChatResponse<Verdict> response = await client.GetResponseAsync<Verdict>("Is it so?", new ChatOptions { Temperature = 1, Seed = seed, MaxOutputTokens = 150 });
+            if (response.FinishReason == ChatFinishReason.Stop)
+            {
+                complete++;
+                Assert.True(Enum.IsDefined(response.Result.Kind));
+            }
+        }
+
+        Assert.True(complete > 0, "no answer was complete");
+    }
+
+    [Fact]
+    public async Task A_regular_expression_is_kept()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "[A-F]{3}-[0-9]{2}", Temperature = 2, Seed = 5 } });
+        Assert.Matches("^[A-F]{3}-[0-9]{2}$", response.Text);
+        Assert.Equal(ChatFinishReason.Stop, response.FinishReason);
+    }
+
+    [Fact]
+    public async Task A_grammar_is_kept()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => new GemmaGenerationOptions { Grammar = "root ::= (\"tick\" | \"tock\") \"!\"", Temperature = 2, Seed = 5 } });
+        Assert.Matches("^(tick|tock)!$", response.Text);
+    }
+
+    [Fact]
+    public async Task What_a_schema_asks_in_vain_is_refused_with_its_path()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = new() { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","properties":{"x":{"type":"string","pattern":"(a)\\1"}}}""")), MaxOutputTokens = 5 };
+        Assert.Contains("/properties/x", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("Hello", options))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_function_invocation_loop_runs_calls_and_feeds_results_back()
+    {
+        int invoked = 0;
+        AIFunction count = AIFunctionFactory.Create((bool twice) => Interlocked.Add(ref invoked, twice ? 2 : 1), "count", "Counts.");
+        using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation().Build();
+        ChatOptions options = new() { Tools = [count], ToolMode = ChatToolMode.RequireAny, Temperature = 1, Seed = 11, MaxOutputTokens = 60 };
+        ChatResponse response = await client.GetResponseAsync("Count.", options);
+
+        FunctionCallContent[] calls = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>()];
+        FunctionResultContent[] results = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionResultContent>()];
+        Assert.NotEmpty(calls);
+        Assert.Equal(calls.Length, results.Length);
+        Assert.Equal(calls.Select(call => call.CallId), results.Select(result => result.CallId));
+        Assert.True(invoked > 0);
+        Assert.Same(ChatToolMode.RequireAny, options.ToolMode);
+    }
+
+    [Fact]
+    public async Task A_function_that_throws_does_not_end_the_conversation()
+    {
+        AIFunction broken = AIFunctionFactory.Create((bool twice) => twice || !twice ? throw new InvalidOperationException("out of paper") : 0, "broken", "Breaks.");
+        using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 3).Build();
+        ChatResponse response = await client.GetResponseAsync("Go.", new ChatOptions { Tools = [broken], ToolMode = ChatToolMode.RequireAny, Temperature = 1, Seed = 2, MaxOutputTokens = 60 });
+        FunctionResultContent[] results = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionResultContent>()];
+        Assert.NotEmpty(results);
+        Assert.Contains(results, result => result.Exception is InvalidOperationException);
+    }
+
+    [Fact]
+    public async Task A_declaration_without_code_is_handed_to_the_caller()
+    {
+        using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation().Build();
+        ChatOptions options = Options(ChatToolMode.RequireAny, s_pick);
+        options.AllowMultipleToolCalls = false;
+        ChatResponse response = await client.GetResponseAsync("Go.", options);
+        Assert.Equal("pick", Assert.Single(response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>()).Name);
+        Assert.Equal(ChatFinishReason.ToolCalls, response.FinishReason);
+    }
+
+    [Fact]
+    public async Task Calls_and_typed_answers_together_are_both_enforced()
+    {
+        using IChatClient client = TinyModel.Client();
+        JsonElement schema = JsonElement.Parse("""{"enum":["yes","no"]}""");
+        for (int seed = 0; seed < 10; seed++)
+        {
+            ChatOptions options = Options(ChatToolMode.Auto, s_pick);
+            options.Seed = seed;
+            options.ResponseFormat = ChatResponseFormat.ForJsonSchema(schema);
+            options.AllowMultipleToolCalls = false;
+            ChatResponse response = await client.GetResponseAsync("Hello", options);
+            if (response.FinishReason == ChatFinishReason.Stop)
+            {
+                Assert.Contains(JsonSerializer.Deserialize<string>(response.Text), (string[])["yes", "no"]);
+            }
+            else
+            {
+                Assert.True(response.FinishReason == ChatFinishReason.Length || response.Messages[0].Contents.OfType<FunctionCallContent>().Count() == 1);
+            }
+        }
+    }
+
+    private sealed record Verdict(Kind Kind);
+
+    private enum Kind
+    {
+        Yes,
+        No,
+        Perhaps,
+    }
+
+    private static string Describe(FunctionCallContent call) => $"{call.Name} {JsonSerializer.Serialize(call.Arguments)}";
+}

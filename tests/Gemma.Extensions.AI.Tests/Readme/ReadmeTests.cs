@@ -1,0 +1,90 @@
+using System.Reflection;
+using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Cli;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.Emit;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Readme;
+
+/// <summary>What the README shows is compiled, run and compared.</summary>
+public partial class ReadmeTests
+{
+    private static readonly string s_readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md")).ReplaceLineEndings("\n");
+
+    [Fact]
+    public void It_leads_with_ten_lines_of_code_that_run()
+    {
+        string code = CSharp().Match(s_readme).Groups[1].Value;
+        Assert.InRange(code.Split('\n').Count(line => line.Length > 0), 3, 10);
+        Assert.DoesNotContain("## ", s_readme[..s_readme.IndexOf("```csharp", StringComparison.Ordinal)], StringComparison.Ordinal);
+
+        string output = CompileAndRun(code);
+        Assert.NotEqual("", output.Trim());
+    }
+
+    [Fact]
+    public void It_gives_exactly_two_commands_to_set_up()
+    {
+        string[] commands = [.. Command().Matches(s_readme).Select(match => match.Groups[1].Value)];
+        Assert.Equal(["dotnet run --project src/Gemma.Extensions.AI.Cli -c Release -- chat", "dotnet test -c Release"], commands);
+        Assert.True(Directory.Exists(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Cli")));
+    }
+
+    [Fact]
+    public void Every_option_and_every_command_is_listed_and_nothing_else()
+    {
+        string table = s_readme[s_readme.IndexOf("| option |", StringComparison.Ordinal)..];
+        table = table[..table.IndexOf("\n\n", StringComparison.Ordinal)];
+        IEnumerable<string> listed = Name().Matches(string.Join('\n', table.Split('\n').Skip(2).Select(row => row.Split('|')[1]))).Select(match => match.Groups[1].Value);
+        Assert.Equal(typeof(GemmaOptions).GetProperties().Select(property => property.Name).Order(), listed.Order());
+
+        IEnumerable<string> commands = ToolRow().Matches(s_readme).SelectMany(row => ToolName().Matches(row.Value).Select(match => match.Groups[1].Value));
+        Assert.Equal(GemmaCli.CreateRoot().Subcommands.Select(command => command.Name).Order(), commands.Order());
+    }
+
+    /// <summary>Compiles top-level statements against what the tests reference, as a project with implicit usings would, and runs them.</summary>
+    private static string CompileAndRun(string code)
+    {
+        const string ImplicitUsings = "global using System; global using System.Collections.Generic; global using System.Linq; global using System.Threading.Tasks;";
+        IEnumerable<MetadataReference> references = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Select(path => MetadataReference.CreateFromFile(path));
+        CSharpParseOptions parse = new(LanguageVersion.Latest);
+        CSharpCompilation compilation = CSharpCompilation.Create(
+            "readme", [CSharpSyntaxTree.ParseText(ImplicitUsings, parse), CSharpSyntaxTree.ParseText(code, parse)], references,
+            new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
+        using MemoryStream assembly = new();
+        EmitResult result = compilation.Emit(assembly);
+        Assert.True(result.Success, string.Join('\n', result.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)));
+
+        MethodInfo main = Assembly.Load(assembly.ToArray()).EntryPoint!;
+        TextWriter console = Console.Out;
+        StringWriter output = new();
+        Console.SetOut(output);
+        try
+        {
+            main.Invoke(null, [Array.Empty<string>()]);
+        }
+        finally
+        {
+            Console.SetOut(console);
+        }
+
+        return output.ToString();
+    }
+
+    [GeneratedRegex("```csharp\n(.*?)```", RegexOptions.Singleline)]
+    private static partial Regex CSharp();
+
+    [GeneratedRegex("^(dotnet .*)$", RegexOptions.Multiline)]
+    private static partial Regex Command();
+
+    [GeneratedRegex("`([A-Za-z]+)`")]
+    private static partial Regex Name();
+
+    [GeneratedRegex("^\\| `gemma [^|]*\\|", RegexOptions.Multiline)]
+    private static partial Regex ToolRow();
+
+    [GeneratedRegex("`gemma ([a-z]+)")]
+    private static partial Regex ToolName();
+}

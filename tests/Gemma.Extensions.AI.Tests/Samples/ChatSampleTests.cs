@@ -1,0 +1,40 @@
+using System.Diagnostics;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Samples;
+
+public class ChatSampleTests
+{
+    [Fact]
+    public void It_is_a_generic_host_of_under_40_lines()
+    {
+        string[] lines = File.ReadAllLines(Path.Combine(TestData.Repository, "samples", "Chat", "Program.cs"));
+        Assert.InRange(lines.Length, 10, 39);
+        Assert.Contains(lines, line => line.Contains("Host.CreateApplicationBuilder", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task It_converses_until_an_empty_line()
+    {
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Chat.dll"), $"--Gemma:ModelPath={TestData.Local("tiny")}", "--Gemma:ContextLength=80"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        await process.StandardInput.WriteLineAsync("Hello");
+        await process.StandardInput.WriteLineAsync();
+        process.StandardInput.Close();
+        using CancellationTokenSource patience = new(TimeSpan.FromMinutes(2));
+        await process.WaitForExitAsync(patience.Token);
+
+        Assert.Equal("", await error);
+        Assert.Equal(0, process.ExitCode);
+        string[] prompts = (await output).Split("> ");
+        Assert.Equal(3, prompts.Length);
+        Assert.NotEqual("", prompts[1].Trim());
+    }
+}
