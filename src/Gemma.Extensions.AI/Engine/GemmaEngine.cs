@@ -18,6 +18,7 @@ internal sealed class GemmaEngine : IDisposable
     private readonly KvCache _cache;
     private readonly GemmaForward _forward;
     private readonly Scheduler _scheduler;
+    private readonly DraftModel? _draft;
     private readonly StepOutputs _outputs;
     private readonly EngineMetrics _metrics;
     private readonly byte[] _fingerprint;
@@ -39,8 +40,8 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Bounds the bookkeeping where blocks are tiny.</summary>
     private const int MaxBlocks = 1 << 16;
 
-    /// <summary>Starts the engine. The weights and the backend belong to the caller and must outlive it.</summary>
-    public GemmaEngine(GemmaConfig config, GemmaWeights weights, Backend backend, EngineOptions options, ILogger? logger = null)
+    /// <summary>Starts the engine, with a smaller model that guesses ahead where one is given. Weights and backend belong to the caller and must outlive it.</summary>
+    public GemmaEngine(GemmaConfig config, GemmaWeights weights, Backend backend, EngineOptions options, ILogger? logger = null, (GemmaConfig Config, GemmaWeights Weights)? draft = null)
     {
         _config = config;
         _options = options;
@@ -52,7 +53,8 @@ internal sealed class GemmaEngine : IDisposable
         _fingerprint = weights.Fingerprint;
         int maxRows = Scheduler.MaxRows(options);
         _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 32));
-        _scheduler = new Scheduler(_cache, options);
+        _draft = draft is { } small ? new DraftModel(small.Config, small.Weights, backend, config.VocabularySize, ContextLength, options) : null;
+        _scheduler = new Scheduler(_cache, options, _draft);
         _metrics = new EngineMetrics(options.ModelName, () => Status);
         _outputs = new StepOutputs(config, _forward, _metrics, maxRows);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
@@ -71,6 +73,9 @@ internal sealed class GemmaEngine : IDisposable
     public EngineStatus Status => new(
         _failure is not null, _stopping, _scheduler.Running.Count, Math.Max(0, Volatile.Read(ref _accepted) - _scheduler.Running.Count), _options.MaxQueuedRequests,
         _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
+
+    /// <summary>Blocks that the draft model holds for running sequences.</summary>
+    public int DraftBlocks => _draft is null ? 0 : _draft.Blocks.Count - _draft.Blocks.FreeCount;
 
     /// <summary>Times the loop went round.</summary>
     public long Steps { get; private set; }
@@ -138,7 +143,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <exception cref="InvalidOperationException">The prefix cache is off, or there was no memory to keep the prompt.</exception>
     public async Task SavePromptCacheAsync(string path, int[] tokens, CancellationToken cancellationToken = default)
     {
-        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = new NoRows(tokens.Length - 1) };
+        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = NoRows.Instance };
         await EvaluateAsync(tokens, request.Reader, cancellationToken).ConfigureAwait(false);
         var sequence = await Between(() =>
         {
@@ -175,7 +180,7 @@ internal sealed class GemmaEngine : IDisposable
         int firstLocalBlock = 0;
         int[] tokens = await Task.Run(
             () => PromptCacheFile.Open(file, path, _fingerprint, _cache.Pool.Layout, _config.SlidingWindow, ContextLength, out firstLocalBlock), cancellationToken).ConfigureAwait(false);
-        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = new NoRows(tokens.Length - 1) };
+        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = NoRows.Instance };
         Validate(request);
         return await Between(() =>
         {
@@ -241,6 +246,7 @@ internal sealed class GemmaEngine : IDisposable
         {
             CompleteAll();
             _metrics.Dispose();
+            _draft?.Dispose();
             _forward.Dispose();
             _cache.Dispose();
         }
@@ -559,18 +565,6 @@ internal sealed class GemmaEngine : IDisposable
         }
 
         return low;
-    }
-
-    /// <summary>Computes a prompt for its keys and values alone.</summary>
-    private sealed class NoRows(int last) : RowReader
-    {
-        public override int FirstPosition => last;
-
-        public override bool WantsHidden => true;
-
-        public override void OnRow(int position, ReadOnlySpan<float> values)
-        {
-        }
     }
 
     private sealed class CompletionSink : GenerationSink

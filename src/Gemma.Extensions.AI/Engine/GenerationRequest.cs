@@ -79,6 +79,20 @@ internal abstract class RowReader
     public abstract void OnRow(int position, ReadOnlySpan<float> values);
 }
 
+/// <summary>Computes a prompt for its keys and values alone.</summary>
+internal sealed class NoRows : RowReader
+{
+    public static NoRows Instance { get; } = new();
+
+    public override int FirstPosition => int.MaxValue;
+
+    public override bool WantsHidden => true;
+
+    public override void OnRow(int position, ReadOnlySpan<float> values)
+    {
+    }
+}
+
 /// <summary>One request to the engine. Submitted with <c>Engine.Submit</c>, which returns at once.</summary>
 internal sealed class GenerationRequest
 {

@@ -77,6 +77,27 @@ internal sealed class Sampler
         return Draw(logits, best);
     }
 
+    /// <summary>Takes over the state of a sampler with the same options, so that both draw the same from equal logits.</summary>
+    public void CopyFrom(Sampler other)
+    {
+        _random = other._random;
+        if (_generated is not null)
+        {
+            foreach (int token in _known.AsSpan(0, _knownCount))
+            {
+                _isKnown![token] = false;
+                _generated[token] = 0;
+            }
+
+            _knownCount = 0;
+            foreach (int token in other._known.AsSpan(0, other._knownCount))
+            {
+                Know(token);
+                _generated[token] = other._generated![token];
+            }
+        }
+    }
+
     /// <summary>Tells which token the answer continues with; penalties count it.</summary>
     public void Accept(int token)
     {

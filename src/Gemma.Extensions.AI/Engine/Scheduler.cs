@@ -7,7 +7,7 @@ namespace Gemma.Extensions.AI.Engine;
 /// prompts, oldest first. Waiting requests are admitted by priority, then to the caller with the fewest running, then by arrival. When
 /// key/value memory runs out, the sequence of least priority that arrived last gives its memory back and waits.
 /// </summary>
-internal sealed class Scheduler(KvCache cache, EngineOptions options)
+internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel? draft = null)
 {
     /// <summary>Sequences with at most this many pending tokens are counted as generating (a grammar may force several tokens at once).</summary>
     public const int MaxForcedTokens = 32;
@@ -15,6 +15,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
     private readonly List<Sequence> _waiting = [];
     private readonly List<Sequence> _running = [];
     private readonly List<Sequence> _planned = [];
+    private readonly int[] _draft = new int[options.SpeculativeTokens];
     private double _secondsPerRow;
 
     public List<Sequence> Waiting => _waiting;
@@ -31,14 +32,14 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
         options.PrefillChunk + options.MaxConcurrentRequests + SpeculatingSequences * options.SpeculativeTokens;
 
     /// <summary>Speculation trades arithmetic, of which a large batch has none to spare, for memory traffic, which it shares already.</summary>
-    private const int SpeculatingSequences = 4;
+    public const int SpeculatingSequences = 4;
 
     public void Add(Sequence sequence) => _waiting.Add(sequence);
 
     /// <summary>Takes a sequence out, with its memory.</summary>
     public void Remove(Sequence sequence)
     {
-        cache.Release(sequence);
+        Release(sequence);
         if (!_running.Remove(sequence))
         {
             _waiting.Remove(sequence);
@@ -149,10 +150,30 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
     private void Propose(Sequence sequence, bool speculate)
     {
         int most = Math.Min(options.SpeculativeTokens, sequence.MaxTokens - sequence.Count);
-        sequence.SetDraft(speculate && most > 0 ? NGramDraft.Propose(sequence, most) : default);
+        sequence.SetDraft(speculate && most > 0 ? Guess(sequence, most) : default);
         if (sequence.DraftCount > 0 && !cache.TryHold(sequence, sequence.Count + sequence.DraftCount))
         {
             sequence.SetDraft(default);
+        }
+    }
+
+    /// <summary>What the sequence said before, else what the draft model would say.</summary>
+    private ReadOnlySpan<int> Guess(Sequence sequence, int most)
+    {
+        var guess = NGramDraft.Propose(sequence, most);
+        if (!guess.IsEmpty || draft is null || sequence.Pending != 1)
+        {
+            return guess;
+        }
+
+        try
+        {
+            return _draft.AsSpan(0, draft.Propose(sequence, _draft.AsSpan(0, most)));
+        }
+        catch (Exception exception)
+        {
+            sequence.Fail(exception); // of a constraint or a sampler: the request's own
+            return default;
         }
     }
 
@@ -180,9 +201,15 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options)
     {
         Preemptions++;
         sequence.WasPreempted = true;
-        cache.Release(sequence);
+        Release(sequence);
         _running.Remove(sequence);
         _waiting.Add(sequence);
+    }
+
+    private void Release(Sequence sequence)
+    {
+        cache.Release(sequence);
+        draft?.Release(sequence);
     }
 
     private void Extend(Sequence sequence)

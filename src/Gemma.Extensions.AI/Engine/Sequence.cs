@@ -75,6 +75,9 @@ internal sealed class Sequence
 
 
 
+    /// <summary>What the draft model knows of the sequence, where there is one.</summary>
+    public DraftState? DraftState { get; set; }
+
     /// <summary>How many tokens may be guessed next; grows with success.</summary>
     public int DraftLimit { get; set; } = 3;
 

@@ -11,12 +11,14 @@ internal sealed class TinyEngine : IDisposable
 {
     private readonly ModelFile _file;
     private readonly CpuBackend _backend;
+    private readonly ModelFile? _draft;
 
-    public TinyEngine(EngineOptions? options = null, string kernel = "reference", string? path = null)
+    public TinyEngine(EngineOptions? options = null, string kernel = "reference", string? path = null, string? draft = null)
     {
         _file = ModelFile.Open(path ?? TestData.Local("tiny"));
         _backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
-        Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact);
+        Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact,
+            draft: (_draft = draft is null ? null : ModelFile.Open(draft)) is { } small ? (small.Config, GemmaWeights.Load(small, _backend)) : null);
     }
 
     /// <summary>float32 throughout.</summary>
@@ -75,6 +77,7 @@ internal sealed class TinyEngine : IDisposable
     {
         Engine.Dispose();
         _backend.Dispose();
+        _draft?.Dispose();
         _file.Dispose();
     }
 

@@ -1,0 +1,141 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Model;
+
+namespace Gemma.Extensions.AI.Engine;
+
+/// <summary>
+/// A smaller model of the same vocabulary that guesses what the large one will say. It draws with a copy of the sequence's own sampler, random state
+/// included, so that both models draw with the same random number: where their distributions agree, so do the tokens. The large model then draws
+/// as it would have drawn alone and keeps the guesses that came out equal, so text and distribution are exactly those without guessing.
+/// </summary>
+internal sealed class DraftModel : IDisposable
+{
+    private readonly GemmaForward _forward;
+    private readonly KvCache _cache;
+    private readonly ForwardBatch _batch;
+    private readonly ulong[] _mask;
+    private readonly int _chunk;
+    private readonly int _contextLength;
+
+    /// <exception cref="ArgumentException">The two models have different vocabularies.</exception>
+    public DraftModel(GemmaConfig config, GemmaWeights weights, Backend backend, int vocabularySize, int contextLength, EngineOptions options)
+    {
+        if (config.VocabularySize != vocabularySize)
+        {
+            throw new ArgumentException(
+                $"The draft model has a vocabulary of {config.VocabularySize:N0} tokens, the model one of {vocabularySize:N0}. A draft model must be of the same family.");
+        }
+
+        _contextLength = Math.Min(contextLength, config.ContextLength);
+        _chunk = options.PrefillChunk;
+        int blocks = Scheduler.SpeculatingSequences * KvCache.BlocksFor(_contextLength + options.SpeculativeTokens, _chunk, config.SlidingWindow, options.BlockTokens);
+        var pool = backend.CreateKvPool(GemmaForward.KvLayout(config, options.BlockTokens, options.KvType), blocks);
+        _cache = new KvCache(pool, config.SlidingWindow, keepPrefixes: false);
+        _forward = new GemmaForward(config, weights, backend, pool, _chunk, 1);
+        _batch = new ForwardBatch(_chunk, 1);
+        _mask = new ulong[(vocabularySize + 63) / 64];
+    }
+
+    public KvBlocks Blocks => _cache.Blocks;
+
+    /// <summary>Guesses at most <paramref name="draft"/>.Length tokens. Fewer, or none while the prompt is still to be read.</summary>
+    public int Propose(Sequence sequence, Span<int> draft)
+    {
+        int most = Math.Min(draft.Length, _contextLength - sequence.Count);
+        if (most <= 0)
+        {
+            return 0;
+        }
+
+        var state = sequence.DraftState ??= new DraftState(sequence, _contextLength, _mask.Length * 64, draft.Length, _cache.BlockTokens);
+        state.Follow(sequence, _cache);
+        if (!Read(sequence, state))
+        {
+            return 0;
+        }
+
+        state.Sampler.CopyFrom(sequence.Sampler!);
+        var constraint = sequence.Request.Constraint?.Clone();
+        int count = 0;
+        while (true)
+        {
+            bool masked = constraint is not null && constraint.TryFillMask(_mask);
+            int token = state.Sampler.Sample(_forward.Logits([_batch.Rows - 1]).Row(0), masked ? _mask : default);
+            draft[count++] = token;
+            state.Guess(token);
+            if (count == most || sequence.Request.StopTokens.Contains(token) || !_cache.TryHold(state.Cache, sequence.Count + count))
+            {
+                return count;
+            }
+
+            state.Sampler.Accept(token);
+            constraint?.Accept(token);
+            Run([token], sequence.Count + count - 1, state);
+        }
+    }
+
+    /// <summary>Gives the memory of a sequence back.</summary>
+    public void Release(Sequence sequence)
+    {
+        if (sequence.DraftState is { } state)
+        {
+            _cache.Release(state.Cache);
+            sequence.DraftState = null;
+        }
+    }
+
+    public void Dispose()
+    {
+        _forward.Dispose();
+        _cache.Dispose();
+    }
+
+    /// <summary>Computes what the draft model has not seen, a chunk at most. True: the logits after the last token are at hand.</summary>
+    private bool Read(Sequence sequence, DraftState state)
+    {
+        int rows = Math.Min(_chunk, sequence.Count - state.Cache.Computed);
+        if (!_cache.TryHold(state.Cache, state.Cache.Computed + rows))
+        {
+            return false;
+        }
+
+        Run(sequence.Tokens.Slice(state.Cache.Computed, rows), state.Cache.Computed, state);
+        _cache.Commit(state.Cache, state.Cache.Computed + rows);
+        return state.Cache.Computed == sequence.Count;
+    }
+
+    private void Run(ReadOnlySpan<int> tokens, int position, DraftState state)
+    {
+        _batch.Clear();
+        _batch.Add(tokens, position, state.Cache.LocalBlocks, state.Cache.GlobalBlocks);
+        _forward.Run(_batch);
+    }
+}
+
+/// <summary>What the draft model knows of a sequence.</summary>
+internal sealed class DraftState(Sequence sequence, int contextLength, int vocabularySize, int most, int blockTokens)
+{
+    private readonly List<int> _guesses = [];
+
+    /// <summary>Blocks of the draft model, and the tokens in them that are certain.</summary>
+    public Sequence Cache { get; } = new(
+        new GenerationRequest { Prompt = sequence.Request.Prompt, Sink = sequence.Request.Sink, Reader = NoRows.Instance, MaxOutputTokens = sequence.MaxTokens - sequence.PromptCount },
+        contextLength, vocabularySize, blockTokens, most, 0);
+
+    public Sampler Sampler { get; } = new(sequence.Request.Sampling, vocabularySize, default);
+
+    public void Guess(int token) => _guesses.Add(token);
+
+    /// <summary>Guesses that turned out right were computed with their keys and values, all but the last.</summary>
+    public void Follow(Sequence sequence, KvCache cache)
+    {
+        int right = 0;
+        while (right < _guesses.Count - 1 && Cache.Computed + right < sequence.Count - 1 && sequence.Tokens[Cache.Computed + right] == _guesses[right])
+        {
+            right++;
+        }
+
+        cache.Commit(Cache, Cache.Computed + right);
+        _guesses.Clear();
+    }
+}
