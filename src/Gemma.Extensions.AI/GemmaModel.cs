@@ -16,8 +16,11 @@ namespace Gemma.Extensions.AI;
 /// </summary>
 public sealed partial class GemmaModel : IDisposable
 {
-    private GemmaModel(string path, ModelFile file, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine)
+    private readonly ModelFile? _draft;
+
+    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine)
     {
+        _draft = draft;
         Path = path;
         File = file;
         Tokenizer = tokenizer;
@@ -70,6 +73,32 @@ public sealed partial class GemmaModel : IDisposable
         return problems.Length == 0 ? LoadCore(full, checkedOptions, null, null, CancellationToken.None) : throw new ArgumentException(problems, nameof(options));
     }
 
+    /// <summary>
+    /// Computes the beginning of a conversation (system text, tools, documents) and writes its keys and values to a file. After a restart,
+    /// <see cref="LoadPromptCacheAsync"/> makes conversations that begin like it as fast as if they had just been going on.
+    /// </summary>
+    /// <param name="path">File to write; replaced if it exists. A 2B model takes about 107 kB a token with 16-bit keys and values.</param>
+    /// <param name="messages">The messages that conversations begin with.</param>
+    /// <param name="options">Instructions and tools that they are given.</param>
+    /// <param name="cancellationToken">Gives up; no file is left then.</param>
+    /// <exception cref="GemmaContextLengthException">The messages are longer than the context.</exception>
+    /// <exception cref="InvalidOperationException">The prefix cache is off or too small.</exception>
+    public Task SavePromptCacheAsync(string path, IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        ArgumentNullException.ThrowIfNull(messages);
+        return Engine.SavePromptCacheAsync(path, ChatTemplate.Render(Tokenizer, messages, options), cancellationToken);
+    }
+
+    /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/>. Returns how many tokens need not be computed again.</summary>
+    /// <exception cref="GemmaModelFormatException">The file is damaged, or was saved with another model, version or type of key/value memory. Nothing was loaded.</exception>
+    /// <exception cref="GemmaKvCacheException">The prompt does not fit the key/value memory that is not in use.</exception>
+    public Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        return Engine.LoadPromptCacheAsync(path, cancellationToken);
+    }
+
     /// <summary>A chat client over this model. Disposing the client leaves the model as it is.</summary>
     public IChatClient AsIChatClient() => new GemmaChatClient(this);
 
@@ -82,6 +111,7 @@ public sealed partial class GemmaModel : IDisposable
         string path, GemmaOptions options, IProgress<GemmaLoadProgress>? progress, ILoggerFactory? loggerFactory, CancellationToken cancellationToken)
     {
         ModelFile? file = null;
+        ModelFile? draft = null;
         CpuBackend? backend = null;
         Task<GemmaTokenizer>? tokenizer = null;
         try
@@ -102,14 +132,17 @@ public sealed partial class GemmaModel : IDisposable
             backend = CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
-            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>());
-            return new GemmaModel(path, file, tokenizer.GetAwaiter().GetResult(), backend, engine);
+            draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!) : null;
+            (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
+            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
+            return new GemmaModel(path, file, draft, tokenizer.GetAwaiter().GetResult(), backend, engine);
         }
         catch
         {
             // The tokenizer is read from the mapped file: wait before unmapping it.
             tokenizer?.ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
             backend?.Dispose();
+            draft?.Dispose();
             file?.Dispose();
             throw;
         }
@@ -120,6 +153,7 @@ public sealed partial class GemmaModel : IDisposable
     {
         Engine.Dispose();
         Backend.Dispose();
+        _draft?.Dispose();
         File.Dispose();
     }
 

@@ -55,6 +55,12 @@ public sealed class GemmaOptions
     public int SpeculativeTokens { get; set; } = 8;
 
     /// <summary>
+    /// A smaller Gemma 2 of the same vocabulary (Gemma 2 2B for 9B or 27B), as in <see cref="ModelPath"/>, that guesses ahead where the text does not repeat itself. Guesses
+    /// are verified, so the answer is the same; it is faster where the small model is much faster and often right. Null: none.
+    /// </summary>
+    public string? DraftModelPath { get; set; }
+
+    /// <summary>
     /// Load the model when the host starts. Otherwise nothing is read before the first request. Without a host, the model is loaded when the
     /// client is taken from the service provider.
     /// </summary>
@@ -102,6 +108,11 @@ public sealed class GemmaOptions
             yield return $"{nameof(MaxQueuedRequests)} is {MaxQueuedRequests}, expected 0 or more.";
         }
 
+        if (DraftModelPath is not null && ModelAliases.Find(DraftModelPath, out string? draftProblem) is null)
+        {
+            yield return $"{nameof(DraftModelPath)}: {draftProblem}";
+        }
+
         if (SpeculativeTokens is < 0 or > 64)
         {
             yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
@@ -126,7 +137,7 @@ public sealed class GemmaOptions
     internal bool LoadsLike(GemmaOptions other) =>
         ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
-        PrefixCache == other.PrefixCache && SpeculativeTokens == other.SpeculativeTokens;
+        PrefixCache == other.PrefixCache && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     internal GemmaOptions Clone() => (GemmaOptions)MemberwiseClone();
 }

@@ -9,8 +9,8 @@ namespace Gemma.Extensions.AI.Text;
 /// of its own for them. Content is encoded with turn markers switched off, so that nothing a user types or a tool returns can end a turn.
 /// </summary>
 /// <remarks>
-/// The prompt is a function of the messages alone. A turn that the model generated is encoded again from its text, which gives the same tokens
-/// wherever the model spelt it as the tokenizer does, so the cached prefix covers it.
+/// A turn that the model generated is encoded again from its text, which gives the same tokens wherever the model spelt it as the tokenizer does;
+/// where it did not, a <see cref="ReplyMemory"/> has the tokens. Either way the cached prefix covers the turn.
 /// </remarks>
 internal static class ChatTemplate
 {
@@ -27,8 +27,9 @@ internal static class ChatTemplate
     /// <param name="tokenizer">The vocabulary.</param>
     /// <param name="messages">The conversation; contents of assistant messages that are calls, and results, are rendered too.</param>
     /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described.</param>
+    /// <param name="replies">Tokens of replies that the model spelt in its own way.</param>
     /// <exception cref="NotSupportedException">A message holds content other than text, calls and results, or a tool is not a function; the message names its type.</exception>
-    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null)
+    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null)
     {
         List<int> tokens = [];
         if (tokenizer.BosId >= 0)
@@ -38,7 +39,7 @@ internal static class ChatTemplate
 
         foreach (Turn turn in Turns(messages, options))
         {
-            AppendTurn(tokenizer, turn, tokens);
+            AppendTurn(tokenizer, turn, replies, tokens);
         }
 
         OpenTurn(tokenizer, "model\n", tokens);
@@ -63,9 +64,30 @@ internal static class ChatTemplate
         return text.ToString();
     }
 
-    private static void AppendTurn(GemmaTokenizer tokenizer, Turn turn, List<int> tokens)
+    /// <summary>Remembers how the model spelt a reply, if not as the tokenizer does and without anything that could end a turn.</summary>
+    public static void Remember(GemmaTokenizer tokenizer, ReplyMemory replies, ChatMessage reply, int[] generated)
     {
-        OpenTurn(tokenizer, (turn.IsModel ? "model\n" : "user\n") + turn.Text, tokens);
+        string text = string.Concat(Turns([reply], null).Select(static turn => turn.Text));
+        List<int> encoded = [];
+        tokenizer.Encode(text, encoded, matchSpecial: false);
+        if (!encoded.SequenceEqual(generated) && generated.All(id => tokenizer.GetKind(id) != TokenKind.Control && id != tokenizer.StartOfTurnId && id != tokenizer.EndOfTurnId))
+        {
+            replies.Remember(text, generated);
+        }
+    }
+
+    private static void AppendTurn(GemmaTokenizer tokenizer, Turn turn, ReplyMemory? replies, List<int> tokens)
+    {
+        if (turn.IsModel && replies?.Find(turn.Text) is { } spelt)
+        {
+            OpenTurn(tokenizer, "model\n", tokens);
+            tokens.AddRange(spelt);
+        }
+        else
+        {
+            OpenTurn(tokenizer, (turn.IsModel ? "model\n" : "user\n") + turn.Text, tokens);
+        }
+
         AppendMarker(tokenizer, tokenizer.EndOfTurnId, "<end_of_turn>", tokens);
         tokenizer.Encode("\n", tokens, matchSpecial: false);
     }
