@@ -19,6 +19,7 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     private readonly StopMatcher _stops = new(stopSequences);
     private readonly ToolCallParser? _calls = mayCall ? new ToolCallParser() : null;
     private readonly List<AIContent> _parsed = [];
+    private readonly List<int> _tokens = [];
     private TokenStream _stream = new(tokenizer);
     private bool _stopped;
 
@@ -31,8 +32,12 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     /// <summary>Whether the answer calls a tool. To be read after <see cref="Completion"/>.</summary>
     public bool HasCalls { get; private set; }
 
+    /// <summary>The tokens of the answer; null where a stop sequence cut it. To be read after <see cref="Completion"/>.</summary>
+    public int[]? Tokens => _stopped ? null : [.. _tokens];
+
     public override bool OnToken(int token)
     {
+        _tokens.Add(token);
         _stream.Append(token, _decoded);
         Pass(last: false);
         return !_stopped;

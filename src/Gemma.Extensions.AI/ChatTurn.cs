@@ -20,7 +20,7 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
 
         CheckOptions(model, options);
         bool mayCall = CheckTools(options);
-        int[] prompt = ChatTemplate.Render(model.Tokenizer, messages, options);
+        int[] prompt = ChatTemplate.Render(model.Tokenizer, messages, options, model.Replies);
         if (prompt.Length >= model.ContextLength)
         {
             throw new GemmaContextLengthException(prompt.Length, model.ContextLength);

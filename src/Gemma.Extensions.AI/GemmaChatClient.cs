@@ -82,16 +82,23 @@ public sealed class GemmaChatClient : IChatClient
         UpdateFactory updates = new(model.ModelId);
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall);
+        List<AIContent> said = [];
         model.Engine.Submit(turn.ToRequest(answer, abandoned.Token));
         try
         {
             await foreach (AIContent content in answer.Contents.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
+                said.Add(content);
                 yield return updates.Create(content);
             }
 
             GenerationResult result = await answer.Completion.ConfigureAwait(false);
             ThrowIfIncomplete(result, cancellationToken);
+            if (answer.Tokens is { } tokens)
+            {
+                ChatTemplate.Remember(model.Tokenizer, model.Replies, new ChatMessage(ChatRole.Assistant, said), tokens);
+            }
+
             yield return updates.CreateLast(result, answer.HasCalls);
         }
         finally

@@ -43,6 +43,8 @@ public sealed partial class GemmaModel : IDisposable
 
     internal ModelFile File { get; }
 
+    internal ReplyMemory Replies { get; } = new();
+
     internal CpuBackend Backend { get; }
 
     internal GemmaEngine Engine { get; }
@@ -87,7 +89,9 @@ public sealed partial class GemmaModel : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         ArgumentNullException.ThrowIfNull(messages);
-        return Engine.SavePromptCacheAsync(path, ChatTemplate.Render(Tokenizer, messages, options), cancellationToken);
+        int[] prompt = ChatTemplate.Render(Tokenizer, messages, options, Replies);
+        int end = Tokenizer.EndOfTurnId < 0 ? prompt.Length : Array.LastIndexOf(prompt, Tokenizer.EndOfTurnId); // a conversation goes on within the last turn
+        return Engine.SavePromptCacheAsync(path, end > 0 ? prompt[..end] : prompt, cancellationToken);
     }
 
     /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/>. Returns how many tokens need not be computed again.</summary>
