@@ -28,8 +28,8 @@ public sealed class ConversationReuseTests
     {
         using var model = GemmaModel.Load(TestData.Local("tiny"));
         using var client = model.AsIChatClient();
-        var tool = AIFunctionFactory.CreateDeclaration("f", "Picks.", JsonElement.Parse(
-            """{"type":"object","properties":{"a":{"enum":["b","c"]}},"required":["a"],"additionalProperties":false}"""));
+        var tool = AIFunctionFactory.CreateDeclaration("f", "Goes.", JsonElement.Parse(
+            """{"type":"object","properties":{},"additionalProperties":false}"""));
         var options = new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 1, TopK = 0, TopP = 1, Seed = 5 };
         List<ChatMessage> messages = [new(ChatRole.User, "Go.")];
         long computed = 0;
