@@ -95,6 +95,7 @@ public sealed class DocumentAnswerer
     /// <param name="question">The question.</param>
     /// <param name="filter">Restricts the passages.</param>
     /// <param name="cancellationToken">Cancels the answer.</param>
+    /// <exception cref="GemmaRagException">Passages were found, but not even one fits into the model's context.</exception>
     public async IAsyncEnumerable<DocumentAnswerUpdate> AskStreamingAsync(
         string question, Expression<Func<DocumentChunk, bool>>? filter = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
@@ -148,10 +149,16 @@ public sealed class DocumentAnswerer
     private List<RetrievedPassage> Pack(string question, IEnumerable<RetrievedPassage> relevant)
     {
         int context = (_chat.GetService(typeof(GemmaModel)) as GemmaModel)?.ContextLength ?? int.MaxValue;
-        int budget = Math.Min(_options.MaxPassageTokens, context - _options.MaxOutputTokens - _tokenizer.CountTokens(Instruction()) - _tokenizer.CountTokens(question) - 32);
+
+        // The turn markers of the template and the words around the passages take some 32 tokens.
+        int room = context - OutputTokens(context) - _tokenizer.CountTokens(Instruction()) - _tokenizer.CountTokens(question) - 32;
+        int budget = Math.Min(_options.MaxPassageTokens, room);
+        bool any = false;
         List<RetrievedPassage> packed = [];
         foreach (RetrievedPassage passage in relevant)
         {
+            any = true;
+
             // Number, brackets and blank line around a passage.
             int tokens = _tokenizer.CountTokens(passage.Chunk.Text) + 6;
             if (tokens <= budget)
@@ -161,8 +168,17 @@ public sealed class DocumentAnswerer
             }
         }
 
+        if (any && packed.Count == 0)
+        {
+            throw new GemmaRagException(
+                $"No passage that was found fits into {budget:N0} tokens (context {context:N0}, MaxPassageTokens {_options.MaxPassageTokens:N0}). Ingest with a smaller DocumentIngestorOptions.MaxTokens, or use a model with a longer context.");
+        }
+
         return [.. packed.OrderBy(p => p.Chunk.DocumentId, StringComparer.Ordinal).ThenBy(p => p.Chunk.Ordinal)];
     }
+
+    /// <summary>An answer may take a quarter of a small context, so that passages have the rest.</summary>
+    private int OutputTokens(int context) => Math.Min(_options.MaxOutputTokens, context / 4);
 
     private string Instruction() =>
         "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. " +
@@ -183,7 +199,28 @@ public sealed class DocumentAnswerer
     {
         ChatOptions options = _options.ChatOptions?.Clone() ?? new ChatOptions();
         options.Temperature ??= 0;
-        options.MaxOutputTokens ??= _options.MaxOutputTokens;
+        if (_chat.GetService(typeof(GemmaModel)) is not GemmaModel model)
+        {
+            options.MaxOutputTokens ??= _options.MaxOutputTokens;
+            return options;
+        }
+
+        options.MaxOutputTokens ??= OutputTokens(model.ContextLength);
+        if (options.ResponseFormat is null or ChatResponseFormatText && options.Tools is not { Count: > 0 })
+        {
+            Func<IChatClient, object?>? inner = options.RawRepresentationFactory;
+            options.RawRepresentationFactory = client =>
+            {
+                GemmaGenerationOptions raw = inner?.Invoke(client) as GemmaGenerationOptions ?? new GemmaGenerationOptions();
+                raw.Regex ??= CitationRegex(passages);
+                return raw;
+            };
+        }
+
         return options;
     }
+
+    /// <summary>Text in which a bracket can only be the citation of a passage that exists.</summary>
+    internal static string CitationRegex(int passages) =>
+        $@"([^\[]|\[({string.Join('|', Enumerable.Range(1, passages).Select(n => n.ToString(CultureInfo.InvariantCulture)))})\])*";
 }

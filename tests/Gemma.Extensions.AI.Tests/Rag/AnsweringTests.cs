@@ -107,6 +107,57 @@ public sealed class AnsweringTests : IDisposable
         }
     }
 
+    /// <summary>
+    /// The whole way on a real, if senseless, model: embedded, found, re-ranked, answered. Its logits are bent towards opening brackets, which the
+    /// grammar turns into citations of the two passages.
+    /// </summary>
+    [Fact]
+    public async Task A_model_cannot_cite_what_is_not_there()
+    {
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1 });
+        IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();
+        _store = new SqliteVectorStore(_directory.File("model.db"));
+        VectorStoreCollection<string, DocumentChunk> collection = _store.GetCollection<string, DocumentChunk>(
+            "d", DocumentChunk.CreateDefinition(embeddings.GetRequiredService<EmbeddingGeneratorMetadata>().DefaultModelDimensions));
+        await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync([SourceDocument.FromText("a", "Cats sleep."), SourceDocument.FromText("b", "Cats purr.")]);
+        DocumentRetriever retriever = new(collection, embeddings, new DocumentRetrieverOptions { Reranker = new GemmaReranker(model) });
+        Assert.All(await retriever.SearchAsync("Do cats sleep?"), p => Assert.InRange(p.Relevance!.Value, 1e-9, 1 - 1e-9));
+
+        int bracket = model.Tokenizer.Encode("[", matchSpecial: false).Single();
+        int nine = model.Tokenizer.Encode("9", matchSpecial: false).Single();
+        RecordingClient chat = new(model.AsIChatClient());
+        DocumentAnswerer answerer = new(retriever, chat, model.Tokenizer, new DocumentAnswererOptions
+        {
+            MinRelevance = 0,
+            MaxOutputTokens = 40,
+            ChatOptions = new ChatOptions
+            {
+                RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = new Dictionary<int, float> { [bracket] = 40, [nine] = 30 }, Temperature = 0 },
+            },
+        });
+        DocumentAnswer answer = await answerer.AskAsync("Do cats sleep?");
+        Assert.Contains('[', chat.Text);
+        Assert.DoesNotContain("[[", chat.Text, StringComparison.Ordinal);
+        Assert.Matches($@"^{DocumentAnswerer.CitationRegex(2)}(\[\d*)?$", chat.Text);
+        Assert.NotEmpty(answer.Citations);
+        Assert.All(answer.Citations, c => Assert.InRange(c.Number, 1, 2));
+    }
+
+    private sealed class RecordingClient(IChatClient inner) : DelegatingChatClient(inner)
+    {
+        public string Text { get; private set; } = "";
+
+        public override async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+            IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        {
+            await foreach (ChatResponseUpdate update in base.GetStreamingResponseAsync(messages, options, cancellationToken))
+            {
+                Text += update.Text;
+                yield return update;
+            }
+        }
+    }
+
     private sealed class Judge(string word) : IPassageReranker
     {
         public Task<IReadOnlyList<double>> ScoreAsync(string question, IReadOnlyList<string> passages, CancellationToken cancellationToken = default) =>

@@ -1,0 +1,136 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Gemma.Extensions.AI.Rag;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.VectorData;
+
+namespace Gemma.Extensions.AI.Benchmarks.Rag;
+
+/// <summary>Retrieval quality on the project's corpus with any model, and what the prefix cache saves on a second question.</summary>
+internal static class RetrievalBenchmark
+{
+    public static Command Create()
+    {
+        Option<string> model = new("--model") { Description = "GGUF file, Hugging Face directory or alias.", DefaultValueFactory = _ => "nano" };
+        Option<string> corpus = new("--corpus") { Description = "Documents and questions.", DefaultValueFactory = _ => "tests/Gemma.Extensions.AI.Benchmarks/Rag/corpus.txt" };
+        Option<int> rerank = new("--rerank-depth") { Description = "Passages that the model judges for a question; 0 leaves re-ranking out.", DefaultValueFactory = _ => 10 };
+        Option<bool> bge = new("--bge") { Description = "Embed as bge-multilingual-gemma2 wants it." };
+        Command command = new("retrieval", "Recall of words, vectors, both fused, and re-ranked.") { model, corpus, rerank, bge };
+        command.SetAction((parse, cancellation) => RunAsync(
+            parse.GetValue(model)!, parse.GetValue(corpus)!, parse.GetValue(rerank), parse.GetValue(bge), cancellation));
+        return command;
+    }
+
+    private static async Task RunAsync(string path, string corpusPath, int rerankDepth, bool bge, CancellationToken cancellation)
+    {
+        CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+        RetrievalCorpus corpus = RetrievalCorpus.Load(corpusPath);
+        using GemmaModel model = GemmaModel.Load(path);
+        string directory = Directory.CreateTempSubdirectory("gemma-retrieval-").FullName;
+        try
+        {
+            Console.WriteLine($"Model {model.ModelId}; {corpus.Documents.Count} documents, {corpus.Answerable.Count()} questions with and {corpus.Unanswerable.Count()} without an answer in them.");
+            Console.WriteLine();
+            Console.WriteLine("| | recall@1 | recall@5 | MRR@10 | ms a question |");
+            Console.WriteLine("|---|---|---|---|---|");
+            bool words = false;
+            foreach ((string name, GemmaEmbeddingOptions options) in Embedders(bge))
+            {
+                await MeasureAsync(corpus, model, Path.Combine(directory, $"{name}.db"), name, options, !words, rerankDepth, cancellation);
+                words = true;
+            }
+
+            await SecondQuestionAsync(corpus, model, Path.Combine(directory, "answers.db"), cancellation);
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
+    }
+
+    private static IEnumerable<(string Name, GemmaEmbeddingOptions Options)> Embedders(bool bge) => bge
+        ? [("bge", GemmaEmbeddingOptions.BgeMultilingualGemma2())]
+        : [("mean", new GemmaEmbeddingOptions { Truncate = true }), ("last token", new GemmaEmbeddingOptions { Pooling = GemmaEmbeddingPooling.LastToken, Truncate = true })];
+
+    private static async Task MeasureAsync(
+        RetrievalCorpus corpus, GemmaModel model, string database, string name, GemmaEmbeddingOptions options, bool words, int rerankDepth, CancellationToken cancellation)
+    {
+        using SqliteVectorStore store = new(database);
+        IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator(options);
+        int dimensions = ((EmbeddingGeneratorMetadata)embeddings.GetService(typeof(EmbeddingGeneratorMetadata))!).DefaultModelDimensions!.Value;
+        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(dimensions));
+        await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync(corpus.Documents, cancellationToken: cancellation);
+        if (words)
+        {
+            await RowAsync("BM25", new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords });
+        }
+
+        await RowAsync($"vectors ({name})", new DocumentRetrieverOptions { Mode = RetrievalMode.Vectors });
+        foreach (double weight in (double[])[1, 0.5, 0.25])
+        {
+            await RowAsync($"fused ({name}, weight {weight})", new DocumentRetrieverOptions { VectorWeight = weight });
+        }
+
+        if (rerankDepth > 0 && words)
+        {
+            await RowAsync($"BM25, {rerankDepth} re-ranked", new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
+            await RowAsync($"fused (weight 0.5), {rerankDepth} re-ranked", new DocumentRetrieverOptions { VectorWeight = 0.5, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
+        }
+
+        async Task RowAsync(string label, DocumentRetrieverOptions retrieval)
+        {
+            DocumentRetriever retriever = new(collection, embeddings, retrieval);
+            int first = 0, five = 0, count = 0;
+            double reciprocal = 0;
+            Stopwatch clock = Stopwatch.StartNew();
+            foreach (CorpusQuestion question in corpus.Answerable)
+            {
+                IReadOnlyList<RetrievedPassage> found = await retriever.SearchAsync(question.Text, 10, cancellationToken: cancellation);
+                int rank = found.Select((p, i) => p.Chunk.DocumentId == question.DocumentId ? i + 1 : 0).FirstOrDefault(r => r > 0);
+                first += rank == 1 ? 1 : 0;
+                five += rank is >= 1 and <= 5 ? 1 : 0;
+                reciprocal += rank > 0 ? 1.0 / rank : 0;
+                count++;
+            }
+
+            Console.WriteLine($"| {label} | {first / (double)count:0.000} | {five / (double)count:0.000} | {reciprocal / count:0.000} | {clock.Elapsed.TotalMilliseconds / count:0.0} |");
+        }
+    }
+
+    /// <summary>Asks twice about one document: the second prompt shares all but the question with the first.</summary>
+    private static async Task SecondQuestionAsync(RetrievalCorpus corpus, GemmaModel model, string database, CancellationToken cancellation)
+    {
+        using SqliteVectorStore store = new(database);
+        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
+
+        // One document of all texts about animals and plants, long enough for several passages.
+        string[] ids = ["falcon", "seals", "eels", "mushrooms", "ticks", "bees-swarm", "bees-honey", "chickens", "slugs", "compost"];
+        List<string> parts = [];
+        foreach (SourceDocument document in corpus.Documents.Where(d => ids.Contains(d.Id)))
+        {
+            parts.Add(System.Text.Encoding.UTF8.GetString(await document.ReadAsync(cancellation)));
+        }
+
+        await new DocumentIngestor(collection, model.Tokenizer).IngestAsync([SourceDocument.FromText("nature.md", string.Join("\n\n", parts), DocumentFormat.Markdown)], cancellationToken: cancellation);
+        DocumentAnswerer answerer = new(
+            new DocumentRetriever(collection), model.AsIChatClient(), model.Tokenizer, new DocumentAnswererOptions { MaxPassages = 20, MaxPassageTokens = Math.Min(3000, model.ContextLength / 2), MaxOutputTokens = 32, MinTermCoverage = 0 });
+        Console.WriteLine();
+        Console.WriteLine("| question about one document | prompt tokens | of these cached | ms to first token |");
+        Console.WriteLine("|---|---|---|---|");
+        // The words of the first question bring all passages; so do those of the second.
+        foreach (string question in (string[])["Do bees, hens, slugs, seals, eels, falcons, ticks and mushrooms like compost?", "Do slugs, ticks, falcons, eels, hens, seals, bees and mushrooms hate compost?"])
+        {
+            Stopwatch clock = Stopwatch.StartNew();
+            double firstToken = 0;
+            DocumentAnswer? answer = null;
+            await foreach (DocumentAnswerUpdate update in answerer.AskStreamingAsync(question, cancellationToken: cancellation))
+            {
+                firstToken = firstToken == 0 ? clock.Elapsed.TotalMilliseconds : firstToken;
+                answer = update.Answer ?? answer;
+            }
+
+            Console.WriteLine($"| {question} | {answer!.Usage?.InputTokenCount} | {answer.Usage?.CachedInputTokenCount} | {firstToken:0} |");
+        }
+    }
+}
