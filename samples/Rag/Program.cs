@@ -25,8 +25,8 @@ DocumentIngestor ingestor = new(passages, model.Tokenizer, embeddings);
 IngestionResult result = await ingestor.IngestAsync(SourceDocument.FromFolder(args[0]), progress: new ProgressLines());
 Console.WriteLine($"{result.Stored} documents read, {result.Unchanged} unchanged, {result.Removed} removed.");
 
-// A chat model is a weak embedder, so its vectors count for half of what words count for.
-DocumentRetriever retriever = new(passages, embeddings, new DocumentRetrieverOptions { VectorWeight = 0.5 });
+// A chat model is a weak embedder, so a rank by its vectors weighs a quarter of a rank by words.
+DocumentRetriever retriever = new(passages, embeddings, new DocumentRetrieverOptions { VectorWeight = 0.25 });
 DocumentAnswerer answerer = new(retriever, chat, model.Tokenizer);
 if (args.Length == 3)
 {
