@@ -24,10 +24,12 @@ public sealed class DocumentAnswererOptions
     public double MinRelevance { get; set; } = 0.5;
 
     /// <summary>
-    /// Without a re-ranker: if no passage holds at least this part of the question's content words, the answer is that the documents don't say.
-    /// 0 turns the check off, as is right for questions in another language than the documents.
+    /// Without a re-ranker: if no passage holds at least this part of the question's content words, the answer is that the documents don't say and
+    /// the model is not asked. It only catches what has next to nothing in common with the documents: on the project's corpus 0.2 lets 98% of the
+    /// questions through that have an answer and stops 15% of those that have none (0.34: 69% and 75%). 0 turns the check off, as is right for
+    /// questions in another language than the documents.
     /// </summary>
-    public double MinTermCoverage { get; set; } = 0.3;
+    public double MinTermCoverage { get; set; } = 0.2;
 
     /// <summary>The answer when the documents don't hold one.</summary>
     public string NotFoundText { get; set; } = "That is not in the documents.";

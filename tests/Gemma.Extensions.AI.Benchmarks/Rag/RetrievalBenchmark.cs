@@ -41,6 +41,7 @@ internal static class RetrievalBenchmark
                 words = true;
             }
 
+            await RefusalAsync(corpus, model, Path.Combine(directory, "words.db"), cancellation);
             await SecondQuestionAsync(corpus, model, Path.Combine(directory, "answers.db"), cancellation);
         }
         finally
@@ -75,7 +76,7 @@ internal static class RetrievalBenchmark
         if (rerankDepth > 0 && words)
         {
             await RowAsync($"BM25, {rerankDepth} re-ranked", new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
-            await RowAsync($"fused (weight 0.5), {rerankDepth} re-ranked", new DocumentRetrieverOptions { VectorWeight = 0.5, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
+            await RowAsync($"fused (weight 0.25), {rerankDepth} re-ranked", new DocumentRetrieverOptions { VectorWeight = 0.25, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
         }
 
         async Task RowAsync(string label, DocumentRetrieverOptions retrieval)
@@ -95,6 +96,29 @@ internal static class RetrievalBenchmark
             }
 
             Console.WriteLine($"| {label} | {first / (double)count:0.000} | {five / (double)count:0.000} | {reciprocal / count:0.000} | {clock.Elapsed.TotalMilliseconds / count:0.0} |");
+        }
+    }
+
+    /// <summary>What a least coverage of the question's words lets through.</summary>
+    private static async Task RefusalAsync(RetrievalCorpus corpus, GemmaModel model, string database, CancellationToken cancellation)
+    {
+        using SqliteVectorStore store = new(database);
+        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
+        await new DocumentIngestor(collection, model.Tokenizer).IngestAsync(corpus.Documents, cancellationToken: cancellation);
+        DocumentRetriever retriever = new(collection);
+        List<double> answerable = [], unanswerable = [];
+        foreach (CorpusQuestion question in corpus.Questions)
+        {
+            IReadOnlyList<RetrievedPassage> found = await retriever.SearchAsync(question.Text, 5, cancellationToken: cancellation);
+            (question.DocumentId is null ? unanswerable : answerable).Add(found.Select(p => p.TermCoverage).DefaultIfEmpty(0).Max());
+        }
+
+        Console.WriteLine();
+        Console.WriteLine("| MinTermCoverage | answerable questions let through | unanswerable ones stopped |");
+        Console.WriteLine("|---|---|---|");
+        foreach (double least in (double[])[0.2, 0.25, 0.3, 0.34, 0.5, 0.6])
+        {
+            Console.WriteLine($"| {least} | {answerable.Count(c => c >= least) / (double)answerable.Count:0.000} | {unanswerable.Count(c => c < least) / (double)unanswerable.Count:0.000} |");
         }
     }
 

@@ -1,0 +1,36 @@
+using System.Diagnostics;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Rag;
+
+public sealed class SampleTests
+{
+    /// <summary>The sample as a user runs it, twice over one folder. The model is senseless, so only what doesn't depend on it is checked.</summary>
+    [Fact]
+    public async Task The_sample_reads_a_folder_once_and_answers()
+    {
+        using TempDirectory folder = new();
+        await File.WriteAllTextAsync(folder.File("boiler.md"), "# Boiler\n\nThe boiler pressure must stay between one and two bar.");
+        await File.WriteAllTextAsync(folder.File("broken.pdf"), "no pdf");
+        string first = await RunAsync(folder.Path, TestData.Local("tiny"), "Who painted the sunflowers?");
+        Assert.Contains("Stored: boiler.md (1 passages)", first, StringComparison.Ordinal);
+        Assert.Contains("Failed: broken.pdf", first, StringComparison.Ordinal);
+        Assert.Contains("That is not in the documents.", first, StringComparison.Ordinal);
+        string second = await RunAsync(folder.Path, TestData.Local("tiny"), "Who painted the sunflowers?");
+        Assert.Contains("0 documents read, 1 unchanged, 0 removed.", second, StringComparison.Ordinal);
+    }
+
+    private static async Task<string> RunAsync(params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Rag.dll"), .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, await error);
+        return output;
+    }
+}
