@@ -502,7 +502,7 @@ internal sealed class KeyLexer : Lexer
     protected override int Compute(int state, byte b)
     {
         (int name, int vector, CharNode node) = _states[state];
-        if (b == (byte)'"' && node == CharNode.Root)
+        if (b == (byte)'"' && node == CharNode.Root && !(name >= 0 && _trie[name].Next.ContainsKey(b)))
         {
             return name >= 0 && _trie[name].End >= 0 ? FinalBase - _trie[name].End
                 : vector >= 0 && Ends(vector) ? FinalBase - LabelOf(Matched(vector))

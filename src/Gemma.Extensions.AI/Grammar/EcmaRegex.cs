@@ -40,6 +40,8 @@ internal sealed class EcmaRegex
     {
         public bool HasLook { get; } = Kind is NodeKind.LookAhead or NodeKind.NegativeLookAhead || Kids.Any(k => k.HasLook);
 
+        public bool Has(NodeKind kind) => Kind == kind || (HasAnchor && Kids.Any(k => k.Has(kind)));
+
         public bool HasAnchor { get; } = Kind is NodeKind.Start or NodeKind.End || Kids.Any(k => k.HasAnchor);
     }
 
@@ -176,8 +178,54 @@ internal sealed class EcmaRegex
             items.Add(item);
         }
 
+        // An anchor next to an anchor adds nothing, and its mark can be read only once.
+        for (int i = 1; i < items.Count; i++)
+        {
+            if (items[i - 1].Kind == NodeKind.Start)
+            {
+                items[i] = WithoutStart(items[i]);
+                if (items[i] is { Kind: NodeKind.Sequence, Kids.Length: 0 })
+                {
+                    items.RemoveAt(i--);
+                }
+            }
+        }
+
+        for (int i = items.Count - 2; i >= 0; i--)
+        {
+            if (items[i + 1].Kind == NodeKind.End)
+            {
+                items[i] = WithoutEnd(items[i]);
+                if (items[i] is { Kind: NodeKind.Sequence, Kids.Length: 0 })
+                {
+                    items.RemoveAt(i);
+                }
+            }
+        }
+
+        if (items.Count(i => i.Has(NodeKind.Start)) > 1 || items.Count(i => i.Has(NodeKind.End)) > 1)
+        {
+            throw new NotSupportedException("several anchors of one kind in a row of parts are not supported");
+        }
+
         return items.Count == 1 ? items[0] : new Node(NodeKind.Sequence, [.. items]);
     }
+
+    private static Node WithoutStart(Node node) => node.Kind switch
+    {
+        NodeKind.Start => new Node(NodeKind.Sequence, []),
+        NodeKind.Sequence when node.Kids.Length > 0 => new Node(NodeKind.Sequence, [WithoutStart(node.Kids[0]), .. node.Kids[1..]]),
+        NodeKind.Alternatives => new Node(NodeKind.Alternatives, [.. node.Kids.Select(WithoutStart)]),
+        _ => node,
+    };
+
+    private static Node WithoutEnd(Node node) => node.Kind switch
+    {
+        NodeKind.End => new Node(NodeKind.Sequence, []),
+        NodeKind.Sequence when node.Kids.Length > 0 => new Node(NodeKind.Sequence, [.. node.Kids[..^1], WithoutEnd(node.Kids[^1])]),
+        NodeKind.Alternatives => new Node(NodeKind.Alternatives, [.. node.Kids.Select(WithoutEnd)]),
+        _ => node,
+    };
 
     private bool TryQuantifier(out int min, out int max)
     {

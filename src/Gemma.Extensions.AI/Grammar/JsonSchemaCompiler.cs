@@ -13,6 +13,7 @@ internal sealed partial class JsonSchemaCompiler
     private const int MaxAlternatives = 1_500;
     private const int MaxNodes = 30_000;
     private const int MaxDepth = 400;
+    private const int MaxNames = 3_000;
     private static readonly TimeSpan s_timeLimit = TimeSpan.FromSeconds(5);
 
     private readonly JsonSchemaOptions _options;
@@ -309,7 +310,25 @@ internal sealed partial class JsonSchemaCompiler
             keys = Arena.Empty;
         }
 
-        if (c.Clauses.Any(x => x.Additional is { } a && x.Patterns.Count == 0 && a.Codes.Contains(_document.False.Id * 2)))
+        if (c.Clauses.FirstOrDefault(x => IsClosed(x) && x.Patterns.Count > 0 && x.Patterns.All(p => p.Pattern.Finite)) is { } finite)
+        {
+            foreach (string name in Arena.Enumerate(Arena.Alt(finite.Patterns.Select(p => p.Pattern)), 2_000))
+            {
+                if (known.Add(name))
+                {
+                    names.Add(name);
+                }
+            }
+
+            keys = Arena.Empty;
+        }
+
+        if (names.Count > MaxNames)
+        {
+            throw new GrammarComplexityException($"an object has {names.Count:N0} properties; at most {MaxNames:N0} are supported");
+        }
+
+        if (c.Clauses.Any(x => x.Patterns.Count == 0 && IsClosed(x)))
         {
             keys = Arena.Empty; // Closed: no other names.
         }
@@ -393,6 +412,8 @@ internal sealed partial class JsonSchemaCompiler
             return NodeOf(value);
         }
     }
+
+    private bool IsClosed(KeyClause clause) => clause.Additional is { } additional && additional.Codes.Contains(_document.False.Id * 2);
 
     private static void Set(ulong[] set, int i) => set[i >> 6] |= 1UL << i;
 

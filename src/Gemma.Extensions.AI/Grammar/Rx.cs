@@ -101,14 +101,20 @@ internal sealed class RxArena
     private const int MaxTerms = 400_000;
     private const int MaxSearch = 60_000;
 
+    // Each derivative is made once, so this bounds the time of a grammar's whole life (some seconds), not of one text.
+    private const long MaxWork = 8_000_000;
+
     private readonly HashSet<Rx> _terms = new(new Comparer());
     private readonly Dictionary<(int, int), Rx> _derivatives = [];
     private readonly Dictionary<int, bool> _live = [];
+    private readonly Rx _endMark;
+    private long _work;
 
     public RxArena()
     {
         Empty = Make(new Rx(RxKind.Empty, []));
         Epsilon = Make(new Rx(RxKind.Epsilon, []));
+        _endMark = Set(CharSet.Of(CharSet.EndMark));
         AnyChar = Set(CharSet.Any);
         All = Repeat(AnyChar, 0, -1);
         AllWithMarks = Repeat(Set(CharSet.AnyOrMark), 0, -1);
@@ -159,6 +165,11 @@ internal sealed class RxArena
             return a;
         }
 
+        if (a == _endMark)
+        {
+            return b.Nullable ? a : Empty; // Nothing comes after the end.
+        }
+
         if (a.Kind == RxKind.Concat)
         {
             RuntimeHelpers.EnsureSufficientExecutionStack();
@@ -179,7 +190,45 @@ internal sealed class RxArena
         return result;
     }
 
-    public Rx Alt(Rx a, Rx b) => a == b ? a : Alt([a, b]);
+    /// <summary>Merges the sorted alternatives of both, which long alternations need to be quick.</summary>
+    public Rx Alt(Rx a, Rx b)
+    {
+        if (a == b || b == Empty || a == All)
+        {
+            return a;
+        }
+
+        if (a == Empty || b == All)
+        {
+            return b;
+        }
+
+        if (a.Kind != RxKind.Alt && b.Kind != RxKind.Alt)
+        {
+            return Alt([a, b]);
+        }
+
+        ReadOnlySpan<Rx> x = a.Kind == RxKind.Alt ? a.Kids : [a], y = b.Kind == RxKind.Alt ? b.Kids : [b];
+        Rx[] merged = new Rx[x.Length + y.Length];
+        int i = 0, j = 0, count = 0, sets = 0;
+        bool epsilon = false, nullable = false;
+        while (i < x.Length || j < y.Length)
+        {
+            Rx next = j == y.Length || (i < x.Length && x[i].Id <= y[j].Id) ? x[i++] : y[j++];
+            if (count > 0 && merged[count - 1] == next)
+            {
+                continue;
+            }
+
+            merged[count++] = next;
+            sets += next.Kind == RxKind.Set ? 1 : 0;
+            epsilon |= next == Epsilon;
+            nullable |= next != Epsilon && next.Nullable;
+        }
+
+        // Two sets have to become one, and an empty text beside a nullable alternative goes: the general way does that.
+        return sets > 1 || (epsilon && nullable) ? Alt((IEnumerable<Rx>)merged[..count]) : Make(new Rx(RxKind.Alt, merged[..count]));
+    }
 
     public Rx Alt(IEnumerable<Rx> parts)
     {
@@ -520,14 +569,21 @@ internal sealed class RxArena
             }
         }
 
+        texts.Sort(StringComparer.Ordinal);
         return texts;
     }
 
     private Rx Make(Rx candidate)
     {
+        _work += candidate.Kids.Length + 1;
         if (_terms.TryGetValue(candidate, out Rx? known))
         {
             return known;
+        }
+
+        if (_work > MaxWork)
+        {
+            throw new GrammarComplexityException("working out its automaton takes more than " + MaxWork + " steps");
         }
 
         if (_terms.Count >= MaxTerms)
