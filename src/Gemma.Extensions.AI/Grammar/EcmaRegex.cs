@@ -73,8 +73,7 @@ internal sealed class EcmaRegex
         Rx before = wholeText ? arena.Optional(startMark) : arena.Optional(arena.Concat(startMark, arena.All));
         Rx after = wholeText ? arena.Optional(endMark) : arena.Optional(arena.Concat(arena.All, endMark));
         Rx marked = arena.Concat(before, Build(arena, node, after));
-        Rx full = wholeText ? arena.Derive(marked, CharSet.StartMark) : arena.Derive(marked, CharSet.StartMark);
-        return arena.AtEnd(full);
+        return arena.AtEnd(arena.AfterStart(marked));
     }
 
     private static Rx Build(RxArena arena, Node node, Rx after)

@@ -399,6 +399,34 @@ internal sealed class RxArena
     /// <summary>The texts t for which t followed by the end mark is in <paramref name="a"/>.</summary>
     public Rx AtEnd(Rx a) => a == Empty ? Empty : Make(new Rx(RxKind.AtEnd, [a]));
 
+    /// <summary>What is left of an expression once the start mark has been read: it cannot come again.</summary>
+    public Rx AfterStart(Rx t) => WithoutStartMark(Derive(t, CharSet.StartMark), []);
+
+    private Rx WithoutStartMark(Rx t, Dictionary<Rx, Rx> known)
+    {
+        if (t.Kids.Length == 0)
+        {
+            return t.Kind == RxKind.Set && t.Set!.Ranges is [CharSet.StartMark, CharSet.StartMark] ? Empty : t;
+        }
+
+        if (known.TryGetValue(t, out Rx? result))
+        {
+            return result;
+        }
+
+        RuntimeHelpers.EnsureSufficientExecutionStack();
+        Rx[] kids = Array.ConvertAll(t.Kids, k => WithoutStartMark(k, known));
+        return known[t] = t.Kind switch
+        {
+            RxKind.Concat => Concat(kids[0], kids[1]),
+            RxKind.Alt => Alt(kids),
+            RxKind.And => And(kids),
+            RxKind.Not => Not(kids[0]),
+            RxKind.Repeat => Repeat(kids[0], t.Min, t.Max),
+            _ => AtEnd(kids[0]),
+        };
+    }
+
     /// <summary>Any text of min to max characters (max -1: no limit).</summary>
     public bool IsSpan(Rx t) => t == AnyChar || (t.Kind == RxKind.Repeat && t.Kids[0] == AnyChar);
 
