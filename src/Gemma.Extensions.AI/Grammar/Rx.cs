@@ -102,7 +102,7 @@ internal sealed class RxArena
     private const int MaxSearch = 60_000;
 
     // Each derivative is made once, so this bounds the time of a grammar's whole life (some seconds), not of one text.
-    private const long MaxWork = 8_000_000;
+    private const long MaxWork = 5_000_000;
 
     private readonly HashSet<Rx> _terms = new(new Comparer());
     private readonly Dictionary<(int, int), Rx> _derivatives = [];

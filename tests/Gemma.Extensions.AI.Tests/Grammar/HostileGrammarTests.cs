@@ -27,7 +27,8 @@ public sealed class HostileGrammarTests
             Assert.NotEmpty(e.Message);
         }
 
-        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(10), $"{name} took {clock.Elapsed}.");
+        // 10 s on an idle machine; tests run beside others, on busy ones.
+        Assert.True(clock.Elapsed < TimeSpan.FromSeconds(60), $"{name} took {clock.Elapsed}.");
     }
 
     private static Dictionary<string, string> Schemas()
