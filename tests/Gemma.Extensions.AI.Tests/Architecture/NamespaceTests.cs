@@ -20,6 +20,7 @@ public class NamespaceTests
         ["Model"] = ["Backends", "Files", "Formats"],
         ["Engine"] = ["Backends", "Files", "Model"],
         ["Grammar"] = ["Engine", "Text"],
+        ["Hub"] = ["Files"],
         ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],
     };
 
