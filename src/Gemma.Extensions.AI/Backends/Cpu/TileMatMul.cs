@@ -32,7 +32,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     private const int SlotBytes = ByteTileBytes + ScaleBytes + FloatTileBytes;
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
-    private readonly NativeBuffer[] _overlap = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
+    private readonly NativeBuffer[] _sums = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer _bytes = new(), _scales = new(), _floats = new();
     private readonly List<NativeBuffer> _terms = [];
     private readonly PartPlan[] _plans = new PartPlan[8];
@@ -79,7 +79,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _overlap, .. _terms, _bytes, _scales, _floats])
+        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _sums, .. _terms, _bytes, _scales, _floats])
         {
             buffer.Dispose();
         }
@@ -347,7 +347,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
                 for (int tile = first; tile < last; tile++)
                 {
-                    Multiply(plan, tile, k, columns, scratch + (tile - first) * SlotBytes, worker);
+                    Multiply(plan, tile, k, columns, scratch, tile - first, worker);
                 }
             }
         }
@@ -379,9 +379,10 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private void Multiply(in PartPlan plan, int tile, int k, int columns, byte* slot, int worker)
+        private void Multiply(in PartPlan plan, int tile, int k, int columns, byte* scratch, int index, int worker)
         {
             Row(plan, tile, k, out int row);
+            byte* slot = scratch + index * SlotBytes;
             int overlap = tile * TileFormat.Rows - row;
             float* target = output.Data + plan.Part.FirstRow + row;
             TileArgs args = new()
@@ -391,11 +392,13 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 OutputStride = (long)output.Columns * sizeof(float),
                 Accumulate = k == 0 ? 0 : 1,
             };
-            if (overlap > 0)
+            bool apart = overlap > 0 || rows > FewRows;
+            if (apart)
             {
-                // Another worker may be adding up the rows that both tiles hold.
+                // Another worker may be adding up the rows that both tiles hold. And output rows of a batch lie so far apart (often whole pages) that
+                // going on with their sums at every step of columns would miss the translation buffers and crowd a few cache sets.
                 args.OutputStride = TileFormat.Rows * sizeof(float);
-                target = (float*)owner._overlap[worker].Reserve(rows * args.OutputStride);
+                target = (float*)owner._sums[worker].Reserve(tilesPerTask * rows * args.OutputStride) + (long)index * rows * TileFormat.Rows;
             }
 
             if (plan.ByteTile)
@@ -418,7 +421,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 }
             }
 
-            if (overlap > 0 && k + columns == x.Columns)
+            if (apart && k + columns == x.Columns)
             {
                 for (int r = 0; r < rows; r++)
                 {
