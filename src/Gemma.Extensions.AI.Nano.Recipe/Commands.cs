@@ -127,6 +127,9 @@ internal static class Commands
         var command = new Command("export", "Writes the model as GGUF.") { model, type, output };
         command.SetAction(parse =>
         {
+            // So small a model is at its best with the most likely token.
+            string generation = Path.Combine(parse.GetValue(model)!, "generation_config.json");
+            File.WriteAllText(generation, File.ReadAllText(generation).TrimEnd('}', '\n') + ",\"temperature\":0}");
             using ModelFile file = ModelFile.Open(parse.GetValue(model)!);
             ModelConverter.Write(file, QuantizationRecipe.Get(parse.GetValue(type)!), parse.GetValue(output)!);
         });

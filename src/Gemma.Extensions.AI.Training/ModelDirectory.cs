@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -57,10 +58,12 @@ internal static class ModelDirectory
 
         writer.Save(Path.Combine(directory, "model.safetensors"));
         File.WriteAllText(Path.Combine(directory, "config.json"), Config(model.Config, bfloat16));
-        File.WriteAllText(Path.Combine(directory, "generation_config.json"), """{"bos_token_id":2,"eos_token_id":[1,5],"pad_token_id":0}""");
         if (!tokenizer.IsEmpty)
         {
             File.WriteAllBytes(Path.Combine(directory, "tokenizer.model"), tokenizer);
+            var ids = GemmaTokenizer.FromSentencePiece(tokenizer, directory);
+            string ends = string.Join(',', new[] { ids.EosId, ids.EndOfTurnId }.Where(id => id >= 0));
+            File.WriteAllText(Path.Combine(directory, "generation_config.json"), $"{{\"eos_token_id\":[{ends}]}}");
         }
     }
 

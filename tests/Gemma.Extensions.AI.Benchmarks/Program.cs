@@ -12,4 +12,5 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.CancellationBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Training.TrainingBenchmark.Create());
 return await root.Parse(args).InvokeAsync();

@@ -25,7 +25,7 @@ internal sealed class GgufModelFile : ModelFile
 
         Config = ReadConfig(metadata, file.Tensors, file.Path);
         GemmaTensors.Check(Config, file.Tensors, file.Path);
-        GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata) };
+        GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata), Temperature = Temperature(metadata) };
     }
 
     /// <summary>All metadata of the file.</summary>
@@ -105,6 +105,9 @@ internal sealed class GgufModelFile : ModelFile
 
         return (int)embedding.Rows;
     }
+
+    /// <summary>A nonsensical temperature is as good as none.</summary>
+    private static float? Temperature(GgufMetadata metadata) => metadata.GetNumber("general.sampling.temp") is { } value and >= 0 and <= 100 ? (float)value : null;
 
     private static int[] StopTokens(GgufMetadata metadata) =>
         [.. new[] { metadata.GetInt32("tokenizer.ggml.eos_token_id"), metadata.GetInt32("tokenizer.ggml.eot_token_id") }.OfType<int>().Where(id => id >= 0).Distinct()];

@@ -120,6 +120,11 @@ internal sealed class ModelConverter
         writer.Set("gemma2.attn_logit_softcapping", config.AttentionSoftcap);
         writer.Set("gemma2.final_logit_softcapping", config.FinalSoftcap);
         writer.Set("gemma2.rope.freq_base", config.RopeBase);
+        if (_source.GenerationDefaults.Temperature is { } temperature)
+        {
+            writer.Set("general.sampling.temp", temperature);
+        }
+
     }
 
     private void DescribeTokenizer(GgufWriter writer)

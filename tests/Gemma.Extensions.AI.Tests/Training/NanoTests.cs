@@ -1,0 +1,118 @@
+using System.Security.Cryptography;
+using Gemma.Extensions.AI.Nano;
+using Gemma.Extensions.AI.Nano.Recipe;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+using Microsoft.Extensions.AI;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Training;
+
+public sealed class NanoTests
+{
+    private static GemmaTokenizer Vocabulary { get; } =
+        GemmaTokenizer.FromFile(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Nano.Recipe", "nano.model"));
+
+    [Fact]
+    public void ModelIsSmallAndUsesTheCommittedVocabulary()
+    {
+        Assert.InRange(new FileInfo(NanoModel.Path).Length, 1_000_000, 8_000_000);
+        using GemmaModel model = GemmaModel.Load("nano");
+        Assert.Equal("gemma2-nano", model.ModelId);
+        Assert.Equal(Vocabulary.VocabularySize, model.Tokenizer.VocabularySize);
+        const string Text = "Torvin's \"Kelmara\" costs 12.50 …\n\n日本";
+        Assert.Equal(Vocabulary.Encode(Text, matchSpecial: true), model.Tokenizer.Encode(Text, matchSpecial: true));
+    }
+
+    [Fact]
+    public void UseNanoSetsThePath() => Assert.Equal(NanoModel.Path, new GemmaOptions().UseNano().ModelPath);
+
+    /// <summary>What the package is for: the first minute works.</summary>
+    [Fact]
+    public async Task GreetsAndEndsByItself()
+    {
+        using GemmaModel model = GemmaModel.Load("nano");
+        using IChatClient client = model.AsIChatClient();
+        ChatResponse response = await client.GetResponseAsync("hello", new ChatOptions { Temperature = 0, MaxOutputTokens = 60 });
+        Assert.Equal("Hello! How can I help you?", response.Text);
+        Assert.Equal(ChatFinishReason.Stop, response.FinishReason);
+    }
+
+    /// <summary>Whatever surrounds a name, it is cut into the same pieces, so copying it is copying pieces.</summary>
+    [Theory]
+    [InlineData("Kelmara")]
+    [InlineData("Quentin")]
+    [InlineData("zorvak")]
+    [InlineData("4821")]
+    public void NamesAreCutAlikeEverywhere(string name)
+    {
+        int[] bare = Vocabulary.Encode(name, matchSpecial: false);
+        foreach ((string before, string after) in new[] { (" ", " "), ("\"", "\""), ("(", ")"), ("\n", "."), (":", ",") })
+        {
+            int[] surrounded = Vocabulary.Encode(before + name + after, matchSpecial: false);
+            Assert.True(Enumerable.Range(0, surrounded.Length).Any(i => surrounded.AsSpan(i).StartsWith(bare)), $"'{before}{name}{after}'");
+        }
+    }
+
+    [Fact]
+    public void ControlTokensAreGemmas()
+    {
+        Assert.Equal((0, 1, 2, 3), (Vocabulary.PadId, Vocabulary.EosId, Vocabulary.BosId, Vocabulary.UnknownId));
+        Assert.True(Vocabulary.StartOfTurnId > 0 && Vocabulary.EndOfTurnId > 0);
+        Assert.InRange(Vocabulary.VocabularySize, 2000, 4000);
+    }
+
+    [Fact]
+    public void CasesAreTheSameEveryTime()
+    {
+        for (int i = 0; i < 50; i++)
+        {
+            Assert.Equal(
+                NanoCorpus.Render(Vocabulary, NanoCorpus.Draw(1, i, Split.Train)).Tokens, NanoCorpus.Render(Vocabulary, NanoCorpus.Draw(1, i, Split.Train)).Tokens);
+        }
+    }
+
+    /// <summary>Entities of one split never come out of the other.</summary>
+    [Fact]
+    public void SplitsShareNoEntity()
+    {
+        HashSet<string>[] drawn = [.. new[] { Split.Train, Split.HeldOut }.Select(split =>
+        {
+            var lexicon = new Lexicon(new Random(1), split);
+            Func<string>[] draws = [lexicon.Word, lexicon.FirstName, lexicon.FamilyName, lexicon.City, lexicon.Code, lexicon.Phone, lexicon.Large, lexicon.Date, lexicon.Year, lexicon.Clock];
+            return draws.SelectMany(draw => Enumerable.Range(0, 3000).Select(_ => draw())).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        })];
+        Assert.True(drawn[1].Count > 5000);
+        drawn[1].IntersectWith(drawn[0]);
+        Assert.Empty(drawn[1]);
+    }
+
+    [Fact]
+    public void ToolsOfTheSplitsDiffer()
+    {
+        HashSet<string>[] nouns = [.. new[] { Split.Train, Split.HeldOut }.Select(split =>
+        {
+            var lexicon = new Lexicon(new Random(2), split);
+            return Enumerable.Range(0, 2000).Select(_ => Tools.Draw(lexicon, []).Noun).ToHashSet(StringComparer.Ordinal);
+        })];
+        nouns[1].IntersectWith(nouns[0]);
+        Assert.Empty(nouns[1]);
+    }
+
+    /// <summary>Every kind of case renders, fits, and ends a trained turn with the end of turn.</summary>
+    [Fact]
+    public void EveryCaseCanBeTrainedOn()
+    {
+        foreach (Skill skill in Enum.GetValues<Skill>())
+        {
+            for (int i = 0; i < 40; i++)
+            {
+                TrainingDocument document = NanoCorpus.Render(Vocabulary, NanoCorpus.Draw(3, i, i % 2 == 0 ? Split.Train : Split.HeldOut, skill));
+                Assert.InRange(document.Tokens.Length, 5, 512);
+                Assert.True(document.Trained![^1]);
+                Assert.Equal(Vocabulary.EndOfTurnId, document.Tokens[^1]);
+                Assert.False(document.Trained[0]);
+            }
+        }
+    }
+}
