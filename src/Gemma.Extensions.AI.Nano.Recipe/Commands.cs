@@ -100,12 +100,13 @@ internal static class Commands
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
         var all = new Option<int>("--all-tokens") { DefaultValueFactory = _ => 300, Description = "Steps at the start that train on prompts too: names recur in them, which teaches copying sooner." };
         var repeat = new Option<int>("--repeat-percent") { Description = "Cases in a hundred that are replaced by texts to repeat; copying is learned first from many of them." };
-        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat };
+        var talk = new Option<int>("--talk-percent") { Description = "Cases in a hundred that are replaced by small talk, whose answers have to be learned by heart." };
+        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat, talk };
         command.SetAction((parse, cancellation) =>
         {
             byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
             GemmaTokenizer tokenizer = GemmaTokenizer.FromSentencePiece(tokenizerBytes, parse.GetValue(vocabulary)!);
-            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), parse.GetValue(repeat), new TrainingOptions
+            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), parse.GetValue(repeat), parse.GetValue(talk), new TrainingOptions
             {
                 Steps = parse.GetValue(steps),
                 LearningRate = parse.GetValue(rate),
@@ -152,14 +153,14 @@ internal static class Commands
         return command;
     }
 
-    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, int repeatPercent, TrainingOptions options, CancellationToken cancellation)
+    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, int repeatPercent, int talkPercent, TrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
         var watch = Stopwatch.StartNew();
-        string tokens = Path.Combine(output, $"cases-{repeatPercent}.bin");
+        string tokens = Path.Combine(output, $"cases-{repeatPercent}-{talkPercent}.bin");
         if (!File.Exists(tokens))
         {
-            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength, repeatPercent));
+            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength, repeatPercent, talkPercent));
         }
 
         List<TrainingDocument> documents = DocumentFile.Load(tokens);
@@ -171,10 +172,10 @@ internal static class Commands
         new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { WholeDocumentSteps = allTokenSteps }.Run(Console.WriteLine, cancellation);
     }
 
-    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, int repeatPercent = 0)
+    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, int repeatPercent = 0, int talkPercent = 0)
     {
         var documents = new TrainingDocument[count];
-        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split, i % 100 < repeatPercent ? Skill.Repeat : null)));
+        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split, i % 100 < repeatPercent ? Skill.Repeat : i % 100 >= 100 - talkPercent ? Skill.Talk : null)));
         return [.. documents.Where(d => d.Tokens.Length <= maxLength)];
     }
 
