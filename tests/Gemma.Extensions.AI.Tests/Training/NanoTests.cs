@@ -27,14 +27,14 @@ public sealed class NanoTests
     [Fact]
     public void UseNanoSetsThePath() => Assert.Equal(NanoModel.Path, new GemmaOptions().UseNano().ModelPath);
 
-    /// <summary>What the package is for: the first minute works.</summary>
+    /// <summary>Whole sentences of its training, and an end. Which of them is the evaluation's business.</summary>
     [Fact]
-    public async Task GreetsAndEndsByItself()
+    public async Task AnswersAndEndsByItself()
     {
         using GemmaModel model = GemmaModel.Load("nano");
         using IChatClient client = model.AsIChatClient();
-        ChatResponse response = await client.GetResponseAsync("hello", new ChatOptions { Temperature = 0, MaxOutputTokens = 60 });
-        Assert.Equal("Hello! How can I help you?", response.Text);
+        ChatResponse response = await client.GetResponseAsync("hello", new ChatOptions { MaxOutputTokens = 60 });
+        Assert.Contains(response.Text, Talk.Exchanges.Select(exchange => exchange.Answer));
         Assert.Equal(ChatFinishReason.Stop, response.FinishReason);
     }
 
