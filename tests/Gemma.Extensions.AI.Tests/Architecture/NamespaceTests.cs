@@ -20,7 +20,7 @@ public class NamespaceTests
         ["Model"] = ["Backends", "Files", "Formats"],
         ["Engine"] = ["Backends", "Files", "Model"],
         ["Grammar"] = ["Engine", "Text"],
-        ["Hub"] = ["Files"],
+        ["Hub"] = ["", "Files"], // "": its options and progress, which are public
         ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],
     };
 
