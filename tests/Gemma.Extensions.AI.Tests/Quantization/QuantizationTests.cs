@@ -105,6 +105,22 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void TheReadmesTableOfFilesIsTheComputedOne()
+    {
+        string readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
+        (string, GemmaConfig)[] sizes = [("2B", Size(26, 2304, 9216, 8, 4, 256)), ("9B", Size(42, 3584, 14336, 16, 8, 256)), ("27B", Size(46, 4608, 36864, 32, 16, 128))];
+        foreach ((string size, GemmaConfig config) in sizes)
+        {
+            foreach (string type in (string[])["BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M"])
+            {
+                long bytes = QuantizationRecipe.Get(type).Bytes(config);
+                long needed = MemoryAdvice.For(config, bytes, 8192, KvType.F16).NeededBytes;
+                Assert.Contains($"| {size} | {type} | {bytes / 1e9:F1} GB | {needed / 1e9:F1} GB | {1e9 / bytes:F2} |", readme, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    [Fact]
     public void ACancelledConversionLeavesNothing()
     {
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
