@@ -16,10 +16,10 @@ using GemmaModel model = GemmaModel.Load(args.Length > 1 ? args[1] : Environment
 IChatClient chat = model.AsIChatClient();
 IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();
 
-// Passages, words and vectors live in one file; a second run only reads what has changed.
+// Passages, words and vectors live in one file; a second run only reads what has changed. Vectors belong to their model, so each has its own collection.
 using SqliteVectorStore store = new(Path.Combine(args[0], ".rag.db"));
 int dimensions = embeddings.GetRequiredService<EmbeddingGeneratorMetadata>().DefaultModelDimensions!.Value;
-VectorStoreCollection<string, DocumentChunk> passages = store.GetCollection<string, DocumentChunk>("passages", DocumentChunk.CreateDefinition(dimensions));
+VectorStoreCollection<string, DocumentChunk> passages = store.GetCollection<string, DocumentChunk>($"passages of {model.ModelId}", DocumentChunk.CreateDefinition(dimensions));
 
 DocumentIngestor ingestor = new(passages, model.Tokenizer, embeddings);
 IngestionResult result = await ingestor.IngestAsync(SourceDocument.FromFolder(args[0]), progress: new ProgressLines());
