@@ -260,7 +260,14 @@ internal sealed partial class JsonSchemaCompiler
             Conjunction[] result = [_any];
             foreach (int code in node.Literals.Codes)
             {
-                result = Product(result, Dnf(code));
+                try
+                {
+                    result = Product(result, Dnf(code));
+                }
+                catch (NotSupportedException e) when (e is not GrammarComplexityException && !e.Message.StartsWith("The JSON schema", StringComparison.Ordinal))
+                {
+                    throw new NotSupportedException($"The JSON schema cannot be enforced at '{_document[code >> 1].Path}': {e.Message}. Remove the keyword that needs it, or simplify it.");
+                }
             }
 
             return _expanded[node] = result;
@@ -296,10 +303,10 @@ internal sealed partial class JsonSchemaCompiler
 
         Rx keys = c.Names == SchemaLiterals.Any ? Arena.All : Arena.Alt(Expand(NodeOf(c.Names)).Where(x => x.Types.HasFlag(JsonTypes.String)).Select(x => x.Text).ToArray());
         Rx allKeys = keys;
-        if (keys.Finite && keys != Arena.Empty)
+        if (keys.Finite && keys != Arena.Empty && Arena.TryEnumerate(keys, 2_000) is { } allNames)
         {
             // Finitely many names are as good as declared ones, and none can come twice.
-            foreach (string name in Arena.Enumerate(keys, 2_000))
+            foreach (string name in allNames)
             {
                 if (known.Add(name))
                 {
@@ -310,9 +317,10 @@ internal sealed partial class JsonSchemaCompiler
             keys = Arena.Empty;
         }
 
-        if (c.Clauses.FirstOrDefault(x => IsClosed(x) && x.Patterns.Count > 0 && x.Patterns.All(p => p.Pattern.Finite)) is { } finite)
+        if (c.Clauses.FirstOrDefault(x => IsClosed(x) && x.Patterns.Count > 0 && x.Patterns.All(p => p.Pattern.Finite)) is { } finite
+            && Arena.TryEnumerate(Arena.Alt(finite.Patterns.Select(p => p.Pattern)), 2_000) is { } matching)
         {
-            foreach (string name in Arena.Enumerate(Arena.Alt(finite.Patterns.Select(p => p.Pattern)), 2_000))
+            foreach (string name in matching)
             {
                 if (known.Add(name))
                 {

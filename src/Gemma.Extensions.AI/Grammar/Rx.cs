@@ -565,6 +565,19 @@ internal sealed class RxArena
         return t.Nullable;
     }
 
+    /// <summary>The texts of a finite language; null where there are more than <paramref name="limit"/>.</summary>
+    public List<string>? TryEnumerate(Rx t, int limit)
+    {
+        try
+        {
+            return Enumerate(t, limit);
+        }
+        catch (NotSupportedException e) when (e is not GrammarComplexityException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>The texts of a finite language.</summary>
     /// <exception cref="NotSupportedException">There are more than <paramref name="limit"/>.</exception>
     public List<string> Enumerate(Rx t, int limit)
