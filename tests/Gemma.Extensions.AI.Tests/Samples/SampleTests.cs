@@ -1,0 +1,51 @@
+using System.Diagnostics;
+using Gemma.Extensions.AI.Tests.Chat;
+
+namespace Gemma.Extensions.AI.Tests.Samples;
+
+/// <summary>Each sample runs as it is, as a process: on the tests' random model it must end well, on gemma2-nano it must also
+/// choose the right tool and give a typed answer. What nano copies into arguments and fields is not asserted: it is too small to be relied on.</summary>
+public sealed class SampleTests
+{
+    [Theory]
+    [InlineData("SemanticKernelAgent", "> What is the weather in Paris?")]
+    [InlineData("McpAgent", "Tools of the server: get_price, get_stock")]
+    public async Task A_sample_runs_on_any_model(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, TinyModel.Path));
+
+    [Theory]
+    [InlineData("SemanticKernelAgent", "[get_weather([city, ")]
+    [InlineData("AgentFramework", "[get_weather(")]
+    [InlineData("AgentFramework", "Person { Name = ")]
+    [InlineData("McpAgent", "[get_price([product, ")]
+    [InlineData("StructuredExtraction", "Person { Name = ")]
+    public async Task A_sample_does_what_it_shows_on_nano(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, "nano"));
+
+    private static string Program(string sample)
+    {
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
+        return Path.Combine(TestData.Repository, "samples", sample, "bin", configuration, "net10.0", $"{sample}.dll");
+    }
+
+    private static async Task<string> RunAsync(string sample, string model)
+    {
+        using var timeout = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        var start = new ProcessStartInfo("dotnet", [Program(sample)]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["GEMMA_MODEL"] = model;
+        using Process process = Process.Start(start)!;
+        try
+        {
+            Task<string> errors = process.StandardError.ReadToEndAsync(timeout.Token);
+            string output = await process.StandardOutput.ReadToEndAsync(timeout.Token);
+            await process.WaitForExitAsync(timeout.Token);
+            Assert.True(process.ExitCode == 0, $"{sample} ended with {process.ExitCode}: {await errors}");
+            return output;
+        }
+        finally
+        {
+            if (!process.HasExited)
+            {
+                process.Kill(entireProcessTree: true);
+            }
+        }
+    }
+}

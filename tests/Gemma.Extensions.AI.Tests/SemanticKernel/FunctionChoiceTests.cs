@@ -1,0 +1,168 @@
+using System.ComponentModel;
+using System.Text.Json.Serialization;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.SemanticKernel;
+using Microsoft.SemanticKernel.ChatCompletion;
+
+namespace Gemma.Extensions.AI.Tests.SemanticKernel;
+
+/// <summary>
+/// Function choice over a real kernel. What the small model calls with is its own matter, but the grammar makes every call valid: that a required
+/// function is invoked with arguments of the right types holds for any weights.
+/// </summary>
+public sealed class FunctionChoiceTests
+{
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Required_functions_are_called_and_filters_see_each_call(bool streaming)
+    {
+        var (kernel, lights, calls) = Build();
+        string answer = await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming);
+        Assert.NotEmpty(lights.Values);
+        Assert.All(lights.Values, value => Assert.True(value.Level is >= 0 and <= 3 && value.Room is Room.Hall or Room.Attic));
+        Assert.Equal(lights.Values.Count, calls.Count);
+        Assert.All(calls, call => Assert.Equal("set_light", call));
+        Assert.DoesNotContain("<tool_call>", answer);
+    }
+
+    [Fact]
+    public async Task Calls_that_are_not_invoked_come_back_as_content()
+    {
+        var (kernel, lights, _) = Build();
+        var settings = KernelTests.Settings(200);
+        settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(autoInvoke: false, options: s_one);
+        ChatMessageContent answer = await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(History(), settings, kernel);
+        Microsoft.SemanticKernel.FunctionCallContent call = Microsoft.SemanticKernel.FunctionCallContent.GetFunctionCalls(answer).First();
+        Assert.EndsWith("set_light", call.FunctionName); // Semantic Kernel's adapter puts the plugin's name before it
+        Assert.Contains(call.Arguments!["room"]?.ToString(), Enum.GetNames<Room>());
+        Assert.Contains(call.Arguments["level"]?.ToString(), Enum.GetNames<Level>());
+        Assert.Empty(lights.Values);
+    }
+
+    [Fact]
+    public async Task None_never_calls()
+    {
+        var (kernel, lights, calls) = Build();
+        string answer = await AskAsync(kernel, FunctionChoiceBehavior.None(), streaming: false);
+        Assert.NotEqual("", answer);
+        Assert.Empty(lights.Values);
+        Assert.Empty(calls);
+    }
+
+    [Fact]
+    public async Task Auto_may_answer_in_text()
+    {
+        var (kernel, _, _) = Build();
+        Assert.NotEqual("", await AskAsync(kernel, FunctionChoiceBehavior.Auto(), streaming: true));
+    }
+
+    [Fact]
+    public async Task A_filter_can_end_the_loop()
+    {
+        var (kernel, lights, calls) = Build(terminate: true);
+        await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming: false);
+        Assert.Single(calls);
+        Assert.Single(lights.Values);
+    }
+
+    [Fact]
+    public async Task A_prompt_function_calls_functions_through_the_chat_client()
+    {
+        var lights = new Lights();
+        Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatClient("nano").Plugins.AddFromObject(lights, "lights"));
+        var settings = KernelTests.Settings(200);
+        settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(options: s_one);
+        await kernel.InvokePromptAsync("Light in the {{$room}}, please.", new KernelArguments(settings) { ["room"] = "attic" });
+        Assert.NotEmpty(lights.Values);
+    }
+
+    [Fact]
+    public async Task A_function_that_throws_is_told_to_the_model()
+    {
+        Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatCompletion("nano")
+            .Plugins.AddFromFunctions("broken", [KernelFunctionFactory.CreateFromMethod((Func<string>)(() => throw new InvalidOperationException("no power")), "fail")]));
+        Assert.NotNull(await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming: false));
+    }
+
+    private static readonly FunctionChoiceBehaviorOptions s_one = new() { AllowParallelCalls = false };
+
+    private static (Kernel Kernel, Lights Lights, List<string> Calls) Build(bool terminate = false)
+    {
+        var lights = new Lights();
+        var filter = new RecordCalls(terminate);
+        Kernel kernel = KernelTests.Build(builder =>
+        {
+            builder.AddGemmaChatCompletion("nano").Plugins.AddFromObject(lights, "lights");
+            builder.Services.AddSingleton<IAutoFunctionInvocationFilter>(filter);
+        });
+        return (kernel, lights, filter.Calls);
+    }
+
+    private static ChatHistory History()
+    {
+        ChatHistory history = new("You control the lights.");
+        history.AddUserMessage("Light in the hall, please.");
+        return history;
+    }
+
+    private static async Task<string> AskAsync(Kernel kernel, FunctionChoiceBehavior behavior, bool streaming)
+    {
+        var settings = KernelTests.Settings(200);
+        settings.FunctionChoiceBehavior = behavior;
+        var service = kernel.GetRequiredService<IChatCompletionService>();
+        if (!streaming)
+        {
+            return (await service.GetChatMessageContentAsync(History(), settings, kernel)).Content ?? "";
+        }
+
+        string text = "";
+        await foreach (StreamingChatMessageContent update in service.GetStreamingChatMessageContentsAsync(History(), settings, kernel))
+        {
+            text += update.Content;
+        }
+
+        return text;
+    }
+
+    [JsonConverter(typeof(JsonStringEnumConverter<Room>))]
+    public enum Room
+    {
+        Hall,
+        Attic,
+    }
+
+    [JsonConverter(typeof(JsonStringEnumConverter<Level>))]
+    public enum Level
+    {
+        Off,
+        Low,
+        Mid,
+        High,
+    }
+
+    private sealed class Lights
+    {
+        public List<(Room Room, int Level)> Values { get; } = [];
+
+        [KernelFunction("set_light"), Description("Sets the light of a room.")]
+        public string SetLight(Room room, Level level)
+        {
+            Values.Add((room, (int)level));
+            return "done";
+        }
+    }
+
+    private sealed class RecordCalls(bool terminate) : IAutoFunctionInvocationFilter
+    {
+        public List<string> Calls { get; } = [];
+
+        public async Task OnAutoFunctionInvocationAsync(AutoFunctionInvocationContext context, Func<AutoFunctionInvocationContext, Task> next)
+        {
+            Calls.Add(context.Function.Name);
+            await next(context);
+            context.Terminate = terminate;
+        }
+    }
+}
