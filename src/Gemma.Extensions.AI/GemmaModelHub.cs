@@ -52,6 +52,11 @@ public static class GemmaModelHub
                 ? await PullRepositoryAsync(parsed, settings, cache, client, progress, cancellationToken).ConfigureAwait(false)
                 : await PullUrlAsync(parsed, settings, cache, client, progress, cancellationToken).ConfigureAwait(false);
         }
+        catch (IOException) when (cancellationToken.IsCancellationRequested)
+        {
+            // A connection may break in the moment of cancelling; then it is not tried again, and the caller's wish is what ended the download.
+            throw new OperationCanceledException(cancellationToken);
+        }
         catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException)
         {
             throw new GemmaHubException($"Downloading '{parsed}' into '{settings.Cache}' failed: {e.Message} Run the same command again: it goes on where it was.", e);

@@ -236,6 +236,31 @@ public class ToolCallingTests
     }
 
     [Fact]
+    public async Task A_call_by_a_name_that_the_loop_does_not_know_gets_an_error_back()
+    {
+        AIFunction known = AIFunctionFactory.Create(() => 1, "known", "Known.");
+        using IChatClient client = TinyModel.Client().AsBuilder()
+            .UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 2)
+            .ConfigureOptions(options =>
+            {
+                // Behind the loop's back the model is offered another tool than the loop was.
+                options.Tools = [s_pick];
+                options.ToolMode = ChatToolMode.RequireAny;
+            })
+            .Build();
+        ChatResponse response = await client.GetResponseAsync(
+            "Go.", new ChatOptions { Tools = [known], AllowMultipleToolCalls = false, Temperature = 1, Seed = 2, MaxOutputTokens = 120 });
+
+        FunctionCallContent[] calls = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>()];
+        FunctionResultContent[] results = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionResultContent>()];
+        Assert.True(calls.Length >= 2, "The conversation goes on after the unknown name.");
+        Assert.All(calls, call => Assert.Equal("pick", call.Name));
+        FunctionResultContent answer = results[0];
+        Assert.Equal(calls[0].CallId, answer.CallId);
+        Assert.Contains("pick", answer.Result!.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_declaration_without_code_is_handed_to_the_caller()
     {
         using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation().Build();

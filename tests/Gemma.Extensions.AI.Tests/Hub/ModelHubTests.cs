@@ -239,9 +239,19 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     public async Task TwoHundredInterruptionsDoNoHarm()
     {
         var random = new Random(7);
+        var faults = new Random(8);
         _hub.Misbehave = async (context, bytes) =>
         {
-            await _hub.Send(context, bytes, cutAfter: random.Next(8) == 0 ? random.Next(3000) : null, drip: random.Next(40) == 0 ? TimeSpan.FromMilliseconds(1) : null);
+            int? cutAfter;
+            TimeSpan? drip;
+            lock (faults)
+            {
+                // The server answers on several threads; an unlocked Random gets stuck at zero, and then every connection is cut.
+                cutAfter = faults.Next(8) == 0 ? faults.Next(3000) : null;
+                drip = faults.Next(40) == 0 ? TimeSpan.FromMilliseconds(1) : null;
+            }
+
+            await _hub.Send(context, bytes, cutAfter: cutAfter, drip: drip);
             return true;
         };
         int complete = 0;

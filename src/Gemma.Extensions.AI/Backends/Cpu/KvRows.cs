@@ -71,7 +71,7 @@ internal static unsafe class KvRows
         }
     }
 
-    /// <summary>Exact for all finite values. Subnormals go by way of integers: as subnormal floats they would take a microcode assist.</summary>
+    /// <summary>Exact for all finite values. Subnormals go by way of integers: processors may be slow to multiply subnormal floats.</summary>
     public static void HalfToSingle(ushort* source, float* destination, int count)
     {
         int i = 0;

@@ -371,7 +371,7 @@ internal static unsafe class TileUnpack<TIsa>
     private static Vector512<float> HighHalf(Vector512<uint> value) => FromHalf((value >> 16) & Vector512.Create(0x7FFFu), value);
 
     // Exact for finite numbers (files are checked for others when they are loaded). Subnormal halves, which are common among scales, go by way of
-    // integers: multiplying them as subnormal floats takes a microcode assist of some 150 cycles.
+    // integers: processors may take a slow path to multiply subnormal floats (its share here was not measured apart).
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> FromHalf(Vector512<uint> magnitude, Vector512<uint> sign)
     {
