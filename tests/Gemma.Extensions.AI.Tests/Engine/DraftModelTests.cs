@@ -34,11 +34,11 @@ public sealed class DraftModelTests
     }
 
     [Fact]
-    public void EqualModelGuessesRight()
+    public async Task EqualModelGuessesRight()
     {
         using var guessing = new TinyEngine(draft: TestData.Local("tiny"));
         long before = guessing.Engine.Steps;
-        guessing.Start(TinyEngine.Prompt(3, 40), 60, sampling: new SamplingOptions { Temperature = 1, Seed = 7 }).Task.Wait();
+        await guessing.Start(TinyEngine.Prompt(3, 40), 60, sampling: new SamplingOptions { Temperature = 1, Seed = 7 }).Task;
         Assert.InRange(guessing.Engine.Steps - before, 1, 24);
     }
 
