@@ -1,0 +1,1 @@
+await WebChat.WebChatApp.Build(args).RunAsync();

@@ -1,0 +1,137 @@
+using System.Net.ServerSentEvents;
+using System.Text;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+using WebChat;
+
+namespace Gemma.Extensions.AI.Tests.WebChat;
+
+/// <summary>The sample on a port of its own.</summary>
+internal sealed class WebChatServer : IAsyncDisposable
+{
+    private readonly WebApplication _app;
+
+    private WebChatServer(WebApplication app)
+    {
+        _app = app;
+        Http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()), Timeout = TimeSpan.FromMinutes(2) };
+    }
+
+    public HttpClient Http { get; }
+
+    public Uri Address => Http.BaseAddress!;
+
+    public GemmaModel Model => _app.Services.GetRequiredService<IChatClient>().GetService<GemmaModel>()!;
+
+    /// <param name="wrap">Replaces the client of the model.</param>
+    /// <param name="settings">Settings as on the command line.</param>
+    public static async Task<WebChatServer> StartAsync(Func<IChatClient, IChatClient>? wrap = null, params string[] settings)
+    {
+        string[] args = ["--urls=http://127.0.0.1:0", "--Logging:LogLevel:Default=None", .. settings];
+        var app = WebChatApp.Build(args, services =>
+        {
+            if (wrap is not null)
+            {
+                var client = services.Last(service => service.ServiceType == typeof(IChatClient));
+                services.AddSingleton(provider => wrap((IChatClient)client.ImplementationFactory!(provider)));
+            }
+        });
+        await app.StartAsync();
+        return new WebChatServer(app);
+    }
+
+    public static StringContent Question(params string[] texts) => new(JsonSerializer.Serialize(new
+    {
+        messages = texts.Select((text, i) => new { role = i % 2 == 0 ? "user" : "assistant", text }),
+    }), Encoding.UTF8, "application/json");
+
+    /// <summary>Asks and returns once the answer has begun.</summary>
+    public Task<HttpResponseMessage> AskAsync(StringContent question, CancellationToken cancellation = default) =>
+        Http.SendAsync(new HttpRequestMessage(HttpMethod.Post, "api/chat") { Content = question }, HttpCompletionOption.ResponseHeadersRead, cancellation);
+
+    public static async Task<List<(string Type, JsonElement Data)>> EventsAsync(HttpResponseMessage response)
+    {
+        var events = new List<(string, JsonElement)>();
+        await foreach (var item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
+        {
+            events.Add((item.EventType, JsonElement.Parse(item.Data)));
+        }
+
+        return events;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Http.Dispose();
+        await _app.DisposeAsync();
+    }
+}
+
+/// <summary>Says what it is told to, piece by piece. A piece that is a task is waited for and then said.</summary>
+internal sealed class ScriptedClient(Func<IReadOnlyList<ChatMessage>, IEnumerable<object>> answer) : IChatClient
+{
+    public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        foreach (object piece in answer([.. messages]))
+        {
+            string text = piece switch
+            {
+                Task<string> later => await later.WaitAsync(cancellationToken),
+                Exception exception => throw exception,
+                _ => (string)piece,
+            };
+            yield return new ChatResponseUpdate(ChatRole.Assistant, text);
+        }
+
+        yield return new ChatResponseUpdate(ChatRole.Assistant, [new UsageContent(new UsageDetails { InputTokenCount = 7, OutputTokenCount = 3, CachedInputTokenCount = 5 })]) { FinishReason = ChatFinishReason.Stop };
+    }
+
+    public Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+    public object? GetService(Type serviceType, object? serviceKey = null) => null;
+
+    public void Dispose()
+    {
+    }
+}
+
+/// <summary>Has the model write letters until the context ends, and tells how its answers ended.</summary>
+internal sealed class EndlessClient(IChatClient inner) : DelegatingChatClient(inner)
+{
+    private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>How the first answer to end did; null: by itself.</summary>
+    public Task<Exception?> Ended => _ended.Task.WaitAsync(TimeSpan.FromMinutes(1));
+
+    public override async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        options = options?.Clone() ?? new ChatOptions();
+        options.RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "[a-z ]{4000}", TopK = 0, Temperature = 1 };
+        await using var updates = base.GetStreamingResponseAsync(messages, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
+        bool more = true;
+        while (more)
+        {
+            try
+            {
+                more = await updates.MoveNextAsync();
+            }
+            catch (Exception exception)
+            {
+                _ended.TrySetResult(exception);
+                throw;
+            }
+
+            if (more)
+            {
+                yield return updates.Current;
+            }
+        }
+
+        _ended.TrySetResult(null);
+    }
+}
