@@ -101,12 +101,13 @@ internal static class Commands
         var all = new Option<int>("--all-tokens") { DefaultValueFactory = _ => 300, Description = "Steps at the start that train on prompts too: names recur in them, which teaches copying sooner." };
         var repeat = new Option<int>("--repeat-percent") { Description = "Cases in a hundred that are replaced by texts to repeat; copying is learned first from many of them." };
         var talk = new Option<int>("--talk-percent") { Description = "Cases in a hundred that are replaced by small talk, whose answers have to be learned by heart." };
-        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat, talk };
+        var compare = new Option<int>("--compare-percent") { Description = "Cases in a hundred that are replaced by ones whose answer hangs on a comparison, which is learned last: absent answers, tools, sources." };
+        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat, talk, compare };
         command.SetAction((parse, cancellation) =>
         {
             byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
             GemmaTokenizer tokenizer = GemmaTokenizer.FromSentencePiece(tokenizerBytes, parse.GetValue(vocabulary)!);
-            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), parse.GetValue(repeat), parse.GetValue(talk), new TrainingOptions
+            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), new Emphasis(parse.GetValue(repeat), parse.GetValue(talk), parse.GetValue(compare)), new TrainingOptions
             {
                 Steps = parse.GetValue(steps),
                 LearningRate = parse.GetValue(rate),
@@ -153,14 +154,14 @@ internal static class Commands
         return command;
     }
 
-    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, int repeatPercent, int talkPercent, TrainingOptions options, CancellationToken cancellation)
+    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, Emphasis emphasis, TrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
         var watch = Stopwatch.StartNew();
-        string tokens = Path.Combine(output, $"cases-{repeatPercent}-{talkPercent}.bin");
+        string tokens = Path.Combine(output, $"cases-{emphasis.Repeat}-{emphasis.Talk}-{emphasis.Compare}.bin");
         if (!File.Exists(tokens))
         {
-            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength, repeatPercent, talkPercent));
+            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength, emphasis));
         }
 
         List<TrainingDocument> documents = DocumentFile.Load(tokens);
@@ -172,11 +173,26 @@ internal static class Commands
         new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { WholeDocumentSteps = allTokenSteps }.Run(Console.WriteLine, cancellation);
     }
 
-    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, int repeatPercent = 0, int talkPercent = 0)
+    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, Emphasis emphasis = default)
     {
         var documents = new TrainingDocument[count];
-        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split, i % 100 < repeatPercent ? Skill.Repeat : i % 100 >= 100 - talkPercent ? Skill.Talk : null)));
+        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split, emphasis.SkillOf(i))));
         return [.. documents.Where(d => d.Tokens.Length <= maxLength)];
+    }
+
+    /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
+    private readonly record struct Emphasis(int Repeat, int Talk, int Compare)
+    {
+        private static readonly Skill[] s_comparisons = [Skill.Tool, Skill.Absent, Skill.Tool, Skill.Absent, Skill.Sources, Skill.Tool, Skill.NoTool];
+
+        /// <summary>The skill of case <paramref name="index"/>; null draws it from the mixture.</summary>
+        public Skill? SkillOf(int index) => (index % 100) switch
+        {
+            int i when i < Repeat => Skill.Repeat,
+            int i when i < Repeat + Talk => Skill.Talk,
+            int i when i < Repeat + Talk + Compare => s_comparisons[(index / 100 + index) % s_comparisons.Length],
+            _ => null,
+        };
     }
 
     /// <summary>The messages without template, for looking at and for counting words.</summary>
