@@ -27,12 +27,16 @@ internal sealed class DocumentSet
     /// <summary>Documents taken in this epoch.</summary>
     public int Position { get; private set; }
 
+    /// <summary>Tokens taken in all epochs.</summary>
+    public long TokensTaken { get; private set; }
+
     /// <summary>Continues where a checkpoint stopped.</summary>
     public void Seek(int epoch, int position)
     {
         Epoch = epoch;
         Position = position;
         _order = Order(epoch);
+        TokensTaken = epoch * _documents.Sum(document => (long)document.Tokens.Length) + _order.Take(position).Sum(d => (long)_documents[d].Tokens.Length);
     }
 
     /// <summary>Takes whole documents up to <paramref name="tokens"/> tokens, at least one.</summary>
@@ -55,6 +59,7 @@ internal sealed class DocumentSet
 
             taken.Add(next);
             sum += next.Tokens.Length;
+            TokensTaken += next.Tokens.Length;
             Position++;
         }
     }

@@ -115,44 +115,6 @@ internal sealed unsafe class GemmaBackprop
         return logits;
     }
 
-    /// <summary>The k largest logits after the final cap at every target, best first.</summary>
-    public TeacherTargets TopLogits(PackedBatch batch, int k)
-    {
-        Forward(batch);
-        int hidden = _config.HiddenSize, vocabulary = _config.VocabularySize, targets = batch.TargetRows.Length;
-        for (int i = 0; i < targets; i++)
-        {
-            _last.Span.Slice(batch.TargetRows[i] * hidden, hidden).CopyTo(_selected.Span[(i * hidden)..]);
-        }
-
-        Operations.RmsNorm(_selected.Pointer, W("output_norm.weight"), _config.RmsNormEpsilon, _normalised.Pointer, targets, hidden, _scratch.Pointer);
-        int[] ids = new int[targets * k], order = new int[vocabulary];
-        float[] logits = new float[targets * k], negated = new float[vocabulary];
-        for (int first = 0; first < targets; first += _headRows)
-        {
-            int rows = Math.Min(_headRows, targets - first);
-            Gemm.NT(rows, vocabulary, hidden, _normalised.Pointer + (long)first * hidden, hidden, W("token_embd.weight"), hidden, _logits.Pointer, vocabulary, accumulate: false);
-            Cap(_logits.Span[..(rows * vocabulary)]);
-            for (int r = 0; r < rows; r++)
-            {
-                TensorPrimitives.Negate(_logits.Span.Slice(r * vocabulary, vocabulary), negated);
-                for (int i = 0; i < vocabulary; i++)
-                {
-                    order[i] = i;
-                }
-
-                Array.Sort(negated, order);
-                for (int i = 0; i < k; i++)
-                {
-                    ids[(first + r) * k + i] = order[i];
-                    logits[(first + r) * k + i] = -negated[i];
-                }
-            }
-        }
-
-        return new TeacherTargets(k, ids, logits);
-    }
-
     private void Forward(PackedBatch batch)
     {
         GemmaConfig c = _config;
@@ -163,7 +125,7 @@ internal sealed unsafe class GemmaBackprop
         }
 
         float* scratch = _scratch.Pointer;
-        Embed(batch);
+        Operations.Embed(W("token_embd.weight"), batch.Tokens, c.EmbeddingScale, _layers[0].Input.Pointer, hidden);
         for (int l = 0; l < c.LayerCount; l++)
         {
             LayerState s = _layers[l];
@@ -227,12 +189,7 @@ internal sealed unsafe class GemmaBackprop
             Operations.RmsNormBackward(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "attn_norm.weight"), tokens, hidden, true, scratch);
         }
 
-        float* dEmbedding = G("token_embd.weight");
-        for (int r = 0; r < tokens; r++)
-        {
-            var target = new Span<float>(dEmbedding + (long)batch.Tokens[r] * hidden, hidden);
-            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(dX + (long)r * hidden, hidden), c.EmbeddingScale, target, target);
-        }
+        Operations.EmbedBackward(batch.Tokens, c.EmbeddingScale, dX, G("token_embd.weight"), hidden);
 
         float* G(string name) => gradient.Pointer + _model[name].Offset;
     }
@@ -286,16 +243,6 @@ internal sealed unsafe class GemmaBackprop
         return sums;
 
         Span<float> Row(FloatBuffer matrix, int row) => matrix.Span.Slice(row * hidden, hidden);
-    }
-
-    private void Embed(PackedBatch batch)
-    {
-        int hidden = _config.HiddenSize;
-        ReadOnlySpan<float> table = _model.Slice(_model.Weights, _model["token_embd.weight"]);
-        for (int r = 0; r < batch.Tokens.Length; r++)
-        {
-            TensorPrimitives.Multiply(table.Slice(batch.Tokens[r] * hidden, hidden), _config.EmbeddingScale, _layers[0].Input.Span.Slice(r * hidden, hidden));
-        }
     }
 
     private void Rope(FloatBuffer qkv, int[] positions, float direction) => Operations.Rope(

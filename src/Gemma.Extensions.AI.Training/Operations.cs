@@ -6,6 +6,25 @@ namespace Gemma.Extensions.AI.Training;
 /// <summary>The element-wise operations of Gemma 2, each forward operation with its backward beside it. All matrices are row-major float32.</summary>
 internal static unsafe class Operations
 {
+    /// <summary>y[r] = scale · table[tokens[r]]: the rows of the tokens. table is [vocabulary, n], y is [tokens, n].</summary>
+    public static void Embed(float* table, ReadOnlySpan<int> tokens, float scale, float* y, int n)
+    {
+        for (int r = 0; r < tokens.Length; r++)
+        {
+            TensorPrimitives.Multiply(new ReadOnlySpan<float>(table + (long)tokens[r] * n, n), scale, new Span<float>(y + (long)r * n, n));
+        }
+    }
+
+    /// <summary>dTable[tokens[r]] += scale · dy[r]; a token that occurs twice gets both.</summary>
+    public static void EmbedBackward(ReadOnlySpan<int> tokens, float scale, float* dy, float* dTable, int n)
+    {
+        for (int r = 0; r < tokens.Length; r++)
+        {
+            var row = new Span<float>(dTable + (long)tokens[r] * n, n);
+            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(dy + (long)r * n, n), scale, row, row);
+        }
+    }
+
     /// <summary>y = x / rms(x) · (1 + w), row by row. x and y are [rows, n], w is [n].</summary>
     public static void RmsNorm(float* x, float* w, float epsilon, float* y, int rows, int n, float* scratch)
     {

@@ -5,8 +5,11 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="Trained">True where the token is a target; null: every token but the first.</param>
 internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
 {
-    /// <summary>What a teacher says at the targets.</summary>
-    public TeacherTargets? Teacher { get; init; }
+    /// <summary>What a teacher says at the targets; asked whenever the document is packed, so that it may stay on disk.</summary>
+    public Func<TeacherTargets>? Teacher { get; init; }
+
+    /// <summary>Whether the model is trained to predict the token at a position.</summary>
+    public bool IsTarget(int position) => position > 0 && (Trained is null || Trained[position]);
 
     /// <summary>Tokens that count in the loss.</summary>
     public int TargetCount
@@ -59,7 +62,7 @@ internal sealed class PackedBatch
             {
                 Tokens[start + i] = document.Tokens[i];
                 Positions[start + i] = i;
-                if (i > 0 && (document.Trained is null || document.Trained[i]))
+                if (document.IsTarget(i))
                 {
                     rows.Add(start + i - 1);
                     labels.Add(document.Tokens[i]);
@@ -74,10 +77,9 @@ internal sealed class PackedBatch
         Labels = [.. labels];
         if (documents.All(document => document.Teacher is not null))
         {
+            TeacherTargets[] teachers = [.. documents.Select(document => document.Teacher!())];
             Teacher = new TeacherTargets(
-                documents[0].Teacher!.Count,
-                documents[0].Teacher!.Ids is null ? null : [.. documents.SelectMany(document => document.Teacher!.Ids!)],
-                [.. documents.SelectMany(document => document.Teacher!.Logits)]);
+                teachers[0].Count, teachers[0].Ids is null ? null : [.. teachers.SelectMany(teacher => teacher.Ids!)], [.. teachers.SelectMany(teacher => teacher.Logits)]);
         }
     }
 

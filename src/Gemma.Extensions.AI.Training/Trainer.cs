@@ -7,6 +7,7 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="Step">Updates done.</param>
 /// <param name="Steps">Updates in all.</param>
 /// <param name="Tokens">Tokens trained on in this update.</param>
+/// <param name="AllTokens">Tokens trained on in all updates, those before a resumption included.</param>
 /// <param name="Loss">Mean loss of this update's targets.</param>
 /// <param name="Accuracy">Share of this update's targets that were the most likely token.</param>
 /// <param name="LearningRate">Rate of this update.</param>
@@ -14,7 +15,7 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="TokensPerSecond">Speed since the start of this process.</param>
 /// <param name="TimeLeft">At that speed.</param>
 internal sealed record TrainingProgress(
-    int Step, int Steps, int Tokens, double Loss, double Accuracy, float LearningRate, float GradientNorm, double TokensPerSecond, TimeSpan TimeLeft);
+    int Step, int Steps, int Tokens, long AllTokens, double Loss, double Accuracy, float LearningRate, float GradientNorm, double TokensPerSecond, TimeSpan TimeLeft);
 
 /// <summary>The training loop: micro-batches spread over threads, one update, now and then a checkpoint.</summary>
 internal sealed class Trainer
@@ -60,7 +61,7 @@ internal sealed class Trainer
             (LossSums sums, int count, float norm) = Update();
             tokens += count;
             double seconds = watch.Elapsed.TotalSeconds;
-            progress?.Invoke(new TrainingProgress(Step, _options.Steps, count, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
+            progress?.Invoke(new TrainingProgress(Step, _options.Steps, count, _data.TokensTaken, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
                 _options.LearningRateAt(Step - 1), norm, tokens / seconds, TimeSpan.FromSeconds(seconds / (Step - first) * (_options.Steps - Step))));
             if (Step % _options.CheckpointEvery == 0 || Step == until)
             {
@@ -94,6 +95,10 @@ internal sealed class Trainer
         List<TrainingDocument> documents = _data.Take(_options.MicroBatchTokens);
         return new PackedBatch(WholeDocuments ? [.. documents.Select(document => document with { Trained = null })] : documents);
     }
+
+    /// <summary>Bytes that training a model of this shape takes: weights, moments, average, gradients and workers.</summary>
+    public static long Bytes(Model.GemmaConfig config, TrainingOptions options) =>
+        4L * config.ParameterCount * (4 + options.MicroBatches) + options.Threads * GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength);
 
     /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>
     public LossSums Validate(IReadOnlyList<TrainingDocument> documents)

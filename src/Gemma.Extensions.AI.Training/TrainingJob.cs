@@ -17,7 +17,13 @@ internal sealed class TrainingJob(
     /// <summary>Steps at the start that train on every token of the documents, whatever they mark as trained.</summary>
     public int WholeDocumentSteps { get; init; }
 
-    /// <summary>Runs to the end or until cancelled, reporting lines of text. Returns the validation loss of the averaged weights, NaN without validation data.</summary>
+    /// <summary>Write the model as bfloat16 instead of float32.</summary>
+    public bool BFloat16 { get; init; }
+
+    /// <summary>
+    /// Runs to the end, reporting lines of text. Returns the validation loss of the averaged weights, NaN without validation data.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">Cancelled; a checkpoint was written at the step reached.</exception>
     public double Run(Action<string> report, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(directory);
@@ -35,7 +41,6 @@ internal sealed class TrainingJob(
         }
 
         double validationLoss = double.NaN;
-        long tokens = 0;
         TrainingProgress? last = null;
         if (trainer.Step < WholeDocumentSteps)
         {
@@ -45,33 +50,36 @@ internal sealed class TrainingJob(
 
         trainer.WholeDocuments = false;
         trainer.Run(options.Steps, Report, Save, cancellationToken);
-        if (last is null)
+        if (trainer.Step < options.Steps)
         {
-            validationLoss = Validate(trainer).Loss;
+            trainer.Save(checkpoint);
+            report($"stopped after step {trainer.Step:N0}; the same command continues there");
+            cancellationToken.ThrowIfCancellationRequested();
         }
 
-        return validationLoss;
+        return last is null ? Validate(trainer).Loss : validationLoss;
 
         void Report(TrainingProgress progress)
         {
             last = progress;
-            tokens += progress.Tokens;
-            if (progress.Step % 10 == 0)
+            if (progress.Step % 10 == 0 || progress.Step == progress.Steps)
             {
                 report(string.Create(CultureInfo.InvariantCulture,
-                    $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {progress.TimeLeft:hh\\:mm\\:ss} left"));
+                    $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {(int)progress.TimeLeft.TotalHours:00}:{progress.TimeLeft:mm\\:ss} left"));
             }
         }
 
         void Save()
         {
-            trainer.Save(checkpoint);
             (validationLoss, double accuracy) = Validate(trainer);
-            trainer.WithAverage(() => ModelDirectory.Save(model, Path.Combine(directory, "model"), bfloat16: false, tokenizer));
+            trainer.WithAverage(() => ModelDirectory.Save(model, Path.Combine(directory, "model"), BFloat16, tokenizer));
             string line = string.Create(CultureInfo.InvariantCulture,
-                $"{last!.Step},{tokens},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{validationLoss:F5},{accuracy:F5}");
+                $"{last!.Step},{last.AllTokens},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{validationLoss:F5},{accuracy:F5}");
             File.AppendAllText(log, line + "\n");
-            File.WriteAllText(Path.Combine(directory, "loss.svg"), Curve(log));
+            File.WriteAllText(Path.Combine(directory, "loss.svg"), Curve(log, options.Loss.Mix > 0));
+
+            // Last: whatever a kill leaves behind is written again from the checkpoint before.
+            trainer.Save(checkpoint);
             report($"checkpoint: {line}");
         }
     }
@@ -87,24 +95,24 @@ internal sealed class TrainingJob(
         return (sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets);
     }
 
-    /// <summary>Forgets what a killed run logged after its last checkpoint.</summary>
+    /// <summary>Forgets what a killed run logged after its last checkpoint, and lines that it did not finish.</summary>
     private static void Truncate(string log, int step)
     {
         string[] lines = File.Exists(log) ? File.ReadAllLines(log) : [];
-        File.WriteAllLines(log, lines.Skip(1).TakeWhile(line => int.Parse(line.Split(',')[0], CultureInfo.InvariantCulture) <= step).Prepend(Columns));
+        int columns = Columns.Split(',').Length;
+        File.WriteAllLines(log, lines.Skip(1).Where(line =>
+            line.Split(',') is { } fields && fields.Length == columns && int.TryParse(fields[0], CultureInfo.InvariantCulture, out int at) && at <= step).Prepend(Columns));
     }
 
-    private static string Curve(string log)
+    private static string Curve(string log, bool teacher)
     {
         double[][] rows = [.. File.ReadLines(log).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
-        int columns = Columns.Split(',').Length;
-        rows = [.. rows.Where(row => row.Length == columns)];
-        var series = new List<(string, IReadOnlyList<(double, double)>)> { ("training", [.. rows.Select(r => (r[0], r[2]))]) };
+        var series = new List<(string, IReadOnlyList<(double, double)>)> { (teacher ? "training, with teacher" : "training", [.. rows.Select(r => (r[0], r[2]))]) };
         if (rows.Any(r => double.IsFinite(r[7])))
         {
             series.Add(("validation", [.. rows.Where(r => double.IsFinite(r[7])).Select(r => (r[0], r[7]))]));
         }
 
-        return LossCurve.Draw("Loss", "step", "mean negative log likelihood", series);
+        return LossCurve.Draw("Loss", "step", teacher ? "mean loss; of validation: negative log likelihood" : "mean negative log likelihood", series);
     }
 }

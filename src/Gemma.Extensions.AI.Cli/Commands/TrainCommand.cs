@@ -1,6 +1,9 @@
 using System.CommandLine;
+using System.Globalization;
+using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 
@@ -19,39 +22,43 @@ internal static class TrainCommand
     private static readonly Option<int> s_accumulate = new("--micro-batches") { Description = "Micro-batches of one update.", DefaultValueFactory = _ => 4 };
     private static readonly Option<int> s_every = new("--checkpoint-every") { Description = "Steps between checkpoints and validations.", DefaultValueFactory = _ => 100 };
     private static readonly Option<int> s_seed = new("--seed") { DefaultValueFactory = _ => 1 };
+    private static readonly Option<float> s_clip = new("--clip-norm") { Description = "Largest norm of the gradient; 0: no clipping.", DefaultValueFactory = _ => 1f };
+    private static readonly Option<int> s_warmup = new("--warmup") { Description = "Steps over which the learning rate rises; a cosine follows.", DefaultValueFactory = _ => 100 };
+    private static readonly Option<bool> s_half = new("--bf16") { Description = "Write the model as bfloat16 instead of float32." };
+    private static readonly Option<int?> s_threads = CommonOptions.Threads();
     private static readonly Option<bool> s_replies = new("--model-turns-only") { Description = "In conversations, train on the model's turns only." };
 
     public static Command Create()
     {
-        Option<string> model = new("--model") { Description = "Where to start: a model to train on (any format), or a directory with config.json and tokenizer alone for a new one.", Required = true };
+        Option<string> model = new("--model") { Description = "Where to start: a model to train on (any format), or a directory with config.json and tokenizer alone for a new one.", HelpName = "path", Required = true };
         Command command = Common(new Command("train", "Train a model on text or conversations.\n\nExample:\n  gemma train --model ./student --data corpus.txt --output run --steps 2000"));
         command.Add(model);
-        command.SetAction((parsed, cancellation) => Task.Run(() => Run(parsed, parsed.GetRequiredValue(model), null, LossOptions.Label, 0, cancellation), CancellationToken.None));
+        command.SetAction((parsed, cancellation) => Task.Run(() => RunAsync(parsed, parsed.GetRequiredValue(model), null, LossOptions.Label, 0, cancellation), CancellationToken.None));
         return command;
     }
 
     public static Command CreateDistill()
     {
-        Option<string> teacher = new("--teacher") { Description = "The model to learn from, in any format.", Required = true };
-        Option<string> student = new("--student") { Description = "Directory with the student's config.json and its tokenizer (the teacher's), or a model to go on from.", Required = true };
+        Option<string> teacher = new("--teacher") { Description = "The model to learn from, in any format; it runs as it is, quantised or not.", HelpName = "path", Required = true };
+        Option<string> student = new("--student") { Description = "The student's config.json, or a directory that holds it, for a new model with the teacher's vocabulary; or a model to go on from.", HelpName = "path", Required = true };
         Option<float> temperature = new("--temperature") { Description = "Softens both distributions.", DefaultValueFactory = _ => 1f };
         Option<float> mix = new("--mix") { Description = "Share of the teacher in the loss, 0 to 1; the rest is the label's.", DefaultValueFactory = _ => 0.9f };
         Option<int> top = new("--top-k") { Description = "Logits of the teacher kept for a token; 0: all.", DefaultValueFactory = _ => 64 };
-        Command command = Common(new Command("distill", "Train a small model to predict what a larger one does.\n\nExample:\n  gemma distill --teacher ./gemma-2-2b-it --student ./student --data corpus.txt --output run"));
+        Command command = Common(new Command("distill", "Train a small model to predict what a larger one does. The teacher's answers are kept in the output directory, and asked for once.\n\nExample:\n  gemma distill --teacher gemma-2-2b-it-Q4_K_M.gguf --student student/config.json --data corpus.txt --output run"));
         foreach (Option option in new Option[] { teacher, student, temperature, mix, top })
         {
             command.Add(option);
         }
 
         command.SetAction((parsed, cancellation) => Task.Run(
-            () => Run(parsed, parsed.GetRequiredValue(student), parsed.GetRequiredValue(teacher), new LossOptions(parsed.GetValue(mix), parsed.GetValue(temperature)), parsed.GetValue(top), cancellation),
+            () => RunAsync(parsed, parsed.GetRequiredValue(student), parsed.GetRequiredValue(teacher), new LossOptions(parsed.GetValue(mix), parsed.GetValue(temperature)), parsed.GetValue(top), cancellation),
             CancellationToken.None));
         return command;
     }
 
     private static Command Common(Command command)
     {
-        foreach (Option option in new Option[] { s_data, s_validation, s_output, s_steps, s_rate, s_length, s_batch, s_accumulate, s_every, s_seed, s_replies })
+        foreach (Option option in new Option[] { s_data, s_validation, s_output, s_steps, s_rate, s_length, s_batch, s_accumulate, s_every, s_seed, s_clip, s_warmup, s_half, s_threads, s_replies })
         {
             command.Add(option);
         }
@@ -59,39 +66,22 @@ internal static class TrainCommand
         return command;
     }
 
-    private static void Run(ParseResult parsed, string start, string? teacher, LossOptions loss, int top, CancellationToken cancellation)
+    private static async Task RunAsync(ParseResult parsed, string start, string? teacher, LossOptions loss, int top, CancellationToken cancellation)
     {
         CliInvocation host = parsed.Host();
-        if (loss.Mix is < 0 or > 1 || loss.Temperature <= 0)
-        {
-            throw new ArgumentException($"--mix is {loss.Mix} and --temperature {loss.Temperature}; expected 0 to 1, and more than 0.");
-        }
-
-        var options = new TrainingOptions
-        {
-            Steps = parsed.GetValue(s_steps),
-            LearningRate = parsed.GetValue(s_rate),
-            MaxLength = parsed.GetValue(s_length),
-            MicroBatchTokens = parsed.GetValue(s_batch),
-            MicroBatches = parsed.GetValue(s_accumulate),
-            CheckpointEvery = parsed.GetValue(s_every),
-            Seed = parsed.GetValue(s_seed),
-            Loss = loss,
-        };
-        (TrainingModel model, GemmaTokenizer tokenizer, byte[] tokenizerBytes) = Start(start, options.Seed);
+        TrainingOptions options = ReadOptions(parsed, loss);
+        teacher = teacher is null ? null : Find(teacher);
+        (TrainingModel model, GemmaTokenizer tokenizer, byte[] tokenizerBytes) = Start(start, options.Seed, teacher);
+        CheckMemory(host, model.Config, options);
         string output = parsed.GetRequiredValue(s_output);
         Directory.CreateDirectory(output);
         List<TrainingDocument> documents = Read(parsed.GetRequiredValue(s_data), "--data");
         List<TrainingDocument> validation = parsed.GetValue(s_validation) is { Length: > 0 } files ? Read(files, "--validation") : [];
-        if (teacher is not null)
-        {
-            documents = Teach(host, teacher, tokenizer, documents, top, options, Path.Combine(output, "teacher.bin"), cancellation);
-        }
-
-        long memory = 4L * model.Weights.Length * (4 + options.MicroBatches)
-            + options.Threads * GemmaBackprop.WorkerBytes(model.Config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength);
-        host.Output.WriteLine($"{model.Config.ParameterCount:N0} parameters, {documents.Count:N0} documents, {documents.Sum(d => (long)d.TargetCount):N0} targets, {memory / 1e6:N0} MB of buffers");
-        new TrainingJob(model, documents, validation, options, output, tokenizerBytes).Run(host.Output.WriteLine, cancellation);
+        host.Output.WriteLine($"{model.Config.ParameterCount:N0} parameters, {documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
+        using TeacherCache? cache = teacher is null ? null : await Teach(host, teacher, tokenizer, model.Config, documents, top, options, Path.Combine(output, "teacher.bin"), cancellation);
+        double nll = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, options, output, tokenizerBytes) { BFloat16 = parsed.GetValue(s_half) }.Run(host.Output.WriteLine, cancellation);
+        string measured = double.IsNaN(nll) ? "" : string.Create(CultureInfo.InvariantCulture, $", validation perplexity {Math.Exp(nll):F4}");
+        host.Output.WriteLine($"{Path.GetFullPath(Path.Combine(output, "model"))}: after {options.Steps:N0} steps{measured}");
 
         List<TrainingDocument> Read(string[] paths, string option)
         {
@@ -105,41 +95,133 @@ internal static class TrainCommand
         }
     }
 
-    /// <summary>A model with weights goes on from them; a bare config.json starts at random.</summary>
-    private static (TrainingModel Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) Start(string path, int seed)
+    private static TrainingOptions ReadOptions(ParseResult parsed, LossOptions loss)
     {
-        string config = Path.Combine(path, "config.json"), vocabulary = Path.Combine(path, "tokenizer.model");
-        if (File.Exists(config) && Directory.GetFiles(path, "*.safetensors").Length == 0)
+        if (loss.Mix is not (>= 0 and <= 1) || !(loss.Temperature > 0))
         {
-            byte[] bytes = File.Exists(vocabulary) ? File.ReadAllBytes(vocabulary) : throw new GemmaModelFormatException($"'{path}' has a config.json but no tokenizer.model. Put the vocabulary of the model beside it.");
-            var fresh = new TrainingModel(HuggingFaceConfig.Read(JsonFile.Open(config)));
-            fresh.Initialize(seed);
-            return (fresh, GemmaTokenizer.FromSentencePiece(bytes, vocabulary), bytes);
+            throw new ArgumentException($"--mix is {loss.Mix} and --temperature {loss.Temperature}; expected 0 to 1, and more than 0.");
         }
 
-        using ModelFile file = Open(path);
-        return (ModelDirectory.Load(file), file.CreateTokenizer(), File.Exists(vocabulary) ? File.ReadAllBytes(vocabulary) : []);
+        foreach ((Option<int> option, int least) in new[] { (s_steps, 1), (s_length, 2), (s_batch, 2), (s_accumulate, 1), (s_every, 1), (s_warmup, 0) })
+        {
+            if (parsed.GetValue(option) < least)
+            {
+                throw new ArgumentException($"{option.Name} is {parsed.GetValue(option)}, expected at least {least}.");
+            }
+        }
+
+        return new TrainingOptions
+        {
+            Steps = parsed.GetValue(s_steps),
+            LearningRate = parsed.GetValue(s_rate),
+            MaxLength = parsed.GetValue(s_length),
+            MicroBatchTokens = parsed.GetValue(s_batch),
+            MicroBatches = parsed.GetValue(s_accumulate),
+            CheckpointEvery = parsed.GetValue(s_every),
+            WarmupSteps = parsed.GetValue(s_warmup),
+            ClipNorm = parsed.GetValue(s_clip),
+            Seed = parsed.GetValue(s_seed),
+            Threads = parsed.GetValue(s_threads) ?? Environment.ProcessorCount,
+            Loss = loss,
+        };
     }
 
-    private static List<TrainingDocument> Teach(
-        CliInvocation host, string path, GemmaTokenizer tokenizer, List<TrainingDocument> documents, int top, TrainingOptions options, string cache, CancellationToken cancellation)
+    /// <summary>A model with weights goes on from them; a bare config.json starts at random, with the tokenizer beside it or the teacher's.</summary>
+    private static (TrainingModel Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) Start(string path, int seed, string? teacher)
     {
+        string config = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
+        if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
+        {
+            using ModelFile file = ModelFile.Open(Find(path));
+            GemmaTokenizer own = file.CreateTokenizer();
+            return (ModelDirectory.Load(file), own, TokenizerBytes(file.Path, own));
+        }
+
+        using JsonFile json = JsonFile.Open(config);
+        var fresh = new TrainingModel(HuggingFaceConfig.Read(json));
+        fresh.Initialize(seed);
+        string directory = Path.GetDirectoryName(Path.GetFullPath(config))!;
+        bool hasTokenizer = File.Exists(Path.Combine(directory, "tokenizer.model")) || File.Exists(Path.Combine(directory, "tokenizer.json"));
+        if (!hasTokenizer && teacher is null)
+        {
+            throw new GemmaModelFormatException($"'{config}' has neither tokenizer.model nor tokenizer.json beside it. Put the vocabulary of the model there.");
+        }
+
+        using ModelFile? source = hasTokenizer ? null : ModelFile.Open(teacher!, checkScales: false);
+        GemmaTokenizer tokenizer = source?.CreateTokenizer() ?? TokenizerFiles.Open(directory);
+        return tokenizer.VocabularySize <= fresh.Config.VocabularySize
+            ? (fresh, tokenizer, TokenizerBytes(source?.Path ?? directory, tokenizer))
+            : throw new GemmaModelFormatException($"'{config}' has a vocab_size of {fresh.Config.VocabularySize:N0}, but the vocabulary has {tokenizer.VocabularySize:N0} tokens. Set vocab_size to that.");
+    }
+
+    /// <summary>The vocabulary as the checkpoint has it, or written anew where it came from a GGUF file or a tokenizer.json.</summary>
+    private static byte[] TokenizerBytes(string model, GemmaTokenizer tokenizer) =>
+        Path.Combine(model, "tokenizer.model") is var path && File.Exists(path) ? File.ReadAllBytes(path) : SentencePieceWriter.Write(tokenizer);
+
+    /// <summary>States what training takes, and refuses what is not there before anything is computed.</summary>
+    private static void CheckMemory(CliInvocation host, GemmaConfig config, TrainingOptions options)
+    {
+        long needed = Trainer.Bytes(config, options), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        if (needed > available)
+        {
+            throw new GemmaMemoryException(
+                $"Training {config.ParameterCount:N0} parameters in {options.MicroBatches:N0} micro-batches of {options.MicroBatchTokens:N0} tokens on {options.Threads:N0} threads needs {needed / 1e9:F1} GB; {available / 1e9:F1} GB are available. Lower --batch-tokens, --micro-batches or --threads, or train a smaller model.",
+                needed, available);
+        }
+
+        host.Output.WriteLine($"training takes {needed / 1e6:N0} MB of memory");
+    }
+
+    private static async Task<TeacherCache> Teach(
+        CliInvocation host, string path, GemmaTokenizer tokenizer, GemmaConfig student, List<TrainingDocument> documents, int top, TrainingOptions options, string cache, CancellationToken cancellation)
+    {
+        byte[] key;
+        MemoryAdvice advice;
+        int vocabulary, longest = documents.Max(document => document.Tokens.Length);
+        using (ModelFile file = ModelFile.Open(path))
+        {
+            vocabulary = file.Config.VocabularySize;
+            advice = MemoryAdvice.For(file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), longest, KvType.F16);
+            advice.ThrowIfTooLarge(path, file.Config);
+            CheckTeacher(file, tokenizer, student, longest);
+            key = TeacherCache.KeyOf(file, documents);
+        }
+
+        int k = top == 0 ? vocabulary : Math.Min(top, vocabulary);
         if (!File.Exists(cache))
         {
-            using ModelFile file = Open(path);
-            if (file.Config.VocabularySize != tokenizer.VocabularySize)
-            {
-                throw new ArgumentException($"The teacher has {file.Config.VocabularySize:N0} tokens and the student {tokenizer.VocabularySize:N0}. Give the student the teacher's vocabulary.");
-            }
-
-            TrainingModel teacher = Distillation.LoadTeacher(file, options.MaxLength, options.MaxLength);
+            using GemmaModel teacher = GemmaModel.Load(path, new GemmaOptions { ContextLength = longest, Threads = options.Threads, PrefixCache = false });
+            long bytes = TeacherCache.Bytes(documents.Sum(d => (long)d.TargetCount), k, vocabulary);
+            host.Output.WriteLine($"teacher {teacher.ModelId} {advice.Describe()}; its answers take {bytes / 1e6:N1} MB of '{cache}'");
             using var line = new ProgressLine(host);
-            Distillation.WriteCache(cache, teacher, documents, top == 0 ? int.MaxValue : top, options.MaxLength, options.MaxLength,
-                done => line.Show("asking the teacher", done, documents.Count), cancellation);
+            await TeacherCache.WriteAsync(cache, teacher.Engine, vocabulary, key, documents, k, done => line.Show("asking the teacher", done, documents.Count), cancellation);
         }
 
-        return Distillation.ReadCache(cache, documents);
+        return TeacherCache.Open(cache, vocabulary, key, documents, k);
     }
 
-    private static ModelFile Open(string path) => ModelFile.Open(ModelAliases.Find(path, out string? problem) ?? throw new GemmaModelFormatException(problem!));
+    /// <summary>A distribution over other tokens would teach nonsense.</summary>
+    private static void CheckTeacher(ModelFile teacher, GemmaTokenizer tokenizer, GemmaConfig student, int longest)
+    {
+        GemmaTokenizer own = teacher.CreateTokenizer();
+        int different = own.VocabularySize == tokenizer.VocabularySize ? Enumerable.Range(0, own.VocabularySize).FirstOrDefault(id => own.GetPiece(id) != tokenizer.GetPiece(id), -1) : 0;
+        if (different >= 0)
+        {
+            throw new ArgumentException(own.VocabularySize != tokenizer.VocabularySize
+                ? $"The teacher has {own.VocabularySize:N0} tokens and the student {tokenizer.VocabularySize:N0}. Give the student the teacher's vocabulary."
+                : $"Token {different:N0} is '{own.GetPiece(different)}' to the teacher and '{tokenizer.GetPiece(different)}' to the student. Give the student the teacher's vocabulary.");
+        }
+
+        if (teacher.Config.VocabularySize != student.VocabularySize)
+        {
+            throw new ArgumentException($"The teacher's vocab_size is {teacher.Config.VocabularySize:N0} and the student's {student.VocabularySize:N0}. Give the student the teacher's.");
+        }
+
+        if (longest > teacher.Config.ContextLength)
+        {
+            throw new ArgumentException($"A document has {longest:N0} tokens, but the teacher '{teacher.Name}' was trained for {teacher.Config.ContextLength:N0}. Lower --length.");
+        }
+    }
+
+    private static string Find(string path) => ModelAliases.Find(path, out string? problem) ?? throw new GemmaModelFormatException(problem!);
 }

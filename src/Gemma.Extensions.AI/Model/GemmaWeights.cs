@@ -48,7 +48,7 @@ internal sealed class GemmaWeights
             progress?.Report((i + 1.0) / layers.Length);
         }
 
-        return new GemmaWeights { Embedding = embedding, Layers = layers, OutputNorm = Norm("output_norm.weight"), Fingerprint = Hash(file) };
+        return new GemmaWeights { Embedding = embedding, Layers = layers, OutputNorm = Norm("output_norm.weight"), Fingerprint = FingerprintOf(file) };
 
         LayerWeights LoadLayer(string prefix) => new()
         {
@@ -70,7 +70,8 @@ internal sealed class GemmaWeights
                 $"'{file.Path}' has no tensor '{name}', which a Gemma 2 model of {file.Config.LayerCount} layers needs. The file is damaged or was converted wrongly; download or convert it again.");
     }
 
-    private static unsafe byte[] Hash(ModelFile file)
+    /// <summary>What <see cref="Fingerprint"/> is for the weights of a file.</summary>
+    public static unsafe byte[] FingerprintOf(ModelFile file)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))

@@ -1,4 +1,6 @@
 using System.Xml.Linq;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Tests.Engine;
 using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 using Microsoft.Extensions.AI;
@@ -8,32 +10,85 @@ namespace Gemma.Extensions.AI.Tests.Training;
 
 public sealed class DistillationTests
 {
-    /// <summary>The cache holds the teacher's own logits, best first, to float16.</summary>
-    [Fact]
-    public void CacheHoldsTheTeachersLogits()
+    /// <summary>The cache holds the teacher's own logits, best first, to float16, at the targets and nowhere else.</summary>
+    [Theory]
+    [InlineData(4)]
+    [InlineData(1024)]
+    public async Task CacheHoldsTheTeachersLogits(int k)
     {
         using var directory = new TempDirectory();
+        using var teacher = new TinyEngine();
+        using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
+        TrainingDocument[] documents = Documents();
+        byte[] key = TeacherCache.KeyOf(file, documents);
         string path = directory.File("teacher.bin");
-        TrainingModel teacher = GradientTests.SmallModel(5, 8);
-        IReadOnlyList<TrainingDocument> documents = GradientTests.SmallBatch(teacher.Config, teacher: false).Documents;
-        Distillation.WriteCache(path, teacher, documents, 4, 32, 32);
-        List<TrainingDocument> taught = Distillation.ReadCache(path, documents);
-        var backprop = new GemmaBackprop(teacher, 32, 32);
-        foreach (TrainingDocument document in taught)
+        var progress = new List<int>();
+        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, k, progress.Add, TestContext.Current.CancellationToken);
+        Assert.Equal([1, 2, 3], progress);
+        Assert.Equal(TeacherCache.Bytes(documents.Sum(d => d.TargetCount), k, 1024), new FileInfo(path).Length);
+        using TeacherCache cache = TeacherCache.Open(path, 1024, key, documents, k);
+        foreach (TrainingDocument document in cache.Teach(documents))
         {
-            var batch = new PackedBatch([document]);
-            float[] logits = backprop.Logits(batch);
-            for (int i = 0; i < batch.TargetRows.Length; i++)
+            TeacherTargets targets = document.Teacher!();
+            float[][] logits = teacher.Logits(document.Tokens);
+            int[] rows = [.. Enumerable.Range(0, document.Tokens.Length - 1).Where(i => document.IsTarget(i + 1))];
+            Assert.Equal(rows.Length * k, targets.Logits.Length);
+            for (int i = 0; i < rows.Length; i++)
             {
-                float[] row = logits[(batch.TargetRows[i] * 37)..((batch.TargetRows[i] + 1) * 37)];
-                int[] best = [.. Enumerable.Range(0, 37).OrderByDescending(v => row[v]).Take(4)];
-                Assert.Equal(best, document.Teacher!.Ids![(i * 4)..(i * 4 + 4)]);
-                Assert.Equal(row[best[0]], document.Teacher.Logits[i * 4], 0.01f);
+                int[] ids = k == 1024 ? [.. Enumerable.Range(0, 1024)] : [.. Enumerable.Range(0, 1024).OrderByDescending(v => logits[rows[i]][v]).Take(k)];
+                Assert.Equal(ids, targets.Ids?[(i * k)..(i * k + k)] ?? ids);
+                Assert.All(ids.Select((id, j) => Math.Abs(logits[rows[i]][id] - targets.Logits[i * k + j])), d => Assert.InRange(d, 0, 0.01f));
             }
         }
+    }
 
-        Assert.Throws<GemmaModelFormatException>(() => Distillation.ReadCache(path, [documents[0]]));
-        Assert.Throws<GemmaModelFormatException>(() => Distillation.ReadCache(path, [documents[1], documents[0], documents[2]]));
+    /// <summary>A pass that was killed goes on after the last whole document; what it left of another job is thrown away.</summary>
+    [Fact]
+    public async Task InterruptedCacheIsContinued()
+    {
+        using var directory = new TempDirectory();
+        using var teacher = new TinyEngine();
+        using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
+        TrainingDocument[] documents = Documents();
+        byte[] key = TeacherCache.KeyOf(file, documents);
+        string whole = directory.File("whole.bin"), path = directory.File("teacher.bin");
+        await TeacherCache.WriteAsync(whole, teacher.Engine, 1024, key, documents, 4, null, TestContext.Current.CancellationToken);
+        byte[] bytes = File.ReadAllBytes(whole);
+        foreach ((int length, int left) in new[] { (bytes.Length - 5, 1), (43, 3), (3, 3) })
+        {
+            File.WriteAllBytes(path + ".part", bytes[..length]);
+            var progress = new List<int>();
+            await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 4, progress.Add, TestContext.Current.CancellationToken);
+            Assert.Equal(left, progress.Count);
+            Assert.Equal(bytes, File.ReadAllBytes(path));
+        }
+
+        bytes[10] ^= 1;
+        File.WriteAllBytes(path + ".part", bytes);
+        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 4, null, TestContext.Current.CancellationToken);
+        Assert.Equal(File.ReadAllBytes(whole), File.ReadAllBytes(path));
+    }
+
+    [Fact]
+    public async Task CacheOfOtherDocumentsIsRefused()
+    {
+        using var directory = new TempDirectory();
+        using var teacher = new TinyEngine();
+        using ModelFile file = ModelFile.Open(TestData.Local("tiny")), other = ModelFile.Open(TestData.Local("gguf/tiny-Q4_K_M.gguf"));
+        TrainingDocument[] documents = Documents();
+        byte[] key = TeacherCache.KeyOf(file, documents);
+        string path = directory.File("teacher.bin");
+        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 4, null, TestContext.Current.CancellationToken);
+        Refused(TeacherCache.KeyOf(file, [documents[1], documents[0], documents[2]]), 4);
+        Refused(TeacherCache.KeyOf(other, documents), 4);
+        Refused(key, 5);
+        File.WriteAllBytes(path, File.ReadAllBytes(path)[..^1]);
+        Refused(key, 4);
+        File.WriteAllText(path, "text");
+        Refused(key, 4);
+
+        void Refused(byte[] asked, int k) =>
+            Assert.Contains(path, Assert.Throws<GemmaModelFormatException>(() => TeacherCache.Open(path, 1024, asked, documents, k)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>A student of the teacher's own shape and weights has nothing to learn: KL and gradient vanish.</summary>
@@ -41,11 +96,9 @@ public sealed class DistillationTests
     public void TheTeacherIsItsOwnBestStudent()
     {
         TrainingModel teacher = GradientTests.SmallModel(5, 8);
-        PackedBatch batch = GradientTests.SmallBatch(teacher.Config, teacher: false);
-        var backprop = new GemmaBackprop(teacher, 64, 32);
-        TeacherTargets all = backprop.TopLogits(batch, teacher.Config.VocabularySize);
+        var batch = new PackedBatch(Taught(teacher));
         var gradient = new FloatBuffer(teacher.Weights.Length);
-        LossSums sums = backprop.Accumulate(new PackedBatch(batch.Documents) { Teacher = all }, new LossOptions(1, 2), 1f, gradient);
+        LossSums sums = new GemmaBackprop(teacher, 64, 32).Accumulate(batch, new LossOptions(1, 2), 1f, gradient);
         Assert.InRange(sums.Loss / sums.Targets, -1e-5, 1e-5);
         Assert.All(gradient.Span.ToArray(), g => Assert.InRange(g, -1e-3f, 1e-3f));
     }
@@ -54,17 +107,32 @@ public sealed class DistillationTests
     public void StudentComesCloserToItsTeacher()
     {
         TrainingModel teacher = GradientTests.SmallModel(5, 8);
-        IReadOnlyList<TrainingDocument> plain = GradientTests.SmallBatch(teacher.Config, teacher: false).Documents;
-        var worker = new GemmaBackprop(teacher, 64, 32);
-        List<TrainingDocument> documents = [.. plain.Select(d => d with { Teacher = worker.TopLogits(new PackedBatch([d]), 37) })];
         var student = new TrainingModel(teacher.Config);
         student.Initialize(99);
         var losses = new List<double>();
-        new Trainer(student, new DocumentSet(documents, 1), new TrainingOptions
+        new Trainer(student, new DocumentSet(Taught(teacher), 1), new TrainingOptions
         {
             Steps = 60, MicroBatchTokens = 64, MicroBatches = 2, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 5, Loss = new LossOptions(1, 1),
         }).Run(60, p => losses.Add(p.Loss));
         Assert.True(losses[^1] < 0.2 * losses[0], $"KL {losses[0]:F3} at the start, {losses[^1]:F3} at the end");
+    }
+
+    private static TrainingDocument[] Documents() =>
+    [
+        new(TinyEngine.Prompt(1, 12), [.. Enumerable.Range(0, 12).Select(i => i is 4 or 5 or 11)]), new(TinyEngine.Prompt(2, 7)), new(TinyEngine.Prompt(3, 40), [.. Enumerable.Range(0, 40).Select(i => i >= 20)]),
+    ];
+
+    /// <summary>The small batch with all logits of a model.</summary>
+    private static List<TrainingDocument> Taught(TrainingModel teacher)
+    {
+        var worker = new GemmaBackprop(teacher, 64, 32);
+        return [.. GradientTests.SmallBatch(teacher.Config, teacher: false).Documents.Select(document =>
+        {
+            var batch = new PackedBatch([document]);
+            float[] logits = worker.Logits(batch);
+            var targets = new TeacherTargets(37, null, [.. batch.TargetRows.SelectMany(row => logits[(row * 37)..((row + 1) * 37)])]);
+            return document with { Teacher = () => targets };
+        })];
     }
 
     [Fact]

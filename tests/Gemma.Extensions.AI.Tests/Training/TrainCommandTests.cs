@@ -1,0 +1,308 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Xml.Linq;
+using Gemma.Extensions.AI.Cli;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Tests.Engine;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Training;
+
+/// <summary><c>gemma train</c> and <c>gemma distill</c> from their command line to the files that they leave.</summary>
+public sealed class TrainCommandTests : IDisposable
+{
+    private const string Teacher = "gguf/tiny-Q4_K_M.gguf";
+
+    private readonly TempDirectory _directory = new();
+
+    public TrainCommandTests()
+    {
+        Directory.CreateDirectory(_directory.File("student"));
+        File.WriteAllText(_directory.File("student/config.json"), """
+            {"architectures":["Gemma2ForCausalLM"],"model_type":"gemma2","vocab_size":1024,"hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":2,
+             "num_key_value_heads":1,"head_dim":16,"hidden_activation":"gelu_pytorch_tanh","max_position_embeddings":128,"sliding_window":16,"rms_norm_eps":1e-6,"rope_theta":10000.0,
+             "query_pre_attn_scalar":16,"attn_logit_softcapping":50.0,"final_logit_softcapping":30.0,"bos_token_id":2,"eos_token_id":1,"pad_token_id":0}
+            """);
+        string[] words = ["the", "little", "model", "reads", "a", "book", "and", "then", "it", "writes", "one", "more"];
+        var random = new Random(1);
+        File.WriteAllText(_directory.File("corpus.txt"), string.Join(' ', Enumerable.Range(0, 1500).Select(i => words[(i + random.Next(3)) % words.Length])));
+        File.WriteAllText(_directory.File("held-out.txt"), string.Join(' ', Enumerable.Range(0, 200).Select(i => words[(i + random.Next(3)) % words.Length])));
+    }
+
+    public void Dispose() => _directory.Dispose();
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task TrainLeavesAModelThatTheEngineRunsAlike(bool bfloat16)
+    {
+        AddTokenizer();
+        string output = await Succeed(Train("run", 60, bfloat16 ? ["--bf16"] : []));
+        Assert.Contains("MB of memory", output, StringComparison.Ordinal);
+        Assert.Matches(@"step 60/60 loss \d\.\d+ .* tokens/s, 00:00:00 left", output);
+        Assert.Matches(@"after 60 steps, validation perplexity \d+", output);
+        List<double[]> rows = Rows("run");
+        Assert.Equal([20.0, 40.0, 60.0], rows.Select(row => row[0]));
+        Assert.True(rows[^1][2] < 0.7 * rows[0][2], $"loss {rows[0][2]} at step 20, {rows[^1][2]} at step 60");
+        Assert.All(rows, row => Assert.InRange(row[7], 0.1, 7)); // validation
+        Assert.Equal(["polyline", "polyline"], XElement.Load(_directory.File("run/loss.svg")).Elements().Select(e => e.Name.LocalName).Where(n => n == "polyline"));
+
+        using ModelFile file = ModelFile.Open(_directory.File("run/model"));
+        Assert.Equal(bfloat16 ? "BF16" : "F32", file.Tensors["blk.0.attn_q.weight"].Format.Name);
+        AssertEngineAgrees(_directory.File("run/model"));
+        using GemmaModel model = GemmaModel.Load(_directory.File("run/model"));
+        Assert.Equal(GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model")).Encode("A book…", matchSpecial: true), model.Tokenizer.Encode("A book…", matchSpecial: true));
+        using Microsoft.Extensions.AI.IChatClient client = model.AsIChatClient();
+        Assert.NotNull(await Microsoft.Extensions.AI.ChatClientExtensions.GetResponseAsync(client, "the little model", new Microsoft.Extensions.AI.ChatOptions { MaxOutputTokens = 4 }, TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>A process that is killed, and the command given again: every figure but the speed is that of a run that was left alone.</summary>
+    [Fact]
+    public async Task KilledProcessContinuesOnTheSameCurve()
+    {
+        AddTokenizer();
+        await Succeed(Train("whole", 200));
+        using (Process process = Start(Train("killed", 200)))
+        {
+            while (await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) is { } line && !line.StartsWith("checkpoint: 40,", StringComparison.Ordinal))
+            {
+            }
+
+            process.Kill(entireProcessTree: true);
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.NotEqual(0, process.ExitCode);
+        }
+
+        Assert.InRange(Rows("killed").Count, 2, 9);
+        Assert.Contains("continuing after step", await Succeed(Train("killed", 200)), StringComparison.Ordinal);
+        AssertSameRun("whole", "killed");
+    }
+
+    /// <summary>Ctrl+C keeps the step that was reached, wherever it lies between checkpoints.</summary>
+    [Fact]
+    public async Task InterruptedCommandContinuesOnTheSameCurve()
+    {
+        AddTokenizer();
+        await Succeed(Train("whole", 60));
+        using Interrupts interrupts = new();
+        var output = new ReactingWriter("step 30/60", interrupts.Raise);
+        int exit = await GemmaCli.RunAsync(Train("stopped", 60), new CliInvocation(interrupts) { Output = output, Error = new StringWriter(), IsInteractive = false });
+        Assert.Equal(GemmaCli.Interrupted, exit);
+        Assert.Contains("stopped after step 30", output.ToString(), StringComparison.Ordinal);
+        Assert.Contains("continuing after step 30", await Succeed(Train("stopped", 60)), StringComparison.Ordinal);
+        AssertSameRun("whole", "stopped");
+    }
+
+    /// <summary>A quantised teacher in one file, a student that is a config.json alone: the vocabulary goes over from the teacher.</summary>
+    [Theory]
+    [InlineData(8)]
+    [InlineData(0)]
+    public async Task DistillLearnsFromAQuantisedTeacher(int top)
+    {
+        string output = await Succeed(Distill("run", 60, "--top-k", $"{top}", "--mix", "1", "--temperature", "1.5"));
+        Assert.Matches(@"teacher tiny-Q4_K_M needs [\d.]+ MB .* are available; its answers take [\d.]+ MB", output);
+        Assert.True(Rows("run")[^1][2] < 0.7 * Rows("run")[0][2], $"divergence {Rows("run")[0][2]} at step 20, {Rows("run")[^1][2]} at step 60");
+        AssertEngineAgrees(_directory.File("run/model"));
+
+        using GemmaModel student = GemmaModel.Load(_directory.File("run/model")), teacher = GemmaModel.Load(TestData.Local(Teacher));
+        Assert.Equal(teacher.Tokenizer.Encode("<start_of_turn>user\nA book…\n\n日", matchSpecial: true), student.Tokenizer.Encode("<start_of_turn>user\nA book…\n\n日", matchSpecial: true));
+
+        // The teacher is not asked again.
+        File.Delete(_directory.File("run/checkpoint.bin"));
+        DateTime written = File.GetLastWriteTimeUtc(_directory.File("run/teacher.bin"));
+        Assert.DoesNotContain("teacher tiny", await Succeed(Distill("run", 60, "--top-k", $"{top}", "--mix", "1", "--temperature", "1.5")), StringComparison.Ordinal);
+        Assert.Equal(written, File.GetLastWriteTimeUtc(_directory.File("run/teacher.bin")));
+        Assert.Contains("another teacher", await Fail(Distill("run", 60, "--top-k", "7")), StringComparison.Ordinal);
+    }
+
+    /// <summary>Of conversations the model's turns alone; those that are too long are counted.</summary>
+    [Fact]
+    public async Task TrainsOnTheModelsTurnsOnly()
+    {
+        AddTokenizer();
+        string data = _directory.File("chat.jsonl");
+        const string Turn = """{"messages":[{"role":"user","content":"the little model"},{"role":"assistant","content":"reads"}]}""";
+        File.WriteAllLines(data, [Turn, Turn, Turn.Replace("little", string.Concat(Enumerable.Repeat("little ", 80)), StringComparison.Ordinal)]);
+        (int exit, string output, string error) = await Run("train", "--model", _directory.File("student"), "--data", data, "--output", _directory.File("run"), "--steps", "2", "--length", "64", "--model-turns-only");
+        Assert.Equal(0, exit);
+        GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+        int reply = ChatTemplate.RenderReply(tokenizer, new(Microsoft.Extensions.AI.ChatRole.Assistant, "reads")).Length;
+        Assert.Contains($"2 documents", output, StringComparison.Ordinal);
+        Assert.Contains($", {2 * reply} targets", output, StringComparison.Ordinal);
+        Assert.Contains("1 conversations of --data are longer than 64 tokens", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task GoesOnFromTheWeightsOfAGguf()
+    {
+        string output = await Succeed("train", "--model", TestData.Local(Teacher), "--data", _directory.File("corpus.txt"), "--output", _directory.File("run"), "--steps", "1", "--length", "32",
+            "--batch-tokens", "32", "--micro-batches", "1", "--learning-rate", "0");
+        Assert.Contains("2,625,792 parameters", output, StringComparison.Ordinal);
+        using ModelFile before = ModelFile.Open(TestData.Local(Teacher)), after = ModelFile.Open(_directory.File("run/model"));
+        Assert.True(ModelDirectory.Load(before).Weights.Span.SequenceEqual(ModelDirectory.Load(after).Weights.Span));
+        Assert.Equal(before.CreateTokenizer().Encode("<start_of_turn>model\nIt's…", matchSpecial: true), after.CreateTokenizer().Encode("<start_of_turn>model\nIt's…", matchSpecial: true));
+    }
+
+    [Fact]
+    public async Task ForeignVocabularyIsRefused()
+    {
+        string tiny = TestData.Local("tiny");
+        Assert.Contains("Give the student the teacher's vocabulary", await Fail("distill", "--teacher", "nano", "--student", tiny, "--data", _directory.File("corpus.txt"), "--output", _directory.File("run")), StringComparison.Ordinal);
+        Assert.Contains("vocab_size", await Fail("distill", "--teacher", "nano", "--student", _directory.File("student"), "--data", _directory.File("corpus.txt"), "--output", _directory.File("run")), StringComparison.Ordinal);
+        Assert.Contains("tokenizer.model", await Fail("train", "--model", _directory.File("student"), "--data", _directory.File("corpus.txt"), "--output", _directory.File("run")), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--steps", "0")]
+    [InlineData("--length", "1")]
+    [InlineData("--batch-tokens", "1000000000")]
+    [InlineData("--data", "/there/is/nothing")]
+    public async Task WhatCannotBeIsRefusedAtOnce(string option, string value)
+    {
+        AddTokenizer();
+        string[] command = Train("run", 60);
+        int at = Array.IndexOf(command, option);
+        command[at + 1] = value;
+        string error = await Fail(command);
+        Assert.True(option != "--batch-tokens" || error.Contains(" GB are available", StringComparison.Ordinal), error);
+    }
+
+    /// <summary>A model of 3.8 GB, all of it a hole in the file, for a process that may use 1 GB.</summary>
+    [Fact]
+    public async Task TeacherThatDoesNotFitIsRefusedWithNumbers()
+    {
+        string big = _directory.File("big");
+        Directory.CreateDirectory(big);
+        AddTokenizer("big");
+        File.WriteAllText(Path.Combine(big, "config.json"), File.ReadAllText(_directory.File("student/config.json"))
+            .Replace("\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2", "\"hidden_size\":4096,\"intermediate_size\":32768,\"num_hidden_layers\":4", StringComparison.Ordinal));
+        WriteHollowWeights(Path.Combine(big, "model.safetensors"), 4096, 32768, 4, 32, 16);
+        string[] command = Distill("run", 10);
+        command[Array.IndexOf(command, "--teacher") + 1] = big;
+        using Process process = Start(command, ("DOTNET_GCHeapHardLimit", "0x40000000"));
+        string error = await process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(GemmaCli.Failure, process.ExitCode);
+        Assert.Matches(@"^gemma: '.*big' needs 3\.\d GB \(3\.\d GB weights, .* 1\.1 GB are available\. ", error);
+    }
+
+    private string[] Train(string output, int steps, params string[] more) =>
+    [
+        "train", "--model", _directory.File("student"), "--data", _directory.File("corpus.txt"), "--validation", _directory.File("held-out.txt"), "--output", _directory.File(output), "--steps", $"{steps}",
+        "--length", "32", "--batch-tokens", "64", "--micro-batches", "2", "--warmup", "5", "--learning-rate", "1e-2", "--checkpoint-every", "20", .. more,
+    ];
+
+    private string[] Distill(string output, int steps, params string[] more)
+    {
+        string[] train = Train(output, steps, more);
+        return ["distill", "--teacher", TestData.Local(Teacher), "--student", _directory.File("student/config.json"), .. train[3..]];
+    }
+
+    private void AddTokenizer(string directory = "student") => File.Copy(TestData.Local("tiny/tokenizer.model"), Path.Combine(_directory.File(directory), "tokenizer.model"));
+
+    /// <summary>The engine's float32 tier and the training pass are two implementations.</summary>
+    private static void AssertEngineAgrees(string directory)
+    {
+        int[] tokens = TinyEngine.Prompt(5, 40);
+        using ModelFile file = ModelFile.Open(directory);
+        float[] mine = new GemmaBackprop(ModelDirectory.Load(file), tokens.Length, tokens.Length).Logits(new PackedBatch([new TrainingDocument(tokens)]));
+        using var engine = new TinyEngine(path: directory);
+        float[][] logits = engine.Logits(tokens);
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            for (int v = 0; v < 1024; v++)
+            {
+                Assert.InRange(MathF.Abs(logits[i][v] - mine[i * 1024 + v]), 0, 1e-3f);
+            }
+        }
+    }
+
+    private void AssertSameRun(string expected, string actual)
+    {
+        Assert.Equal(WithoutSpeed(expected), WithoutSpeed(actual));
+        Assert.Equal(File.ReadAllBytes(_directory.File(expected + "/model/model.safetensors")), File.ReadAllBytes(_directory.File(actual + "/model/model.safetensors")));
+
+        string[] WithoutSpeed(string run) => [.. File.ReadAllLines(_directory.File(run + "/loss.csv")).Select(line => string.Join(',', line.Split(',').Where((_, column) => column != 6)))];
+    }
+
+    private List<double[]> Rows(string run) =>
+        [.. File.ReadAllLines(_directory.File(run + "/loss.csv")).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
+
+    private static Process Start(string[] command, params (string Name, string Value)[] environment)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Gemma.Extensions.AI.Cli.dll"), .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        return Process.Start(start)!;
+    }
+
+    private static async Task<(int Exit, string Output, string Error)> Run(params string[] command)
+    {
+        StringWriter output = new(), error = new();
+        using Interrupts interrupts = new();
+        int exit = await GemmaCli.RunAsync(command, new CliInvocation(interrupts) { Output = output, Error = error, IsInteractive = false });
+        return (exit, output.ToString(), error.ToString());
+    }
+
+    private static async Task<string> Succeed(params string[] command)
+    {
+        (int exit, string output, string error) = await Run(command);
+        Assert.Equal(("", 0), (error, exit));
+        return output;
+    }
+
+    private static async Task<string> Fail(params string[] command)
+    {
+        (int exit, _, string error) = await Run(command);
+        Assert.Equal(GemmaCli.Failure, exit);
+        Assert.Single(error.TrimEnd().Split('\n'));
+        return error;
+    }
+
+    /// <summary>A bfloat16 checkpoint that takes no room on disk: a header, and a file of its length.</summary>
+    private static void WriteHollowWeights(string path, int hidden, int wide, int layers, int query, int kv)
+    {
+        var tensors = new List<(string Name, long[] Shape)> { ("model.embed_tokens.weight", [1024, hidden]), ("model.norm.weight", [hidden]) };
+        for (int l = 0; l < layers; l++)
+        {
+            string prefix = $"model.layers.{l}.";
+            tensors.AddRange([(prefix + "self_attn.q_proj.weight", [query, hidden]), (prefix + "self_attn.k_proj.weight", [kv, hidden]), (prefix + "self_attn.v_proj.weight", [kv, hidden]),
+                (prefix + "self_attn.o_proj.weight", [hidden, query]), (prefix + "mlp.gate_proj.weight", [wide, hidden]), (prefix + "mlp.up_proj.weight", [wide, hidden]), (prefix + "mlp.down_proj.weight", [hidden, wide])]);
+            foreach (string norm in new[] { "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm" })
+            {
+                tensors.Add(($"{prefix}{norm}.weight", [hidden]));
+            }
+        }
+
+        long end = 0;
+        string json = "{" + string.Join(',', tensors.Select(t =>
+        {
+            long start = end;
+            end += 2 * t.Shape.Aggregate(1L, (a, b) => a * b);
+            return $"\"{t.Name}\":{{\"dtype\":\"BF16\",\"shape\":[{string.Join(',', t.Shape)}],\"data_offsets\":[{start},{end}]}}";
+        })) + "}";
+        json = json.PadRight((json.Length + 7) / 8 * 8);
+        using FileStream file = File.Create(path);
+        file.Write(BitConverter.GetBytes((long)json.Length));
+        file.Write(System.Text.Encoding.UTF8.GetBytes(json));
+        file.SetLength(8 + json.Length + end);
+    }
+
+    /// <summary>Does something when a line is written.</summary>
+    private sealed class ReactingWriter(string start, Action react) : StringWriter
+    {
+        public override void WriteLine(string? value)
+        {
+            base.WriteLine(value);
+            if (value?.StartsWith(start, StringComparison.Ordinal) == true)
+            {
+                react();
+            }
+        }
+    }
+}
