@@ -60,7 +60,7 @@ internal static class ForwardBenchmark
         var batch = new ForwardBatch(rows, settings.Sequences);
         var random = new Random(1);
         int[] tokens = [.. Enumerable.Range(0, context).Select(_ => random.Next(1000, file.Config.VocabularySize))];
-        Prefill(forward, batch, tokens.AsSpan(0, Math.Min(64, settings.Prompt)), sequences[0], blocksEach, settings.Chunk);
+        Prefill(forward, batch, tokens.AsSpan(0, Math.Clamp(settings.Prompt, 1, 64)), sequences[0], blocksEach, settings.Chunk);
         var prompt = new List<double>();
         backend.Reset();
         for (int i = 0; i < settings.Repeat && settings.Prompt > 0; i++)

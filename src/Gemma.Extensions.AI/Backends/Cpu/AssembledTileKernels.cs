@@ -30,6 +30,8 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
     public override int BytePanel => MostRows;
 
+    public override delegate*<byte*, long, int, RowDotArgs*, void>[] RowDots { get; } = RowDot.Table<Avx512Isa>();
+
     /// <summary>Why the tier cannot run here; null if it can.</summary>
     public static string? Unsupported()
     {

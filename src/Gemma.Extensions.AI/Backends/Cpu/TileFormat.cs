@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Gemma.Extensions.AI.Formats;
+using static Gemma.Extensions.AI.Backends.Cpu.TileScales;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
@@ -365,23 +366,6 @@ internal static unsafe class TileUnpack<TIsa>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> LowHalf(Vector512<uint> value) => FromHalf(value & Vector512.Create(0x7FFFu), value << 16);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> HighHalf(Vector512<uint> value) => FromHalf((value >> 16) & Vector512.Create(0x7FFFu), value);
-
-    // Exact for finite numbers (files are checked for others when they are loaded). Subnormal halves, which are common among scales, go by way of
-    // integers: processors may take a slow path to multiply subnormal floats (its share here was not measured apart).
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> FromHalf(Vector512<uint> magnitude, Vector512<uint> sign)
-    {
-        Vector512<uint> normal = (magnitude << 13) + Vector512.Create(112u << 23);
-        Vector512<uint> subnormal = (Vector512.ConvertToSingle(magnitude.AsInt32()) * Vector512.Create(1f / (1 << 24))).AsUInt32();
-        Vector512<uint> value = Vector512.ConditionalSelect(Vector512.LessThan(magnitude.AsInt32(), Vector512.Create(0x400)).AsUInt32(), subnormal, normal);
-        return (value | (sign & Vector512.Create(0x80000000u))).AsSingle();
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void PutNibbles(byte* tile, int low, int high, Vector512<uint> d0, Vector512<uint> d1, Vector512<uint> d2, Vector512<uint> d3)
     {
         Vector512<uint> mask = Vector512.Create(Nibbles);
@@ -459,13 +443,13 @@ internal static unsafe class TileUnpack<TIsa>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void SixBitScales(byte* rows, long stride, float* scales)
     {
-        Vector512<uint> six = Vector512.Create(0x3F3F3F3Fu), four = Vector512.Create(Nibbles), top = Vector512.Create(0x30303030u);
         TIsa.Transpose(rows, stride, out Vector512<uint> both, out Vector512<uint> s, out Vector512<uint> m, out Vector512<uint> high);
         Vector512<float> d = LowHalf(both), dmin = HighHalf(both);
-        PutFour(scales, 2 * TileFormat.Rows, d, s & six);
-        PutFour(scales + 8 * TileFormat.Rows, 2 * TileFormat.Rows, d, (high & four) | ((s >> 2) & top));
-        PutFour(scales + TileFormat.Rows, 2 * TileFormat.Rows, dmin, m & six);
-        PutFour(scales + 9 * TileFormat.Rows, 2 * TileFormat.Rows, dmin, ((high >> 4) & four) | ((m >> 2) & top));
+        TileScales.SixBits(ref s, ref m, high, out Vector512<uint> laterScales, out Vector512<uint> laterMinima);
+        PutFour(scales, 2 * TileFormat.Rows, d, s);
+        PutFour(scales + 8 * TileFormat.Rows, 2 * TileFormat.Rows, d, laterScales);
+        PutFour(scales + TileFormat.Rows, 2 * TileFormat.Rows, dmin, m);
+        PutFour(scales + 9 * TileFormat.Rows, 2 * TileFormat.Rows, dmin, laterMinima);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -506,5 +490,37 @@ internal static unsafe class TileUnpack<TIsa>
         (d * Vector512.ConvertToSingle((s << 16) >> 24)).Store(scales + TileFormat.Rows);
         (d * Vector512.ConvertToSingle((s << 8) >> 24)).Store(scales + 2 * TileFormat.Rows);
         (d * Vector512.ConvertToSingle(s >> 24)).Store(scales + 3 * TileFormat.Rows);
+    }
+}
+
+/// <summary>What the scales of several formats have in common.</summary>
+internal static class TileScales
+{
+    /// <summary>The six-bit scales and minima of Q4_K and Q5_K: those of groups 0 to 3 in place, those of groups 4 to 7 apart, a byte each.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void SixBits(ref Vector512<uint> s, ref Vector512<uint> m, Vector512<uint> high, out Vector512<uint> laterScales, out Vector512<uint> laterMinima)
+    {
+        Vector512<uint> six = Vector512.Create(0x3F3F3F3Fu), four = Vector512.Create(0x0F0F0F0Fu), top = Vector512.Create(0x30303030u);
+        laterScales = (high & four) | ((s >> 2) & top);
+        laterMinima = ((high >> 4) & four) | ((m >> 2) & top);
+        s &= six;
+        m &= six;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LowHalf(Vector512<uint> value) => FromHalf(value & Vector512.Create(0x7FFFu), value << 16);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> HighHalf(Vector512<uint> value) => FromHalf((value >> 16) & Vector512.Create(0x7FFFu), value);
+
+    // Exact for finite numbers (files are checked for others when they are loaded). Subnormal halves, which are common among scales, go by way of
+    // integers: processors may take a slow path to multiply subnormal floats (its share here was not measured apart).
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> FromHalf(Vector512<uint> magnitude, Vector512<uint> sign)
+    {
+        Vector512<uint> normal = (magnitude << 13) + Vector512.Create(112u << 23);
+        Vector512<uint> subnormal = (Vector512.ConvertToSingle(magnitude.AsInt32()) * Vector512.Create(1f / (1 << 24))).AsUInt32();
+        Vector512<uint> value = Vector512.ConditionalSelect(Vector512.LessThan(magnitude.AsInt32(), Vector512.Create(0x400)).AsUInt32(), subnormal, normal);
+        return (value | (sign & Vector512.Create(0x80000000u))).AsSingle();
     }
 }

@@ -76,6 +76,9 @@ internal abstract unsafe class TileKernels : IDisposable
     /// <summary>Any number of activation rows, any strides.</summary>
     public abstract void Floats(TileArgs* args, int rows);
 
+    /// <summary>Kernels for a single activation row by tensor type; null where tiles serve it too.</summary>
+    public virtual delegate*<byte*, long, int, RowDotArgs*, void>[]? RowDots => null;
+
     public virtual void Dispose()
     {
     }

@@ -60,6 +60,11 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             bytes |= byteTile;
             floats |= !byteTile;
             _plans[i] = new PartPlan(part, format, tasks, tilesPerTask) { ByteTile = byteTile };
+            if (rows == 1 && kernels.RowDots is { } dots && part.Rows >= TileFormat.Rows && columns % format.BlockElements == 0)
+            {
+                _plans[i].RowDot = dots[(int)part.Format.Type];
+            }
+
             tasks += _plans[i].Tasks;
         }
 
@@ -162,6 +167,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public readonly int Tiles = Math.Max(1, (part.Rows + TileFormat.Rows - 1) / TileFormat.Rows);
         public readonly int Tasks = (Math.Max(1, (part.Rows + TileFormat.Rows - 1) / TileFormat.Rows) + tilesPerTask - 1) / tilesPerTask;
         public bool ByteTile;
+
+        /// <summary>Kernel of a single activation row, or null.</summary>
+        public delegate*<byte*, long, int, RowDotArgs*, void> RowDot;
         public int Kind;
 
         /// <summary>Whether this part is the first of its kind, whose terms the others share.</summary>
@@ -302,6 +310,12 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
 
             int last = Math.Min(plan.Tiles, first + tilesPerTask);
+            if (plan.RowDot is not null)
+            {
+                OneRow(plan, first, last);
+                return;
+            }
+
             byte* scratch = owner._scratch[worker].Reserve(tilesPerTask * SlotBytes);
             if (rows <= FewRows)
             {
@@ -348,6 +362,45 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 for (int tile = first; tile < last; tile++)
                 {
                     Multiply(plan, tile, k, columns, scratch, tile - first, worker);
+                }
+            }
+        }
+
+        /// <summary>
+        /// A single activation row. While 16 weight rows are worked on, the next 16 are asked for in four streams, a line of each at a time. On one core
+        /// of an Ice Lake server reading a file's pages that way gave 13.0 GB/s; loads alone in four streams 11.4, in one stream 9.0; the walk over
+        /// 16 rows without asking 7.5, asking in one stream 9.2, for eight streams in bursts 10.8.
+        /// </summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void OneRow(in PartPlan plan, int firstTile, int lastTile)
+        {
+            int first = firstTile * TileFormat.Rows, last = Math.Min(plan.Part.Rows, lastTile * TileFormat.Rows);
+            long stride = plan.Part.RowBytes, bytes = RowDot.Rows * stride;
+            float* target = output.Data + plan.Part.FirstRow;
+            float* sums = stackalloc float[RowDot.Rows];
+            RowDotArgs args = new()
+            {
+                Activations = plan.ByteTile ? owner._bytes.Data : (byte*)x.Data,
+                ActivationScales = (float*)owner._scales.Data,
+                Terms = plan.Terms,
+                Output = sums,
+                Stream = bytes / 4 & ~63L,
+            };
+            for (int row = first; row < last; row += RowDot.Rows)
+            {
+                // The last rows of a part may not be 16: some are worked on twice.
+                int start = Math.Min(row, plan.Part.Rows - RowDot.Rows), next = row + RowDot.Rows;
+                if (next >= last)
+                {
+                    // The other workers have the tasks in between.
+                    next = first + owner.Workers * tilesPerTask * TileFormat.Rows;
+                }
+
+                args.Ahead = plan.Part.Data + Math.Min(next, plan.Part.Rows - RowDot.Rows) * stride;
+                plan.RowDot(plan.Part.Data + start * stride, stride, x.Columns, &args);
+                for (int i = row - start; i < RowDot.Rows; i++)
+                {
+                    target[start + i] = sums[i];
                 }
             }
         }
@@ -509,6 +562,8 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     }
 
     private TileKernels Kernels => kernels;
+
+    private int Workers => workers.Count;
 
     private bool Expands(in PartPlan plan) => !plan.ByteTile && !plan.Format.IsFloat;
 }

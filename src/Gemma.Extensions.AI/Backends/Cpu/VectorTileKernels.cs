@@ -38,6 +38,8 @@ internal sealed unsafe class VectorTileKernels<TIsa>(string? note = null) : Floa
 
     public override bool FloatOnly => false;
 
+    public override delegate*<byte*, long, int, RowDotArgs*, void>[] RowDots { get; } = RowDot.Table<TIsa>();
+
     public override void Bytes(TileArgs* args, int panel, TileFormat format)
     {
         if (TIsa.HasDot)
