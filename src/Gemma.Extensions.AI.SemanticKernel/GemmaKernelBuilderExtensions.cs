@@ -58,9 +58,9 @@ public static class GemmaKernelBuilderExtensions
         ArgumentNullException.ThrowIfNull(services);
         services.AddGemmaKernelChatClient(modelPath, serviceId, configure);
 
-        // The service that wraps a client knows its settings, history and kernel functions: nothing is written anew here.
+        // The service that wraps a client knows its settings, history and kernel functions: only names are added here.
         return services.AddKeyedSingleton<IChatCompletionService>(
-            serviceId, (provider, _) => Client(provider, serviceId).AsChatCompletionService(provider));
+            serviceId, (provider, _) => new KernelFunctionNames(Client(provider, serviceId).AsChatCompletionService(provider)));
     }
 
     private static void AddGemmaKernelChatClient(this IServiceCollection services, string? modelPath, string? serviceId, Action<GemmaOptions>? configure)
@@ -73,7 +73,8 @@ public static class GemmaKernelBuilderExtensions
         ChatClientBuilder client = serviceId is null ? services.AddGemmaChatClient(options) : services.AddKeyedGemmaChatClient(serviceId, options);
         client
             .Use((inner, provider) => inner.AsBuilder().UseKernelFunctionInvocation(provider.GetService<ILoggerFactory>()).Build(provider))
-            .ConfigureOptions(SettingNames.Apply);
+            .ConfigureOptions(SettingNames.Apply)
+            .Use(inner => new PlainTextArguments(inner));
     }
 
     private static IChatClient Client(IServiceProvider provider, string? serviceId) =>

@@ -2,7 +2,7 @@ namespace Gemma.Extensions.AI.Grammar;
 
 /// <summary>One way to read the text so far: the innermost frame with its state. Frame null: the text is complete.</summary>
 /// <param name="Frame">Top of the stack.</param>
-/// <param name="State">Lexer state, position in a literal, or white space read in a row.</param>
+/// <param name="State">Lexer state, position in a literal, or white space read before what comes next.</param>
 /// <param name="Used">In a key or unique string: node of the names used before, -1 when the text differs from all.</param>
 internal readonly record struct Thread(Frame? Frame, int State, int Used = -1);
 
@@ -108,12 +108,14 @@ internal sealed class TextHistory
 }
 
 /// <summary>A frame of the pushdown automaton: immutable, compared by content, with its parent below.</summary>
-internal abstract class Frame(Frame? parent, int contentHash)
+internal abstract class Frame(Frame? parent, int contentHash, bool nests = false)
 {
-    // Runs of white space between the parts of a document; deep indentation fits.
-    protected const int MaxWhitespace = 256;
+    private const int IndentationPerLevel = 4;
 
     public Frame? Parent { get; } = parent;
+
+    /// <summary>Objects and arrays that are open, this one included.</summary>
+    public int Depth { get; } = (parent?.Depth ?? 0) + (nests ? 1 : 0);
 
     public int Hash { get; } = HashCode.Combine(contentHash, parent?.Hash ?? 0);
 
@@ -156,6 +158,20 @@ internal abstract class Frame(Frame? parent, int contentHash)
     protected abstract bool SameContent(Frame other);
 
     protected static bool IsWhitespace(byte b) => b is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t';
+
+    /// <summary>
+    /// The state after white space between the parts of a document, or -1 where it must end: at most one space, then at most one line break with
+    /// indentation of four characters a level. More would be as valid, but a model could fill its answer with it until it is cut.
+    /// </summary>
+    /// <param name="state">0: none so far. 1: a space. 2: a carriage return. From 3: a line break and so many more characters.</param>
+    /// <param name="b">The next byte, white space.</param>
+    protected int NextWhitespace(int state, byte b) => b switch
+    {
+        (byte)'\r' => state < 2 ? 2 : -1,
+        (byte)'\n' => state < 3 ? 3 : -1,
+        _ when state < 2 => state == 0 ? 1 : -1,
+        _ => Math.Max(state, 3) - 3 < IndentationPerLevel * Depth ? Math.Max(state, 3) + 1 : -1,
+    };
 
     /// <summary>Ends this frame before <paramref name="b"/>, which what follows reads.</summary>
     protected void EndThenStep(byte b, ThreadList next)

@@ -15,9 +15,9 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
         switch (b)
         {
             case (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t':
-                if (_leadingWhitespace && state < MaxWhitespace)
+                if (_leadingWhitespace && NextWhitespace(state, b) is > 0 and int after)
                 {
-                    next.Add(this, state + 1);
+                    next.Add(this, after);
                 }
 
                 break;
@@ -100,7 +100,7 @@ internal sealed class ObjectFrame : Frame
     }
 
     private ObjectFrame(ObjectAtom atom, Phase phase, ulong[] seen, int position, int count, UsedTexts? used, bool unknownKey, ValueNode? value, Frame? parent)
-        : base(parent, HashCode.Combine(atom.Id, phase, seen.Length == 0 ? 0 : seen[0].GetHashCode(), position, count, used?.Hash ?? 0, unknownKey, value?.Id ?? -1))
+        : base(parent, HashCode.Combine(atom.Id, phase, seen.Length == 0 ? 0 : seen[0].GetHashCode(), position, count, used?.Hash ?? 0, unknownKey, value?.Id ?? -1), nests: true)
     {
         (_atom, _phase, _seen, _position, _count, _used, _unknownKey, _value) = (atom, phase, seen, position, count, used, unknownKey, value);
     }
@@ -136,9 +136,9 @@ internal sealed class ObjectFrame : Frame
 
         if (IsWhitespace(b))
         {
-            if (_atom.AllowsWhitespace && state < MaxWhitespace)
+            if (_atom.AllowsWhitespace && NextWhitespace(state, b) is > 0 and int after)
             {
-                next.Add(this, state + 1);
+                next.Add(this, after);
             }
 
             return;
@@ -233,7 +233,7 @@ internal sealed class ArrayFrame : Frame
     }
 
     private ArrayFrame(ArrayAtom atom, Phase phase, int count, int[] matched, UsedTexts? used, Frame? parent)
-        : base(parent, HashCode.Combine(atom.Id, phase, count, matched.Length == 0 ? 0 : matched[0], used?.Hash ?? 0))
+        : base(parent, HashCode.Combine(atom.Id, phase, count, matched.Length == 0 ? 0 : matched[0], used?.Hash ?? 0), nests: true)
     {
         (_atom, _phase, _count, _matched, _used) = (atom, phase, count, matched, used);
     }
@@ -249,9 +249,9 @@ internal sealed class ArrayFrame : Frame
     {
         if (IsWhitespace(b))
         {
-            if (_atom.AllowsWhitespace && state < MaxWhitespace)
+            if (_atom.AllowsWhitespace && NextWhitespace(state, b) is > 0 and int after)
             {
-                next.Add(this, state + 1);
+                next.Add(this, after);
             }
 
             return;

@@ -6,7 +6,7 @@ internal sealed record JsonSchemaOptions
     /// <summary>Ignore what cannot be enforced instead of refusing the schema.</summary>
     public bool Lenient { get; init; }
 
-    /// <summary>Allow white space between the parts of a document.</summary>
+    /// <summary>Allow white space between the parts of a document, as much as indented texts have.</summary>
     public bool AllowWhitespace { get; init; } = true;
 
     /// <summary>Accept declared properties in any order; otherwise they come in the order of the schema, and all others after them.</summary>

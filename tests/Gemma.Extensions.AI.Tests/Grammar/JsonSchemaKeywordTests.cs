@@ -1,5 +1,5 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
 using Xunit;
 
@@ -41,6 +41,12 @@ public sealed class JsonSchemaKeywordTests
         { "pattern anchors inside", """{"type":"string","pattern":"^a|b$"}""", ["\"ax\"", "\"xb\"", "\"a\""], ["\"xa\"", "\"bx\""] },
         { "pattern look-ahead", """{"type":"string","pattern":"^(?!foo)(?=.*1)[a-z1]+$"}""", ["\"bar1\"", "\"fo1\""], ["\"foo1\"", "\"bar\""] },
         { "pattern and length", """{"type":"string","pattern":"^(ab)+$","minLength":3,"maxLength":5}""", ["\"abab\""], ["\"ab\"", "\"ababab\""] },
+        { "length counts characters", """{"type":"string","minLength":1,"maxLength":1}""", ["\"😀\"", "\"\\ud83d\\ude00\"", "\"\\uD83D\\uDE00\"", "\"\\u0000\"", "\"\\\\\"", "\"\\/\"", "\"\\\"\"", "\"\\t\"", "\"\u2028\"", "\"é\"", "\"\\u00e9\""], ["\"\"", "\"e\u0301\"", "\"😀😀\"", "\"\\ud83d\"", "\"\\ude00\"", "\"\\ud83d\\ud83d\"", "\"\\ude00\\ud83d\"", "\"\\ud83dx\"", "\"\u0001\"", "\"\t\"", "\"\\u00\"", "\"\\q\""] },
+        { "pattern beyond the basic plane", """{"type":"string","pattern":"^[😀-😂]\\u{1F600}?$"}""", ["\"😁\"", "\"\\ud83d\\ude01\"", "\"😂😀\""], ["\"😃\"", "\"x\"", "\"\\ud83d\\ude03\"", "\"😂😁\""] },
+        { "pattern of escapes", """{"type":"string","pattern":"^[\\u0000-\\u001f\"\\\\]+$"}""", ["\"\\u0000\\u001F\"", "\"\\n\\r\\t\\b\\f\"", "\"\\\"\\\\\"", "\"\\u0022\\u005c\""], ["\"\"", "\"a\"", "\"\\u0020\"", "\"\\/\"", "\"\n\""] },
+        { "dot and lines", """{"type":"string","pattern":"^a.c$"}""", ["\"abc\"", "\"a😀c\"", "\"a\\u0000c\""], ["\"a\\nc\"", "\"a\\u2028c\"", "\"ac\"", "\"abc\\n\""] },
+        { "anchors", """{"type":"string","pattern":"^(a|^b)c$|^$"}""", ["\"ac\"", "\"bc\"", "\"\""], ["\"c\"", "\"abc\"", "\"ac\\n\"", "\"xac\""] },
+        { "const of escapes", """{"const":"\u0000\ud83d\ude00\\/\"é"}""", ["\"\\u0000😀\\\\/\\\"é\"", "\"\\u0000\\uD83D\\uDE00\\\\\\/\\u0022\\u00e9\""], ["\"\\u0000😀\\\\/\\\"e\"", "\"\\u0000\""] },
         { "date-time", """{"type":"string","format":"date-time"}""", ["\"2024-02-29T23:59:59Z\"", "\"2023-12-01T00:00:00.123+05:30\""], ["\"2023-02-29T00:00:00Z\"", "\"2024-13-01T00:00:00Z\"", "\"2024-01-01\"", "\"2024-01-01T24:00:00Z\""] },
         { "date", """{"format":"date","type":"string"}""", ["\"2000-02-29\"", "\"1999-04-30\""], ["\"1900-02-29\"", "\"1999-04-31\"", "\"99-04-01\""] },
         { "time", """{"format":"time","type":"string"}""", ["\"12:00:00Z\"", "\"23:59:59.5-01:00\""], ["\"12:00\"", "\"25:00:00Z\""] },
@@ -119,6 +125,51 @@ public sealed class JsonSchemaKeywordTests
         Gemma.Extensions.AI.Grammar.Grammar compact = GrammarTestbed.Schema("true", new JsonSchemaOptions { AllowWhitespace = false });
         Assert.True(GrammarTestbed.Accepts(compact, """{"a":[1,2]}"""));
         Assert.False(GrammarTestbed.Accepts(compact, """{"a": [1,2]}"""));
+    }
+
+    [Fact]
+    public void WhitespaceIsThatOfIndentedTextsAndNoMore()
+    {
+        Gemma.Extensions.AI.Grammar.Grammar grammar = GrammarTestbed.Schema("true");
+        JsonElement value = JsonElement.Parse("""{"a":[1,{"b":[],"c":{"d":[[null,2]]}}],"e":{}}""");
+        foreach ((char character, int size, string newLine) in (IEnumerable<(char, int, string)>)[(' ', 1, "\n"), (' ', 2, "\n"), (' ', 4, "\n"), ('\t', 1, "\n"), (' ', 2, "\r\n")])
+        {
+            string text = JsonSerializer.Serialize(value, new JsonSerializerOptions { WriteIndented = true, IndentCharacter = character, IndentSize = size, NewLine = newLine });
+            Assert.True(GrammarTestbed.Accepts(grammar, text), text);
+        }
+
+        Assert.True(GrammarTestbed.Accepts(grammar, """{"a": [1, {"b": [], "c": {}}], "e": {"x" : true }}"""));
+        Assert.True(GrammarTestbed.Accepts(grammar, "[1, \n  2]"));
+        Assert.All((string[])["[1,  2]", "[1,\t\t2]", "[1,\n\n2]", "[1,\n     2]", "[\n1\n ]  ", "{ \"a\":  1}", "[1,\r\r2]", "[ \n  ]\n", "\n[]"], t => Assert.False(GrammarTestbed.Accepts(grammar, t), t));
+    }
+
+    /// <summary>A model that likes white space best of all still comes to the end of what it was asked for.</summary>
+    [Fact]
+    public void WhitespaceCannotFillAnAnswer()
+    {
+        const string Schema = """{"type":"object","properties":{"a":{"type":"array","items":{"const":1},"minItems":3,"maxItems":3},"b":{"type":"object","properties":{"c":{"type":"null"}},"required":["c"],"additionalProperties":false}},"required":["a","b"],"additionalProperties":false}""";
+        ITokenConstraint constraint = GrammarTestbed.Schema(Schema).CreateConstraint([GrammarTestbed.End]);
+        ulong[] mask = new ulong[GrammarTestbed.Vocabulary.MaskWords];
+        List<byte> text = [];
+        for (int tokens = 0; tokens < 200; tokens++)
+        {
+            constraint.TryFillMask(mask);
+            int[] allowed = [.. Enumerable.Range(0, GrammarTestbed.Vocabulary.Count).Where(id => (mask[id >> 6] & (1UL << id)) != 0)];
+            int[] white = [.. allowed.Where(id => GrammarTestbed.Vocabulary.Bytes(id) is { Length: > 0 } bytes && bytes.All(b => b is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t'))];
+            int token = white.Length > 0 ? white[0] : allowed[0];
+            constraint.Accept(token);
+            if (token == GrammarTestbed.End)
+            {
+                using JsonDocument document = JsonDocument.Parse(text.ToArray());
+                Assert.True(SchemaOracle.IsValid(JsonElement.Parse(Schema), document.RootElement));
+                Assert.InRange(text.Count, 60, 400);
+                return;
+            }
+
+            text.AddRange(GrammarTestbed.Vocabulary.Bytes(token));
+        }
+
+        Assert.Fail($"No end after 200 tokens: {System.Text.Encoding.UTF8.GetString([.. text])}");
     }
 
     [Theory]

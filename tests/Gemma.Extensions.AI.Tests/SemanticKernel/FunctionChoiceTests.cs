@@ -35,10 +35,101 @@ public sealed class FunctionChoiceTests
         settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(autoInvoke: false, options: s_one);
         ChatMessageContent answer = await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(History(), settings, kernel);
         Microsoft.SemanticKernel.FunctionCallContent call = Microsoft.SemanticKernel.FunctionCallContent.GetFunctionCalls(answer).First();
-        Assert.EndsWith("set_light", call.FunctionName); // Semantic Kernel's adapter puts the plugin's name before it
+        Assert.Equal(("lights", "set_light"), (call.PluginName, call.FunctionName));
         Assert.Contains(call.Arguments!["room"]?.ToString(), Enum.GetNames<Room>());
         Assert.Contains(call.Arguments["level"]?.ToString(), Enum.GetNames<Level>());
         Assert.Empty(lights.Values);
+    }
+
+    /// <summary>The loop that callers write themselves, as for any connector: names, arguments and results find each other.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Callers_invoke_functions_themselves(bool streaming)
+    {
+        var (kernel, lights, filtered) = Build();
+        var service = kernel.GetRequiredService<IChatCompletionService>();
+        var settings = KernelTests.Settings(200);
+        settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(autoInvoke: false, options: s_one);
+        ChatHistory history = History();
+        for (int round = 1; round <= 2; round++)
+        {
+            Microsoft.SemanticKernel.FunctionCallContent[] calls;
+            if (streaming)
+            {
+                Microsoft.SemanticKernel.FunctionCallContentBuilder builder = new();
+                await foreach (StreamingChatMessageContent update in service.GetStreamingChatMessageContentsAsync(history, settings, kernel))
+                {
+                    builder.Append(update);
+                }
+
+                calls = [.. builder.Build()];
+                history.Add(new ChatMessageContent(AuthorRole.Assistant, [.. calls]));
+            }
+            else
+            {
+                ChatMessageContent answer = await service.GetChatMessageContentAsync(history, settings, kernel);
+                calls = [.. Microsoft.SemanticKernel.FunctionCallContent.GetFunctionCalls(answer)];
+                history.Add(answer);
+            }
+
+            Microsoft.SemanticKernel.FunctionCallContent call = Assert.Single(calls);
+            Assert.Equal(("lights", "set_light"), (call.PluginName, call.FunctionName));
+            Microsoft.SemanticKernel.FunctionResultContent result = await call.InvokeAsync(kernel);
+            Assert.Equal("done", result.Result?.ToString());
+            history.Add(result.ToChatMessage());
+            Assert.Equal(round, lights.Values.Count);
+        }
+
+        // What was asked and answered in the rounds stays as the caller put it.
+        Assert.Equal(6, history.Count);
+        Assert.All(history.SelectMany(Microsoft.SemanticKernel.FunctionCallContent.GetFunctionCalls), call => Assert.Equal("lights", call.PluginName));
+        Assert.Empty(filtered); // Filters of automatic invocation have no part in it.
+    }
+
+    [Fact]
+    public async Task Members_of_a_plain_enumeration_and_other_text_are_bound()
+    {
+        var plain = new PlainTypes();
+        Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatCompletion("nano").Plugins.AddFromObject(plain, "plain"));
+        await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming: false);
+        Assert.NotEmpty(plain.Seen);
+        Assert.All(plain.Seen, colour => Assert.True(Enum.IsDefined(colour)));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_keyed_service_renders_prompts_and_calls_functions_within_filters(bool streaming)
+    {
+        var lights = new Lights();
+        var filter = new RecordAll();
+        Kernel kernel = KernelTests.Build(builder =>
+        {
+            builder.AddGemmaChatCompletion("nano", "home").AddGemmaChatClient(Chat.TinyModel.Path, "other").Plugins.AddFromObject(lights, "lights");
+            builder.Services.AddSingleton<IFunctionInvocationFilter>(filter);
+            builder.Services.AddSingleton<IPromptRenderFilter>(filter);
+        });
+        var settings = KernelTests.Settings(200);
+        settings.ServiceId = "home";
+        settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(options: s_one);
+        KernelFunction prompt = KernelFunctionFactory.CreateFromPrompt("Light in the {{$room}}, please.", settings, "ask");
+        KernelArguments arguments = new() { ["room"] = "attic" };
+        if (streaming)
+        {
+            await foreach (StreamingKernelContent _ in kernel.InvokeStreamingAsync(prompt, arguments))
+            {
+            }
+        }
+        else
+        {
+            await kernel.InvokeAsync(prompt, arguments);
+        }
+
+        Assert.NotEmpty(lights.Values);
+        Assert.Equal("Light in the attic, please.", Assert.Single(filter.Prompts));
+        Assert.Equal(lights.Values.Count, filter.Functions.Count(name => name == "set_light"));
+        Assert.Contains("ask", filter.Functions);
     }
 
     [Fact]
@@ -142,6 +233,24 @@ public sealed class FunctionChoiceTests
         High,
     }
 
+    public enum Colour
+    {
+        Red,
+        Green,
+    }
+
+    private sealed class PlainTypes
+    {
+        public List<Colour> Seen { get; } = [];
+
+        [KernelFunction("paint"), Description("Paints.")]
+        public string Paint(Colour colour, DayOfWeek? day)
+        {
+            Seen.Add(colour);
+            return $"{colour} {day}";
+        }
+    }
+
     private sealed class Lights
     {
         public List<(Room Room, int Level)> Values { get; } = [];
@@ -151,6 +260,25 @@ public sealed class FunctionChoiceTests
         {
             Values.Add((room, (int)level));
             return "done";
+        }
+    }
+
+    private sealed class RecordAll : IFunctionInvocationFilter, IPromptRenderFilter
+    {
+        public List<string> Functions { get; } = [];
+
+        public List<string> Prompts { get; } = [];
+
+        public async Task OnFunctionInvocationAsync(Microsoft.SemanticKernel.FunctionInvocationContext context, Func<Microsoft.SemanticKernel.FunctionInvocationContext, Task> next)
+        {
+            Functions.Add(context.Function.Name);
+            await next(context);
+        }
+
+        public async Task OnPromptRenderAsync(PromptRenderContext context, Func<PromptRenderContext, Task> next)
+        {
+            await next(context);
+            Prompts.Add(context.RenderedPrompt!);
         }
     }
 

@@ -1,0 +1,172 @@
+using System.Text.Json;
+using Gemma.Extensions.AI.Tests.Grammar;
+using Microsoft.Extensions.AI;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Chat;
+
+/// <summary>Every tool mode with every format of the answer, streaming and not, on a model of random weights at temperature 2.</summary>
+public sealed class StructuredAnswerTests
+{
+    private static readonly JsonElement s_answer = JsonElement.Parse("""{"type":"object","properties":{"mood":{"enum":["good","bad"]},"score":{"type":"integer","minimum":0,"maximum":99}},"required":["mood","score"],"additionalProperties":false}""");
+
+    private static readonly AIFunctionDeclaration s_pick = AIFunctionFactory.CreateDeclaration(
+        "pick", "Picks.", JsonElement.Parse("""{"type":"object","properties":{"color":{"enum":["red","green"]},"count":{"type":"integer","minimum":0,"maximum":99}},"required":["color","count"]}"""));
+
+    private static readonly AIFunctionDeclaration s_stop = AIFunctionFactory.CreateDeclaration("stop", "Stops.", JsonElement.Parse("""{"type":"object","properties":{}}"""));
+
+    public static TheoryData<string, string, bool> Combinations =>
+        [.. from mode in (string[])["unset", "none", "auto", "any", "specific"] from format in (string[])["unset", "text", "json", "schema"] from streaming in (bool[])[false, true] select (mode, format, streaming)];
+
+    [Theory]
+    [MemberData(nameof(Combinations))]
+    public async Task Mode_and_format_are_both_kept(string mode, string format, bool streaming)
+    {
+        using IChatClient client = TinyModel.Client();
+        int calls = 0, answers = 0;
+        for (int seed = 0; seed < 6; seed++)
+        {
+            ChatOptions options = new()
+            {
+                Tools = [s_pick, s_stop],
+                ToolMode = mode switch { "none" => ChatToolMode.None, "auto" => ChatToolMode.Auto, "any" => ChatToolMode.RequireAny, "specific" => ChatToolMode.RequireSpecific("pick"), _ => null },
+                ResponseFormat = format switch { "text" => ChatResponseFormat.Text, "json" => ChatResponseFormat.Json, "schema" => ChatResponseFormat.ForJsonSchema(s_answer), _ => null },
+                Temperature = 2, TopP = 1, TopK = 0, Seed = seed, MaxOutputTokens = 100,
+            };
+            ChatResponse response = streaming
+                ? await client.GetStreamingResponseAsync("Hello", options).ToChatResponseAsync()
+                : await client.GetResponseAsync("Hello", options);
+            FunctionCallContent[] called = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>()];
+            Assert.All(called, call => Check(call, mode));
+            Assert.Equal(called.Length, called.Select(call => call.CallId).Distinct().Count());
+            Assert.True(called.Length == 0 || response.FinishReason == ChatFinishReason.ToolCalls || response.FinishReason == ChatFinishReason.Length);
+            Assert.DoesNotContain("<tool_call>", response.Text, StringComparison.Ordinal);
+            calls += called.Length;
+            if (response.FinishReason == ChatFinishReason.Length)
+            {
+                continue;
+            }
+
+            Assert.Equal(called.Length > 0 ? ChatFinishReason.ToolCalls : ChatFinishReason.Stop, response.FinishReason);
+            Assert.True(mode is not ("any" or "specific") || called.Length > 0, "A required mode calls.");
+            if (format is "json" or "schema" && called.Length == 0)
+            {
+                answers++;
+                JsonElement value = JsonElement.Parse(response.Text);
+                Assert.True(format == "json" || SchemaOracle.IsValid(s_answer, value), response.Text);
+            }
+        }
+
+        Assert.True(mode != "none" || calls == 0, "None never calls.");
+        Assert.True(mode is not ("any" or "specific") || calls > 0, "No call came to its end.");
+        Assert.True(format != "schema" || mode is "any" or "specific" || answers + calls > 0, "Nothing came to its end.");
+    }
+
+    private static void Check(FunctionCallContent call, string mode)
+    {
+        if (call.Name == "stop")
+        {
+            Assert.NotEqual("specific", mode);
+            Assert.Empty(call.Arguments!);
+            return;
+        }
+
+        Assert.Equal("pick", call.Name);
+        Assert.Contains(((JsonElement)call.Arguments!["color"]!).GetString(), (string[])["red", "green"]);
+        Assert.InRange(((JsonElement)call.Arguments["count"]!).GetInt32(), 0, 99);
+        Assert.Equal(2, call.Arguments.Count);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_enforced_is_ignored_where_leniency_is_asked_for()
+    {
+        using IChatClient client = TinyModel.Client();
+        JsonElement schema = JsonElement.Parse("""{"type":"object","properties":{"x":{"enum":["a","b"],"pattern":"(a)\\1?|b"}},"required":["x"],"additionalProperties":false}""");
+        ChatOptions Options(bool lenient) => new()
+        {
+            ResponseFormat = ChatResponseFormat.ForJsonSchema(schema),
+            RawRepresentationFactory = _ => new GemmaGenerationOptions { LenientSchemas = lenient, Temperature = 2, Seed = 3, MaxOutputTokens = 60 },
+        };
+        Assert.Contains("/properties/x/pattern", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("Hello", Options(false)))).Message, StringComparison.Ordinal);
+        ChatResponse response = await client.GetResponseAsync("Hello", Options(true));
+        Assert.Equal(ChatFinishReason.Stop, response.FinishReason);
+        Assert.Contains(JsonElement.Parse(response.Text).GetProperty("x").GetString(), (string[])["a", "b"]);
+
+        // For the parameters of tools too.
+        AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("t", "T.", schema);
+        ChatOptions call = Options(false);
+        (call.ResponseFormat, call.Tools, call.ToolMode) = (null, [tool], ChatToolMode.RequireAny);
+        Assert.Contains("'t'", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("Hello", call))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("[A-C]{2}\\d", null, "^[A-C]{2}[0-9]$")]
+    [InlineData(null, "root ::= item (\",\" item)? \"!\"\nitem ::= \"a\" | \"(\" item \")\"", "^\\(*a\\)*(,\\(*a\\)*)?!$")]
+    public async Task Expressions_and_grammars_are_kept_while_streaming(string? regex, string? grammar, string expected)
+    {
+        using IChatClient client = TinyModel.Client();
+        int complete = 0;
+        for (int seed = 0; seed < 10; seed++)
+        {
+            long drawn = seed;
+            ChatOptions options = new() { RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = regex, Grammar = grammar, Temperature = 2, Seed = drawn, MaxOutputTokens = 40 } };
+            ChatResponse response = await client.GetStreamingResponseAsync("Hello", options).ToChatResponseAsync();
+            if (response.FinishReason == ChatFinishReason.Stop)
+            {
+                complete++;
+                Assert.Matches(expected, response.Text);
+            }
+        }
+
+        Assert.True(complete > 0, "no answer was complete");
+    }
+
+    [Theory]
+    [InlineData("[", null, "malformed")]
+    [InlineData(null, "start ::= \"a\"", "root")]
+    [InlineData("a", "root ::= \"a\"", "Only one")]
+    public async Task Bad_expressions_and_grammars_are_refused(string? regex, string? grammar, string expected)
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = new() { RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = regex, Grammar = grammar } };
+        Assert.Contains(expected, (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("Hello", options))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Large_results_are_passed_whole_or_refused_with_the_numbers()
+    {
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Threads = 1, ContextLength = 512 });
+        IChatClient client = model.AsIChatClient();
+        List<ChatMessage> Conversation(int words) =>
+        [
+            new(ChatRole.User, "Go."), new(ChatRole.Assistant, [new FunctionCallContent("1", "pick", new Dictionary<string, object?> { ["color"] = "red", ["count"] = 1 })]),
+            new(ChatRole.Tool, [new FunctionResultContent("1", string.Join(' ', Enumerable.Range(0, words).Select(i => $"w{i}")))]),
+        ];
+        ChatOptions options = new() { Tools = [s_pick], MaxOutputTokens = 4, Temperature = 0 };
+        long small = (await client.GetResponseAsync(Conversation(1), options)).Usage!.InputTokenCount!.Value;
+        long large = (await client.GetResponseAsync(Conversation(60), options)).Usage!.InputTokenCount!.Value;
+        int words = model.Tokenizer.Encode(string.Join(' ', Enumerable.Range(0, 60).Select(i => $"w{i}")), matchSpecial: false).Length - model.Tokenizer.Encode("w0", matchSpecial: false).Length;
+        Assert.InRange(large - small, words - 2, words + 2);
+        GemmaContextLengthException refused = await Assert.ThrowsAsync<GemmaContextLengthException>(() => client.GetResponseAsync(Conversation(500), options));
+        Assert.Equal(512, refused.ContextTokens);
+        Assert.InRange(refused.PromptTokens, 1000, 5000);
+        Assert.Contains("512", refused.Message, StringComparison.Ordinal);
+    }
+
+    private enum Level
+    {
+        Low,
+        High,
+    }
+
+    /// <summary>AIFunctionFactory describes an enumeration by its names and binds them, without a converter on the type.</summary>
+    [Fact]
+    public async Task Members_of_a_plain_enumeration_are_bound()
+    {
+        List<Level> seen = [];
+        AIFunction set = AIFunctionFactory.Create((Level level) => seen.Add(level), "set", "Sets.");
+        using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 1).Build();
+        await client.GetResponseAsync("Go.", new ChatOptions { Tools = [set], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 1, Seed = 4, MaxOutputTokens = 80 });
+        Assert.True(Enum.IsDefined(Assert.Single(seen)));
+    }
+}
