@@ -53,6 +53,15 @@ internal sealed class KernelFunctionNames(IChatCompletionService inner) : IChatC
             yield return update;
         }
 
+        for (int i = history.Count - 1; i >= known; i--)
+        {
+            // The wrapped service puts calls that nobody invoked into the history of a stream. They are the caller's to add, as with any connector.
+            if (history[i].Items.OfType<FunctionCallContent>().Any(call => !history.Skip(i).SelectMany(m => m.Items).OfType<FunctionResultContent>().Any(result => result.CallId == call.Id)))
+            {
+                history.RemoveAt(i);
+            }
+        }
+
         TakeOver(history, known, chatHistory, kernel);
     }
 

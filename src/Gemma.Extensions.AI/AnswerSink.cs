@@ -10,14 +10,14 @@ namespace Gemma.Extensions.AI;
 /// Turns the tokens of one request into contents for its reader: characters once they are whole, calls once they are complete, text up to a stop
 /// sequence. Written on the engine's thread, read on the caller's.
 /// </summary>
-internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall) : GenerationSink
+internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall, bool textIsFree) : GenerationSink
 {
     private readonly Channel<AIContent> _contents = Channel.CreateUnbounded<AIContent>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly StringBuilder _decoded = new();
     private readonly StringBuilder _released = new();
     private readonly StopMatcher _stops = new(stopSequences);
-    private readonly ToolCallParser? _calls = mayCall ? new ToolCallParser() : null;
+    private readonly ToolCallParser? _calls = mayCall ? new ToolCallParser(textIsFree) : null;
     private readonly List<AIContent> _parsed = [];
     private readonly List<int> _tokens = [];
     private TokenStream _stream = new(tokenizer);

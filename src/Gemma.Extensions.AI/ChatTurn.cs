@@ -6,7 +6,7 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI;
 
 /// <summary>One call, checked and translated: what the engine is asked.</summary>
-internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, bool MayCall, GemmaGenerationOptions? Raw)
+internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
 {
     /// <exception cref="ArgumentException">There is no message, an option is out of range, or the model is another.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
@@ -29,7 +29,8 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         GenerationSettings settings = GenerationSettings.Resolve(options, raw, model.File.GenerationDefaults, model.Config.VocabularySize);
         int[] endTokens = EndTokens(model);
         ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
-        return new ChatTurn(prompt, settings, endTokens, constraint, mayCall, raw);
+        bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
+        return new ChatTurn(prompt, settings, endTokens, constraint, mayCall, textIsFree, raw);
     }
 
     public GenerationRequest ToRequest(GenerationSink sink, CancellationToken cancellationToken) => new()

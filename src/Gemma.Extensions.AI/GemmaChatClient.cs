@@ -81,7 +81,7 @@ public sealed class GemmaChatClient : IChatClient
         ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw);
         UpdateFactory updates = new(model.ModelId);
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall);
+        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree);
         List<AIContent> said = [];
         model.Engine.Submit(turn.ToRequest(answer, abandoned.Token));
         try

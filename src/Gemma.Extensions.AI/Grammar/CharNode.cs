@@ -156,25 +156,25 @@ internal readonly record struct CharNode(CharNodeType Type, byte Remaining, int 
         switch (Type)
         {
             case CharNodeType.Utf8:
-                return partition.ClassesOf(Math.Max(Value, Remaining == 3 ? 0x10000 : Remaining == 2 ? 0x800 : 0x80), Math.Min(CharSet.MaxChar, Value + (1 << (6 * Remaining)) - 1)).ToArray();
+                return partition.ClassesOf(Math.Max(Value, Remaining == 3 ? 0x10000 : Remaining == 2 ? 0x800 : 0x80), Math.Min(CharSet.MaxChar, Value + (1 << (6 * Remaining)) - 1));
             case CharNodeType.Escape:
                 return spelling == CharSpelling.JsonString
-                    ? Enumerable.Range(0, partition.Count)
+                    ? partition.ClassesOf(0, CharSet.MaxChar)
                     : "\"\\\b\f\n\r\t".Select(c => partition.ClassOf(c));
             case CharNodeType.Hex:
                 int hi = Value + (1 << (4 * Remaining)) - 1;
-                int[] bmp = partition.ClassesOf(Value, hi).ToArray();
+                IEnumerable<int> bmp = partition.ClassesOf(Value, hi);
                 if (hi < 0xD800 || Value > 0xDBFF)
                 {
                     return bmp;
                 }
 
                 int first = Math.Max(Value, 0xD800), last = Math.Min(hi, 0xDBFF);
-                IEnumerable<int> supplementary = partition.ClassesOf(0x10000 + ((first - 0xD800) << 10), 0x10000 + ((last - 0xD800) << 10) + 0x3FF).ToArray();
+                IEnumerable<int> supplementary = partition.ClassesOf(0x10000 + ((first - 0xD800) << 10), 0x10000 + ((last - 0xD800) << 10) + 0x3FF);
                 return Value < 0xD800 ? bmp.Concat(supplementary) : supplementary;
             default:
                 int width = Type != CharNodeType.LowHex || Remaining >= 3 ? 0x400 : 1 << (4 * Remaining);
-                return partition.ClassesOf(Value, Value + width - 1).ToArray();
+                return partition.ClassesOf(Value, Value + width - 1);
         }
     }
 

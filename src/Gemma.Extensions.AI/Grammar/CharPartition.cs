@@ -44,10 +44,12 @@ internal sealed class CharPartition
     }
 
     /// <summary>The classes (with repetitions) of the characters from lo to hi.</summary>
-    public ReadOnlySpan<int> ClassesOf(int lo, int hi)
+    public IEnumerable<int> ClassesOf(int lo, int hi)
     {
-        int i = IndexOf(lo);
-        return _classes.AsSpan(i, IndexOf(hi) - i + 1);
+        // Halves of pairs are in some sets, [^a] for one, but in no text.
+        return hi < 0xD800 || lo > 0xDFFF ? Slice(lo, hi) : Slice(lo, 0xD7FF).Concat(Slice(0xE000, hi));
+
+        IEnumerable<int> Slice(int from, int to) => from > to ? [] : _classes[IndexOf(from)..(IndexOf(to) + 1)];
     }
 
     public static CharPartition Of(params IEnumerable<Rx> roots)

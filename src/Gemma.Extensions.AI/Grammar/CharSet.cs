@@ -34,6 +34,9 @@ internal sealed class CharSet : IEquatable<CharSet>
 
     public bool IsEmpty => Ranges.Length == 0;
 
+    /// <summary>Whether no text holds a character of the set: it has none, or halves of pairs only.</summary>
+    public bool IsUnspellable => Pairs().All(r => r.Lo >= 0xD800 && r.Hi <= 0xDFFF);
+
     public static CharSet Of(int c) => new([c, c]);
 
     public static CharSet Range(int lo, int hi) => new([lo, hi]);

@@ -133,7 +133,7 @@ internal sealed class RxArena
 
     public int Count => _terms.Count;
 
-    public Rx Set(CharSet set) => set.IsEmpty ? Empty : Make(new Rx(RxKind.Set, [], set));
+    public Rx Set(CharSet set) => set.IsUnspellable ? Empty : Make(new Rx(RxKind.Set, [], set));
 
     public Rx Leaf(RxLeaf? leaf) => leaf is null ? Empty : Make(new Rx(RxKind.Leaf, [], leaf: leaf));
 

@@ -8,7 +8,10 @@ namespace Gemma.Extensions.AI.Text;
 /// Splits generated text, as it comes, into text and function calls. A call appears once it is complete, never half; space between text and calls is
 /// dropped. What looks like a call but is none (not JSON, no name, no arguments) stays text.
 /// </summary>
-internal sealed class ToolCallParser
+/// <param name="textIsFree">
+/// Whether the answer may be any text. Otherwise, as after a call, the beginning of a marker at the end of an answer that was cut belongs to a call.
+/// </param>
+internal sealed class ToolCallParser(bool textIsFree = true)
 {
     private readonly StringBuilder _held = new(); // text that may turn out to belong to a call, or the call so far
     private readonly StringBuilder _text = new();
@@ -45,7 +48,7 @@ internal sealed class ToolCallParser
     /// <summary>The answer has ended: adds text that was held back. A call that is not complete is dropped, and the finish reason tells why.</summary>
     public void Flush(IList<AIContent> contents)
     {
-        if (_state == State.Text && (CallCount == 0 || _held.ToString().AsSpan().ContainsAnyExcept(" \t\r\n")))
+        if (_state == State.Text && CallCount == 0 && (textIsFree || _markerLength == 0))
         {
             _text.Append(_held);
         }

@@ -3,11 +3,14 @@ using Gemma.Extensions.AI.Rag;
 namespace Gemma.Extensions.AI.Benchmarks.Rag;
 
 /// <summary>A question and the document that answers it; null where none does.</summary>
-internal sealed record CorpusQuestion(string Text, string? DocumentId);
+/// <param name="Text">The question.</param>
+/// <param name="DocumentId">The document that answers it.</param>
+/// <param name="IsNear">No document answers it, but it asks about the subject of one.</param>
+internal sealed record CorpusQuestion(string Text, string? DocumentId, bool IsNear);
 
 /// <summary>
 /// The corpus of corpus.txt: short documents of the project's own writing, two questions each, and questions that no document answers. A document
-/// is a line "# id | title", paragraphs, and lines "? question"; the document "none" has questions only.
+/// is a line "# id | title", paragraphs, and lines "? question"; "none" (other subjects) and "near" (the documents' own) have questions only.
 /// </summary>
 internal sealed record RetrievalCorpus(IReadOnlyList<SourceDocument> Documents, IReadOnlyList<CorpusQuestion> Questions)
 {
@@ -23,8 +26,8 @@ internal sealed record RetrievalCorpus(IReadOnlyList<SourceDocument> Documents, 
         {
             string[] lines = part.Split('\n', StringSplitOptions.RemoveEmptyEntries);
             string[] head = lines[0].Split(" | ");
-            string? id = head[0] == "none" ? null : head[0];
-            questions.AddRange(lines.Where(l => l.StartsWith("? ", StringComparison.Ordinal)).Select(l => new CorpusQuestion(l[2..], id)));
+            string? id = head[0] is "none" or "near" ? null : head[0];
+            questions.AddRange(lines.Where(l => l.StartsWith("? ", StringComparison.Ordinal)).Select(l => new CorpusQuestion(l[2..], id, head[0] == "near")));
             if (id is not null)
             {
                 string body = string.Join("\n\n", lines.Skip(1).Where(l => !l.StartsWith("? ", StringComparison.Ordinal)));

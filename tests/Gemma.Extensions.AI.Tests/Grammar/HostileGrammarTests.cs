@@ -12,11 +12,11 @@ public sealed class HostileGrammarTests
 {
     public static TheoryData<string> Names => [.. Schemas().Keys];
 
-    /// <summary>What the slowest takes on an idle core of the machine in results/ is a third of this; here others run beside it.</summary>
+    /// <summary>Processor time. The slowest takes a fifth of it on the machine of the results.</summary>
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(10);
 
     /// <summary>All that is allocated on the way, of which the collector takes most back: a bound on what is held at any time.</summary>
-    private const long MaxAllocated = 4L << 30;
+    private const long MaxAllocated = 1L << 30;
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -158,7 +158,7 @@ public sealed class HostileGrammarTests
         JsonNode?[] pool = [.. schemas.SelectMany(Parts), .. s_extremes.Select(text => JsonNode.Parse(text))];
         string[] patterns = [.. pool.OfType<JsonObject>().Select(o => o["pattern"]).OfType<JsonValue>().Select(v => v.ToString()), "(?<n>a)\\k<n>|[^\\d-z]{2,}?", "\\p{Lu}+(?=x)\\u{1F600}"];
         int compiled = 0, refused = 0;
-        for (int i = 0; i < 2500; i++)
+        for (int i = 0; i < 1200; i++)
         {
             string schema = Mutated(schemas[random.Next(schemas.Length)], pool, random)?.ToJsonString() ?? "null", pattern = Mutated(patterns[random.Next(patterns.Length)], random);
             string gbnf = Mutated(s_grammars[random.Next(s_grammars.Length)], random);
@@ -184,7 +184,7 @@ public sealed class HostileGrammarTests
             }
         }
 
-        Assert.True(compiled > 1000 && refused > 1000, $"{compiled} compiled, {refused} refused");
+        Assert.True(compiled > 500 && refused > 500, $"{compiled} compiled, {refused} refused");
     }
 
     private static readonly string[] s_extremes =

@@ -193,6 +193,7 @@ public sealed class JsonSchemaKeywordTests
     [InlineData("""{"type":"integer","minimum":3,"exclusiveMaximum":4,"not":{"const":3}}""")]
     [InlineData("""{"type":"string","pattern":"^a","not":{"pattern":"a"}}""")]
     [InlineData("""{"type":"string","minLength":3,"maxLength":3,"pattern":"^(ab)*$"}""")]
+    [InlineData("""{"type":"string","pattern":"^[\\ud800-\\udbff]x"}""")]
     [InlineData("""{"type":"object","required":["a"],"properties":{"a":false}}""")]
     [InlineData("""{"type":"object","required":["a"],"additionalProperties":false}""")]
     [InlineData("""{"$defs":{"n":{"type":"object","properties":{"n":{"$ref":"#/$defs/n"}},"required":["n"]}},"$ref":"#/$defs/n"}""")]

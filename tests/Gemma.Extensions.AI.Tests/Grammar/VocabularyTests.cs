@@ -23,12 +23,6 @@ public sealed class VocabularyTests
             gguf.Tokenizer);
     }
 
-    [Fact]
-    public void GemmasOwnVocabularyGivesTheSameMasksFromBothFiles() =>
-        AssertSame(
-            Tests.Text.Tokenizers.Gemma,
-            GemmaTokenizer.FromTokenizerJson(File.ReadAllBytes(TestData.Shared("tokenizer/tokenizer.json")), "tokenizer.json"));
-
     private static void AssertSame(params GemmaTokenizer[] tokenizers)
     {
         GrammarCompiler[] compilers = [.. tokenizers.Select(GrammarCompiler.For)];
