@@ -1,14 +1,15 @@
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
 /// <summary>One call, checked and translated: what the engine is asked.</summary>
-internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
+internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
 {
-    /// <exception cref="ArgumentException">There is no message, an option is out of range, or the model is another.</exception>
+    /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
     /// <exception cref="GemmaContextLengthException">The conversation leaves no room for an answer.</exception>
     public static ChatTurn Create(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options, GemmaGenerationOptions? raw)
@@ -27,10 +28,11 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         }
 
         GenerationSettings settings = GenerationSettings.Resolve(options, raw, model.File.GenerationDefaults, model.Config.VocabularySize);
+        LoraWeights? adapter = model.FindAdapter(settings.Adapter);
         int[] endTokens = EndTokens(model);
         ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
-        return new ChatTurn(prompt, settings, endTokens, constraint, mayCall, textIsFree, raw);
+        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, mayCall, textIsFree, raw);
     }
 
     public GenerationRequest ToRequest(GenerationSink sink, CancellationToken cancellationToken) => new()
@@ -41,6 +43,7 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         MaxOutputTokens = Settings.MaxOutputTokens,
         StopTokens = StopTokens,
         Constraint = Constraint,
+        Adapter = Adapter,
         Priority = Raw?.Priority ?? 0,
         Caller = Raw?.Caller,
         Timeout = Raw?.Timeout,

@@ -14,7 +14,7 @@ namespace Gemma.Extensions.AI;
 /// Of <see cref="ChatOptions"/> these are not used: <see cref="ChatOptions.ConversationId"/> (nothing is stored; none is returned),
 /// <see cref="ChatOptions.Reasoning"/> (Gemma 2 has no reasoning mode) and <see cref="ChatOptions.AllowBackgroundResponses"/> (answers come in the foreground).
 /// <see cref="ChatOptions.ContinuationToken"/> is refused. <see cref="ChatOptions.AdditionalProperties"/> may hold <c>min_p</c>,
-/// <c>repetition_penalty</c> and <c>logit_bias</c>; what else it holds is left to others. A <see cref="GemmaGenerationOptions"/> returned by
+/// <c>repetition_penalty</c>, <c>logit_bias</c> and <c>adapter</c>; what else it holds is left to others. A <see cref="GemmaGenerationOptions"/> returned by
 /// <see cref="ChatOptions.RawRepresentationFactory"/> wins over everything.
 /// </remarks>
 public sealed class GemmaChatClient : IChatClient

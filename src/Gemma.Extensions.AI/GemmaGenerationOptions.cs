@@ -51,6 +51,12 @@ public sealed class GemmaGenerationOptions
     /// <summary>Texts that end the answer. They are not part of it.</summary>
     public IList<string>? StopSequences { get; set; }
 
+    /// <summary>
+    /// Name of the adapter (LoRA) to answer with, one of <see cref="GemmaModel.Adapters"/>; null takes the base model. Also read from
+    /// <see cref="ChatOptions.AdditionalProperties"/> as <c>adapter</c>.
+    /// </summary>
+    public string? Adapter { get; set; }
+
     /// <summary>Requests of a higher number are answered first; 0 unless set.</summary>
     public int? Priority { get; set; }
 

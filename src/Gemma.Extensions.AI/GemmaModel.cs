@@ -18,9 +18,10 @@ public sealed partial class GemmaModel : IDisposable
 {
     private readonly ModelFile? _draft;
 
-    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine)
+    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters)
     {
         _draft = draft;
+        _adapters = new(adapters.Select(adapter => KeyValuePair.Create(adapter.Name, adapter)), StringComparer.OrdinalIgnoreCase);
         Path = path;
         File = file;
         Tokenizer = tokenizer;
@@ -60,7 +61,7 @@ public sealed partial class GemmaModel : IDisposable
     /// <summary>Loads a model.</summary>
     /// <param name="path">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
     /// <param name="options">How to load; its <see cref="GemmaOptions.ModelPath"/> is not read.</param>
-    /// <exception cref="GemmaModelFormatException">The model is missing, damaged, incomplete or not a Gemma 2 model.</exception>
+    /// <exception cref="GemmaModelFormatException">The model, or an adapter, is missing, damaged, incomplete or not one of Gemma 2.</exception>
     /// <exception cref="GemmaMemoryException">The model does not fit the machine.</exception>
     /// <exception cref="ArgumentException">An option is out of range.</exception>
     public static GemmaModel Load(string path, GemmaOptions? options = null)
@@ -81,7 +82,7 @@ public sealed partial class GemmaModel : IDisposable
     /// </summary>
     /// <param name="path">File to write; replaced if it exists. A 2B model takes about 107 kB a token with 16-bit keys and values.</param>
     /// <param name="messages">The messages that conversations begin with.</param>
-    /// <param name="options">Instructions and tools that they are given.</param>
+    /// <param name="options">Instructions and tools that they are given. The base model computes; requests with an adapter do not use the file.</param>
     /// <param name="cancellationToken">Gives up; no file is left then.</param>
     /// <exception cref="GemmaContextLengthException">The messages are longer than the context.</exception>
     /// <exception cref="InvalidOperationException">The prefix cache is off or too small.</exception>
@@ -138,8 +139,9 @@ public sealed partial class GemmaModel : IDisposable
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
             draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!) : null;
             (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
+            LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
-            return new GemmaModel(path, file, draft, tokenizer.GetAwaiter().GetResult(), backend, engine);
+            return new GemmaModel(path, file, draft, tokenizer.GetAwaiter().GetResult(), backend, engine, adapters);
         }
         catch
         {

@@ -61,6 +61,12 @@ public sealed class GemmaOptions
     public string? DraftModelPath { get; set; }
 
     /// <summary>
+    /// Low-rank adapters (LoRA) to load with the model, by the names under which requests ask for them (<see cref="GemmaGenerationOptions.Adapter"/>): directories
+    /// that PEFT saved, or GGUF adapters. <see cref="GemmaModel.LoadAdapter"/> adds more later.
+    /// </summary>
+    public IDictionary<string, string> Adapters { get; set; } = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>
     /// Load the model when the host starts. Otherwise nothing is read before the first request. Without a host, the model is loaded when the
     /// client is taken from the service provider.
     /// </summary>
@@ -113,6 +119,19 @@ public sealed class GemmaOptions
             yield return $"{nameof(DraftModelPath)}: {draftProblem}";
         }
 
+        foreach ((string name, string path) in Adapters)
+        {
+            if (string.IsNullOrWhiteSpace(name) || string.IsNullOrWhiteSpace(path) || !Path.Exists(path))
+            {
+                yield return $"{nameof(Adapters)} names '{name}' with the path '{path}', where there is nothing; expected a directory that PEFT saved, or a GGUF adapter.";
+            }
+        }
+
+        if (Adapters.Keys.GroupBy(name => name, StringComparer.OrdinalIgnoreCase).FirstOrDefault(group => group.Count() > 1) is { } twice)
+        {
+            yield return $"{nameof(Adapters)} holds the name '{twice.Key}' twice; case does not count.";
+        }
+
         if (SpeculativeTokens is < 0 or > 64)
         {
             yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
@@ -137,9 +156,15 @@ public sealed class GemmaOptions
     internal bool LoadsLike(GemmaOptions other) =>
         ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
+        Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
         PrefixCache == other.PrefixCache && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
-    internal GemmaOptions Clone() => (GemmaOptions)MemberwiseClone();
+    internal GemmaOptions Clone()
+    {
+        var clone = (GemmaOptions)MemberwiseClone();
+        clone.Adapters = new Dictionary<string, string>(Adapters);
+        return clone;
+    }
 }
 
 /// <summary>How keys and values are stored in memory.</summary>

@@ -8,7 +8,7 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI;
 
 /// <summary>What one answer is generated with, after all sources of options have been merged and checked.</summary>
-internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences)
+internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, string? Adapter)
 {
     /// <summary>Google's recommendation for Gemma, used where neither caller nor checkpoint says anything.</summary>
     private const float DefaultTemperature = 1f;
@@ -33,7 +33,7 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
             Seed = raw?.Seed ?? options?.Seed,
         };
         int maxOutputTokens = CheckInteger("MaxOutputTokens", raw?.MaxOutputTokens ?? options?.MaxOutputTokens ?? int.MaxValue, 1);
-        return new GenerationSettings(sampling, maxOutputTokens, CheckStops(raw?.StopSequences ?? options?.StopSequences));
+        return new GenerationSettings(sampling, maxOutputTokens, CheckStops(raw?.StopSequences ?? options?.StopSequences), raw?.Adapter ?? Text(extra, "adapter"));
     }
 
     private static float Check(string name, float value, float low, float high) =>
@@ -77,6 +77,15 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
 
         return bias;
     }
+
+    private static string? Text(AdditionalPropertiesDictionary? properties, string name) => properties is null || !properties.TryGetValue(name, out object? value) ? null : value switch
+    {
+        null => null,
+        string text => text,
+        JsonElement { ValueKind: JsonValueKind.String } json => json.GetString(),
+        JsonElement { ValueKind: JsonValueKind.Null } => null,
+        _ => throw new ArgumentException($"AdditionalProperties[\"{name}\"] holds a {value.GetType().Name} ({value}), expected a text.", name),
+    };
 
     private static float? Number(AdditionalPropertiesDictionary? properties, string name) =>
         properties is not null && properties.TryGetValue(name, out object? value) && value is not null ? ToNumber(name, value) : null;

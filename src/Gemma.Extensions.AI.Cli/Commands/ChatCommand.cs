@@ -7,6 +7,8 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma chat</c>: a conversation at the terminal, or one answer.</summary>
 internal static class ChatCommand
 {
+    private const string Adapter = "lora";
+
     public static Command Create()
     {
         Option<string?> model = CommonOptions.Model();
@@ -15,21 +17,28 @@ internal static class ChatCommand
         Option<float?> temperature = new("--temperature") { Description = "0 always takes the most probable token. Default: the checkpoint's, else 1.", HelpName = "number" };
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answer.", HelpName = "number" };
         Option<int?> maxTokens = new("--max-tokens") { Description = "Most tokens of an answer.", HelpName = "n" };
+        Option<string?> lora = new("--lora") { Description = "Adapter to answer with: a directory that PEFT or 'gemma train --lora' saved, or a GGUF adapter.", HelpName = "path" };
         Option<int?> threads = CommonOptions.Threads();
         Option<int?> context = CommonOptions.Context();
         Option<string?> kernel = CommonOptions.Kernel();
         Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends.\n\nExample:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"")
         {
-            model, prompt, system, temperature, seed, maxTokens, threads, context, kernel,
+            model, prompt, system, temperature, seed, maxTokens, lora, threads, context, kernel,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             CliInvocation host = parsed.Host();
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel) };
+            if (parsed.GetValue(lora) is { } adapter)
+            {
+                options.Adapters[Adapter] = adapter;
+            }
+
             using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
             using IChatClient client = loaded.AsIChatClient();
             ChatOptions chatOptions = new()
             {
+                AdditionalProperties = options.Adapters.Count > 0 ? new() { ["adapter"] = Adapter } : null,
                 Instructions = parsed.GetValue(system),
                 Temperature = parsed.GetValue(temperature),
                 Seed = parsed.GetValue(seed),

@@ -13,7 +13,8 @@ internal static class ConvertCommand
         Argument<string> input = new("model") { Description = "Hugging Face directory (or any model)." };
         Option<string> type = Type("bf16");
         type.DefaultValueFactory = _ => "bf16";
-        return Build("convert", $"Write a checkpoint as one GGUF file, with its tokenizer and chat template.\n\nTypes: {Types}.\n\nExample:\n  gemma convert ./gemma-2-2b-it --output gemma-2-2b-it-bf16.gguf --type bf16", input, type);
+        return Build("convert", $"Write a checkpoint as one GGUF file, with its tokenizer and chat template.\n\nTypes: {Types}.\n\nExample:\n  gemma convert ./gemma-2-2b-it --output gemma-2-2b-it-bf16.gguf --type bf16\n  gemma convert ./gemma-2-2b-it --lora ./adapter --output merged.gguf", input, type,
+            new("--lora") { Description = "Adapter to merge into the weights: a directory that PEFT saved, or a GGUF adapter.", HelpName = "path" });
     }
 
     public static Command CreateQuantize()
@@ -28,20 +29,25 @@ internal static class ConvertCommand
 
     private static Option<string> Type(string example) => new("--type") { Description = $"Type of the new file, e.g. {example}.", HelpName = "type" };
 
-    private static Command Build(string name, string description, Argument<string> input, Option<string> type)
+    private static Command Build(string name, string description, Argument<string> input, Option<string> type, Option<string?>? adapter = null)
     {
         Option<string> output = new("--output", "-o") { Description = "Path of the new file.", HelpName = "path", Required = true };
         Option<string?> importance = new("--imatrix") { Description = "Importance matrix that 'gemma imatrix' (or llama.cpp) collected.", HelpName = "path" };
         Option<int?> threads = CommonOptions.Threads();
         threads.Description = "Threads that compute. Default: all.";
         Command command = new(name, description) { input, output, type, importance, threads };
+        if (adapter is not null)
+        {
+            command.Add(adapter);
+        }
+
         command.SetAction((parsed, cancellationToken) => Task.Run(
-            () => Run(parsed.Host(), parsed.GetRequiredValue(input), parsed.GetRequiredValue(type), parsed.GetRequiredValue(output), parsed.GetValue(importance), parsed.GetValue(threads), cancellationToken),
+            () => Run(parsed.Host(), parsed.GetRequiredValue(input), parsed.GetRequiredValue(type), parsed.GetRequiredValue(output), parsed.GetValue(importance), adapter is null ? null : parsed.GetValue(adapter), parsed.GetValue(threads), cancellationToken),
             CancellationToken.None));
         return command;
     }
 
-    private static void Run(CliInvocation host, string input, string type, string output, string? importance, int? threads, CancellationToken cancellationToken)
+    private static void Run(CliInvocation host, string input, string type, string output, string? importance, string? adapter, int? threads, CancellationToken cancellationToken)
     {
         if (threads is < 1)
         {
@@ -56,11 +62,12 @@ internal static class ConvertCommand
             host.Error.WriteLine("gemma: warning: the model is quantised already; quantising it again adds up the errors. Take the original where you can.");
         }
 
+        using LoraFile? lora = adapter is null ? null : LoraFile.Open(adapter);
         ImportanceMatrix? matrix = importance is null ? null : ImportanceMatrix.Load(importance);
         var watch = Stopwatch.StartNew();
         using (var line = new ProgressLine(host))
         {
-            ModelConverter.Write(source, recipe, output, matrix, threads, new Progress(p => line.Show(p.Tensor, p.DoneElements, p.TotalElements)), cancellationToken);
+            ModelConverter.Write(source, recipe, output, matrix, threads, new Progress(p => line.Show(p.Tensor, p.DoneElements, p.TotalElements)), cancellationToken, lora);
         }
 
         long before = source.Tensors.Values.Sum(t => t.ByteLength), after = new FileInfo(output).Length;

@@ -28,6 +28,20 @@ internal abstract class WeightVector(int length)
     public int Length { get; } = length;
 }
 
+/// <summary>One update of rank r within a stacked weight matrix: B · A, from which LoRA's scale has been multiplied into B.</summary>
+/// <param name="FirstRow">Row of the stacked matrix at which the updated tensor begins.</param>
+/// <param name="Rank">r.</param>
+/// <param name="A">[r, columns], row-major.</param>
+/// <param name="B">[rows of the tensor, r], row-major.</param>
+internal sealed record LowRankPart(int FirstRow, int Rank, float[] A, float[] B);
+
+/// <summary>Low-rank updates of the tensors of one <see cref="WeightMatrix"/>. Immutable; freed by the garbage collector once nobody uses it.</summary>
+internal abstract class LowRankMatrix(int rows, int columns)
+{
+    public int Rows { get; } = rows;
+    public int Columns { get; } = columns;
+}
+
 /// <summary>How keys and values are stored.</summary>
 internal enum KvType
 {
@@ -87,11 +101,30 @@ internal struct BatchSlice
 
     /// <summary>Block numbers of the global layers' pool by position / blockTokens.</summary>
     public int[] GlobalBlocks;
+
+    /// <summary>Updates of the adapter that the sequence runs with, as the forward pass numbers them; null for the base model.</summary>
+    public LowRankMatrix?[]? Adapter;
+}
+
+/// <summary>The rows of a batch that run with one adapter.</summary>
+internal struct AdapterGroup
+{
+    public LowRankMatrix?[] Adapter;
+
+    /// <summary>Where the numbers of the rows begin in the list of all groups' rows.</summary>
+    public int Start;
+
+    /// <summary>Rows of the group.</summary>
+    public int Count;
 }
 
 /// <summary>What one forward pass works on: rows of one or more sequences. Reused between steps, so that a step allocates nothing.</summary>
 internal sealed class ForwardBatch(int maxRows, int maxSlices)
 {
+    private readonly AdapterGroup[] _groups = new AdapterGroup[maxSlices];
+    private readonly int[] _groupRows = new int[maxRows];
+    private bool _hasAdapters;
+
     public int[] Tokens { get; } = new int[maxRows];
     public BatchSlice[] Slices { get; } = new BatchSlice[maxSlices];
     public int Rows { get; private set; }
@@ -106,10 +139,11 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
     {
         Rows = 0;
         SliceCount = 0;
+        _hasAdapters = false;
     }
 
     /// <summary>Adds consecutive tokens of one sequence.</summary>
-    public void Add(ReadOnlySpan<int> tokens, int startPosition, int[] localBlocks, int[] globalBlocks)
+    public void Add(ReadOnlySpan<int> tokens, int startPosition, int[] localBlocks, int[] globalBlocks, LowRankMatrix?[]? adapter = null)
     {
         tokens.CopyTo(Tokens.AsSpan(Rows));
         Slices[SliceCount++] = new BatchSlice
@@ -119,9 +153,51 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
             StartPosition = startPosition,
             LocalBlocks = localBlocks,
             GlobalBlocks = globalBlocks,
+            Adapter = adapter,
         };
         Rows += tokens.Length;
+        _hasAdapters |= adapter is not null;
     }
+
+    /// <summary>The adapters of the batch, each once; valid until the batch changes. Their rows need not lie together.</summary>
+    public ReadOnlySpan<AdapterGroup> GroupByAdapter()
+    {
+        int groups = 0, rows = 0;
+        for (int i = 0; _hasAdapters && i < SliceCount; i++)
+        {
+            if (Slices[i].Adapter is { } adapter && !Contains(_groups.AsSpan(0, groups), adapter))
+            {
+                int start = rows;
+                for (int j = i; j < SliceCount; j++)
+                {
+                    for (int r = 0; r < Slices[j].RowCount && Slices[j].Adapter == adapter; r++)
+                    {
+                        _groupRows[rows++] = Slices[j].FirstRow + r;
+                    }
+                }
+
+                _groups[groups++] = new AdapterGroup { Adapter = adapter, Start = start, Count = rows - start };
+            }
+        }
+
+        return _groups.AsSpan(0, groups);
+
+        static bool Contains(ReadOnlySpan<AdapterGroup> groups, LowRankMatrix?[] adapter)
+        {
+            foreach (ref readonly AdapterGroup group in groups)
+            {
+                if (group.Adapter == adapter)
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+    }
+
+    /// <summary>The numbers of a group's rows, ascending.</summary>
+    public ReadOnlySpan<int> RowsOf(in AdapterGroup group) => _groupRows.AsSpan(group.Start, group.Count);
 }
 
 /// <summary>What attention needs to know about a layer.</summary>
@@ -156,6 +232,9 @@ internal abstract class Backend : IDisposable
     /// <summary>A vector of weights as float32 with <paramref name="add"/> added to each (1 for checkpoints that store norms as w, 0 for 1 + w).</summary>
     public abstract WeightVector LoadVector(TensorView tensor, float add);
 
+    /// <summary>Low-rank updates of a stacked weight matrix of this shape. The parts are copied.</summary>
+    public abstract LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts);
+
     /// <summary>Reserves key/value memory.</summary>
     public abstract KvPool CreateKvPool(KvLayout layout, int blockCount);
 
@@ -170,6 +249,9 @@ internal abstract class Backend : IDisposable
 
     /// <summary>output[r] = weights · x[r]; x is [rows, weights.Columns], output [rows, weights.Rows].</summary>
     public abstract void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows);
+
+    /// <summary>output[r] += weights · x[r] for the given rows; each row's result is independent of which others are given.</summary>
+    public abstract void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows);
 
     /// <summary>Rotates q and k of qkv [rows, (heads + 2·kvHeads)·headDim] (q in place) and stores k and v at their positions.</summary>
     public abstract void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch);

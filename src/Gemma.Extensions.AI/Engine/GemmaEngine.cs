@@ -120,10 +120,10 @@ internal sealed class GemmaEngine : IDisposable
 
     /// <summary>Computes a prompt for its logits or hidden states without generating.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default)
+    public async Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default, LoraWeights? adapter = null)
     {
         var sink = new CompletionSink();
-        Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, CancellationToken = cancellationToken });
+        Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, Adapter = adapter, CancellationToken = cancellationToken });
         var result = await sink.Completion.ConfigureAwait(false);
         if (result.Finish == EngineFinish.Cancelled)
         {

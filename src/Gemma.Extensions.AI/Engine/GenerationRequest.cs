@@ -1,3 +1,5 @@
+using Gemma.Extensions.AI.Model;
+
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>How tokens are drawn from the logits.</summary>
@@ -108,6 +110,9 @@ internal sealed class GenerationRequest
 
     /// <summary>Tokens that end the reply.</summary>
     public IReadOnlyList<int> StopTokens { get; init; } = [];
+
+    /// <summary>Added to the weights of the model for this request; null: the base model.</summary>
+    public LoraWeights? Adapter { get; init; }
 
     /// <summary>Restricts the tokens, where set (grammar).</summary>
     public ITokenConstraint? Constraint { get; init; }

@@ -49,7 +49,7 @@ internal sealed class KvCache : IDisposable
         }
 
         int usable = FollowFullBlocks(sequence, limit, out int end, out int lastWithoutLocal);
-        int node = end == 0 ? PrefixTree.Root : end == start ? sequence.Node : sequence.GlobalBlocks[end - 1];
+        int node = end == 0 ? sequence.Root : end == start ? sequence.Node : sequence.GlobalBlocks[end - 1];
         int partial = _tree.FindLongest(node, sequence.Tokens[(end * BlockTokens)..Math.Max(limit, end * BlockTokens)], out int length);
         bool partialUsable = partial >= 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length);
         Array.Fill(sequence.GlobalBlocks, -1, partialUsable ? end : usable, end - (partialUsable ? end : usable));
@@ -135,7 +135,7 @@ internal sealed class KvCache : IDisposable
         sequence.HeldBlocks = 0;
         sequence.PublishedBlocks = 0;
         sequence.FirstLocalBlock = 0;
-        sequence.Node = PrefixTree.Root;
+        sequence.Node = sequence.Root;
     }
 
     public void Dispose() => Pool.Dispose();

@@ -10,9 +10,6 @@ namespace Gemma.Extensions.AI.Engine;
 /// </summary>
 internal sealed class PrefixTree
 {
-    /// <summary>Parent of the first nodes.</summary>
-    public const int Root = -1;
-
     /// <summary>No node.</summary>
     public const int None = -2;
 
@@ -22,7 +19,8 @@ internal sealed class PrefixTree
     private readonly int[] _filled;
     private readonly int[] _local;
     private readonly int[] _parent;
-    private readonly int[] _firstChild; // at [node + 1], so that the root has one
+    private readonly int[] _firstChild;
+    private int[] _firstOfRoot = [None]; // by adapter
     private readonly int[] _nextSibling;
     private readonly int[] _previousSibling;
     private readonly ulong[] _hash;
@@ -40,7 +38,7 @@ internal sealed class PrefixTree
         _filled = new int[count];
         _local = new int[count];
         _parent = new int[count];
-        _firstChild = new int[count + 1];
+        _firstChild = new int[count];
         _nextSibling = new int[count];
         _previousSibling = new int[count];
         _hash = new ulong[count];
@@ -49,6 +47,12 @@ internal sealed class PrefixTree
         _locals = new RecencyList(count);
         Array.Fill(_firstChild, None);
     }
+
+    /// <summary>
+    /// Parent of the first nodes of an adapter, 0 for the base model: keys and values that one adapter's weights computed are of no use to another,
+    /// so each has a tree of its own over the same blocks. Roots are numbered -1, -3, -4, …
+    /// </summary>
+    public static int Root(int adapter) => adapter == 0 ? -1 : None - adapter;
 
     /// <summary>Nodes in the tree.</summary>
     public int Count { get; private set; }
@@ -69,7 +73,7 @@ internal sealed class PrefixTree
     {
         int best = None;
         length = 0;
-        for (int child = _firstChild[parent + 1]; child != None; child = _nextSibling[child])
+        for (int child = FirstChild(parent); child != None; child = _nextSibling[child])
         {
             if (_local[child] >= 0 && Tokens(child).CommonPrefixLength(tokens) is int common && common > length)
             {
@@ -170,7 +174,7 @@ internal sealed class PrefixTree
     public int Newer(int node) => _nodes.Next(node);
 
     private bool IsRemovable(int node) =>
-        _firstChild[node + 1] == None && _blocks.IsIdle(node) && (_local[node] < 0 || _blocks.IsIdle(_local[node]));
+        _firstChild[node] == None && _blocks.IsIdle(node) && (_local[node] < 0 || _blocks.IsIdle(_local[node]));
 
     private void Remove(int node)
     {
@@ -202,7 +206,7 @@ internal sealed class PrefixTree
     private void RemovePrefixesOf(int parent, ReadOnlySpan<int> tokens)
     {
         int next;
-        for (int child = _firstChild[parent + 1]; child != None; child = next)
+        for (int child = FirstChild(parent); child != None; child = next)
         {
             next = _nextSibling[child];
             if (_filled[child] < tokens.Length && tokens.StartsWith(Tokens(child)) && IsRemovable(child))
@@ -212,14 +216,38 @@ internal sealed class PrefixTree
         }
     }
 
+    private static int AdapterOf(int root) => root == -1 ? 0 : None - root;
+
+    private int FirstChild(int parent) =>
+        parent >= 0 ? _firstChild[parent] : AdapterOf(parent) is var adapter && adapter < _firstOfRoot.Length ? _firstOfRoot[adapter] : None;
+
+    private void SetFirstChild(int parent, int child)
+    {
+        if (parent >= 0)
+        {
+            _firstChild[parent] = child;
+            return;
+        }
+
+        int adapter = AdapterOf(parent);
+        if (adapter >= _firstOfRoot.Length)
+        {
+            int known = _firstOfRoot.Length;
+            Array.Resize(ref _firstOfRoot, Math.Max(adapter + 1, 2 * known));
+            _firstOfRoot.AsSpan(known).Fill(None);
+        }
+
+        _firstOfRoot[adapter] = child;
+    }
+
     private void Link(int parent, int node)
     {
-        int sibling = _firstChild[parent + 1];
+        int sibling = FirstChild(parent);
         _parent[node] = parent;
         _nextSibling[node] = sibling;
         _previousSibling[node] = None;
-        _firstChild[node + 1] = None;
-        _firstChild[parent + 1] = node;
+        _firstChild[node] = None;
+        SetFirstChild(parent, node);
         if (sibling != None)
         {
             _previousSibling[sibling] = node;
@@ -232,7 +260,7 @@ internal sealed class PrefixTree
         int previous = _previousSibling[node];
         if (previous == None)
         {
-            _firstChild[_parent[node] + 1] = next;
+            SetFirstChild(_parent[node], next);
         }
         else
         {
@@ -248,7 +276,7 @@ internal sealed class PrefixTree
     // FNV-1a over whole tokens with a final mix; a collision costs a cache miss, never a wrong hit.
     private ulong Hash(int parent, ReadOnlySpan<int> tokens)
     {
-        ulong hash = parent == Root ? 0xcbf29ce484222325 : _hash[parent];
+        ulong hash = parent >= 0 ? _hash[parent] : 0xcbf29ce484222325 ^ (uint)AdapterOf(parent) * 0x9e3779b97f4a7c15;
         foreach (int token in tokens)
         {
             hash = (hash ^ (uint)token) * 0x100000001b3;

@@ -143,7 +143,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private void Plan(ForwardBatch batch, Sequence sequence, int rows)
     {
         sequence.StepRows = rows;
-        batch.Add(sequence.Upcoming(rows), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks);
+        batch.Add(sequence.Upcoming(rows), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks, sequence.Request.Adapter?.Updates);
         _planned.Add(sequence);
     }
 

@@ -11,6 +11,7 @@ internal sealed class Sequence
     {
         Request = request;
         Number = number;
+        Root = Node = PrefixTree.Root(request.Adapter?.Id ?? 0);
         MaxTokens = (int)Math.Min(contextLength, (long)request.Prompt.Length + Math.Max(0, request.MaxOutputTokens));
         _tokens = new int[MaxTokens + speculativeTokens];
         request.Prompt.CopyTo(_tokens, 0);
@@ -73,8 +74,6 @@ internal sealed class Sequence
     /// <summary>Tokens guessed after the known ones, to be checked in the next step.</summary>
     public int DraftCount { get; private set; }
 
-
-
     /// <summary>What the draft model knows of the sequence, where there is one.</summary>
     public DraftState? DraftState { get; set; }
 
@@ -105,8 +104,11 @@ internal sealed class Sequence
     /// <summary>Full blocks that are in the prefix tree, from the first on.</summary>
     public int PublishedBlocks { get; set; }
 
+    /// <summary>Node under which the prefixes of the sequence's adapter begin.</summary>
+    public int Root { get; }
+
     /// <summary>Node of the last published block.</summary>
-    public int Node { get; set; } = PrefixTree.Root;
+    public int Node { get; set; }
 
     public EngineFinish? Finish { get; set; }
 

@@ -23,6 +23,11 @@ internal sealed class GgufModelFile : ModelFile
                 : $"'{file.Path}' holds a model of architecture '{architecture}'; only '{Architecture}' is supported (Gemma 2: 2B, 9B, 27B and models derived from them).");
         }
 
+        if (metadata.GetString("general.type") == "adapter")
+        {
+            throw new GemmaModelFormatException($"'{file.Path}' is an adapter, not a model. Load its base model and add it with GemmaOptions.Adapters, or merge it with 'gemma convert --lora'.");
+        }
+
         Config = ReadConfig(metadata, file.Tensors, file.Path);
         GemmaTensors.Check(Config, file.Tensors, file.Path);
         GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata), Temperature = Temperature(metadata) };

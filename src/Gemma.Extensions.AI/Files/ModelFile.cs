@@ -77,6 +77,11 @@ internal abstract class ModelFile : IDisposable
             }
         }
 
+        if (File.Exists(System.IO.Path.Combine(directory, PeftConfig.FileName)))
+        {
+            throw new GemmaModelFormatException($"The directory '{System.IO.Path.GetFullPath(directory)}' holds an adapter, not a model. Load its base model and add it with GemmaOptions.Adapters, or merge it with 'gemma convert --lora'.");
+        }
+
         string[] ggufs = [.. Directory.EnumerateFiles(directory, "*.gguf").Where(GgufFile.IsFirstOrOnly).Order(StringComparer.Ordinal)];
         return ggufs.Length switch
         {

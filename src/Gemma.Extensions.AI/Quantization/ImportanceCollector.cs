@@ -30,6 +30,8 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override WeightVector LoadVector(TensorView tensor, float add) => inner.LoadVector(tensor, add);
 
+    public override LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts) => inner.LoadLowRank(rows, columns, parts);
+
     public override KvPool CreateKvPool(KvLayout layout, int blockCount) => inner.CreateKvPool(layout, blockCount);
 
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output) => inner.Embed(table, tokens, scale, output);
@@ -50,6 +52,8 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
         inner.MatMul(x, weights, output, rows);
     }
+
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows) => inner.AddLowRank(x, weights, output, rows);
 
     public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch) => inner.RopeAndStore(qkv, in layer, batch);
 

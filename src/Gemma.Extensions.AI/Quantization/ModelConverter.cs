@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.Files;
@@ -28,14 +29,15 @@ internal sealed class ModelConverter
     private readonly ModelFile _source;
     private readonly QuantizationRecipe _recipe;
     private readonly ImportanceMatrix? _importance;
+    private readonly LoraFile? _adapter;
     private readonly ParallelOptions _parallel;
     private readonly IProgress<ConversionProgress>? _progress;
     private readonly long _total;
     private long _done;
 
-    private ModelConverter(ModelFile source, QuantizationRecipe recipe, ImportanceMatrix? importance, int? threads, IProgress<ConversionProgress>? progress, CancellationToken cancellationToken)
+    private ModelConverter(ModelFile source, QuantizationRecipe recipe, ImportanceMatrix? importance, LoraFile? adapter, int? threads, IProgress<ConversionProgress>? progress, CancellationToken cancellationToken)
     {
-        (_source, _recipe, _importance, _progress) = (source, recipe, importance, progress);
+        (_source, _recipe, _importance, _adapter, _progress) = (source, recipe, importance, adapter, progress);
         _parallel = new ParallelOptions { MaxDegreeOfParallelism = threads ?? Environment.ProcessorCount, CancellationToken = cancellationToken };
         _total = source.Config.ParameterCount;
     }
@@ -48,11 +50,12 @@ internal sealed class ModelConverter
     /// <param name="threads">Cores to use; null: all.</param>
     /// <param name="progress">Told after every piece.</param>
     /// <param name="cancellationToken">Ends the conversion; the unfinished file is removed.</param>
-    /// <exception cref="GemmaModelFormatException">The importance matrix belongs to another model, or a weight does not fit the type.</exception>
+    /// <param name="adapter">Low-rank adapter to merge: W + scale · B · A is written in place of W; null: none.</param>
+    /// <exception cref="GemmaModelFormatException">The importance matrix or the adapter belongs to another model, or a weight does not fit the type.</exception>
     /// <exception cref="IOException">The disk has too little room, or the file cannot be written.</exception>
     public static void Write(
         ModelFile source, QuantizationRecipe recipe, string output, ImportanceMatrix? importance = null, int? threads = null,
-        IProgress<ConversionProgress>? progress = null, CancellationToken cancellationToken = default)
+        IProgress<ConversionProgress>? progress = null, CancellationToken cancellationToken = default, LoraFile? adapter = null)
     {
         string path = Path.GetFullPath(output);
         if (source.Tensors.Values.Any(t => string.Equals(t.Source, path, StringComparison.Ordinal)))
@@ -61,7 +64,8 @@ internal sealed class ModelConverter
         }
 
         importance?.Check(source.Config);
-        var converter = new ModelConverter(source, recipe, importance, threads, progress, cancellationToken);
+        adapter?.Check(source.Config);
+        var converter = new ModelConverter(source, recipe, importance, adapter, threads, progress, cancellationToken);
         GgufWriter writer = converter.Describe();
         CheckRoom(path, writer.DataBytes);
         writer.Save(path);
@@ -180,19 +184,20 @@ internal sealed class ModelConverter
     {
         float[]? importance = format.IsFloat ? null : _importance?.For(tensor.Name);
         float add = tensor.Shape.Count == 1 && !_source.NormsIncludeOne ? 1 : 0;
+        LowRank? update = _adapter?.Pairs.TryGetValue(tensor.Name, out LoraPair? pair) == true ? new LowRank(pair) : null;
         long columns = tensor.Columns, rowBytes = format.ByteLength(columns);
         long rowsAtOnce = Math.Clamp(PieceElements / columns, 1, tensor.Rows);
         var buffer = new byte[rowsAtOnce * rowBytes];
         for (long first = 0; first < tensor.Rows; first += rowsAtOnce)
         {
             long rows = Math.Min(rowsAtOnce, tensor.Rows - first);
-            if (tensor.Format == format && add == 0)
+            if (tensor.Format == format && add == 0 && update is null)
             {
                 new ReadOnlySpan<byte>(tensor.Data + first * rowBytes, (int)(rows * rowBytes)).CopyTo(buffer);
             }
             else
             {
-                EncodeRows(tensor, format, first, rows, add, importance, buffer);
+                EncodeRows(tensor, format, first, rows, add, update, importance, buffer);
             }
 
             _parallel.CancellationToken.ThrowIfCancellationRequested();
@@ -202,14 +207,14 @@ internal sealed class ModelConverter
         }
     }
 
-    private void EncodeRows(TensorView tensor, BlockFormat format, long first, long rows, float add, float[]? importance, byte[] buffer)
+    private void EncodeRows(TensorView tensor, BlockFormat format, long first, long rows, float add, LowRank? update, float[]? importance, byte[] buffer)
     {
         int rowBytes = (int)format.ByteLength(tensor.Columns);
         try
         {
             Parallel.For(0, rows, _parallel, () => new float[tensor.Columns], (row, _, values) =>
             {
-                EncodeRow(tensor, format, first + row, add, importance, values, buffer.AsSpan((int)row * rowBytes, rowBytes));
+                EncodeRow(tensor, format, first + row, add, update, importance, values, buffer.AsSpan((int)row * rowBytes, rowBytes));
                 return values;
             }, _ => { });
         }
@@ -219,7 +224,7 @@ internal sealed class ModelConverter
         }
     }
 
-    private static unsafe void EncodeRow(TensorView tensor, BlockFormat format, long row, float add, float[]? importance, float[] values, Span<byte> destination)
+    private static unsafe void EncodeRow(TensorView tensor, BlockFormat format, long row, float add, LowRank? update, float[]? importance, float[] values, Span<byte> destination)
     {
         tensor.DecodeRow(row, values);
         if (add != 0)
@@ -230,6 +235,7 @@ internal sealed class ModelConverter
             }
         }
 
+        update?.AddRow(row, values);
         fixed (float* x = values, w = importance)
         fixed (byte* target = destination)
         {
@@ -237,6 +243,22 @@ internal sealed class ModelConverter
             if (format.FindNonFiniteScale(target, values.Length / format.BlockElements) >= 0)
             {
                 throw new GemmaModelFormatException($"Row {row:N0} of tensor '{tensor.Name}' holds weights up to {values.Max(Math.Abs):G4}, which {format.Name} cannot store. Convert to BF16 or F32.");
+            }
+        }
+    }
+
+    /// <summary>The factors of one weight, decoded once.</summary>
+    private sealed class LowRank(LoraPair pair)
+    {
+        private readonly int _rank = pair.Rank;
+        private readonly float[] _a = pair.ReadA(), _b = pair.ReadScaledB();
+
+        /// <summary>values += row of B·A.</summary>
+        public void AddRow(long row, Span<float> values)
+        {
+            for (int j = 0; j < _rank; j++)
+            {
+                TensorPrimitives.MultiplyAdd(_a.AsSpan(j * values.Length, values.Length), _b[row * _rank + j], values, values);
             }
         }
     }

@@ -22,6 +22,8 @@ internal sealed class TimedBackend(Backend inner) : Backend
 
     public override WeightVector LoadVector(TensorView tensor, float add) => inner.LoadVector(tensor, add);
 
+    public override LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts) => inner.LoadLowRank(rows, columns, parts);
+
     public override KvPool CreateKvPool(KvLayout layout, int blockCount) => inner.CreateKvPool(layout, blockCount);
 
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
@@ -50,6 +52,13 @@ internal sealed class TimedBackend(Backend inner) : Backend
         long start = Stopwatch.GetTimestamp();
         inner.MatMul(x, weights, output, rows);
         Add($"matmul {weights.Rows}x{weights.Columns}", start);
+    }
+
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.AddLowRank(x, weights, output, rows);
+        Add("adapters", start);
     }
 
     public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch)

@@ -29,18 +29,25 @@ internal sealed class TinyEngine : IDisposable
     public GemmaConfig Config => _file.Config;
     public GemmaEngine Engine { get; }
 
-    /// <summary>Logits [tokens, vocabulary] of every position from <paramref name="first"/> on.</summary>
-    public float[][] Logits(int[] tokens, int first = 0) => Logits(tokens, out _, first);
+    /// <summary>Loads an adapter for this model.</summary>
+    public LoraWeights Adapter(string path)
+    {
+        using LoraFile file = LoraFile.Open(path);
+        return LoraWeights.Load(path, file, _file.Config, _backend);
+    }
 
-    public float[][] Logits(int[] tokens, out int cached, int first)
+    /// <summary>Logits [tokens, vocabulary] of every position from <paramref name="first"/> on.</summary>
+    public float[][] Logits(int[] tokens, int first = 0, LoraWeights? adapter = null) => Logits(tokens, out _, first, adapter);
+
+    public float[][] Logits(int[] tokens, out int cached, int first, LoraWeights? adapter = null)
     {
         var reader = new Collector(first);
-        cached = Engine.EvaluateAsync(tokens, reader).GetAwaiter().GetResult().CachedTokens;
+        cached = Engine.EvaluateAsync(tokens, reader, adapter: adapter).GetAwaiter().GetResult().CachedTokens;
         return [.. reader.Rows];
     }
 
     public Generation Start(int[] prompt, int maxOutputTokens = 24, ITokenConstraint? constraint = null, IReadOnlyList<int>? stopTokens = null,
-        int priority = 0, string? caller = null, TimeSpan? timeout = null, Func<int, bool>? onToken = null, SamplingOptions? sampling = null, CancellationToken cancellation = default)
+        int priority = 0, string? caller = null, TimeSpan? timeout = null, Func<int, bool>? onToken = null, SamplingOptions? sampling = null, LoraWeights? adapter = null, CancellationToken cancellation = default)
     {
         var generation = new Generation(onToken);
         Engine.Submit(new GenerationRequest
@@ -53,6 +60,7 @@ internal sealed class TinyEngine : IDisposable
             Priority = priority,
             Caller = caller,
             Timeout = timeout,
+            Adapter = adapter,
             Sampling = sampling ?? new SamplingOptions { Temperature = 0 },
             CancellationToken = cancellation,
         });

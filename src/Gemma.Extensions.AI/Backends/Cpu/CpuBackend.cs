@@ -72,6 +72,19 @@ internal sealed unsafe class CpuBackend : Backend
         return new CpuVector(values);
     }
 
+    public override LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts)
+    {
+        foreach (LowRankPart part in parts)
+        {
+            if (part.Rank < 1 || part.A.Length != (long)part.Rank * columns || part.B.Length % part.Rank != 0 || part.FirstRow < 0 || part.FirstRow + part.B.Length / part.Rank > rows)
+            {
+                throw new ArgumentException($"Factors of rank {part.Rank:N0} with {part.A.Length:N0} and {part.B.Length:N0} elements from row {part.FirstRow:N0} on do not fit a matrix of {rows:N0} x {columns:N0}.");
+            }
+        }
+
+        return new CpuLowRank(rows, columns, parts);
+    }
+
     public override KvPool CreateKvPool(KvLayout layout, int blockCount)
     {
         if (layout.Type == KvType.Q8_0 && layout.HeadDim % 32 != 0)
@@ -128,6 +141,18 @@ internal sealed unsafe class CpuBackend : Backend
         CheckColumns(output, weights.Rows);
         CheckRows(rows, x, output);
         _kernels.MatMul((CpuMatrix)x, (CpuWeights)weights, (CpuMatrix)output, rows);
+    }
+
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows)
+    {
+        CheckColumns(x, weights.Columns);
+        CheckColumns(output, weights.Rows);
+        foreach (int row in rows)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Math.Min(x.Rows, output.Rows), nameof(rows));
+        }
+
+        _kernels.AddLowRank((CpuMatrix)x, (CpuLowRank)weights, (CpuMatrix)output, rows);
     }
 
     public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch)

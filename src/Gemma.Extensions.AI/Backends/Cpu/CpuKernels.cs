@@ -14,6 +14,8 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
 
     public abstract void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows);
 
+    public abstract void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows);
+
     public abstract void RopeAndStore(CpuMatrix qkv, in AttentionSpec layer, RopeTable rope, ForwardBatch batch);
 
     public abstract void Attention(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output);

@@ -39,6 +39,22 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
         }
     }
 
+    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows)
+    {
+        foreach (int r in rows)
+        {
+            foreach (ref readonly CpuLowRank.Chunk chunk in weights.Chunks.AsSpan())
+            {
+                Span<float> result = output.Row(r).Slice(chunk.FirstRow, chunk.Rows);
+                for (int j = 0; j < chunk.Rank; j++)
+                {
+                    float factor = TensorPrimitives.Dot(x.Row(r), new ReadOnlySpan<float>(weights.A + (long)(chunk.FirstRank + j) * x.Columns, x.Columns));
+                    TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(chunk.B + (long)j * chunk.Stride, chunk.Rows), factor, result, result);
+                }
+            }
+        }
+    }
+
     public override void RopeAndStore(CpuMatrix qkv, in AttentionSpec layer, RopeTable rope, ForwardBatch batch)
     {
         foreach (ref readonly BatchSlice slice in batch.ActiveSlices)

@@ -12,10 +12,13 @@ internal sealed unsafe class TiledKernels(WorkerPool workers, TileKernels kernel
 
     private readonly TileMatMul _matMul = new(workers, kernels);
     private readonly TileAttention _attention = new(workers, kernels);
+    private readonly LowRankProduct _lowRank = new(workers);
 
     public override string? Note => kernels.Note;
 
     public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows) => _matMul.Run(x, weights, output, rows);
+
+    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows) => _lowRank.Run(x, weights, output, rows);
 
     public override void Attention(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output) => _attention.Run(qkv, layer, batch, output);
 
@@ -56,6 +59,7 @@ internal sealed unsafe class TiledKernels(WorkerPool workers, TileKernels kernel
     {
         _matMul.Dispose();
         _attention.Dispose();
+        _lowRank.Dispose();
         kernels.Dispose();
     }
 
