@@ -154,7 +154,7 @@ public sealed class LoraEngineTests : IDisposable
         LoraWeights adapter = tiny.Adapter(new RandomAdapter(_base.Config).WritePeft(_temp.File("adapter")));
         long start = 0, allocated = -1;
         int seen = 0;
-        tiny.Start(TinyEngine.Prompt(9, 60), 440, adapter: adapter).Task.Wait(); // compiles everything
+        Assert.Null(tiny.Start(TinyEngine.Prompt(9, 60), 440, adapter: adapter).Result.Error); // compiles everything
         using var done = new ManualResetEventSlim();
         var sink = new CountingSink(_ =>
         {
