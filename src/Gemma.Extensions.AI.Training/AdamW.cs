@@ -5,10 +5,10 @@ namespace Gemma.Extensions.AI.Training;
 /// <summary>AdamW (Loshchilov and Hutter) over the flat weight vector, with a running average of the weights beside it.</summary>
 internal sealed class AdamW
 {
-    private readonly TrainingModel _model;
+    private readonly TrainedWeights _model;
     private readonly TrainingOptions _options;
 
-    public AdamW(TrainingModel model, TrainingOptions options)
+    public AdamW(TrainedWeights model, TrainingOptions options)
     {
         _model = model;
         _options = options;

@@ -28,7 +28,10 @@ internal readonly record struct LossOptions(float Mix, float Temperature)
 /// </summary>
 internal sealed unsafe class GemmaBackprop
 {
-    private readonly TrainingModel _model;
+    /// <summary>Rows of logits computed at once where the vocabulary is large: every row more is 2 MB, every row less reads the embedding more often.</summary>
+    private const int MinHeadRows = 64;
+
+    private readonly TrainedWeights _model;
     private readonly GemmaConfig _config;
     private readonly int _maxTokens, _headRows;
     private readonly LayerState[] _layers;
@@ -51,15 +54,15 @@ internal sealed unsafe class GemmaBackprop
         public readonly FloatBuffer FeedForwardOutput = new((long)tokens * c.HiddenSize);
     }
 
-    /// <param name="model">Weights; read, never written.</param>
+    /// <param name="model">Weights, trained or not; read, never written.</param>
     /// <param name="maxTokens">Tokens of the largest batch.</param>
     /// <param name="maxLength">Tokens of the longest document.</param>
-    public GemmaBackprop(TrainingModel model, int maxTokens, int maxLength)
+    public GemmaBackprop(TrainedWeights model, int maxTokens, int maxLength)
     {
         GemmaConfig c = _config = model.Config;
         _model = model;
         _maxTokens = maxTokens;
-        _headRows = Math.Clamp((1 << 19) / c.VocabularySize, 16, 256);
+        _headRows = Math.Clamp((1 << 19) / c.VocabularySize, MinHeadRows, 256);
         _layers = [.. Enumerable.Range(0, c.LayerCount).Select(_ => new LayerState(c, maxTokens))];
         long hidden = (long)maxTokens * c.HiddenSize;
         _last = new(hidden);
@@ -81,7 +84,7 @@ internal sealed unsafe class GemmaBackprop
     public static long WorkerBytes(GemmaConfig c, int maxTokens, int maxLength) => 4L * (
         (long)maxTokens * (c.LayerCount * (6L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + c.HeadCount + 3L * c.FeedForwardSize)
             + 7L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + 3L * c.FeedForwardSize)
-        + 2L * Math.Clamp((1 << 19) / c.VocabularySize, 16, 256) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
+        + 2L * Math.Clamp((1 << 19) / c.VocabularySize, MinHeadRows, 256) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
 
     /// <summary>Loss of the batch without gradients.</summary>
     public LossSums Evaluate(PackedBatch batch, LossOptions loss)
@@ -90,7 +93,7 @@ internal sealed unsafe class GemmaBackprop
         return Head(batch, loss, 0, null);
     }
 
-    /// <summary>Adds <paramref name="scale"/> × the gradient of the summed loss to <paramref name="gradient"/>, laid out like the weights.</summary>
+    /// <summary>Adds <paramref name="scale"/> × the gradient of the summed loss to <paramref name="gradient"/>, laid out like the trained weights.</summary>
     public LossSums Accumulate(PackedBatch batch, LossOptions loss, float scale, FloatBuffer gradient)
     {
         Forward(batch);
@@ -132,7 +135,7 @@ internal sealed unsafe class GemmaBackprop
             string p = $"blk.{l}.";
             float* output = l + 1 < c.LayerCount ? _layers[l + 1].Input.Pointer : _last.Pointer;
             Operations.RmsNorm(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, s.AttentionInput.Pointer, tokens, hidden, scratch);
-            Gemm.NT(tokens, qkvSize, hidden, s.AttentionInput.Pointer, hidden, W(p + "attn_q.weight"), hidden, s.Qkv.Pointer, qkvSize, accumulate: false);
+            _model.Forward(l, LayerMap.Qkv, tokens, s.AttentionInput.Pointer, s.Qkv.Pointer);
             Rope(s.Qkv, batch.Positions, 1);
             for (int d = 0; d + 1 < batch.Starts.Length; d++)
             {
@@ -141,12 +144,12 @@ internal sealed unsafe class GemmaBackprop
                     s.Heads.Pointer + (long)start * c.QuerySize, s.LogSumExp.Pointer + start, tokens, scratch);
             }
 
-            Gemm.NT(tokens, hidden, c.QuerySize, s.Heads.Pointer, c.QuerySize, W(p + "attn_output.weight"), c.QuerySize, s.AttentionOutput.Pointer, hidden, accumulate: false);
+            _model.Forward(l, LayerMap.AttentionOutput, tokens, s.Heads.Pointer, s.AttentionOutput.Pointer);
             Operations.AddRmsNorm(s.Input.Pointer, s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, s.Middle.Pointer, tokens, hidden, scratch);
             Operations.RmsNorm(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, s.FeedForwardInput.Pointer, tokens, hidden, scratch);
-            Gemm.NT(tokens, 2 * wide, hidden, s.FeedForwardInput.Pointer, hidden, W(p + "ffn_gate.weight"), hidden, s.GateUp.Pointer, 2 * wide, accumulate: false);
+            _model.Forward(l, LayerMap.GateUp, tokens, s.FeedForwardInput.Pointer, s.GateUp.Pointer);
             Operations.GeGlu(s.GateUp.Pointer, s.Activated.Pointer, tokens, wide, scratch);
-            Gemm.NT(tokens, hidden, wide, s.Activated.Pointer, wide, W(p + "ffn_down.weight"), wide, s.FeedForwardOutput.Pointer, hidden, accumulate: false);
+            _model.Forward(l, LayerMap.Down, tokens, s.Activated.Pointer, s.FeedForwardOutput.Pointer);
             Operations.AddRmsNorm(s.Middle.Pointer, s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, output, tokens, hidden, scratch);
         }
     }
@@ -165,16 +168,13 @@ internal sealed unsafe class GemmaBackprop
             LayerState s = _layers[l];
             string p = $"blk.{l}.";
             Operations.RmsNormBackward(s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_ffw_norm.weight"), tokens, hidden, false, scratch);
-            Gemm.NN(tokens, wide, hidden, _dBranch.Pointer, hidden, W(p + "ffn_down.weight"), wide, dWide, wide, accumulate: false);
-            Gemm.TN(hidden, wide, tokens, _dBranch.Pointer, hidden, s.Activated.Pointer, wide, G(p + "ffn_down.weight"), wide, accumulate: true);
+            _model.Backward(l, LayerMap.Down, tokens, s.Activated.Pointer, _dBranch.Pointer, dWide, gradient);
             Operations.GeGluBackward(s.GateUp.Pointer, dWide, dGateUp, tokens, wide, scratch);
-            Gemm.NN(tokens, hidden, 2 * wide, dGateUp, 2 * wide, W(p + "ffn_gate.weight"), hidden, _dNorm.Pointer, hidden, accumulate: false);
-            Gemm.TN(2 * wide, hidden, tokens, dGateUp, 2 * wide, s.FeedForwardInput.Pointer, hidden, G(p + "ffn_gate.weight"), hidden, accumulate: true);
+            _model.Backward(l, LayerMap.GateUp, tokens, s.FeedForwardInput.Pointer, dGateUp, _dNorm.Pointer, gradient);
             Operations.RmsNormBackward(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "ffn_norm.weight"), tokens, hidden, true, scratch);
 
             Operations.RmsNormBackward(s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_attention_norm.weight"), tokens, hidden, false, scratch);
-            Gemm.NN(tokens, c.QuerySize, hidden, _dBranch.Pointer, hidden, W(p + "attn_output.weight"), c.QuerySize, _dHead.Pointer, c.QuerySize, accumulate: false);
-            Gemm.TN(hidden, c.QuerySize, tokens, _dBranch.Pointer, hidden, s.Heads.Pointer, c.QuerySize, G(p + "attn_output.weight"), c.QuerySize, accumulate: true);
+            _model.Backward(l, LayerMap.AttentionOutput, tokens, s.Heads.Pointer, _dBranch.Pointer, _dHead.Pointer, gradient);
             _dQkv.Span[..(tokens * qkvSize)].Clear();
             for (int d = 0; d + 1 < batch.Starts.Length; d++)
             {
@@ -184,14 +184,16 @@ internal sealed unsafe class GemmaBackprop
             }
 
             Rope(_dQkv, batch.Positions, -1);
-            Gemm.NN(tokens, hidden, qkvSize, _dQkv.Pointer, qkvSize, W(p + "attn_q.weight"), hidden, _dNorm.Pointer, hidden, accumulate: false);
-            Gemm.TN(qkvSize, hidden, tokens, _dQkv.Pointer, qkvSize, s.AttentionInput.Pointer, hidden, G(p + "attn_q.weight"), hidden, accumulate: true);
+            _model.Backward(l, LayerMap.Qkv, tokens, s.AttentionInput.Pointer, _dQkv.Pointer, _dNorm.Pointer, gradient);
             Operations.RmsNormBackward(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "attn_norm.weight"), tokens, hidden, true, scratch);
         }
 
-        Operations.EmbedBackward(batch.Tokens, c.EmbeddingScale, dX, G("token_embd.weight"), hidden);
+        if (G("token_embd.weight") is var dTable && dTable is not null)
+        {
+            Operations.EmbedBackward(batch.Tokens, c.EmbeddingScale, dX, dTable, hidden);
+        }
 
-        float* G(string name) => gradient.Pointer + _model[name].Offset;
+        float* G(string name) => _model.Gradient(gradient, name);
     }
 
     /// <summary>
@@ -225,14 +227,17 @@ internal sealed unsafe class GemmaBackprop
             {
                 float* dLogits = _logits.Pointer + (long)rows * vocabulary;
                 Gemm.NN(rows, hidden, vocabulary, dLogits, vocabulary, embedding, hidden, _dSelected.Pointer + (long)first * hidden, hidden, accumulate: false);
-                Gemm.TN(vocabulary, hidden, rows, dLogits, vocabulary, x, hidden, gradient.Pointer + _model["token_embd.weight"].Offset, hidden, accumulate: true);
+                if (_model.Gradient(gradient, "token_embd.weight") is var dTable && dTable is not null)
+                {
+                    Gemm.TN(vocabulary, hidden, rows, dLogits, vocabulary, x, hidden, dTable, hidden, accumulate: true);
+                }
             }
         }
 
         if (gradient is not null)
         {
             Operations.RmsNormBackward(_selected.Pointer, W("output_norm.weight"), c.RmsNormEpsilon, _dSelected.Pointer, _dBranch.Pointer,
-                gradient.Pointer + _model["output_norm.weight"].Offset, targets, hidden, false, _scratch.Pointer);
+                _model.Gradient(gradient, "output_norm.weight"), targets, hidden, false, _scratch.Pointer);
             _dX.Span[..(batch.Tokens.Length * hidden)].Clear();
             for (int i = 0; i < targets; i++)
             {
@@ -252,7 +257,7 @@ internal sealed unsafe class GemmaBackprop
         length, _config.HeadCount, _config.KvHeadCount, _config.HeadDim, GemmaConfig.IsLocal(layer) ? _config.SlidingWindow : int.MaxValue,
         _config.QueryScale, _config.AttentionSoftcap);
 
-    private float* W(string name) => _model.Weights.Pointer + _model[name].Offset;
+    private float* W(string name) => _model.Tensor(name);
 
     private void Cap(Span<float> logits)
     {

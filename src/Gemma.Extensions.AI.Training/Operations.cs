@@ -49,14 +49,14 @@ internal static unsafe class Operations
 
     /// <summary>
     /// With x̂ = x·r, r = 1/rms(x), g = dy·(1 + w): dx = r·(g − x̂·mean(g·x̂)), dw += Σ dy·x̂.
-    /// dx is overwritten, or added to where <paramref name="addToInput"/>. scratch holds 3n.
+    /// dx is overwritten, or added to where <paramref name="addToInput"/>; dw is left out where it is null. scratch holds 3n.
     /// </summary>
     public static void RmsNormBackward(float* x, float* w, float epsilon, float* dy, float* dx, float* dw, int rows, int n, bool addToInput, float* scratch)
     {
         var gain = new Span<float>(scratch, n);
         var g = new Span<float>(scratch + n, n);
         var normalised = new Span<float>(scratch + 2 * n, n);
-        var weightGradient = new Span<float>(dw, n);
+        var weightGradient = new Span<float>(dw, dw is null ? 0 : n);
         TensorPrimitives.Add(new ReadOnlySpan<float>(w, n), 1f, gain);
         for (int r = 0; r < rows; r++)
         {
@@ -65,7 +65,11 @@ internal static unsafe class Operations
             var inputGradient = new Span<float>(dx + (long)r * n, n);
             float inverse = InverseRms(input, epsilon);
             TensorPrimitives.Multiply(input, inverse, normalised);
-            TensorPrimitives.MultiplyAdd(outputGradient, normalised, weightGradient, weightGradient);
+            if (dw is not null)
+            {
+                TensorPrimitives.MultiplyAdd(outputGradient, normalised, weightGradient, weightGradient);
+            }
+
             TensorPrimitives.Multiply(outputGradient, gain, g);
             float mean = TensorPrimitives.Dot<float>(g, normalised) / n;
             TensorPrimitives.MultiplyAdd(normalised, -mean, g, g);

@@ -20,7 +20,7 @@ internal sealed record TrainingProgress(
 /// <summary>The training loop: micro-batches spread over threads, one update, now and then a checkpoint.</summary>
 internal sealed class Trainer
 {
-    private readonly TrainingModel _model;
+    private readonly TrainedWeights _model;
     private readonly TrainingOptions _options;
     private readonly DocumentSet _data;
     private readonly FloatBuffer[] _gradients;
@@ -29,7 +29,7 @@ internal sealed class Trainer
     /// <param name="model">Weights to train, in place.</param>
     /// <param name="data">Documents.</param>
     /// <param name="options">The run.</param>
-    public Trainer(TrainingModel model, DocumentSet data, TrainingOptions options)
+    public Trainer(TrainedWeights model, DocumentSet data, TrainingOptions options)
     {
         _model = model;
         _data = data;
@@ -97,8 +97,8 @@ internal sealed class Trainer
     }
 
     /// <summary>Bytes that training a model of this shape takes: weights, moments, average, gradients and workers.</summary>
-    public static long Bytes(Model.GemmaConfig config, TrainingOptions options) =>
-        4L * config.ParameterCount * (4 + options.MicroBatches) + options.Threads * GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength);
+    public static long Bytes(Model.GemmaConfig config, TrainingOptions options, long? trained = null) =>
+        4L * (trained ?? config.ParameterCount) * (4 + options.MicroBatches) + options.Threads * GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength);
 
     /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>
     public LossSums Validate(IReadOnlyList<TrainingDocument> documents)

@@ -2,15 +2,15 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.Training;
 
-/// <summary>A run in a directory: it continues from its checkpoint, logs its losses, and leaves the model, with the averaged weights, as a Hugging Face directory.</summary>
+/// <summary>A run in a directory: it continues from its checkpoint, logs its losses, and leaves the model, with the averaged weights, as a Hugging Face directory, or the adapter as PEFT's.</summary>
 /// <param name="model">Weights to train.</param>
 /// <param name="documents">What to train on.</param>
 /// <param name="validation">What to measure on; may be empty.</param>
 /// <param name="options">The run.</param>
-/// <param name="directory">Gets checkpoint.bin, loss.csv, loss.svg and model/.</param>
+/// <param name="directory">Gets checkpoint.bin, loss.csv, loss.svg and model/ or adapter/.</param>
 /// <param name="tokenizer">Bytes of the SentencePiece model that goes with the weights; may be empty.</param>
 internal sealed class TrainingJob(
-    TrainingModel model, IReadOnlyList<TrainingDocument> documents, IReadOnlyList<TrainingDocument> validation, TrainingOptions options, string directory, byte[] tokenizer)
+    TrainedWeights model, IReadOnlyList<TrainingDocument> documents, IReadOnlyList<TrainingDocument> validation, TrainingOptions options, string directory, byte[] tokenizer)
 {
     private const string Columns = "step,tokens,loss,accuracy,rate,norm,tokens_per_second,validation_loss,validation_accuracy";
 
@@ -72,7 +72,7 @@ internal sealed class TrainingJob(
         void Save()
         {
             (validationLoss, double accuracy) = Validate(trainer);
-            trainer.WithAverage(() => ModelDirectory.Save(model, Path.Combine(directory, "model"), BFloat16, tokenizer));
+            trainer.WithAverage(() => model.Save(Path.Combine(directory, model.Kind), BFloat16, tokenizer));
             string line = string.Create(CultureInfo.InvariantCulture,
                 $"{last!.Step},{last.AllTokens},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{validationLoss:F5},{accuracy:F5}");
             File.AppendAllText(log, line + "\n");

@@ -1,75 +1,52 @@
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Training;
 
-/// <summary>One weight of the model within the flat parameter vector.</summary>
-/// <param name="Name">Canonical (GGUF) name.</param>
-/// <param name="Offset">First element in the flat vector.</param>
-/// <param name="Rows">Outputs; 1 for a norm.</param>
-/// <param name="Columns">Inputs, or the length of a norm.</param>
-internal sealed record Parameter(string Name, int Offset, int Rows, int Columns)
-{
-    public int Length => Rows * Columns;
-
-    /// <summary>Norm weights are kept as w (the model multiplies by 1 + w) and are not decayed.</summary>
-    public bool IsNorm => Rows == 1;
-}
-
 /// <summary>
-/// All weights of a Gemma 2 model as one float32 vector. q, k and v lie behind one another, as do gate and up, so that each group is one
+/// All weights of a Gemma 2 model, all of them trained. q, k and v lie behind one another, as do gate and up, so that each group is one
 /// matrix product.
 /// </summary>
-internal sealed unsafe class TrainingModel
+internal sealed unsafe class TrainingModel : TrainedWeights
 {
-    private readonly Dictionary<string, Parameter> _byName = [];
+    private readonly Map[] _maps;
 
     /// <summary>A model with all weights zero.</summary>
     public TrainingModel(GemmaConfig config)
+        : base(config, GemmaTensors.Expected(config).Select(t => t.Shape is [long n] ? (t.Name, 1, n) : (t.Name, t.Shape[0], t.Shape[1])))
     {
-        Config = config;
-        long offset = 0;
-        var parameters = new List<Parameter>();
-        Add("token_embd.weight", config.VocabularySize, config.HiddenSize);
+        LayerMap[] kinds = Enum.GetValues<LayerMap>();
+        _maps = new Map[config.LayerCount * kinds.Length];
         for (int layer = 0; layer < config.LayerCount; layer++)
         {
-            string prefix = $"blk.{layer}.";
-            Add(prefix + "attn_norm.weight", 1, config.HiddenSize);
-            Add(prefix + "attn_q.weight", config.QuerySize, config.HiddenSize);
-            Add(prefix + "attn_k.weight", config.KvSize, config.HiddenSize);
-            Add(prefix + "attn_v.weight", config.KvSize, config.HiddenSize);
-            Add(prefix + "attn_output.weight", config.HiddenSize, config.QuerySize);
-            Add(prefix + "post_attention_norm.weight", 1, config.HiddenSize);
-            Add(prefix + "ffn_norm.weight", 1, config.HiddenSize);
-            Add(prefix + "ffn_gate.weight", config.FeedForwardSize, config.HiddenSize);
-            Add(prefix + "ffn_up.weight", config.FeedForwardSize, config.HiddenSize);
-            Add(prefix + "ffn_down.weight", config.HiddenSize, config.FeedForwardSize);
-            Add(prefix + "post_ffw_norm.weight", 1, config.HiddenSize);
-        }
-
-        Add("output_norm.weight", 1, config.HiddenSize);
-        Parameters = parameters;
-        Weights = new FloatBuffer(offset);
-
-        void Add(string name, int rows, int columns)
-        {
-            var parameter = new Parameter(name, checked((int)offset), rows, columns);
-            parameters.Add(parameter);
-            _byName.Add(name, parameter);
-            offset += (long)rows * columns;
+            foreach (LayerMap kind in kinds)
+            {
+                (int inputs, (string Part, int Outputs)[] weights) = Describe(config, kind);
+                _maps[LayerMaps.Index(layer, kind)] = new Map(this[GemmaTensors.Layer(layer, weights[0].Part)].Offset, weights.Sum(w => w.Outputs), inputs);
+            }
         }
     }
 
-    public GemmaConfig Config { get; }
+    public override string Kind => "model";
 
-    public IReadOnlyList<Parameter> Parameters { get; }
+    public override float* Tensor(string name) => Weights.Pointer + this[name].Offset;
 
-    /// <summary>Every weight, in the order of <see cref="Parameters"/>.</summary>
-    public FloatBuffer Weights { get; }
+    public override float* Gradient(FloatBuffer gradient, string name) => gradient.Pointer + this[name].Offset;
 
-    public Parameter this[string name] => _byName[name];
+    public override void Forward(int layer, LayerMap map, int tokens, float* x, float* y)
+    {
+        (int offset, int outputs, int inputs) = _maps[LayerMaps.Index(layer, map)];
+        Gemm.NT(tokens, outputs, inputs, x, inputs, Weights.Pointer + offset, inputs, y, outputs, accumulate: false);
+    }
 
-    /// <summary>Where a parameter lies in a vector laid out like <see cref="Weights"/> (the weights themselves, their gradient, a moment).</summary>
-    public Span<float> Slice(FloatBuffer vector, Parameter parameter) => vector.Span.Slice(parameter.Offset, parameter.Length);
+    public override void Backward(int layer, LayerMap map, int tokens, float* x, float* dy, float* dx, FloatBuffer gradient)
+    {
+        (int offset, int outputs, int inputs) = _maps[LayerMaps.Index(layer, map)];
+        Gemm.NN(tokens, inputs, outputs, dy, outputs, Weights.Pointer + offset, inputs, dx, inputs, accumulate: false);
+        Gemm.TN(outputs, inputs, tokens, dy, outputs, x, inputs, gradient.Pointer + offset, inputs, accumulate: true);
+    }
+
+    public override void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer) => ModelDirectory.Save(this, directory, bfloat16, tokenizer);
 
     /// <summary>
     /// Random start: normal with 1/√inputs, so that every linear map keeps the scale of its input; the embedding with 1/√hidden, because
@@ -93,4 +70,6 @@ internal sealed unsafe class TrainingModel
             }
         }
     }
+
+    private readonly record struct Map(int Offset, int Outputs, int Inputs);
 }

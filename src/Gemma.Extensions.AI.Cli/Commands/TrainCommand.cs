@@ -26,12 +26,15 @@ internal static class TrainCommand
     private static readonly Option<int> s_warmup = new("--warmup") { Description = "Steps over which the learning rate rises; a cosine follows.", DefaultValueFactory = _ => 100 };
     private static readonly Option<bool> s_half = new("--bf16") { Description = "Write the model as bfloat16 instead of float32." };
     private static readonly Option<int?> s_threads = CommonOptions.Threads();
+    private static readonly Option<int?> s_lora = new("--lora") { Description = "Train a low-rank adapter of this rank instead of the weights, which stay as they are, in any format; it is saved as PEFT does.", HelpName = "rank" };
+    private static readonly Option<float?> s_alpha = new("--alpha") { Description = "The adapter's update is alpha/rank times its factors. Default: twice the rank." };
+    private static readonly Option<string[]> s_targets = new("--targets") { Description = $"Projections that the adapter changes: some of {string.Join(", ", LoraOptions.AllTargets)}. Default: all.", AllowMultipleArgumentsPerToken = true };
     private static readonly Option<bool> s_replies = new("--model-turns-only") { Description = "In conversations, train on the model's turns only." };
 
     public static Command Create()
     {
         Option<string> model = new("--model") { Description = "Where to start: a model to train on (any format), or a directory with config.json and tokenizer alone for a new one.", HelpName = "path", Required = true };
-        Command command = Common(new Command("train", "Train a model on text or conversations.\n\nExample:\n  gemma train --model ./student --data corpus.txt --output run --steps 2000"));
+        Command command = Common(new Command("train", "Train a model on text or conversations.\n\nExample:\n  gemma train --model ./student --data corpus.txt --output run --steps 2000\n  gemma train --model gemma-2-2b-it-Q8_0.gguf --lora 8 --data chats.jsonl --batch-tokens 256 --output run"));
         command.Add(model);
         command.SetAction((parsed, cancellation) => Task.Run(() => RunAsync(parsed, parsed.GetRequiredValue(model), null, LossOptions.Label, 0, cancellation), CancellationToken.None));
         return command;
@@ -58,7 +61,7 @@ internal static class TrainCommand
 
     private static Command Common(Command command)
     {
-        foreach (Option option in new Option[] { s_data, s_validation, s_output, s_steps, s_rate, s_length, s_batch, s_accumulate, s_every, s_seed, s_clip, s_warmup, s_half, s_threads, s_replies })
+        foreach (Option option in new Option[] { s_data, s_validation, s_output, s_steps, s_rate, s_length, s_batch, s_accumulate, s_every, s_seed, s_clip, s_warmup, s_half, s_threads, s_replies, s_lora, s_alpha, s_targets })
         {
             command.Add(option);
         }
@@ -71,17 +74,17 @@ internal static class TrainCommand
         CliInvocation host = parsed.Host();
         TrainingOptions options = ReadOptions(parsed, loss);
         teacher = teacher is null ? null : Find(teacher);
-        (TrainingModel model, GemmaTokenizer tokenizer, byte[] tokenizerBytes) = Start(start, options.Seed, teacher);
-        CheckMemory(host, model.Config, options);
         string output = parsed.GetRequiredValue(s_output);
+        (TrainedWeights model, GemmaTokenizer tokenizer, byte[] tokenizerBytes) = ReadLora(parsed) is { } lora ? StartAdapter(host, start, lora, options, output) : Start(host, start, options, teacher);
+        using var file = model as IDisposable;
         Directory.CreateDirectory(output);
         List<TrainingDocument> documents = Read(parsed.GetRequiredValue(s_data), "--data");
         List<TrainingDocument> validation = parsed.GetValue(s_validation) is { Length: > 0 } files ? Read(files, "--validation") : [];
-        host.Output.WriteLine($"{model.Config.ParameterCount:N0} parameters, {documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
+        host.Output.WriteLine($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
         using TeacherCache? cache = teacher is null ? null : await Teach(host, teacher, tokenizer, model.Config, documents, top, options, Path.Combine(output, "teacher.bin"), cancellation);
         double nll = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, options, output, tokenizerBytes) { BFloat16 = parsed.GetValue(s_half) }.Run(host.Output.WriteLine, cancellation);
         string measured = double.IsNaN(nll) ? "" : string.Create(CultureInfo.InvariantCulture, $", validation perplexity {Math.Exp(nll):F4}");
-        host.Output.WriteLine($"{Path.GetFullPath(Path.Combine(output, "model"))}: after {options.Steps:N0} steps{measured}");
+        host.Output.WriteLine($"{Path.GetFullPath(Path.Combine(output, model.Kind))}: after {options.Steps:N0} steps{measured}");
 
         List<TrainingDocument> Read(string[] paths, string option)
         {
@@ -126,20 +129,55 @@ internal static class TrainCommand
         };
     }
 
+    private static LoraOptions? ReadLora(ParseResult parsed)
+    {
+        if (parsed.GetValue(s_lora) is not { } rank)
+        {
+            return parsed.GetValue(s_alpha) is null && parsed.GetValue(s_targets) is null or []
+                ? null
+                : throw new ArgumentException("--alpha and --targets describe an adapter; give its rank with --lora.");
+        }
+
+        var options = new LoraOptions(rank, parsed.GetValue(s_alpha) ?? 2 * rank, parsed.GetValue(s_targets) is { Length: > 0 } targets ? targets : LoraOptions.AllTargets);
+        options.Validate();
+        return options;
+    }
+
+    /// <summary>An adapter over a model that stays in its file.</summary>
+    private static (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) StartAdapter(CliInvocation host, string path, LoraOptions lora, TrainingOptions options, string output)
+    {
+        ModelFile file = ModelFile.Open(Find(path));
+        try
+        {
+            CheckMemory(host, file.Config, options, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
+            var model = new LoraModel(file, lora, options.Seed);
+            model.CheckResumed(Path.Combine(output, model.Kind));
+            return (model, file.CreateTokenizer(), []);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>A model with weights goes on from them; a bare config.json starts at random, with the tokenizer beside it or the teacher's.</summary>
-    private static (TrainingModel Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) Start(string path, int seed, string? teacher)
+    private static (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) Start(CliInvocation host, string path, TrainingOptions options, string? teacher)
     {
         string config = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
         if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
         {
             using ModelFile file = ModelFile.Open(Find(path));
+            CheckMemory(host, file.Config, options);
             GemmaTokenizer own = file.CreateTokenizer();
             return (ModelDirectory.Load(file), own, TokenizerBytes(file.Path, own));
         }
 
         using JsonFile json = JsonFile.Open(config);
-        var fresh = new TrainingModel(HuggingFaceConfig.Read(json));
-        fresh.Initialize(seed);
+        GemmaConfig numbers = HuggingFaceConfig.Read(json);
+        CheckMemory(host, numbers, options);
+        var fresh = new TrainingModel(numbers);
+        fresh.Initialize(options.Seed);
         string directory = Path.GetDirectoryName(Path.GetFullPath(config))!;
         bool hasTokenizer = File.Exists(Path.Combine(directory, "tokenizer.model")) || File.Exists(Path.Combine(directory, "tokenizer.json"));
         if (!hasTokenizer && teacher is null)
@@ -159,13 +197,13 @@ internal static class TrainCommand
         Path.Combine(model, "tokenizer.model") is var path && File.Exists(path) ? File.ReadAllBytes(path) : SentencePieceWriter.Write(tokenizer);
 
     /// <summary>States what training takes, and refuses what is not there before anything is computed.</summary>
-    private static void CheckMemory(CliInvocation host, GemmaConfig config, TrainingOptions options)
+    private static void CheckMemory(CliInvocation host, GemmaConfig config, TrainingOptions options, long? trained = null, long frozenBytes = 0)
     {
-        long needed = Trainer.Bytes(config, options), available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        long needed = Trainer.Bytes(config, options, trained) + frozenBytes, available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
         if (needed > available)
         {
             throw new GemmaMemoryException(
-                $"Training {config.ParameterCount:N0} parameters in {options.MicroBatches:N0} micro-batches of {options.MicroBatchTokens:N0} tokens on {options.Threads:N0} threads needs {needed / 1e9:F1} GB; {available / 1e9:F1} GB are available. Lower --batch-tokens, --micro-batches or --threads, or train a smaller model.",
+                $"Training {trained ?? config.ParameterCount:N0} parameters in {options.MicroBatches:N0} micro-batches of {options.MicroBatchTokens:N0} tokens on {options.Threads:N0} threads needs {needed / 1e9:F1} GB; {available / 1e9:F1} GB are available. Lower --batch-tokens, --micro-batches or --threads, or train a smaller model{(trained is null ? ", or an adapter (--lora)" : "")}.",
                 needed, available);
         }
 

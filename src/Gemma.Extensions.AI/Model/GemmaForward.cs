@@ -65,11 +65,11 @@ internal sealed class GemmaForward : IDisposable
             var layer = _weights.Layers[i];
             _backend.RmsNorm(_x, layer.AttentionNorm, epsilon, _h, n);                  // h [n, hidden]
             _backend.MatMul(_h, layer.Qkv, _qkv, n);                                    // qkv [n, (heads + 2·kvHeads)·headDim]
-            AddAdapters(batch, adapters, i, LoraMap.Qkv, _h, _qkv);
+            AddAdapters(batch, adapters, i, LayerMap.Qkv, _h, _qkv);
             _backend.RopeAndStore(_qkv, in _attention[i], batch);                       // k, v → key/value memory
             _backend.Attention(_qkv, in _attention[i], batch, _heads);                  // heads [n, heads·headDim]
             _backend.MatMul(_heads, layer.AttentionOutput, _branch, n);                 // branch [n, hidden]
-            AddAdapters(batch, adapters, i, LoraMap.AttentionOutput, _heads, _branch);
+            AddAdapters(batch, adapters, i, LayerMap.AttentionOutput, _heads, _branch);
             _backend.AddRmsNorm(_x, _branch, layer.PostAttentionNorm, epsilon, n);      // x += norm(branch)
             if (abandon is not null && abandon())
             {
@@ -78,10 +78,10 @@ internal sealed class GemmaForward : IDisposable
 
             _backend.RmsNorm(_x, layer.FeedForwardNorm, epsilon, _h, n);                // h [n, hidden]
             _backend.MatMul(_h, layer.GateUp, _gateUp, n);                              // gateUp [n, 2·ffn]
-            AddAdapters(batch, adapters, i, LoraMap.GateUp, _h, _gateUp);
+            AddAdapters(batch, adapters, i, LayerMap.GateUp, _h, _gateUp);
             _backend.GeGlu(_gateUp, _ffn, n);                                           // ffn [n, ffn]
             _backend.MatMul(_ffn, layer.Down, _branch, n);                              // branch [n, hidden]
-            AddAdapters(batch, adapters, i, LoraMap.Down, _ffn, _branch);
+            AddAdapters(batch, adapters, i, LayerMap.Down, _ffn, _branch);
             _backend.AddRmsNorm(_x, _branch, layer.PostFeedForwardNorm, epsilon, n);    // x += norm(branch)
         }
 
@@ -112,11 +112,11 @@ internal sealed class GemmaForward : IDisposable
     }
 
     /// <summary>output[r] += B·(A·x[r]) for the rows that run with an adapter, adapter by adapter; the base's product was one for all rows.</summary>
-    private void AddAdapters(ForwardBatch batch, ReadOnlySpan<AdapterGroup> adapters, int layer, LoraMap map, Matrix x, Matrix output)
+    private void AddAdapters(ForwardBatch batch, ReadOnlySpan<AdapterGroup> adapters, int layer, LayerMap map, Matrix x, Matrix output)
     {
         foreach (ref readonly AdapterGroup group in adapters)
         {
-            if (group.Adapter[LoraWeights.Index(layer, map)] is { } update)
+            if (group.Adapter[LayerMaps.Index(layer, map)] is { } update)
             {
                 _backend.AddLowRank(x, update, output, batch.RowsOf(group));
             }

@@ -3,19 +3,9 @@ using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Model;
 
-/// <summary>The weight matrices of a layer as the forward pass multiplies them.</summary>
-internal enum LoraMap
-{
-    Qkv,
-    AttentionOutput,
-    GateUp,
-    Down,
-}
-
 /// <summary>An adapter as a backend holds it: low-rank updates that requests may add to the weights of the base they share.</summary>
 internal sealed class LoraWeights
 {
-    private const int MapsPerLayer = 4;
     private static int s_created;
 
     private LoraWeights(string name, LowRankMatrix?[] updates) => (Name, Updates) = (name, updates);
@@ -25,10 +15,8 @@ internal sealed class LoraWeights
     /// <summary>Differs between any two adapters that were ever loaded, of one name too; never 0. What one adapter computed is of no use to another.</summary>
     public int Id { get; } = Interlocked.Increment(ref s_created);
 
-    /// <summary>By <see cref="Index"/>; null where the adapter leaves the weight alone.</summary>
+    /// <summary>By <see cref="LayerMaps.Index"/>; null where the adapter leaves the weight alone.</summary>
     public LowRankMatrix?[] Updates { get; }
-
-    public static int Index(int layer, LoraMap map) => layer * MapsPerLayer + (int)map;
 
     /// <summary>Checks an adapter against the numbers of its base and hands its factors to the backend. The file may be closed afterwards.</summary>
     /// <exception cref="GemmaModelFormatException">The adapter belongs to another base, or is damaged.</exception>
@@ -36,18 +24,18 @@ internal sealed class LoraWeights
     {
         file.Check(config);
         int hidden = config.HiddenSize, queries = config.QuerySize, kv = config.KvSize, feedForward = config.FeedForwardSize;
-        var updates = new LowRankMatrix?[config.LayerCount * MapsPerLayer];
+        var updates = new LowRankMatrix?[LayerMaps.Count(config.LayerCount)];
         for (int layer = 0; layer < config.LayerCount; layer++)
         {
-            Set(layer, LoraMap.Qkv, queries + 2 * kv, hidden, ("attn_q", 0), ("attn_k", queries), ("attn_v", queries + kv));
-            Set(layer, LoraMap.AttentionOutput, hidden, queries, ("attn_output", 0));
-            Set(layer, LoraMap.GateUp, 2 * feedForward, hidden, ("ffn_gate", 0), ("ffn_up", feedForward));
-            Set(layer, LoraMap.Down, hidden, feedForward, ("ffn_down", 0));
+            Set(layer, LayerMap.Qkv, queries + 2 * kv, hidden, ("attn_q", 0), ("attn_k", queries), ("attn_v", queries + kv));
+            Set(layer, LayerMap.AttentionOutput, hidden, queries, ("attn_output", 0));
+            Set(layer, LayerMap.GateUp, 2 * feedForward, hidden, ("ffn_gate", 0), ("ffn_up", feedForward));
+            Set(layer, LayerMap.Down, hidden, feedForward, ("ffn_down", 0));
         }
 
         return new LoraWeights(name, updates);
 
-        void Set(int layer, LoraMap map, int rows, int columns, params ReadOnlySpan<(string Part, int FirstRow)> tensors)
+        void Set(int layer, LayerMap map, int rows, int columns, params ReadOnlySpan<(string Part, int FirstRow)> tensors)
         {
             List<LowRankPart> parts = [];
             foreach ((string part, int firstRow) in tensors)
@@ -58,7 +46,7 @@ internal sealed class LoraWeights
                 }
             }
 
-            updates[Index(layer, map)] = parts.Count == 0 ? null : backend.LoadLowRank(rows, columns, [.. parts]);
+            updates[LayerMaps.Index(layer, map)] = parts.Count == 0 ? null : backend.LoadLowRank(rows, columns, [.. parts]);
         }
     }
 }
