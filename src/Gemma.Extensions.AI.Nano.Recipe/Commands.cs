@@ -101,7 +101,7 @@ internal static class Commands
         var all = new Option<int>("--all-tokens") { DefaultValueFactory = _ => 300, Description = "Steps at the start that train on prompts too: names recur in them, which teaches copying sooner." };
         var repeat = new Option<int>("--repeat-percent") { Description = "Cases in a hundred that are replaced by texts to repeat; copying is learned first from many of them." };
         var talk = new Option<int>("--talk-percent") { Description = "Cases in a hundred that are replaced by small talk, whose answers have to be learned by heart." };
-        var compare = new Option<int>("--compare-percent") { Description = "Cases in a hundred that are replaced by ones whose answer hangs on a comparison, which is learned last: absent answers, tools, sources." };
+        var compare = new Option<int>("--compare-percent") { Description = "Cases in a hundred that are replaced by ones whose answer hangs on a comparison, which is learned last (absent answers, tools, sources); only the deciding tokens are trained in them." };
         var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat, talk, compare };
         command.SetAction((parse, cancellation) =>
         {
@@ -176,23 +176,23 @@ internal static class Commands
     private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, Emphasis emphasis = default)
     {
         var documents = new TrainingDocument[count];
-        Parallel.For(0, count, i => documents[i] = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, i, split, emphasis.SkillOf(i))));
+        Parallel.For(0, count, i => documents[i] = emphasis.Render(tokenizer, i, split));
         return [.. documents.Where(d => d.Tokens.Length <= maxLength)];
     }
 
     /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
     private readonly record struct Emphasis(int Repeat, int Talk, int Compare)
     {
-        private static readonly Skill[] s_comparisons = [Skill.Tool, Skill.Absent, Skill.Tool, Skill.Absent, Skill.Sources, Skill.Tool, Skill.NoTool];
+        private static readonly Skill[] s_comparisons = [Skill.Tool, Skill.Absent, Skill.Tool, Skill.Absent, Skill.Passage, Skill.Tool, Skill.NoTool];
 
-        /// <summary>The skill of case <paramref name="index"/>; null draws it from the mixture.</summary>
-        public Skill? SkillOf(int index) => (index % 100) switch
+        public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
         {
-            int i when i < Repeat => Skill.Repeat,
-            int i when i < Repeat + Talk => Skill.Talk,
-            int i when i < Repeat + Talk + Compare => s_comparisons[(index / 100 + index) % s_comparisons.Length],
-            _ => null,
-        };
+            int place = index % 100;
+            bool compares = place >= Repeat + Talk && place < Repeat + Talk + Compare;
+            Skill? skill = place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : compares ? s_comparisons[(index / 100 + index) % s_comparisons.Length] : null;
+            NanoCase drawn = NanoCorpus.Draw(CorpusSeed, index, split, skill);
+            return compares ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
+        }
     }
 
     /// <summary>The messages without template, for looking at and for counting words.</summary>

@@ -91,6 +91,33 @@ internal static class NanoCorpus
     public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn) =>
         TrainingData.Conversation(tokenizer, drawn.Messages, modelTurnsOnly: true, drawn.Options);
 
+    /// <summary>
+    /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, and which tool a call names. What follows
+    /// a decision is copied, learned long before, and would drown it in the mean.
+    /// </summary>
+    public static TrainingDocument RenderDecisions(GemmaTokenizer tokenizer, NanoCase drawn)
+    {
+        TrainingDocument document = Render(tokenizer, drawn);
+        bool[] decisions = new bool[document.Tokens.Length];
+        string said = "";
+        for (int i = 1; i < decisions.Length; i++)
+        {
+            if (!document.Trained![i])
+            {
+                said = "";
+                continue;
+            }
+
+            int name = said.LastIndexOf(NameKey, StringComparison.Ordinal);
+            decisions[i] = said.Length == 0 || (name >= 0 && said.IndexOf('"', name + NameKey.Length) < 0);
+            said += tokenizer.GetPiece(document.Tokens[i]);
+        }
+
+        return document with { Trained = decisions };
+    }
+
+    private const string NameKey = "\"name\":\"";
+
     private static ChatMessage User(string text) => new(ChatRole.User, text);
 
     private static ChatMessage Model(string text) => new(ChatRole.Assistant, text);
