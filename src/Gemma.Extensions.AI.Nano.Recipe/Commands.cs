@@ -154,6 +154,38 @@ internal static class Commands
         return command;
     }
 
+    public static Command Distillation()
+    {
+        var vocabulary = new Option<string>("--vocabulary") { Required = true };
+        var teacher = new Option<string>("--teacher") { Required = true };
+        var output = new Option<string>("--output") { Required = true, Description = "Directory of the runs; what is in it continues." };
+        var results = new Option<string?>("--results") { Description = "Writes distillation.md and distillation.svg here." };
+        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 2000 };
+        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 400 };
+        var seeds = new Option<int>("--seeds") { DefaultValueFactory = _ => 3 };
+        var mix = new Option<float>("--mix") { DefaultValueFactory = _ => 0.9f };
+        var temperature = new Option<float>("--temperature") { DefaultValueFactory = _ => 1f };
+        var top = new Option<int>("--top-k") { DefaultValueFactory = _ => 32 };
+        var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
+        var command = new Command("distillation", "Trains a small student with and without gemma2-nano as its teacher, and compares.") { vocabulary, teacher, output, results, cases, steps, seeds, mix, temperature, top, threads };
+        command.SetAction(async (parse, cancellation) =>
+        {
+            byte[] bytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
+            var experiment = new DistillationExperiment(
+                GemmaTokenizer.FromSentencePiece(bytes, parse.GetValue(vocabulary)!), bytes, parse.GetValue(output)!,
+                new(parse.GetValue(teacher)!, parse.GetValue(cases), parse.GetValue(steps), parse.GetValue(seeds), new LossOptions(parse.GetValue(mix), parse.GetValue(temperature)), parse.GetValue(top), parse.GetValue(threads)));
+            (string report, string curve) = await experiment.RunAsync(Console.WriteLine, cancellation);
+            report += $"\nProcessor time: {Process.GetCurrentProcess().TotalProcessorTime.TotalMinutes:F1} minutes.\n";
+            Console.WriteLine(report);
+            if (parse.GetValue(results) is { } directory)
+            {
+                File.WriteAllText(Path.Combine(directory, "distillation.md"), "# Distillation\n\n" + report + "\n![Held-out loss](distillation.svg)\n");
+                File.WriteAllText(Path.Combine(directory, "distillation.svg"), curve);
+            }
+        });
+        return command;
+    }
+
     private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, Emphasis emphasis, TrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
@@ -173,7 +205,7 @@ internal static class Commands
         new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { WholeDocumentSteps = allTokenSteps }.Run(Console.WriteLine, cancellation);
     }
 
-    private static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, Emphasis emphasis = default)
+    internal static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, Emphasis emphasis = default)
     {
         var documents = new TrainingDocument[count];
         Parallel.For(0, count, i => documents[i] = emphasis.Render(tokenizer, i, split));
@@ -181,7 +213,7 @@ internal static class Commands
     }
 
     /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
-    private readonly record struct Emphasis(int Repeat, int Talk, int Compare)
+    internal readonly record struct Emphasis(int Repeat, int Talk, int Compare)
     {
         private static readonly Skill[] s_comparisons = [Skill.Tool, Skill.Absent, Skill.Tool, Skill.Absent, Skill.Passage, Skill.Tool, Skill.NoTool];
 

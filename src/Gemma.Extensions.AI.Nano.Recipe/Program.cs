@@ -3,6 +3,6 @@ using Gemma.Extensions.AI.Nano.Recipe;
 
 var root = new RootCommand("The recipe of gemma2-nano: corpus, vocabulary, training, evaluation.")
 {
-    Commands.Show(), Commands.Words(), Commands.Vocabulary(), Commands.Train(), Commands.Export(), Commands.Evaluate(),
+    Commands.Show(), Commands.Words(), Commands.Vocabulary(), Commands.Train(), Commands.Export(), Commands.Evaluate(), Commands.Distillation(),
 };
 return root.Parse(args).Invoke();

@@ -1,12 +1,14 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Training;
 
 /// <summary>
 /// Blocked float32 matrix products C = A·B (or C += A·B) in the three layouts that a linear layer needs. B is packed into panels of
 /// 32 columns that stay in the first-level cache; a row-major A is read in place, eight rows at a time, element by element as broadcasts.
-/// A transposed A is packed first: its elements lie a row apart, and rows of a power of two bytes would share one cache set.
+/// A transposed A is packed first, and so are rows a multiple of 2 KB apart, which would share one cache set. Panels and tiles lie a cache line
+/// further apart than they are long, for the same reason.
 /// </summary>
 internal static unsafe class Gemm
 {
@@ -15,6 +17,7 @@ internal static unsafe class Gemm
     private const int BlockDepth = 256;
     private const int BlockColumns = 768;
     private const int BlockRows = 128;
+    private const int Padding = 2; // steps between one panel or tile and the next
 
     [ThreadStatic]
     private static float[]? _panels;
@@ -31,14 +34,6 @@ internal static unsafe class Gemm
     public static void TN(int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc, bool accumulate) =>
         Run(m, n, k, a, 1, lda, b, ldb, 1, c, ldc, accumulate);
 
-    /// <summary>Runs one of the products with the rows of C spread over <paramref name="threads"/> threads.</summary>
-    public static void Parallel(int threads, int m, Action<int, int> rowRange)
-    {
-        int chunk = ((m + threads - 1) / threads + TileRows - 1) / TileRows * TileRows;
-        System.Threading.Tasks.Parallel.For(0, (m + chunk - 1) / chunk, new ParallelOptions { MaxDegreeOfParallelism = threads },
-            part => rowRange(part * chunk, Math.Min(chunk, m - part * chunk)));
-    }
-
     /// <summary>A's element (i,p) is a[i·rowA + p·stepA]; B's element (p,j) is b[p·stepB + j·columnB].</summary>
     private static void Run(int m, int n, int k, float* a, int rowA, int stepA, float* b, int stepB, int columnB, float* c, int ldc, bool accumulate)
     {
@@ -50,7 +45,7 @@ internal static unsafe class Gemm
             }
         }
 
-        float[] buffer = _panels ??= GC.AllocateUninitializedArray<float>(BlockDepth * (BlockColumns + BlockRows) + 16, pinned: true);
+        float[] buffer = _panels ??= GC.AllocateUninitializedArray<float>((BlockDepth + Padding) * (BlockColumns + BlockRows) + 16, pinned: true);
         float* panels = (float*)(((nint)Unsafe.AsPointer(ref buffer[0]) + 63) & ~63);
         int depthBlocks = (k + BlockDepth - 1) / BlockDepth;
         int depth = depthBlocks == 0 ? 0 : (k + depthBlocks - 1) / depthBlocks;
@@ -67,15 +62,24 @@ internal static unsafe class Gemm
                     int mc = Math.Min(BlockRows, m - i);
                     float* block = a + (long)i * rowA + (long)p * stepA;
                     float* target = c + (long)i * ldc + j;
-                    if (stepA == 1)
+                    float* tiles = panels + (BlockDepth + Padding) * BlockColumns;
+                    if (stepA != 1)
                     {
-                        Block(block, rowA, TileRows * rowA, 1, panels, kc, target, ldc, mc, nc, add);
+                        PackTransposed(block, stepA, kc, mc, tiles);
+                        Block(tiles, 1, TileRows * (kc + Padding), TileRows, panels, kc, target, ldc, mc, nc, add);
+                    }
+                    else if (rowA % 512 == 0)
+                    {
+                        for (int r = 0; r < mc; r++)
+                        {
+                            new ReadOnlySpan<float>(block + (long)r * rowA, kc).CopyTo(new Span<float>(tiles + r * (kc + Padding), kc));
+                        }
+
+                        Block(tiles, kc + Padding, TileRows * (kc + Padding), 1, panels, kc, target, ldc, mc, nc, add);
                     }
                     else
                     {
-                        float* tiles = panels + BlockDepth * BlockColumns;
-                        PackTransposed(block, stepA, kc, mc, tiles);
-                        Block(tiles, 1, TileRows * kc, TileRows, panels, kc, target, ldc, mc, nc, add);
+                        Block(block, rowA, TileRows * rowA, 1, panels, kc, target, ldc, mc, nc, add);
                     }
                 }
             }
@@ -87,7 +91,7 @@ internal static unsafe class Gemm
         float* edge = stackalloc float[TileRows * TileColumns];
         for (int j = 0; j < nc; j += TileColumns)
         {
-            float* panel = panels + (long)j * kc;
+            float* panel = panels + (long)j * (kc + Padding);
             int width = Math.Min(TileColumns, nc - j);
             for (int i = 0; i < mc; i += TileRows)
             {
@@ -143,6 +147,16 @@ internal static unsafe class Gemm
         float* a7 = a + (long)Math.Min(7, height - 1) * rowA;
         Vector512<float> c00 = default, c01 = default, c10 = default, c11 = default, c20 = default, c21 = default, c30 = default, c31 = default;
         Vector512<float> c40 = default, c41 = default, c50 = default, c51 = default, c60 = default, c61 = default, c70 = default, c71 = default;
+        if (Sse.IsSupported)
+        {
+            // Where C is large its lines are far away; they come while the sums are computed.
+            for (int r = 0; r < height; r++)
+            {
+                Sse.Prefetch0(c + (long)r * ldc);
+                Sse.Prefetch0(c + (long)r * ldc + 16);
+            }
+        }
+
         nint offset = 0;
         float* end = panel + (long)kc * TileColumns;
         for (float* p = panel; p < end; p += TileColumns)
@@ -247,26 +261,22 @@ internal static unsafe class Gemm
         high.Store(c + 8);
     }
 
-    /// <summary>Tiles of eight rows, step by step: element (i,p) of the block, a[p·stepA + i], goes to tile i / 8 at p·8 + i % 8.</summary>
+    /// <summary>Tiles of eight rows, step by step: element (i,p) of the block, a[p·stepA + i], goes to tile i / 8 at p·8 + i % 8. Rows of A in memory order.</summary>
     private static void PackTransposed(float* a, int stepA, int kc, int mc, float* tiles)
     {
-        for (int i = 0; i < mc; i += TileRows)
+        int tile = TileRows * (kc + Padding), whole = mc / TileRows, rest = mc % TileRows;
+        for (int p = 0; p < kc; p++)
         {
-            float* tile = tiles + (long)i * kc;
-            int height = Math.Min(TileRows, mc - i);
-            for (int p = 0; p < kc; p++)
+            float* source = a + (long)p * stepA;
+            float* target = tiles + p * TileRows;
+            for (int i = 0; i < whole; i++)
             {
-                float* source = a + (long)p * stepA + i;
-                if (height == TileRows)
-                {
-                    Vector256.Store(Vector256.Load(source), tile + p * TileRows);
-                    continue;
-                }
+                Vector256.Store(Vector256.Load(source + i * TileRows), target + (long)i * tile);
+            }
 
-                for (int r = 0; r < height; r++)
-                {
-                    tile[p * TileRows + r] = source[r];
-                }
+            for (int r = 0; r < rest; r++)
+            {
+                target[(long)whole * tile + r] = source[whole * TileRows + r];
             }
         }
     }
@@ -274,39 +284,86 @@ internal static unsafe class Gemm
     /// <summary>Panels of 32 columns, step by step, zero-padded at the right edge.</summary>
     private static void Pack(float* b, int stepB, int columnB, int kc, int nc, float* panels)
     {
-        for (int j = 0; j < nc; j += TileColumns)
+        int panel = TileColumns * (kc + Padding), whole = nc / TileColumns, rest = nc % TileColumns;
+        float* last = panels + (long)whole * panel;
+        if (rest > 0)
         {
-            float* panel = panels + (long)j * kc;
-            int width = Math.Min(TileColumns, nc - j);
-            if (width < TileColumns)
+            new Span<float>(last, kc * TileColumns).Clear();
+        }
+
+        if (columnB != 1)
+        {
+            for (int j = 0; j < nc; j += TileColumns)
             {
-                new Span<float>(panel, kc * TileColumns).Clear();
+                Transpose(b + (long)j * columnB, columnB, stepB, Math.Min(TileColumns, nc - j), kc, panels + (long)(j / TileColumns) * panel);
             }
 
-            if (columnB == 1)
+            return;
+        }
+
+        for (int p = 0; p < kc; p++)
+        {
+            float* source = b + (long)p * stepB;
+            float* target = panels + p * TileColumns;
+            for (int j = 0; j < whole; j++)
             {
-                for (int p = 0; p < kc; p++)
+                Vector512.Store(Vector512.Load(source + j * TileColumns), target + (long)j * panel);
+                Vector512.Store(Vector512.Load(source + j * TileColumns + 16), target + (long)j * panel + 16);
+            }
+
+            new ReadOnlySpan<float>(source + whole * TileColumns, rest).CopyTo(new Span<float>(last + p * TileColumns, rest));
+        }
+    }
+
+    /// <summary>Columns of B that are rows in memory, into one panel: squares of eight through registers.</summary>
+    private static void Transpose(float* b, int row, int step, int width, int kc, float* panel)
+    {
+        int p = 0, vectorWidth = step == 1 && Avx.IsSupported ? width / 8 * 8 : 0;
+        for (; vectorWidth > 0 && p + 8 <= kc; p += 8)
+        {
+            for (int s = 0; s < vectorWidth; s += 8)
+            {
+                Square(b + (long)s * row + p, row, panel + p * TileColumns + s);
+            }
+        }
+
+        Rest(0, vectorWidth, p);
+        Rest(vectorWidth, width, 0);
+
+        void Rest(int fromColumn, int toColumn, int fromStep)
+        {
+            for (int s = fromColumn; s < toColumn; s++)
+            {
+                for (int q = fromStep; q < kc; q++)
                 {
-                    new ReadOnlySpan<float>(b + (long)p * stepB + j, width).CopyTo(new Span<float>(panel + p * TileColumns, TileColumns));
-                }
-
-                continue;
-            }
-
-            // Columns of B are rows in memory: transpose in squares of 16 so that both sides stay in few cache lines.
-            for (int p = 0; p < kc; p += 16)
-            {
-                int steps = Math.Min(16, kc - p);
-                for (int s = 0; s < width; s++)
-                {
-                    float* source = b + (long)(j + s) * columnB + (long)p * stepB;
-                    float* target = panel + p * TileColumns + s;
-                    for (int q = 0; q < steps; q++)
-                    {
-                        target[q * TileColumns] = source[(long)q * stepB];
-                    }
+                    panel[q * TileColumns + s] = b[(long)s * row + (long)q * step];
                 }
             }
+        }
+    }
+
+    private static void Square(float* b, int row, float* target)
+    {
+        Vector256<float> r0 = Vector256.Load(b), r1 = Vector256.Load(b + row), r2 = Vector256.Load(b + 2L * row), r3 = Vector256.Load(b + 3L * row);
+        Vector256<float> r4 = Vector256.Load(b + 4L * row), r5 = Vector256.Load(b + 5L * row), r6 = Vector256.Load(b + 6L * row), r7 = Vector256.Load(b + 7L * row);
+        (r0, r1, r2, r3) = Quarter(r0, r1, r2, r3);
+        (r4, r5, r6, r7) = Quarter(r4, r5, r6, r7);
+        Store(target, r0, r4);
+        Store(target + TileColumns, r1, r5);
+        Store(target + 2 * TileColumns, r2, r6);
+        Store(target + 3 * TileColumns, r3, r7);
+
+        // Lane l of r0…r3 holds columns of rows 0-3, of r4…r7 those of rows 4-7.
+        static (Vector256<float>, Vector256<float>, Vector256<float>, Vector256<float>) Quarter(Vector256<float> a, Vector256<float> b, Vector256<float> c, Vector256<float> d)
+        {
+            Vector256<float> ab = Avx.UnpackLow(a, b), abHigh = Avx.UnpackHigh(a, b), cd = Avx.UnpackLow(c, d), cdHigh = Avx.UnpackHigh(c, d);
+            return (Avx.Shuffle(ab, cd, 0x44), Avx.Shuffle(ab, cd, 0xEE), Avx.Shuffle(abHigh, cdHigh, 0x44), Avx.Shuffle(abHigh, cdHigh, 0xEE));
+        }
+
+        static void Store(float* at, Vector256<float> low, Vector256<float> high)
+        {
+            Avx.Permute2x128(low, high, 0x20).Store(at);
+            Avx.Permute2x128(low, high, 0x31).Store(at + 4 * TileColumns);
         }
     }
 }

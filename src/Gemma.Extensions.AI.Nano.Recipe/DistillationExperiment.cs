@@ -1,0 +1,129 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+
+namespace Gemma.Extensions.AI.Nano.Recipe;
+
+/// <summary>
+/// Does a teacher help? The same small student learns the same cases in the same order from the same start, once from the labels alone and once from
+/// gemma2-nano as well, and both are measured on held-out cases.
+/// </summary>
+/// <param name="tokenizer">Vocabulary of teacher and student.</param>
+/// <param name="tokenizerBytes">Its SentencePiece model.</param>
+/// <param name="output">Directory of the runs; one that was stopped continues.</param>
+/// <param name="settings">What is compared.</param>
+internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, DistillationExperiment.Settings settings)
+{
+    /// <summary>What is compared.</summary>
+    /// <param name="Teacher">Path or alias of the teacher.</param>
+    /// <param name="Cases">Training cases.</param>
+    /// <param name="Steps">Updates of one run.</param>
+    /// <param name="Seeds">Runs of each kind.</param>
+    /// <param name="Loss">Share and temperature of the teacher.</param>
+    /// <param name="Top">Logits of the teacher kept for a target.</param>
+    /// <param name="Threads">Threads that compute.</param>
+    internal sealed record Settings(string Teacher, int Cases, int Steps, int Seeds, LossOptions Loss, int Top, int Threads);
+
+    private const int HeldOutCases = 200;
+
+    private readonly List<TrainingDocument> _validation = Commands.Documents(tokenizer, Split.HeldOut, HeldOutCases, MaxLength);
+
+    private const int MaxLength = 512;
+
+    /// <summary>0.6 million parameters: a quarter of the teacher's, in four layers.</summary>
+    public static GemmaConfig Student(int vocabularySize) => Commands.Config(vocabularySize) with { HiddenSize = 96, FeedForwardSize = 256, LayerCount = 4, HeadCount = 3, KvHeadCount = 1 };
+
+    /// <summary>Runs everything that is not there yet and returns the report.</summary>
+    public async Task<(string Report, string Curve)> RunAsync(Action<string> report, CancellationToken cancellation)
+    {
+        System.IO.Directory.CreateDirectory(output);
+        List<TrainingDocument> documents = Commands.Documents(tokenizer, Split.Train, settings.Cases, MaxLength);
+        var watch = Stopwatch.StartNew();
+        using ModelFile file = ModelFile.Open(ModelAliases.Find(settings.Teacher, out string? problem) ?? throw new GemmaModelFormatException(problem!));
+        using TeacherCache cache = await AskAsync(file, documents, report, cancellation).ConfigureAwait(false);
+        report($"teacher asked in {watch.Elapsed.TotalSeconds:F0} s");
+        double teacher = Measure(ModelDirectory.Load(file));
+        report($"held-out perplexity of the teacher {Math.Exp(teacher):F3}");
+        List<TrainingDocument> taught = cache.Teach(documents);
+        for (int seed = 1; seed <= settings.Seeds; seed++)
+        {
+            Train(Directory("scratch", seed), documents, LossOptions.Label, seed, report, cancellation);
+            Train(Directory("distilled", seed), taught, settings.Loss, seed, report, cancellation);
+        }
+
+        return (Table(documents, teacher), Curve());
+    }
+
+    private string Directory(string kind, int seed) => Path.Combine(output, $"{kind}-{seed}");
+
+    private async Task<TeacherCache> AskAsync(ModelFile file, List<TrainingDocument> documents, Action<string> report, CancellationToken cancellation)
+    {
+        string path = Path.Combine(output, "teacher.bin");
+        byte[] key = TeacherCache.KeyOf(file, documents);
+        if (!File.Exists(path))
+        {
+            using GemmaModel teacher = GemmaModel.Load(settings.Teacher, new GemmaOptions { ContextLength = MaxLength, Threads = settings.Threads, PrefixCache = false });
+            await TeacherCache.WriteAsync(path, teacher.Engine, teacher.Config.VocabularySize, key, documents, settings.Top,
+                done => { if (done % 500 == 0) report($"teacher: {done:N0} of {documents.Count:N0} cases"); }, cancellation).ConfigureAwait(false);
+        }
+
+        return TeacherCache.Open(path, file.Config.VocabularySize, key, documents, settings.Top);
+    }
+
+    private TrainingOptions Options(LossOptions loss, int seed) => new()
+    {
+        Steps = settings.Steps, Seed = seed, Loss = loss, Threads = settings.Threads, LearningRate = 4e-3f, WarmupSteps = settings.Steps / 10,
+        MicroBatchTokens = 1024, MicroBatches = 2, MaxLength = MaxLength, AverageDecay = 0.98f, CheckpointEvery = Math.Max(1, settings.Steps / 10),
+    };
+
+    private void Train(string directory, List<TrainingDocument> documents, LossOptions loss, int seed, Action<string> report, CancellationToken cancellation)
+    {
+        var model = new TrainingModel(Student(tokenizer.VocabularySize));
+        model.Initialize(seed);
+        string name = Path.GetFileName(directory);
+        double nll = new TrainingJob(model, documents, _validation, Options(loss, seed), directory, tokenizerBytes).Run(_ => { }, cancellation);
+        report($"{name}: held-out perplexity {Math.Exp(nll):F3}");
+    }
+
+    private double Measure(TrainingModel model)
+    {
+        var options = new TrainingOptions { Steps = 1, MicroBatches = 1, MicroBatchTokens = 1024, MaxLength = MaxLength, Threads = settings.Threads };
+        LossSums sums = new Trainer(model, new DocumentSet(_validation, 1), options).Validate(_validation);
+        return sums.Loss / sums.Targets;
+    }
+
+    private string Table(List<TrainingDocument> documents, double teacher)
+    {
+        GemmaConfig student = Student(tokenizer.VocabularySize);
+        double[][] final = [.. new[] { "scratch", "distilled" }.Select(kind => Enumerable.Range(1, settings.Seeds).Select(seed => Math.Exp(Rows(kind, seed)[^1][7])).ToArray())];
+        long seen = (long)Rows("scratch", 1)[^1][1];
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"""
+            Student: {student.ParameterCount:N0} parameters ({student.LayerCount} layers, hidden {student.HiddenSize}, feed-forward {student.FeedForwardSize}, {student.HeadCount} query heads over {student.KvHeadCount}).
+            Teacher: gemma2-nano, {Commands.Config(tokenizer.VocabularySize).ParameterCount:N0} parameters, held-out perplexity {Math.Exp(teacher):F3}; {settings.Top} logits a target,
+            {settings.Loss.Mix:P0} of the loss, temperature {settings.Loss.Temperature}. {documents.Count:N0} training cases of {documents.Sum(d => (long)d.Tokens.Length):N0} tokens ({documents.Sum(d => (long)d.TargetCount):N0} targets),
+            {settings.Steps:N0} updates over {seen:N0} tokens. Perplexity of the model's turns of {_validation.Count} held-out cases ({_validation.Sum(d => d.TargetCount):N0} targets).
+
+            | seed | from scratch | distilled | distilled / scratch |
+            |---|---|---|---|
+            """);
+        for (int seed = 0; seed < settings.Seeds; seed++)
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"| {seed + 1} | {final[0][seed]:F3} | {final[1][seed]:F3} | {final[1][seed] / final[0][seed]:F3} |");
+        }
+
+        text.AppendLine(CultureInfo.InvariantCulture, $"| mean | {final[0].Average():F3} | {final[1].Average():F3} | {final[1].Average() / final[0].Average():F3} |");
+        return text.ToString();
+    }
+
+    private string Curve() => LossCurve.Draw("Held-out loss of a small student, with and without a teacher", "step", "mean negative log likelihood",
+        [.. Enumerable.Range(1, settings.Seeds).SelectMany(seed => new[] { ("scratch", "from scratch"), ("distilled", "distilled") }.Select(kind =>
+            ($"{kind.Item2}, seed {seed}", (IReadOnlyList<(double, double)>)[.. Rows(kind.Item1, seed).Select(row => (row[0], row[7]))])))]);
+
+    private double[][] Rows(string kind, int seed) =>
+        [.. File.ReadLines(Path.Combine(Directory(kind, seed), "loss.csv")).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
+}
