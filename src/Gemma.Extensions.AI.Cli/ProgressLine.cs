@@ -35,12 +35,23 @@ internal sealed class ProgressLine(CliInvocation host, string unit = "") : IDisp
             _start ??= done;
             double speed = (done - _start.Value) / Math.Max(now.TotalSeconds, 1e-3), fraction = total > 0 ? Math.Clamp(done / total, 0, 1) : 0;
             int filled = (int)(fraction * BarWidth);
-            string left = speed > 0 ? $", {TimeSpan.FromSeconds(Math.Min((total - done) / speed, 359_999)):h\\:mm\\:ss} left" : "";
-            string rate = unit.Length == 0 ? "" : $"  {Scaled(done)} of {Scaled(total)}, {Scaled(speed)}/s";
-            string line = $"[{new string('#', filled)}{new string('.', BarWidth - filled)}] {fraction,4:P0}{rate}{left}  {what}";
+            string left = speed > 0 && done < total ? $", {TimeSpan.FromSeconds(Math.Min((total - done) / speed, 359_999)):h\\:mm\\:ss} left" : "";
+            string rate = unit.Length == 0 ? "" : $"  {Scaled(done)}{unit} of {Scaled(total)}{unit}, {Scaled(speed)}{unit}/s";
+            string line = Fit($"[{new string('#', filled)}{new string('.', BarWidth - filled)}] {Math.Floor(100 * fraction),3:F0}%{rate}{left}  {what}");
             host.Error.Write("\r" + line.PadRight(_width));
             host.Error.Flush();
             _width = line.Length;
+        }
+    }
+
+    /// <summary>Leaves the line as it is and goes on below it.</summary>
+    public void Keep()
+    {
+        if (_width > 0)
+        {
+            host.Error.WriteLine();
+            host.Error.Flush();
+            _width = 0;
         }
     }
 
@@ -53,10 +64,27 @@ internal sealed class ProgressLine(CliInvocation host, string unit = "") : IDisp
         }
     }
 
-    private string Scaled(double value) => value switch
+    /// <summary>A number with the prefix of its size: 1.65 G, 27.3 M, 12 k.</summary>
+    public static string Scaled(double value) => value switch
     {
-        >= 1e9 => $"{value / 1e9:F2} G{unit}",
-        >= 1e6 => $"{value / 1e6:F1} M{unit}",
-        _ => $"{value / 1e3:F0} k{unit}",
+        >= 1e9 => $"{value / 1e9:F2} G",
+        >= 1e6 => $"{value / 1e6:F1} M",
+        _ => $"{value / 1e3:F0} k",
     };
+
+    /// <summary>A line that wraps cannot be written over.</summary>
+    private static string Fit(string line)
+    {
+        int columns = 0;
+        try
+        {
+            columns = Console.WindowWidth;
+        }
+        catch (IOException)
+        {
+            // Not a console after all.
+        }
+
+        return columns > 8 && line.Length >= columns ? line[..(columns - 2)] + "…" : line;
+    }
 }

@@ -195,7 +195,7 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
             : tokens.Length > 1 && tokens[0] == model.Tokenizer.BosId ? 1
             : 0;
         PoolingReader reader = new(first, model.Config.HiddenSize);
-        await model.Engine.EvaluateAsync(tokens, reader, cancellationToken).ConfigureAwait(false);
+        await model.Engine.EvaluateAsync(tokens, reader, cancellationToken, model.FindAdapter(options.Adapter)).ConfigureAwait(false);
         float[] vector = reader.Sum;
         TensorPrimitives.Divide(vector, tokens.Length - first, vector);
         vector = dimensions < vector.Length ? vector[..dimensions] : vector;

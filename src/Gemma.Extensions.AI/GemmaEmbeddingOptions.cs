@@ -33,6 +33,9 @@ public sealed class GemmaEmbeddingOptions
     /// <summary>Most tokens of a text, bos included; null takes the context.</summary>
     public int? MaxTokens { get; set; }
 
+    /// <summary>Name of the adapter (LoRA) to compute with, one of <see cref="GemmaModel.Adapters"/>; null takes the base model.</summary>
+    public string? Adapter { get; set; }
+
     /// <summary>Embeds the beginning of a text that is too long. Otherwise it is refused with <see cref="GemmaContextLengthException"/>.</summary>
     public bool Truncate { get; set; }
 

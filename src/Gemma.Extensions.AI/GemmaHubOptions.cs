@@ -41,4 +41,11 @@ public sealed class GemmaHubOptions
 /// <param name="File">File that is being downloaded.</param>
 /// <param name="CompletedBytes">Bytes of all files that are there.</param>
 /// <param name="TotalBytes">Bytes of all files.</param>
-public readonly record struct GemmaDownloadProgress(string File, long CompletedBytes, long TotalBytes);
+public readonly record struct GemmaDownloadProgress(string File, long CompletedBytes, long TotalBytes)
+{
+    /// <summary>Bytes of <see cref="File"/> that are there.</summary>
+    public long FileCompletedBytes { get; init; }
+
+    /// <summary>Bytes of <see cref="File"/>.</summary>
+    public long FileTotalBytes { get; init; }
+}

@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
@@ -21,29 +22,31 @@ public sealed partial class GemmaModel
     /// </summary>
     /// <param name="messages">The conversation; the model's turn comes next.</param>
     /// <param name="continuations">Beginnings of the model's answer to compare, at least one.</param>
+    /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
     /// <param name="cancellationToken">Cancels the computation.</param>
     /// <returns>A score for each continuation, in the order given.</returns>
-    /// <exception cref="ArgumentException">There is no continuation, or one is empty.</exception>
+    /// <exception cref="ArgumentException">There is no continuation, or one is empty; or there is no such adapter.</exception>
     /// <exception cref="GemmaContextLengthException">Prompt and continuation are longer than the context.</exception>
-    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(IEnumerable<ChatMessage> messages, IReadOnlyList<string> continuations, CancellationToken cancellationToken = default)
+    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(IEnumerable<ChatMessage> messages, IReadOnlyList<string> continuations, string? adapter = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        return ScoreAsync(ChatTemplate.Render(Tokenizer, [.. messages], null), continuations, cancellationToken);
+        return ScoreAsync(ChatTemplate.Render(Tokenizer, [.. messages], null), continuations, adapter, cancellationToken);
     }
 
-    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, CancellationToken)"/>
+    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)"/>
     /// <param name="prompt">Text that the model goes on from, without a chat template; bos is added. Turn markers in it count as such: never pass what users wrote unchecked.</param>
     /// <param name="continuations">Texts to compare, at least one.</param>
+    /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
     /// <param name="cancellationToken">Cancels the computation.</param>
-    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(string prompt, IReadOnlyList<string> continuations, CancellationToken cancellationToken = default)
+    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(string prompt, IReadOnlyList<string> continuations, string? adapter = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
         List<int> tokens = [Tokenizer.BosId];
         Tokenizer.Encode(prompt, tokens, matchSpecial: true);
-        return ScoreAsync([.. tokens], continuations, cancellationToken);
+        return ScoreAsync([.. tokens], continuations, adapter, cancellationToken);
     }
 
-    private async Task<IReadOnlyList<GemmaScore>> ScoreAsync(int[] prompt, IReadOnlyList<string> continuations, CancellationToken cancellationToken)
+    private async Task<IReadOnlyList<GemmaScore>> ScoreAsync(int[] prompt, IReadOnlyList<string> continuations, string? adapter, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(continuations);
         int[][] tokens = [.. continuations.Select(c => string.IsNullOrEmpty(c) ? throw new ArgumentException("A continuation is empty.", nameof(continuations)) : Tokenizer.Encode(c, matchSpecial: false))];
@@ -52,9 +55,11 @@ public sealed partial class GemmaModel
             throw new ArgumentException("There is no continuation to score. Pass at least one.", nameof(continuations));
         }
 
+        LoraWeights? weights = FindAdapter(adapter);
+
         // Every continuation begins after the same prompt: its last position is computed once and gives all first tokens.
         ScoreReader first = new(prompt.Length - 1, [.. tokens.Select(t => t[0])]);
-        await Engine.EvaluateAsync(prompt, first, cancellationToken).ConfigureAwait(false);
+        await Engine.EvaluateAsync(prompt, first, cancellationToken, weights).ConfigureAwait(false);
         double[] sums = [.. first.LogProbabilities];
         for (int i = 0; i < tokens.Length; i++)
         {
@@ -62,7 +67,7 @@ public sealed partial class GemmaModel
             {
                 // The logits at a token say what comes after it, so the last token is not needed as input.
                 SequenceReader rest = new(prompt.Length, tokens[i]);
-                await Engine.EvaluateAsync([.. prompt, .. tokens[i][..^1]], rest, cancellationToken).ConfigureAwait(false);
+                await Engine.EvaluateAsync([.. prompt, .. tokens[i][..^1]], rest, cancellationToken, weights).ConfigureAwait(false);
                 sums[i] += rest.LogProbability;
             }
         }

@@ -76,7 +76,7 @@ public static class GemmaModelHub
             string blob = cache.Blob(reference.Repository, file.ETag);
             Uri url = client.FileUrl(reference, repository.Commit, file.Name);
             var download = new FileDownload(blob, cache.Lock(reference.Repository, file.ETag), file.Size, file.IsSha256 ? Checksum.Sha256 : Checksum.GitBlob, file.ETag, url);
-            await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total)), cancellationToken).ConfigureAwait(false);
+            await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total) { FileCompletedBytes = done, FileTotalBytes = file.Size }), cancellationToken).ConfigureAwait(false);
             cache.Link(reference.Repository, repository.Commit, file.Name, file.ETag);
             before += file.Size;
         }
@@ -100,7 +100,7 @@ public static class GemmaModelHub
         string etag = (first.Headers.TryGetValues("X-Linked-ETag", out var linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
         bool hasHash = etag.Length == 64 && etag.All(char.IsAsciiHexDigitLower);
         var download = new FileDownload(target, target + ".lock", size, hasHash ? Checksum.Sha256 : Checksum.None, etag, reference.Url!);
-        await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, size)), cancellationToken).ConfigureAwait(false);
+        await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, size) { FileCompletedBytes = done, FileTotalBytes = size }), cancellationToken).ConfigureAwait(false);
         File.WriteAllText(target + ".url", reference.Url!.GetLeftPart(UriPartial.Path));
         return target;
     }

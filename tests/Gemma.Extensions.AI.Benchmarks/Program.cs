@@ -13,4 +13,5 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.CancellationBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Training.TrainingBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.QuantizeBenchmark.Create());
 return await root.Parse(args).InvokeAsync();

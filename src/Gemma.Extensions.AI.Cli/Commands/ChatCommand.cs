@@ -7,8 +7,6 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma chat</c>: a conversation at the terminal, or one answer.</summary>
 internal static class ChatCommand
 {
-    private const string Adapter = "lora";
-
     public static Command Create()
     {
         Option<string?> model = CommonOptions.Model();
@@ -17,7 +15,7 @@ internal static class ChatCommand
         Option<float?> temperature = new("--temperature") { Description = "0 always takes the most probable token. Default: the checkpoint's, else 1.", HelpName = "number" };
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answer.", HelpName = "number" };
         Option<int?> maxTokens = new("--max-tokens") { Description = "Most tokens of an answer.", HelpName = "n" };
-        Option<string?> lora = new("--lora") { Description = "Adapter to answer with: a directory that PEFT or 'gemma train --lora' saved, or a GGUF adapter.", HelpName = "path" };
+        Option<string?> lora = CommonOptions.Lora();
         Option<int?> threads = CommonOptions.Threads();
         Option<int?> context = CommonOptions.Context();
         Option<string?> kernel = CommonOptions.Kernel();
@@ -29,16 +27,12 @@ internal static class ChatCommand
         {
             CliInvocation host = parsed.Host();
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel) };
-            if (parsed.GetValue(lora) is { } adapter)
-            {
-                options.Adapters[Adapter] = adapter;
-            }
-
+            string? adapter = options.AddLora(parsed.GetValue(lora));
             using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
             using IChatClient client = loaded.AsIChatClient();
             ChatOptions chatOptions = new()
             {
-                AdditionalProperties = options.Adapters.Count > 0 ? new() { ["adapter"] = Adapter } : null,
+                AdditionalProperties = adapter is null ? null : new() { ["adapter"] = adapter },
                 Instructions = parsed.GetValue(system),
                 Temperature = parsed.GetValue(temperature),
                 Seed = parsed.GetValue(seed),

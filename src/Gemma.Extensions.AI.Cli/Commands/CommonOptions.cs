@@ -17,6 +17,25 @@ internal static class CommonOptions
 
     public static Option<string?> Kernel() => new("--kernel") { Description = "Kernel tier, e.g. reference, avx2. Default: the best that the processor has.", HelpName = "tier" };
 
+    public static Option<string?> Lora() => new("--lora")
+    {
+        Description = "Adapter to compute with: a directory that PEFT or 'gemma train --lora' saved, or a GGUF adapter.",
+        HelpName = "path",
+    };
+
+    /// <summary>Has the adapter loaded with the model. Returns the name by which requests ask for it; null where there is none.</summary>
+    public static string? AddLora(this GemmaOptions options, string? path)
+    {
+        const string Name = "lora";
+        if (path is null)
+        {
+            return null;
+        }
+
+        options.Adapters[Name] = path;
+        return Name;
+    }
+
     public static Option<bool> Json() => new("--json") { Description = "Print JSON for programs instead of text for people." };
 
     /// <summary>The model to use: as given, else of the environment, else the one that ships with the tool.</summary>

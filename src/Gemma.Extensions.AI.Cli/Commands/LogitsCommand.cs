@@ -13,16 +13,18 @@ internal static class LogitsCommand
         Option<string?> model = CommonOptions.Model();
         Option<string> tokens = new("--tokens") { Description = "Token ids, separated by commas; the bos has to be among them.", HelpName = "ids", Required = true };
         Option<FileInfo> output = new("--output", "-o") { Description = "The safetensors file to write: tensor 'logits', float32 [tokens, vocabulary].", HelpName = "path", Required = true };
+        Option<string?> lora = CommonOptions.Lora();
         Option<int?> threads = CommonOptions.Threads();
         Option<string?> kernel = CommonOptions.Kernel();
         Command command = new("logits", "Write the logits of every position, after the final soft cap.\n\nExample:\n  gemma logits --model gemma-2-2b --tokens 2,4521,235269,2134 --output logits.safetensors")
         {
-            model, tokens, output, threads, kernel,
+            model, tokens, output, lora, threads, kernel,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             int[] ids = ParseIds(parsed.GetRequiredValue(tokens));
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
+            string? adapter = options.AddLora(parsed.GetValue(lora));
             using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
             int vocabulary = loaded.Config.VocabularySize;
             if (ids.FirstOrDefault(id => id >= vocabulary, -1) is >= 0 and int bad)
@@ -31,7 +33,7 @@ internal static class LogitsCommand
             }
 
             LogitsReader reader = new(ids.Length, vocabulary);
-            await loaded.Engine.EvaluateAsync(ids, reader, cancellationToken);
+            await loaded.Engine.EvaluateAsync(ids, reader, cancellationToken, loaded.FindAdapter(adapter));
             SafetensorsWriter writer = new();
             writer.AddInt32s("tokens", [ids.Length], ids);
             writer.AddSingles("logits", [ids.Length, vocabulary], reader.Values);

@@ -18,9 +18,9 @@ internal static class PullCommand
         {
             var options = new GemmaHubOptions { Connections = parsed.GetValue(connections), Refresh = true, Offline = parsed.GetValue(offline) ? true : null };
             string path;
-            using (var line = new ProgressLine(parsed.Host(), "B"))
+            using (var bars = new FileBars(parsed.Host()))
             {
-                path = await GemmaModelHub.EnsureAsync(parsed.GetRequiredValue(reference), options, new Progress(p => line.Show(p.File, p.CompletedBytes, p.TotalBytes)), cancellationToken);
+                path = await GemmaModelHub.EnsureAsync(parsed.GetRequiredValue(reference), options, bars, cancellationToken);
             }
 
             parsed.Host().Output.WriteLine(path);
@@ -28,8 +28,28 @@ internal static class PullCommand
         return command;
     }
 
-    private sealed class Progress(Action<GemmaDownloadProgress> show) : IProgress<GemmaDownloadProgress>
+    /// <summary>A bar a file; those of finished files stay.</summary>
+    private sealed class FileBars(CliInvocation host) : IProgress<GemmaDownloadProgress>, IDisposable
     {
-        public void Report(GemmaDownloadProgress value) => show(value);
+        private readonly Lock _lock = new();
+        private ProgressLine? _line;
+        private string? _file;
+
+        public void Report(GemmaDownloadProgress value)
+        {
+            lock (_lock)
+            {
+                if (_line is null || _file != value.File)
+                {
+                    _line?.Keep();
+                    (_line, _file) = (new ProgressLine(host, "B"), value.File);
+                }
+
+                string all = value.FileTotalBytes == value.TotalBytes ? "" : $"  ({100 * value.CompletedBytes / Math.Max(1, value.TotalBytes)}% of all {ProgressLine.Scaled(value.TotalBytes)}B)";
+                _line.Show(value.File + all, value.FileCompletedBytes, value.FileTotalBytes);
+            }
+        }
+
+        public void Dispose() => _line?.Keep();
     }
 }

@@ -18,7 +18,7 @@ public sealed class GemmaReranker(GemmaModel model) : IPassageReranker
 
         // The passages are computed side by side; the question comes first, so that all of them share it.
         IReadOnlyList<GemmaScore>[] scores = await Task.WhenAll(passages.Select(passage => _model.ScoreAsync(
-            [new ChatMessage(ChatRole.User, $"Question: {question}\n\nPassage: {passage}\n\nDoes the passage answer the question? Reply Yes or No.")], s_answers, cancellationToken))).ConfigureAwait(false);
+            [new ChatMessage(ChatRole.User, $"Question: {question}\n\nPassage: {passage}\n\nDoes the passage answer the question? Reply Yes or No.")], s_answers, cancellationToken: cancellationToken))).ConfigureAwait(false);
         return [.. scores.Select(s => s[0].Probability)];
     }
 }

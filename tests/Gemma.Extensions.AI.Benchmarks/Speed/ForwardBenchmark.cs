@@ -24,18 +24,20 @@ internal static class ForwardBenchmark
         var threads = new Option<int?>("--threads");
         var kernel = new Option<string?>("--kernel");
         var profile = new Option<bool>("--profile") { Description = "Time of each kind of operation." };
+        var adapters = new Option<int>("--adapters") { Description = "Adapters with random factors for all projections; sequences take them by turns." };
+        var rank = new Option<int>("--rank") { DefaultValueFactory = _ => 16, Description = "Rank of the adapters." };
         var command = new Command("forward", "Speed of the forward pass: tokens per second of a prompt and of generation, as one JSON line.")
         {
-            model, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, profile,
+            model, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, adapters, rank, profile,
         };
         command.SetAction(result => Run(new Settings(
             result.GetRequiredValue(model), result.GetValue(prompt), result.GetValue(generate), result.GetValue(depth), result.GetValue(sequences), result.GetValue(chunk),
-            result.GetValue(repeat), result.GetValue(threads), result.GetValue(kernel), result.GetValue(profile))));
+            result.GetValue(repeat), result.GetValue(threads), result.GetValue(kernel), result.GetValue(adapters), result.GetValue(rank), result.GetValue(profile))));
         return command;
     }
 
     private sealed record Settings(
-        string Model, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, bool Profile);
+        string Model, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool Profile);
 
     private static void Run(Settings settings)
     {
@@ -49,6 +51,7 @@ internal static class ForwardBenchmark
         using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, KvType.F16), 2 * blocksEach * settings.Sequences);
         int rows = Math.Max(settings.Chunk, settings.Sequences);
         using var forward = new GemmaForward(file.Config, weights, backend, pool, rows, settings.Sequences);
+        LowRankMatrix?[]?[] adapters = settings.Adapters == 0 ? [null] : [.. Enumerable.Range(0, settings.Adapters).Select(seed => RandomAdapter(file.Config, backend, settings.Rank, seed))];
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
 
         var sequences = new int[settings.Sequences][];
@@ -60,13 +63,13 @@ internal static class ForwardBenchmark
         var batch = new ForwardBatch(rows, settings.Sequences);
         var random = new Random(1);
         int[] tokens = [.. Enumerable.Range(0, context).Select(_ => random.Next(1000, file.Config.VocabularySize))];
-        Prefill(forward, batch, tokens.AsSpan(0, Math.Clamp(settings.Prompt, 1, 64)), sequences[0], blocksEach, settings.Chunk);
+        Prefill(forward, batch, tokens.AsSpan(0, Math.Clamp(settings.Prompt, 1, 64)), sequences[0], blocksEach, settings.Chunk, adapters[0]);
         var prompt = new List<double>();
         backend.Reset();
         for (int i = 0; i < settings.Repeat && settings.Prompt > 0; i++)
         {
             start = Stopwatch.GetTimestamp();
-            Prefill(forward, batch, tokens.AsSpan(0, settings.Prompt), sequences[0], blocksEach, settings.Chunk);
+            Prefill(forward, batch, tokens.AsSpan(0, settings.Prompt), sequences[0], blocksEach, settings.Chunk, adapters[0]);
             prompt.Add(settings.Prompt / Stopwatch.GetElapsedTime(start).TotalSeconds);
         }
 
@@ -77,14 +80,14 @@ internal static class ForwardBenchmark
 
         for (int i = 0; i < settings.Sequences && settings.Depth > 0; i++)
         {
-            Prefill(forward, batch, tokens.AsSpan(0, settings.Depth), sequences[i], blocksEach, settings.Chunk);
+            Prefill(forward, batch, tokens.AsSpan(0, settings.Depth), sequences[i], blocksEach, settings.Chunk, adapters[i % adapters.Length]);
         }
 
         var generated = new List<double>();
         backend.Reset();
         for (int i = 0; i < settings.Repeat && settings.Generate > 0; i++)
         {
-            generated.Add(Generate(forward, batch, settings, tokens, sequences, blocksEach, file.Config.VocabularySize));
+            generated.Add(Generate(forward, batch, settings, tokens, sequences, blocksEach, file.Config.VocabularySize, adapters));
         }
 
         if (settings.Profile)
@@ -99,6 +102,8 @@ internal static class ForwardBenchmark
             model = Path.GetFileName(settings.Model),
             depth = settings.Depth,
             sequences = settings.Sequences,
+            adapters = settings.Adapters,
+            rank = settings.Adapters == 0 ? 0 : settings.Rank,
             load_seconds = Math.Round(load, 3),
             prompt_tokens_per_second = Median(prompt),
             prompt_samples = prompt.Select(value => Math.Round(value, 1)),
@@ -109,19 +114,50 @@ internal static class ForwardBenchmark
         }));
     }
 
-    private static void Prefill(GemmaForward forward, ForwardBatch batch, ReadOnlySpan<int> tokens, int[] blocks, int blocksEach, int chunk)
+    private static LowRankMatrix?[] RandomAdapter(GemmaConfig config, Backend backend, int rank, int seed)
+    {
+        var random = new Random(seed);
+        int hidden = config.HiddenSize, queries = config.QuerySize, kv = config.KvSize, wide = config.FeedForwardSize;
+        var updates = new LowRankMatrix?[LayerMaps.Count(config.LayerCount)];
+        for (int layer = 0; layer < config.LayerCount; layer++)
+        {
+            Set(layer, LayerMap.Qkv, hidden, queries, kv, kv);
+            Set(layer, LayerMap.AttentionOutput, queries, hidden);
+            Set(layer, LayerMap.GateUp, hidden, wide, wide);
+            Set(layer, LayerMap.Down, wide, hidden);
+        }
+
+        return updates;
+
+        void Set(int layer, LayerMap map, int inputs, params ReadOnlySpan<int> outputs)
+        {
+            var parts = new List<LowRankPart>();
+            int first = 0;
+            foreach (int count in outputs)
+            {
+                parts.Add(new LowRankPart(first, rank, Values(rank * inputs), Values(count * rank)));
+                first += count;
+            }
+
+            updates[LayerMaps.Index(layer, map)] = backend.LoadLowRank(first, inputs, [.. parts]);
+        }
+
+        float[] Values(int count) => [.. Enumerable.Range(0, count).Select(_ => 0.01f * (random.NextSingle() - 0.5f))];
+    }
+
+    private static void Prefill(GemmaForward forward, ForwardBatch batch, ReadOnlySpan<int> tokens, int[] blocks, int blocksEach, int chunk, LowRankMatrix?[]? adapter)
     {
         for (int start = 0; start < tokens.Length; start += chunk)
         {
             batch.Clear();
-            batch.Add(tokens.Slice(start, Math.Min(chunk, tokens.Length - start)), start, blocks, blocks[blocksEach..]);
+            batch.Add(tokens.Slice(start, Math.Min(chunk, tokens.Length - start)), start, blocks, blocks[blocksEach..], adapter);
             forward.Run(batch);
         }
 
         forward.Logits([batch.Rows - 1]);
     }
 
-    private static double Generate(GemmaForward forward, ForwardBatch batch, Settings settings, int[] tokens, int[][] sequences, int blocksEach, int vocabulary)
+    private static double Generate(GemmaForward forward, ForwardBatch batch, Settings settings, int[] tokens, int[][] sequences, int blocksEach, int vocabulary, LowRankMatrix?[]?[] adapters)
     {
         int[][] global = [.. sequences.Select(blocks => blocks[blocksEach..])];
         int[] last = [.. sequences.Select((_, i) => tokens[i])], rows = [.. Enumerable.Range(0, sequences.Length)];
@@ -136,7 +172,7 @@ internal static class ForwardBenchmark
             batch.Clear();
             for (int i = 0; i < sequences.Length; i++)
             {
-                batch.Add([last[i]], settings.Depth + step, sequences[i], global[i]);
+                batch.Add([last[i]], settings.Depth + step, sequences[i], global[i], adapters[i % adapters.Length]);
             }
 
             forward.Run(batch);

@@ -50,6 +50,19 @@ public sealed class AdapterChatTests : IDisposable
     }
 
     [Fact]
+    public async Task ScoresAndEmbeddingsTakeThemToo()
+    {
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference", Adapters = { ["legal"] = _legal } });
+        IReadOnlyList<GemmaScore> plain = await model.ScoreAsync("Is it?", ["Yes", "No"]), adapted = await model.ScoreAsync("Is it?", ["Yes", "No"], "legal");
+        Assert.NotEqual(plain[0].Logit, adapted[0].Logit, 0.01f);
+        await Assert.ThrowsAsync<ArgumentException>(() => model.ScoreAsync("Is it?", ["Yes", "No"], "none"));
+
+        using IEmbeddingGenerator<string, Embedding<float>> bare = model.AsIEmbeddingGenerator(), legal = model.AsIEmbeddingGenerator(new GemmaEmbeddingOptions { Adapter = "legal" });
+        float[] one = (await bare.GenerateAsync("zebra")).Vector.ToArray(), two = (await legal.GenerateAsync("zebra")).Vector.ToArray();
+        Assert.InRange(one.Zip(two, (a, b) => a * b).Sum(), -1, 0.999f);
+    }
+
+    [Fact]
     public async Task AdaptersComeAndGoWhileTheModelRuns()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference" });
