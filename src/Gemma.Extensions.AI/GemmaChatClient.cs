@@ -16,6 +16,11 @@ namespace Gemma.Extensions.AI;
 /// <see cref="ChatOptions.ContinuationToken"/> is refused. <see cref="ChatOptions.AdditionalProperties"/> may hold <c>min_p</c>,
 /// <c>repetition_penalty</c>, <c>logit_bias</c> and <c>adapter</c>; what else it holds is left to others. A <see cref="GemmaGenerationOptions"/> returned by
 /// <see cref="ChatOptions.RawRepresentationFactory"/> wins over everything.
+/// <para>
+/// A reply that comes back as history is read in the very tokens in which the model generated it, white space around it included, which the tokenizer might have
+/// chosen differently: so its computation is reused too. That holds where everything before it is the same as well; no other conversation is
+/// affected, and turning <see cref="GemmaOptions.PrefixCache"/> off turns it off.
+/// </para>
 /// </remarks>
 public sealed class GemmaChatClient : IChatClient
 {
@@ -94,9 +99,9 @@ public sealed class GemmaChatClient : IChatClient
 
             GenerationResult result = await answer.Completion.ConfigureAwait(false);
             ThrowIfIncomplete(result, cancellationToken);
-            if (answer.Tokens is { } tokens)
+            if (answer.Tokens is { } tokens && model.Replies is { } replies)
             {
-                ChatTemplate.Remember(model.Tokenizer, model.Replies, new ChatMessage(ChatRole.Assistant, said), tokens);
+                ChatTemplate.Remember(model.Tokenizer, replies, turn.Prompt, new ChatMessage(ChatRole.Assistant, said), tokens);
             }
 
             yield return updates.CreateLast(result, answer.HasCalls);

@@ -28,6 +28,7 @@ public sealed partial class GemmaModel : IDisposable
         Backend = backend;
         Engine = engine;
         ModelId = ModelAliases.ModelId(path);
+        Replies = engine.KeepsPrefixes ? new ReplyMemory() : null;
     }
 
     /// <summary>Name of the model: of its file without extension, or of its directory.</summary>
@@ -44,7 +45,8 @@ public sealed partial class GemmaModel : IDisposable
 
     internal ModelFile File { get; }
 
-    internal ReplyMemory Replies { get; } = new();
+    /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
+    internal ReplyMemory? Replies { get; }
 
     internal CpuBackend Backend { get; }
 

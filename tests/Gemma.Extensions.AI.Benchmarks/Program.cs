@@ -7,6 +7,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Rag.RetrievalBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Engine.LoadBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());

@@ -69,6 +69,9 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Most tokens of one sequence for which there is key/value memory.</summary>
     public int CapacityTokens { get; }
 
+    /// <summary>Whether what was computed is kept for requests that begin the same way.</summary>
+    public bool KeepsPrefixes => _options.PrefixCache;
+
     /// <summary>What the engine is doing, read without stopping it: the numbers are of about the same moment.</summary>
     public EngineStatus Status => new(
         _failure is not null, _stopping, _scheduler.Running.Count, Math.Max(0, Volatile.Read(ref _accepted) - _scheduler.Running.Count), _options.MaxQueuedRequests,

@@ -222,9 +222,12 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         }
     }
 
-    /// <summary>Blocks that the sequence will need for the tokens it has, less those it holds.</summary>
-    private int Missing(Sequence sequence) =>
-        Math.Max(0, cache.BlocksFor(Math.Min(sequence.Count + 1, sequence.MaxTokens), options.PrefillChunk) - 2 * sequence.HeldBlocks + sequence.FirstLocalBlock);
+    /// <summary>Blocks that the sequence will need for the tokens it has, less those it holds. Local layers need a chunk more than the window while a prompt is read.</summary>
+    private int Missing(Sequence sequence)
+    {
+        int chunk = Math.Min(options.PrefillChunk, Math.Max(1, sequence.Pending));
+        return Math.Max(0, cache.BlocksFor(Math.Min(sequence.Count + 1, sequence.MaxTokens), chunk) - 2 * sequence.HeldBlocks + sequence.FirstLocalBlock);
+    }
 
     private Sequence NextWaiting()
     {

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Extensions.AI;
 
@@ -10,7 +11,7 @@ namespace Gemma.Extensions.AI.Text;
 /// </summary>
 /// <remarks>
 /// A turn that the model generated is encoded again from its text, which gives the same tokens wherever the model spelt it as the tokenizer does;
-/// where it did not, a <see cref="ReplyMemory"/> has the tokens. Either way the cached prefix covers the turn.
+/// where it did not, a <see cref="ReplyMemory"/> has the tokens, as long as the conversation before it is the same. Either way the cached prefix covers the turn.
 /// </remarks>
 internal static class ChatTemplate
 {
@@ -64,32 +65,42 @@ internal static class ChatTemplate
         return text.ToString();
     }
 
-    /// <summary>Remembers how the model spelt a reply, if not as the tokenizer does and without anything that could end a turn.</summary>
-    public static void Remember(GemmaTokenizer tokenizer, ReplyMemory replies, ChatMessage reply, int[] generated)
+    /// <summary>Remembers how the model spelt its reply to a prompt, if not as the tokenizer does and without anything that could end a turn.</summary>
+    public static void Remember(GemmaTokenizer tokenizer, ReplyMemory replies, ReadOnlySpan<int> prompt, ChatMessage reply, int[] generated)
     {
         string text = string.Concat(Turns([reply], null).Select(static turn => turn.Text));
         List<int> encoded = [];
         tokenizer.Encode(text, encoded, matchSpecial: false);
         if (!encoded.SequenceEqual(generated) && generated.All(id => tokenizer.GetKind(id) != TokenKind.Control && id != tokenizer.StartOfTurnId && id != tokenizer.EndOfTurnId))
         {
-            replies.Remember(text, generated);
+            replies.Remember(prompt, text, generated);
         }
     }
 
     private static void AppendTurn(GemmaTokenizer tokenizer, Turn turn, ReplyMemory? replies, List<int> tokens)
     {
-        if (turn.IsModel && replies?.Find(turn.Text) is { } spelt)
-        {
-            OpenTurn(tokenizer, "model\n", tokens);
-            tokens.AddRange(spelt);
-        }
-        else
+        if (!turn.IsModel || replies is null || !TryRespell(tokenizer, turn.Text, replies, tokens))
         {
             OpenTurn(tokenizer, (turn.IsModel ? "model\n" : "user\n") + turn.Text, tokens);
         }
 
         AppendMarker(tokenizer, tokenizer.EndOfTurnId, "<end_of_turn>", tokens);
         tokenizer.Encode("\n", tokens, matchSpecial: false);
+    }
+
+    /// <summary>Adds the model's turn in the tokens in which the model generated it, where they are known.</summary>
+    private static bool TryRespell(GemmaTokenizer tokenizer, string text, ReplyMemory replies, List<int> tokens)
+    {
+        int before = tokens.Count;
+        OpenTurn(tokenizer, "model\n", tokens); // with it, the tokens are the prompt that the turn answered
+        if (replies.Find(CollectionsMarshal.AsSpan(tokens), text) is { } spelt)
+        {
+            tokens.AddRange(spelt);
+            return true;
+        }
+
+        tokens.RemoveRange(before, tokens.Count - before);
+        return false;
     }
 
     private static void OpenTurn(GemmaTokenizer tokenizer, string text, List<int> tokens)

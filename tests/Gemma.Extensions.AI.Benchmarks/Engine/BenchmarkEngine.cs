@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
@@ -11,12 +12,14 @@ internal sealed class BenchmarkEngine : IDisposable
 {
     private readonly ModelFile _file;
     private readonly CpuBackend _backend;
+    private readonly GemmaWeights _weights;
 
     public BenchmarkEngine(string path, EngineOptions options, int? threads)
     {
         _file = ModelFile.Open(path);
         _backend = CpuBackend.Create(new CpuBackendOptions { Threads = threads });
-        Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options);
+        _weights = GemmaWeights.Load(_file, _backend);
+        Engine = new GemmaEngine(_file.Config, _weights, _backend, options);
         Console.WriteLine($"{Path.GetFileName(path)}, {_backend.Name}, {_backend.Threads} threads, {RuntimeInformation}");
     }
 
@@ -47,42 +50,37 @@ internal sealed class BenchmarkEngine : IDisposable
         return sink;
     }
 
+    /// <summary>Seconds a token of a greedy answer without the engine: the forward pass in a loop, as simple as it can be. The engine must be idle.</summary>
+    public double DecodeDirectly(int[] prompt, int tokens)
+    {
+        const int BlockTokens = 32;
+        var config = _file.Config;
+        var request = new GenerationRequest { Prompt = prompt, Sink = new TimedRequest(tokens), MaxOutputTokens = tokens, Sampling = new SamplingOptions { Temperature = 0 } };
+        var sequence = new Sequence(request, config.ContextLength, VocabularySize, BlockTokens, 0, 0);
+        using var pool = new KvCache(
+            _backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, KvType.F16), 2 * sequence.GlobalBlocks.Length), config.SlidingWindow, keepPrefixes: false);
+        using var forward = new GemmaForward(config, _weights, _backend, pool.Pool, prompt.Length, 1);
+        var batch = new ForwardBatch(prompt.Length, 1);
+        long start = 0;
+        for (int i = 0; i < tokens; i++)
+        {
+            pool.TryHold(sequence, sequence.Count);
+            batch.Clear();
+            batch.Add(sequence.Upcoming(sequence.Pending), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks);
+            forward.Run(batch);
+            pool.Commit(sequence, sequence.Count);
+            sequence.Append(sequence.Sampler!.Sample(forward.Logits([batch.Rows - 1]).Row(0), default));
+            start = i == 0 ? Stopwatch.GetTimestamp() : start;
+        }
+
+        return Stopwatch.GetElapsedTime(start).TotalSeconds / (tokens - 1);
+    }
+
     public void Dispose()
     {
         Engine.Dispose();
         _backend.Dispose();
         _file.Dispose();
-    }
-}
-
-/// <summary>Receives a request and notes when.</summary>
-internal sealed class TimedRequest(int stopAfter) : GenerationSink
-{
-    private readonly long _start = Stopwatch.GetTimestamp();
-    private readonly TaskCompletionSource<GenerationResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-    /// <summary>Seconds from the request to each token.</summary>
-    public List<double> Times { get; } = [];
-
-    public List<int> Tokens { get; } = [];
-
-    public Task<GenerationResult> Task => _result.Task;
-
-    public double CompletedAfter { get; private set; }
-
-    public double LargestGap => Times.Zip(Times.Skip(1)).Select(pair => pair.Second - pair.First).DefaultIfEmpty(0).Max();
-
-    public override bool OnToken(int token)
-    {
-        Times.Add(Stopwatch.GetElapsedTime(_start).TotalSeconds);
-        Tokens.Add(token);
-        return Tokens.Count < stopAfter;
-    }
-
-    public override void OnCompleted(GenerationResult result)
-    {
-        CompletedAfter = Stopwatch.GetElapsedTime(_start).TotalSeconds;
-        _result.SetResult(result);
     }
 }
 

@@ -12,7 +12,7 @@ internal static class EngineBenchmark
     {
         Option<string> model = new("--model") { Description = "Model to run.", Required = true };
         Option<int?> threads = new("--threads") { Description = "Threads that compute; all physical cores where not given." };
-        Option<string> part = new("--part") { Description = "batch, prefix, gap, cancel, copy, plain; all of them where not given." };
+        Option<string> part = new("--part") { Description = "lone, batch, prefix, gap, cancel, copy, plain; all of them where not given." };
         Option<int> tokens = new("--generate-tokens") { DefaultValueFactory = _ => 32, Description = "Tokens of each answer." };
         Option<int> prompt = new("--prompt-tokens") { DefaultValueFactory = _ => 3000, Description = "Tokens of the long prompts." };
         Command command = new("engine", "Concurrent chats, prefix reuse, gaps between tokens, cancellation and guessing ahead on one model.") { model, threads, part, tokens, prompt };
@@ -35,24 +35,54 @@ internal static class EngineBenchmark
     private delegate void Part(string model, int? threads, int tokens, int promptTokens);
 
     private static (string Name, Part Run)[] Parts =>
-        [("batch", Batch), ("prefix", Prefix), ("gap", Gap), ("cancel", Cancel), ("copy", Copy), ("plain", Plain)];
+        [("lone", Lone), ("batch", Batch), ("prefix", Prefix), ("gap", Gap), ("cancel", Cancel), ("copy", Copy), ("plain", Plain)];
 
-    /// <summary>Total tokens a second of n chats, from the first step in which all generate to the first end.</summary>
+    /// <summary>What the engine costs a chat that is alone: against the forward pass in a loop, by turns.</summary>
+    private static void Lone(string model, int? threads, int tokens, int promptTokens)
+    {
+        const int Rounds = 7;
+        using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0, PrefixCache = false }, threads);
+        engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
+        var direct = new List<double>();
+        var scheduled = new List<double>();
+        for (int i = 0; i < Rounds; i++)
+        {
+            direct.Add(engine.DecodeDirectly(engine.Prompt(i, 32), tokens));
+            var request = engine.Start(engine.Prompt(i, 32), tokens);
+            request.Task.Wait();
+            scheduled.Add((request.Times[^1] - request.Times[0]) / (request.Times.Count - 1));
+        }
+
+        double loop = direct.Order().ElementAt(Rounds / 2);
+        double whole = scheduled.Order().ElementAt(Rounds / 2);
+        Console.WriteLine($"{1000 * loop:0.000} ms a token in a loop, {1000 * whole:0.000} ms in the engine: {100 * (whole / loop - 1):+0.0;-0.0}% (medians of {Rounds}; fastest {1000 * direct.Min():0.000} and {1000 * scheduled.Min():0.000} ms)");
+    }
+
+    /// <summary>Total tokens a second of n chats while all of them generate.</summary>
     private static void Batch(string model, int? threads, int tokens, int promptTokens)
     {
+        const int Rounds = 5;
+        int[] sizes = [1, 2, 4, 8];
         using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
         engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
-        double alone = 0;
-        foreach (int chats in (int[])[1, 2, 4, 8])
+        var steps = sizes.ToDictionary(size => size, _ => new List<double>());
+        for (int i = 0; i < Rounds * sizes.Length; i++) // by turns: the machine's memory is not equally fast all the time
         {
-            var requests = Enumerable.Range(0, chats).Select(i => engine.Start(engine.Prompt(chats * 100 + i, 32), tokens)).ToArray();
+            int chats = sizes[i % sizes.Length];
+            var requests = Enumerable.Range(0, chats).Select(k => engine.Start(engine.Prompt(i * 100 + k, 16), tokens)).ToArray();
             Task.WaitAll(requests.Select(request => request.Task));
             // All sequences generate together between the last first token and the first last token; steps are shared, so any one of them tells the time.
             var times = requests[^1].Times;
-            double perStep = (times[^1] - times[2]) / (times.Count - 3);
-            double total = chats / perStep;
-            alone = chats == 1 ? total : alone;
-            Console.WriteLine($"{chats} chats: {total:0.00} tok/s in total, {1000 * perStep:0} ms a step, {total / alone:0.00} x");
+            steps[chats].Add((times[^1] - times[2]) / (times.Count - 3));
+        }
+
+        foreach (int chats in sizes)
+        {
+            var sorted = steps[chats].Order().ToArray();
+            Console.WriteLine(
+                $"{chats} chats: {1000 * sorted[Rounds / 2]:0} ms a step, {chats / sorted[Rounds / 2]:0.00} tok/s in total, {Ratio(Rounds / 2):0.00} x; fastest round {1000 * sorted[0]:0} ms, {Ratio(0):0.00} x");
+
+            double Ratio(int k) => chats * steps[1].Order().ElementAt(k) / sorted[k];
         }
     }
 
@@ -114,17 +144,26 @@ internal static class EngineBenchmark
 
     private static void Compare(string model, int? threads, int tokens, Func<BenchmarkEngine, (int[], ITokenConstraint?, SamplingOptions?)> request)
     {
-        double[] rates = [.. new[] { 0, new EngineOptions().SpeculativeTokens }.Select(Measure)];
-        Console.WriteLine($"plain {rates[0]:0.00} tok/s, guessing {rates[1]:0.00} tok/s: {rates[1] / rates[0]:0.00} x");
-
-        double Measure(int speculative)
+        const int Rounds = 3;
+        using var plain = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
+        using var guessing = new BenchmarkEngine(model, new EngineOptions(), threads);
+        var rates = new[] { plain, guessing }.ToDictionary(engine => engine, _ => new List<double>());
+        for (int i = 0; i <= Rounds; i++)
         {
-            using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = speculative }, threads);
-            engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
-            var (prompt, constraint, sampling) = request(engine);
-            var run = engine.Start(prompt, tokens, constraint, sampling: sampling);
-            run.Task.Wait();
-            return (run.Times.Count - 1) / (run.Times[^1] - run.Times[0]);
+            foreach (var engine in (BenchmarkEngine[])[plain, guessing])
+            {
+                var (prompt, constraint, sampling) = request(engine);
+                var run = engine.Start(prompt, i == 0 ? 4 : tokens, constraint, sampling: sampling);
+                run.Task.Wait();
+                if (i > 0)
+                {
+                    rates[engine].Add((run.Times.Count - 1) / (run.Times[^1] - run.Times[0]));
+                }
+            }
         }
+
+        double Median(BenchmarkEngine engine) => rates[engine].Order().ElementAt(Rounds / 2);
+        Console.WriteLine(
+            $"plain {Median(plain):0.00} tok/s, guessing {Median(guessing):0.00} tok/s: {Median(guessing) / Median(plain):0.00} x; by round {string.Join(", ", rates[guessing].Zip(rates[plain], (a, b) => $"{a / b:0.00}"))}");
     }
 }

@@ -68,18 +68,77 @@ public sealed class ConversationReuseTests
         Assert.InRange(response.Usage!.CachedInputTokenCount!.Value, saved - 1, saved);
     }
 
+    /// <summary>Six rounds are required here: each asks for a call, is answered, and begins with everything before it.</summary>
+    [Fact]
+    public async Task SixToolRoundsWithNanoComputeEachTokenAboutOnce()
+    {
+        using var model = GemmaModel.Load("nano");
+        using var client = model.AsIChatClient();
+        var tool = AIFunctionFactory.CreateDeclaration("get_temperature", "Gets the temperature of a room.", JsonElement.Parse(
+            """{"type":"object","properties":{"room":{"enum":["kitchen","cellar","attic"]},"unit":{"enum":["celsius","fahrenheit"]}},"required":["room","unit"],"additionalProperties":false}"""));
+        var options = new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireSpecific("get_temperature"), AllowMultipleToolCalls = false, Temperature = 1, Seed = 5 };
+        List<ChatMessage> messages = [new(ChatRole.System, "You look after a house."), new(ChatRole.User, "How warm are the rooms?")];
+        long computed = 0;
+        long distinct = 0;
+        for (int round = 0; round < 6; round++)
+        {
+            var response = await client.GetResponseAsync(messages, options);
+            computed += response.Usage!.InputTokenCount!.Value - response.Usage.CachedInputTokenCount!.Value;
+            distinct = response.Usage.InputTokenCount.Value;
+            messages.AddRange(response.Messages);
+            var call = Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
+            Assert.Equal("get_temperature", call.Name);
+            messages.Add(new(ChatRole.Tool, [new FunctionResultContent(call.CallId, new { degrees = 15 + round })]));
+        }
+
+        TestContext.Current.TestOutputHelper?.WriteLine($"{computed} computed, {distinct} distinct");
+        Assert.InRange(computed, 1, 1.15 * distinct);
+    }
+
+    /// <summary>The same words in another conversation are spelt by the tokenizer, whatever the model generated before.</summary>
+    [Fact]
+    public async Task AReplyDoesNotChangeTheTokensOfOtherConversations()
+    {
+        using var model = GemmaModel.Load(TestData.Local("tiny"));
+        using var client = model.AsIChatClient();
+        var options = new ChatOptions { Temperature = 1.5f, TopK = 0, TopP = 1, Seed = 5, MaxOutputTokens = 40 };
+        ChatMessage question = new(ChatRole.User, "Tell me something.");
+        ChatMessage more = new(ChatRole.User, "More.");
+        var reply = (await client.GetResponseAsync([question], options)).Messages[0];
+
+        ChatMessage[] same = [question, reply, more];
+        int[] spelt = ChatTemplate.Render(model.Tokenizer, same, null, model.Replies);
+        Assert.NotEqual(ChatTemplate.Render(model.Tokenizer, same), spelt); // the model's own tokens
+        Assert.Equal(model.Tokenizer.Decode(ChatTemplate.Render(model.Tokenizer, same)), model.Tokenizer.Decode(spelt), ignoreWhiteSpaceDifferences: true, ignoreLineEndingDifferences: true);
+
+        ChatMessage[] other = [new(ChatRole.User, "Tell me something else."), reply, more];
+        Assert.Equal(ChatTemplate.Render(model.Tokenizer, other), ChatTemplate.Render(model.Tokenizer, other, null, model.Replies));
+    }
+
+    [Fact]
+    public void WithoutThePrefixCacheNothingIsRemembered()
+    {
+        using var model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { PrefixCache = false });
+        Assert.Null(model.Replies);
+    }
+
     [Fact]
     public void MemoryForgetsTheLeastRecentlyUsed()
     {
-        var memory = new ReplyMemory(capacity: 10);
-        memory.Remember("a", [1, 2, 3, 4]);
-        memory.Remember("b", [1, 2, 3, 4]);
-        Assert.NotNull(memory.Find("a"));
-        memory.Remember("c", [1, 2, 3, 4]);
-        Assert.Null(memory.Find("b"));
-        Assert.Equal([1, 2, 3, 4], memory.Find("a")!);
-        memory.Remember("d", new int[11]);
-        Assert.Null(memory.Find("d"));
+        int[] prompt = [2, 7, 8];
+        var memory = new ReplyMemory(capacity: 2 * ReplyMemory.Overhead + 10);
+        memory.Remember(prompt, "a", [1, 2, 3, 4]);
+        memory.Remember(prompt, "b", [1, 2, 3, 4]);
+        Assert.NotNull(memory.Find(prompt, "a"));
+        Assert.Null(memory.Find([2, 7, 9], "a"));
+        Assert.Null(memory.Find([2, 7], "a"));
+        memory.Remember(prompt, "c", [1, 2, 3, 4]);
+        Assert.Null(memory.Find(prompt, "b"));
+        Assert.Equal([1, 2, 3, 4], memory.Find(prompt, "a")!);
+        memory.Remember(prompt, "d", new int[2 * ReplyMemory.Overhead]);
+        Assert.Null(memory.Find(prompt, "d"));
+        memory.Remember(prompt, "a", [5]);
+        Assert.Equal([5], memory.Find(prompt, "a")!);
     }
 
     [Fact]

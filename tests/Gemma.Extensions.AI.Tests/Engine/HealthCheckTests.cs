@@ -26,6 +26,40 @@ public sealed class HealthCheckTests
     }
 
     [Fact]
+    public async Task AFullQueueIsDegraded()
+    {
+        var services = new ServiceCollection().AddLogging();
+        services.AddGemmaChatClient(options =>
+        {
+            options.ModelPath = TestData.Local("tiny");
+            options.MaxConcurrentRequests = 1;
+            options.MaxQueuedRequests = 2;
+        });
+        services.AddHealthChecks().AddGemma();
+        await using var provider = services.BuildServiceProvider();
+        var engine = provider.GetRequiredService<IChatClient>().GetService<GemmaModel>()!.Engine;
+        using var go = new ManualResetEventSlim();
+        Generation[] generations = [.. Enumerable.Range(0, 3).Select(i => new Generation(_ => go.Wait(10_000)))];
+        foreach (var generation in generations)
+        {
+            engine.Submit(new Gemma.Extensions.AI.Engine.GenerationRequest { Prompt = [2, 300, 301], Sink = generation, MaxOutputTokens = 2 });
+        }
+
+        var health = provider.GetRequiredService<HealthCheckService>();
+        while (engine.Status.Running == 0)
+        {
+            await Task.Delay(1);
+        }
+
+        var report = await health.CheckHealthAsync();
+        go.Set();
+        Assert.Equal(HealthStatus.Degraded, report.Status);
+        Assert.Contains("overloaded: 2 of at most 2 requests wait", report.Entries["gemma"].Description);
+        Assert.All(generations, generation => Assert.Null(generation.Result.Error));
+        Assert.Equal(HealthStatus.Healthy, (await health.CheckHealthAsync()).Status);
+    }
+
+    [Fact]
     public async Task FailedLoadIsUnhealthy()
     {
         using var directory = new TempDirectory();

@@ -13,7 +13,7 @@ internal sealed class TinyEngine : IDisposable
     private readonly CpuBackend _backend;
     private readonly ModelFile? _draft;
 
-    public TinyEngine(EngineOptions? options = null, string kernel = "reference", string? path = null, string? draft = null)
+    public TinyEngine(EngineOptions? options = null, string? kernel = "reference", string? path = null, string? draft = null)
     {
         _file = ModelFile.Open(path ?? TestData.Local("tiny"));
         _backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
