@@ -13,7 +13,7 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 internal static class Commands
 {
     /// <summary>Training cases are numbered from 0; validation and vocabulary use the same generator.</summary>
-    private const int CorpusSeed = 1;
+    internal const int CorpusSeed = 1;
 
     /// <summary>
     /// 2.31 million parameters: six layers (three local, three global), as narrow as copying allows. Caps are those of the real family.
@@ -144,12 +144,14 @@ internal static class Commands
         var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 200, Description = "Cases a skill." };
         var failures = new Option<string?>("--failures") { Description = "Writes the wrong answers here." };
         var command = new Command("evaluate", "Measures a model on held-out cases, greedily, through IChatClient.") { model, cases, failures };
-        command.SetAction(async (parse, _) =>
+        command.SetAction(async (parse, cancellation) =>
         {
             using GemmaModel loaded = GemmaModel.Load(parse.GetValue(model)!);
             using Microsoft.Extensions.AI.IChatClient client = loaded.AsIChatClient();
             using TextWriter? file = parse.GetValue(failures) is { } path ? File.CreateText(path) : null;
-            Console.WriteLine(Evaluation.Table(await new Evaluation(client, file).Run(parse.GetValue(cases))));
+            var watch = Stopwatch.StartNew();
+            Console.WriteLine(Evaluation.Table(await new Evaluation(client, file).Run(parse.GetValue(cases), cancellation)));
+            Console.WriteLine($"{parse.GetValue(model)}, {parse.GetValue(cases)} cases a skill, {watch.Elapsed.TotalSeconds:F0} s");
         });
         return command;
     }
@@ -160,8 +162,8 @@ internal static class Commands
         var teacher = new Option<string>("--teacher") { Required = true };
         var output = new Option<string>("--output") { Required = true, Description = "Directory of the runs; what is in it continues." };
         var results = new Option<string?>("--results") { Description = "Writes distillation.md and distillation.svg here." };
-        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 2000 };
-        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 400 };
+        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 1500 };
+        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 700 };
         var seeds = new Option<int>("--seeds") { DefaultValueFactory = _ => 3 };
         var mix = new Option<float>("--mix") { DefaultValueFactory = _ => 0.9f };
         var temperature = new Option<float>("--temperature") { DefaultValueFactory = _ => 1f };

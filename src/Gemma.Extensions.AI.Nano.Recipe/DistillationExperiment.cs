@@ -99,26 +99,32 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
     private string Table(List<TrainingDocument> documents, double teacher)
     {
         GemmaConfig student = Student(tokenizer.VocabularySize);
-        double[][] final = [.. new[] { "scratch", "distilled" }.Select(kind => Enumerable.Range(1, settings.Seeds).Select(seed => Math.Exp(Rows(kind, seed)[^1][7])).ToArray())];
+        double[][] final = Perplexities(rows => rows[^1][7]), best = Perplexities(rows => rows.Min(row => row[7]));
         long seen = (long)Rows("scratch", 1)[^1][1];
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"""
             Student: {student.ParameterCount:N0} parameters ({student.LayerCount} layers, hidden {student.HiddenSize}, feed-forward {student.FeedForwardSize}, {student.HeadCount} query heads over {student.KvHeadCount}).
             Teacher: gemma2-nano, {Commands.Config(tokenizer.VocabularySize).ParameterCount:N0} parameters, held-out perplexity {Math.Exp(teacher):F3}; {settings.Top} logits a target,
             {settings.Loss.Mix:P0} of the loss, temperature {settings.Loss.Temperature}. {documents.Count:N0} training cases of {documents.Sum(d => (long)d.Tokens.Length):N0} tokens ({documents.Sum(d => (long)d.TargetCount):N0} targets),
-            {settings.Steps:N0} updates over {seen:N0} tokens. Perplexity of the model's turns of {_validation.Count} held-out cases ({_validation.Sum(d => d.TargetCount):N0} targets).
+            {settings.Steps:N0} updates over {seen:N0} tokens. Perplexity of the model's turns of {_validation.Count} held-out cases ({_validation.Sum(d => d.TargetCount):N0} targets), at the end and at the best of ten measurements.
 
-            | seed | from scratch | distilled | distilled / scratch |
-            |---|---|---|---|
+            | seed | from scratch | distilled | ratio | from scratch, at its best | distilled, at its best | ratio |
+            |---|---|---|---|---|---|---|
             """);
         for (int seed = 0; seed < settings.Seeds; seed++)
         {
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {seed + 1} | {final[0][seed]:F3} | {final[1][seed]:F3} | {final[1][seed] / final[0][seed]:F3} |");
+            Row($"{seed + 1}", final[0][seed], final[1][seed], best[0][seed], best[1][seed]);
         }
 
-        text.AppendLine(CultureInfo.InvariantCulture, $"| mean | {final[0].Average():F3} | {final[1].Average():F3} | {final[1].Average() / final[0].Average():F3} |");
+        Row("mean", final[0].Average(), final[1].Average(), best[0].Average(), best[1].Average());
         return text.ToString();
+
+        void Row(string seed, double scratch, double distilled, double scratchBest, double distilledBest) => text.AppendLine(
+            CultureInfo.InvariantCulture, $"| {seed} | {scratch:F3} | {distilled:F3} | {distilled / scratch:F3} | {scratchBest:F3} | {distilledBest:F3} | {distilledBest / scratchBest:F3} |");
     }
+
+    private double[][] Perplexities(Func<double[][], double> pick) =>
+        [.. new[] { "scratch", "distilled" }.Select(kind => Enumerable.Range(1, settings.Seeds).Select(seed => Math.Exp(pick(Rows(kind, seed)))).ToArray())];
 
     private string Curve() => LossCurve.Draw("Held-out loss of a small student, with and without a teacher", "step", "mean negative log likelihood",
         [.. Enumerable.Range(1, settings.Seeds).SelectMany(seed => new[] { ("scratch", "from scratch"), ("distilled", "distilled") }.Select(kind =>

@@ -10,9 +10,10 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 internal sealed class Evaluation(IChatClient client, TextWriter? failures)
 {
     /// <summary>Cases of the evaluation have a seed of their own.</summary>
-    private const int Seed = 2;
+    internal const int Seed = 2;
 
-    private readonly Dictionary<string, (int Right, int All)> _counts = new(StringComparer.Ordinal);
+    /// <summary>Cases asked at once: the engine batches them, so that weights are read once for all.</summary>
+    private const int AtOnce = 16;
 
     /// <summary>The floor that each figure is measured against.</summary>
     public static IReadOnlyDictionary<string, double> Targets { get; } = new Dictionary<string, double>
@@ -26,93 +27,75 @@ internal sealed class Evaluation(IChatClient client, TextWriter? failures)
         ["small talk ends by itself"] = 0.99,
     };
 
-    public async Task<IReadOnlyDictionary<string, (int Right, int All)>> Run(int cases)
+    /// <summary>Asks so many cases of every skill and counts. The failures are written in the order of the cases.</summary>
+    public async Task<IReadOnlyDictionary<string, (int Right, int All)>> Run(int cases, CancellationToken cancellation = default)
     {
-        foreach (Skill skill in Enum.GetValues<Skill>())
+        (Skill Skill, int Index)[] all = [.. Enum.GetValues<Skill>().SelectMany(skill => Enumerable.Range(0, cases).Select(i => (skill, i)))];
+        var results = new List<Outcome>[all.Length];
+        await Parallel.ForAsync(0, all.Length, new ParallelOptions { MaxDegreeOfParallelism = AtOnce, CancellationToken = cancellation }, async (n, token) =>
+            results[n] = await Check(NanoCorpus.Draw(Seed, all[n].Index, Split.HeldOut, all[n].Skill), token).ConfigureAwait(false)).ConfigureAwait(false);
+        var counts = new Dictionary<string, (int Right, int All)>(StringComparer.Ordinal);
+        foreach (Outcome outcome in results.SelectMany(outcomes => outcomes))
         {
-            for (int i = 0; i < cases; i++)
+            (int right, int of) = counts.GetValueOrDefault(outcome.Figure);
+            counts[outcome.Figure] = (right + (outcome.Right ? 1 : 0), of + 1);
+            if (!outcome.Right)
             {
-                await Check(NanoCorpus.Draw(Seed, i, Split.HeldOut, skill));
+                failures?.WriteLine($"--- {outcome.Figure}\n{Commands.PlainText(outcome.Case)}\n>>> {outcome.Answer}");
             }
         }
 
-        return _counts;
+        return counts;
     }
 
-    private async Task Check(NanoCase drawn)
+    private sealed record Outcome(string Figure, bool Right, NanoCase Case, string Answer);
+
+    private async Task<List<Outcome>> Check(NanoCase drawn, CancellationToken cancellation)
     {
         int last = drawn.Messages.FindLastIndex(message => message.Role == ChatRole.Assistant);
         if (drawn.Skill == Skill.Tool)
         {
             int call = drawn.Messages.FindIndex(message => message.Contents.Any(content => content is FunctionCallContent));
-            CheckCall(drawn, drawn.Messages[call], await Ask(drawn, call));
-            string said = (await Ask(drawn, last)).Text;
-            Count("answer contains the result", drawn.Contains.All(value => said.Contains(value, StringComparison.Ordinal)), drawn, said);
-            return;
+            List<Outcome> outcomes = CheckCall(drawn, drawn.Messages[call], await Ask(drawn, call, cancellation).ConfigureAwait(false));
+            string said = (await Ask(drawn, last, cancellation).ConfigureAwait(false)).Text;
+            return [.. outcomes, new("answer contains the result", drawn.Contains.All(value => said.Contains(value, StringComparison.Ordinal)), drawn, said)];
         }
 
-        ChatResponse response = await Ask(drawn, last);
+        ChatResponse response = await Ask(drawn, last, cancellation).ConfigureAwait(false);
         string expected = drawn.Messages[last].Text, answer = response.Text.Trim();
-        bool exact = answer == expected && !response.Messages.Any(m => m.Contents.Any(c => c is FunctionCallContent));
-        switch (drawn.Skill)
+        bool called = response.Messages.Any(m => m.Contents.Any(c => c is FunctionCallContent));
+        bool exact = answer == expected && !called;
+        return drawn.Skill switch
         {
-            case Skill.Passage:
-                Count("passage questions exact", exact, drawn, answer);
-                break;
-            case Skill.Absent:
-                Count("absent answers refused", exact, drawn, answer);
-                break;
-            case Skill.Sources:
-                Count("sources: answer and citation exact", exact, drawn, answer);
-                break;
-            case Skill.NoTool:
-                Count("no tool called where none fits", exact, drawn, response.Text);
-                break;
-            case Skill.Json:
-                Count("JSON fields exact", JsonEquals(expected, answer), drawn, answer);
-                break;
-            case Skill.Talk:
-                Count("small talk ends by itself", response.FinishReason == ChatFinishReason.Stop, drawn, answer);
-                Count("small talk answer exact", exact, drawn, answer);
-                break;
-            case Skill.System:
-                Count("system instruction followed", exact, drawn, answer);
-                break;
-            default:
-                Count("text repeated", exact, drawn, answer);
-                break;
-        }
+            Skill.Passage => [new("passage questions exact", exact, drawn, answer)],
+            Skill.Absent => [new("absent answers refused", exact, drawn, answer)],
+            Skill.Sources => [new("sources: answer and citation exact", exact, drawn, answer)],
+            Skill.NoTool => [new("no tool called where none fits", exact, drawn, called ? "(a call)" : answer)],
+            Skill.Json => [new("JSON fields exact", JsonEquals(expected, answer), drawn, answer)],
+            Skill.Talk => [new("small talk ends by itself", response.FinishReason == ChatFinishReason.Stop, drawn, answer), new("small talk answer exact", exact, drawn, answer)],
+            Skill.System => [new("system instruction followed", exact, drawn, answer)],
+            _ => [new("text repeated", exact, drawn, answer)],
+        };
     }
 
-    private void CheckCall(NanoCase drawn, ChatMessage expected, ChatResponse response)
+    private static List<Outcome> CheckCall(NanoCase drawn, ChatMessage expected, ChatResponse response)
     {
         FunctionCallContent[] wanted = [.. expected.Contents.OfType<FunctionCallContent>()];
         FunctionCallContent[] called = [.. response.Messages.SelectMany(message => message.Contents).OfType<FunctionCallContent>()];
         string text = called.Length == 0 ? response.Text : string.Join('\n', called.Select(ChatTemplate.RenderCall));
         bool chosen = called.Length > 0 && called.All(call => call.Name == wanted[0].Name);
-        Count("tool chosen", chosen, drawn, text);
-        if (chosen)
-        {
-            Count("arguments exact", wanted.Select(ChatTemplate.RenderCall).SequenceEqual(called.Select(ChatTemplate.RenderCall)), drawn, text);
-        }
+        bool exact = wanted.Select(ChatTemplate.RenderCall).SequenceEqual(called.Select(ChatTemplate.RenderCall));
+        return chosen
+            ? [new("tool chosen", true, drawn, text), new("arguments exact", exact, drawn, text)]
+            : [new("tool chosen", false, drawn, text)];
     }
 
-    private async Task<ChatResponse> Ask(NanoCase drawn, int messages)
+    private async Task<ChatResponse> Ask(NanoCase drawn, int messages, CancellationToken cancellation)
     {
         ChatOptions options = drawn.Options?.Clone() ?? new ChatOptions();
         options.Temperature = 0;
         options.MaxOutputTokens = 160;
-        return await client.GetResponseAsync(drawn.Messages.Take(messages), options);
-    }
-
-    private void Count(string figure, bool right, NanoCase drawn, string answer)
-    {
-        (int rights, int all) = _counts.GetValueOrDefault(figure);
-        _counts[figure] = (rights + (right ? 1 : 0), all + 1);
-        if (!right)
-        {
-            failures?.WriteLine($"--- {figure}\n{Commands.PlainText(drawn)}\n>>> {answer}");
-        }
+        return await client.GetResponseAsync(drawn.Messages.Take(messages), options, cancellation).ConfigureAwait(false);
     }
 
     private static bool JsonEquals(string expected, string answer)

@@ -13,7 +13,10 @@ internal enum Split
 /// Draws names, places, numbers and words. Every drawn entity belongs to exactly one split, by a hash of its spelling: one in eight never occurs in
 /// training, so that a held-out case can only be solved by copying what it reads.
 /// </summary>
-internal sealed class Lexicon(Random random, Split split)
+/// <param name="random">Source of all choices.</param>
+/// <param name="split">Side of the fence.</param>
+/// <param name="drawn">Told every entity.</param>
+internal sealed class Lexicon(Random random, Split split, Action<string>? drawn = null)
 {
     private static readonly string[] s_onsets = ["b", "br", "c", "d", "dr", "f", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr", "v", "w", "z", "sh", "th", "ch", "bl", "cl", "fl", ""];
     private static readonly string[] s_vowels = ["a", "e", "i", "o", "u", "a", "e", "o", "ai", "ea", "ia", "ou", "ee"];
@@ -67,6 +70,7 @@ internal sealed class Lexicon(Random random, Split split)
             string entity = draw();
             if (IsHeldOut(entity) == (Split == Split.HeldOut))
             {
+                drawn?.Invoke(entity);
                 return entity;
             }
         }

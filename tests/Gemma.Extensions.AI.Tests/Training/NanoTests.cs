@@ -99,6 +99,43 @@ public sealed class NanoTests
         Assert.Empty(nouns[1]);
     }
 
+    /// <summary>
+    /// The fence as the reader of a case sees it: what the evaluation's own cases were drawn with stands in no training case, neither as an entity of
+    /// it nor, for names, places, codes and numbers of three digits or more, anywhere in its text.
+    /// </summary>
+    [Fact]
+    public void EvaluationCasesShareNothingWithTrainingCases()
+    {
+        var heldOut = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        var heldOutTools = new HashSet<string>(StringComparer.Ordinal);
+        foreach (Skill skill in Enum.GetValues<Skill>())
+        {
+            for (int i = 0; i < 200; i++)
+            {
+                NanoCase drawn = NanoCorpus.Draw(Evaluation.Seed, i, Split.HeldOut, skill, entity => heldOut.Add(entity));
+                heldOutTools.UnionWith(drawn.Options?.Tools?.Select(tool => tool.Name) ?? []);
+            }
+        }
+
+        Assert.True(heldOut.Count > 2000 && heldOutTools.Count > 200);
+        string[] names = [.. heldOut.Where(e => e.Length > 2 && e.Any(c => char.IsAsciiLetterUpper(c) || char.IsAsciiDigit(c) || c == '@'))];
+        var text = new HashSet<string>(StringComparer.Ordinal);
+        for (int i = 0; i < 6000; i++)
+        {
+            NanoCase drawn = NanoCorpus.Draw(Commands.CorpusSeed, i, Split.Train, null, entity => Assert.DoesNotContain(entity, heldOut));
+            Assert.All(drawn.Options?.Tools ?? [], tool => Assert.DoesNotContain(tool.Name, heldOutTools));
+            string[] words = [.. Commands.PlainText(drawn).Split([' ', '\n', '"', '(', ')', '{', '}', ',', '?', '!', ';', ':'], StringSplitOptions.RemoveEmptyEntries).Select(word => word.TrimEnd('.'))];
+            for (int w = 0; w < words.Length; w++)
+            {
+                text.Add(words[w]);
+                text.Add(string.Join(' ', words.AsSpan(w, Math.Min(2, words.Length - w))!));
+            }
+        }
+
+        Assert.True(text.Count > 50_000);
+        Assert.All(names, name => Assert.DoesNotContain(name, text));
+    }
+
     /// <summary>Every kind of case renders, fits, and ends a trained turn with the end of turn.</summary>
     [Fact]
     public void EveryCaseCanBeTrainedOn()
