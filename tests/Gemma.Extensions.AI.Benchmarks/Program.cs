@@ -12,6 +12,8 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Speed.DivergenceBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.CancellationBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Training.TrainingBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.QuantizeBenchmark.Create());

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
@@ -28,9 +27,11 @@ internal static class CompareBenchmark
         var depth = new Option<int>("--depth");
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => 2 };
         var results = new Option<string>("--results") { Required = true, Description = "Directory for the table." };
+        var append = new Option<bool>("--append") { Description = "Go on with the rounds that the table holds already." };
+        var oursOnly = new Option<bool>("--ours-only") { Description = "Do not run node-llama-cpp (where it does not fit the machine)." };
         var command = new Command("compare", "Ours and node-llama-cpp, alternately, on a synthetic model: a table with medians, ratios and bandwidth.")
         {
-            size, type, models, generator, python, other, rounds, prompt, generate, depth, threads, results,
+            size, type, models, generator, python, other, rounds, prompt, generate, depth, threads, results, append, oursOnly,
         };
         command.SetAction(parse =>
         {
@@ -43,75 +44,111 @@ internal static class CompareBenchmark
 
             var settings = new Settings(model, parse.GetValue(prompt), parse.GetValue(generate), parse.GetValue(depth), parse.GetValue(threads));
             string suffix = settings.Depth > 0 ? $"{name}-depth-{settings.Depth}" : name;
-            Compare(settings, parse.GetRequiredValue(other), parse.GetValue(rounds), Path.Combine(parse.GetRequiredValue(results), $"compare-{suffix}.md"));
+            Compare(
+                settings, parse.GetValue(oursOnly) ? null : parse.GetRequiredValue(other), parse.GetValue(rounds), parse.GetValue(append),
+                Path.Combine(parse.GetRequiredValue(results), $"compare-{suffix}.md"));
         });
         return command;
     }
 
     private sealed record Settings(string Model, int Prompt, int Generate, int Depth, int Threads);
 
-    private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth, string Kernel);
+    private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth);
 
-    private static void Compare(Settings settings, string nodeBench, int rounds, string target)
+    private static void Compare(Settings settings, string? nodeBench, int rounds, bool append, string target)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         var ours = new List<Sample>();
         var theirs = new List<Sample>();
-        for (int i = 0; i < rounds; i++)
+        if (append && File.Exists(target))
         {
-            double bandwidth = ReadBandwidth(settings.Threads);
-            theirs.Add(Theirs(settings, nodeBench, bandwidth));
-            bandwidth = ReadBandwidth(settings.Threads);
-            ours.Add(Ours(settings, bandwidth));
-            Console.WriteLine($"round {i + 1}: ours {ours[i].Prompt:F1} / {ours[i].Generate:F2}, node-llama-cpp {theirs[i].Prompt:F1} / {theirs[i].Generate:F2} at {bandwidth:F1} GB/s");
+            Read(target, ours, theirs);
         }
 
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(target))!);
-        File.WriteAllText(target, Report(settings, ours, theirs));
-        Console.WriteLine(target);
+        string kernel = "";
+        for (int i = 0; i < rounds; i++)
+        {
+            if (nodeBench is not null)
+            {
+                theirs.Add(Theirs(settings, nodeBench, MachinePeaks.ReadBandwidth(settings.Threads)));
+            }
+
+            ours.Add(Ours(settings, MachinePeaks.ReadBandwidth(settings.Threads), out kernel));
+
+            // After each round: what was measured is not lost where time runs out.
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(target))!);
+            File.WriteAllText(target, Report(settings, kernel, ours, theirs));
+            Console.WriteLine(string.Join(Environment.NewLine, File.ReadLines(target).Where(line => line.StartsWith('|'))));
+        }
     }
 
-    private static Sample Ours(Settings settings, double bandwidth)
+    /// <summary>The rounds of a table that <see cref="Report"/> wrote.</summary>
+    private static void Read(string table, List<Sample> ours, List<Sample> theirs)
+    {
+        foreach (string[] cells in File.ReadLines(table).Select(line => line.Split('|', StringSplitOptions.TrimEntries)).Where(cells => cells.Length >= 8 && int.TryParse(cells[1], out _)))
+        {
+            double Number(int column) => double.Parse(cells[column], CultureInfo.InvariantCulture);
+            (cells[2] == "ours" ? ours : theirs).Add(new Sample(Number(3), Number(4), Number(6), Number(7)));
+        }
+    }
+
+    private static Sample Ours(Settings settings, double bandwidth, out string kernel)
     {
         string output = Execute(Environment.ProcessPath!, [
             "forward", "--model", settings.Model, "--prompt-tokens", $"{settings.Prompt}", "--generate-tokens", $"{settings.Generate}", "--depth", $"{settings.Depth}",
-            "--threads", $"{settings.Threads}", "--repeat", "2"]);
+            "--threads", $"{settings.Threads}", "--repeat", "1"]);
         using var json = JsonDocument.Parse(output);
         JsonElement root = json.RootElement;
+        kernel = root.GetProperty("kernel").GetString()!;
         return new Sample(
             root.GetProperty("prompt_tokens_per_second").GetDouble(), root.GetProperty("generate_tokens_per_second").GetDouble(),
-            root.GetProperty("peak_resident_bytes").GetInt64() / 1e9, bandwidth, root.GetProperty("kernel").GetString()!);
+            root.GetProperty("peak_resident_bytes").GetInt64() / 1e9, bandwidth);
     }
 
     private static Sample Theirs(Settings settings, string script, double bandwidth)
     {
         string output = Execute("node", [
             script, "--model", settings.Model, "--pp", $"{settings.Prompt}", "--tg", $"{settings.Generate}", "--depth", $"{settings.Depth}",
-            "--threads", $"{settings.Threads}", "--repeats", "2"]);
+            "--threads", $"{settings.Threads}", "--repeats", "1"]);
         using var json = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
         JsonElement root = json.RootElement;
         return new Sample(
-            root.GetProperty("pp").GetDouble(), root.GetProperty("tg").GetDouble(), root.GetProperty("end").GetProperty("hwmGB").GetDouble() * 1.073741824, bandwidth, "node-llama-cpp");
+            root.GetProperty("pp").GetDouble(), root.GetProperty("tg").GetDouble(), root.GetProperty("end").GetProperty("hwmGB").GetDouble() * 1.073741824, bandwidth);
     }
 
-    private static string Report(Settings settings, List<Sample> ours, List<Sample> theirs)
+    private static string Report(Settings settings, string kernel, List<Sample> ours, List<Sample> theirs)
     {
-        double promptRatio = Median(ours, s => s.Prompt) / Median(theirs, s => s.Prompt), generateRatio = Median(ours, s => s.Generate) / Median(theirs, s => s.Generate);
+        double file = new FileInfo(settings.Model).Length / 1e9;
         var text = new StringBuilder();
-        text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {ours[0].Kernel} and node-llama-cpp, alternating").AppendLine();
-        text.AppendLine($"{Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}.");
-        text.AppendLine($"Prompt {settings.Prompt} tokens, {settings.Generate} generated at depth {settings.Depth}; synthetic weights. Each number is the median of two measurements of one process.").AppendLine();
-        text.AppendLine("| round | engine | prompt tok/s | generate tok/s | peak resident GB | read GB/s just before |").AppendLine("|---|---|---|---|---|---|");
+        text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {kernel}{(theirs.Count > 0 ? " and node-llama-cpp, alternating" : "")}").AppendLine();
+        text.AppendLine($"{Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}. Model file: {file:F2} GB, synthetic weights.");
+        text.AppendLine($"Prompt {settings.Prompt} tokens, {settings.Generate} generated at depth {settings.Depth}. Each round is a process of its own.");
+        text.AppendLine("The read bandwidth is what as many threads reading in four streams each got just before; \"weights GB/s\" is the size of the file times the tokens generated a second.").AppendLine();
+        text.AppendLine("| round | engine | prompt tok/s | generate tok/s | weights GB/s | peak resident GB | read GB/s just before |").AppendLine("|---|---|---|---|---|---|---|");
         for (int i = 0; i < ours.Count; i++)
         {
-            text.AppendLine($"| {i + 1} | node-llama-cpp | {theirs[i].Prompt:F1} | {theirs[i].Generate:F2} | {theirs[i].ResidentGigabytes:F2} | {theirs[i].Bandwidth:F1} |");
-            text.AppendLine($"| {i + 1} | ours | {ours[i].Prompt:F1} | {ours[i].Generate:F2} | {ours[i].ResidentGigabytes:F2} | {ours[i].Bandwidth:F1} |");
+            if (i < theirs.Count)
+            {
+                text.AppendLine(Row(i, "node-llama-cpp", theirs[i], file));
+            }
+
+            text.AppendLine(Row(i, "ours", ours[i], file));
         }
 
-        text.AppendLine($"| ratio of medians | | **{promptRatio:F2}** | **{generateRatio:F2}** | | |").AppendLine();
-        text.AppendLine($"Model file: {new FileInfo(settings.Model).Length / 1e9:F2} GB. Command: `compare --size … --type … --prompt-tokens {settings.Prompt} --generate-tokens {settings.Generate} --depth {settings.Depth} --rounds {ours.Count}`.");
+        if (theirs.Count > 0)
+        {
+            double promptRatio = Median(ours, s => s.Prompt) / Median(theirs, s => s.Prompt), generateRatio = Median(ours, s => s.Generate) / Median(theirs, s => s.Generate);
+            text.AppendLine($"| median | node-llama-cpp | {Median(theirs, s => s.Prompt):F1} | {Median(theirs, s => s.Generate):F2} | | | |");
+            text.AppendLine($"| median | ours | {Median(ours, s => s.Prompt):F1} | {Median(ours, s => s.Generate):F2} | | | |");
+            text.AppendLine($"| ratio of medians | | **{promptRatio:F2}** | **{generateRatio:F2}** | | | |");
+        }
+
+        text.AppendLine().AppendLine($"Command: `compare --size … --type … --prompt-tokens {settings.Prompt} --generate-tokens {settings.Generate} --depth {settings.Depth}`, {ours.Count} rounds.");
         return text.ToString();
     }
+
+    private static string Row(int round, string engine, Sample sample, double file) =>
+        $"| {round + 1} | {engine} | {sample.Prompt:F1} | {sample.Generate:F2} | {sample.Generate * file:F1} | {sample.ResidentGigabytes:F2} | {sample.Bandwidth:F1} |";
 
     private static double Median(List<Sample> samples, Func<Sample, double> value)
     {
@@ -119,27 +156,7 @@ internal static class CompareBenchmark
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
-    /// <summary>Bytes read a second by all threads together, each summing its own memory; the best of a few passes.</summary>
-    private static double ReadBandwidth(int threads)
-    {
-        float[][] data = [.. Enumerable.Range(0, threads).Select(_ => new float[48 << 20])];
-        foreach (float[] part in data)
-        {
-            Array.Fill(part, 1f);
-        }
-
-        double best = 0;
-        for (int i = 0; i < 4; i++)
-        {
-            long start = Stopwatch.GetTimestamp();
-            Parallel.For(0, threads, new ParallelOptions { MaxDegreeOfParallelism = threads }, t => TensorPrimitives.Sum(data[t]));
-            best = Math.Max(best, threads * (double)(48 << 20) * sizeof(float) / Stopwatch.GetElapsedTime(start).TotalSeconds);
-        }
-
-        return best / 1e9;
-    }
-
-    private static string Processor() => File.Exists("/proc/cpuinfo")
+    internal static string Processor() => File.Exists("/proc/cpuinfo")
         ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString()
         : RuntimeInformation.ProcessArchitecture.ToString();
 

@@ -1,6 +1,15 @@
 using System.CommandLine;
-using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.InteropServices;
+using System.Text;
+using BenchmarkDotNet.Attributes;
+using BenchmarkDotNet.Columns;
+using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
+using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Files;
@@ -8,77 +17,141 @@ using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Benchmarks.Speed;
 
-/// <summary>Matrix products alone, every format and tier: bytes of weights and operations a second, to be held against what the machine can do.</summary>
-internal static unsafe class KernelBenchmark
+/// <summary>Matrix products alone by BenchmarkDotNet, each held against its roofline: the time that reading the weights or multiplying must take on this machine.</summary>
+internal static class KernelBenchmark
 {
     public static Command Create()
     {
         var formats = new Option<string[]>("--format") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["Q4_K", "Q6_K", "Q8_0", "Q4_0", "BF16"] };
-        var kernels = new Option<string[]>("--kernel") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [KernelTier.Select(null).Name] };
-        var rows = new Option<int[]>("--rows") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 4, 8, 512], Description = "Rows of activations." };
-        var threads = new Option<int?>("--threads");
-        var shape = new Option<int[]>("--shape") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [18432, 2304], Description = "Rows and columns of the weights." };
-        var seconds = new Option<double>("--seconds") { DefaultValueFactory = _ => 0.4, Description = "Time for each measurement; the best run counts." };
-        var command = new Command("kernels", "Matrix products alone: GB/s of weights and Gop/s, best of the runs.") { formats, kernels, rows, threads, shape, seconds };
-        command.SetAction(result =>
-        {
-            foreach (string kernel in result.GetValue(kernels)!)
-            {
-                using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = result.GetValue(threads) });
-                foreach (string format in result.GetValue(formats)!)
-                {
-                    Measure(backend, format, result.GetValue(rows)!, result.GetValue(shape)!, result.GetValue(seconds));
-                }
-            }
-        });
+        var rows = new Option<int[]>("--rows") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 8, 512], Description = "Rows of activations." };
+        var kernel = new Option<string?>("--kernel") { Description = "Kernel tier; the fastest if absent." };
+        var results = new Option<string?>("--results") { Description = "Directory for the table." };
+        var command = new Command("kernels", "Matrix products alone (BenchmarkDotNet), with their share of the roofline.") { formats, rows, kernel, results };
+        command.SetAction(parse => Run(parse.GetValue(formats)!, parse.GetValue(rows)!, parse.GetValue(kernel), parse.GetValue(results)));
         return command;
     }
 
-    private static void Measure(CpuBackend backend, string name, int[] rowCounts, int[] shape, double seconds)
+    private static void Run(string[] formats, int[] rows, string? kernel, string? results)
     {
-        BlockFormat.TryGet(name, out BlockFormat? format);
-        ArgumentNullException.ThrowIfNull(format);
-        long bytes = format.ByteLength((long)shape[0] * shape[1]);
-
-        // Four copies in turn, so that a single row finds nothing in the caches.
-        const int Copies = 4;
-        byte* data = (byte*)NativeMemory.AlignedAlloc((nuint)(Copies * bytes), 4096);
-        new Random(1).NextBytes(new Span<byte>(data, (int)Math.Min(bytes, 1 << 24)));
-        for (long done = Math.Min(bytes, 1 << 24); done < Copies * bytes; done += 1 << 24)
+        CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+        MatrixProduct.Formats = formats;
+        MatrixProduct.RowCounts = rows;
+        MatrixProduct.Kernel = kernel;
+        int threads = ProcessorTopology.PhysicalCores();
+        MachinePeaks before = MachinePeaks.Measure(threads);
+        Job job = Job.Default.WithToolchain(InProcessEmitToolchain.Instance).WithWarmupCount(2).WithIterationCount(7).WithIterationTime(Perfolizer.Horology.TimeInterval.FromMilliseconds(250));
+        IConfig config = ManualConfig.CreateEmpty().AddJob(job).AddColumnProvider(DefaultColumnProviders.Instance).AddLogger(ConsoleLogger.Default);
+        Summary summary = BenchmarkRunner.Run<MatrixProduct>(config);
+        MachinePeaks after = MachinePeaks.Measure(threads);
+        string table = Table(summary, before, after, threads, kernel ?? KernelTier.Select(null).Name);
+        Console.WriteLine(table);
+        if (results is not null)
         {
-            Buffer.MemoryCopy(data, data + done, Copies * bytes - done, Math.Min(Copies * bytes - done, 1 << 24));
+            File.WriteAllText(Path.Combine(results, "kernels.md"), table);
+        }
+    }
+
+    private static string Table(Summary summary, MachinePeaks before, MachinePeaks after, int threads, string kernel)
+    {
+        var peaks = new MachinePeaks(
+            Math.Max(before.ReadGigabytes, after.ReadGigabytes), Math.Max(before.ByteGigaops, after.ByteGigaops), Math.Max(before.FloatGigaops, after.FloatGigaops));
+        var text = new StringBuilder();
+        text.AppendLine($"# Matrix products, tier {kernel}").AppendLine();
+        text.AppendLine($"{CompareBenchmark.Processor()}, {threads} threads, {RuntimeInformation.FrameworkDescription}, BenchmarkDotNet, {DateTime.UtcNow:yyyy-MM-dd}. Weights of {MatrixProduct.Outputs} x {MatrixProduct.Columns}, four copies in turn.");
+        text.AppendLine($"Roofs before / after: {before.ReadGigabytes:F1} / {after.ReadGigabytes:F1} GB/s read, {before.ByteGigaops:F0} / {after.ByteGigaops:F0} Gop/s of bytes (`vpdpbusd`), {before.FloatGigaops:F0} / {after.FloatGigaops:F0} Gop/s of float32.");
+        text.AppendLine("\"Of the roof\": the longer of the times for reading the weights and for the operations at the higher of these figures, over the median time.").AppendLine();
+        text.AppendLine("| format | rows | median | standard error | weights GB/s | Gop/s | of the roof |").AppendLine("|---|---|---|---|---|---|---|");
+        foreach (BenchmarkReport report in summary.Reports.Where(report => report.ResultStatistics is not null))
+        {
+            string format = (string)report.BenchmarkCase.Parameters[nameof(MatrixProduct.Format)];
+            int rows = (int)report.BenchmarkCase.Parameters[nameof(MatrixProduct.Rows)];
+            double seconds = report.ResultStatistics!.Median / 1e9, elements = (double)MatrixProduct.Outputs * MatrixProduct.Columns;
+            BlockFormat.TryGet(format, out BlockFormat? type);
+            double bytes = type!.ByteLength((long)elements), operations = 2 * elements * rows;
+            double roof = Math.Max(bytes / (peaks.ReadGigabytes * 1e9), operations / ((type.BlockElements == 1 ? peaks.FloatGigaops : peaks.ByteGigaops) * 1e9));
+            text.AppendLine(
+                $"| {format} | {rows} | {seconds * 1e3:F3} ms | {report.ResultStatistics.StandardError / 1e6:F3} ms | {bytes / seconds / 1e9:F1} | {operations / seconds / 1e9:F0} | {roof / seconds:P0} |");
         }
 
-        var weights = new WeightMatrix[Copies];
+        return text.ToString();
+    }
+}
+
+/// <summary>One matrix product of random weights.</summary>
+public unsafe class MatrixProduct
+{
+    internal const int Outputs = 18432, Columns = 2304;
+
+    // Four copies in turn, so that a single row finds nothing in the caches.
+    private const int Copies = 4;
+
+    private readonly WeightMatrix[] _weights = new WeightMatrix[Copies];
+    private CpuBackend? _backend;
+    private Matrix? _x, _y;
+    private byte* _data;
+    private int _turn;
+
+    internal static string[] Formats { get; set; } = [];
+
+    internal static int[] RowCounts { get; set; } = [];
+
+    internal static string? Kernel { get; set; }
+
+    [ParamsSource(nameof(FormatNames))]
+    public string Format { get; set; } = "";
+
+    [ParamsSource(nameof(RowNumbers))]
+    public int Rows { get; set; }
+
+    public static IEnumerable<string> FormatNames => Formats;
+
+    public static IEnumerable<int> RowNumbers => RowCounts;
+
+    [GlobalSetup]
+    public void Setup()
+    {
+        _backend = CpuBackend.Create(new CpuBackendOptions { Kernel = Kernel });
+        BlockFormat.TryGet(Format, out BlockFormat? format);
+        ArgumentNullException.ThrowIfNull(format);
+        long bytes = format.ByteLength((long)Outputs * Columns);
+        _data = (byte*)NativeMemory.AlignedAlloc((nuint)(Copies * bytes), 4096);
+        var random = new Random(1);
         for (int i = 0; i < Copies; i++)
         {
-            weights[i] = backend.LoadWeights(new TensorView("w", format, [shape[0], shape[1]], data + i * bytes, bytes, "random"));
+            Fill(new Span<byte>(_data + i * bytes, checked((int)bytes)), format.Type, random);
+            _weights[i] = _backend.LoadWeights(new TensorView("w", format, [Outputs, Columns], _data + i * bytes, bytes, "random"));
         }
 
-        foreach (int rows in rowCounts)
+        _x = _backend.CreateMatrix(Rows, Columns);
+        _y = _backend.CreateMatrix(Rows, Outputs);
+        for (int r = 0; r < Rows; r++)
         {
-            using Matrix x = backend.CreateMatrix(rows, shape[1]), y = backend.CreateMatrix(rows, shape[0]);
-            for (int r = 0; r < rows; r++)
+            for (int i = 0; i < Columns; i++)
             {
-                for (int i = 0; i < shape[1]; i++)
-                {
-                    x.Row(r)[i] = (i * 7919 + r * 104729) % 1000 / 500f - 1;
-                }
+                _x.Row(r)[i] = random.NextSingle() - 0.5f;
             }
-
-            double best = double.MaxValue;
-            long end = Stopwatch.GetTimestamp() + (long)(seconds * Stopwatch.Frequency);
-            for (int i = 0; i < 6 || Stopwatch.GetTimestamp() < end; i++)
-            {
-                long start = Stopwatch.GetTimestamp();
-                backend.MatMul(x, weights[i % Copies], y, rows);
-                best = Math.Min(best, Stopwatch.GetElapsedTime(start).TotalSeconds);
-            }
-
-            Console.WriteLine(
-                $"{backend.Name,-18} {name,-7} rows {rows,4}  {best * 1000,9:F3} ms  {bytes / best / 1e9,7:F2} GB/s  {2.0 * rows * shape[0] * shape[1] / best / 1e9,8:F1} Gop/s");
         }
-
-        NativeMemory.AlignedFree(data);
     }
+
+    /// <summary>Random blocks. bfloat16 gets ordinary numbers: one in 128 random bit patterns is subnormal, and processors are slow with those.</summary>
+    private static void Fill(Span<byte> data, TensorType type, Random random)
+    {
+        random.NextBytes(data);
+        for (int i = 1; i < data.Length && type == TensorType.BF16; i += 2)
+        {
+            data[i] = (byte)((data[i] & 0x80) | 0x3C | (data[i] & 1));
+        }
+    }
+
+    [GlobalCleanup]
+    public void Cleanup()
+    {
+        _x!.Dispose();
+        _y!.Dispose();
+        _backend!.Dispose();
+        NativeMemory.AlignedFree(_data);
+    }
+
+    [Benchmark]
+    public void Product() => _backend!.MatMul(_x!, _weights[_turn++ % Copies], _y!, Rows);
 }

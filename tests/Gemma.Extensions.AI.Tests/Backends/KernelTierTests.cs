@@ -1,4 +1,6 @@
+using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Formats;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
@@ -29,4 +31,38 @@ public sealed class KernelTierTests
     [Fact]
     public void ThreadsMustBePositive() =>
         Assert.Throws<ArgumentOutOfRangeException>(() => CpuBackend.Create(new CpuBackendOptions { Threads = 0 }));
+
+    [Fact]
+    public void WherePagesCannotBeMadeExecutableTheKernelsOfTheTierBelowTakeOver()
+    {
+        Assert.SkipUnless(Avx512BW.IsSupported, "no AVX-512");
+        using var workers = new WorkerPool(2);
+        using TileKernels fallback = AssembledTileKernels.Create((ReadOnlySpan<byte> _, out string? reason) =>
+        {
+            reason = "the system does not allow pages to be made executable";
+            return null;
+        });
+        using var refused = new TiledKernels(workers, fallback);
+        Assert.Equal("avx512 kernels: the system does not allow pages to be made executable", refused.Note);
+        using CpuBackend avx512 = Tiers.Create("avx512", threads: 2);
+        using var random = new RandomTensors(6);
+        var weights = (CpuWeights)avx512.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
+        foreach (int rows in (int[])[1, 9])
+        {
+            using var x = (CpuMatrix)avx512.CreateMatrix(rows, 512);
+            using var expected = (CpuMatrix)avx512.CreateMatrix(rows, 96);
+            using var actual = (CpuMatrix)avx512.CreateMatrix(rows, 96);
+            for (int r = 0; r < rows; r++)
+            {
+                random.Fill(x.Row(r));
+            }
+
+            avx512.MatMul(x, weights, expected, rows);
+            refused.MatMul(x, weights, actual, rows);
+            for (int r = 0; r < rows; r++)
+            {
+                Assert.True(expected.Row(r).SequenceEqual(actual.Row(r)));
+            }
+        }
+    }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Files;
@@ -13,11 +14,13 @@ public sealed unsafe class TileFormatTests
     [InlineData("portable")]
     [InlineData("avx2")]
     [InlineData("avx512")]
+    [InlineData("neon")]
     public void UnpackedTilesHoldTheDecodedWeights(string isa)
     {
         Assert.SkipWhen(isa == "avx2" && !Avx2.IsSupported, "no AVX2");
+        Assert.SkipWhen(isa == "neon" && !AdvSimd.Arm64.IsSupported, "no NEON");
         Assert.SkipWhen(isa == "avx512" && !Avx512BW.IsSupported, "no AVX-512");
-        TileFormat[] table = isa switch { "avx2" => TileFormat.Table<Avx2Isa>(), "avx512" => TileFormat.Table<Avx512Isa>(), _ => TileFormat.Table<PortableIsa>() };
+        TileFormat[] table = isa switch { "neon" => TileFormat.Table<NeonDotIsa>(), "avx2" => TileFormat.Table<Avx2Isa>(), "avx512" => TileFormat.Table<Avx512Isa>(), _ => TileFormat.Table<PortableIsa>() };
         using var random = new RandomTensors(5);
         foreach (BlockFormat format in BlockFormat.All)
         {

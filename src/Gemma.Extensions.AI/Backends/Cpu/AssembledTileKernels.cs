@@ -45,9 +45,11 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     }
 
     /// <summary>The kernels, or those of the avx512 tier with a note where machine code cannot be made executable.</summary>
-    public static TileKernels Create() => TryCreate(out string? reason) ?? (TileKernels)new VectorTileKernels<Avx512Isa>($"avx512 kernels: {reason}");
+    /// <param name="allocate">Makes code executable.</param>
+    public static TileKernels Create(CodeAllocator allocate) =>
+        TryCreate(allocate, out string? reason) ?? (TileKernels)new VectorTileKernels<Avx512Isa>($"avx512 kernels: {reason}");
 
-    private static AssembledTileKernels? TryCreate(out string? reason)
+    private static AssembledTileKernels? TryCreate(CodeAllocator allocate, out string? reason)
     {
         using var stream = new MemoryStream();
         var offsets = new int[4 * (MostRows + 1) + MostFloatRows + 1];
@@ -72,7 +74,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
             assembler.Assemble(new StreamCodeWriter(stream), 0);
         }
 
-        return ExecutableMemory.TryCreate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets) : null;
+        return allocate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets) : null;
     }
 
     public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
@@ -86,29 +88,45 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
     private const int FirstFloat = 4 * (MostRows + 1);
 
-    /// <summary>Panels of floats a[column][rows]: 24 sums, two weight registers and one activation at a time.</summary>
+    /// <summary>
+    /// Panels of floats a[column][rows]: 24 sums, two weight registers and one activation at a time. Four columns a turn (tiles have a multiple of
+    /// four), so that counting takes few of the slots of the multiply-adds; the next panel is asked for meanwhile.
+    /// </summary>
     private static void EmitFloats(Assembler c, int rows)
     {
-        AssemblerRegister64 args = rax, weights = rcx, activations = r8, steps = r11;
+        const int Unroll = 4;
+        AssemblerRegister64 args = rax, weights = rcx, activations = r8, next = r9, steps = r11;
         Begin(c, rows);
         c.mov(weights, __qword_ptr[args]);
         c.mov(activations, __qword_ptr[args + 16]);
         c.mov(steps, __qword_ptr[args + 56]);
+        c.imul(next, steps, 4 * rows);
+        c.add(next, activations);
         Label loop = c.CreateLabel();
         c.Label(ref loop);
-        c.vmovups(zmm24, __zmmword_ptr[weights]);
-        c.vmovups(zmm25, __zmmword_ptr[weights + 64]);
-        for (int row = 0; row < rows; row++)
+        for (int column = 0; column < Unroll; column++)
         {
-            AssemblerRegisterZMM x = Register(26 + row % 6);
-            c.vbroadcastss(x, __dword_ptr[activations + 4 * row]);
-            c.vfmadd231ps(Sum(row, 0), zmm24, x);
-            c.vfmadd231ps(Sum(row, 1), zmm25, x);
+            c.vmovups(zmm24, __zmmword_ptr[weights + 128 * column]);
+            c.vmovups(zmm25, __zmmword_ptr[weights + 128 * column + 64]);
+            for (int row = 0; row < rows; row++)
+            {
+                AssemblerRegisterZMM x = Register(26 + row % 6);
+                int offset = 4 * (column * rows + row);
+                if (offset % 64 == 0)
+                {
+                    c.prefetcht0(__byte_ptr[next + offset]);
+                }
+
+                c.vbroadcastss(x, __dword_ptr[activations + offset]);
+                c.vfmadd231ps(Sum(row, 0), zmm24, x);
+                c.vfmadd231ps(Sum(row, 1), zmm25, x);
+            }
         }
 
-        c.add(weights, TileFormat.Rows * sizeof(float));
-        c.add(activations, 4 * rows);
-        c.dec(steps);
+        c.add(weights, Unroll * TileFormat.Rows * sizeof(float));
+        c.add(activations, Unroll * 4 * rows);
+        c.add(next, Unroll * 4 * rows);
+        c.sub(steps, Unroll);
         c.jnz(loop);
         End(c, rows);
     }
@@ -126,6 +144,13 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         c.mov(terms, __qword_ptr[args + 32]);
         c.mov(steps, __qword_ptr[args + 56]);
         c.Label(ref loop);
+
+        // The next panel of a batch lies behind this one.
+        for (int line = 0; line < 32 * rows; line += 64)
+        {
+            c.prefetcht0(__byte_ptr[activations + TileMatMul.ByteColumns * rows + line]);
+        }
+
         int scaleBytes = (minimum ? 2 : 1) * TileFormat.Rows * sizeof(float), groups = 32 / group;
         for (int g = 0; g < groups; g++)
         {

@@ -2,6 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
+/// <summary>Makes machine code executable; null with a reason where that is not allowed.</summary>
+internal delegate ExecutableMemory? CodeAllocator(ReadOnlySpan<byte> code, out string? reason);
+
 /// <summary>Pages of machine code: mapped writable, written, then made executable and read-only. Never both at once.</summary>
 internal sealed unsafe partial class ExecutableMemory : IDisposable
 {

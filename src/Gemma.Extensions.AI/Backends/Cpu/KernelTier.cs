@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
@@ -10,13 +11,19 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 internal sealed record KernelTier(string Name, string Rank, Func<string?> Unsupported, Func<WorkerPool, CpuKernels> Create)
 {
     /// <summary>All tiers, slowest first. The last one that the machine supports is the default.</summary>
+    /// <remarks>
+    /// avx-vnni and neon-dot are untested on processors of their kind: the machines of this project have neither.
+    /// There is no tier of bfloat16 dot products (AVX512-BF16): they round activations to bfloat16 and flush subnormals, and could not be checked here.
+    /// </remarks>
     public static IReadOnlyList<KernelTier> All { get; } =
     [
         new("reference", "the oracle: weights decoded by the scalar decoders, float32 throughout", () => null, workers => new ReferenceKernels(workers)),
         new("portable", "vectors of whatever width .NET finds (SSE, NEON, AVX); weights become float32 tiles", () => null, workers => new TiledKernels(workers, new FloatTileKernels<PortableIsa>())),
         new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX2 with FMA", workers => new TiledKernels(workers, new VectorTileKernels<Avx2Isa>())),
-        new("avx512", "the same, 64 at a time", () => Avx512BW.IsSupported ? null : "the processor has no AVX-512 BW", workers => new TiledKernels(workers, new VectorTileKernels<Avx512Isa>())),
-        new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", AssembledTileKernels.Unsupported, workers => new TiledKernels(workers, AssembledTileKernels.Create())),
+        new("avx-vnni", "four byte products and their sum in one instruction on 256-bit registers", () => AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX-VNNI", workers => new TiledKernels(workers, new VectorTileKernels<AvxVnniIsa>())),
+        new("neon-dot", "four byte products and their sum in one instruction on 128-bit registers", () => Dp.IsSupported && AdvSimd.Arm64.IsSupported ? null : "the processor has no Arm NEON with dot product", workers => new TiledKernels(workers, new VectorTileKernels<NeonDotIsa>())),
+        new("avx512", "as avx2, 64 at a time", () => Avx512BW.IsSupported ? null : "the processor has no AVX-512 BW", workers => new TiledKernels(workers, new VectorTileKernels<Avx512Isa>())),
+        new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", AssembledTileKernels.Unsupported, workers => new TiledKernels(workers, AssembledTileKernels.Create(ExecutableMemory.TryCreate))),
     ];
 
     /// <summary>The tier of this name, or the fastest that runs here.</summary>

@@ -302,6 +302,14 @@ internal static unsafe class RowDot<TIsa>
     private static Vector512<int> Dot<TSum>(Vector512<int> sum, int* x, Vector512<uint> d0, Vector512<uint> d1, Vector512<uint> d2, Vector512<uint> d3)
         where TSum : struct, ISumDepth
     {
+        if (TIsa.HasDot && typeof(TSum) == typeof(HalfPairs))
+        {
+            sum = TIsa.WideDot(sum, d0.AsByte(), Vector512.Create(x[0]).AsSByte());
+            sum = TIsa.WideDot(sum, d1.AsByte(), Vector512.Create(x[1]).AsSByte());
+            sum = TIsa.WideDot(sum, d2.AsByte(), Vector512.Create(x[2]).AsSByte());
+            return TIsa.WideDot(sum, d3.AsByte(), Vector512.Create(x[3]).AsSByte());
+        }
+
         if (TIsa.HasDot)
         {
             sum = TIsa.Dot(sum, d0.AsByte(), Vector512.Create(x[0]).AsSByte());

@@ -71,6 +71,11 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
             float* row = valueTile + Keys * padded;
             new Span<float>(sums, queries * padded).Clear();
             LoadQueries(slice, firstRow, rows, kvHead, q, state);
+            if (rows == 1 && UsedAsStored(group))
+            {
+                OneRow(slice, firstRow, kvHead, q, sums, scores, state);
+                return;
+            }
 
             int start = slice.StartPosition + firstRow, end = start + rows;
             int begin = (int)Math.Max(0, (long)start - layer.Window + 1);
@@ -117,6 +122,43 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
             {
                 float* target = output.RowData(slice.FirstRow + firstRow + i / group) + (kvHead * group + i % group) * dim;
                 System.Numerics.Tensors.TensorPrimitives.Divide(new ReadOnlySpan<float>(sums + (long)i * padded, dim), state[2 * i + 1], new Span<float>(target, dim));
+            }
+        }
+
+        private bool UsedAsStored(int group)
+        {
+            KvLayout layout = layer.Pool.Layout;
+            return group == 2 && layout.Type is KvType.F16 or KvType.BF16 && layout.BlockTokens % Keys == 0 && layout.HeadDim % 32 == 0;
+        }
+
+        /// <summary>Generation: reading keys and values is what takes time, so they are used as they are stored, the next ones asked for meanwhile.</summary>
+        private void OneRow(in BatchSlice slice, int row, int kvHead, float* q, float* sums, float* scores, float* state)
+        {
+            KvKernels kernels = layer.Pool.Layout.Type == KvType.F16 ? owner.Kernels.HalfKv : owner.Kernels.BFloatKv;
+            int dim = layer.HeadDim, position = slice.StartPosition + row;
+            int begin = (int)Math.Max(0, (long)position - layer.Window + 1);
+            for (int key = begin / Keys * Keys; key <= position; key += Keys)
+            {
+                int next = key + Keys <= position ? key + Keys : key, skipped = Math.Max(0, begin - key);
+                kernels.Scores(Stored(slice, kvHead, key, values: false), dim, q, scores, Stored(slice, kvHead, next, values: false));
+                for (int i = 0; i < 2; i++)
+                {
+                    Weigh(scores + i * Keys, sums + (long)i * dim, state + 2 * i, dim, key, position, layer.Window, layer.Softcap);
+                }
+
+                byte* values = Stored(slice, kvHead, key, values: true) + 2L * dim * skipped;
+                kernels.Values(values, Math.Min(Keys, position + 1 - key) - skipped, dim, scores + skipped, sums, Stored(slice, kvHead, next, values: true));
+            }
+
+            float* target = output.RowData(slice.FirstRow + row) + 2 * kvHead * dim;
+            for (int d = 0; d < 2 * dim; d += 32)
+            {
+                float total = state[2 * (d / dim) + 1];
+                for (int i = 0; i < 16; i++)
+                {
+                    target[d + 2 * i] = sums[d + i] / total;
+                    target[d + 2 * i + 1] = sums[d + 16 + i] / total;
+                }
             }
         }
 

@@ -79,6 +79,11 @@ internal abstract unsafe class TileKernels : IDisposable
     /// <summary>Kernels for a single activation row by tensor type; null where tiles serve it too.</summary>
     public virtual delegate*<byte*, long, int, RowDotArgs*, void>[]? RowDots => null;
 
+    /// <summary>Attention of one row over float16 keys and values; <see cref="BFloatKv"/> over bfloat16.</summary>
+    public abstract KvKernels HalfKv { get; }
+
+    public abstract KvKernels BFloatKv { get; }
+
     public virtual void Dispose()
     {
     }

@@ -13,7 +13,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels) : IDisposable
 {
     /// <summary>Columns of a byte tile: 16 KiB with 32 rows, so that it stays in a first-level cache with its scales.</summary>
-    private const int ByteColumns = 512;
+    public const int ByteColumns = 512;
 
     /// <summary>Columns of a float tile: 16 KiB.</summary>
     private const int FloatColumns = 128;

@@ -13,6 +13,10 @@ internal class FloatTileKernels<TIsa> : TileKernels
 
     public override int BytePanel => 4;
 
+    public override KvKernels HalfKv { get; } = KvKernels.Of<TIsa, HalfPairOfFloats>();
+
+    public override KvKernels BFloatKv { get; } = KvKernels.Of<TIsa, BFloatPairOfFloats>();
+
     public override unsafe void Bytes(TileArgs* args, int panel, TileFormat format) => throw new NotSupportedException("This tier has no integer kernels.");
 
     public override unsafe void Floats(TileArgs* args, int rows)
@@ -44,7 +48,15 @@ internal sealed unsafe class VectorTileKernels<TIsa>(string? note = null) : Floa
     {
         if (TIsa.HasDot)
         {
-            Bytes<DotSum>(args, panel, format);
+            if (format.MaxByte > 127)
+            {
+                Bytes<WideDotSum>(args, panel, format);
+            }
+            else
+            {
+                Bytes<DotSum>(args, panel, format);
+            }
+
             return;
         }
 
@@ -103,6 +115,11 @@ internal readonly struct HalfPairs : ISumDepth
 internal readonly struct DotSum : ISumDepth
 {
     public static int Pairs => -1;
+}
+
+internal readonly struct WideDotSum : ISumDepth
+{
+    public static int Pairs => -2;
 }
 
 /// <summary>The loops of the vector kernels: one, two or four activation rows by 32 weight rows. The order of the sums is that of <see cref="TileKernels"/>.</summary>
@@ -308,6 +325,11 @@ internal static unsafe class VectorTile
         if (TSum.Pairs == -1)
         {
             return TIsa.Dot(sum, Vector512.Load(w), Vector512.Create(*a).AsSByte());
+        }
+
+        if (TSum.Pairs == -2)
+        {
+            return TIsa.WideDot(sum, Vector512.Load(w), Vector512.Create(*a).AsSByte());
         }
 
         if (TSum.Pairs == 0)

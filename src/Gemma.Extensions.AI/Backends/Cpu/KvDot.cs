@@ -1,0 +1,134 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>How two stored numbers in a dword become two floats.</summary>
+internal interface IKvPair
+{
+    /// <summary>The even elements.</summary>
+    static abstract Vector512<float> Low(Vector512<uint> pair);
+
+    /// <summary>The odd elements.</summary>
+    static abstract Vector512<float> High(Vector512<uint> pair);
+}
+
+/// <summary>float16: exponent and mantissa moved into place by an arithmetic shift, the sign kept, times 2^112. Exact for all finite values.</summary>
+internal readonly struct HalfPairOfFloats : IKvPair
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Low(Vector512<uint> pair) => High(pair << 16);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> High(Vector512<uint> pair) =>
+        ((pair.AsInt32() >> 3) & Vector512.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector512.Create(0x77800000).AsSingle();
+}
+
+internal readonly struct BFloatPairOfFloats : IKvPair
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Low(Vector512<uint> pair) => (pair << 16).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> High(Vector512<uint> pair) => (pair & Vector512.Create(0xFFFF0000u)).AsSingle();
+}
+
+/// <summary>
+/// Attention of one query row, two heads that share a key/value head: 32 keys and values are used as they are stored, without a float tile. Sums are taken in
+/// the order of the tiles.
+/// </summary>
+internal static unsafe class KvDot<TIsa, TPair>
+    where TIsa : struct, ITileIsa
+    where TPair : struct, IKvPair
+{
+    /// <summary>Scores [2][32] of two queries with 32 keys of whole rows of 8 elements; asks for the 32 keys at <paramref name="ahead"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Scores(byte* keys, int dim, float* queries, float* scores, byte* ahead)
+    {
+        long stride = 2L * dim, stream = 16L * dim;
+        for (int half = 0; half < 2; half++, keys += 16 * stride)
+        {
+            float* q = queries;
+            float* r = queries + dim;
+            Vector512<float> a = Vector512<float>.Zero, b = a;
+            for (int d = 0; d < dim; d += 8, q += 8, r += 8)
+            {
+                if (Sse.IsSupported)
+                {
+                    Sse.Prefetch0(ahead);
+                    Sse.Prefetch0(ahead + stream);
+                    Sse.Prefetch0(ahead + 2 * stream);
+                    Sse.Prefetch0(ahead + 3 * stream);
+                    ahead += 64;
+                }
+
+                TIsa.Transpose(keys + 2 * d, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
+                Add(TPair.Low(d0), q[0], r[0], ref a, ref b);
+                Add(TPair.High(d0), q[1], r[1], ref a, ref b);
+                Add(TPair.Low(d1), q[2], r[2], ref a, ref b);
+                Add(TPair.High(d1), q[3], r[3], ref a, ref b);
+                Add(TPair.Low(d2), q[4], r[4], ref a, ref b);
+                Add(TPair.High(d2), q[5], r[5], ref a, ref b);
+                Add(TPair.Low(d3), q[6], r[6], ref a, ref b);
+                Add(TPair.High(d3), q[7], r[7], ref a, ref b);
+            }
+
+            a.Store(scores + 16 * half);
+            b.Store(scores + TileFormat.Rows + 16 * half);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static void Add(Vector512<float> key, float q, float r, ref Vector512<float> a, ref Vector512<float> b)
+        {
+            a = Vector512.FusedMultiplyAdd(key, Vector512.Create(q), a);
+            b = Vector512.FusedMultiplyAdd(key, Vector512.Create(r), b);
+        }
+    }
+
+    /// <summary>
+    /// Adds <paramref name="count"/> values [count][dim] times their weights [2][32] to the sums [2][dim], in whose steps of 32 the even elements
+    /// stand before the odd ones; asks for the 32 values at <paramref name="ahead"/>.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Values(byte* values, int count, int dim, float* weights, float* sums, byte* ahead)
+    {
+        for (int d = 0; d < dim; d += 32, sums += 32)
+        {
+            float* other = sums + dim;
+            Vector512<float> a0 = Vector512.Load(sums), a1 = Vector512.Load(sums + 16), b0 = Vector512.Load(other), b1 = Vector512.Load(other + 16);
+            byte* value = values + 2 * d;
+            for (int i = 0; i < count; i++, value += 2L * dim)
+            {
+                if (Sse.IsSupported)
+                {
+                    Sse.Prefetch0(ahead);
+                    ahead += 64;
+                }
+
+                Vector512<uint> pair = Vector512.Load((uint*)value);
+                Vector512<float> low = TPair.Low(pair), high = TPair.High(pair), w = Vector512.Create(weights[i]), v = Vector512.Create(weights[TileFormat.Rows + i]);
+                a0 = Vector512.FusedMultiplyAdd(low, w, a0);
+                a1 = Vector512.FusedMultiplyAdd(high, w, a1);
+                b0 = Vector512.FusedMultiplyAdd(low, v, b0);
+                b1 = Vector512.FusedMultiplyAdd(high, v, b1);
+            }
+
+            a0.Store(sums);
+            a1.Store(sums + 16);
+            b0.Store(other);
+            b1.Store(other + 16);
+        }
+    }
+}
+
+/// <summary>The two steps of <see cref="KvDot{TIsa, TPair}"/> for one type of keys and values.</summary>
+internal readonly unsafe struct KvKernels(delegate*<byte*, int, float*, float*, byte*, void> scores, delegate*<byte*, int, int, float*, float*, byte*, void> values)
+{
+    public readonly delegate*<byte*, int, float*, float*, byte*, void> Scores = scores;
+    public readonly delegate*<byte*, int, int, float*, float*, byte*, void> Values = values;
+
+    public static KvKernels Of<TIsa, TPair>()
+        where TIsa : struct, ITileIsa
+        where TPair : struct, IKvPair => new(&KvDot<TIsa, TPair>.Scores, &KvDot<TIsa, TPair>.Values);
+}

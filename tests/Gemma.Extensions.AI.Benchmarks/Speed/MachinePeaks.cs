@@ -1,0 +1,124 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Gemma.Extensions.AI.Benchmarks.Speed;
+
+/// <summary>What the machine gives at this moment: the roof under which kernels are measured. On shared machines it swings by the second.</summary>
+/// <param name="ReadGigabytes">GB/s that all threads together read, each in four streams of its own memory; best of some passes.</param>
+/// <param name="ByteGigaops">10^9 multiplications and additions a second of bytes by <c>vpdpbusd</c> on 512-bit registers; 0 where there is none.</param>
+/// <param name="FloatGigaops">The same of float32 by fused multiply-add on 512-bit registers; 0 where there is none.</param>
+internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, double FloatGigaops)
+{
+    private const int Steps = 4_000_000, Registers = 24;
+
+    public static MachinePeaks Measure(int threads)
+    {
+        double bytes = 0, floats = 0;
+        if (AssembledTileKernels.Unsupported() is null)
+        {
+            bytes = Best(threads, 2.0 * 64, c => Each(register => c.vpdpbusd(register, zmm30, zmm31)));
+            floats = Best(threads, 2.0 * 16, c => Each(register => c.vfmadd231ps(register, zmm30, zmm31)));
+        }
+
+        return new MachinePeaks(ReadBandwidth(threads), bytes, floats);
+    }
+
+    /// <summary>Bytes read a second by all threads together, in 10^9.</summary>
+    public static unsafe double ReadBandwidth(int threads)
+    {
+        const int Streams = 4;
+        const long Stream = 96L << 20;
+        byte* data = (byte*)NativeMemory.AlignedAlloc((nuint)(threads * Streams * Stream), 4096);
+        new Span<byte>(data, (int)Math.Min(int.MaxValue, threads * Streams * Stream)).Fill(1);
+        double best = 0;
+        for (int i = 0; i < 6; i++)
+        {
+            double seconds = Together(threads, thread => Read(data + thread * Streams * Stream, Stream));
+            best = Math.Max(best, threads * Streams * Stream / seconds);
+        }
+
+        NativeMemory.AlignedFree(data);
+        return best / 1e9;
+    }
+
+    private static unsafe void Read(byte* data, long stream)
+    {
+        Vector512<byte> a = default, b = default, c = default, d = default;
+        for (long i = 0; i < stream; i += 128)
+        {
+            a |= Vector512.Load(data + i) | Vector512.Load(data + i + 64);
+            b |= Vector512.Load(data + stream + i) | Vector512.Load(data + stream + i + 64);
+            c |= Vector512.Load(data + 2 * stream + i) | Vector512.Load(data + 2 * stream + i + 64);
+            d |= Vector512.Load(data + 3 * stream + i) | Vector512.Load(data + 3 * stream + i + 64);
+        }
+
+        GC.KeepAlive((a | b | c | d)[0]);
+    }
+
+    private static void Each(Action<AssemblerRegisterZMM> emit)
+    {
+        for (int i = 0; i < Registers; i++)
+        {
+            emit(new AssemblerRegisterZMM(Register.ZMM0 + i));
+        }
+    }
+
+    /// <summary>10^9 operations a second of a loop of independent instructions.</summary>
+    private static unsafe double Best(int threads, double operations, Action<Assembler> body)
+    {
+        var assembler = new Assembler(64);
+        Label loop = assembler.CreateLabel();
+        assembler.vpxord(zmm30, zmm30, zmm30);
+        assembler.vpxord(zmm31, zmm31, zmm31);
+        Each(register => assembler.vpxord(register, register, register));
+        assembler.mov(eax, Steps);
+        assembler.Label(ref loop);
+        body(assembler);
+        assembler.dec(eax);
+        assembler.jnz(loop);
+        assembler.vzeroupper();
+        assembler.ret();
+        using var stream = new MemoryStream();
+        assembler.Assemble(new StreamCodeWriter(stream), 0);
+        using ExecutableMemory code = ExecutableMemory.TryCreate(stream.ToArray(), out string? reason) ?? throw new NotSupportedException(reason);
+        var run = (delegate* unmanaged<void>)code.Address;
+        double best = 0;
+        for (int i = 0; i < 4; i++)
+        {
+            best = Math.Max(best, threads * (double)Steps * Registers * operations / Together(threads, _ => run()));
+        }
+
+        return best / 1e9;
+    }
+
+    /// <summary>Seconds from the first thread's start to the last one's end, by their own clocks: this thread may be woken late.</summary>
+    private static double Together(int threads, Action<int> work)
+    {
+        using var start = new Barrier(threads);
+        var begins = new long[threads];
+        var ends = new long[threads];
+        Thread[] all = [.. Enumerable.Range(0, threads).Select(thread => new Thread(() =>
+        {
+            start.SignalAndWait();
+            begins[thread] = Stopwatch.GetTimestamp();
+            work(thread);
+            ends[thread] = Stopwatch.GetTimestamp();
+        }))];
+        foreach (Thread thread in all)
+        {
+            thread.Start();
+        }
+
+        foreach (Thread thread in all)
+        {
+            thread.Join();
+        }
+
+        return Stopwatch.GetElapsedTime(begins.Min(), ends.Max()).TotalSeconds;
+    }
+}

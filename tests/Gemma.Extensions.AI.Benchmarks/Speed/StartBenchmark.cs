@@ -1,0 +1,74 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Benchmarks.Speed;
+
+/// <summary>Seconds from the start of a process to the first token of an answer, through the public chat client. Each run is a process of its own.</summary>
+internal static class StartBenchmark
+{
+    public static Command Create()
+    {
+        var model = new Option<string>("--model") { Required = true, Description = "Model file; read once before, so that it lies in the page cache." };
+        var repeat = new Option<int>("--repeat") { DefaultValueFactory = _ => 5 };
+        var results = new Option<string?>("--results") { Description = "Directory for the table." };
+        var once = new Option<bool>("--once") { Description = "One start in this process: prints the seconds since the process started." };
+        var command = new Command("start", "Process start to first token of a model in the page cache.") { model, repeat, results, once };
+        command.SetAction(async (parse, cancellation) =>
+        {
+            string path = parse.GetRequiredValue(model);
+            if (parse.GetValue(once))
+            {
+                await FirstTokenAsync(path, cancellation);
+            }
+            else
+            {
+                Report(path, parse.GetValue(repeat), parse.GetValue(results));
+            }
+        });
+        return command;
+    }
+
+    private static async Task FirstTokenAsync(string path, CancellationToken cancellation)
+    {
+        DateTime started = Process.GetCurrentProcess().StartTime;
+        using GemmaModel model = GemmaModel.Load(path, new GemmaOptions { ContextLength = 2048 });
+        double loaded = (DateTime.Now - started).TotalSeconds;
+        using IChatClient client = model.AsIChatClient();
+        await client.GetResponseAsync("Hello!", new ChatOptions { MaxOutputTokens = 1 }, cancellation);
+        double first = (DateTime.Now - started).TotalSeconds;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{loaded:F3} {first:F3}"));
+    }
+
+    private static void Report(string path, int repeat, string? results)
+    {
+        CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+        using (FileStream file = File.OpenRead(path))
+        {
+            file.CopyTo(Stream.Null, 1 << 20);
+        }
+
+        var text = new StringBuilder();
+        text.AppendLine($"# Start to first token: {Path.GetFileName(path)}").AppendLine();
+        text.AppendLine($"From the start of the process (the operating system's record, to a hundredth) to the end of an answer of one token to \"Hello!\", model in the page cache, {DateTime.UtcNow:yyyy-MM-dd}.").AppendLine();
+        text.AppendLine("| run | model loaded, s | first token, s |").AppendLine("|---|---|---|");
+        var firsts = new List<double>();
+        for (int i = 0; i < repeat; i++)
+        {
+            using Process process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["start", "--model", path, "--once"]) { RedirectStandardOutput = true })!;
+            string[] numbers = process.StandardOutput.ReadToEnd().Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            process.WaitForExit();
+            firsts.Add(double.Parse(numbers[1], CultureInfo.InvariantCulture));
+            text.AppendLine($"| {i + 1} | {numbers[0]} | {numbers[1]} |");
+        }
+
+        text.AppendLine($"| median | | **{firsts.Order().ElementAt(firsts.Count / 2):F2}** |");
+        Console.WriteLine(text);
+        if (results is not null)
+        {
+            File.WriteAllText(Path.Combine(results, $"start-{Path.GetFileNameWithoutExtension(path)}.md"), text.ToString());
+        }
+    }
+}
