@@ -101,7 +101,7 @@ internal static class Commands
         var all = new Option<int>("--all-tokens") { DefaultValueFactory = _ => 300, Description = "Steps at the start that train on prompts too: names recur in them, which teaches copying sooner." };
         var repeat = new Option<int>("--repeat-percent") { Description = "Cases in a hundred that are replaced by texts to repeat; copying is learned first from many of them." };
         var talk = new Option<int>("--talk-percent") { Description = "Cases in a hundred that are replaced by small talk, whose answers have to be learned by heart." };
-        var compare = new Option<int>("--compare-percent") { Description = "Cases in a hundred that are replaced by ones whose answer hangs on a comparison, which is learned last (absent answers, tools, sources); only the deciding tokens are trained in them." };
+        var compare = new Option<int>("--compare-percent") { Description = "Cases in a hundred that are replaced by many questions about one text or one set of tools, of which only the deciding tokens are trained: comparing is learned last." };
         var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat, talk, compare };
         command.SetAction((parse, cancellation) =>
         {
@@ -217,15 +217,15 @@ internal static class Commands
     /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
     internal readonly record struct Emphasis(int Repeat, int Talk, int Compare)
     {
-        private static readonly Skill[] s_comparisons = [Skill.Tool, Skill.Absent, Skill.Tool, Skill.Absent, Skill.Passage, Skill.Tool, Skill.NoTool];
-
         public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
         {
             int place = index % 100;
-            bool compares = place >= Repeat + Talk && place < Repeat + Talk + Compare;
-            Skill? skill = place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : compares ? s_comparisons[(index / 100 + index) % s_comparisons.Length] : null;
-            NanoCase drawn = NanoCorpus.Draw(CorpusSeed, index, split, skill);
-            return compares ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
+            if (place >= Repeat + Talk && place < Repeat + Talk + Compare)
+            {
+                return NanoCorpus.RenderDecisions(tokenizer, NanoCorpus.Drill(CorpusSeed, index));
+            }
+
+            return NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, index, split, place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : null));
         }
     }
 

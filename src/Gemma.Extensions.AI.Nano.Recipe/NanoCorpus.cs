@@ -80,6 +80,70 @@ internal static class NanoCorpus
         return drawn;
     }
 
+    /// <summary>
+    /// Many questions about one text, or requests for one set of tools, in one conversation: more decisions in fewer tokens than the cases of the
+    /// mixture hold. Only for training, with <see cref="RenderDecisions"/>.
+    /// </summary>
+    public static NanoCase Drill(int seed, int index)
+    {
+        var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
+        return l.Random.Next(10) switch
+        {
+            < 4 => ToolDrill(l),
+            < 8 => PassageDrill(l),
+            _ => SourceDrill(l),
+        };
+    }
+
+    private static NanoCase PassageDrill(Lexicon l)
+    {
+        Kind kind = l.Pick(Facts.Kinds);
+        (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(1, 7));
+        var messages = new List<ChatMessage>();
+        for (int turns = l.Random.Next(6, 12); turns > 0; turns--)
+        {
+            (string question, string answer) = Question(l, kind, l.Pick(profiles), l.Chance(0.5));
+            messages.AddRange([User(messages.Count > 0 ? question : $"Text: {text}\n\nQuestion: {question}"), Model(answer)]);
+        }
+
+        return new NanoCase(Skill.Absent, messages);
+    }
+
+    private static NanoCase SourceDrill(Lexicon l)
+    {
+        (string Text, Profile[] Profiles)[] texts = [.. Enumerable.Range(0, l.Random.Next(1, 5)).Select(_ => Describe(l, l.Pick(Facts.Kinds), l.Random.Next(1, 4)))];
+        string sources = string.Concat(texts.Select((text, i) => $"[{i + 1}] {text.Text.Replace('\n', ' ')}\n\n"));
+        var messages = new List<ChatMessage>();
+        for (int turns = l.Random.Next(4, 9); turns > 0; turns--)
+        {
+            int chosen = l.Random.Next(texts.Length);
+            Profile about = l.Pick(texts[chosen].Profiles);
+            bool absent = l.Chance(0.3);
+            (Attribute attribute, string value) = l.Pick(about.Facts);
+            string question = "Question: " + Facts.Fill(l, attribute.Questions, absent ? about.Kind.Subject(l) : about.Subject, value);
+            messages.AddRange([User(messages.Count > 0 ? question : $"Passages:\n\n{sources}{question}"), Model(absent ? SourceRefusal : $"{value} [{chosen + 1}]")]);
+        }
+
+        return new NanoCase(Skill.Sources, messages, new ChatOptions { Instructions = SourceInstruction });
+    }
+
+    private static NanoCase ToolDrill(Lexicon l)
+    {
+        var taken = new HashSet<string>(StringComparer.Ordinal);
+        DrawnTool missing = Tools.Draw(l, taken);
+        DrawnTool[] offered = [.. Enumerable.Range(0, l.Random.Next(2, 7)).Select(_ => Tools.Draw(l, taken)).DistinctBy(tool => tool.Name)];
+        var messages = new List<ChatMessage>();
+        for (int turns = l.Random.Next(4, 8); turns > 0; turns--)
+        {
+            DrawnTool tool = l.Chance(0.15) ? missing : l.Pick(offered);
+            ToolUse use = tool.Use();
+            messages.AddRange([User(use.Request), tool == missing ? Model(NoTool) : new ChatMessage(ChatRole.Assistant,
+                [new FunctionCallContent("call", tool.Name, use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value))])]);
+        }
+
+        return new NanoCase(Skill.Tool, messages, new ChatOptions { Tools = [.. offered.Select(tool => tool.Declaration)] });
+    }
+
     private static Skill Mixture(Lexicon l) => l.Random.Next(100) switch
     {
         < 20 => Skill.Passage,
@@ -98,8 +162,8 @@ internal static class NanoCorpus
         TrainingData.Conversation(tokenizer, drawn.Messages, modelTurnsOnly: true, drawn.Options);
 
     /// <summary>
-    /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, and which tool a call names. What follows
-    /// a decision is copied, learned long before, and would drown it in the mean.
+    /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, which tool a call names, which
+    /// passage is cited. What follows a decision is copied, learned long before, and would drown it in the mean.
     /// </summary>
     public static TrainingDocument RenderDecisions(GemmaTokenizer tokenizer, NanoCase drawn)
     {
@@ -115,7 +179,7 @@ internal static class NanoCorpus
             }
 
             int name = said.LastIndexOf(NameKey, StringComparison.Ordinal);
-            decisions[i] = said.Length == 0 || (name >= 0 && said.IndexOf('"', name + NameKey.Length) < 0);
+            decisions[i] = said.Length == 0 || said[^1] == '[' || (name >= 0 && said.IndexOf('"', name + NameKey.Length) < 0);
             said += tokenizer.GetPiece(document.Tokens[i]);
         }
 
