@@ -9,7 +9,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 /// </summary>
 internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
 {
-    private const int RanksPerPart = 16;
+    private const int RanksPerPart = 4;
     private const int RowsPerPart = 16;
     private readonly NativeBuffer _inner = new();
 
