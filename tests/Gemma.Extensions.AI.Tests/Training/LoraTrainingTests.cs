@@ -198,6 +198,8 @@ public sealed class LoraTrainingTests : IDisposable
         string output = await Run([.. train, "--steps", "6"]);
         Assert.Contains("continuing after step 3", output, StringComparison.Ordinal);
         Assert.Contains(Path.Combine(run, "adapter"), output, StringComparison.Ordinal);
+        Assert.Contains("rank 4, alpha 8", await Fail([.. train[..4], "5", .. train[5..], "--steps", "6"]), StringComparison.Ordinal);
+        Assert.Contains("--lora", await Fail([.. train[..3], .. train[5..], "--steps", "6"]), StringComparison.Ordinal);
         await Run("convert", model, "--lora", Path.Combine(run, "adapter"), "--type", "f32", "--output", merged);
 
         int[] tokens = TinyEngine.Prompt(3, 20);
@@ -211,11 +213,24 @@ public sealed class LoraTrainingTests : IDisposable
 
     private static async Task<string> Run(params string[] arguments)
     {
+        (int exit, string output, string error) = await Invoke(arguments);
+        Assert.True(exit == 0, error);
+        return output;
+    }
+
+    private static async Task<string> Fail(params string[] arguments)
+    {
+        (int exit, _, string error) = await Invoke(arguments);
+        Assert.Equal(1, exit);
+        return error;
+    }
+
+    private static async Task<(int Exit, string Output, string Error)> Invoke(string[] arguments)
+    {
         StringWriter output = new(), error = new();
         using Interrupts interrupts = new();
         int exit = await GemmaCli.RunAsync(arguments, new CliInvocation(interrupts) { Output = output, Error = error, Input = new StringReader(""), IsInteractive = false });
-        Assert.True(exit == 0, error.ToString());
-        return output.ToString();
+        return (exit, output.ToString(), error.ToString());
     }
 
     /// <summary>A small base on disk, and an adapter over it whose B are not zero.</summary>
