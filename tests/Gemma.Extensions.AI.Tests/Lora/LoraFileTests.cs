@@ -75,7 +75,7 @@ public sealed class LoraFileTests : IDisposable
     [InlineData("alpha_pattern", "{\"q_proj\":\"x\"}", "alpha_pattern")]
     [InlineData("target_modules", "\"(?=x)q_proj\"", "linear time")]
     [InlineData("target_modules", "[\"q_proj\"]", "leave out")]
-    [InlineData("target_modules", "\"(((x{999}){999}){999}|(a|a)*b|.*q_proj)\"", "leave out")]
+    [InlineData("target_modules", "\"(((x{999}){999}){999}|(a|a)*b|.*q_proj)\"", "linear time")]
     [InlineData("target_modules", "7", "target_modules")]
     [InlineData("target_modules", "null", "target_modules")]
     [InlineData("exclude_modules", "[\"q_proj\"]", "leave out")]
