@@ -1,7 +1,5 @@
-using Gemma.Extensions.AI;
 using Gemma.Extensions.AI.Rag;
-using Microsoft.Extensions.AI;
-using Microsoft.Extensions.VectorData;
+using Microsoft.Extensions.DependencyInjection;
 
 // A folder of documents in, questions answered in the terminal with their sources:
 //   dotnet run -- FOLDER [MODEL] [QUESTION]
@@ -12,22 +10,17 @@ if (args.Length is 0 or > 3)
     return 1;
 }
 
-using GemmaModel model = GemmaModel.Load(args.Length > 1 ? args[1] : Environment.GetEnvironmentVariable("GEMMA_MODEL") ?? "nano");
-IChatClient chat = model.AsIChatClient();
-IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();
-
 // Passages, words and vectors live in one file; a second run only reads what has changed. Vectors belong to their model, so each has its own collection.
-using SqliteVectorStore store = new(Path.Combine(args[0], ".rag.db"));
-int dimensions = embeddings.GetRequiredService<EmbeddingGeneratorMetadata>().DefaultModelDimensions!.Value;
-VectorStoreCollection<string, DocumentChunk> passages = store.GetCollection<string, DocumentChunk>($"passages of {model.ModelId}", DocumentChunk.CreateDefinition(dimensions));
+ServiceCollection services = new();
+services.AddGemmaRag(
+    args.Length > 1 ? args[1] : Environment.GetEnvironmentVariable("GEMMA_MODEL") ?? "nano",
+    options => options.DatabasePath = Path.Combine(args[0], ".rag.db"));
+await using ServiceProvider provider = services.BuildServiceProvider();
 
-DocumentIngestor ingestor = new(passages, model.Tokenizer, embeddings);
-IngestionResult result = await ingestor.IngestAsync(SourceDocument.FromFolder(args[0]), progress: new ProgressLines());
+IngestionResult result = await provider.GetRequiredService<DocumentIngestor>().IngestAsync(SourceDocument.FromFolder(args[0]), progress: new ProgressLines());
 Console.WriteLine($"{result.Stored} documents read, {result.Unchanged} unchanged, {result.Removed} removed.");
 
-// A chat model is a weak embedder, so a rank by its vectors weighs a quarter of a rank by words.
-DocumentRetriever retriever = new(passages, embeddings, new DocumentRetrieverOptions { VectorWeight = 0.25 });
-DocumentAnswerer answerer = new(retriever, chat, model.Tokenizer);
+DocumentAnswerer answerer = provider.GetRequiredService<DocumentAnswerer>();
 if (args.Length == 3)
 {
     await AnswerAsync(args[2]);

@@ -23,13 +23,12 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
 
     private readonly ModelReference _model;
     private readonly GemmaEmbeddingOptions _options;
-    private readonly EmbeddingGeneratorMetadata? _metadata;
+    private EmbeddingGeneratorMetadata? _metadata;
 
     /// <summary>Creates a generator over a loaded model, which stays the caller's to dispose.</summary>
     public GemmaEmbeddingGenerator(GemmaModel model, GemmaEmbeddingOptions? options = null)
         : this(new ModelReference(model ?? throw new ArgumentNullException(nameof(model))), options)
     {
-        _metadata = new EmbeddingGeneratorMetadata("gemma", new Uri(model.Path), model.ModelId, model.Config.HiddenSize);
     }
 
     internal GemmaEmbeddingGenerator(ModelReference model, GemmaEmbeddingOptions? options)
@@ -37,9 +36,6 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         _options = options?.Clone() ?? new GemmaEmbeddingOptions();
         Check(_options);
         _model = model;
-
-        // The number of dimensions is in the file, which is not read before the first request.
-        _metadata = new EmbeddingGeneratorMetadata("gemma", new Uri(model.Path), model.ModelId);
     }
 
     /// <inheritdoc/>
@@ -92,13 +88,24 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         return serviceKey is not null ? null
-            : serviceType == typeof(EmbeddingGeneratorMetadata) ? _metadata
+            : serviceType == typeof(EmbeddingGeneratorMetadata) ? Metadata()
             : serviceType == typeof(GemmaModel) ? Model()
             : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
             : serviceType.IsInstanceOfType(this) ? this
             : null;
 
         GemmaModel Model() => _model.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+    }
+
+    /// <summary>The number of dimensions is in the file, so it is known once the model is loaded.</summary>
+    private EmbeddingGeneratorMetadata Metadata()
+    {
+        if (_metadata?.DefaultModelDimensions is null)
+        {
+            _metadata = new EmbeddingGeneratorMetadata("gemma", new Uri(_model.Path), _model.ModelId, _model.Loaded?.Config.HiddenSize);
+        }
+
+        return _metadata;
     }
 
     /// <summary>Does nothing: the model belongs to whoever loaded it.</summary>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Rag;
 
@@ -10,6 +11,36 @@ public sealed record Citation(int Number, DocumentChunk Chunk)
 {
     /// <summary>The document and the place in it: page, line, headings.</summary>
     public override string ToString() => $"[{Number.ToString(CultureInfo.InvariantCulture)}] {Place(Chunk)}";
+
+    /// <summary>The citation as MEAI has it, with the places of its number in a text.</summary>
+    internal CitationAnnotation ToAnnotation(string text)
+    {
+        string mark = $"[{Number.ToString(CultureInfo.InvariantCulture)}]";
+        List<AnnotatedRegion> regions = [];
+        for (int at = text.IndexOf(mark, StringComparison.Ordinal); at >= 0; at = text.IndexOf(mark, at + mark.Length, StringComparison.Ordinal))
+        {
+            regions.Add(new TextSpanAnnotatedRegion { StartIndex = at, EndIndex = at + mark.Length });
+        }
+
+        AdditionalPropertiesDictionary place = new() { ["number"] = Number };
+        foreach ((string name, object? value) in (ReadOnlySpan<(string, object?)>)[("page", Chunk.Page), ("line", Chunk.Line), ("section", Chunk.Section)])
+        {
+            if (value is not null)
+            {
+                place[name] = value;
+            }
+        }
+
+        return new CitationAnnotation
+        {
+            Title = Chunk.Title,
+            FileId = Chunk.DocumentId,
+            Url = Uri.TryCreate(Chunk.DocumentId, UriKind.Absolute, out Uri? url) ? url : null,
+            Snippet = Chunk.Text,
+            AnnotatedRegions = regions,
+            AdditionalProperties = place,
+        };
+    }
 
     internal static string Place(DocumentChunk chunk)
     {

@@ -35,6 +35,12 @@ public sealed class DocumentRetrieverOptions
 
     /// <summary>Passages that the re-ranker judges for one search: each costs a run of the model over the passage.</summary>
     public int RerankDepth { get; set; } = 20;
+
+    /// <summary>
+    /// How much the order of the search counts beside the re-ranker: passages are ordered by the log-odds of their relevance less this times the
+    /// logarithm of their rank. 0 leaves the order to the re-ranker alone, which loses much where the model judges badly.
+    /// </summary>
+    public double RankWeight { get; set; } = 2;
 }
 
 /// <summary>Says how well passages answer a question.</summary>
@@ -50,7 +56,14 @@ public interface IPassageReranker
 /// <param name="Score">Score of the search; its meaning depends on the mode.</param>
 /// <param name="TermCoverage">Part of the question's content words that occur in the passage, 0 to 1.</param>
 /// <param name="Relevance">The re-ranker's probability that the passage answers the question; null without one.</param>
-public sealed record RetrievedPassage(DocumentChunk Chunk, double Score, double TermCoverage, double? Relevance);
+public sealed record RetrievedPassage(DocumentChunk Chunk, double Score, double TermCoverage, double? Relevance)
+{
+    /// <summary>
+    /// How much the words that the passage shares with the question say, by how rare they are among the passages: 1 is what one word says that three
+    /// passages hold. Null where the store does not tell how often words occur (any but <see cref="SqliteVectorStore"/>).
+    /// </summary>
+    public double? Evidence { get; init; }
+}
 
 /// <summary>Finds passages by words and by meaning. Safe for concurrent use.</summary>
 public sealed class DocumentRetriever
@@ -101,16 +114,23 @@ public sealed class DocumentRetriever
         List<VectorSearchResult<DocumentChunk>> found = await FindAsync(question, words, depth, filter, cancellationToken).ConfigureAwait(false);
         string[] content = QueryTerms.Content(words);
         List<RetrievedPassage> passages = [.. found.Select(r => new RetrievedPassage(r.Record, r.Score ?? 0, QueryTerms.Coverage(content, r.Record.Text), null))];
+        if (_collection is SqliteVectorCollection<string, DocumentChunk> counting && passages.Count > 0)
+        {
+            (long total, long[] matches) = await counting.CountWordsAsync(content, cancellationToken).ConfigureAwait(false);
+            passages = [.. passages.Select(p => p with { Evidence = QueryTerms.Evidence(content, matches, total, p.Chunk.Text) })];
+        }
+
         if (_options.Reranker is { } reranker && passages.Count > 0)
         {
             IReadOnlyList<double> relevance = await reranker.ScoreAsync(question, [.. passages.Select(p => p.Chunk.Text)], cancellationToken).ConfigureAwait(false);
-
-            // OrderByDescending is stable: equal judgements keep the order of the search.
-            passages = [.. passages.Select((p, i) => p with { Relevance = relevance[i] }).OrderByDescending(p => p.Relevance)];
+            passages = [.. passages.Select((p, i) => p with { Relevance = relevance[i] }).Index().OrderByDescending(p => LogOdds(p.Item.Relevance!.Value) - _options.RankWeight * Math.Log(p.Index + 1)).Select(p => p.Item)];
         }
 
         return passages.Count > top ? passages[..top] : passages;
     }
+
+    /// <summary>A judge that is sure is taken at odds of a million to one.</summary>
+    private static double LogOdds(double probability) => Math.Log(Math.Clamp(probability, 1e-6, 1 - 1e-6)) - Math.Log(1 - Math.Clamp(probability, 1e-6, 1 - 1e-6));
 
     /// <summary>The search as a tool for agents; with Semantic Kernel, <c>.AsKernelFunction()</c> makes it part of a plugin.</summary>
     /// <param name="name">Name that the model calls it by.</param>

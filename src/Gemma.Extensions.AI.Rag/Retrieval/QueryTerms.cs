@@ -39,6 +39,32 @@ internal static partial class QueryTerms
         return words.Count(w => stems.Contains(Stem(w))) / (double)words.Length;
     }
 
+    /// <summary>
+    /// How much the words that a text shares with a question say: the sum of ln(passages / passages with the word), words that come again counting
+    /// a little more as in BM25, over what one word brings that three passages hold. Words of every passage say nothing; where there are hardly
+    /// more than three passages, every word that they do not all share is enough.
+    /// </summary>
+    public static double Evidence(IReadOnlyList<string> words, IReadOnlyList<long> matches, long passages, string text)
+    {
+        Dictionary<string, int> counts = [];
+        foreach (Match word in Word().Matches(text.ToLowerInvariant()))
+        {
+            System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(counts, Stem(word.Value), out _)++;
+        }
+
+        double sum = 0;
+        for (int i = 0; i < words.Count; i++)
+        {
+            if (counts.TryGetValue(Stem(words[i]), out int times))
+            {
+                double rarity = Math.Log(1 + ((passages - matches[i] + 0.5) / (matches[i] + 0.5)));
+                sum += rarity * 2.2 * times / (times + 1.2);
+            }
+        }
+
+        return sum / Math.Max(0.1, Math.Log(passages / 3.0));
+    }
+
     /// <summary>Cuts common English endings, enough to match singular and plural, present and past.</summary>
     private static string Stem(string word)
     {

@@ -221,7 +221,7 @@ internal sealed class SqliteRows<TRecord>
     public List<ScoredRow> FullText(
         SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, DataPropertyModel property, ICollection<string> keywords, Condition? condition, int count)
     {
-        string[] phrases = [.. keywords.Where(k => k.Any(char.IsLetterOrDigit)).Select(k => $"\"{k.Replace("\"", "\"\"", StringComparison.Ordinal).Replace("\0", "", StringComparison.Ordinal)}\"").Distinct(StringComparer.Ordinal)];
+        string[] phrases = [.. keywords.Where(k => k.Any(char.IsLetterOrDigit)).Select(Phrase).Distinct(StringComparer.Ordinal)];
         if (phrases.Length == 0)
         {
             return [];
@@ -242,6 +242,25 @@ internal sealed class SqliteRows<TRecord>
 
         return rows;
     }
+
+    /// <summary>The number of rows, and for each word the number of those that hold it, as the tokenizer of the full text sees words.</summary>
+    public (long Rows, long[] Matches) WordCounts(SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, DataPropertyModel property, IReadOnlyList<string> words)
+    {
+        using SqliteCommand count = SqliteDatabase.Command(connection, transaction, $"SELECT count(*) FROM {entry.Rows}");
+        using SqliteCommand match = SqliteDatabase.Command(connection, transaction, $"SELECT count(*) FROM {entry.Text} WHERE {entry.Text} MATCH $match");
+        SqliteParameter parameter = match.Parameters.AddWithValue("$match", "");
+        long[] matches = new long[words.Count];
+        for (int i = 0; i < matches.Length; i++)
+        {
+            parameter.Value = $"t{Array.IndexOf(_fullText, property)} : {Phrase(words[i])}";
+            matches[i] = (long)match.ExecuteScalar()!;
+        }
+
+        return ((long)count.ExecuteScalar()!, matches);
+    }
+
+    private static string Phrase(string keyword) =>
+        $"\"{keyword.Replace("\"", "\"\"", StringComparison.Ordinal).Replace("\0", "", StringComparison.Ordinal)}\"";
 
     private void Read(SqliteCommand command, SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, bool includeVectors, List<TRecord> records)
     {

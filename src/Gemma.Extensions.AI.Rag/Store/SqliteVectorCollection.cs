@@ -306,6 +306,13 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
         }
     }
 
+    /// <summary>The number of records, and for each word the number of those whose full text holds it.</summary>
+    internal Task<(long Records, long[] Matches)> CountWordsAsync(IReadOnlyList<string> words, CancellationToken cancellationToken) =>
+        _database.ReadAsync(
+            "CountWords", Name,
+            (connection, transaction) => _rows.WordCounts(connection, transaction, Require(connection, transaction), _model.GetFullTextDataPropertyOrSingle<TRecord>(null), words),
+            cancellationToken);
+
     /// <inheritdoc/>
     public override object? GetService(Type serviceType, object? serviceKey = null)
     {

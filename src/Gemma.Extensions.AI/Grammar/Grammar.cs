@@ -26,6 +26,9 @@ internal sealed class Grammar
 
     public VocabularyTrie Vocabulary { get; }
 
+    /// <summary>Bytes of the masks that are kept.</summary>
+    public long CachedBytes => Volatile.Read(ref _cachedBytes);
+
     internal Lock Lock { get; } = new();
 
     /// <summary>A new text under the grammar, ended by any of <paramref name="endTokens"/>.</summary>

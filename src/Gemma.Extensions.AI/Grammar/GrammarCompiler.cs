@@ -8,6 +8,10 @@ namespace Gemma.Extensions.AI.Grammar;
 internal sealed class GrammarCompiler
 {
     private const int MaxKept = 64;
+
+    /// <summary>Most bytes of masks that the kept grammars may hold together.</summary>
+    internal const long MaxKeptBytes = 128L << 20;
+
     private static readonly ConditionalWeakTable<GemmaTokenizer, GrammarCompiler> s_compilers = [];
 
     private readonly Dictionary<string, (Grammar Grammar, long Used)> _kept = [];
@@ -17,6 +21,9 @@ internal sealed class GrammarCompiler
     public GrammarCompiler(VocabularyTrie vocabulary) => Vocabulary = vocabulary;
 
     public VocabularyTrie Vocabulary { get; }
+
+    /// <summary>Bytes of masks that the kept grammars hold.</summary>
+    internal long CachedBytes => _kept.Values.Sum(k => k.Grammar.CachedBytes);
 
     /// <summary>The compiler of a tokenizer; the vocabulary is prepared when it is first asked for.</summary>
     public static GrammarCompiler For(GemmaTokenizer tokenizer) => s_compilers.GetValue(tokenizer, static t =>
@@ -79,6 +86,7 @@ internal sealed class GrammarCompiler
             if (_kept.TryGetValue(key, out (Grammar Grammar, long) found))
             {
                 _kept[key] = (found.Grammar, ++_uses);
+                Trim();
                 return found.Grammar;
             }
         }
@@ -86,14 +94,19 @@ internal sealed class GrammarCompiler
         Grammar grammar = make();
         lock (_lock)
         {
-            if (_kept.Count >= MaxKept)
-            {
-                _kept.Remove(_kept.MinBy(k => k.Value.Used).Key);
-            }
-
             _kept[key] = (grammar, ++_uses);
+            Trim();
         }
 
         return grammar;
+    }
+
+    /// <summary>Lets go of the grammars that were not used for longest until few enough with few enough masks are kept. Requests keep their own.</summary>
+    private void Trim()
+    {
+        while (_kept.Count > MaxKept || (_kept.Count > 1 && CachedBytes > MaxKeptBytes))
+        {
+            _kept.Remove(_kept.MinBy(k => k.Value.Used).Key);
+        }
     }
 }

@@ -75,8 +75,13 @@ internal static class RetrievalBenchmark
 
         if (rerankDepth > 0 && words)
         {
-            await RowAsync($"BM25, {rerankDepth} re-ranked", new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
-            await RowAsync($"fused (weight 0.25), {rerankDepth} re-ranked", new DocumentRetrieverOptions { VectorWeight = 0.25, Reranker = new GemmaReranker(model), RerankDepth = rerankDepth });
+            GemmaReranker reranker = new(model);
+            foreach (double weight in (double[])[0, 1, 2, 4])
+            {
+                await RowAsync($"BM25, {rerankDepth} re-ranked, rank weight {weight}", new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords, Reranker = reranker, RerankDepth = rerankDepth, RankWeight = weight });
+            }
+
+            await RowAsync($"fused (weight 0.25), {rerankDepth} re-ranked, rank weight 2", new DocumentRetrieverOptions { VectorWeight = 0.25, Reranker = reranker, RerankDepth = rerankDepth });
         }
 
         async Task RowAsync(string label, DocumentRetrieverOptions retrieval)
@@ -99,26 +104,54 @@ internal static class RetrievalBenchmark
         }
     }
 
-    /// <summary>What a least coverage of the question's words lets through.</summary>
+    /// <summary>What the thresholds of the answerer let through and stop, without and with the answers that the model then writes.</summary>
     private static async Task RefusalAsync(RetrievalCorpus corpus, GemmaModel model, string database, CancellationToken cancellation)
     {
         using SqliteVectorStore store = new(database);
         VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
         await new DocumentIngestor(collection, model.Tokenizer).IngestAsync(corpus.Documents, cancellationToken: cancellation);
-        DocumentRetriever retriever = new(collection);
-        List<double> answerable = [], unanswerable = [];
+        DocumentRetrieverOptions judged = new() { Reranker = new GemmaReranker(model), RerankDepth = 5 };
+        DocumentRetriever retriever = new(collection, options: judged);
+        List<(CorpusQuestion Question, double Evidence, double Relevance)> scored = [];
         foreach (CorpusQuestion question in corpus.Questions)
         {
             IReadOnlyList<RetrievedPassage> found = await retriever.SearchAsync(question.Text, 5, cancellationToken: cancellation);
-            (question.DocumentId is null ? unanswerable : answerable).Add(found.Select(p => p.TermCoverage).DefaultIfEmpty(0).Max());
+            scored.Add((question, found.Select(p => p.Evidence!.Value).DefaultIfEmpty(0).Max(), found.Select(p => p.Relevance!.Value).DefaultIfEmpty(0).Max()));
         }
 
         Console.WriteLine();
-        Console.WriteLine("| MinTermCoverage | answerable questions let through | unanswerable ones stopped |");
-        Console.WriteLine("|---|---|---|");
-        foreach (double least in (double[])[0.2, 0.25, 0.3, 0.34, 0.5, 0.6])
+        Console.WriteLine("| threshold | answerable refused | other subjects answered | near subjects answered |");
+        Console.WriteLine("|---|---|---|---|");
+        foreach (double least in (double[])[0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4])
         {
-            Console.WriteLine($"| {least} | {answerable.Count(c => c >= least) / (double)answerable.Count:0.000} | {unanswerable.Count(c => c < least) / (double)unanswerable.Count:0.000} |");
+            Rates($"MinEvidence {least}", scored.Select(s => (s.Question, s.Evidence >= least)));
+        }
+
+        foreach (double least in (double[])[0.1, 0.2, 0.3, 0.5])
+        {
+            Rates($"MinRelevance {least}", scored.Select(s => (s.Question, s.Relevance >= least)));
+        }
+
+        DocumentAnswererOptions defaults = new();
+        Rates($"MinEvidence {defaults.MinEvidence} and MinRelevance {defaults.MinRelevance}", scored.Select(s => (s.Question, s.Evidence >= defaults.MinEvidence && s.Relevance >= defaults.MinRelevance)));
+        DocumentAnswererOptions open = new() { MinEvidence = 0, MinRelevance = 0 };
+        foreach ((string name, DocumentRetriever source, DocumentAnswererOptions options) in (IEnumerable<(string, DocumentRetriever, DocumentAnswererOptions)>)
+            [("answered, no thresholds", new(collection), open), ("answered, words", new(collection), defaults), ("answered, words and re-ranker", retriever, defaults)])
+        {
+            options.MaxPassages = 4;
+            options.MaxOutputTokens = 32;
+            DocumentAnswerer answerer = new(source, model.AsIChatClient(), model.Tokenizer, options);
+            bool[] answered = new bool[corpus.Questions.Count];
+            await Parallel.ForEachAsync(corpus.Questions.Index(), new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = cancellation }, async (q, c) =>
+                answered[q.Index] = (await answerer.AskAsync(q.Item.Text, cancellationToken: c)).Found);
+            Rates(name, corpus.Questions.Zip(answered));
+        }
+
+        static void Rates(string name, IEnumerable<(CorpusQuestion Question, bool Answered)> results)
+        {
+            (CorpusQuestion Question, bool Answered)[] all = [.. results];
+            double Share(Func<CorpusQuestion, bool> of, bool answered) => all.Count(r => of(r.Question) && r.Answered == answered) / (double)all.Count(r => of(r.Question));
+            Console.WriteLine($"| {name} | {Share(q => q.DocumentId is not null, false):0.000} | {Share(q => q.DocumentId is null && !q.IsNear, true):0.000} | {Share(q => q.IsNear, true):0.000} |");
         }
     }
 
@@ -138,7 +171,7 @@ internal static class RetrievalBenchmark
 
         await new DocumentIngestor(collection, model.Tokenizer).IngestAsync([SourceDocument.FromText("nature.md", string.Join("\n\n", parts), DocumentFormat.Markdown)], cancellationToken: cancellation);
         DocumentAnswerer answerer = new(
-            new DocumentRetriever(collection), model.AsIChatClient(), model.Tokenizer, new DocumentAnswererOptions { MaxPassages = 20, MaxPassageTokens = Math.Min(3000, model.ContextLength / 2), MaxOutputTokens = 32, MinTermCoverage = 0 });
+            new DocumentRetriever(collection), model.AsIChatClient(), model.Tokenizer, new DocumentAnswererOptions { MaxPassages = 20, MaxPassageTokens = Math.Min(3000, model.ContextLength / 2), MaxOutputTokens = 32, MinEvidence = 0 });
         Console.WriteLine();
         Console.WriteLine("| question about one document | prompt tokens | of these cached | ms to first token |");
         Console.WriteLine("|---|---|---|---|");

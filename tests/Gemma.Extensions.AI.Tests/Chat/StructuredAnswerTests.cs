@@ -153,6 +153,44 @@ public sealed class StructuredAnswerTests
         Assert.Contains("512", refused.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The loop of MEAI: several calls of a turn, streamed or not, at the same time or in order, up to its limit.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task The_loop_invokes_every_call_up_to_its_limit(bool streaming, bool concurrent)
+    {
+        int invoked = 0;
+        AIFunction count = AIFunctionFactory.Create((bool twice) => { Interlocked.Increment(ref invoked); return twice; }, "count", "Counts.");
+        int rounds = 0, calls = 0, results = 0;
+        for (int seed = 0; seed < 4; seed++)
+        {
+            using IChatClient client = TinyModel.Client().AsBuilder()
+                .UseFunctionInvocation(configure: c => (c.MaximumIterationsPerRequest, c.AllowConcurrentInvocation) = (2, concurrent))
+                .Use((messages, options, inner, cancellation) =>
+                {
+                    rounds++;
+                    return inner.GetResponseAsync(messages, options, cancellation);
+                }, (messages, options, inner, cancellation) =>
+                {
+                    rounds++;
+                    return inner.GetStreamingResponseAsync(messages, options, cancellation);
+                })
+                .Build();
+            ChatOptions options = new() { Tools = [count], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = true, Temperature = 2, TopP = 1, TopK = 0, Seed = seed, MaxOutputTokens = 150 };
+            ChatResponse response = streaming ? await client.GetStreamingResponseAsync("Count.", options).ToChatResponseAsync() : await client.GetResponseAsync("Count.", options);
+            FunctionCallContent[] called = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>()];
+            FunctionResultContent[] answered = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionResultContent>()];
+            Assert.Equal(called.Length, called.Select(c => c.CallId).Distinct().Count());
+            Assert.All(answered, r => Assert.Contains(called, c => c.CallId == r.CallId));
+            (calls, results) = (calls + called.Length, results + answered.Length);
+        }
+
+        Assert.InRange(rounds, 4, 4 * 3); // Two rounds of calls, and what the model says when it may call no more.
+        Assert.True(calls > 4, $"{calls} calls: none of the turns had several.");
+        Assert.Equal(results, invoked);
+    }
+
     private enum Level
     {
         Low,

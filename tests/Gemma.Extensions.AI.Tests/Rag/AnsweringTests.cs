@@ -44,6 +44,18 @@ public sealed class AnsweringTests : IDisposable
         Assert.Equal(["[2] boiler.md, line 5, Boiler > Pressure", "[1] attic.txt, line 1"], answer.Citations.Select(c => c.ToString()));
         Assert.Equal(7, answer.Usage!.InputTokenCount);
 
+        // The same as content of a message.
+        TextContent content = answer.ToTextContent();
+        Assert.Equal(answer.Text, content.Text);
+        CitationAnnotation[] annotations = [.. content.Annotations!.Cast<CitationAnnotation>()];
+        Assert.Equal([("Boiler", "boiler.md", 2), ("attic", "attic.txt", 1)], annotations.Select(a => (a.Title!, a.FileId!, (int)a.AdditionalProperties!["number"]!)));
+        Assert.Equal(("Boiler > Pressure", 5), (annotations[0].AdditionalProperties!["section"], annotations[0].AdditionalProperties!["line"]));
+        Assert.Equal(answer.Citations[1].Chunk.Text, annotations[1].Snippet);
+        Assert.All(annotations, a => Assert.Equal(2, a.AnnotatedRegions!.Count));
+        Assert.All(
+            annotations.SelectMany(a => a.AnnotatedRegions!.Cast<TextSpanAnnotatedRegion>().Select(r => (a, content.Text[r.StartIndex!.Value..r.EndIndex!.Value]))),
+            x => Assert.Equal($"[{x.a.AdditionalProperties!["number"]}]", x.Item2));
+
         // Passages stand in the order of their documents, the question last: equal passages are an equal prefix.
         string prompt = chat.Prompts.Single()[1].Text;
         Assert.Matches(@"^Passages:\n\n\[1\] attic\n.*\n\n\[2\] Boiler > Pressure\n(.|\n)*Question: What boiler pressure is right\?$", prompt);

@@ -65,6 +65,54 @@ public sealed class RetrievalTests : IDisposable
         Assert.Equal(before[0].Chunk.Id, after[1].Chunk.Id);
     }
 
+    /// <summary>A judge that knows nothing must not throw away what the search has found.</summary>
+    [Fact]
+    public async Task A_judge_without_judgement_does_not_take_over()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        using SqliteVectorStore _ = store;
+        double plain = await s_corpus.RecallAsync(new DocumentRetriever(collection), 1);
+        double noisy = await s_corpus.RecallAsync(new DocumentRetriever(collection, options: new DocumentRetrieverOptions { Reranker = new Dice(), RerankDepth = 10 }), 1);
+        double alone = await s_corpus.RecallAsync(new DocumentRetriever(collection, options: new DocumentRetrieverOptions { Reranker = new Dice(), RerankDepth = 10, RankWeight = 0 }), 1);
+        TestContext.Current.TestOutputHelper?.WriteLine($"search {plain:0.000}, with dice {noisy:0.000}, dice alone {alone:0.000}");
+        Assert.True(noisy > 0.7 * plain, $"recall@1 falls from {plain:0.000} to {noisy:0.000}.");
+        Assert.True(alone < 0.4 * plain);
+    }
+
+    /// <summary>The thresholds of the answerer on questions that the documents answer and on others; rates a little off what was measured.</summary>
+    [Fact]
+    public async Task Words_tell_questions_about_other_subjects()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        using SqliteVectorStore _ = store;
+        DocumentRetriever retriever = new(collection);
+        double least = new DocumentAnswererOptions().MinEvidence;
+        async Task<double> RefusedAsync(IEnumerable<CorpusQuestion> questions)
+        {
+            List<bool> refused = [];
+            foreach (CorpusQuestion question in questions)
+            {
+                refused.Add((await retriever.SearchAsync(question.Text, 5)).All(p => p.Evidence < least));
+            }
+
+            return refused.Count(r => r) / (double)refused.Count;
+        }
+
+        double wrongly = await RefusedAsync(s_corpus.Answerable), rightly = await RefusedAsync(s_corpus.Unanswerable.Where(q => !q.IsNear));
+        TestContext.Current.TestOutputHelper?.WriteLine($"{wrongly:0.000} of the answerable and {rightly:0.000} of the others are refused");
+        Assert.InRange(wrongly, 0, 0.08);
+        Assert.InRange(rightly, 0.3, 1);
+    }
+
+    [Theory]
+    [InlineData(1, 110, 1, 1.19)] // A word of one passage among many.
+    [InlineData(3, 110, 1, 0.95)]
+    [InlineData(110, 110, 1, 0.00)]
+    [InlineData(3, 110, 5, 1.68)] // Said again and again.
+    [InlineData(2, 3, 1, 4.70)]   // Three passages: any word that tells them apart.
+    public void Evidence_is_how_rare_the_shared_words_are(int matches, int passages, int times, double expected) =>
+        Assert.Equal(expected, QueryTerms.Evidence(["pump", "absent"], [matches, 0], passages, string.Concat(Enumerable.Repeat("Pumps. ", times))), 0.05);
+
     [Fact]
     public async Task Filters_and_tools_reach_the_collection()
     {
@@ -102,6 +150,15 @@ public sealed class RetrievalTests : IDisposable
     {
         public Task<IReadOnlyList<double>> ScoreAsync(string question, IReadOnlyList<string> passages, CancellationToken cancellationToken = default) =>
             Task.FromResult<IReadOnlyList<double>>([.. passages.Select(p => p == text ? 1.0 : 0.25)]);
+    }
+
+    /// <summary>Log-odds of relevance drawn with a spread of one.</summary>
+    private sealed class Dice : IPassageReranker
+    {
+        private readonly Random _random = new(5);
+
+        public Task<IReadOnlyList<double>> ScoreAsync(string question, IReadOnlyList<string> passages, CancellationToken cancellationToken = default) =>
+            Task.FromResult<IReadOnlyList<double>>([.. passages.Select(_ => 1 / (1 + Math.Exp(-Math.Sqrt(-2 * Math.Log(1 - _random.NextDouble())) * Math.Cos(2 * Math.PI * _random.NextDouble()))))]);
     }
 
     /// <summary>A bag of hashed words: a plain embedder that knows what words a text has, and nothing else.</summary>

@@ -1,0 +1,29 @@
+namespace Gemma.Extensions.AI.Rag;
+
+/// <summary>Settings of a pipeline that <c>services.AddGemmaRag()</c> registers.</summary>
+public sealed class GemmaRagOptions
+{
+    /// <summary>Configuration section that is read before any delegate.</summary>
+    public const string SectionName = "Gemma:Rag";
+
+    /// <summary>The file of passages, words and vectors. Not read where a <see cref="Microsoft.Extensions.VectorData.VectorStore"/> is registered.</summary>
+    public string DatabasePath { get; set; } = "documents.db";
+
+    /// <summary>Name of the collection; null names it after the model, since vectors belong to the model that made them.</summary>
+    public string? CollectionName { get; set; }
+
+    /// <summary>Judge the best passages again by the chat model's Yes and No; see <see cref="GemmaReranker"/> for what kind of model that needs.</summary>
+    public bool Rerank { get; set; }
+
+    /// <summary>How documents are cut into passages.</summary>
+    public DocumentIngestorOptions Ingestion { get; } = new();
+
+    /// <summary>How passages are found. A chat model is a weak embedder, so a rank by its vectors weighs a quarter of a rank by words here.</summary>
+    public DocumentRetrieverOptions Retrieval { get; } = new() { VectorWeight = 0.25 };
+
+    /// <summary>How questions are answered.</summary>
+    public DocumentAnswererOptions Answering { get; } = new();
+
+    /// <summary>Settings of the SQLite store. Not read where another store is registered.</summary>
+    public SqliteVectorStoreOptions Store { get; } = new();
+}
