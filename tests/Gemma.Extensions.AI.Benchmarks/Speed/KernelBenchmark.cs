@@ -5,6 +5,7 @@ using System.Text;
 using BenchmarkDotNet.Attributes;
 using BenchmarkDotNet.Columns;
 using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Engines;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
 using BenchmarkDotNet.Reports;
@@ -39,8 +40,10 @@ internal static class KernelBenchmark
         MatrixProduct.Kernel = kernel;
         int threads = ProcessorTopology.PhysicalCores();
         MachinePeaks before = MachinePeaks.Measure(threads);
-        Job job = Job.Default.WithToolchain(InProcessEmitToolchain.Instance).WithWarmupCount(2).WithIterationCount(7).WithIterationTime(Perfolizer.Horology.TimeInterval.FromMilliseconds(250));
-        IConfig config = ManualConfig.CreateEmpty().AddJob(job).AddColumnProvider(DefaultColumnProviders.Instance).AddLogger(ConsoleLogger.Default);
+
+        // One product an iteration: memory is read from end to end, and products take from a millisecond to half a second.
+        Job job = Job.Default.WithToolchain(InProcessEmitToolchain.Instance).WithStrategy(RunStrategy.Monitoring).WithWarmupCount(4).WithIterationCount(12);
+        IConfig config = ManualConfig.CreateEmpty().AddJob(job).AddColumnProvider(DefaultColumnProviders.Instance).AddLogger(NullLogger.Instance);
         Summary summary = BenchmarkRunner.Run<MatrixProduct>(config);
         MachinePeaks after = MachinePeaks.Measure(threads);
         string table = Table(summary, before, after, threads, kernel ?? KernelTier.Select(null).Name);
