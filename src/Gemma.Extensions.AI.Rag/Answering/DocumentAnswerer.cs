@@ -22,7 +22,8 @@ public sealed class DocumentAnswererOptions
 
     /// <summary>
     /// Least <see cref="RetrievedPassage.Relevance"/> of passages that are read, where the retriever has a re-ranker; if none has it, the answer is that
-    /// the documents don't say. What was measured with the nano model, a weak judge, is in the results of the retrieval benchmark.
+    /// the documents don't say. With the nano model, a weak judge, 0.2 refuses 6% of the questions of the project's corpus that have an answer and stops
+    /// 38% of those about other subjects; with <see cref="MinEvidence"/> together 9% and 50%.
     /// </summary>
     public double MinRelevance { get; set; } = 0.2;
 
