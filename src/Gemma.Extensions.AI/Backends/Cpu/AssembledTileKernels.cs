@@ -7,8 +7,8 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 /// <summary>
 /// Byte tiles by <c>vpdpbusd</c> on 512-bit registers, which .NET does not expose: four products and their sum a lane in one instruction, against
 /// three instructions of the AVX-512 tier. The kernels are assembled when the tier is made. Six activation rows by 32 weight rows fill the
-/// registers: 12 float sums, 12 integer sums, the weights, their scales and minima, and two temporaries. On Intel <c>vpdpbusd</c> has a port of its
-/// own kind (0); conversion and scaling of a finished group run beside it on port 5 while the next group's products are summed.
+/// registers: 12 float sums, 12 integer sums, the weights, their scales and minima, and two temporaries. Conversion and
+/// scaling of a finished group run beside the products of the next one.
 /// </summary>
 internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 {
