@@ -29,7 +29,7 @@ internal static class GemmaCli
     public const int Interrupted = 130;
 
     public static RootCommand CreateRoot() =>
-        new("Gemma 2 in your own process: chat, inspect, measure, convert.")
+        new("Gemma 2 in your own process: chat, inspect, measure, convert, train.")
         {
             ChatCommand.Create(),
             InspectCommand.Create(),
