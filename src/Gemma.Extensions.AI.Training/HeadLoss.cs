@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -48,7 +49,14 @@ internal static class HeadLoss
         {
             // dz/dy = 1 − (z/cap)²
             float inverse = -1f / (cap * cap);
-            for (int i = 0; i < logits.Length; i++)
+            int i = 0;
+            for (; i + Vector512<float>.Count <= logits.Length; i += Vector512<float>.Count)
+            {
+                Vector512<float> z = Vector512.Create<float>(logits[i..]);
+                (Vector512.Create<float>(gradient[i..]) * (z * z * inverse + Vector512<float>.One)).CopyTo(gradient[i..]);
+            }
+
+            for (; i < logits.Length; i++)
             {
                 gradient[i] *= 1 + inverse * logits[i] * logits[i];
             }
