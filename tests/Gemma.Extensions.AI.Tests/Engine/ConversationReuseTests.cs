@@ -147,7 +147,21 @@ public sealed class ConversationReuseTests
         using var plain = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference" });
         using var guessing = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference", DraftModelPath = TestData.Local("gguf/tiny-Q4_0.gguf") });
         var options = new ChatOptions { Temperature = 0.7f, Seed = 3, MaxOutputTokens = 30 };
-        string Answer(GemmaModel model) => model.AsIChatClient().GetResponseAsync("Hello", options).GetAwaiter().GetResult().Text;
-        Assert.Equal(Answer(plain), Answer(guessing));
+        Assert.Equal(Answer(plain, options), Answer(guessing, options));
+
+        // A grammar masks both models, and the draft model guesses along it.
+        var json = new ChatOptions
+        {
+            Temperature = 0.7f,
+            Seed = 3,
+            MaxOutputTokens = 120,
+            ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse(
+                """{"type":"object","properties":{"city":{"type":"string","maxLength":12},"days":{"type":"integer","minimum":1,"maximum":9}},"required":["city","days"],"additionalProperties":false}""")),
+        };
+        string answer = Answer(plain, json);
+        Assert.Equal(answer, Answer(guessing, json));
+        Assert.StartsWith("{", answer.TrimStart(), StringComparison.Ordinal);
+
+        static string Answer(GemmaModel model, ChatOptions options) => model.AsIChatClient().GetResponseAsync("Hello", options).GetAwaiter().GetResult().Text;
     }
 }
