@@ -171,9 +171,14 @@ public sealed class WebChatTests
     [Fact]
     public async Task ATimeLimitThatPassesWhileWaitingIs503()
     {
-        await using var server = await WebChatServer.StartAsync(null, [.. Slow, "--Chat:Timeout=00:00:00.001"]);
+        await using var server = await WebChatServer.StartAsync(null, [.. Slow, "--Gemma:MaxConcurrentRequests=1", "--Chat:Timeout=00:00:00.1"]);
+        // Whoever has the only place holds it, without a time limit.
+        var endless = new EndlessClient(server.Model.AsIChatClient());
+        await using var running = endless.GetStreamingResponseAsync("Go.").GetAsyncEnumerator();
+        Assert.True(await running.MoveNextAsync());
         using var response = await server.AskAsync(WebChatServer.Question("Hi"));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, response.StatusCode);
+        await EventuallyAsync(() => Task.FromResult(server.Model.Engine.Status is { Running: 1, Waiting: 0 }));
     }
 
     [Fact]
