@@ -41,13 +41,15 @@ internal static class Commands
         var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 20 };
         var vocabulary = new Option<string?>("--vocabulary") { Description = "Show tokens of this vocabulary instead of text." };
         var heldOut = new Option<bool>("--held-out");
-        var command = new Command("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut };
+        var drills = new Option<bool>("--drills") { Description = "Show what --compare-percent trains on." };
+        var command = new Command("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut, drills };
         command.SetAction(parse =>
         {
             GemmaTokenizer? tokenizer = parse.GetValue(vocabulary) is { } path ? GemmaTokenizer.FromFile(path) : null;
             for (int i = 0; i < parse.GetValue(cases); i++)
             {
-                NanoCase drawn = NanoCorpus.Draw(CorpusSeed, i, parse.GetValue(heldOut) ? Split.HeldOut : Split.Train);
+                bool drill = parse.GetValue(drills);
+                NanoCase drawn = drill ? NanoCorpus.Drill(CorpusSeed, i) : NanoCorpus.Draw(CorpusSeed, i, parse.GetValue(heldOut) ? Split.HeldOut : Split.Train);
                 Console.WriteLine($"=== {drawn.Skill}");
                 if (tokenizer is null)
                 {
@@ -55,7 +57,7 @@ internal static class Commands
                     continue;
                 }
 
-                TrainingDocument document = NanoCorpus.Render(tokenizer, drawn);
+                TrainingDocument document = drill ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
                 Console.WriteLine($"{document.Tokens.Length} tokens, {document.TargetCount} trained");
                 Console.WriteLine(string.Join('|', document.Tokens.Select((t, k) => (document.Trained![k] ? "+" : "") + tokenizer.GetPiece(t).Replace("\n", "\\n", StringComparison.Ordinal))));
             }

@@ -89,8 +89,8 @@ internal static class NanoCorpus
         var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
         return l.Random.Next(10) switch
         {
-            < 4 => ToolDrill(l),
-            < 8 => PassageDrill(l),
+            < 6 => ToolDrill(l),
+            < 9 => PassageDrill(l),
             _ => SourceDrill(l),
         };
     }
@@ -100,10 +100,14 @@ internal static class NanoCorpus
         Kind kind = l.Pick(Facts.Kinds);
         (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(1, 7));
         var messages = new List<ChatMessage>();
+        var asked = new HashSet<string>(StringComparer.Ordinal);
         for (int turns = l.Random.Next(6, 12); turns > 0; turns--)
         {
             (string question, string answer) = Question(l, kind, l.Pick(profiles), l.Chance(0.5));
-            messages.AddRange([User(messages.Count > 0 ? question : $"Text: {text}\n\nQuestion: {question}"), Model(answer)]);
+            if (asked.Add(question))
+            {
+                messages.AddRange([User(messages.Count > 0 ? question : $"Text: {text}\n\nQuestion: {question}"), Model(answer)]);
+            }
         }
 
         return new NanoCase(Skill.Absent, messages);
@@ -127,17 +131,26 @@ internal static class NanoCorpus
         return new NanoCase(Skill.Sources, messages, new ChatOptions { Instructions = SourceInstruction });
     }
 
+    /// <summary>
+    /// Each tool is asked for once, mostly: what was asked before could be answered from the call before, without looking at the tools. Tools of
+    /// one kind differ in nothing but what they are about.
+    /// </summary>
     private static NanoCase ToolDrill(Lexicon l)
     {
         var taken = new HashSet<string>(StringComparer.Ordinal);
-        DrawnTool missing = Tools.Draw(l, taken);
-        DrawnTool[] offered = [.. Enumerable.Range(0, l.Random.Next(2, 7)).Select(_ => Tools.Draw(l, taken)).DistinctBy(tool => tool.Name)];
+        // Half of the drills are easy, which is where the comparing begins: few tools, about one common word each, whose names begin differently.
+        bool easy = l.Chance(0.5);
+        int? kind = easy ? l.Random.Next(Tools.LookupKinds) : l.Chance(0.7) ? l.Random.Next(Tools.Kinds) : null;
+        IEnumerable<DrawnTool> many = Enumerable.Range(0, easy ? 10 : l.Random.Next(3, 8)).Select(_ => Tools.Draw(l, taken, kind, easy));
+        DrawnTool[] drawn = easy ? [.. many.DistinctBy(tool => tool.Name[..2].ToUpperInvariant()).Take(l.Random.Next(3, 5))] : [.. many.DistinctBy(tool => tool.Name)];
+        DrawnTool[] offered = [.. drawn.Skip(1)];
+        l.Random.Shuffle(drawn);
         var messages = new List<ChatMessage>();
-        for (int turns = l.Random.Next(4, 8); turns > 0; turns--)
+        foreach (DrawnTool next in drawn)
         {
-            DrawnTool tool = l.Chance(0.15) ? missing : l.Pick(offered);
+            DrawnTool tool = l.Chance(0.15) ? l.Pick(drawn) : next;
             ToolUse use = tool.Use();
-            messages.AddRange([User(use.Request), tool == missing ? Model(NoTool) : new ChatMessage(ChatRole.Assistant,
+            messages.AddRange([User(use.Request), !offered.Contains(tool) ? Model(NoTool) : new ChatMessage(ChatRole.Assistant,
                 [new FunctionCallContent("call", tool.Name, use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value))])]);
         }
 

@@ -31,12 +31,18 @@ internal static class Tools
     private static readonly string[] s_orderNouns = ["food", "flowers", "groceries", "parts", "books", "supplies", "pizza", "tools", "paper", "drinks", "medicine"];
     private static readonly string[] s_states = Lexicon.Words("sunny cloudy rainy windy good bad high low open closed ready late busy free active calm full empty normal shipped paid pending approved");
 
-    /// <summary>A tool whose noun is none of <paramref name="taken"/>.</summary>
-    public static DrawnTool Draw(Lexicon l, HashSet<string> taken)
+    /// <summary>How many kinds of tools there are.</summary>
+    public const int Kinds = 12;
+
+    /// <summary>The first so many kinds look something up.</summary>
+    public const int LookupKinds = 7;
+
+    /// <summary>A tool whose noun is none of <paramref name="taken"/>, of one kind or of any, about one word of the lists or also about longer terms.</summary>
+    public static DrawnTool Draw(Lexicon l, HashSet<string> taken, int? kind = null, bool oneWord = false)
     {
         while (true)
         {
-            DrawnTool tool = l.Random.Next(12) switch
+            DrawnTool tool = (kind ?? l.Random.Next(Kinds)) switch
             {
                 <= 2 => Lookup(l, s_placeNouns, "city", ["city", "city", "place", "location", "town"], "in", static l => l.City()),
                 <= 4 => Lookup(l, s_personNouns, "person", ["name", "person", "employee", "user"], "of", static l => l.Person()),
@@ -49,7 +55,7 @@ internal static class Tools
                 10 => l.Chance(0.5) ? Book(l) : Order(l),
                 _ => l.Split == Split.Train && l.Chance(0.5) ? Calculate(l) : Text(l),
             };
-            if (taken.Add(tool.Noun))
+            if ((!oneWord || !tool.Noun.Contains(' ', StringComparison.Ordinal)) && taken.Add(tool.Noun))
             {
                 return tool;
             }
