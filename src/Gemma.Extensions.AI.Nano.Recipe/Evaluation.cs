@@ -53,10 +53,15 @@ internal sealed class Evaluation(IChatClient client, TextWriter? failures)
     private async Task<List<Outcome>> Check(NanoCase drawn, CancellationToken cancellation)
     {
         int last = drawn.Messages.FindLastIndex(message => message.Role == ChatRole.Assistant);
-        if (drawn.Skill == Skill.Tool)
+        if (drawn.Skill is Skill.Tool or Skill.MixedTool)
         {
             int call = drawn.Messages.FindIndex(message => message.Contents.Any(content => content is FunctionCallContent));
             List<Outcome> outcomes = CheckCall(drawn, drawn.Messages[call], await Ask(drawn, call, cancellation).ConfigureAwait(false));
+            if (drawn.Skill == Skill.MixedTool)
+            {
+                return [outcomes[0] with { Figure = "tool chosen, every name in its own style" }];
+            }
+
             string said = (await Ask(drawn, last, cancellation).ConfigureAwait(false)).Text;
             return [.. outcomes, new("answer contains the result", drawn.Contains.All(value => said.Contains(value, StringComparison.Ordinal)), drawn, said)];
         }

@@ -18,6 +18,7 @@ internal enum Skill
     Json,
     System,
     Repeat,
+    MixedTool,
 }
 
 /// <summary>A generated conversation; its assistant messages are the right answers.</summary>
@@ -64,7 +65,8 @@ internal static class NanoCorpus
             Skill.Passage => Passage(l, absent: false),
             Skill.Absent => Passage(l, absent: true),
             Skill.Sources => Sources(l),
-            Skill.Tool => Tool(l),
+            Skill.Tool => Tool(l, mixed: false),
+            Skill.MixedTool => Tool(l, mixed: true),
             Skill.NoTool => WithoutTool(l),
             Skill.Json => Extraction(l),
             Skill.System => Instruction(l),
@@ -138,10 +140,11 @@ internal static class NanoCorpus
     private static NanoCase ToolDrill(Lexicon l)
     {
         var taken = new HashSet<string>(StringComparer.Ordinal);
-        // Half of the drills are easy, which is where the comparing begins: few tools, about one common word each, whose names begin differently.
-        bool easy = l.Chance(0.5);
+        // Some drills are easy, which is where the comparing begins: few tools, about one common word each, whose names begin differently.
+        bool easy = l.Chance(0.25);
+        var naming = new Naming(l, easy || l.Chance(0.2));
         int? kind = easy ? l.Random.Next(Tools.LookupKinds) : l.Chance(0.7) ? l.Random.Next(Tools.Kinds) : null;
-        IEnumerable<DrawnTool> many = Enumerable.Range(0, easy ? 10 : l.Random.Next(3, 8)).Select(_ => Tools.Draw(l, taken, kind, easy));
+        IEnumerable<DrawnTool> many = Enumerable.Range(0, easy ? 10 : l.Random.Next(3, 8)).Select(_ => Tools.Draw(l, naming, taken, kind, easy));
         DrawnTool[] drawn = easy ? [.. many.DistinctBy(tool => tool.Name[..2].ToUpperInvariant()).Take(l.Random.Next(3, 5))] : [.. many.DistinctBy(tool => tool.Name)];
         DrawnTool[] offered = [.. drawn.Skip(1)];
         l.Random.Shuffle(drawn);
@@ -162,7 +165,8 @@ internal static class NanoCorpus
         < 20 => Skill.Passage,
         < 28 => Skill.Absent,
         < 34 => Skill.Sources,
-        < 60 => Skill.Tool,
+        < 56 => Skill.Tool,
+        < 60 => Skill.MixedTool,
         < 63 => Skill.NoTool,
         < 75 => Skill.Json,
         < 86 => Skill.Talk,
@@ -330,11 +334,12 @@ internal static class NanoCorpus
             new ChatOptions { Instructions = SourceInstruction });
     }
 
-    private static NanoCase Tool(Lexicon l)
+    private static NanoCase Tool(Lexicon l, bool mixed)
     {
         var taken = new HashSet<string>(StringComparer.Ordinal);
-        DrawnTool tool = Tools.Draw(l, taken);
-        ChatOptions options = Offer(l, taken, tool, l.Random.Next(0, 6));
+        var naming = new Naming(l, mixed);
+        DrawnTool tool = Tools.Draw(l, naming, taken);
+        ChatOptions options = Offer(l, naming, taken, tool, l.Random.Next(0, 6));
         ToolUse use = tool.Use();
         var messages = new List<ChatMessage>();
         if (l.Chance(0.1))
@@ -356,14 +361,15 @@ internal static class NanoCorpus
         messages.Add(new ChatMessage(ChatRole.Assistant, [.. uses.Select((u, i) => new FunctionCallContent("call" + i, tool.Name, u.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value)))]));
         messages.Add(new ChatMessage(ChatRole.Tool, [.. uses.Select((u, i) => new FunctionResultContent("call" + i, Plain(u.Result)))]));
         messages.Add(Model(answer));
-        return new NanoCase(Skill.Tool, messages, options) { Contains = [.. uses.SelectMany(u => Values(u.Result))] };
+        return new NanoCase(mixed ? Skill.MixedTool : Skill.Tool, messages, options) { Contains = [.. uses.SelectMany(u => Values(u.Result))] };
     }
 
     private static NanoCase WithoutTool(Lexicon l)
     {
         var taken = new HashSet<string>(StringComparer.Ordinal);
-        DrawnTool missing = Tools.Draw(l, taken);
-        ChatOptions options = Offer(l, taken, null, l.Random.Next(1, 6));
+        var naming = new Naming(l, mixed: false);
+        DrawnTool missing = Tools.Draw(l, naming, taken);
+        ChatOptions options = Offer(l, naming, taken, null, l.Random.Next(1, 6));
         var messages = new List<ChatMessage>();
         if (l.Chance(0.5))
         {
@@ -378,7 +384,7 @@ internal static class NanoCorpus
         return new NanoCase(Skill.NoTool, messages, options);
     }
 
-    private static ChatOptions Offer(Lexicon l, HashSet<string> taken, DrawnTool? right, int others)
+    private static ChatOptions Offer(Lexicon l, Naming naming, HashSet<string> taken, DrawnTool? right, int others)
     {
         var tools = new List<AITool>();
         var names = new HashSet<string>(StringComparer.Ordinal);
@@ -390,7 +396,7 @@ internal static class NanoCorpus
 
         for (int i = 0; i < others; i++)
         {
-            DrawnTool other = Tools.Draw(l, taken);
+            DrawnTool other = Tools.Draw(l, naming, taken);
             if (names.Add(other.Name))
             {
                 tools.Insert(l.Random.Next(tools.Count + 1), other.Declaration);

@@ -15,6 +15,32 @@ internal sealed record ToolUse(string Request, (string Name, object Value)[] Arg
 /// <summary>A tool with a way to draw requests for it.</summary>
 internal sealed record DrawnTool(string Name, string Noun, AITool Declaration, Func<ToolUse> Use);
 
+/// <summary>How the tools of one program are named: one verb for what is alike, and one spelling. Mixed: every name has its own.</summary>
+internal sealed class Naming(Lexicon l, bool mixed)
+{
+    private readonly Dictionary<string, string> _verbs = [];
+    private readonly int _spelling = l.Random.Next(4);
+
+    /// <summary>snake_case, camelCase or PascalCase of one of the verbs and the noun.</summary>
+    /// <param name="verbs">With spaces between them.</param>
+    /// <param name="noun">With spaces between its words.</param>
+    public string Name(string verbs, string noun)
+    {
+        if (mixed || !_verbs.TryGetValue(verbs, out string? verb))
+        {
+            verb = _verbs[verbs] = l.Pick(Lexicon.Words(verbs));
+        }
+
+        string[] parts = (verb + " " + noun).Trim().Split(' ');
+        return (mixed ? l.Random.Next(4) : _spelling) switch
+        {
+            0 => string.Concat(parts.Select(l.Capital)),
+            1 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
+            _ => string.Join('_', parts),
+        };
+    }
+}
+
 /// <summary>Draws tools: a verb and a noun, a signature, a description. The noun decides the split, so held-out tools are new to the model.</summary>
 internal static class Tools
 {
@@ -38,22 +64,22 @@ internal static class Tools
     public const int LookupKinds = 7;
 
     /// <summary>A tool whose noun is none of <paramref name="taken"/>, of one kind or of any, about one word of the lists or also about longer terms.</summary>
-    public static DrawnTool Draw(Lexicon l, HashSet<string> taken, int? kind = null, bool oneWord = false)
+    public static DrawnTool Draw(Lexicon l, Naming naming, HashSet<string> taken, int? kind = null, bool oneWord = false)
     {
         while (true)
         {
             DrawnTool tool = (kind ?? l.Random.Next(Kinds)) switch
             {
-                <= 2 => Lookup(l, s_placeNouns, "city", ["city", "city", "place", "location", "town"], "in", static l => l.City()),
-                <= 4 => Lookup(l, s_personNouns, "person", ["name", "person", "employee", "user"], "of", static l => l.Person()),
+                <= 2 => Lookup(l, naming, s_placeNouns, "city", ["city", "city", "place", "location", "town"], "in", static l => l.City()),
+                <= 4 => Lookup(l, naming, s_personNouns, "person", ["name", "person", "employee", "user"], "of", static l => l.Person()),
                 <= 6 => l.Chance(0.5)
-                    ? Lookup(l, s_itemNouns, "product", ["product", "item", "name"], "of", static l => l.Thing())
-                    : Lookup(l, s_itemNouns, "order", ["id", "code", "number", "order_id"], "of", static l => l.Code()),
-                7 => Plain(l),
-                8 => Set(l),
-                9 => Send(l),
-                10 => l.Chance(0.5) ? Book(l) : Order(l),
-                _ => l.Split == Split.Train && l.Chance(0.5) ? Calculate(l) : Text(l),
+                    ? Lookup(l, naming, s_itemNouns, "product", ["product", "item", "name"], "of", static l => l.Thing())
+                    : Lookup(l, naming, s_itemNouns, "order", ["id", "code", "number", "order_id"], "of", static l => l.Code()),
+                7 => Plain(l, naming),
+                8 => Set(l, naming),
+                9 => Send(l, naming),
+                10 => l.Chance(0.5) ? Book(l, naming) : Order(l, naming),
+                _ => l.Split == Split.Train && l.Chance(0.5) ? Calculate(l, naming) : Text(l, naming),
             };
             if ((!oneWord || !tool.Noun.Contains(' ', StringComparison.Ordinal)) && taken.Add(tool.Noun))
             {
@@ -69,10 +95,10 @@ internal static class Tools
         _ => l.Word() + " " + l.Pick(["level", "count", "status", "index", "rate"]),
     });
 
-    private static DrawnTool Lookup(Lexicon l, string[] nouns, string kind, string[] parameters, string preposition, Func<Lexicon, string> draw)
+    private static DrawnTool Lookup(Lexicon l, Naming naming, string[] nouns, string kind, string[] parameters, string preposition, Func<Lexicon, string> draw)
     {
         string noun = Noun(l, nouns), parameter = l.Pick(parameters);
-        string name = Name(l, l.Pick(["get", "get", "get", "find", "fetch", "check", "lookup", "show", "read"]) + " " + noun);
+        string name = naming.Name("get get get find fetch check lookup show read", noun);
         string description = l.Pick(
         [
             $"Gets the {noun} {preposition} a {kind}.", $"Returns the {noun} {preposition} a {kind}.", $"Looks up the {noun} {preposition} the given {kind}.",
@@ -99,10 +125,10 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Plain(Lexicon l)
+    private static DrawnTool Plain(Lexicon l, Naming naming)
     {
         string noun = Noun(l, s_plainNouns);
-        string name = Name(l, l.Pick(["get", "get", "show", "read", "check"]) + " " + noun);
+        string name = naming.Name("get get show read check", noun);
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Gets the {noun}.", $"Returns the {noun}.", $"Shows the {noun}."])), () =>
         {
             (object result, string said) = Result(l);
@@ -110,10 +136,10 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Set(Lexicon l)
+    private static DrawnTool Set(Lexicon l, Naming naming)
     {
         string noun = Noun(l, s_setNouns), parameter = l.Pick(["value", "level", "amount"]);
-        string name = Name(l, l.Pick(["set", "set", "change", "adjust"]) + " " + noun);
+        string name = naming.Name("set set change adjust", noun);
         string description = l.Pick([$"Sets the {noun}.", $"Changes the {noun} to a value.", $"Sets the {noun} to the given {parameter}."]);
         return new DrawnTool(name, noun, Declare(name, description, new Argument(parameter, "integer")), () =>
         {
@@ -123,10 +149,10 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Send(Lexicon l)
+    private static DrawnTool Send(Lexicon l, Naming naming)
     {
         string noun = Noun(l, s_sendNouns), to = l.Pick(["to", "recipient", "name"]), text = l.Pick(["text", "message", "body", "content"]);
-        string name = Name(l, l.Pick(["send", "send", "write"]) + " " + noun);
+        string name = naming.Name("send send write", noun);
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Sends a {noun} to a person.", $"Writes a {noun} to someone."]), new Argument(to, "string"), new Argument(text, "string")), () =>
         {
             string person = l.Chance(0.8) ? l.FirstName() : l.Email(), words = l.Phrase();
@@ -135,11 +161,11 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Book(Lexicon l)
+    private static DrawnTool Book(Lexicon l, Naming naming)
     {
         string noun = Noun(l, s_bookNouns), people = l.Pick(["people", "guests", "seats", "count"]);
         bool clock = l.Chance(0.4);
-        string name = Name(l, l.Pick(["book", "reserve"]) + " " + noun);
+        string name = naming.Name("book reserve", noun);
         Argument[] arguments = [new("city", "string"), new(people, "integer"), .. clock ? [new Argument("time", "string")] : Array.Empty<Argument>()];
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Books a {noun}.", $"Reserves a {noun} in a city."]), arguments), () =>
         {
@@ -150,10 +176,10 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Order(Lexicon l)
+    private static DrawnTool Order(Lexicon l, Naming naming)
     {
         string noun = Noun(l, s_orderNouns), item = l.Pick(["item", "product", "name"]);
-        string name = Name(l, l.Pick(["order", "buy"]) + " " + noun);
+        string name = naming.Name("order buy", noun);
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Orders {noun}.", $"Places an order for {noun}."]), new Argument(item, "string"), new Argument("quantity", "integer")), () =>
         {
             string thing = l.Thing(), count = l.Small();
@@ -162,11 +188,11 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Text(Lexicon l)
+    private static DrawnTool Text(Lexicon l, Naming naming)
     {
         bool search = l.Chance(0.6);
         string noun = Noun(l, search ? s_searchNouns : s_playNouns), parameter = search ? l.Pick(["query", "text", "question"]) : l.Pick(["title", "name"]);
-        string name = Name(l, (search ? l.Pick(["search", "find", "query"]) : l.Pick(["play", "start"])) + " " + noun);
+        string name = naming.Name(search ? "search find query" : "play start", noun);
         string description = search ? l.Pick([$"Searches the {noun}.", $"Finds something in the {noun}."]) : l.Pick([$"Plays a {noun}.", $"Starts the {noun} with the given {parameter}."]);
         return new DrawnTool(name, noun, Declare(name, description, new Argument(parameter, "string")), () =>
         {
@@ -181,14 +207,14 @@ internal static class Tools
         });
     }
 
-    private static DrawnTool Calculate(Lexicon l)
+    private static DrawnTool Calculate(Lexicon l, Naming naming)
     {
         (string verb, string sign, string word, Func<long, long, long> f) = l.Pick<(string, string, string, Func<long, long, long>)>(
         [
             ("add", "+", "plus", (a, b) => a + b), ("subtract", "-", "minus", (a, b) => a - b), ("multiply", "*", "times", (a, b) => a * b),
         ]);
         string a = l.Pick(["a", "x", "first"]), b = a switch { "a" => "b", "x" => "y", _ => "second" };
-        string name = Name(l, l.Chance(0.5) ? verb : verb + " numbers");
+        string name = naming.Name(verb, l.Chance(0.5) ? "" : "numbers");
         string type = l.Chance(0.5) ? "integer" : "number";
         string description = verb switch { "add" => "Adds two numbers.", "subtract" => "Subtracts one number from another.", _ => "Multiplies two numbers." };
         return new DrawnTool(name, verb, Declare(name, description, new Argument(a, type), new Argument(b, type)), () =>
@@ -261,18 +287,6 @@ internal static class Tools
     }
 
     private static long Integer(string digits) => long.Parse(digits, CultureInfo.InvariantCulture);
-
-    /// <summary>snake_case, camelCase or PascalCase of the words.</summary>
-    private static string Name(Lexicon l, string words)
-    {
-        string[] parts = words.Split(' ');
-        return l.Random.Next(4) switch
-        {
-            0 => string.Concat(parts.Select(l.Capital)),
-            1 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
-            _ => string.Join('_', parts),
-        };
-    }
 
     private sealed record Argument(string Name, string Type, string? Description = null, bool Required = true, string[]? Values = null);
 
