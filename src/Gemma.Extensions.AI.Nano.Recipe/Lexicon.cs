@@ -144,7 +144,8 @@ internal sealed class Lexicon(Random random, Split split, Action<string>? drawn 
                 word += Pick(s_onsets) + Pick(s_vowels) + (i == count - 1 || Chance(0.3) ? Pick(s_codas) : "");
             }
 
-            if (word.Length >= 3)
+            // A place called Train would occur in every train schedule.
+            if (word.Length >= 3 && !Tools.Words.Contains(word))
             {
                 return word;
             }

@@ -57,6 +57,12 @@ internal static class Tools
     private static readonly string[] s_orderNouns = ["food", "flowers", "groceries", "parts", "books", "supplies", "pizza", "tools", "paper", "drinks", "medicine"];
     private static readonly string[] s_states = Lexicon.Words("sunny cloudy rainy windy good bad high low open closed ready late busy free active calm full empty normal shipped paid pending approved");
 
+    /// <summary>The words of all nouns, lower case.</summary>
+    public static IReadOnlySet<string> Words { get; } = new[]
+    {
+        s_placeNouns, s_personNouns, s_itemNouns, s_plainNouns, s_setNouns, s_sendNouns, s_bookNouns, s_searchNouns, s_playNouns, s_orderNouns,
+    }.SelectMany(nouns => nouns).SelectMany(Lexicon.Words).ToHashSet(StringComparer.Ordinal);
+
     /// <summary>How many kinds of tools there are.</summary>
     public const int Kinds = 12;
 

@@ -93,10 +93,51 @@ public sealed class NanoTests
         HashSet<string>[] nouns = [.. new[] { Split.Train, Split.HeldOut }.Select(split =>
         {
             var lexicon = new Lexicon(new Random(2), split);
-            return Enumerable.Range(0, 2000).Select(_ => Tools.Draw(lexicon, []).Noun).ToHashSet(StringComparer.Ordinal);
+            return Enumerable.Range(0, 2000).Select(_ => Tools.Draw(lexicon, new Naming(lexicon, mixed: false), []).Noun).ToHashSet(StringComparer.Ordinal);
         })];
         nouns[1].IntersectWith(nouns[0]);
         Assert.Empty(nouns[1]);
+    }
+
+    [Fact]
+    public void ToolsOfOneCaseAreNamedAlike()
+    {
+        var lexicon = new Lexicon(new Random(3), Split.Train);
+        for (int i = 0; i < 50; i++)
+        {
+            var naming = new Naming(lexicon, mixed: false);
+            string[] names = [naming.Name("get find fetch", "water level"), naming.Name("get find fetch", "tide"), naming.Name("send write", "note")];
+            Assert.Equal(names[0][..3], names[1][..3]);
+            Assert.Single(names.Select(name => (char.IsUpper(name[0]), name.Contains('_', StringComparison.Ordinal))).Distinct());
+        }
+
+        var mixed = new Naming(lexicon, mixed: true);
+        Assert.True(Enumerable.Range(0, 100).Select(_ => mixed.Name("get find fetch", "tide")).Distinct().Count() > 6);
+    }
+
+    /// <summary>What a drill trains: how each turn of the model begins, and the whole name of a called tool.</summary>
+    [Fact]
+    public void DrillsTrainDecisions()
+    {
+        int calls = 0;
+        for (int i = 0; i < 200; i++)
+        {
+            NanoCase drill = NanoCorpus.Drill(5, i);
+            TrainingDocument document = NanoCorpus.RenderDecisions(Vocabulary, drill);
+            string[] trained = [.. document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)];
+            Assert.InRange(trained.Length, drill.Messages.Count / 2, document.Tokens.Length / 4);
+            string said = string.Concat(trained);
+            int from = 0;
+            foreach (FunctionCallContent call in drill.Messages.SelectMany(message => message.Contents).OfType<FunctionCallContent>())
+            {
+                from = said.IndexOf(call.Name, from, StringComparison.Ordinal);
+                Assert.True(from >= 0);
+                from += call.Name.Length;
+                calls++;
+            }
+        }
+
+        Assert.True(calls > 200);
     }
 
     /// <summary>
