@@ -65,4 +65,38 @@ public sealed class KernelTierTests
             }
         }
     }
+
+    [Fact]
+    public void WhereNoMorePagesCanBeMadeExecutableTilesTakeOver()
+    {
+        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        bool allowed = true;
+        using TileKernels kernels = AssembledTileKernels.Create((ReadOnlySpan<byte> code, out string? reason) =>
+        {
+            reason = "no memory for machine code";
+            return allowed ? ExecutableMemory.TryCreate(code, out reason) : null;
+        });
+        using var workers = new WorkerPool(1);
+        using var tiled = new TiledKernels(workers, kernels);
+        using CpuBackend backend = Tiers.Create("avx512-vnni", threads: 1);
+        using var random = new RandomTensors(7);
+        using CpuMatrix x = new(3, 512), expected = new(3, 96), actual = new(3, 96);
+        var weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
+        for (int r = 0; r < 3; r++)
+        {
+            random.Fill(x.Row(r));
+        }
+
+        allowed = false;
+        foreach (int rows in (int[])[1, 3])
+        {
+            Assert.False(kernels.CanDotRows(TensorType.Q4_K, rows));
+            backend.MatMul(x, weights, expected, rows);
+            tiled.MatMul(x, weights, actual, rows);
+            for (int r = 0; r < rows; r++)
+            {
+                Assert.True(expected.Row(r).SequenceEqual(actual.Row(r)));
+            }
+        }
+    }
 }

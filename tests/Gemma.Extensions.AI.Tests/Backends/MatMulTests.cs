@@ -23,7 +23,7 @@ public sealed unsafe class MatMulTests
         // Whole tiles; a tile that overlaps the one before it; too few rows for a tile.
         TensorView[] parts = [random.Create(type, 64, Columns), random.Create(type, 49, Columns), random.Create(type, 7, Columns)];
         WeightMatrix weights = backend.LoadWeights(parts);
-        foreach (int rows in (int[])[1, 2, 5, 6, 7, 13, 40])
+        foreach (int rows in (int[])[1, 2, 5, 6, 7, 8, 13, 40])
         {
             using Matrix x = backend.CreateMatrix(rows, Columns), y = backend.CreateMatrix(rows, weights.Rows);
             for (int r = 0; r < rows; r++)
@@ -55,7 +55,7 @@ public sealed unsafe class MatMulTests
             random.Fill(x.Row(r));
         }
 
-        foreach (int rows in (int[])[2, 4, 6, 9, 16, 45])
+        foreach (int rows in (int[])[2, 3, 4, 5, 6, 7, 8, 9, 16, 45])
         {
             backend.MatMul(x, weights, together, rows);
             for (int r = 0; r < rows; r++)

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Formats;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -17,9 +18,15 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     private readonly ExecutableMemory _code;
     private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[4 * (MostRows + 1) + MostFloatRows + 1];
 
-    private AssembledTileKernels(ExecutableMemory code, int[] offsets)
+    private readonly CodeAllocator _allocate;
+    private readonly List<ExecutableMemory> _rowDotCode = [];
+    private readonly bool[] _tried = new bool[RowDotKernels];
+    private readonly delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>[] _rowDots = new delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>[RowDotKernels];
+
+    private AssembledTileKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate)
     {
         _code = code;
+        _allocate = allocate;
         for (int i = 0; i < offsets.Length; i++)
         {
             _kernels[i] = (delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>)(code.Address + offsets[i]);
@@ -28,9 +35,37 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
     public override bool FloatOnly => false;
 
+    private static int RowDotKernels => (RowDotAssembler.MostRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
+
     public override int BytePanel => MostRows;
 
-    public override delegate*<byte*, long, int, RowDotArgs*, void>[] RowDots { get; } = RowDot.Table<Avx512Isa>();
+    /// <summary>Assembles the kernel when it is first needed: a model has two or three types, and most runs few counts of rows.</summary>
+    public override bool CanDotRows(TensorType type, int rows)
+    {
+        int index = (RowDotAssembler.MostRows + 1) * (int)type + rows;
+        if (rows > RowDotAssembler.MostRows || _rowDots[index] is not null)
+        {
+            return rows <= RowDotAssembler.MostRows;
+        }
+
+        if (!_tried[index])
+        {
+            _tried[index] = true;
+            if (RowDotAssembler.Assemble(type, rows) is { } code && _allocate(code, out _) is { } memory)
+            {
+                _rowDotCode.Add(memory);
+                _rowDots[index] = (delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>)memory.Address;
+            }
+        }
+
+        return _rowDots[index] is not null;
+    }
+
+    public override void DotRows(TensorType type, RowDotArgs* args)
+    {
+        args->Blocks = args->Columns / RowDotAssembler.BlockColumns(type);
+        _rowDots[(RowDotAssembler.MostRows + 1) * (int)type + args->Count](args);
+    }
 
     /// <summary>Why the tier cannot run here; null if it can.</summary>
     public static string? Unsupported()
@@ -74,7 +109,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
             assembler.Assemble(new StreamCodeWriter(stream), 0);
         }
 
-        return allocate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets) : null;
+        return allocate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets, allocate) : null;
     }
 
     public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
@@ -84,7 +119,14 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
     public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel](args);
 
-    public override void Dispose() => _code.Dispose();
+    public override void Dispose()
+    {
+        _code.Dispose();
+        foreach (ExecutableMemory code in _rowDotCode)
+        {
+            code.Dispose();
+        }
+    }
 
     private const int FirstFloat = 4 * (MostRows + 1);
 
@@ -286,7 +328,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     private static AssemblerRegisterZMM Register(int index) => new(Iced.Intel.Register.ZMM0 + index);
 
     // The Windows calling convention keeps the low halves of xmm6 to xmm15.
-    private static void SaveVectors(Assembler c)
+    public static void SaveVectors(Assembler c)
     {
         c.sub(rsp, 168);
         for (int i = 6; i < 16; i++)
@@ -295,7 +337,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         }
     }
 
-    private static void RestoreVectors(Assembler c)
+    public static void RestoreVectors(Assembler c)
     {
         for (int i = 6; i < 16; i++)
         {

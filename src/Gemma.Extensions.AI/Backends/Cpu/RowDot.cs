@@ -1,38 +1,73 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>One activation row against <see cref="RowDot.Rows"/> weight rows over all columns.</summary>
+/// <summary>A few activation rows (P of them) against <see cref="RowDot.Rows"/> weight rows over all columns. The assembled kernels know the places of the fields.</summary>
+[StructLayout(LayoutKind.Explicit)]
 internal unsafe struct RowDotArgs
 {
-    /// <summary>Signed bytes, or floats for a format of floats.</summary>
+    public const int ActivationsAt = 0, ActivationScalesAt = 8, TermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
+
+    /// <summary>Signed bytes a[column/4][P][4], or floats a[column][P] for a format of floats.</summary>
+    [FieldOffset(ActivationsAt)]
     public byte* Activations;
 
-    /// <summary>Scale of each 32 activations.</summary>
+    /// <summary>Scale of 32 activations: [column/32][P].</summary>
+    [FieldOffset(ActivationScalesAt)]
     public float* ActivationScales;
 
-    /// <summary>As <see cref="TileArgs.Terms"/>, for one row.</summary>
+    /// <summary>As <see cref="TileArgs.Terms"/>.</summary>
+    [FieldOffset(TermsAt)]
     public void* Terms;
 
-    /// <summary>Where the sums go.</summary>
+    /// <summary>Where the sums go: [P][<see cref="RowDot.Rows"/>].</summary>
+    [FieldOffset(OutputAt)]
     public float* Output;
 
     /// <summary>What will be read next: four streams that lie <see cref="Stream"/> bytes apart. They are asked for while this is worked on.</summary>
+    [FieldOffset(AheadAt)]
     public byte* Ahead;
+
+    [FieldOffset(StreamAt)]
     public long Stream;
+
+    /// <summary>The first of the weight rows, and the bytes from one to the next.</summary>
+    [FieldOffset(WeightsAt)]
+    public byte* Weights;
+
+    [FieldOffset(WeightStrideAt)]
+    public long WeightStride;
+
+    /// <summary>Turns of an assembled kernel's loop; set by its caller.</summary>
+    [FieldOffset(BlocksAt)]
+    public long Blocks;
+
+    /// <summary><see cref="RowDot.ScratchBytes"/> at a multiple of 64.</summary>
+    [FieldOffset(ScratchAt)]
+    public byte* Scratch;
+
+    /// <summary>P.</summary>
+    [FieldOffset(80)]
+    public int Count;
+
+    [FieldOffset(84)]
+    public int Columns;
 }
 
 /// <summary>
-/// Generation: one activation row. Weights are unpacked as for tiles but multiplied in the registers, without the way through a tile: what a core takes from
+/// Generation: one activation row, or with <see cref="RowDotAssembler"/> those of a few conversations. Weights are unpacked as for tiles but multiplied in the registers, without the way through a tile: what a core takes from
 /// its second-level cache rose from 12 to more than 20 GB/s, and so reading memory is all that is left. Sums are taken in the order of <see cref="TileKernels"/>.
 /// </summary>
 internal static unsafe class RowDot
 {
     /// <summary>Weight rows of a call.</summary>
     public const int Rows = 16;
+
+    public const int ScratchBytes = 3072;
 
     /// <summary>The kernels for one instruction set by tensor type; null where tiles are used.</summary>
     public static delegate*<byte*, long, int, RowDotArgs*, void>[] Table<TIsa>()

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
@@ -76,8 +77,11 @@ internal abstract unsafe class TileKernels : IDisposable
     /// <summary>Any number of activation rows, any strides.</summary>
     public abstract void Floats(TileArgs* args, int rows);
 
-    /// <summary>Kernels for a single activation row by tensor type; null where tiles serve it too.</summary>
-    public virtual delegate*<byte*, long, int, RowDotArgs*, void>[]? RowDots => null;
+    /// <summary>Whether <see cref="DotRows"/> takes this many activation rows of a type; elsewhere tiles serve them. Called before it, by one thread.</summary>
+    public virtual bool CanDotRows(TensorType type, int rows) => false;
+
+    /// <summary>A few activation rows past the tiles (<see cref="RowDot"/>).</summary>
+    public virtual void DotRows(TensorType type, RowDotArgs* args) => throw new NotSupportedException("This tier has no kernels for a few rows.");
 
     /// <summary>Attention of one row over float16 keys and values; <see cref="BFloatKv"/> over bfloat16.</summary>
     public abstract KvKernels HalfKv { get; }

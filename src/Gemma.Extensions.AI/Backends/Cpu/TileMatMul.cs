@@ -2,13 +2,14 @@ using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>
 /// Matrix products by tiles. Activations are cut into panels of a few rows and, for quantised weights, rounded to signed bytes with a scale for
 /// 32 of them. A worker takes a run of weight rows, unpacks a tile of 32 rows by a few hundred columns into its cache and multiplies it with all panels.
-/// A single row (generation) goes the same way: unpacking keeps up with the memory, and so a batch gives the same numbers as its rows alone.
+/// A few rows (generation) go past the tiles (<see cref="RowDot"/>), with the same numbers.
 /// </summary>
 internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels) : IDisposable
 {
@@ -20,6 +21,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     /// <summary>Up to so many rows, reading weights is what takes time: tiles are smaller, and the next ones are asked for meanwhile.</summary>
     private const int FewRows = 32;
+
+    /// <summary>Activations below which rounding them is not worth waking a worker.</summary>
+    private const int SmallWork = 16 * 1024;
 
     /// <summary>Tiles side by side in a task of a batch: their activations are read from the second-level cache once.</summary>
     private const int TilesPerTask = 4;
@@ -51,7 +55,8 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
 
         bool bytes = false, floats = false;
-        int tilesPerTask = TilesFor(rows, weights.Rows);
+        bool direct = Direct(weights, rows, columns);
+        int tilesPerTask = TilesFor(direct, weights.Rows);
         for (int i = 0; i < parts; i++)
         {
             ref readonly WeightPart part = ref weights.Parts[i];
@@ -59,18 +64,13 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             bool byteTile = !format.IsFloat && !kernels.FloatOnly;
             bytes |= byteTile;
             floats |= !byteTile;
-            _plans[i] = new PartPlan(part, format, tasks, tilesPerTask) { ByteTile = byteTile };
-            if (rows == 1 && kernels.RowDots is { } dots && part.Rows >= TileFormat.Rows && columns % format.BlockElements == 0)
-            {
-                _plans[i].RowDot = dots[(int)part.Format.Type];
-            }
-
+            _plans[i] = new PartPlan(part, format, tasks, tilesPerTask) { ByteTile = byteTile, Direct = direct && CanDotRows(part, rows, columns) };
             tasks += _plans[i].Tasks;
         }
 
         if (bytes)
         {
-            Quantise(x, rows, columns, parts);
+            Quantise(x, rows, columns, parts, direct);
         }
 
         if (floats)
@@ -107,15 +107,33 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
     }
 
-    private int TilesFor(int rows, int weightRows)
+    private int TilesFor(bool direct, int weightRows)
     {
         int perWorker = weightRows / (TileFormat.Rows * workers.Count * 4);
-        return Math.Clamp(perWorker, 1, rows == 1 ? 2 * TilesPerTask : TilesPerTask);
+        return Math.Clamp(perWorker, 1, direct ? 2 * TilesPerTask : TilesPerTask);
     }
 
-    private void Quantise(CpuMatrix x, int rows, int columns, int parts)
+    /// <summary>Whether the products go past the tiles. Several rows are laid out for the one way or the other, so all parts have to go it.</summary>
+    private bool Direct(CpuWeights weights, int rows, int columns)
     {
-        int panel = PanelRows(rows, kernels.BytePanel);
+        bool all = rows <= RowDotAssembler.MostRows;
+        for (int i = 0; i < weights.Parts.Length && all && rows > 1; i++)
+        {
+            all = CanDotRows(weights.Parts[i], rows, columns);
+        }
+
+        return all;
+    }
+
+    private bool CanDotRows(in WeightPart part, int rows, int columns)
+    {
+        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.Formats[(int)part.Format.Type].BlockElements;
+        return part.Rows >= TileFormat.Rows && columns % block == 0 && kernels.CanDotRows(part.Format.Type, rows);
+    }
+
+    private void Quantise(CpuMatrix x, int rows, int columns, int parts, bool direct)
+    {
+        int panel = direct ? rows : PanelRows(rows, kernels.BytePanel);
         _bytes.Reserve((long)rows * columns);
         _scales.Reserve((long)rows * (columns / 32) * sizeof(float));
         int kinds = 0;
@@ -152,8 +170,15 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
         }
 
-        var work = new QuantiseWork(this, x, rows, panel, parts);
-        workers.Run(ref work, (rows + panel - 1) / panel);
+        // A batch is shared out by panels. A single panel, whose layout is the same whatever the steps, is by columns where that is worth waking workers.
+        int step = ByteStep(rows, columns), share = columns;
+        if (direct && (long)rows * columns >= SmallWork)
+        {
+            share = (columns / workers.Count + step - 1) / step * step;
+        }
+
+        var work = new QuantiseWork(this, x, rows, panel, parts, step, share);
+        workers.Run(ref work, (rows + panel - 1) / panel * work.Shares);
     }
 
     /// <summary>How one part of a stacked matrix is worked on.</summary>
@@ -168,8 +193,8 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public readonly int Tasks = (Math.Max(1, (part.Rows + TileFormat.Rows - 1) / TileFormat.Rows) + tilesPerTask - 1) / tilesPerTask;
         public bool ByteTile;
 
-        /// <summary>Kernel of a single activation row, or null.</summary>
-        public delegate*<byte*, long, int, RowDotArgs*, void> RowDot;
+        /// <summary>Whether it goes past the tiles.</summary>
+        public bool Direct;
         public int Kind;
 
         /// <summary>Whether this part is the first of its kind, whose terms the others share.</summary>
@@ -200,16 +225,18 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     }
 
     /// <summary>Signed bytes [step of columns][panel][column/4][row of the panel][4], their scales, and the terms of each kind of format in the same order.</summary>
-    private readonly struct QuantiseWork(TileMatMul owner, CpuMatrix x, int rows, int panel, int parts) : IParallelWork
+    private readonly struct QuantiseWork(TileMatMul owner, CpuMatrix x, int rows, int panel, int parts, int step, int share) : IParallelWork
     {
+        public int Shares => (x.Columns + share - 1) / share;
+
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int part, int worker)
         {
-            int first = part * panel, count = Math.Min(panel, rows - first), all = x.Columns, step = ByteStep(rows, all);
+            int first = part / Shares * panel, count = Math.Min(panel, rows - first), begin = part % Shares * share, end = Math.Min(x.Columns, begin + share);
             int* sums = stackalloc int[2 * ByteColumns / 32];
-            for (int start = 0; start < all; start += step)
+            for (int start = begin; start < end; start += step)
             {
-                int columns = Math.Min(step, all - start), blocks = columns / 32;
+                int columns = Math.Min(step, end - start), blocks = columns / 32;
                 for (int r = 0; r < count; r++)
                 {
                     float* source = x.RowData(first + r) + start;
@@ -310,9 +337,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
 
             int last = Math.Min(plan.Tiles, first + tilesPerTask);
-            if (plan.RowDot is not null)
+            if (plan.Direct)
             {
-                OneRow(plan, first, last);
+                DirectRows(plan, first, last, worker);
                 return;
             }
 
@@ -367,20 +394,24 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
 
         /// <summary>
-        /// A single activation row. While 16 weight rows are worked on, the next 16 are asked for in four streams, a line of each at a time. On one core
+        /// A few activation rows. While 16 weight rows are worked on, the next 16 are asked for in four streams, a line of each at a time. On one core
         /// of an Ice Lake server reading a file's pages that way gave 13.0 GB/s; loads alone in four streams 11.4, in one stream 9.0; the walk over
         /// 16 rows without asking 7.5, asking in one stream 9.2, for eight streams in bursts 10.8.
         /// </summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private void OneRow(in PartPlan plan, int firstTile, int lastTile)
+        private void DirectRows(in PartPlan plan, int firstTile, int lastTile, int worker)
         {
             int first = firstTile * TileFormat.Rows, last = Math.Min(plan.Part.Rows, lastTile * TileFormat.Rows);
             long stride = plan.Part.RowBytes, bytes = RowDot.Rows * stride;
-            float* target = output.Data + plan.Part.FirstRow;
-            float* sums = stackalloc float[RowDot.Rows];
+            byte* scratch = owner._scratch[worker].Reserve(RowDot.ScratchBytes + RowDotAssembler.MostRows * RowDot.Rows * sizeof(float));
+            var sums = (float*)(scratch + RowDot.ScratchBytes);
             RowDotArgs args = new()
             {
-                Activations = plan.ByteTile ? owner._bytes.Data : (byte*)x.Data,
+                Count = rows,
+                Columns = x.Columns,
+                WeightStride = stride,
+                Scratch = scratch,
+                Activations = plan.ByteTile ? owner._bytes.Data : rows == 1 ? (byte*)x.Data : owner._floats.Data,
                 ActivationScales = (float*)owner._scales.Data,
                 Terms = plan.Terms,
                 Output = sums,
@@ -397,10 +428,11 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 }
 
                 args.Ahead = plan.Part.Data + Math.Min(next, plan.Part.Rows - RowDot.Rows) * stride;
-                plan.RowDot(plan.Part.Data + start * stride, stride, x.Columns, &args);
-                for (int i = row - start; i < RowDot.Rows; i++)
+                args.Weights = plan.Part.Data + start * stride;
+                owner.Kernels.DotRows(plan.Part.Format.Type, &args);
+                for (int r = 0; r < rows; r++)
                 {
-                    target[start + i] = sums[i];
+                    new ReadOnlySpan<float>(sums + r * RowDot.Rows + (row - start), RowDot.Rows - (row - start)).CopyTo(output.Row(r)[(plan.Part.FirstRow + row)..]);
                 }
             }
         }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
@@ -42,7 +43,11 @@ internal sealed unsafe class VectorTileKernels<TIsa>(string? note = null) : Floa
 
     public override bool FloatOnly => false;
 
-    public override delegate*<byte*, long, int, RowDotArgs*, void>[] RowDots { get; } = RowDot.Table<TIsa>();
+    private readonly delegate*<byte*, long, int, RowDotArgs*, void>[] _rowDots = RowDot.Table<TIsa>();
+
+    public override bool CanDotRows(TensorType type, int rows) => rows == 1 && _rowDots[(int)type] is not null;
+
+    public override void DotRows(TensorType type, RowDotArgs* args) => _rowDots[(int)type](args->Weights, args->WeightStride, args->Columns, args);
 
     public override void Bytes(TileArgs* args, int panel, TileFormat format)
     {
