@@ -1,5 +1,12 @@
 using System.CommandLine;
 
+if (args is [Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.OneStart, string model])
+{
+    // Before the command line is set up: what is timed is the library, from the start of the process.
+    await Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.FirstTokenAsync(model);
+    return 0;
+}
+
 // One file a benchmark; each registers its own subcommand here.
 RootCommand root = new("Benchmarks of Gemma.Extensions.AI. Results are committed under results/<cpu>/.");
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.VectorSearchBenchmark.Create());

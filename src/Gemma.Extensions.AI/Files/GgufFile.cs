@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Formats;
 
@@ -219,6 +220,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
         return (elementType, (long)count);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // good from the first call: it runs over the whole vocabulary
     private static void SkipScalars(ref GgufReader reader, GgufType type, long count, string key)
     {
         if (type == GgufType.String)

@@ -9,9 +9,10 @@ internal static unsafe class ScaleCheck
     public static void Run(IEnumerable<TensorView> tensors)
     {
         GemmaModelFormatException? failure = null;
-        Parallel.ForEach(tensors.SelectMany(Pieces), (piece, state) =>
+        Piece[] pieces = [.. tensors.SelectMany(Pieces)];
+        Parallel.For(0, pieces.Length, (i, state) =>
         {
-            (TensorView tensor, long first, long count) = piece;
+            (TensorView tensor, long first, long count) = pieces[i];
             long bad = tensor.Format.FindNonFiniteScale(tensor.Data + first * tensor.Format.BlockBytes, count);
             if (bad >= 0)
             {
@@ -26,13 +27,13 @@ internal static unsafe class ScaleCheck
         }
     }
 
-    private static IEnumerable<(TensorView Tensor, long First, long Count)> Pieces(TensorView tensor)
+    private static IEnumerable<Piece> Pieces(TensorView tensor)
     {
         long blocks = tensor.ByteLength / tensor.Format.BlockBytes;
         long size = Math.Max(1, PieceBytes / tensor.Format.BlockBytes);
         for (long first = 0; first < blocks; first += size)
         {
-            yield return (tensor, first, Math.Min(size, blocks - first));
+            yield return new Piece(tensor, first, Math.Min(size, blocks - first));
         }
     }
 
@@ -42,4 +43,6 @@ internal static unsafe class ScaleCheck
         string what = tensor.Format.IsFloat ? "a weight" : "a scale";
         return new GemmaModelFormatException($"Tensor '{tensor.Name}' in '{tensor.Source}' has {what} that is NaN or infinite in row {row:N0} ({tensor.Format.Name} block {block:N0} of the tensor). The file is damaged or was quantised wrongly; download or convert it again.");
     }
+
+    private sealed record Piece(TensorView Tensor, long First, long Count);
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Formats;
@@ -6,6 +7,7 @@ namespace Gemma.Extensions.AI.Formats;
 internal static unsafe class ExponentScan
 {
     /// <summary>Index of the first element whose bits under <paramref name="mask"/> are all ones; -1 where there is none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // good from the first call: it runs once, over the whole file
     public static long FindAllOnes(ushort* values, long count, ushort mask)
     {
         long i = 0;

@@ -9,35 +9,27 @@ namespace Gemma.Extensions.AI.Benchmarks.Speed;
 /// <summary>Seconds from the start of a process to the first token of an answer, through the public chat client. Each run is a process of its own.</summary>
 internal static class StartBenchmark
 {
+    /// <summary>First argument of a process that starts once; the second is the model.</summary>
+    public const string OneStart = "start-once";
+
     public static Command Create()
     {
         var model = new Option<string>("--model") { Required = true, Description = "Model file; read once before, so that it lies in the page cache." };
         var repeat = new Option<int>("--repeat") { DefaultValueFactory = _ => 5 };
         var results = new Option<string?>("--results") { Description = "Directory for the table." };
-        var once = new Option<bool>("--once") { Description = "One start in this process: prints the seconds since the process started." };
-        var command = new Command("start", "Process start to first token of a model in the page cache.") { model, repeat, results, once };
-        command.SetAction(async (parse, cancellation) =>
-        {
-            string path = parse.GetRequiredValue(model);
-            if (parse.GetValue(once))
-            {
-                await FirstTokenAsync(path, cancellation);
-            }
-            else
-            {
-                Report(path, parse.GetValue(repeat), parse.GetValue(results));
-            }
-        });
+        var command = new Command("start", "Process start to first token of a model in the page cache.") { model, repeat, results };
+        command.SetAction(parse => Report(parse.GetRequiredValue(model), parse.GetValue(repeat), parse.GetValue(results)));
         return command;
     }
 
-    private static async Task FirstTokenAsync(string path, CancellationToken cancellation)
+    /// <summary>One start, in this process: prints the seconds since the process started.</summary>
+    public static async Task FirstTokenAsync(string path)
     {
         DateTime started = Process.GetCurrentProcess().StartTime;
         using GemmaModel model = GemmaModel.Load(path, new GemmaOptions { ContextLength = 2048 });
         double loaded = (DateTime.Now - started).TotalSeconds;
         using IChatClient client = model.AsIChatClient();
-        await client.GetResponseAsync("Hello!", new ChatOptions { MaxOutputTokens = 1 }, cancellation);
+        await client.GetResponseAsync("Hello!", new ChatOptions { MaxOutputTokens = 1 });
         double first = (DateTime.Now - started).TotalSeconds;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{loaded:F3} {first:F3}"));
     }
@@ -57,7 +49,7 @@ internal static class StartBenchmark
         var firsts = new List<double>();
         for (int i = 0; i < repeat; i++)
         {
-            using Process process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["start", "--model", path, "--once"]) { RedirectStandardOutput = true })!;
+            using Process process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [OneStart, path]) { RedirectStandardOutput = true })!;
             string[] numbers = process.StandardOutput.ReadToEnd().Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
             process.WaitForExit();
             firsts.Add(double.Parse(numbers[1], CultureInfo.InvariantCulture));

@@ -66,15 +66,16 @@ public sealed unsafe class BlockFormatTests
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
-    [InlineData(6)]
+    [InlineData(16)]
+    [InlineData(34)]
     public void NonFiniteScalesAreFoundInTheirBlock(int block)
     {
         foreach (BlockFormat format in BlockFormat.All)
         {
-            var data = new byte[7 * format.BlockBytes];
+            var data = new byte[35 * format.BlockBytes];
             fixed (byte* p = data)
             {
-                Assert.Equal(-1, format.FindNonFiniteScale(p, 7));
+                Assert.Equal(-1, format.FindNonFiniteScale(p, 35));
                 byte* at = p + block * format.BlockBytes;
                 int found = 0;
                 for (int offset = 0; offset + 2 <= format.BlockBytes; offset += 2)
@@ -82,7 +83,7 @@ public sealed unsafe class BlockFormatTests
                     foreach (ushort bits in (ushort[])[0x7C00, 0xFC00, 0x7E01, 0x7F80, 0x7FC1])
                     {
                         *(ushort*)(at + offset) = bits;
-                        long index = format.FindNonFiniteScale(p, 7);
+                        long index = format.FindNonFiniteScale(p, 35);
                         Assert.True(index == -1 || index == block, $"{format}: {index}");
                         found += index == block ? 1 : 0;
                         *(ushort*)(at + offset) = 0;

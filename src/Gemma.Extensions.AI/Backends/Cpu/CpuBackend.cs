@@ -99,6 +99,7 @@ internal sealed unsafe class CpuBackend : Backend
     {
         var weights = (CpuWeights)table;
         CheckColumns(output, weights.Columns);
+        CheckRows(tokens.Length, output, output);
         for (int r = 0; r < tokens.Length; r++)
         {
             int token = tokens[r];
@@ -109,13 +110,9 @@ internal sealed unsafe class CpuBackend : Backend
                 part = ref weights.Parts[i];
             }
 
-            Span<float> row = output.Row(r);
-            fixed (float* target = row)
-            {
-                part.Format.Decode(part.Data + (token - part.FirstRow) * part.RowBytes, target, weights.Columns);
-            }
-
-            System.Numerics.Tensors.TensorPrimitives.Multiply(row, scale, row);
+            float* row = ((CpuMatrix)output).RowData(r);
+            part.Format.Decode(part.Data + (token - part.FirstRow) * part.RowBytes, row, weights.Columns);
+            VectorMath.Multiply(row, scale, row, weights.Columns);
         }
     }
 

@@ -34,12 +34,14 @@ internal sealed unsafe class NativeBuffer : IDisposable
 
 internal sealed unsafe class CpuMatrix : Matrix
 {
+    private void* _allocation;
+
     public CpuMatrix(int rows, int columns)
         : base(rows, columns)
     {
-        nuint bytes = checked((nuint)rows * (nuint)columns * sizeof(float));
-        Data = (float*)NativeMemory.AlignedAlloc(Math.Max(bytes, 64), 64);
-        NativeMemory.Clear(Data, bytes);
+        // Zeroed by the system where it is large, so that rows which no batch is long enough for never take memory.
+        _allocation = NativeMemory.AllocZeroed(checked((nuint)rows * (nuint)columns * sizeof(float) + 64));
+        Data = (float*)(((nint)_allocation + 63) & ~63);
     }
 
     /// <summary>Row-major, without padding, 64-byte aligned.</summary>
@@ -55,7 +57,8 @@ internal sealed unsafe class CpuMatrix : Matrix
 
     public override void Dispose()
     {
-        NativeMemory.AlignedFree(Data);
+        NativeMemory.Free(_allocation);
+        _allocation = null;
         Data = null;
     }
 }

@@ -1,5 +1,5 @@
 using System.Numerics.Tensors;
-using System.Runtime.InteropServices;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
@@ -16,7 +16,7 @@ internal static unsafe class KvRows
                 new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(destination, count));
                 break;
             case KvType.F16:
-                TensorPrimitives.ConvertToHalf(new ReadOnlySpan<float>(source, count), new Span<Half>(destination, count));
+                SingleToHalf(source, (ushort*)destination, count);
                 break;
             case KvType.BF16:
                 for (int i = 0; i < count; i++)
@@ -71,7 +71,38 @@ internal static unsafe class KvRows
         }
     }
 
+    /// <summary>
+    /// Rounds to nearest even, as the processor's conversion: overflow gives infinity, NaN stays NaN. Below the normal range of float16 adding 1/2 to the
+    /// magnitude makes the processor round at the right place, and leaves the result in the low bits.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void SingleToHalf(float* source, ushort* destination, int count)
+    {
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
+        {
+            Vector256.Narrow(Narrow(Vector256.Load(source + i).AsUInt32()), Narrow(Vector256.Load(source + i + 8).AsUInt32())).Store(destination + i);
+        }
+
+        for (; i < count; i++)
+        {
+            destination[i] = BitConverter.HalfToUInt16Bits((Half)source[i]);
+        }
+
+        static Vector256<uint> Narrow(Vector256<uint> bits)
+        {
+            Vector256<uint> magnitude = bits & Vector256.Create(0x7FFFFFFFu), sign = (bits >> 16) & Vector256.Create(0x8000u);
+            Vector256<uint> odd = (magnitude >> 13) & Vector256<uint>.One;
+            Vector256<uint> normal = (magnitude - Vector256.Create((112u << 23) - 0xFFF) + odd) >> 13;
+            Vector256<uint> subnormal = (magnitude.AsSingle() + Vector256.Create(0.5f)).AsUInt32() - Vector256.Create(126u << 23);
+            Vector256<uint> value = Vector256.ConditionalSelect(Vector256.LessThan(magnitude, Vector256.Create(113u << 23)), subnormal, normal);
+            Vector256<uint> special = Vector256.ConditionalSelect(Vector256.GreaterThan(magnitude, Vector256.Create(255u << 23)), Vector256.Create(0x7E00u), Vector256.Create(0x7C00u));
+            return sign | Vector256.ConditionalSelect(Vector256.GreaterThanOrEqual(magnitude, Vector256.Create(143u << 23)), special, value);
+        }
+    }
+
     /// <summary>Exact for all finite values. Subnormals go by way of integers: processors may be slow to multiply subnormal floats.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void HalfToSingle(ushort* source, float* destination, int count)
     {
         int i = 0;
@@ -97,6 +128,7 @@ internal static unsafe class KvRows
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BFloatToSingle(ushort* source, float* destination, int count)
     {
         int i = 0;

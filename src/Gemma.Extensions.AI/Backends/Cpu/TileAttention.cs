@@ -121,7 +121,7 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
             for (int i = 0; i < queries; i++)
             {
                 float* target = output.RowData(slice.FirstRow + firstRow + i / group) + (kvHead * group + i % group) * dim;
-                System.Numerics.Tensors.TensorPrimitives.Divide(new ReadOnlySpan<float>(sums + (long)i * padded, dim), state[2 * i + 1], new Span<float>(target, dim));
+                VectorMath.Divide(sums + (long)i * padded, state[2 * i + 1], target, dim);
             }
         }
 
@@ -170,7 +170,7 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
             for (int i = 0; i < rows * group; i++)
             {
                 float* source = qkv.RowData(slice.FirstRow + firstRow + i / group) + (kvHead * group + i % group) * dim;
-                System.Numerics.Tensors.TensorPrimitives.Multiply(new ReadOnlySpan<float>(source, dim), layer.QueryScale, new Span<float>(q + (long)i * dim, dim));
+                VectorMath.Multiply(source, layer.QueryScale, q + (long)i * dim, dim);
                 state[2 * i] = capped ? 0 : float.MinValue;
                 state[2 * i + 1] = 0;
             }

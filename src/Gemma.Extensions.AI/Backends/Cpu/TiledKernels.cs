@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -74,8 +73,7 @@ internal sealed unsafe class TiledKernels(WorkerPool workers, TileKernels kernel
             int end = Math.Min(rows, (part + 1) * rowsPerPart);
             for (int r = part * rowsPerPart; r < end; r++)
             {
-                var row = new ReadOnlySpan<float>(x.RowData(r), x.Columns);
-                float factor = 1 / MathF.Sqrt(TensorPrimitives.SumOfSquares(row) / x.Columns + epsilon);
+                float factor = 1 / MathF.Sqrt(VectorMath.SumOfSquares(x.RowData(r), x.Columns) / x.Columns + epsilon);
                 fixed (float* w = weight)
                 {
                     Scale(x.RowData(r), factor, w, output.RowData(r), x.Columns, add);

@@ -45,4 +45,58 @@ internal static class VectorMath
         Vector512<float> u = x * Vector512.FusedMultiplyAdd(x * x, Vector512.Create(-2 * 0.7978845608028654f * 0.044715f), Vector512.Create(-2 * 0.7978845608028654f));
         return x / (Vector512<float>.One + Exp(u));
     }
+
+    /// <summary>x[0]² + … + x[count - 1]².</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static unsafe float SumOfSquares(float* x, int count)
+    {
+        Vector512<float> a = default, b = default;
+        int i = 0;
+        for (; i + 32 <= count; i += 32)
+        {
+            Vector512<float> low = Vector512.Load(x + i), high = Vector512.Load(x + i + 16);
+            a = Vector512.FusedMultiplyAdd(low, low, a);
+            b = Vector512.FusedMultiplyAdd(high, high, b);
+        }
+
+        float sum = Vector512.Sum(a + b);
+        for (; i < count; i++)
+        {
+            sum += x[i] * x[i];
+        }
+
+        return sum;
+    }
+
+    /// <summary>output[i] = x[i] · factor; may be the same memory.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static unsafe void Multiply(float* x, float factor, float* output, int count)
+    {
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
+        {
+            (Vector512.Load(x + i) * factor).Store(output + i);
+        }
+
+        for (; i < count; i++)
+        {
+            output[i] = x[i] * factor;
+        }
+    }
+
+    /// <summary>output[i] = x[i] / divisor; may be the same memory.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static unsafe void Divide(float* x, float divisor, float* output, int count)
+    {
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
+        {
+            (Vector512.Load(x + i) / divisor).Store(output + i);
+        }
+
+        for (; i < count; i++)
+        {
+            output[i] = x[i] / divisor;
+        }
+    }
 }

@@ -1,0 +1,51 @@
+using Gemma.Extensions.AI.Backends.Cpu;
+
+namespace Gemma.Extensions.AI.Tests.Backends;
+
+/// <summary>Keys and values in float16 are rounded as the processor would round them.</summary>
+public sealed unsafe class KvRowsTests
+{
+    [Fact]
+    public void Float16RoundsToNearestEvenEverywhere()
+    {
+        // Around every float16 and around every midpoint between two of them, both signs, overflow and subnormals included.
+        var values = new List<float>();
+        for (int i = 0; i <= 0x7C00; i++)
+        {
+            float here = (float)BitConverter.UInt16BitsToHalf((ushort)i);
+            float next = i == 0x7C00 ? 65536 : i == 0x7BFF ? 65536 : (float)BitConverter.UInt16BitsToHalf((ushort)(i + 1));
+            float middle = float.IsInfinity(here) ? 1e20f : here + (next - here) / 2;
+            foreach (float value in (ReadOnlySpan<float>)[here, MathF.BitIncrement(here), MathF.BitDecrement(here), middle, MathF.BitIncrement(middle), MathF.BitDecrement(middle)])
+            {
+                values.Add(value);
+                values.Add(-value);
+            }
+        }
+
+        float[] source = [.. values];
+        var actual = new ushort[source.Length];
+        fixed (float* from = source)
+        fixed (ushort* to = actual)
+        {
+            KvRows.SingleToHalf(from, to, source.Length);
+        }
+
+        for (int i = 0; i < source.Length; i++)
+        {
+            Assert.True(BitConverter.HalfToUInt16Bits((Half)source[i]) == actual[i], $"{source[i]:R}: {actual[i]:X4} instead of {BitConverter.HalfToUInt16Bits((Half)source[i]):X4}");
+        }
+    }
+
+    [Fact]
+    public void NotANumberStaysOne()
+    {
+        float* source = stackalloc float[17];
+        ushort* target = stackalloc ushort[17];
+        new Span<float>(source, 17).Fill(float.NaN);
+        KvRows.SingleToHalf(source, target, 17);
+        for (int i = 0; i < 17; i++)
+        {
+            Assert.True(Half.IsNaN(BitConverter.UInt16BitsToHalf(target[i])));
+        }
+    }
+}
