@@ -91,8 +91,8 @@ internal static class NanoCorpus
         var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
         return l.Random.Next(10) switch
         {
-            < 6 => ToolDrill(l),
-            < 9 => PassageDrill(l),
+            < 3 => ToolDrill(l),
+            < 8 => PassageDrill(l),
             _ => SourceDrill(l),
         };
     }
@@ -100,12 +100,12 @@ internal static class NanoCorpus
     private static NanoCase PassageDrill(Lexicon l)
     {
         Kind kind = l.Pick(Facts.Kinds);
-        (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(1, 7));
+        (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(2, 8), two: 0.9);
         var messages = new List<ChatMessage>();
         var asked = new HashSet<string>(StringComparer.Ordinal);
         for (int turns = l.Random.Next(6, 12); turns > 0; turns--)
         {
-            (string question, string answer) = Question(l, kind, l.Pick(profiles), l.Chance(0.5));
+            (string question, string answer) = Question(l, kind, l.Pick(profiles), l.Chance(0.3));
             if (asked.Add(question))
             {
                 messages.AddRange([User(messages.Count > 0 ? question : $"Text: {text}\n\nQuestion: {question}"), Model(answer)]);
@@ -250,10 +250,10 @@ internal static class NanoCorpus
         messages.AddRange([User(Talk.Typed(l, l.Pick(asked))), Model(answer)]);
     }
 
-    /// <summary>Sentences about one or two subjects of a kind, in random order.</summary>
-    private static (string Text, Profile[] Profiles) Describe(Lexicon l, Kind kind, int sentences)
+    /// <summary>Sentences about one or, with a probability, two subjects of a kind, in random order.</summary>
+    private static (string Text, Profile[] Profiles) Describe(Lexicon l, Kind kind, int sentences, double two = 0.5)
     {
-        int subjects = l.Chance(0.5) ? 2 : 1;
+        int subjects = l.Chance(two) ? 2 : 1;
         int facts = Math.Min(kind.Attributes.Length - 1, Math.Max(1, sentences / subjects));
         var profiles = new List<Profile>();
         for (int i = 0; i < subjects; i++)

@@ -57,6 +57,8 @@ internal static class Tools
     private static readonly string[] s_orderNouns = ["food", "flowers", "groceries", "parts", "books", "supplies", "pizza", "tools", "paper", "drinks", "medicine"];
     private static readonly string[] s_states = Lexicon.Words("sunny cloudy rainy windy good bad high low open closed ready late busy free active calm full empty normal shipped paid pending approved");
 
+    private const string LookupVerbs = "get get get find fetch check lookup show read";
+
     /// <summary>The words of all nouns, lower case.</summary>
     public static IReadOnlySet<string> Words { get; } = new[]
     {
@@ -104,7 +106,7 @@ internal static class Tools
     private static DrawnTool Lookup(Lexicon l, Naming naming, string[] nouns, string kind, string[] parameters, string preposition, Func<Lexicon, string> draw)
     {
         string noun = Noun(l, nouns), parameter = l.Pick(parameters);
-        string name = naming.Name("get get get find fetch check lookup show read", noun);
+        string name = naming.Name(LookupVerbs, noun);
         string description = l.Pick(
         [
             $"Gets the {noun} {preposition} a {kind}.", $"Returns the {noun} {preposition} a {kind}.", $"Looks up the {noun} {preposition} the given {kind}.",
@@ -134,7 +136,7 @@ internal static class Tools
     private static DrawnTool Plain(Lexicon l, Naming naming)
     {
         string noun = Noun(l, s_plainNouns);
-        string name = naming.Name("get get show read check", noun);
+        string name = naming.Name(LookupVerbs, noun);
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Gets the {noun}.", $"Returns the {noun}.", $"Shows the {noun}."])), () =>
         {
             (object result, string said) = Result(l);
