@@ -87,7 +87,7 @@ public sealed unsafe class GemmTests
             }
         }
 
-        Gemm.Tile256(a.Pointer, Depth, 1, panel.Pointer, Depth, c.Pointer, 32, height, add: false);
+        Gemm.Tile256(a.Pointer, Depth, 1, panel.Pointer, 32, Depth, c.Pointer, 32, height, add: false);
         for (int i = 0; i < 4; i++)
         {
             for (int j = 0; j < 32; j++)
@@ -106,7 +106,7 @@ public sealed unsafe class GemmTests
     private sealed class CombinatorialSizesAttribute : Xunit.v3.DataAttribute
     {
         private static readonly (int, int, int)[] s_sizes =
-            [(1, 1, 1), (8, 32, 16), (7, 31, 5), (9, 33, 17), (130, 40, 300), (16, 800, 20), (5, 1, 257), (129, 64, 256), (64, 32, 0), (9, 33, 512), (11, 512, 23), (17, 45, 1024)];
+            [(1, 1, 1), (8, 32, 16), (7, 31, 5), (9, 33, 17), (130, 40, 300), (16, 800, 20), (5, 1, 257), (129, 64, 256), (64, 32, 0), (9, 33, 512), (11, 512, 23), (17, 45, 1024), (130, 400, 700), (40, 800, 400), (9, 16, 200), (200, 17, 390)];
 
         public override ValueTask<IReadOnlyCollection<ITheoryDataRow>> GetData(System.Reflection.MethodInfo testMethod, Xunit.Sdk.DisposalTracker disposalTracker) =>
             new([.. Enum.GetValues<Layout>().SelectMany(layout => s_sizes.Select(s => new TheoryDataRow(layout, s.Item1, s.Item2, s.Item3)))]);
