@@ -4,18 +4,26 @@ using System.Diagnostics.Metrics;
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
-/// What the engine tells about itself, under <see cref="GemmaDiagnostics.Name"/>. Names and units follow OpenTelemetry's gen_ai conventions for model
-/// servers where they have one; the rest begins with <c>gemma.engine</c>.
+/// What the engine tells about itself, under <see cref="GemmaDiagnostics.Name"/>. Names, units, attributes and bucket boundaries follow OpenTelemetry's
+/// semantic conventions for generative AI where they have some; the engine is client and server in one, so it has the metrics of both. The rest
+/// begins with <c>gemma.engine</c>.
 /// </summary>
 internal sealed class EngineMetrics : IDisposable
 {
     private static readonly ActivitySource Source = new(GemmaDiagnostics.Name);
+
+    private static readonly double[] Seconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+    private static readonly double[] SecondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+    private static readonly double[] SecondsPerToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
+    private static readonly long[] TokenCounts = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864];
 
     private readonly Meter _meter;
     private readonly string _model;
     private readonly Histogram<double> _timeToFirstToken;
     private readonly Histogram<double> _timePerToken;
     private readonly Histogram<double> _duration;
+    private readonly Histogram<double> _operationDuration;
+    private readonly Histogram<long> _usage;
     private readonly Counter<long> _tokens;
     private readonly Counter<long> _guesses;
 
@@ -24,14 +32,20 @@ internal sealed class EngineMetrics : IDisposable
         _model = model;
         KeyValuePair<string, object?>[] tags = [new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", model)];
         _meter = new Meter(new MeterOptions(GemmaDiagnostics.Name) { Tags = tags });
-        _timeToFirstToken = _meter.CreateHistogram<double>("gen_ai.server.time_to_first_token", "s", "From the request to its first token, waiting included.");
-        _timePerToken = _meter.CreateHistogram<double>("gen_ai.server.time_per_output_token", "s", "Between two tokens of one request.");
-        _duration = _meter.CreateHistogram<double>("gen_ai.server.request.duration", "s", "From the request to its end.");
+        _timeToFirstToken = Histogram("gen_ai.server.time_to_first_token", "From the request to its first token, waiting included.", SecondsToFirst);
+        _timePerToken = Histogram("gen_ai.server.time_per_output_token", "Between two tokens of one request.", SecondsPerToken);
+        _duration = Histogram("gen_ai.server.request.duration", "From the request to its end.", Seconds);
+        _operationDuration = Histogram("gen_ai.client.operation.duration", "From the request to its end.", Seconds);
+        _usage = _meter.CreateHistogram(
+            "gen_ai.client.token.usage", "{token}", "Tokens of a request that ended: input (cached ones included), output.", advice: new InstrumentAdvice<long> { HistogramBucketBoundaries = TokenCounts });
         _tokens = _meter.CreateCounter<long>("gemma.engine.tokens", "{token}", "Tokens of finished requests: input (cached ones included), cached, output.");
         _guesses = _meter.CreateCounter<long>("gemma.engine.speculated_tokens", "{token}", "Tokens guessed ahead, and those that were right.");
         _meter.CreateObservableUpDownCounter("gemma.engine.requests", () => Requests(status()), "{request}", "Requests by state: running, waiting.");
         _meter.CreateObservableUpDownCounter("gemma.engine.kv_blocks", () => Blocks(status()), "{block}", "Blocks of key/value memory by state: used, cached, free.");
         _meter.CreateObservableCounter("gemma.engine.preemptions", () => status().Preemptions, "{preemption}", "How often a running request had to give its memory back.");
+
+        Histogram<double> Histogram(string name, string description, double[] boundaries) =>
+            _meter.CreateHistogram(name, "s", description, advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = boundaries });
     }
 
     /// <summary>A span for a request, child of the caller's, without becoming the caller's current one.</summary>
@@ -49,11 +63,11 @@ internal sealed class EngineMetrics : IDisposable
         long now = Stopwatch.GetTimestamp();
         if (sequence.LastTokenAt == 0)
         {
-            _timeToFirstToken.Record(Stopwatch.GetElapsedTime(sequence.Submitted, now).TotalSeconds);
+            _timeToFirstToken.Record(Stopwatch.GetElapsedTime(sequence.Submitted, now).TotalSeconds, Tags(sequence));
         }
         else
         {
-            _timePerToken.Record(Stopwatch.GetElapsedTime(sequence.LastTokenAt, now).TotalSeconds);
+            _timePerToken.Record(Stopwatch.GetElapsedTime(sequence.LastTokenAt, now).TotalSeconds, Tags(sequence));
         }
 
         sequence.LastTokenAt = now;
@@ -70,20 +84,21 @@ internal sealed class EngineMetrics : IDisposable
         _tokens.Add(result.PromptTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "input"));
         _tokens.Add(result.CachedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "cached"));
         _tokens.Add(result.GeneratedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "output"));
+        Use(sequence, "input", result.PromptTokens);
+        Use(sequence, "output", result.GeneratedTokens);
         string? error = result.Error?.GetType().FullName;
-        double seconds = Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds;
-        if (error is null)
+        TagList tags = Tags(sequence);
+        if (error is not null)
         {
-            _duration.Record(seconds);
-        }
-        else
-        {
-            _duration.Record(seconds, new KeyValuePair<string, object?>("error.type", error));
+            tags.Add("error.type", error);
         }
 
+        double seconds = Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds;
+        _duration.Record(seconds, tags);
+        _operationDuration.Record(seconds, tags);
         if (sequence.Activity is { } activity)
         {
-            activity.SetTag("gen_ai.provider.name", "gemma").SetTag("gen_ai.request.model", _model)
+            activity.SetTag("gen_ai.operation.name", sequence.Request.Operation).SetTag("gen_ai.provider.name", "gemma").SetTag("gen_ai.request.model", _model)
                 .SetTag("gen_ai.usage.input_tokens", result.PromptTokens).SetTag("gen_ai.usage.output_tokens", result.GeneratedTokens)
                 .SetTag("gemma.usage.cached_tokens", result.CachedTokens).SetTag("gen_ai.response.finish_reasons", new[] { result.Finish.ToString().ToLowerInvariant() });
             if (error is not null)
@@ -96,6 +111,22 @@ internal sealed class EngineMetrics : IDisposable
     }
 
     public void Dispose() => _meter.Dispose();
+
+    private void Use(Sequence sequence, string type, int tokens)
+    {
+        TagList tags = Tags(sequence);
+        tags.Add("gen_ai.token.type", type);
+        _usage.Record(tokens, tags);
+    }
+
+    /// <summary>What the conventions require of every measurement. A list of up to eight lies on the stack.</summary>
+    private TagList Tags(Sequence sequence) => new()
+    {
+        { "gen_ai.operation.name", sequence.Request.Operation },
+        { "gen_ai.provider.name", "gemma" },
+        { "gen_ai.request.model", _model },
+        { "gen_ai.response.model", _model },
+    };
 
     private static Measurement<int>[] Requests(EngineStatus status) =>
         [new(status.Running, State("running")), new(status.Waiting, State("waiting"))];

@@ -286,27 +286,77 @@ internal sealed class GemmaEngine : IDisposable
     private void Step()
     {
         long start = Stopwatch.GetTimestamp();
+        Matrix? hidden = null;
+        bool alone = false;
         try
         {
-            var hidden = _forward.Run(_batch, _abandon);
-            if (hidden is not null)
-            {
-                Commit();
-                _outputs.Deliver(_batch, _scheduler.Planned, hidden);
-                CommitDrafts();
-            }
+            hidden = _forward.Run(_batch, _abandon);
         }
         catch (Exception exception)
         {
-            _logger.LogError(exception, "A step of the Gemma engine failed; the {Count} requests in it end.", _scheduler.Planned.Count);
+            _logger.LogError(exception, "A forward pass of the Gemma engine failed; the {Count} requests in it are tried one by one.", _scheduler.Planned.Count);
+            alone = true;
+        }
+
+        if (alone)
+        {
+            StepOneByOne();
+        }
+        else
+        {
+            Deliver(hidden);
+            _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        CompleteFinished();
+    }
+
+    /// <summary>
+    /// After a fault that belongs to no request for all that is known: nothing was committed, so each one's rows are computed again, alone, and only
+    /// the request ends with which the fault comes back.
+    /// </summary>
+    private void StepOneByOne()
+    {
+        foreach (var sequence in _scheduler.Planned.ToArray())
+        {
+            _scheduler.PlanAlone(_batch, sequence);
+            Matrix? hidden = null;
+            try
+            {
+                hidden = _forward.Run(_batch, _abandon);
+            }
+            catch (Exception exception)
+            {
+                _logger.LogError(exception, "The forward pass failed again with one request alone, which ends.");
+                sequence.Fail(exception);
+            }
+
+            Deliver(hidden);
+        }
+    }
+
+    /// <summary>What follows a forward pass; nothing where it was abandoned.</summary>
+    private void Deliver(Matrix? hidden)
+    {
+        if (hidden is null)
+        {
+            return;
+        }
+
+        try
+        {
+            Commit();
+            _outputs.Deliver(_batch, _scheduler.Planned, hidden);
+            CommitDrafts();
+        }
+        catch (Exception exception)
+        {
+            _logger.LogError(exception, "The outcome of a step of the Gemma engine could not be delivered; the {Count} requests in it end.", _scheduler.Planned.Count);
             foreach (var sequence in _scheduler.Planned)
             {
                 sequence.Fail(exception);
             }
         }
-
-        _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
-        CompleteFinished();
     }
 
     /// <summary>The step computed these tokens: they are in memory now, and prompts that others have too can be shared.</summary>

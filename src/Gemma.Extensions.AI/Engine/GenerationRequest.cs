@@ -120,6 +120,9 @@ internal sealed class GenerationRequest
     /// <summary>Where set, nothing is generated: the reader receives what the model computes for the prompt (scores, embeddings).</summary>
     public RowReader? Reader { get; init; }
 
+    /// <summary>What telemetry calls the request, OpenTelemetry's gen_ai.operation.name: its well-known values where there is one.</summary>
+    public string Operation => Reader switch { null => "chat", NoRows => "prompt_cache", { WantsHidden: true } => "embeddings", _ => "score" };
+
     /// <summary>Higher runs first.</summary>
     public int Priority { get; init; }
 

@@ -56,6 +56,14 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         PlanPrompts(batch, Math.Min(batch.MaxRows - batch.Rows, batch.Rows == 0 ? options.PrefillChunk : MixedChunk()));
     }
 
+    /// <summary>The part of a planned step that belongs to one sequence, as a step of its own.</summary>
+    public void PlanAlone(ForwardBatch batch, Sequence sequence)
+    {
+        batch.Clear();
+        _planned.Clear();
+        Plan(batch, sequence, sequence.StepRows);
+    }
+
     /// <summary>Tells how long a step took, from which the size of prompt chunks in later steps follows.</summary>
     public void Observe(int rows, double seconds)
     {

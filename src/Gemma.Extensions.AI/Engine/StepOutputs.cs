@@ -32,12 +32,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
 
         for (int done = 0; done < _count; done += forward.MaxLogitRows)
         {
-            int count = Math.Min(forward.MaxLogitRows, _count - done);
-            var logits = forward.Logits(_rows.AsSpan(done, count));
-            for (int i = 0; i < count; i++)
-            {
-                Deliver(sequences[_owners[done + i]], _offsets[done + i], logits.Row(i));
-            }
+            DeliverLogits(sequences, done, Math.Min(forward.MaxLogitRows, _count - done), alone: false);
         }
 
         foreach (var sequence in sequences)
@@ -46,6 +41,36 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             {
                 sequence.Finish ??= EngineFinish.Stop;
             }
+        }
+    }
+
+    /// <summary>Computes and delivers some of the wanted rows. Where that fails, sequence by sequence, so that only the one ends with which it fails again.</summary>
+    private void DeliverLogits(List<Sequence> sequences, int first, int count, bool alone)
+    {
+        Matrix logits;
+        try
+        {
+            logits = forward.Logits(_rows.AsSpan(first, count));
+        }
+        catch (Exception exception) when (alone)
+        {
+            sequences[_owners[first]].Fail(exception);
+            return;
+        }
+        catch (Exception)
+        {
+            for (int end = first + count; first < end; first += count)
+            {
+                count = _owners.AsSpan(first, end - first).IndexOfAnyExcept(_owners[first]) is >= 0 and int others ? others : end - first;
+                DeliverLogits(sequences, first, count, alone: true);
+            }
+
+            return;
+        }
+
+        for (int i = first; i < first + count; i++)
+        {
+            Deliver(sequences[_owners[i]], _offsets[i], logits.Row(i - first));
         }
     }
 

@@ -13,6 +13,7 @@ public sealed class DiagnosticsTests
         string model = Guid.NewGuid().ToString();
         var sums = new ConcurrentDictionary<string, double>();
         var counts = new ConcurrentDictionary<string, int>();
+        var attributes = new ConcurrentDictionary<string, string>();
         using var listener = new MeterListener
         {
             InstrumentPublished = (instrument, listener) =>
@@ -31,15 +32,21 @@ public sealed class DiagnosticsTests
         {
             tiny.Generate(TinyEngine.Prompt(1, 64), 10);
             tiny.Generate(TinyEngine.Prompt(1, 64), 10);
+            Assert.Equal("chat", attributes["gen_ai.client.operation.duration"]);
+            tiny.Logits(TinyEngine.Prompt(2, 8));
             listener.RecordObservableInstruments();
         }
 
-        Assert.Equal(128, sums["gemma.engine.tokens/input"]);
+        Assert.Equal(136, sums["gemma.engine.tokens/input"]);
         Assert.Equal(63, sums["gemma.engine.tokens/cached"]);
         Assert.Equal(20, sums["gemma.engine.tokens/output"]);
-        Assert.Equal(2, counts["gen_ai.server.time_to_first_token/"]);
-        Assert.Equal(18, counts["gen_ai.server.time_per_output_token/"]);
-        Assert.Equal(2, counts["gen_ai.server.request.duration/"]);
+        Assert.Equal(2, counts["gen_ai.server.time_to_first_token/chat"]);
+        Assert.Equal(18, counts["gen_ai.server.time_per_output_token/chat"]);
+        Assert.Equal(2, counts["gen_ai.server.request.duration/chat"]);
+        Assert.Equal(2, counts["gen_ai.client.operation.duration/chat"]);
+        Assert.Equal(1, counts["gen_ai.client.operation.duration/score"]);
+        Assert.Equal(128, sums["gen_ai.client.token.usage/chat/input"]);
+        Assert.Equal(20, sums["gen_ai.client.token.usage/chat/output"]);
         Assert.Equal(0, sums["gemma.engine.requests/running"]);
         Assert.Equal(0, sums["gemma.engine.kv_blocks/used"]);
         Assert.True(sums["gemma.engine.kv_blocks/cached"] > 0);
@@ -48,6 +55,16 @@ public sealed class DiagnosticsTests
         void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
         {
             string name = $"{instrument.Name}/{(tags.Length > 0 ? tags[0].Value : "")}";
+            if (instrument.Name.StartsWith("gen_ai.", StringComparison.Ordinal))
+            {
+                // What the conventions require of every measurement.
+                var values = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string?)tag.Value);
+                Assert.Equal("gemma", values["gen_ai.provider.name"]);
+                Assert.Equal(model, values["gen_ai.request.model"]);
+                attributes[instrument.Name] = values["gen_ai.operation.name"]!;
+                name += values.TryGetValue("gen_ai.token.type", out string? type) ? $"/{type}" : "";
+            }
+
             sums.AddOrUpdate(name, value, (_, old) => old + value);
             counts.AddOrUpdate(name, 1, (_, old) => old + 1);
         }

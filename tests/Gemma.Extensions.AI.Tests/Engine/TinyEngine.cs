@@ -10,13 +10,14 @@ namespace Gemma.Extensions.AI.Tests.Engine;
 internal sealed class TinyEngine : IDisposable
 {
     private readonly ModelFile _file;
-    private readonly CpuBackend _backend;
+    private readonly Backend _backend;
     private readonly ModelFile? _draft;
 
-    public TinyEngine(EngineOptions? options = null, string? kernel = "reference", string? path = null, string? draft = null)
+    public TinyEngine(EngineOptions? options = null, string? kernel = "reference", string? path = null, string? draft = null, Func<Backend, Backend>? wrap = null)
     {
         _file = ModelFile.Open(path ?? TestData.Local("tiny"));
-        _backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
+        Backend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
+        _backend = wrap is null ? backend : wrap(backend);
         Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact,
             draft: (_draft = draft is null ? null : ModelFile.Open(draft)) is { } small ? (small.Config, GemmaWeights.Load(small, _backend)) : null);
     }

@@ -19,7 +19,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     /// <summary>Columns of a float tile: 16 KiB.</summary>
     private const int FloatColumns = 128;
 
-    /// <summary>Up to so many rows, reading weights is what takes time: tiles are smaller, and the next ones are asked for meanwhile.</summary>
+    /// <summary>Up to so many rows, reading weights is what takes time: tiles are smaller, and the next ones are asked for meanwhile; or there are no tiles (<see cref="Direct"/>).</summary>
     private const int FewRows = 32;
 
     /// <summary>Activations below which rounding them is not worth waking a worker.</summary>
@@ -70,12 +70,12 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
         if (bytes)
         {
-            Quantise(x, rows, columns, parts, direct);
+            Quantise(x, rows, columns, parts, direct ? PanelRows(rows, RowDotAssembler.MostRows) : PanelRows(rows, kernels.BytePanel), direct);
         }
 
         if (floats)
         {
-            Interleave(x, rows, columns);
+            Interleave(x, rows, columns, direct);
         }
 
         var work = new ProductWork(this, x, output, rows, parts, tilesPerTask);
@@ -97,12 +97,12 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     private static int ByteStep(int rows, int columns) => Math.Min(columns, rows <= FewRows ? ByteColumns / 2 : ByteColumns);
 
     /// <summary>[step of columns][panel][column][row of the panel].</summary>
-    private void Interleave(CpuMatrix x, int rows, int columns)
+    private void Interleave(CpuMatrix x, int rows, int columns, bool direct)
     {
-        int panel = PanelRows(rows, kernels.FloatPanel);
+        int panel = PanelRows(rows, direct ? RowDotAssembler.MostRows : kernels.FloatPanel);
         if (rows > 1)
         {
-            var work = new InterleaveWork(x, (float*)_floats.Reserve(4L * rows * columns), rows, panel);
+            var work = new InterleaveWork(x, (float*)_floats.Reserve(4L * rows * columns), rows, panel, direct ? columns : FloatColumns);
             workers.Run(ref work, (rows + panel - 1) / panel);
         }
     }
@@ -116,7 +116,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     /// <summary>Whether the products go past the tiles. Several rows are laid out for the one way or the other, so all parts have to go it.</summary>
     private bool Direct(CpuWeights weights, int rows, int columns)
     {
-        bool all = rows <= RowDotAssembler.MostRows;
+        bool all = rows <= FewRows;
         for (int i = 0; i < weights.Parts.Length && all && rows > 1; i++)
         {
             all = CanDotRows(weights.Parts[i], rows, columns);
@@ -127,13 +127,13 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     private bool CanDotRows(in WeightPart part, int rows, int columns)
     {
-        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.Formats[(int)part.Format.Type].BlockElements;
-        return part.Rows >= TileFormat.Rows && columns % block == 0 && kernels.CanDotRows(part.Format.Type, rows);
+        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.Formats[(int)part.Format.Type].BlockElements, panel = PanelRows(rows, RowDotAssembler.MostRows);
+        return part.Rows >= TileFormat.Rows && columns % block == 0
+            && kernels.CanDotRows(part.Format.Type, panel) && kernels.CanDotRows(part.Format.Type, (rows - 1) % panel + 1);
     }
 
-    private void Quantise(CpuMatrix x, int rows, int columns, int parts, bool direct)
+    private void Quantise(CpuMatrix x, int rows, int columns, int parts, int panel, bool direct)
     {
-        int panel = direct ? rows : PanelRows(rows, kernels.BytePanel);
         _bytes.Reserve((long)rows * columns);
         _scales.Reserve((long)rows * (columns / 32) * sizeof(float));
         int kinds = 0;
@@ -171,8 +171,8 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
 
         // A batch is shared out by panels. A single panel, whose layout is the same whatever the steps, is by columns where that is worth waking workers.
-        int step = ByteStep(rows, columns), share = columns;
-        if (direct && (long)rows * columns >= SmallWork)
+        int step = direct && panel < rows ? columns : ByteStep(rows, columns), share = columns;
+        if (panel == rows && (long)rows * columns >= SmallWork)
         {
             share = (columns / workers.Count + step - 1) / step * step;
         }
@@ -202,15 +202,15 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public byte* Terms;
     }
 
-    private readonly struct InterleaveWork(CpuMatrix x, float* target, int rows, int panel) : IParallelWork
+    private readonly struct InterleaveWork(CpuMatrix x, float* target, int rows, int panel, int step) : IParallelWork
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int part, int worker)
         {
             int first = part * panel, count = Math.Min(panel, rows - first), all = x.Columns;
-            for (int start = 0; start < all; start += FloatColumns)
+            for (int start = 0; start < all; start += step)
             {
-                int columns = Math.Min(FloatColumns, all - start);
+                int columns = Math.Min(step, all - start);
                 float* destination = target + (long)rows * start + (long)first * columns;
                 for (int r = 0; r < count; r++)
                 {
@@ -233,7 +233,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public void Run(int part, int worker)
         {
             int first = part / Shares * panel, count = Math.Min(panel, rows - first), begin = part % Shares * share, end = Math.Min(x.Columns, begin + share);
-            int* sums = stackalloc int[2 * ByteColumns / 32];
+            int* sums = stackalloc int[2 * step / 32];
             for (int start = begin; start < end; start += step)
             {
                 int columns = Math.Min(step, end - start), blocks = columns / 32;
@@ -405,15 +405,13 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             long stride = plan.Part.RowBytes, bytes = RowDot.Rows * stride;
             byte* scratch = owner._scratch[worker].Reserve(RowDot.ScratchBytes + RowDotAssembler.MostRows * RowDot.Rows * sizeof(float));
             var sums = (float*)(scratch + RowDot.ScratchBytes);
+            byte* activations = plan.ByteTile ? owner._bytes.Data : rows == 1 ? (byte*)x.Data : owner._floats.Data;
+            int columns = x.Columns, panel = PanelRows(rows, RowDotAssembler.MostRows), groups = plan.ByteTile ? columns / plan.Format.Group : 0;
             RowDotArgs args = new()
             {
-                Count = rows,
-                Columns = x.Columns,
+                Columns = columns,
                 WeightStride = stride,
                 Scratch = scratch,
-                Activations = plan.ByteTile ? owner._bytes.Data : rows == 1 ? (byte*)x.Data : owner._floats.Data,
-                ActivationScales = (float*)owner._scales.Data,
-                Terms = plan.Terms,
                 Output = sums,
                 Stream = bytes / 4 & ~63L,
             };
@@ -429,10 +427,17 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
                 args.Ahead = plan.Part.Data + Math.Min(next, plan.Part.Rows - RowDot.Rows) * stride;
                 args.Weights = plan.Part.Data + start * stride;
-                owner.Kernels.DotRows(plan.Part.Format.Type, &args);
-                for (int r = 0; r < rows; r++)
+                for (int r = 0; r < rows; r += panel)
                 {
-                    new ReadOnlySpan<float>(sums + r * RowDot.Rows + (row - start), RowDot.Rows - (row - start)).CopyTo(output.Row(r)[(plan.Part.FirstRow + row)..]);
+                    args.Count = Math.Min(panel, rows - r);
+                    args.Activations = activations + (long)r * columns * (plan.ByteTile ? 1 : sizeof(float));
+                    args.ActivationScales = (float*)owner._scales.Data + r * (columns / 32);
+                    args.Terms = plan.Terms + (long)r * groups * sizeof(float);
+                    owner.Kernels.DotRows(plan.Part.Format.Type, &args);
+                    for (int i = 0; i < args.Count; i++)
+                    {
+                        new ReadOnlySpan<float>(sums + i * RowDot.Rows + (row - start), RowDot.Rows - (row - start)).CopyTo(output.Row(r + i)[(plan.Part.FirstRow + row)..]);
+                    }
                 }
             }
         }

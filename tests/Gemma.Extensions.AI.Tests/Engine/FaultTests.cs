@@ -1,0 +1,185 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+
+namespace Gemma.Extensions.AI.Tests.Engine;
+
+/// <summary>Faults inside the forward pass that requests share: they end only the request with which they come back.</summary>
+public sealed class FaultTests
+{
+    private const int Poison = 777;
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(4)]
+    public void AFaultOfOneRequestEndsThatOneAlone(int speculative)
+    {
+        using var healthy = new TinyEngine();
+        int[][] prompts = [.. Enumerable.Range(1, 3).Select(seed => Clean(seed, 40))];
+        int[][] expected = [.. prompts.Select(prompt => healthy.Generate(prompt, 12))];
+        FaultyBackend? backend = null;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = speculative }, wrap: inner => backend = new FaultyBackend(inner));
+
+        // The first request waits inside its step until the others are there, so that the next step has rows of all.
+        using var submitted = new ManualResetEventSlim();
+        bool shared = false;
+        backend!.BeforeEmbed = tokens =>
+        {
+            submitted.Wait(TimeSpan.FromSeconds(30));
+            if (tokens.Contains(Poison))
+            {
+                shared |= tokens.Length > 10;
+                throw new OutOfMemoryException("no scratch memory");
+            }
+        };
+        var first = tiny.Start(prompts[0], 12);
+        var culprit = tiny.Start([2, 300, Poison, 301, 302], 12);
+        Generation[] others = [first, .. prompts[1..].Select(prompt => tiny.Start(prompt, 12))];
+        submitted.Set();
+
+        Assert.Equal(EngineFinish.Failed, culprit.Result.Finish);
+        Assert.IsType<OutOfMemoryException>(culprit.Result.Error);
+        Assert.True(shared, "The fault came in a step of its own.");
+        Assert.All(others.Zip(expected), pair =>
+        {
+            Assert.Equal(EngineFinish.Length, pair.First.Result.Finish);
+            Assert.Equal(pair.Second, pair.First.Tokens);
+        });
+        AssertHealthy(tiny, prompts[0], expected[0]);
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(21)]
+    [InlineData(58)]
+    [InlineData(95)]
+    public void AFaultThatDoesNotComeBackEndsNobody(int product)
+    {
+        using var healthy = new TinyEngine();
+        int[][] prompts = [.. Enumerable.Range(1, 4).Select(seed => Clean(seed, 40))];
+        int[][] expected = [.. prompts.Select(prompt => healthy.Generate(prompt, 12))];
+        FaultyBackend? backend = null;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = 0 }, wrap: inner => backend = new FaultyBackend(inner));
+        int products = 0;
+        backend!.BeforeProduct = (_, _) =>
+        {
+            if (++products == product)
+            {
+                throw new OutOfMemoryException("no scratch memory");
+            }
+        };
+        Generation[] generations = [.. prompts.Select(prompt => tiny.Start(prompt, 12))];
+        Assert.All(generations.Zip(expected), pair => Assert.Equal(pair.Second, pair.First.Result.Error is null ? pair.First.Tokens : []));
+        Assert.True(products > product);
+        AssertHealthy(tiny, prompts[0], expected[0]);
+    }
+
+    [Fact]
+    public void AFaultInTheLogitsOfManyRowsEndsNobody()
+    {
+        using var healthy = new TinyEngine();
+        int[][] prompts = [.. Enumerable.Range(1, 4).Select(seed => Clean(seed, 30))];
+        int[][] expected = [.. prompts.Select(prompt => healthy.Generate(prompt, 12))];
+        FaultyBackend? backend = null;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = 0 }, wrap: inner => backend = new FaultyBackend(inner));
+        int faults = 0;
+        backend!.BeforeProduct = (weights, rows) =>
+        {
+            if (weights == backend.Head && rows > 1)
+            {
+                faults++;
+                throw new OutOfMemoryException("no scratch memory");
+            }
+        };
+        Generation[] generations = [.. prompts.Select(prompt => tiny.Start(prompt, 12))];
+        Assert.All(generations.Zip(expected), pair => Assert.Equal(pair.Second, pair.First.Result.Error is null ? pair.First.Tokens : []));
+        Assert.True(faults > 0);
+        AssertHealthy(tiny, prompts[0], expected[0]);
+    }
+
+    [Fact]
+    public void AFaultThatStaysEndsEachRequestAndTheEngineGoesOn()
+    {
+        using var healthy = new TinyEngine();
+        int[] prompt = Clean(1, 40);
+        int[] expected = healthy.Generate(prompt, 12);
+        FaultyBackend? backend = null;
+        using var tiny = new TinyEngine(wrap: inner => backend = new FaultyBackend(inner));
+        backend!.BeforeProduct = (weights, _) =>
+        {
+            if (weights == backend.Head)
+            {
+                throw new OutOfMemoryException("no scratch memory");
+            }
+        };
+        Generation[] generations = [.. Enumerable.Range(1, 3).Select(seed => tiny.Start(Clean(seed, 40), 12))];
+        Assert.All(generations, generation => Assert.IsType<OutOfMemoryException>(generation.Result.Error));
+        backend.BeforeProduct = null;
+        AssertHealthy(tiny, prompt, expected);
+    }
+
+    private static int[] Clean(int seed, int length) => [.. TinyEngine.Prompt(seed, length).Select(token => token == Poison ? Poison + 1 : token)];
+
+    private static void AssertHealthy(TinyEngine tiny, int[] prompt, int[] expected)
+    {
+        Assert.Equal(0, tiny.Engine.Status.UsedBlocks);
+        Assert.False(tiny.Engine.Status.Failed);
+        Assert.Equal(expected, tiny.Generate(prompt, expected.Length));
+    }
+
+    /// <summary>Passes every operation on, after asking whether it shall fail.</summary>
+    private sealed class FaultyBackend(Backend inner) : Backend
+    {
+        public delegate void EmbedHook(ReadOnlySpan<int> tokens);
+
+        public EmbedHook? BeforeEmbed { get; set; }
+
+        public Action<WeightMatrix, int>? BeforeProduct { get; set; }
+
+        /// <summary>The weights of the logits, which are those of the embedding.</summary>
+        public WeightMatrix? Head { get; private set; }
+
+        public override string Name => inner.Name;
+
+        public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
+
+        public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts) => inner.LoadWeights(parts);
+
+        public override WeightVector LoadVector(TensorView tensor, float add) => inner.LoadVector(tensor, add);
+
+        public override LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts) => inner.LoadLowRank(rows, columns, parts);
+
+        public override KvPool CreateKvPool(KvLayout layout, int blockCount) => inner.CreateKvPool(layout, blockCount);
+
+        public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
+        {
+            Head = table;
+            BeforeEmbed?.Invoke(tokens);
+            inner.Embed(table, tokens, scale, output);
+        }
+
+        public override void RmsNorm(Matrix x, WeightVector weight, float epsilon, Matrix output, int rows) => inner.RmsNorm(x, weight, epsilon, output, rows);
+
+        public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows) => inner.AddRmsNorm(residual, branch, weight, epsilon, rows);
+
+        public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+        {
+            BeforeProduct?.Invoke(weights, rows);
+            inner.MatMul(x, weights, output, rows);
+        }
+
+        public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows) => inner.AddLowRank(x, weights, output, rows);
+
+        public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch) => inner.RopeAndStore(qkv, layer, batch);
+
+        public override void Attention(Matrix qkv, in AttentionSpec layer, ForwardBatch batch, Matrix output) => inner.Attention(qkv, layer, batch, output);
+
+        public override void GeGlu(Matrix gateUp, Matrix output, int rows) => inner.GeGlu(gateUp, output, rows);
+
+        public override void SelectRows(Matrix x, ReadOnlySpan<int> rows, Matrix output) => inner.SelectRows(x, rows, output);
+
+        public override void Softcap(Matrix x, float cap, int rows) => inner.Softcap(x, cap, rows);
+
+        public override void Dispose() => inner.Dispose();
+    }
+}
