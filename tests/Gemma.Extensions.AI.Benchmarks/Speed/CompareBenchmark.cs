@@ -53,7 +53,7 @@ internal static class CompareBenchmark
 
     private sealed record Settings(string Model, int Prompt, int Generate, int Depth, int Threads);
 
-    private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth);
+    private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth, double? AnonymousGigabytes);
 
     private static void Compare(Settings settings, string? nodeBench, int rounds, bool append, string target)
     {
@@ -88,7 +88,7 @@ internal static class CompareBenchmark
         foreach (string[] cells in File.ReadLines(table).Select(line => line.Split('|', StringSplitOptions.TrimEntries)).Where(cells => cells.Length >= 8 && int.TryParse(cells[1], out _)))
         {
             double Number(int column) => double.Parse(cells[column], CultureInfo.InvariantCulture);
-            (cells[2] == "ours" ? ours : theirs).Add(new Sample(Number(3), Number(4), Number(6), Number(7)));
+            (cells[2] == "ours" ? ours : theirs).Add(new Sample(Number(3), Number(4), Number(6), Number(7), cells.Length > 9 && double.TryParse(cells[8], CultureInfo.InvariantCulture, out double own) ? own : null));
         }
     }
 
@@ -102,7 +102,7 @@ internal static class CompareBenchmark
         kernel = root.GetProperty("kernel").GetString()!;
         return new Sample(
             root.GetProperty("prompt_tokens_per_second").GetDouble(), root.GetProperty("generate_tokens_per_second").GetDouble(),
-            root.GetProperty("peak_resident_bytes").GetInt64() / 1e9, bandwidth);
+            root.GetProperty("peak_resident_bytes").GetInt64() / 1e9, bandwidth, root.GetProperty("anonymous_bytes").GetInt64() / 1e9);
     }
 
     private static Sample Theirs(Settings settings, string script, double bandwidth)
@@ -113,7 +113,8 @@ internal static class CompareBenchmark
         using var json = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
         JsonElement root = json.RootElement;
         return new Sample(
-            root.GetProperty("pp").GetDouble(), root.GetProperty("tg").GetDouble(), root.GetProperty("end").GetProperty("hwmGB").GetDouble() * 1.073741824, bandwidth);
+            root.GetProperty("pp").GetDouble(), root.GetProperty("tg").GetDouble(), root.GetProperty("end").GetProperty("hwmGB").GetDouble() * 1.073741824, bandwidth,
+            root.GetProperty("end").GetProperty("anonGB").GetDouble() * 1.073741824);
     }
 
     private static string Report(Settings settings, string kernel, List<Sample> ours, List<Sample> theirs)
@@ -123,8 +124,9 @@ internal static class CompareBenchmark
         text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {kernel}{(theirs.Count > 0 ? " and node-llama-cpp, alternating" : "")}").AppendLine();
         text.AppendLine($"{Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}. Model file: {file:F2} GB, synthetic weights.");
         text.AppendLine($"Prompt {settings.Prompt} tokens, {settings.Generate} generated at depth {settings.Depth}. Each round is a process of its own.");
-        text.AppendLine("The read bandwidth is what as many threads reading in four streams each got just before; \"weights GB/s\" is the size of the file times the tokens generated a second.").AppendLine();
-        text.AppendLine("| round | engine | prompt tok/s | generate tok/s | weights GB/s | peak resident GB | read GB/s just before |").AppendLine("|---|---|---|---|---|---|---|");
+        text.AppendLine("The read bandwidth is what as many threads reading in four streams each got just before; \"weights GB/s\" is the size of the file times the tokens generated a second.");
+        text.AppendLine("\"Not of the file\": resident memory at the end that is the process's own (RssAnon), key/value memory included; the rest is the mapped file.").AppendLine();
+        text.AppendLine("| round | engine | prompt tok/s | generate tok/s | weights GB/s | peak resident GB | read GB/s just before | not of the file GB |").AppendLine("|---|---|---|---|---|---|---|---|");
         for (int i = 0; i < ours.Count; i++)
         {
             if (i < theirs.Count)
@@ -138,9 +140,9 @@ internal static class CompareBenchmark
         if (theirs.Count > 0)
         {
             double promptRatio = Median(ours, s => s.Prompt) / Median(theirs, s => s.Prompt), generateRatio = Median(ours, s => s.Generate) / Median(theirs, s => s.Generate);
-            text.AppendLine($"| median | node-llama-cpp | {Median(theirs, s => s.Prompt):F1} | {Median(theirs, s => s.Generate):F2} | | | |");
-            text.AppendLine($"| median | ours | {Median(ours, s => s.Prompt):F1} | {Median(ours, s => s.Generate):F2} | | | |");
-            text.AppendLine($"| ratio of medians | | **{promptRatio:F2}** | **{generateRatio:F2}** | | | |");
+            text.AppendLine($"| median | node-llama-cpp | {Median(theirs, s => s.Prompt):F1} | {Median(theirs, s => s.Generate):F2} | | | | |");
+            text.AppendLine($"| median | ours | {Median(ours, s => s.Prompt):F1} | {Median(ours, s => s.Generate):F2} | | | | |");
+            text.AppendLine($"| ratio of medians | | **{promptRatio:F2}** | **{generateRatio:F2}** | | | | |");
         }
 
         text.AppendLine().AppendLine($"Command: `compare --size … --type … --prompt-tokens {settings.Prompt} --generate-tokens {settings.Generate} --depth {settings.Depth}`, {ours.Count} rounds.");
@@ -148,7 +150,7 @@ internal static class CompareBenchmark
     }
 
     private static string Row(int round, string engine, Sample sample, double file) =>
-        $"| {round + 1} | {engine} | {sample.Prompt:F1} | {sample.Generate:F2} | {sample.Generate * file:F1} | {sample.ResidentGigabytes:F2} | {sample.Bandwidth:F1} |";
+        $"| {round + 1} | {engine} | {sample.Prompt:F1} | {sample.Generate:F2} | {sample.Generate * file:F1} | {sample.ResidentGigabytes:F2} | {sample.Bandwidth:F1} | {sample.AnonymousGigabytes:F2} |";
 
     private static double Median(List<Sample> samples, Func<Sample, double> value)
     {

@@ -111,6 +111,7 @@ internal static class ForwardBenchmark
             generate_samples = generated.Select(value => Math.Round(value, 2)),
             peak_resident_bytes = PeakResident("VmHWM:"),
             anonymous_bytes = PeakResident("RssAnon:"),
+            kv_bytes = pool.BlockCount * pool.Layout.BlockBytes,
         }));
     }
 
@@ -205,6 +206,6 @@ internal static class ForwardBenchmark
         }
 
         string line = File.ReadLines("/proc/self/status").First(text => text.StartsWith(field, StringComparison.Ordinal));
-        return 1024 * long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]);
+        return 1024 * long.Parse(line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1]);
     }
 }
