@@ -91,28 +91,34 @@ internal static class NanoCorpus
         var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
         return l.Random.Next(10) switch
         {
-            < 3 => ToolDrill(l),
+            < 2 => ToolDrill(l),
             < 8 => PassageDrill(l),
             _ => SourceDrill(l),
         };
     }
 
+    /// <summary>Each fact is asked for once: a second question for it could be answered from the answer to the first.</summary>
     private static NanoCase PassageDrill(Lexicon l)
     {
         Kind kind = l.Pick(Facts.Kinds);
         (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(2, 8), two: 0.9);
+        (Profile About, Attribute Attribute, string Value)[] facts = [.. profiles.SelectMany(p => p.Facts.Select(f => (p, f.Attribute, f.Value)))];
+        l.Random.Shuffle(facts);
         var messages = new List<ChatMessage>();
-        var asked = new HashSet<string>(StringComparer.Ordinal);
-        for (int turns = l.Random.Next(6, 12); turns > 0; turns--)
+        foreach ((Profile about, Attribute attribute, string value) in facts)
         {
-            (string question, string answer) = Question(l, kind, l.Pick(profiles), l.Chance(0.3));
-            if (asked.Add(question))
+            if (l.Chance(0.3))
             {
-                messages.AddRange([User(messages.Count > 0 ? question : $"Text: {text}\n\nQuestion: {question}"), Model(answer)]);
+                Ask(Question(l, kind, about, absent: true));
             }
+
+            Ask((Facts.Fill(l, attribute.Questions, about.Subject, value), value));
         }
 
         return new NanoCase(Skill.Absent, messages);
+
+        void Ask((string Question, string Answer) next) =>
+            messages.AddRange([User(messages.Count > 0 ? next.Question : AskAbout(l, text, next.Question)), Model(next.Answer)]);
     }
 
     private static NanoCase SourceDrill(Lexicon l)
@@ -285,19 +291,21 @@ internal static class NanoCorpus
         for (int turns = l.Chance(0.5) ? 1 : l.Random.Next(2, 5); turns > 0; turns--)
         {
             (string question, string answer) = Question(l, kind, l.Pick(profiles), turns == 1 ? absent : l.Chance(0.25));
-            string asked = messages.Count > 0 ? question : l.Random.Next(5) switch
-            {
-                0 => $"{text}\n\n{question}",
-                1 => $"Text: {text}\n\nQuestion: {question}",
-                2 => $"Answer the question from the text.\n\n{text}\n\n{question}",
-                3 => $"{question}\n\n{text}",
-                _ => $"Passage: {text}\n\nQuestion: {question}",
-            };
+            string asked = messages.Count > 0 ? question : AskAbout(l, text, question);
             messages.AddRange([User(asked), Model(answer)]);
         }
 
         return new NanoCase(absent ? Skill.Absent : Skill.Passage, messages);
     }
+
+    private static string AskAbout(Lexicon l, string text, string question) => l.Random.Next(5) switch
+    {
+        0 => $"{text}\n\n{question}",
+        1 => $"Text: {text}\n\nQuestion: {question}",
+        2 => $"Answer the question from the text.\n\n{text}\n\n{question}",
+        3 => $"{question}\n\n{text}",
+        _ => $"Passage: {text}\n\nQuestion: {question}",
+    };
 
     private static (string Question, string Answer) Question(Lexicon l, Kind kind, Profile about, bool absent)
     {
