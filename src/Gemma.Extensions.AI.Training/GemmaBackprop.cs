@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Training;
@@ -76,7 +75,7 @@ internal sealed unsafe class GemmaBackprop
         _dWide = new((long)maxTokens * 3 * c.FeedForwardSize);
         _dQkv = new((long)maxTokens * (c.QuerySize + 2 * c.KvSize));
         _logits = new(2L * _headRows * c.VocabularySize);
-        _scratch = new(Math.Max(Math.Max(3 * c.HiddenSize, c.FeedForwardSize), Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim)));
+        _scratch = new(Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
         _rope = RopeTable(c, maxLength);
     }
 
@@ -107,14 +106,18 @@ internal sealed unsafe class GemmaBackprop
     {
         Forward(batch);
         int tokens = batch.Tokens.Length, hidden = _config.HiddenSize, vocabulary = _config.VocabularySize;
-        Operations.RmsNorm(_last.Pointer, W("output_norm.weight"), _config.RmsNormEpsilon, _normalised.Pointer, tokens, hidden, _scratch.Pointer);
+        Operations.RmsNorm(_last.Pointer, W("output_norm.weight"), _config.RmsNormEpsilon, _normalised.Pointer, tokens, hidden);
         float[] logits = new float[(long)tokens * vocabulary];
         fixed (float* output = logits)
         {
             Gemm.NT(tokens, vocabulary, hidden, _normalised.Pointer, hidden, W("token_embd.weight"), hidden, output, vocabulary, accumulate: false);
         }
 
-        Cap(logits);
+        if (_config.FinalSoftcap != 0)
+        {
+            VectorMath.SoftCap(logits, _config.FinalSoftcap);
+        }
+
         return logits;
     }
 
@@ -134,7 +137,7 @@ internal sealed unsafe class GemmaBackprop
             LayerState s = _layers[l];
             string p = $"blk.{l}.";
             float* output = l + 1 < c.LayerCount ? _layers[l + 1].Input.Pointer : _last.Pointer;
-            Operations.RmsNorm(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, s.AttentionInput.Pointer, tokens, hidden, scratch);
+            Operations.RmsNorm(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, s.AttentionInput.Pointer, tokens, hidden);
             _model.Forward(l, LayerMap.Qkv, tokens, s.AttentionInput.Pointer, s.Qkv.Pointer);
             Rope(s.Qkv, batch.Positions, 1);
             for (int d = 0; d + 1 < batch.Starts.Length; d++)
@@ -145,12 +148,12 @@ internal sealed unsafe class GemmaBackprop
             }
 
             _model.Forward(l, LayerMap.AttentionOutput, tokens, s.Heads.Pointer, s.AttentionOutput.Pointer);
-            Operations.AddRmsNorm(s.Input.Pointer, s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, s.Middle.Pointer, tokens, hidden, scratch);
-            Operations.RmsNorm(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, s.FeedForwardInput.Pointer, tokens, hidden, scratch);
+            Operations.AddRmsNorm(s.Input.Pointer, s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, s.Middle.Pointer, tokens, hidden);
+            Operations.RmsNorm(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, s.FeedForwardInput.Pointer, tokens, hidden);
             _model.Forward(l, LayerMap.GateUp, tokens, s.FeedForwardInput.Pointer, s.GateUp.Pointer);
-            Operations.GeGlu(s.GateUp.Pointer, s.Activated.Pointer, tokens, wide, scratch);
+            Operations.GeGlu(s.GateUp.Pointer, s.Activated.Pointer, tokens, wide);
             _model.Forward(l, LayerMap.Down, tokens, s.Activated.Pointer, s.FeedForwardOutput.Pointer);
-            Operations.AddRmsNorm(s.Middle.Pointer, s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, output, tokens, hidden, scratch);
+            Operations.AddRmsNorm(s.Middle.Pointer, s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, output, tokens, hidden);
         }
     }
 
@@ -167,13 +170,13 @@ internal sealed unsafe class GemmaBackprop
         {
             LayerState s = _layers[l];
             string p = $"blk.{l}.";
-            Operations.RmsNormBackward(s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_ffw_norm.weight"), tokens, hidden, false, scratch);
+            Operations.RmsNormBackward(s.FeedForwardOutput.Pointer, W(p + "post_ffw_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_ffw_norm.weight"), tokens, hidden, false);
             _model.Backward(l, LayerMap.Down, tokens, s.Activated.Pointer, _dBranch.Pointer, dWide, gradient);
-            Operations.GeGluBackward(s.GateUp.Pointer, dWide, dGateUp, tokens, wide, scratch);
+            Operations.GeGluBackward(s.GateUp.Pointer, dWide, dGateUp, tokens, wide);
             _model.Backward(l, LayerMap.GateUp, tokens, s.FeedForwardInput.Pointer, dGateUp, _dNorm.Pointer, gradient);
-            Operations.RmsNormBackward(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "ffn_norm.weight"), tokens, hidden, true, scratch);
+            Operations.RmsNormBackward(s.Middle.Pointer, W(p + "ffn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "ffn_norm.weight"), tokens, hidden, true);
 
-            Operations.RmsNormBackward(s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_attention_norm.weight"), tokens, hidden, false, scratch);
+            Operations.RmsNormBackward(s.AttentionOutput.Pointer, W(p + "post_attention_norm.weight"), c.RmsNormEpsilon, dX, _dBranch.Pointer, G(p + "post_attention_norm.weight"), tokens, hidden, false);
             _model.Backward(l, LayerMap.AttentionOutput, tokens, s.Heads.Pointer, _dBranch.Pointer, _dHead.Pointer, gradient);
             _dQkv.Span[..(tokens * qkvSize)].Clear();
             for (int d = 0; d + 1 < batch.Starts.Length; d++)
@@ -185,7 +188,7 @@ internal sealed unsafe class GemmaBackprop
 
             Rope(_dQkv, batch.Positions, -1);
             _model.Backward(l, LayerMap.Qkv, tokens, s.AttentionInput.Pointer, _dQkv.Pointer, _dNorm.Pointer, gradient);
-            Operations.RmsNormBackward(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "attn_norm.weight"), tokens, hidden, true, scratch);
+            Operations.RmsNormBackward(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "attn_norm.weight"), tokens, hidden, true);
         }
 
         if (G("token_embd.weight") is var dTable && dTable is not null)
@@ -210,7 +213,7 @@ internal sealed unsafe class GemmaBackprop
             Row(_last, batch.TargetRows[i]).CopyTo(Row(_selected, i));
         }
 
-        Operations.RmsNorm(_selected.Pointer, W("output_norm.weight"), c.RmsNormEpsilon, _normalised.Pointer, targets, hidden, _scratch.Pointer);
+        Operations.RmsNorm(_selected.Pointer, W("output_norm.weight"), c.RmsNormEpsilon, _normalised.Pointer, targets, hidden);
         LossSums sums = default;
         for (int first = 0; first < targets; first += _headRows)
         {
@@ -237,7 +240,7 @@ internal sealed unsafe class GemmaBackprop
         if (gradient is not null)
         {
             Operations.RmsNormBackward(_selected.Pointer, W("output_norm.weight"), c.RmsNormEpsilon, _dSelected.Pointer, _dBranch.Pointer,
-                _model.Gradient(gradient, "output_norm.weight"), targets, hidden, false, _scratch.Pointer);
+                _model.Gradient(gradient, "output_norm.weight"), targets, hidden, false);
             _dX.Span[..(batch.Tokens.Length * hidden)].Clear();
             for (int i = 0; i < targets; i++)
             {
@@ -258,16 +261,6 @@ internal sealed unsafe class GemmaBackprop
         _config.QueryScale, _config.AttentionSoftcap);
 
     private float* W(string name) => _model.Tensor(name);
-
-    private void Cap(Span<float> logits)
-    {
-        if (_config.FinalSoftcap != 0)
-        {
-            TensorPrimitives.Multiply(logits, 1f / _config.FinalSoftcap, logits);
-            TensorPrimitives.Tanh(logits, logits);
-            TensorPrimitives.Multiply(logits, _config.FinalSoftcap, logits);
-        }
-    }
 
     private static FloatBuffer RopeTable(GemmaConfig c, int maxLength)
     {

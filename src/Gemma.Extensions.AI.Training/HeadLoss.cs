@@ -1,5 +1,4 @@
 using System.Numerics.Tensors;
-using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -22,46 +21,29 @@ internal static class HeadLoss
     {
         if (cap != 0)
         {
-            TensorPrimitives.Multiply(logits, 1f / cap, logits);
-            TensorPrimitives.Tanh(logits, logits);
-            TensorPrimitives.Multiply(logits, cap, logits);
+            VectorMath.SoftCap(logits, cap);
         }
 
         float max = TensorPrimitives.Max<float>(logits);
         bool correct = logits[label] >= max;
-        double logSum = Softmax(logits, gradient, 1f, max);
-        double nll = logSum - logits[label];
+        float sum = VectorMath.ExpShifted(logits, 1, max, gradient);
+        double nll = Math.Log(sum) + max - logits[label];
         double loss = nll;
         if (options.Mix > 0)
         {
             TeacherTargets targets = teacher ?? throw new InvalidOperationException("The loss mixes in a teacher, but the batch has no teacher logits.");
-            TensorPrimitives.Multiply(gradient, 1 - options.Mix, gradient);
+            TensorPrimitives.Multiply(gradient, (1 - options.Mix) / sum, gradient);
             gradient[label] -= 1 - options.Mix;
             loss = (1 - options.Mix) * nll + options.Mix * AddTeacher(logits, gradient, targets, row, options, max);
         }
         else
         {
-            gradient[label] -= 1;
+            // The sums of exponentials wait for their common factor until all else is done.
+            gradient[label] -= sum;
+            scale /= sum;
         }
 
-        TensorPrimitives.Multiply(gradient, scale, gradient);
-        if (cap != 0)
-        {
-            // dz/dy = 1 − (z/cap)²
-            float inverse = -1f / (cap * cap);
-            int i = 0;
-            for (; i + Vector512<float>.Count <= logits.Length; i += Vector512<float>.Count)
-            {
-                Vector512<float> z = Vector512.Create<float>(logits[i..]);
-                (Vector512.Create<float>(gradient[i..]) * (z * z * inverse + Vector512<float>.One)).CopyTo(gradient[i..]);
-            }
-
-            for (; i < logits.Length; i++)
-            {
-                gradient[i] *= 1 + inverse * logits[i] * logits[i];
-            }
-        }
-
+        VectorMath.CapGradient(gradient, logits, scale, cap);
         return new LossSums(loss, nll, correct ? 1 : 0, 1);
     }
 
@@ -95,10 +77,7 @@ internal static class HeadLoss
     /// <summary>p = softmax(scale·z); returns log Σ exp(scale·z).</summary>
     private static double Softmax(ReadOnlySpan<float> z, Span<float> p, float scale, float max)
     {
-        TensorPrimitives.Subtract(z, max, p);
-        TensorPrimitives.Multiply(p, scale, p);
-        TensorPrimitives.Exp<float>(p, p);
-        float sum = TensorPrimitives.Sum<float>(p);
+        float sum = VectorMath.ExpShifted(z, scale, max, p);
         TensorPrimitives.Multiply(p, 1f / sum, p);
         return Math.Log(sum) + scale * (double)max;
     }

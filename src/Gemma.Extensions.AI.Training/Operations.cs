@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using System.Runtime.Intrinsics;
+using Vectors = Gemma.Extensions.AI.Backends.Cpu.VectorMath;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -26,66 +27,84 @@ internal static unsafe class Operations
     }
 
     /// <summary>y = x / rms(x) · (1 + w), row by row. x and y are [rows, n], w is [n].</summary>
-    public static void RmsNorm(float* x, float* w, float epsilon, float* y, int rows, int n, float* scratch)
+    public static void RmsNorm(float* x, float* w, float epsilon, float* y, int rows, int n)
     {
-        var gain = new Span<float>(scratch, n);
-        TensorPrimitives.Add(new ReadOnlySpan<float>(w, n), 1f, gain);
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++, x += n, y += n)
         {
-            var input = new ReadOnlySpan<float>(x + (long)r * n, n);
-            var output = new Span<float>(y + (long)r * n, n);
-            TensorPrimitives.Multiply(input, InverseRms(input, epsilon), output);
-            TensorPrimitives.Multiply(output, gain, output);
+            float inverse = InverseRms(TensorPrimitives.SumOfSquares(new ReadOnlySpan<float>(x, n)), n, epsilon);
+            int i = 0;
+            for (; i + 16 <= n; i += 16)
+            {
+                (Vector512.Load(x + i) * inverse * (Vector512<float>.One + Vector512.Load(w + i))).Store(y + i);
+            }
+
+            for (; i < n; i++)
+            {
+                y[i] = x[i] * inverse * (1 + w[i]);
+            }
         }
     }
 
     /// <summary>residualOut = residual + RmsNorm(branch): Gemma 2's norm after a branch, before it is added.</summary>
-    public static void AddRmsNorm(float* residual, float* branch, float* w, float epsilon, float* residualOut, int rows, int n, float* scratch)
+    public static void AddRmsNorm(float* residual, float* branch, float* w, float epsilon, float* residualOut, int rows, int n)
     {
-        RmsNorm(branch, w, epsilon, residualOut, rows, n, scratch);
-        long count = (long)rows * n;
-        TensorPrimitives.Add(new ReadOnlySpan<float>(residual, (int)count), new ReadOnlySpan<float>(residualOut, (int)count), new Span<float>(residualOut, (int)count));
+        for (int r = 0; r < rows; r++, residual += n, branch += n, residualOut += n)
+        {
+            RmsNorm(branch, w, epsilon, residualOut, 1, n);
+            TensorPrimitives.Add(new ReadOnlySpan<float>(residual, n), new ReadOnlySpan<float>(residualOut, n), new Span<float>(residualOut, n));
+        }
     }
 
     /// <summary>
     /// With x̂ = x·r, r = 1/rms(x), g = dy·(1 + w): dx = r·(g − x̂·mean(g·x̂)), dw += Σ dy·x̂.
-    /// dx is overwritten, or added to where <paramref name="addToInput"/>; dw is left out where it is null. scratch holds 3n.
+    /// dx is overwritten, or added to where <paramref name="addToInput"/>; dw is left out where it is null.
     /// </summary>
-    public static void RmsNormBackward(float* x, float* w, float epsilon, float* dy, float* dx, float* dw, int rows, int n, bool addToInput, float* scratch)
+    public static void RmsNormBackward(float* x, float* w, float epsilon, float* dy, float* dx, float* dw, int rows, int n, bool addToInput)
     {
-        var gain = new Span<float>(scratch, n);
-        var g = new Span<float>(scratch + n, n);
-        var normalised = new Span<float>(scratch + 2 * n, n);
-        var weightGradient = new Span<float>(dw, dw is null ? 0 : n);
-        TensorPrimitives.Add(new ReadOnlySpan<float>(w, n), 1f, gain);
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++, x += n, dy += n, dx += n)
         {
-            var input = new ReadOnlySpan<float>(x + (long)r * n, n);
-            var outputGradient = new ReadOnlySpan<float>(dy + (long)r * n, n);
-            var inputGradient = new Span<float>(dx + (long)r * n, n);
-            float inverse = InverseRms(input, epsilon);
-            TensorPrimitives.Multiply(input, inverse, normalised);
-            if (dw is not null)
+            Vector512<float> squares = default, products = default;
+            int i = 0;
+            for (; i + 16 <= n; i += 16)
             {
-                TensorPrimitives.MultiplyAdd(outputGradient, normalised, weightGradient, weightGradient);
+                Vector512<float> v = Vector512.Load(x + i);
+                squares += v * v;
+                products += v * Vector512.Load(dy + i) * (Vector512<float>.One + Vector512.Load(w + i));
             }
 
-            TensorPrimitives.Multiply(outputGradient, gain, g);
-            float mean = TensorPrimitives.Dot<float>(g, normalised) / n;
-            TensorPrimitives.MultiplyAdd(normalised, -mean, g, g);
-            if (addToInput)
+            float square = Vector512.Sum(squares), product = Vector512.Sum(products);
+            for (; i < n; i++)
             {
-                TensorPrimitives.MultiplyAdd(g, inverse, inputGradient, inputGradient);
+                square += x[i] * x[i];
+                product += x[i] * dy[i] * (1 + w[i]);
             }
-            else
+
+            float inverse = InverseRms(square, n, epsilon), mean = product * inverse / n;
+            for (i = 0; i + 16 <= n; i += 16)
             {
-                TensorPrimitives.Multiply(g, inverse, inputGradient);
+                Vector512<float> normalised = Vector512.Load(x + i) * inverse, d = Vector512.Load(dy + i);
+                Vector512<float> g = (d * (Vector512<float>.One + Vector512.Load(w + i)) - normalised * mean) * inverse;
+                (addToInput ? g + Vector512.Load(dx + i) : g).Store(dx + i);
+                if (dw is not null)
+                {
+                    (Vector512.Load(dw + i) + d * normalised).Store(dw + i);
+                }
+            }
+
+            for (; i < n; i++)
+            {
+                float normalised = x[i] * inverse, d = dy[i];
+                float g = (d * (1 + w[i]) - normalised * mean) * inverse;
+                dx[i] = addToInput ? dx[i] + g : g;
+                if (dw is not null)
+                {
+                    dw[i] += d * normalised;
+                }
             }
         }
     }
 
-    private static float InverseRms(ReadOnlySpan<float> x, float epsilon) =>
-        1f / MathF.Sqrt(TensorPrimitives.SumOfSquares(x) / x.Length + epsilon);
+    private static float InverseRms(float sumOfSquares, int n, float epsilon) => 1f / MathF.Sqrt(sumOfSquares / n + epsilon);
 
     /// <summary>Rotates pairs (i, i + headDim/2) of each head by position · base^(−2i/headDim); <paramref name="direction"/> −1 is the backward.</summary>
     /// <param name="x">First head of the first row.</param>
@@ -107,7 +126,15 @@ internal static unsafe class Operations
             {
                 float* first = x + (long)r * stride + h * headDim;
                 float* second = first + half;
-                for (int i = 0; i < half; i++)
+                int i = 0;
+                for (; i + 16 <= half; i += 16)
+                {
+                    Vector512<float> a = Vector512.Load(first + i), b = Vector512.Load(second + i), c = Vector512.Load(cosine + i), s = Vector512.Load(sine + i) * direction;
+                    (a * c - b * s).Store(first + i);
+                    (b * c + a * s).Store(second + i);
+                }
+
+                for (; i < half; i++)
                 {
                     float a = first[i], b = second[i], s = sine[i] * direction;
                     first[i] = a * cosine[i] - b * s;
@@ -120,22 +147,28 @@ internal static unsafe class Operations
     public const float GeluSlope = 0.7978845608028654f; // √(2/π)
     public const float GeluCubic = 0.044715f;
 
-    /// <summary>y = gelu_tanh(gate)·up; gateUp is [rows, 2n], y is [rows, n]. scratch holds n.</summary>
-    public static void GeGlu(float* gateUp, float* y, int rows, int n, float* scratch)
+    /// <summary>y = gelu_tanh(gate)·up; gateUp is [rows, 2n], y is [rows, n].</summary>
+    public static void GeGlu(float* gateUp, float* y, int rows, int n)
     {
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++, gateUp += 2 * n, y += n)
         {
-            float* gate = gateUp + (long)r * 2 * n;
-            var output = new Span<float>(y + (long)r * n, n);
-            VectorMath.GeluTanh(new ReadOnlySpan<float>(gate, n), new Span<float>(scratch, n));
-            TensorPrimitives.AddMultiply(new ReadOnlySpan<float>(scratch, n), 1f, new ReadOnlySpan<float>(gate, n), output);
-            TensorPrimitives.Multiply(output, 0.5f, output);
-            TensorPrimitives.Multiply(output, new ReadOnlySpan<float>(gate + n, n), output);
+            int i = 0;
+            for (; i + 16 <= n; i += 16)
+            {
+                (Vectors.Gelu(Vector512.Load(gateUp + i)) * Vector512.Load(gateUp + n + i)).Store(y + i);
+            }
+
+            for (; i < n; i++)
+            {
+                y[i] = 0.5f * gateUp[i] * (1 + GeluTanh(gateUp[i])) * gateUp[n + i];
+            }
         }
     }
 
-    /// <summary>Gradients of gate and up, overwriting dGateUp. scratch holds n.</summary>
-    public static void GeGluBackward(float* gateUp, float* dy, float* dGateUp, int rows, int n, float* scratch)
+    private static float GeluTanh(float g) => MathF.Tanh(GeluSlope * (g + GeluCubic * g * g * g));
+
+    /// <summary>Gradients of gate and up, overwriting dGateUp.</summary>
+    public static void GeGluBackward(float* gateUp, float* dy, float* dGateUp, int rows, int n)
     {
         for (int r = 0; r < rows; r++)
         {
@@ -144,12 +177,11 @@ internal static unsafe class Operations
             float* dGate = dGateUp + (long)r * 2 * n;
             float* dUp = dGate + n;
             float* d = dy + (long)r * n;
-            VectorMath.GeluTanh(new ReadOnlySpan<float>(gate, n), new Span<float>(scratch, n));
             int i = 0;
             for (; i + 16 <= n; i += 16)
             {
                 var g = Vector512.Load(gate + i);
-                var t = Vector512.Load(scratch + i);
+                var t = VectorMath.GeluTanh(g);
                 var dv = Vector512.Load(d + i);
                 var one = Vector512<float>.One;
                 var half = (one + t) * 0.5f;
@@ -160,7 +192,7 @@ internal static unsafe class Operations
 
             for (; i < n; i++)
             {
-                float t = scratch[i], g = gate[i];
+                float g = gate[i], t = GeluTanh(g);
                 float half = 0.5f * (1 + t);
                 dGate[i] = d[i] * up[i] * (half + 0.5f * g * (1 - t * t) * GeluSlope * (1 + 3 * GeluCubic * g * g));
                 dUp[i] = d[i] * g * half;

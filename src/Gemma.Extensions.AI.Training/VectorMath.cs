@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using static Gemma.Extensions.AI.Backends.Cpu.VectorMath;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -15,7 +16,7 @@ internal static class VectorMath
         int i = 0;
         for (; i + 16 <= x.Length; i += 16)
         {
-            Vector512<float> p = Vector512.Exp(Cap(Vector512.LoadUnsafe(ref first, (nuint)i), scale, cap, out _) - Vector512.Create(max));
+            Vector512<float> p = Exp(Cap(Vector512.LoadUnsafe(ref first, (nuint)i), scale, cap, out _) - Vector512.Create(max));
             p.StoreUnsafe(ref first, (nuint)i);
             sum += p;
         }
@@ -26,7 +27,7 @@ internal static class VectorMath
             Span<float> tail = stackalloc float[16];
             tail.Clear();
             x[i..].CopyTo(tail);
-            Vector512<float> p = Vector512.Exp(Cap(Vector512.Create<float>(tail), scale, cap, out _) - Vector512.Create(max));
+            Vector512<float> p = Exp(Cap(Vector512.Create<float>(tail), scale, cap, out _) - Vector512.Create(max));
             for (int j = 0; i < x.Length; i++, j++)
             {
                 x[i] = p[j];
@@ -69,29 +70,77 @@ internal static class VectorMath
         }
     }
 
-    /// <summary>t = tanh(√(2/π)·(g + 0.044715·g³)).</summary>
-    public static void GeluTanh(ReadOnlySpan<float> g, Span<float> t)
+    /// <summary>x = cap·tanh(x / cap).</summary>
+    public static void SoftCap(Span<float> x, float cap)
     {
-        ref float source = ref MemoryMarshal.GetReference(g);
-        ref float target = ref MemoryMarshal.GetReference(t);
+        ref float first = ref MemoryMarshal.GetReference(x);
         int i = 0;
-        for (; i + 16 <= g.Length; i += 16)
+        for (; i + 16 <= x.Length; i += 16)
         {
-            Vector512<float> x = Vector512.LoadUnsafe(ref source, (nuint)i);
-            Tanh(x * (Vector512.Create(Operations.GeluSlope) + x * x * (Operations.GeluSlope * Operations.GeluCubic))).StoreUnsafe(ref target, (nuint)i);
+            Cap(Vector512.LoadUnsafe(ref first, (nuint)i), 1, cap, out _).StoreUnsafe(ref first, (nuint)i);
         }
 
-        for (; i < g.Length; i++)
+        for (; i < x.Length; i++)
         {
-            t[i] = MathF.Tanh(Operations.GeluSlope * (g[i] + Operations.GeluCubic * g[i] * g[i] * g[i]));
+            x[i] = cap * MathF.Tanh(x[i] / cap);
         }
     }
+
+    /// <summary>p = exp(scale·(z − max)); returns the sum.</summary>
+    public static float ExpShifted(ReadOnlySpan<float> z, float scale, float max, Span<float> p)
+    {
+        ref float source = ref MemoryMarshal.GetReference(z);
+        ref float target = ref MemoryMarshal.GetReference(p);
+        Vector512<float> low = default, high = default;
+        int i = 0;
+        for (; i + 32 <= z.Length; i += 32)
+        {
+            Vector512<float> a = Exp((Vector512.LoadUnsafe(ref source, (nuint)i) - Vector512.Create(max)) * scale);
+            Vector512<float> b = Exp((Vector512.LoadUnsafe(ref source, (nuint)i + 16) - Vector512.Create(max)) * scale);
+            a.StoreUnsafe(ref target, (nuint)i);
+            b.StoreUnsafe(ref target, (nuint)i + 16);
+            low += a;
+            high += b;
+        }
+
+        float rest = 0;
+        for (; i < z.Length; i++)
+        {
+            p[i] = MathF.Exp((z[i] - max) * scale);
+            rest += p[i];
+        }
+
+        return Vector512.Sum(low + high) + rest;
+    }
+
+    /// <summary>g = factor·g·(1 − (z / cap)²): from gradients by capped scores z to those before the cap; without one where cap is 0.</summary>
+    public static void CapGradient(Span<float> gradient, ReadOnlySpan<float> z, float factor, float cap)
+    {
+        ref float g = ref MemoryMarshal.GetReference(gradient);
+        ref float capped = ref MemoryMarshal.GetReference(z);
+        float inverse = cap == 0 ? 0 : -1f / (cap * cap);
+        int i = 0;
+        for (; i + 16 <= z.Length; i += 16)
+        {
+            Vector512<float> x = Vector512.LoadUnsafe(ref capped, (nuint)i);
+            (Vector512.LoadUnsafe(ref g, (nuint)i) * (x * x * inverse + Vector512<float>.One) * factor).StoreUnsafe(ref g, (nuint)i);
+        }
+
+        for (; i < z.Length; i++)
+        {
+            gradient[i] *= (1 + inverse * z[i] * z[i]) * factor;
+        }
+    }
+
+    /// <summary>tanh(√(2/π)·(g + 0.044715·g³)), of which the tanh form of GELU is made.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> GeluTanh(Vector512<float> g) => Tanh(g * (Vector512.Create(Operations.GeluSlope) + g * g * (Operations.GeluSlope * Operations.GeluCubic)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Gradient(
         Vector512<float> score, Vector512<float> dProbability, float scale, float cap, float logSumExp, float dot, out Vector512<float> dScore)
     {
-        Vector512<float> p = Vector512.Exp(Cap(score, scale, cap, out Vector512<float> slope) - Vector512.Create(logSumExp));
+        Vector512<float> p = Exp(Cap(score, scale, cap, out Vector512<float> slope) - Vector512.Create(logSumExp));
         dScore = p * (dProbability - Vector512.Create(dot)) * slope;
         return p;
     }
@@ -113,5 +162,5 @@ internal static class VectorMath
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Tanh(Vector512<float> x) =>
-        Vector512<float>.One - Vector512.Create(2f) / (Vector512.Exp(x + x) + Vector512<float>.One);
+        Vector512<float>.One - Vector512.Create(2f) / (Exp(x + x) + Vector512<float>.One);
 }

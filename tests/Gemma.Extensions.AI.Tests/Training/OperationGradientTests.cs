@@ -29,9 +29,9 @@ public sealed unsafe class OperationGradientTests
     {
         const int Rows = 3, N = 21;
         float[] x = Random(Rows * N, 1), weight = Random(N, 2), dy = Random(Rows * N, 3), before = Random(Rows * N, 4), beforeWeight = Random(N, 5);
-        FloatBuffer input = Buffer(x), w = Buffer(weight), y = new(x.Length), d = Buffer(dy), dx = Buffer(before), dw = Buffer(beforeWeight), scratch = new(3 * N);
-        Operations.RmsNorm(input.Pointer, w.Pointer, 1e-6f, y.Pointer, Rows, N, scratch.Pointer);
-        RmsNormBackward(input.Pointer, w.Pointer, 1e-6f, d.Pointer, dx.Pointer, dw.Pointer, Rows, N, addToInput, scratch.Pointer);
+        FloatBuffer input = Buffer(x), w = Buffer(weight), y = new(x.Length), d = Buffer(dy), dx = Buffer(before), dw = Buffer(beforeWeight);
+        Operations.RmsNorm(input.Pointer, w.Pointer, 1e-6f, y.Pointer, Rows, N);
+        RmsNormBackward(input.Pointer, w.Pointer, 1e-6f, d.Pointer, dx.Pointer, dw.Pointer, Rows, N, addToInput);
         double[] w64 = Wide(weight), x64 = Wide(x);
         Check(x, v => Reference.RmsNorm(v, w64, 1e-6f), y, dy, dx, addToInput ? before : null);
         Check(weight, v => Reference.RmsNorm(x64, v, 1e-6f), y, dy, dw, beforeWeight);
@@ -43,9 +43,9 @@ public sealed unsafe class OperationGradientTests
     {
         const int Rows = 2, N = 19;
         float[] residual = Random(Rows * N, 1), branch = Random(Rows * N, 2), weight = Random(N, 3), dy = Random(Rows * N, 4);
-        FloatBuffer r = Buffer(residual), b = Buffer(branch), w = Buffer(weight), y = new(dy.Length), d = Buffer(dy), db = new(dy.Length), dw = new(N), scratch = new(3 * N);
-        Operations.AddRmsNorm(r.Pointer, b.Pointer, w.Pointer, 1e-6f, y.Pointer, Rows, N, scratch.Pointer);
-        RmsNormBackward(b.Pointer, w.Pointer, 1e-6f, d.Pointer, db.Pointer, dw.Pointer, Rows, N, addToInput: false, scratch.Pointer);
+        FloatBuffer r = Buffer(residual), b = Buffer(branch), w = Buffer(weight), y = new(dy.Length), d = Buffer(dy), db = new(dy.Length), dw = new(N);
+        Operations.AddRmsNorm(r.Pointer, b.Pointer, w.Pointer, 1e-6f, y.Pointer, Rows, N);
+        RmsNormBackward(b.Pointer, w.Pointer, 1e-6f, d.Pointer, db.Pointer, dw.Pointer, Rows, N, addToInput: false);
         double[] r64 = Wide(residual), b64 = Wide(branch), w64 = Wide(weight);
         Check(branch, v => Sum(r64, Reference.RmsNorm(v, w64, 1e-6f)), y, dy, db);
         Check(weight, v => Sum(r64, Reference.RmsNorm(b64, v, 1e-6f)), y, dy, dw);
@@ -105,9 +105,9 @@ public sealed unsafe class OperationGradientTests
     {
         const int Rows = 2;
         float[] gateUp = Random(Rows * 2 * n, 1, 4), dy = Random(Rows * n, 2);
-        FloatBuffer input = Buffer(gateUp), y = new(dy.Length), d = Buffer(dy), dx = new(gateUp.Length), scratch = new(n);
-        Operations.GeGlu(input.Pointer, y.Pointer, Rows, n, scratch.Pointer);
-        GeGluBackward(input.Pointer, d.Pointer, dx.Pointer, Rows, n, scratch.Pointer);
+        FloatBuffer input = Buffer(gateUp), y = new(dy.Length), d = Buffer(dy), dx = new(gateUp.Length);
+        Operations.GeGlu(input.Pointer, y.Pointer, Rows, n);
+        GeGluBackward(input.Pointer, d.Pointer, dx.Pointer, Rows, n);
         Check(gateUp, v => Reference.GeGlu(v, Rows, n), y, dy, dx);
     }
 
