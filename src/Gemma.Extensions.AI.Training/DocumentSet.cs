@@ -1,3 +1,7 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
 namespace Gemma.Extensions.AI.Training;
 
 /// <summary>Documents in memory, shuffled anew in every epoch by a seed, and cut into packed batches in that order.</summary>
@@ -31,12 +35,15 @@ internal sealed class DocumentSet
     public long TokensTaken { get; private set; }
 
     /// <summary>Continues where a checkpoint stopped.</summary>
-    public void Seek(int epoch, int position)
+    /// <param name="epoch">Epochs before.</param>
+    /// <param name="position">Documents taken in this epoch; at most all of them.</param>
+    /// <param name="tokens">Tokens taken in all, where they are known; otherwise they are counted.</param>
+    public void Seek(int epoch, int position, long? tokens = null)
     {
         Epoch = epoch;
-        Position = position;
+        Position = position = Math.Min(position, _documents.Count);
         _order = Order(epoch);
-        TokensTaken = epoch * _documents.Sum(document => (long)document.Tokens.Length) + _order.Take(position).Sum(d => (long)_documents[d].Tokens.Length);
+        TokensTaken = tokens ?? epoch * _documents.Sum(document => (long)document.Tokens.Length) + _order.Take(position).Sum(d => (long)_documents[d].Tokens.Length);
     }
 
     /// <summary>Takes whole documents up to <paramref name="tokens"/> tokens, at least one.</summary>
@@ -48,7 +55,7 @@ internal sealed class DocumentSet
         {
             if (Position == _order.Length)
             {
-                Seek(Epoch + 1, 0);
+                Seek(Epoch + 1, 0, TokensTaken);
             }
 
             TrainingDocument next = _documents[_order[Position]];
@@ -61,6 +68,26 @@ internal sealed class DocumentSet
             sum += next.Tokens.Length;
             TokensTaken += next.Tokens.Length;
             Position++;
+        }
+    }
+
+    /// <summary>Documents and tokens, and the first bytes of a SHA-256 of them.</summary>
+    public string Describe()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Append(hash, _documents);
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{_documents.Count:N0} documents of {_documents.Sum(document => (long)document.Tokens.Length):N0} tokens ({Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 4))})");
+    }
+
+    /// <summary>Adds tokens and targets to a hash; the order counts.</summary>
+    public static void Append(IncrementalHash hash, IEnumerable<TrainingDocument> documents)
+    {
+        foreach (TrainingDocument document in documents)
+        {
+            hash.AppendData(BitConverter.GetBytes(document.Tokens.Length));
+            hash.AppendData(MemoryMarshal.AsBytes<int>(document.Tokens));
+            hash.AppendData(MemoryMarshal.AsBytes<bool>(document.Trained ?? []));
         }
     }
 

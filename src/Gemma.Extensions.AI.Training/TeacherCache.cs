@@ -113,13 +113,7 @@ internal sealed class TeacherCache : IDisposable
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(GemmaWeights.FingerprintOf(teacher));
-        foreach (TrainingDocument document in documents)
-        {
-            hash.AppendData(BitConverter.GetBytes(document.Tokens.Length));
-            hash.AppendData(MemoryMarshal.AsBytes<int>(document.Tokens));
-            hash.AppendData(MemoryMarshal.AsBytes<bool>(document.Trained ?? []));
-        }
-
+        DocumentSet.Append(hash, documents);
         return hash.GetHashAndReset();
     }
 

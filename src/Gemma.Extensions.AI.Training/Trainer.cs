@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Numerics.Tensors;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -35,6 +34,7 @@ internal sealed class Trainer
         _data = data;
         _options = options;
         Optimizer = new AdamW(model, options);
+        Settings = new(options.Describe()) { [DataSetting] = data.Describe() };
         _gradients = [.. Enumerable.Range(0, options.MicroBatches).Select(_ => new FloatBuffer(model.Weights.Length))];
         for (int i = 0; i < options.Threads; i++)
         {
@@ -80,12 +80,7 @@ internal sealed class Trainer
             _gradients[i].Span.Clear();
             sums[i] = worker.Accumulate(batches[i], _options.Loss, 1f / Math.Max(1, targets), _gradients[i]);
         });
-        for (int i = 1; i < batches.Length; i++)
-        {
-            TensorPrimitives.Add(_gradients[0].Span, _gradients[i].Span, _gradients[0].Span);
-        }
-
-        float norm = Optimizer.Step(_gradients[0], Step);
+        float norm = Optimizer.Step(_gradients, Step);
         Step++;
         return (sums.Aggregate((a, b) => a + b), batches.Sum(batch => batch.Tokens.Length), norm);
     }
@@ -140,6 +135,9 @@ internal sealed class Trainer
         }
     }
 
+    /// <summary>What the run is given, by name: kept in its checkpoints, so that a continuation can say what it changes.</summary>
+    public Dictionary<string, string> Settings { get; }
+
     /// <summary>Writes everything that an exact continuation needs; an interrupted write leaves the previous checkpoint in place.</summary>
     public void Save(string path)
     {
@@ -155,30 +153,72 @@ internal sealed class Trainer
             {
                 writer.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(vector.Span));
             }
+
+            writer.Write(_data.TokensTaken);
+            writer.Write(Settings.Count);
+            foreach ((string name, string value) in Settings)
+            {
+                writer.Write(name);
+                writer.Write(value);
+            }
         }
 
         File.Move(temporary, path, overwrite: true);
     }
 
-    /// <summary>Continues exactly where <see cref="Save"/> was called.</summary>
+    /// <summary>
+    /// Continues where <see cref="Save"/> was called: exactly, if nothing was changed. Other settings take effect from here on; other documents are
+    /// begun anew, in the order of a new epoch. Returns what changed, a line each; nothing for a checkpoint that was written before it held settings.
+    /// </summary>
     /// <exception cref="GemmaModelFormatException">The file is no checkpoint of a model of this shape.</exception>
-    public void Load(string path)
+    public IReadOnlyList<string> Load(string path)
     {
         using var reader = new BinaryReader(File.OpenRead(path));
         long expected = 4L * 5 + 16L * _model.Weights.Length;
-        if (reader.BaseStream.Length != expected || reader.ReadInt32() != Magic || reader.ReadInt32() != _model.Weights.Length)
+        if (reader.BaseStream.Length < expected || reader.ReadInt32() != Magic || reader.ReadInt32() != _model.Weights.Length)
         {
             throw new GemmaModelFormatException(
-                $"'{path}' ({reader.BaseStream.Length:N0} bytes) is not a checkpoint of a model with {_model.Weights.Length:N0} weights ({expected:N0} bytes). Delete it to start afresh, or resume with the configuration that wrote it.");
+                $"'{path}' ({reader.BaseStream.Length:N0} bytes) is not a checkpoint of a model with {_model.Weights.Length:N0} weights ({expected:N0} bytes and the settings of the run). Delete it to start afresh, or resume with the configuration that wrote it.");
         }
 
         Step = reader.ReadInt32();
-        _data.Seek(reader.ReadInt32(), reader.ReadInt32());
+        (int epoch, int position) = (reader.ReadInt32(), reader.ReadInt32());
         foreach (FloatBuffer vector in State)
         {
             reader.BaseStream.ReadExactly(System.Runtime.InteropServices.MemoryMarshal.AsBytes(vector.Span));
         }
+
+        (long? tokens, Dictionary<string, string> saved) = ReadSettings(reader, path);
+        bool otherData = saved.TryGetValue(DataSetting, out string? data) && data != Settings[DataSetting];
+        _data.Seek(otherData ? epoch + 1 : epoch, otherData ? 0 : position, tokens);
+        return [.. Settings.Where(now => saved.TryGetValue(now.Key, out string? was) && was != now.Value).Select(now => $"{now.Key} was {saved[now.Key]}, is now {now.Value}")];
     }
+
+    private static (long? Tokens, Dictionary<string, string> Settings) ReadSettings(BinaryReader reader, string path)
+    {
+        var settings = new Dictionary<string, string>();
+        if (reader.BaseStream.Position == reader.BaseStream.Length)
+        {
+            return (null, settings);
+        }
+
+        try
+        {
+            long tokens = reader.ReadInt64();
+            for (int count = reader.ReadInt32(); count > 0; count--)
+            {
+                settings[reader.ReadString()] = reader.ReadString();
+            }
+
+            return (tokens, settings);
+        }
+        catch (Exception exception) when (exception is IOException or FormatException or ArgumentException)
+        {
+            throw new GemmaModelFormatException($"The settings at the end of checkpoint '{path}' are damaged: {exception.Message} Delete it to start afresh, or put a copy in its place.", exception);
+        }
+    }
+
+    private const string DataSetting = "training data";
 
     private const int Magic = 0x31_4B_43_47; // GCK1
 

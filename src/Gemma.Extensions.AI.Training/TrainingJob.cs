@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.Training;
 
-/// <summary>A run in a directory: it continues from its checkpoint, logs its losses, and leaves the model, with the averaged weights, as a Hugging Face directory, or the adapter as PEFT's.</summary>
+/// <summary>A run in a directory: it continues from its checkpoint, says what it was given differently then, logs its losses, and leaves the model, with the averaged weights, as a Hugging Face directory, or the adapter as PEFT's.</summary>
 /// <param name="model">Weights to train.</param>
 /// <param name="documents">What to train on.</param>
 /// <param name="validation">What to measure on; may be empty.</param>
@@ -29,11 +29,16 @@ internal sealed class TrainingJob(
         Directory.CreateDirectory(directory);
         string checkpoint = Path.Combine(directory, "checkpoint.bin"), log = Path.Combine(directory, "loss.csv");
         var trainer = new Trainer(model, new DocumentSet(documents, options.Seed), options);
+        trainer.Settings["number of updates on whole documents"] = WholeDocumentSteps.ToString(CultureInfo.InvariantCulture);
         if (File.Exists(checkpoint))
         {
-            trainer.Load(checkpoint);
+            IReadOnlyList<string> changes = trainer.Load(checkpoint);
             Truncate(log, trainer.Step);
             report($"continuing after step {trainer.Step:N0}");
+            foreach (string change in changes)
+            {
+                report($"changed: {change}");
+            }
         }
         else
         {

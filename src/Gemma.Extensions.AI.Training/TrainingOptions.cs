@@ -1,6 +1,8 @@
+using System.Globalization;
+
 namespace Gemma.Extensions.AI.Training;
 
-/// <summary>The numbers of a training run. Everything that a resumed run must share with the run that it continues, except <see cref="Steps"/> and <see cref="Threads"/>.</summary>
+/// <summary>The numbers of a training run. A resumed run gives the same losses if it is given the same; <see cref="Threads"/> and <see cref="CheckpointEvery"/> change nothing.</summary>
 internal sealed record TrainingOptions
 {
     /// <summary>Weight updates; also the length of the cosine.</summary>
@@ -38,6 +40,21 @@ internal sealed record TrainingOptions
 
     /// <summary>Steps between checkpoints and between validations.</summary>
     public int CheckpointEvery { get; init; } = 100;
+
+    /// <summary>Everything that a result depends on, as text by name.</summary>
+    public Dictionary<string, string> Describe()
+    {
+        return new()
+        {
+            ["number of updates"] = Text(Steps), ["learning rate"] = Text(LearningRate), ["final share of the learning rate"] = Text(FinalRateShare),
+            ["number of warm-up updates"] = Text(WarmupSteps), ["size of a micro-batch in tokens"] = Text(MicroBatchTokens), ["number of micro-batches"] = Text(MicroBatches),
+            ["longest document in tokens"] = Text(MaxLength), ["weight decay"] = Text(WeightDecay), ["beta 1"] = Text(Beta1), ["beta 2"] = Text(Beta2), ["epsilon"] = Text(Epsilon),
+            ["clipping norm"] = Text(ClipNorm), ["decay of the average"] = Text(AverageDecay), ["share of the teacher"] = Text(Loss.Mix), ["temperature"] = Text(Loss.Temperature),
+            ["seed"] = Text(Seed),
+        };
+
+        static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
+    }
 
     /// <summary>Linear warm-up, then a cosine down to <see cref="FinalRateShare"/>.</summary>
     public float LearningRateAt(int step)

@@ -42,6 +42,66 @@ public sealed class TrainerTests
         Assert.Equal(whole, [.. first.Take(5), .. second]);
     }
 
+    /// <summary>A run may go on with other settings and other documents, fewer than were taken before included; what changed is said.</summary>
+    [Fact]
+    public void ResumptionSaysWhatChanged()
+    {
+        using var directory = new TempDirectory();
+        string checkpoint = directory.File("checkpoint.bin");
+        Trainer first = Create(s_options, out TrainingModel model);
+        first.Run(3);
+        first.Save(checkpoint);
+        Assert.Empty(Create(s_options with { Threads = 1, CheckpointEvery = 2 }, out _).Load(checkpoint));
+
+        Trainer other = new(model, new DocumentSet([.. Cycle().Take(3)], 1), s_options with { LearningRate = 0.0005f, Steps = 20 });
+        IReadOnlyList<string> changes = other.Load(checkpoint);
+        Assert.Contains("learning rate was 0.01, is now 0.0005", changes);
+        Assert.Contains("number of updates was 12, is now 20", changes);
+        Assert.Contains(changes, change => change.StartsWith("training data was 40 documents of ", StringComparison.Ordinal) && change.Contains("is now 3 documents of ", StringComparison.Ordinal));
+        Assert.Equal(3, changes.Count);
+        long before = 0;
+        other.Run(5, p => before = p.AllTokens);
+        Assert.Equal(5, other.Step);
+        Assert.True(before > 3 * s_options.MicroBatches * 30, "the tokens of before count");
+    }
+
+    [Fact]
+    public void CheckpointWithoutSettingsLoadsAndDamagedSettingsAreRefused()
+    {
+        using var directory = new TempDirectory();
+        string checkpoint = directory.File("checkpoint.bin");
+        Trainer first = Create(s_options, out TrainingModel model);
+        first.Run(1);
+        first.Save(checkpoint);
+        byte[] bytes = File.ReadAllBytes(checkpoint);
+        File.WriteAllBytes(checkpoint, bytes[..(20 + 16 * model.Weights.Length)]);
+        Trainer resumed = Create(s_options with { LearningRate = 1 }, out _);
+        Assert.Empty(resumed.Load(checkpoint));
+        Assert.Equal(1, resumed.Step);
+        File.WriteAllBytes(checkpoint, bytes[..^3]);
+        Assert.Contains(checkpoint, Assert.Throws<GemmaModelFormatException>(() => Create(s_options, out _).Load(checkpoint)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void RunInADirectoryReportsWhatChanged()
+    {
+        using var directory = new TempDirectory();
+        List<string> lines = Run(s_options with { Steps = 2 }, 0);
+        Assert.DoesNotContain(lines, line => line.StartsWith("changed", StringComparison.Ordinal));
+        lines = Run(s_options with { Steps = 2, WarmupSteps = 1 }, 1);
+        Assert.Equal(["changed: number of warm-up updates was 3, is now 1", "changed: number of updates on whole documents was 0, is now 1"], lines.Where(line => line.StartsWith("changed", StringComparison.Ordinal)));
+
+        List<string> Run(TrainingOptions options, int wholeDocumentSteps)
+        {
+            TrainingModel model = GradientTests.SmallModel(5, 8);
+            model.Initialize(1);
+            var reported = new List<string>();
+            new TrainingJob(model, Cycle(), [], options, directory.Path, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model"))) { WholeDocumentSteps = wholeDocumentSteps }
+                .Run(reported.Add, TestContext.Current.CancellationToken);
+            return reported;
+        }
+    }
+
     /// <summary>Each micro-batch has its own gradient, summed in order.</summary>
     [Fact]
     public void ThreadCountDoesNotChangeTheResult()
