@@ -61,7 +61,8 @@ internal static unsafe class Gemm
         float* panels = (float*)(((nint)Unsafe.AsPointer(ref buffer[0]) + 63) & ~63);
 
         // Columns and steps of B that are packed at once: all steps where they fit, so that C is passed over once.
-        int depth = Even(k, BlockDepth * TileColumns / Math.Clamp(Stride(n), 16, TileColumns), 1);
+        // A transposed A shares the caches with its packed tiles: fewer steps at a time.
+        int depth = Even(k, (a.Step == 1 ? BlockDepth : 128) * TileColumns / Math.Clamp(Stride(n), 16, TileColumns), 1);
         int columns = Even(n, k > BlockDepth ? 384 : 768, TileColumns);
         int steps = depth * Math.Max(1, PackedFloats / Math.Max(1, (depth + Padding) * columns));
         for (int p = 0; p < k; p += steps)
