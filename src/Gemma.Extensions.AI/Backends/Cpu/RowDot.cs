@@ -12,7 +12,7 @@ internal unsafe struct RowDotArgs
 {
     public const int ActivationsAt = 0, ActivationScalesAt = 8, TermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
 
-    /// <summary>Signed bytes a[column/4][P][4], or floats a[column][P] for a format of floats.</summary>
+    /// <summary>Signed bytes a[column/16][P][16], or floats a[column][P] for a format of floats.</summary>
     [FieldOffset(ActivationsAt)]
     public byte* Activations;
 

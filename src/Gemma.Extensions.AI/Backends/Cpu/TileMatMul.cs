@@ -177,7 +177,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             share = (columns / workers.Count + step - 1) / step * step;
         }
 
-        var work = new QuantiseWork(this, x, rows, panel, parts, step, share);
+        var work = new QuantiseWork(this, x, rows, panel, parts, step, share, direct);
         workers.Run(ref work, (rows + panel - 1) / panel * work.Shares);
     }
 
@@ -224,8 +224,8 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
     }
 
-    /// <summary>Signed bytes [step of columns][panel][column/4][row of the panel][4], their scales, and the terms of each kind of format in the same order.</summary>
-    private readonly struct QuantiseWork(TileMatMul owner, CpuMatrix x, int rows, int panel, int parts, int step, int share) : IParallelWork
+    /// <summary>Signed bytes [step of columns][panel][column/4][row of the panel][4], directly [panel][column/16][row of the panel][16], their scales, and the terms of each kind of format in the same order.</summary>
+    private readonly struct QuantiseWork(TileMatMul owner, CpuMatrix x, int rows, int panel, int parts, int step, int share, bool direct) : IParallelWork
     {
         public int Shares => (x.Columns + share - 1) / share;
 
@@ -240,11 +240,11 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 for (int r = 0; r < count; r++)
                 {
                     float* source = x.RowData(first + r) + start;
-                    int* target = (int*)(owner._bytes.Data + (long)rows * start + (long)first * columns) + r;
+                    int* target = (int*)(owner._bytes.Data + (long)rows * start + (long)first * columns) + (direct ? 4 * r : r);
                     float* scales = (float*)owner._scales.Data + (long)rows * (start / 32) + (long)first * blocks + r;
                     for (int block = 0; block < blocks; block++)
                     {
-                        scales[block * count] = Round(source + 32 * block, target + 8 * count * block, count, sums + 2 * block);
+                        scales[block * count] = Round(source + 32 * block, target + 8 * count * block, count, direct, sums + 2 * block);
                     }
 
                     for (int i = 0; i < parts; i++)
@@ -279,9 +279,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
         }
 
-        /// <summary>Rounds 32 numbers to signed bytes, stored four by four at a distance of <paramref name="stride"/> dwords; gives their scale and the sums of their halves.</summary>
+        /// <summary>Rounds 32 numbers to signed bytes, stored four by four (directly: 16 by 16) with those of <paramref name="stride"/> rows; gives their scale and the sums of their halves.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static float Round(float* source, int* target, int stride, int* sums)
+        private static float Round(float* source, int* target, int stride, bool direct, int* sums)
         {
             Vector512<float> low = Vector512.Load(source), high = Vector512.Load(source + 16);
             Vector512<float> magnitude = Vector512.Max(Vector512.Abs(low), Vector512.Abs(high));
@@ -299,9 +299,10 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             sums[0] = Vector512.Sum(a);
             sums[1] = Vector512.Sum(b);
             Vector256<sbyte> bytes = Vector256.Narrow(Vector256.Narrow(a.GetLower(), a.GetUpper()), Vector256.Narrow(b.GetLower(), b.GetUpper()));
-            if (stride == 1)
+            if (direct)
             {
-                bytes.AsInt32().Store(target);
+                bytes.GetLower().AsInt32().Store(target);
+                bytes.GetUpper().AsInt32().Store(target + 4 * stride);
             }
             else
             {
