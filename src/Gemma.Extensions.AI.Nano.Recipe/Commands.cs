@@ -41,7 +41,7 @@ internal static class Commands
         var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 20 };
         var vocabulary = new Option<string?>("--vocabulary") { Description = "Show tokens of this vocabulary instead of text." };
         var heldOut = new Option<bool>("--held-out");
-        var drills = new Option<bool>("--drills") { Description = "Show what --compare-percent trains on." };
+        var drills = new Option<bool>("--drills") { Description = "Show the drills." };
         var command = new Command("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut, drills };
         command.SetAction(parse =>
         {
@@ -94,22 +94,18 @@ internal static class Commands
     {
         var vocabulary = new Option<string>("--vocabulary") { Required = true };
         var output = new Option<string>("--output") { Required = true, Description = "Directory of checkpoints and models; an existing run in it continues." };
-        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 2000 };
+        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 9500 };
         var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 120_000 };
-        var rate = new Option<float>("--learning-rate") { DefaultValueFactory = _ => 2.5e-3f };
+        var rate = new Option<float>("--learning-rate") { DefaultValueFactory = _ => 2e-3f };
         var micro = new Option<int>("--micro-batches") { DefaultValueFactory = _ => 4 };
         var every = new Option<int>("--checkpoint-every") { DefaultValueFactory = _ => 100 };
         var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
-        var all = new Option<int>("--all-tokens") { DefaultValueFactory = _ => 300, Description = "Steps at the start that train on prompts too: names recur in them, which teaches copying sooner." };
-        var repeat = new Option<int>("--repeat-percent") { Description = "Cases in a hundred that are replaced by texts to repeat; copying is learned first from many of them." };
-        var talk = new Option<int>("--talk-percent") { Description = "Cases in a hundred that are replaced by small talk, whose answers have to be learned by heart." };
-        var compare = new Option<int>("--compare-percent") { Description = "Cases in a hundred that are replaced by many questions about one text or one set of tools, of which only the deciding tokens are trained: comparing is learned last." };
-        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads, all, repeat, talk, compare };
+        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads };
         command.SetAction((parse, cancellation) =>
         {
             byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
             GemmaTokenizer tokenizer = GemmaTokenizer.FromSentencePiece(tokenizerBytes, parse.GetValue(vocabulary)!);
-            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), parse.GetValue(all), new Emphasis(parse.GetValue(repeat), parse.GetValue(talk), parse.GetValue(compare)), new TrainingOptions
+            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), new TrainingOptions
             {
                 Steps = parse.GetValue(steps),
                 LearningRate = parse.GetValue(rate),
@@ -190,23 +186,38 @@ internal static class Commands
         return command;
     }
 
-    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, int allTokenSteps, Emphasis emphasis, TrainingOptions options, CancellationToken cancellation)
+    /// <summary>
+    /// What is practised when, as shares of the run: copying first, then small talk, whose answers have to be learned by heart, and half of the way
+    /// drills, since comparing comes last.
+    /// </summary>
+    internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Phases { get; } =
+    [
+        (0.05, default), (0.07, new(Repeat: 40, 0, 0)), (0.09, new(0, Talk: 25, 0)), (0.25, new(0, Talk: 10, 0)), (0.5, new(0, Talk: 4, Drill: 60)), (1, new(0, Talk: 3, Drill: 55)),
+    ];
+
+    /// <summary>The share of the run at its start that trains on prompts too: names recur in them, which teaches copying sooner.</summary>
+    private const double WholeDocuments = 0.03;
+
+    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, TrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
-        var watch = Stopwatch.StartNew();
-        string tokens = Path.Combine(output, $"cases-{emphasis.Repeat}-{emphasis.Talk}-{emphasis.Compare}.bin");
-        if (!File.Exists(tokens))
-        {
-            DocumentFile.Save(tokens, Documents(tokenizer, Split.Train, cases, options.MaxLength, emphasis));
-        }
-
-        List<TrainingDocument> documents = DocumentFile.Load(tokens);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
-        Console.WriteLine($"{documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
         var model = new TrainingModel(Config(tokenizer.VocabularySize));
         model.Initialize(options.Seed);
         Console.WriteLine($"{model.Config.ParameterCount:N0} parameters");
-        new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { WholeDocumentSteps = allTokenSteps }.Run(Console.WriteLine, cancellation);
+        foreach ((double until, Emphasis emphasis) in Phases)
+        {
+            int end = (int)Math.Round(until * options.Steps);
+            if (Trainer.StepOf(Path.Combine(output, "checkpoint.bin")) >= end)
+            {
+                continue;
+            }
+
+            var watch = Stopwatch.StartNew();
+            List<TrainingDocument> documents = Documents(tokenizer, Split.Train, cases, options.MaxLength, emphasis);
+            Console.WriteLine($"to step {end:N0}: {documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
+            new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { StopAfter = end, WholeDocumentSteps = (int)(WholeDocuments * options.Steps) }.Run(Console.WriteLine, cancellation);
+        }
     }
 
     internal static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, Emphasis emphasis = default)
@@ -217,17 +228,20 @@ internal static class Commands
     }
 
     /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
-    internal readonly record struct Emphasis(int Repeat, int Talk, int Compare)
+    internal readonly record struct Emphasis(int Repeat, int Talk, int Drill)
     {
-        public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
+        public (NanoCase Case, bool Drill) Draw(int index, Split split)
         {
             int place = index % 100;
-            if (place >= Repeat + Talk && place < Repeat + Talk + Compare)
-            {
-                return NanoCorpus.RenderDecisions(tokenizer, NanoCorpus.Drill(CorpusSeed, index));
-            }
+            return place >= Repeat + Talk && place < Repeat + Talk + Drill
+                ? (NanoCorpus.Drill(CorpusSeed, index), true)
+                : (NanoCorpus.Draw(CorpusSeed, index, split, place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : null), false);
+        }
 
-            return NanoCorpus.Render(tokenizer, NanoCorpus.Draw(CorpusSeed, index, split, place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : null));
+        public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
+        {
+            (NanoCase drawn, bool drill) = Draw(index, split);
+            return drill ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
         }
     }
 

@@ -97,28 +97,35 @@ internal static class NanoCorpus
         };
     }
 
-    /// <summary>Each fact is asked for once: a second question for it could be answered from the answer to the first.</summary>
+    /// <summary>
+    /// Each fact is asked for once: a second question for it could be answered from the answer to the first. Where the question comes before the
+    /// text only it is asked: what is read later has to be compared with it, which is harder than the other way round.
+    /// </summary>
     private static NanoCase PassageDrill(Lexicon l)
     {
         Kind kind = l.Pick(Facts.Kinds);
         (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(2, 8), two: 0.9);
         (Profile About, Attribute Attribute, string Value)[] facts = [.. profiles.SelectMany(p => p.Facts.Select(f => (p, f.Attribute, f.Value)))];
         l.Random.Shuffle(facts);
+        bool questionFirst = l.Chance(0.5);
         var messages = new List<ChatMessage>();
         foreach ((Profile about, Attribute attribute, string value) in facts)
         {
-            if (l.Chance(0.3))
+            (string Question, string Answer) asked = (Facts.Fill(l, attribute.Questions, about.Subject, value), value);
+            (string Question, string Answer)[] next = !l.Chance(0.3) ? [asked] : questionFirst ? [Question(l, kind, about, absent: true)] : [Question(l, kind, about, absent: true), asked];
+            foreach ((string question, string answer) in next)
             {
-                Ask(Question(l, kind, about, absent: true));
+                string first = questionFirst ? $"{question}\n\n{text}" : AskAbout(l, text, question);
+                messages.AddRange([User(messages.Count > 0 ? question : first), Model(answer)]);
             }
 
-            Ask((Facts.Fill(l, attribute.Questions, about.Subject, value), value));
+            if (questionFirst)
+            {
+                break;
+            }
         }
 
         return new NanoCase(Skill.Absent, messages);
-
-        void Ask((string Question, string Answer) next) =>
-            messages.AddRange([User(messages.Count > 0 ? next.Question : AskAbout(l, text, next.Question)), Model(next.Answer)]);
     }
 
     private static NanoCase SourceDrill(Lexicon l)

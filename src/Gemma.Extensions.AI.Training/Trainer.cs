@@ -166,6 +166,18 @@ internal sealed class Trainer
         File.Move(temporary, path, overwrite: true);
     }
 
+    /// <summary>Updates done when a checkpoint was written; 0 where there is none.</summary>
+    public static int StepOf(string path)
+    {
+        if (!File.Exists(path))
+        {
+            return 0;
+        }
+
+        using var reader = new BinaryReader(File.OpenRead(path));
+        return reader.BaseStream.Length > 12 && reader.ReadInt32() == Magic && reader.ReadInt32() > 0 ? reader.ReadInt32() : 0;
+    }
+
     /// <summary>
     /// Continues where <see cref="Save"/> was called: exactly, if nothing was changed. Other settings take effect from here on; other documents are
     /// begun anew, in the order of a new epoch. Returns what changed, a line each; nothing for a checkpoint that was written before it held settings.

@@ -17,11 +17,14 @@ internal sealed class TrainingJob(
     /// <summary>Steps at the start that train on every token of the documents, whatever they mark as trained.</summary>
     public int WholeDocumentSteps { get; init; }
 
+    /// <summary>Stop after this step, before the end of the run: another job continues with other documents. Null: run to the end.</summary>
+    public int? StopAfter { get; init; }
+
     /// <summary>Write the model as bfloat16 instead of float32.</summary>
     public bool BFloat16 { get; init; }
 
     /// <summary>
-    /// Runs to the end, reporting lines of text. Returns the validation loss of the averaged weights, NaN without validation data.
+    /// Runs to the end, or to <see cref="StopAfter"/>, reporting lines of text. Returns the validation loss of the averaged weights, NaN without validation data.
     /// </summary>
     /// <exception cref="OperationCanceledException">Cancelled; a checkpoint was written at the step reached.</exception>
     public double Run(Action<string> report, CancellationToken cancellationToken)
@@ -47,15 +50,16 @@ internal sealed class TrainingJob(
 
         double validationLoss = double.NaN;
         TrainingProgress? last = null;
+        int end = Math.Min(StopAfter ?? options.Steps, options.Steps);
         if (trainer.Step < WholeDocumentSteps)
         {
             trainer.WholeDocuments = true;
-            trainer.Run(Math.Min(WholeDocumentSteps, options.Steps), Report, Save, cancellationToken);
+            trainer.Run(Math.Min(WholeDocumentSteps, end), Report, Save, cancellationToken);
         }
 
         trainer.WholeDocuments = false;
-        trainer.Run(options.Steps, Report, Save, cancellationToken);
-        if (trainer.Step < options.Steps)
+        trainer.Run(end, Report, Save, cancellationToken);
+        if (trainer.Step < end)
         {
             trainer.Save(checkpoint);
             report($"stopped after step {trainer.Step:N0}; the same command continues there");

@@ -115,12 +115,27 @@ public sealed class NanoTests
         Assert.True(Enumerable.Range(0, 100).Select(_ => mixed.Name("get find fetch", "tide")).Distinct().Count() > 6);
     }
 
+    [Fact]
+    public void PhasesOfTheRecipeFollowEachOther()
+    {
+        double[] ends = [.. Commands.Phases.Select(phase => phase.Until)];
+        Assert.Equal(ends.Order(), ends);
+        Assert.Equal(1, ends[^1]);
+        foreach ((_, Commands.Emphasis emphasis) in Commands.Phases)
+        {
+            Skill[] drawn = [.. Enumerable.Range(0, 100).Select(i => emphasis.Draw(i, Split.Train).Case.Skill)];
+            Assert.True(drawn.Count(skill => skill == Skill.Repeat) >= emphasis.Repeat);
+            Assert.True(drawn.Count(skill => skill == Skill.Talk) >= emphasis.Talk);
+            Assert.Equal(emphasis.Drill, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Drill));
+        }
+    }
+
     /// <summary>What a drill trains: how each turn of the model begins, and the whole name of a called tool.</summary>
     [Fact]
     public void DrillsTrainDecisions()
     {
         int calls = 0;
-        for (int i = 0; i < 200; i++)
+        for (int i = 0; i < 800; i++)
         {
             NanoCase drill = NanoCorpus.Drill(5, i);
             TrainingDocument document = NanoCorpus.RenderDecisions(Vocabulary, drill);

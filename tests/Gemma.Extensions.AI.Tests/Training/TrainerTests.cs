@@ -102,6 +102,25 @@ public sealed class TrainerTests
         }
     }
 
+    [Fact]
+    public void ARunInPhasesIsContinuedWithOtherDocuments()
+    {
+        using var directory = new TempDirectory();
+        TrainingDocument[][] documents = [Cycle(), [.. Cycle().Reverse().Skip(1)]];
+        string checkpoint = Path.Combine(directory.Path, "checkpoint.bin");
+        var steps = new List<int> { Trainer.StepOf(checkpoint) };
+        for (int phase = 0; phase < 2; phase++)
+        {
+            TrainingModel model = GradientTests.SmallModel(5, 8);
+            model.Initialize(1);
+            new TrainingJob(model, documents[phase], [], s_options with { Steps = 5 }, directory.Path, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model"))) { StopAfter = phase == 0 ? 2 : null }
+                .Run(_ => { }, TestContext.Current.CancellationToken);
+            steps.Add(Trainer.StepOf(checkpoint));
+        }
+
+        Assert.Equal([0, 2, 5], steps);
+    }
+
     /// <summary>Each micro-batch has its own gradient, summed in order.</summary>
     [Fact]
     public void ThreadCountDoesNotChangeTheResult()
@@ -158,21 +177,6 @@ public sealed class TrainerTests
         {
             Assert.Equal(model.Weights.Span[i], back.Weights.Span[i], bfloat16 ? MathF.Abs(model.Weights.Span[i]) / 256 : 0f);
         }
-    }
-
-    [Fact]
-    public void DocumentsGoToDiskAndComeBack()
-    {
-        using var directory = new TempDirectory();
-        string path = directory.File("cases.bin");
-        TrainingDocument[] documents = [new([2, 5, 9], [false, false, true]), new([1, 255999])];
-        DocumentFile.Save(path, documents);
-        List<TrainingDocument> back = DocumentFile.Load(path);
-        Assert.Equal(documents[0].Tokens, back[0].Tokens);
-        Assert.Equal(documents[0].Trained!, back[0].Trained!);
-        Assert.Equal<bool>([false, true], back[1].Trained!);
-        File.WriteAllBytes(path, File.ReadAllBytes(path)[..^3]);
-        Assert.Throws<GemmaModelFormatException>(() => DocumentFile.Load(path));
     }
 
     private static Trainer Create(TrainingOptions options, out TrainingModel model)
