@@ -119,8 +119,10 @@ public sealed partial class GemmaModel : IDisposable
     {
         ModelFile? file = null;
         ModelFile? draft = null;
-        CpuBackend? backend = null;
         Task<GemmaTokenizer>? tokenizer = null;
+
+        // Kernels are assembled while the file is parsed and checked.
+        Task<CpuBackend> preparing = Task.Run(() => CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel }), CancellationToken.None);
         try
         {
             file = ModelFile.Open(path);
@@ -136,7 +138,7 @@ public sealed partial class GemmaModel : IDisposable
             memory.ThrowIfTooLarge(path, file.Config);
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
-            backend = CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });
+            CpuBackend backend = preparing.GetAwaiter().GetResult();
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
             draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!) : null;
@@ -149,7 +151,7 @@ public sealed partial class GemmaModel : IDisposable
         {
             // The tokenizer is read from the mapped file: wait before unmapping it.
             tokenizer?.ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
-            backend?.Dispose();
+            preparing.ContinueWith(static prepared => prepared.IsCompletedSuccessfully ? prepared.Result : null, TaskScheduler.Default).GetAwaiter().GetResult()?.Dispose();
             draft?.Dispose();
             file?.Dispose();
             throw;
