@@ -155,8 +155,12 @@ internal sealed unsafe class CpuLowRank : LowRankMatrix
     }
 }
 
-internal sealed unsafe class CpuKvPool : KvPool
+internal sealed unsafe partial class CpuKvPool : KvPool
 {
+    private const nuint HugePage = 2 << 20;
+    private const int AdviseHugePages = 14;
+
+    private readonly void* _allocation;
     private readonly byte* _data;
     private bool _disposed;
 
@@ -166,7 +170,14 @@ internal sealed unsafe class CpuKvPool : KvPool
         ArgumentOutOfRangeException.ThrowIfNegative(blockCount);
 
         // Zeroed memory of this size comes straight from the operating system, which backs a page when it is first touched.
-        _data = (byte*)NativeMemory.AllocZeroed(Math.Max(1, checked((nuint)(layout.BlockBytes * blockCount))));
+        nuint bytes = checked((nuint)(layout.BlockBytes * blockCount));
+        _allocation = NativeMemory.AllocZeroed(bytes + HugePage);
+        _data = (byte*)(((nuint)_allocation + HugePage - 1) & ~(HugePage - 1));
+        if (OperatingSystem.IsLinux() && bytes >= HugePage)
+        {
+            // Long contexts are read from end to end for every token. Where the system has no huge pages to give, small ones do.
+            _ = Advise(_data, bytes & ~(HugePage - 1), AdviseHugePages);
+        }
     }
 
     /// <summary>Address of [blockTokens, headDim] of one head of one layer of one block.</summary>
@@ -191,7 +202,10 @@ internal sealed unsafe class CpuKvPool : KvPool
         if (!_disposed)
         {
             _disposed = true;
-            NativeMemory.Free(_data);
+            NativeMemory.Free(_allocation);
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
 }
