@@ -12,7 +12,8 @@ internal sealed record KernelTier(string Name, string Rank, Func<string?> Unsupp
 {
     /// <summary>All tiers, slowest first. The last one that the machine supports is the default.</summary>
     /// <remarks>
-    /// avx-vnni and neon-dot are untested on processors of their kind: the machines of this project have neither.
+    /// neon-dot passes the kernel tests under emulation (qemu-user, Neoverse N1) and has not run on a processor; avx-vnni has run nowhere, since no machine
+    /// of this project has it and QEMU does not emulate it.
     /// There is no tier of bfloat16 dot products (AVX512-BF16): they round activations to bfloat16 and flush subnormals, and could not be checked here.
     /// </remarks>
     public static IReadOnlyList<KernelTier> All { get; } =
