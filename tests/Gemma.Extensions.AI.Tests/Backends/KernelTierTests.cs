@@ -99,4 +99,61 @@ public sealed class KernelTierTests
             }
         }
     }
+
+    /// <summary>Elsewhere the fourth argument lies where Windows has the first, so that its variant can be called here, too.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(6)]
+    [InlineData(8)]
+    public unsafe void KernelsForWindowsGiveTheSameSums(int rows)
+    {
+        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
+        const int Columns = 512;
+        using var random = new RandomTensors(8);
+        var weights = random.Create(TensorType.Q6_K, RowDot.Rows, Columns);
+        using NativeBuffer scratch = new(), activations = new(), scales = new(), terms = new();
+        scratch.Reserve(RowDot.ScratchBytes);
+        activations.Reserve(rows * Columns);
+        scales.Reserve(4 * rows * Columns / 32);
+        terms.Reserve(4 * rows * Columns / 16);
+        new Random(1).NextBytes(new Span<byte>(activations.Data, rows * Columns));
+        new Span<float>(scales.Data, rows * Columns / 32).Fill(0.01f);
+        new Span<int>(terms.Data, rows * Columns / 16).Fill(-77);
+        float[][] outputs = [Run(windows: false), Run(windows: true)];
+        Assert.DoesNotContain(0f, outputs[0]);
+        Assert.Equal(outputs[0], outputs[1]);
+
+        float[] Run(bool windows)
+        {
+            var sums = new float[rows * RowDot.Rows];
+            using ExecutableMemory? code = ExecutableMemory.TryCreate(RowDotAssembler.Assemble(TensorType.Q6_K, rows, windows), out string? reason);
+            Assert.SkipWhen(code is null, reason ?? "");
+            fixed (float* output = sums)
+            {
+                RowDotArgs args = new()
+                {
+                    Activations = activations.Data,
+                    ActivationScales = (float*)scales.Data,
+                    Terms = terms.Data,
+                    Output = output,
+                    Ahead = weights.Data,
+                    Weights = weights.Data,
+                    WeightStride = BlockFormat.Get(TensorType.Q6_K).ByteLength(Columns),
+                    Blocks = Columns / RowDotAssembler.BlockColumns(TensorType.Q6_K),
+                    Scratch = scratch.Data,
+                };
+                if (windows)
+                {
+                    ((delegate* unmanaged<nint, nint, nint, RowDotArgs*, void>)code!.Address)(0, 0, 0, &args);
+                }
+                else
+                {
+                    ((delegate* unmanaged<RowDotArgs*, void>)code!.Address)(&args);
+                }
+            }
+
+            return sums;
+        }
+    }
 }

@@ -51,7 +51,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         if (!_tried[index])
         {
             _tried[index] = true;
-            if (RowDotAssembler.Assemble(type, rows) is { } code && _allocate(code, out _) is { } memory)
+            if (RowDotAssembler.Assemble(type, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
             {
                 _rowDotCode.Add(memory);
                 _rowDots[index] = (delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>)memory.Address;
@@ -287,8 +287,11 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
             c.vmovdqu32(zmm25, __zmmword_ptr[weights + 128 * step + 64]);
             for (int row = 0; row < rows; row++)
             {
-                c.vpdpbusd(Integer(row, 0), zmm24, __dword_bcst[activations + 4 * (step * rows + row)]);
-                c.vpdpbusd(Integer(row, 1), zmm25, __dword_bcst[activations + 4 * (step * rows + row)]);
+                // Loaded once for both: two products run in a cycle, but only one load of a vector.
+                AssemblerRegisterZMM x = Register(26 + row % 6);
+                c.vpbroadcastd(x, __dword_ptr[activations + 4 * (step * rows + row)]);
+                c.vpdpbusd(Integer(row, 0), zmm24, x);
+                c.vpdpbusd(Integer(row, 1), zmm25, x);
             }
         }
     }
@@ -307,15 +310,21 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
         for (int row = 0; row < rows; row++)
         {
+            c.vbroadcastss(zmm24, __dword_ptr[activationScales + 4 * row]);
+            if (minimum)
+            {
+                c.vbroadcastss(zmm25, __dword_ptr[terms + 4 * (g * rows + row)]);
+            }
+
             for (int half = 0; half < 2; half++)
             {
                 AssemblerRegisterZMM scale = half == 0 ? zmm30 : zmm31;
-                c.vmulps(scale, half == 0 ? zmm26 : zmm27, __dword_bcst[activationScales + 4 * row]);
+                c.vmulps(scale, half == 0 ? zmm26 : zmm27, zmm24);
                 c.vcvtdq2ps(Integer(row, half), Integer(row, half));
                 c.vfmadd231ps(Sum(row, half), Integer(row, half), scale);
                 if (minimum)
                 {
-                    c.vfnmadd231ps(Sum(row, half), half == 0 ? zmm28 : zmm29, __dword_bcst[terms + 4 * (g * rows + row)]);
+                    c.vfnmadd231ps(Sum(row, half), half == 0 ? zmm28 : zmm29, zmm25);
                 }
             }
         }
@@ -327,10 +336,12 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
     private static AssemblerRegisterZMM Register(int index) => new(Iced.Intel.Register.ZMM0 + index);
 
+    public const int SavedVectorBytes = 168;
+
     // The Windows calling convention keeps the low halves of xmm6 to xmm15.
     public static void SaveVectors(Assembler c)
     {
-        c.sub(rsp, 168);
+        c.sub(rsp, SavedVectorBytes);
         for (int i = 6; i < 16; i++)
         {
             c.vmovups(__xmmword_ptr[rsp + 16 * (i - 6)], new AssemblerRegisterXMM(Iced.Intel.Register.XMM0 + i));
@@ -344,6 +355,6 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
             c.vmovups(new AssemblerRegisterXMM(Iced.Intel.Register.XMM0 + i), __xmmword_ptr[rsp + 16 * (i - 6)]);
         }
 
-        c.add(rsp, 168);
+        c.add(rsp, SavedVectorBytes);
     }
 }

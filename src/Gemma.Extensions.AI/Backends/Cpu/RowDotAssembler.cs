@@ -31,14 +31,19 @@ internal sealed class RowDotAssembler
 
     private readonly Assembler _c = new(64);
     private readonly int _rows;
+    private readonly bool _windows;
     private int _requests, _turn;
 
-    private RowDotAssembler(int rows) => _rows = rows;
-
-    /// <summary>The machine code, or null for a type that goes by way of tiles.</summary>
-    public static byte[]? Assemble(TensorType type, int rows)
+    private RowDotAssembler(int rows, bool windows)
     {
-        var assembler = new RowDotAssembler(rows);
+        _rows = rows;
+        _windows = windows;
+    }
+
+    /// <summary>The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles.</summary>
+    public static byte[]? Assemble(TensorType type, int rows, bool windows)
+    {
+        var assembler = new RowDotAssembler(rows, windows);
         Action? blocks = type switch
         {
             TensorType.Q4_0 => assembler.Q4_0,
@@ -605,9 +610,9 @@ internal sealed class RowDotAssembler
             _c.push(register);
         }
 
-        AssemblerRegister64 args = OperatingSystem.IsWindows() ? rcx : rdi;
+        AssemblerRegister64 args = _windows ? rcx : rdi;
         _c.push(args);
-        if (OperatingSystem.IsWindows())
+        if (_windows)
         {
             AssembledTileKernels.SaveVectors(_c);
         }
@@ -633,15 +638,10 @@ internal sealed class RowDotAssembler
         }
     }
 
-    /// <summary>Sums to the output.</summary>
+    /// <summary>Sums to the output, then the registers as they were.</summary>
     private void End()
     {
-        if (OperatingSystem.IsWindows())
-        {
-            AssembledTileKernels.RestoreVectors(_c);
-        }
-
-        _c.pop(rax);
+        _c.mov(rax, __qword_ptr[rsp + (_windows ? AssembledTileKernels.SavedVectorBytes : 0)]);
         _c.mov(rax, __qword_ptr[rax + RowDotArgs.OutputAt]);
         for (int row = 0; row < _rows; row++)
         {
@@ -649,6 +649,12 @@ internal sealed class RowDotAssembler
         }
 
         _c.vzeroupper();
+        if (_windows)
+        {
+            AssembledTileKernels.RestoreVectors(_c);
+        }
+
+        _c.pop(rax);
         for (int i = Saved.Length - 1; i >= 0; i--)
         {
             _c.pop(Saved[i]);
