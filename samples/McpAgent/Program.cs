@@ -33,7 +33,7 @@ AIAgent agent = new ChatClientAgent(model.AsIChatClient(), new ChatClientAgentOp
 {
     ChatOptions = new ChatOptions { Tools = [.. tools], Temperature = 0, MaxOutputTokens = 128 },
 });
-foreach (string question in args.Length > 0 ? args : ["What is the price of the lamp?"])
+foreach (string question in args.Length > 0 ? args : ["What is the price of the red chair?"])
 {
     Console.WriteLine($"> {question}");
     AgentResponse answer = await agent.RunAsync(question);
