@@ -36,7 +36,7 @@ public enum IngestionAction
     /// <summary>The document was not in the list any more, and was removed.</summary>
     Removed,
 
-    /// <summary>The document could not be read; what was stored of it before is kept.</summary>
+    /// <summary>The document could not be read, and what was stored of it before is kept; or it holds no text, and nothing of it is stored any more.</summary>
     Failed,
 }
 
@@ -91,7 +91,7 @@ public sealed class DocumentIngestor
         EmbeddingGeneratorMetadata? metadata = embeddings?.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
         _settings = string.Create(
             CultureInfo.InvariantCulture,
-            $"1|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
+            $"2|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
     }
 
     /// <summary>Ingests documents one after the other.</summary>
@@ -118,7 +118,7 @@ public sealed class DocumentIngestor
 
             try
             {
-                byte[] content = await document.ReadAsync(cancellationToken).ConfigureAwait(false);
+                byte[] content = await ReadAsync(document, cancellationToken).ConfigureAwait(false);
                 string hash = Hash(content, document);
                 if (known.TryGetValue(document.Id, out string? before) && before == hash)
                 {
@@ -132,6 +132,7 @@ public sealed class DocumentIngestor
                 IReadOnlyList<Chunk> chunks = _chunker.Split(parsed, title);
                 if (chunks.Count == 0)
                 {
+                    await RemoveFromAsync(document.Id, 0, cancellationToken).ConfigureAwait(false);
                     throw new GemmaRagException(document.Format == DocumentFormat.Pdf
                         ? $"'{document.Id}' holds no text; it is probably scanned. Run text recognition on it first."
                         : $"'{document.Id}' holds no text.");
@@ -164,6 +165,19 @@ public sealed class DocumentIngestor
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(documentId);
         return RemoveFromAsync(documentId, 0, cancellationToken);
+    }
+
+    /// <summary>Where documents come from is the caller's: whatever goes wrong there is that document's failure.</summary>
+    private static async Task<byte[]> ReadAsync(SourceDocument document, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await document.ReadAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is not IOException and not UnauthorizedAccessException and not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
+        {
+            throw new GemmaRagException($"'{document.Id}' could not be fetched: {error.Message}", error);
+        }
     }
 
     private static string Key(string document, int ordinal) => string.Create(CultureInfo.InvariantCulture, $"{document}#{ordinal}");

@@ -19,11 +19,13 @@ internal static partial class DocumentReader
     /// <summary>Deeper elements than this are read as one text: hostile nesting must not end the process.</summary>
     private const int DeepestElement = 256;
 
+    private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     private static readonly MarkdownPipeline s_markdown = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables().Build();
 
     private static readonly HashSet<string> s_leftOut = new(StringComparer.OrdinalIgnoreCase)
     {
-        "script", "style", "noscript", "template", "nav", "footer", "svg", "math", "iframe", "object", "canvas", "form", "button", "select", "head",
+        "script", "style", "noscript", "template", "nav", "footer", "svg", "math", "iframe", "object", "canvas", "button", "select", "datalist", "textarea", "head",
     };
 
     private static readonly HashSet<string> s_inline = new(StringComparer.OrdinalIgnoreCase)
@@ -54,8 +56,24 @@ internal static partial class DocumentReader
 
     private static string Decode(byte[] content)
     {
-        using StreamReader reader = new(new MemoryStream(content), Encoding.UTF8, detectEncodingFromByteOrderMarks: true);
-        return reader.ReadToEnd().Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
+        using StreamReader reader = new(new MemoryStream(content), s_strict, detectEncodingFromByteOrderMarks: true);
+        string text;
+        try
+        {
+            text = reader.ReadToEnd();
+        }
+        catch (DecoderFallbackException)
+        {
+            // What is not UTF-8 is most often of a time before it; web browsers take the same one.
+            text = CodePagesEncodingProvider.Instance.GetEncoding(1252)!.GetString(content);
+        }
+
+        if (text.AsSpan().Count('\0') > text.Length / 100)
+        {
+            throw new InvalidDataException("It holds zero bytes, as binary files and UTF-16 without a byte order mark do. Save it as UTF-8.");
+        }
+
+        return text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
     }
 
     private static ParsedDocument Text(string text)
@@ -141,7 +159,13 @@ internal static partial class DocumentReader
         BlockCollector blocks = new();
         string title = Squeeze(document.Title ?? "");
         blocks.Title = title.Length > 0 ? title : null;
-        IElement? root = document.QuerySelector("main") ?? document.QuerySelector("article") ?? document.Body;
+        foreach (IElement element in document.QuerySelectorAll(string.Join(',', s_leftOut)).ToArray())
+        {
+            element.Remove();
+        }
+
+        // One article is the page's subject, several are parts of it.
+        IElement? root = document.QuerySelector("main") ?? (document.QuerySelectorAll("article") is [var only] ? only : document.Body);
         if (root is not null)
         {
             Walk(root, blocks, 0);
@@ -156,12 +180,7 @@ internal static partial class DocumentReader
         StringBuilder run = new();
         foreach (INode child in node.ChildNodes)
         {
-            if (child is IElement element && s_leftOut.Contains(element.LocalName))
-            {
-                continue;
-            }
-
-            if (child is IText || (child is IElement inline && s_inline.Contains(inline.LocalName)))
+            if (child is IText || (child is IElement inline && IsInline(inline, depth)))
             {
                 run.Append(child is IElement { LocalName: "br" } ? " " : child.TextContent);
                 continue;
@@ -205,6 +224,10 @@ internal static partial class DocumentReader
             run.Clear();
         }
     }
+
+    /// <summary>A link around blocks is a block.</summary>
+    private static bool IsInline(IElement element, int depth) =>
+        s_inline.Contains(element.LocalName) && (depth >= DeepestElement || element.QuerySelectorAll("*").All(inner => s_inline.Contains(inner.LocalName)));
 
     private static ParsedDocument Pdf(byte[] content)
     {

@@ -69,7 +69,7 @@ public sealed class SourceDocument
 /// <summary>How the bytes of a document are read.</summary>
 public enum DocumentFormat
 {
-    /// <summary>Plain text in UTF-8, or UTF-16 with a byte order mark. Blank lines separate paragraphs.</summary>
+    /// <summary>Plain text in UTF-8, or UTF-16 with a byte order mark; what is neither is taken as Windows-1252. Blank lines separate paragraphs.</summary>
     Text,
 
     /// <summary>CommonMark with tables and front matter.</summary>

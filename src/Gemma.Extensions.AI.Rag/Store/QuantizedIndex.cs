@@ -97,7 +97,7 @@ internal sealed class QuantizedIndex(int dimensions)
     {
         short[] quantized = new short[_stride];
         float queryScale = QuantizeQuery(query, quantized);
-        PriorityQueue<long, float> best = new(count + 1);
+        PriorityQueue<long, float> best = new();
         float worst = float.NegativeInfinity;
         for (int s = 0; s < _segments.Count; s++)
         {

@@ -102,6 +102,7 @@ internal sealed class SqliteDatabase : IDisposable
                 $" Another process has held the write lock for more than {_busyMilliseconds / 1000.0:0.#} s; try again, or raise SqliteVectorStoreOptions.BusyTimeout.",
             SQLitePCL.raw.SQLITE_NOTADB => " The file is not an SQLite database; choose another path.",
             SQLitePCL.raw.SQLITE_CORRUPT => " The file is damaged; restore it from a backup or ingest again into a new file.",
+            SQLitePCL.raw.SQLITE_READONLY => " The file or its directory can't be written; SQLite needs both, to read too (WAL).",
             SQLitePCL.raw.SQLITE_FULL => " The disk is full.",
             SQLitePCL.raw.SQLITE_CANTOPEN => " The file can't be opened or created; check that its directory exists and can be written.",
             _ => "",

@@ -143,9 +143,11 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
     /// <summary>Conversions that C# adds to compare (byte as int, int as int?), which SQLite's numbers don't need.</summary>
     private static bool IsWidening(UnaryExpression convert)
     {
-        Type from = Nullable.GetUnderlyingType(convert.Operand.Type) ?? convert.Operand.Type;
-        Type to = Nullable.GetUnderlyingType(convert.Type) ?? convert.Type;
+        Type from = Plain(convert.Operand.Type), to = Plain(convert.Type);
         return from != typeof(object) && (from == to || Rank(from) is > 0 and { } rank && rank < Rank(to));
+
+        // C# compares enumerations as the integers that they are stored as.
+        static Type Plain(Type type) => (Nullable.GetUnderlyingType(type) ?? type) is { IsEnum: true } named ? Enum.GetUnderlyingType(named) : Nullable.GetUnderlyingType(type) ?? type;
 
         static int Rank(Type type) => Type.GetTypeCode(type) switch
         {
@@ -284,7 +286,7 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         object sql;
         try
         {
-            sql = SqliteValues.ToSql(value is Enum ? Convert.ToInt64(value) : value);
+            sql = SqliteValues.ToSql(value is DateTime date ? DateTime.SpecifyKind(date, DateTimeKind.Unspecified) : value);
         }
         catch (ArgumentException error)
         {
@@ -306,6 +308,8 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         column = TryBindProperty(expression, out PropertyModel? property)
             ? property is VectorPropertyModel
                 ? throw new NotSupportedException($"The filter uses the vector '{property.ModelName}'. Filters compare keys and data; vectors are searched with SearchAsync.")
+                // C# compares the clocks of two dates and not their kinds, which stand behind the 27 characters of the clock.
+                : (Nullable.GetUnderlyingType(property.Type) ?? property.Type) == typeof(DateTime) ? $"substr({_column(property)}, 1, 27)"
                 : _column(property)
             : null;
         return column is not null;

@@ -13,7 +13,7 @@ internal static class SqliteValues
     public const string SupportedKeys = "string, int, long, Guid";
 
     public const string SupportedData =
-        "string, bool, byte, short, int, long, float, double, Guid, DateTime, DateTimeOffset, DateOnly, TimeOnly (also nullable), byte[], and arrays or lists of string, int, long, double";
+        "string, bool, byte, short, int, long, float, double, Guid, DateTime, DateTimeOffset, DateOnly, TimeOnly, enumerations (also nullable), byte[], and arrays or lists of string, int, long, double";
 
     public const string SupportedVectors = "ReadOnlyMemory<float>, float[], Embedding<float>, ReadOnlyMemory<Half>, Half[], Embedding<Half>";
 
@@ -31,7 +31,7 @@ internal static class SqliteValues
             return "TEXT";
         }
 
-        if (type == typeof(bool) || type == typeof(byte) || type == typeof(short) || type == typeof(int) || type == typeof(long))
+        if (type == typeof(bool) || type == typeof(byte) || type == typeof(short) || type == typeof(int) || type == typeof(long) || type.IsEnum)
         {
             return "INTEGER";
         }
@@ -68,7 +68,7 @@ internal static class SqliteValues
         null => DBNull.Value,
         string or byte[] => value,
         bool b => b ? 1L : 0L,
-        byte or short or int or long => Convert.ToInt64(value, CultureInfo.InvariantCulture),
+        byte or short or int or long or Enum => Convert.ToInt64(value, CultureInfo.InvariantCulture),
         float or double => Finite(Convert.ToDouble(value, CultureInfo.InvariantCulture)),
         Guid g => g.ToString("D"),
         // Fixed-width ISO 8601 sorts as text. Offsets are stored as the instant in UTC, which is what they are compared by.
@@ -105,6 +105,11 @@ internal static class SqliteValues
         if (type == typeof(byte) || type == typeof(short) || type == typeof(int) || type == typeof(long))
         {
             return Convert.ChangeType(reader.GetInt64(column), type, CultureInfo.InvariantCulture);
+        }
+
+        if (type.IsEnum)
+        {
+            return Enum.ToObject(type, reader.GetInt64(column));
         }
 
         if (type == typeof(float))

@@ -29,6 +29,9 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
     /// <summary>Constant of reciprocal rank fusion, score = Σ 1 / (60 + rank) (Cormack, Clarke, Büttcher, SIGIR 2009).</summary>
     private const double FusionConstant = 60;
 
+    /// <summary>Far more than any search wants, and small enough to be multiplied.</summary>
+    private const int MostRows = 1 << 26;
+
     private readonly SqliteDatabase _database;
     private readonly CollectionModel _model;
     private readonly SqliteRows<TRecord> _rows;
@@ -220,7 +223,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
             (connection, transaction) =>
             {
                 CollectionEntry entry = Require(connection, transaction);
-                List<ScoredRow> rows = _search.Search(connection, transaction, entry, Target(property), query, condition, options.Skip + top, cancellationToken);
+                List<ScoredRow> rows = _search.Search(connection, transaction, entry, Target(property), query, condition, Depth(options.Skip, top), cancellationToken);
                 bool ascending = SqliteVectorSearch.IsDistance(property.DistanceFunction);
                 return Load(
                     connection, transaction, entry,
@@ -254,7 +257,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
         float[] query = await QueryVectorAsync(searchValue, vector, cancellationToken).ConfigureAwait(false);
 
         // Both lists must reach deeper than the result, or a record that is good in both but best in neither is missed.
-        int depth = Math.Max(100, 4 * (options.Skip + top));
+        int depth = Math.Max(100, Depth(options.Skip, top, times: 4));
         double vectorWeight = (options as SqliteHybridSearchOptions<TRecord>)?.VectorWeight ?? 1;
         List<VectorSearchResult<TRecord>> results = await _database.ReadAsync(
             "HybridSearch",
@@ -296,7 +299,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
             (connection, transaction) =>
             {
                 CollectionEntry entry = Require(connection, transaction);
-                List<ScoredRow> rows = _rows.FullText(connection, transaction, entry, text, keywords, condition, options.Skip + top);
+                List<ScoredRow> rows = _rows.FullText(connection, transaction, entry, text, keywords, condition, Depth(options.Skip, top));
                 return Load(connection, transaction, entry, rows.Where(r => r.Score >= (options.ScoreThreshold ?? double.MinValue)).Skip(options.Skip).Take(top), includeVectors);
             },
             cancellationToken).ConfigureAwait(false);
@@ -322,6 +325,9 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
             : serviceType.IsInstanceOfType(this) ? this
             : null;
     }
+
+    /// <summary>Rows to look for; what asks for "all" must not run over.</summary>
+    private static int Depth(int skip, int top, int times = 1) => (int)Math.Min(MostRows, times * ((long)skip + top));
 
     private static List<ScoredRow> Fuse(params ReadOnlySpan<(List<ScoredRow> Rows, double Weight)> lists)
     {

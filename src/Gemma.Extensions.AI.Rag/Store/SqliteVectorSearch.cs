@@ -205,7 +205,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
         HashSet<long>? allowed, int count, CancellationToken cancellationToken)
     {
         double sign = IsDistance(target.DistanceFunction) ? -1 : 1;
-        PriorityQueue<ScoredRow, double> best = new(count + 1);
+        PriorityQueue<ScoredRow, double> best = new();
         float[] vector = new float[target.Dimensions];
         using SqliteCommand command = SqliteDatabase.Command(connection, transaction, $"SELECT id, vector FROM {entry.Vectors(target.Property)}");
         using SqliteDataReader reader = command.ExecuteReader();

@@ -95,6 +95,27 @@ public sealed class IngestionTests : IDisposable
         Assert.Equal(["Tides", "Times"], document.Blocks[3].Section);
     }
 
+    [Theory]
+    [InlineData("<p>Read <span>this<script>alert(1)</script><style>b{}</style></span> now.</p>", "Read this now.")]
+    [InlineData("<h2>Tide<script>x()</script></h2><ul><li>one<button>Buy</button></ul>", "- one")]
+    [InlineData("<table><tr><td>a<script>x()</script></td><td>b</td></tr></table>", "a | b")]
+    [InlineData("<form id=all><div>WebForms wraps pages in one.</div><input value=x><select><option>no</select></form>", "WebForms wraps pages in one.")]
+    [InlineData("<article>First.</article><article>Second.</article>", "First.|Second.")]
+    [InlineData("<aside>Other.</aside><article>Only.</article>", "Only.")]
+    [InlineData("<a href=x><div>A link</div><p>around blocks</p></a>", "A link|around blocks")]
+    [InlineData("<body><noscript>Turn it on</noscript><p>Text<br>more</p>", "Text more")]
+    public void Html_of_all_sorts(string html, string expected) => Assert.Equal(expected, string.Join('|', Read(html, DocumentFormat.Html).Blocks.Select(b => b.Text)));
+
+    [Fact]
+    public void Text_of_other_encodings()
+    {
+        byte[] old = [.. "Caf"u8, 0xE9, .. " \u2014 "u8[..1], 0x80, .. "5"u8];
+        Assert.Equal("Café €5", DocumentReader.Read(old, DocumentFormat.Text).Blocks.Single().Text);
+        Assert.Equal("Café €5", DocumentReader.Read(old, DocumentFormat.Markdown).Blocks.Single().Text);
+        Assert.Equal("Café", DocumentReader.Read([0xEF, 0xBB, 0xBF, .. Encoding.UTF8.GetBytes("Café")], DocumentFormat.Text).Blocks.Single().Text);
+        Assert.Contains("Save it as UTF-8", Assert.Throws<GemmaRagException>(() => DocumentReader.Read(Encoding.Unicode.GetBytes("Without a mark"), DocumentFormat.Text)).Message, StringComparison.Ordinal);
+    }
+
     private static byte[] Pdf(params string[] pages)
     {
         using PdfDocumentBuilder builder = new() { DocumentInformation = { Title = "Manual" } };
@@ -269,6 +290,49 @@ public sealed class IngestionTests : IDisposable
         Assert.Equal(1, result.Stored);
         Assert.Contains("Old words", (await collection.GetAsync("m.pdf#0"))!.Text, StringComparison.Ordinal);
         await Assert.ThrowsAsync<GemmaRagException>(() => ingestor.IngestAsync([SourceDocument.FromText("n", "1"), SourceDocument.FromText("n", "2")]));
+    }
+
+    [Fact]
+    public async Task Whatever_a_source_throws_is_its_documents_failure()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open(null);
+        using SqliteVectorStore _ = store;
+        DocumentIngestor ingestor = new(collection, s_tokenizer);
+        IngestionResult result = await ingestor.IngestAsync(
+        [
+            new SourceDocument("http", DocumentFormat.Html, _ => throw new HttpRequestException("404")),
+            new SourceDocument("slow", DocumentFormat.Html, _ => Task.FromException<byte[]>(new TaskCanceledException("The request timed out."))),
+            SourceDocument.FromText("fine", "Fine."),
+        ]);
+        Assert.Equal((1, 2), (result.Stored, result.Failures.Count));
+        Assert.All(result.Failures, failure => Assert.IsType<GemmaRagException>(failure.Value));
+        using CancellationTokenSource stop = new();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ingestor.IngestAsync(
+            [new SourceDocument("x", DocumentFormat.Html, token => { stop.Cancel(); token.ThrowIfCancellationRequested(); return Task.FromResult<byte[]>([]); })], cancellationToken: stop.Token));
+    }
+
+    [Fact]
+    public async Task A_document_that_became_empty_is_not_cited_any_more()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open(null);
+        using SqliteVectorStore _ = store;
+        DocumentIngestor ingestor = new(collection, s_tokenizer, options: new DocumentIngestorOptions { MaxTokens = 32, MinTokens = 8, OverlapTokens = 0 });
+        await ingestor.IngestAsync([SourceDocument.FromText("n", Long("newts", 10)), SourceDocument.FromText("m", "Stays.")]);
+        IngestionResult result = await ingestor.IngestAsync([SourceDocument.FromText("n", ""), SourceDocument.FromText("m", "Stays.")]);
+        Assert.Equal(["n"], result.Failures.Keys);
+        Assert.Equal(["m"], (await collection.GetAsync(c => true, 1000).ToListAsync()).Select(c => c.DocumentId));
+    }
+
+    /// <summary>A log without an empty line or the end of a sentence: the work must grow with its length, not with its square.</summary>
+    [Fact]
+    public void A_huge_paragraph_is_cut_in_time()
+    {
+        string text = string.Join(' ', Enumerable.Range(0, 150_000).Select(i => $"w{i * 7919 % 10007}"));
+        System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
+        IReadOnlyList<Chunk> chunks = new Chunker(s_tokenizer, 256, 48, 32).Split(new ParsedDocument(null, [new DocumentBlock(text, [])]), "log");
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"{text.Length:N0} characters took {watch.Elapsed}.");
+        Assert.All(chunks, c => Assert.True(c.Tokens <= 260));
+        Assert.True(chunks.Count > 1000);
     }
 
     /// <summary>An ingestion that is stopped after every batch, again and again, ends with what an unbroken one gives and embeds no passage twice.</summary>

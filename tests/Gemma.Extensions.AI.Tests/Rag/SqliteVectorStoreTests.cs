@@ -52,6 +52,12 @@ public sealed class SqliteVectorStoreTests : IDisposable
         public DateTime DateTime { get; set; }
 
         [VectorStoreData]
+        public DayOfWeek Day { get; set; }
+
+        [VectorStoreData]
+        public DayOfWeek? MaybeDay { get; set; }
+
+        [VectorStoreData]
         public DateTimeOffset? Offset { get; set; }
 
         [VectorStoreData]
@@ -88,7 +94,9 @@ public sealed class SqliteVectorStoreTests : IDisposable
         Float = random.Next(-3, 4) / 7f,
         Double = random.Next(3) == 0 ? null : random.Next(-3, 4) / 3.0,
         Guid = new Guid(random.Next(3), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
-        DateTime = new DateTime(2024, 2, 29, 12, 0, 0, DateTimeKind.Utc).AddTicks(random.Next(-2, 3)),
+        DateTime = new DateTime(2024, 2, 29, 12, 0, 0, (DateTimeKind)random.Next(3)).AddTicks(random.Next(-2, 3)),
+        Day = (DayOfWeek)random.Next(7),
+        MaybeDay = random.Next(3) == 0 ? null : (DayOfWeek)random.Next(3),
         Offset = random.Next(3) == 0 ? null : new DateTimeOffset(2024, 5, 5, random.Next(20), 0, 0, TimeSpan.FromHours(random.Next(-3, 4))),
         Date = new DateOnly(2024, 1, 1).AddDays(random.Next(5)),
         Time = new TimeOnly(random.Next(3), 0, 0, 1),
@@ -162,7 +170,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
         if (random.Next(5) == 0)
         {
             // Text that may be null is guarded, as C# would need it.
-            Expression<Func<Everything, bool>> text = random.Next(8) switch
+            Expression<Func<Everything, bool>> text = random.Next(10) switch
             {
                 0 => r => r.Text != null && r.Text.Contains(sample.Text ?? "a"),
                 1 => r => r.Text != null && r.Text.StartsWith((sample.Text + "b").Substring(0, 1), StringComparison.Ordinal),
@@ -171,34 +179,53 @@ public sealed class SqliteVectorStoreTests : IDisposable
                 4 => r => r.MaybeFlag.HasValue,
                 5 => r => r.Text != null && r.Text.EndsWith(sample.Text ?? "b", StringComparison.Ordinal),
                 6 => r => r.MaybeFlag.HasValue && r.MaybeFlag.Value == r.Flag,
+                7 => r => new[] { sample.Day, DayOfWeek.Monday }.Contains(r.Day) || r.Day == DayOfWeek.Sunday && r.MaybeDay != null && r.MaybeDay.Value > sample.Day,
+                8 => r => new[] { sample.DateTime.ToUniversalTime() }.Contains(r.DateTime),
                 _ => r => new List<short?> { sample.Short, null }.Contains(r.Short),
             };
             return new Rebind(text.Parameters[0], record).Visit(text.Body);
         }
 
         string[] names = [nameof(Everything.Id), nameof(Everything.Text), nameof(Everything.Flag), nameof(Everything.MaybeFlag), nameof(Everything.Long), nameof(Everything.Short), nameof(Everything.Byte),
-            nameof(Everything.Float), nameof(Everything.Double), nameof(Everything.Guid), nameof(Everything.DateTime), nameof(Everything.Offset), nameof(Everything.Date), nameof(Everything.Time)];
+            nameof(Everything.Float), nameof(Everything.Double), nameof(Everything.Guid), nameof(Everything.DateTime), nameof(Everything.Day), nameof(Everything.MaybeDay), nameof(Everything.Offset), nameof(Everything.Date), nameof(Everything.Time)];
         MemberExpression member = Expression.Property(record, names[random.Next(names.Length)]);
         Expression value = Expression.Constant(((System.Reflection.PropertyInfo)member.Member).GetValue(sample), member.Type);
         bool ordered = member.Type != typeof(string) && (Nullable.GetUnderlyingType(member.Type) ?? member.Type) is var t && t != typeof(bool) && t != typeof(Guid);
         return (ordered ? random.Next(6) : random.Next(2)) switch
         {
-            0 => Expression.Equal(member, value),
-            1 => Expression.NotEqual(member, value),
+            0 => Expression.Equal(Widen(member), Widen(value)),
+            1 => Expression.NotEqual(Widen(member), Widen(value)),
             2 => Expression.LessThan(Widen(member), Widen(value)),
             3 => Expression.LessThanOrEqual(Widen(member), Widen(value)),
             4 => Expression.GreaterThan(Widen(member), Widen(value)),
             _ => Expression.GreaterThanOrEqual(Widen(value), Widen(member)),
         };
 
-        // C# compares bytes and shorts as int.
+        // C# compares bytes, shorts and enumerations as int.
         static Expression Widen(Expression e) =>
-            e.Type == typeof(byte) ? Expression.Convert(e, typeof(int)) : e.Type == typeof(short?) ? Expression.Convert(e, typeof(int?)) : e;
+            e.Type == typeof(byte) || e.Type == typeof(DayOfWeek) ? Expression.Convert(e, typeof(int)) : e.Type == typeof(short?) || e.Type == typeof(DayOfWeek?) ? Expression.Convert(e, typeof(int?)) : e;
     }
 
     private sealed class Rebind(ParameterExpression from, ParameterExpression to) : ExpressionVisitor
     {
         protected override Expression VisitParameter(ParameterExpression node) => node == from ? to : node;
+    }
+
+    [Fact]
+    public async Task As_many_as_there_are_can_be_asked_for()
+    {
+        using SqliteVectorStore store = new(Path);
+        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("c", DocumentChunk.CreateDefinition(2));
+        await collection.EnsureCollectionExistsAsync();
+        await collection.UpsertAsync(Enumerable.Range(0, 700).Select(i => new DocumentChunk { Id = $"{i}", DocumentId = "d", ContentHash = "h", Title = "t", Text = $"word number{i}", Vector = new float[] { 1, i } }));
+        float[] query = [1, 2];
+        Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue).CountAsync());
+        Assert.Equal(690, await collection.SearchAsync(query, int.MaxValue, new() { Skip = 10 }).CountAsync());
+        Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue, new() { Filter = c => c.DocumentId == "d" }).CountAsync());
+        var hybrid = (IKeywordHybridSearchable<DocumentChunk>)collection;
+        Assert.Equal(695, await hybrid.HybridSearchAsync(query, ["word"], int.MaxValue, new() { Skip = 5 }).CountAsync());
+        Assert.Equal(700, await ((SqliteVectorCollection<string, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
+        Assert.Empty(await collection.SearchAsync(query, 5, new() { Skip = int.MaxValue }).ToListAsync());
     }
 
     [Fact]
