@@ -19,6 +19,9 @@ public static class GemmaModelHub
 {
     private const int Attempts = 3;
 
+    // What an exception says of a file that another process holds: ERROR_SHARING_VIOLATION, EWOULDBLOCK. Any other is a fault, and waiting for its end would never end.
+    private const int SharingViolation = unchecked((int)0x80070020), WouldBlock = 11, WouldBlockOnMac = 35;
+
     /// <summary>Makes sure that a model is on this machine.</summary>
     /// <param name="reference"><c>owner/name</c>, <c>owner/name:TYPE</c> for a GGUF file, either with <c>@revision</c>, or the URL of a GGUF file; <c>hf:</c> may stand before.</param>
     /// <param name="options">Cache, token, network; null: the environment's.</param>
@@ -69,16 +72,23 @@ public static class GemmaModelHub
         HubRepository repository = await client.DescribeAsync(reference, cancellationToken).ConfigureAwait(false);
         HubFile[] files = [.. reference.Select([.. repository.Files.Keys]).Select(name => repository.Files[name])];
         long total = files.Sum(f => f.Size), before = 0;
-        CheckRoom(cache, files.Sum(f => Missing(cache.Blob(reference.Repository, f.ETag), f.Size)));
+        HashSet<HubFile> present = [.. files.Where(f => cache.HoldsItself(reference.Repository, repository.Commit, f.Name, f.Size))];
+        CheckRoom(cache, files.Except(present).Sum(f => Missing(cache.Blob(reference.Repository, f.ETag), f.Size)));
         foreach (HubFile file in files)
         {
             long start = before;
+            before += file.Size;
+            if (present.Contains(file))
+            {
+                progress?.Report(new GemmaDownloadProgress(file.Name, before, total) { FileCompletedBytes = file.Size, FileTotalBytes = file.Size });
+                continue;
+            }
+
             string blob = cache.Blob(reference.Repository, file.ETag);
             Uri url = client.FileUrl(reference, repository.Commit, file.Name);
             var download = new FileDownload(blob, cache.Lock(reference.Repository, file.ETag), file.Size, file.IsSha256 ? Checksum.Sha256 : Checksum.GitBlob, file.ETag, url);
             await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total) { FileCompletedBytes = done, FileTotalBytes = file.Size }), cancellationToken).ConfigureAwait(false);
             cache.Link(reference.Repository, repository.Commit, file.Name, file.ETag);
-            before += file.Size;
         }
 
         // Last of all: until now the branch means what it meant before.
@@ -99,7 +109,7 @@ public static class GemmaModelHub
         // Some stores name their objects by SHA-256; then the file can be checked.
         string etag = (first.Headers.TryGetValues("X-Linked-ETag", out var linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
         bool hasHash = etag.Length == 64 && etag.All(char.IsAsciiHexDigitLower);
-        var download = new FileDownload(target, target + ".lock", size, hasHash ? Checksum.Sha256 : Checksum.None, etag, reference.Url!);
+        var download = new FileDownload(target, target + ".lock", size, hasHash ? Checksum.Sha256 : Checksum.None, etag, reference.Url!) { Version = $"{size} {etag}" };
         await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, size) { FileCompletedBytes = done, FileTotalBytes = size }), cancellationToken).ConfigureAwait(false);
         File.WriteAllText(target + ".url", reference.Url!.GetLeftPart(UriPartial.Path));
         return target;
@@ -116,6 +126,17 @@ public static class GemmaModelHub
         }
 
         Directory.CreateDirectory(Path.GetDirectoryName(file.Path)!);
+        if (file.Version is { } version)
+        {
+            // What was begun of a file that has changed at its address since must not become part of the new one.
+            if (File.Exists(file.VersionPath) && File.ReadAllText(file.VersionPath) != version)
+            {
+                File.Delete(RangedDownload.JournalOf(file.Unfinished));
+            }
+
+            File.WriteAllText(file.VersionPath, version);
+        }
+
         for (int attempt = 1; ; attempt++)
         {
             using (var download = new RangedDownload(file.Unfinished, file.Size, settings.Options, (range, token) => client.SendAsync(file.Url, range, reference, token), report))
@@ -128,6 +149,7 @@ public static class GemmaModelHub
             {
                 File.Move(file.Unfinished, file.Path, overwrite: true);
                 File.Delete(RangedDownload.JournalOf(file.Unfinished));
+                File.Delete(file.VersionPath);
                 return;
             }
 
@@ -173,7 +195,7 @@ public static class GemmaModelHub
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException e) when (e is not DirectoryNotFoundException and not PathTooLongException)
+            catch (IOException e) when (e.HResult is SharingViolation or WouldBlock or WouldBlockOnMac)
             {
                 await Task.Delay(100, cancellationToken).ConfigureAwait(false);
             }
@@ -206,5 +228,10 @@ public static class GemmaModelHub
         public const string UnfinishedSuffix = ".gemma-incomplete";
 
         public string Unfinished => Path + UnfinishedSuffix;
+
+        /// <summary>Size and ETag of the file that was begun, where its path does not tell versions apart.</summary>
+        public string? Version { get; init; }
+
+        public string VersionPath => Unfinished + ".version";
     }
 }

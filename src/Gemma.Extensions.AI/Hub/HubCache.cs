@@ -94,12 +94,21 @@ internal sealed class HubCache(string root)
             File.CreateSymbolicLink(temporary, target);
             File.Move(temporary, link, overwrite: true);
         }
-        catch (Exception e) when (OperatingSystem.IsWindows() && e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException && File.Exists(blob))
         {
-            // Without the right to make links the file itself goes into the snapshot, as the hub's own tools do.
+            // Without links (Windows without the right to make them, file systems that know none) the file itself goes into the snapshot, as the hub's own tools do.
+            if (File.Exists(temporary))
+            {
+                File.Delete(temporary);
+            }
+
             File.Move(blob, link, overwrite: true);
         }
     }
+
+    /// <summary>Whether a file of a snapshot is there without a blob, since links could not be made.</summary>
+    public bool HoldsItself(string repository, string commit, string file, long size) =>
+        new FileInfo(Path.Combine(Snapshot(repository, commit), file)) is { Exists: true, LinkTarget: null } found && found.Length == size;
 
     /// <summary>Every complete model, by reference.</summary>
     public IReadOnlyList<CachedModel> List()
@@ -134,14 +143,17 @@ internal sealed class HubCache(string root)
         }
 
         string snapshot = Directory.Exists(model.Path) ? model.Path : SnapshotOf(model.Path);
+        long freed = 0;
         foreach (string file in Directory.Exists(model.Path) ? Files(snapshot) : Parts(snapshot, Path.GetRelativePath(snapshot, model.Path)))
         {
-            File.Delete(Path.Combine(snapshot, file));
+            var found = new FileInfo(Path.Combine(snapshot, file));
+            freed += found.LinkTarget is null ? found.Length : 0;
+            found.Delete();
         }
 
         string folder = Path.GetDirectoryName(Path.GetDirectoryName(snapshot)!)!;
         DeleteEmpty(snapshot);
-        long freed = DeleteUnlinked(folder);
+        freed += DeleteUnlinked(folder);
         if (!Directory.EnumerateDirectories(Path.Combine(folder, "snapshots")).Any())
         {
             Directory.Delete(folder, recursive: true);

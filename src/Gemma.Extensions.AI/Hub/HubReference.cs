@@ -25,7 +25,7 @@ internal sealed partial record HubReference(string Repository, string? Type, str
         }
 
         Match match = Form().Match(bare);
-        return match.Success
+        return match.Success && !match.Groups["revision"].Value.Split('/').Any(part => part is "." or "..")
             ? new HubReference(match.Groups["repo"].Value, match.Groups["type"] is { Success: true } type ? type.Value : null, match.Groups["revision"] is { Success: true } revision ? revision.Value : DefaultRevision, null)
             : throw new ArgumentException($"'{text}' is no model of the hub. Write owner/name (google/gemma-2-2b-it), owner/name:TYPE for a GGUF file (bartowski/gemma-2-9b-it-GGUF:Q4_K_M), add @revision if needed, or give a URL.");
     }

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Gemma.Extensions.AI.Hub;
 
 /// <summary>Options with the defaults of the environment filled in.</summary>
@@ -5,15 +7,21 @@ internal sealed class HubSettings
 {
     private const string DefaultEndpoint = "https://huggingface.co";
 
-    public HubSettings(GemmaHubOptions options)
+    /// <param name="options">What is set wins.</param>
+    /// <param name="environment">Reads a variable; null: of the process.</param>
+    /// <exception cref="ArgumentException">An option is out of range, or the endpoint is no web address.</exception>
+    public HubSettings(GemmaHubOptions options, Func<string, string?>? environment = null)
     {
+        environment ??= Environment.GetEnvironmentVariable;
         string home = Variable("HF_HOME") ?? Path.Combine(Variable("XDG_CACHE_HOME") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"), "huggingface");
-        Cache = Path.GetFullPath(options.CacheDirectory ?? Variable("HF_HUB_CACHE") ?? Variable("HUGGINGFACE_HUB_CACHE") ?? Path.Combine(home, "hub"));
-        Endpoint = new Uri((options.Endpoint?.ToString() ?? Variable("HF_ENDPOINT") ?? DefaultEndpoint).TrimEnd('/') + "/");
-        TokenFile = Variable("HF_TOKEN_PATH") ?? Path.Combine(home, "token");
+        home = Expand(home);
+        Cache = Path.GetFullPath(options.CacheDirectory ?? Expand(Variable("HF_HUB_CACHE") ?? Variable("HUGGINGFACE_HUB_CACHE") ?? Path.Combine(home, "hub")));
+        Endpoint = ReadEndpoint(options.Endpoint?.ToString() ?? Variable("HF_ENDPOINT") ?? DefaultEndpoint);
+        TokenFile = Expand(Variable("HF_TOKEN_PATH")) ?? Path.Combine(home, "token");
         Token = options.Token ?? Variable("HF_TOKEN") ?? Variable("HUGGING_FACE_HUB_TOKEN") ?? ReadToken(TokenFile);
-        Offline = options.Offline ?? Variable("HF_HUB_OFFLINE") is "1" or "true" or "TRUE" or "yes" or "on";
+        Offline = options.Offline ?? (Variable("HF_HUB_OFFLINE") ?? Variable("TRANSFORMERS_OFFLINE"))?.ToUpperInvariant() is "1" or "TRUE" or "YES" or "ON";
         Options = options;
+        string? Variable(string name) => environment(name) is { Length: > 0 } value ? value : null;
         if (options.Connections is < 1 or > 64 || options.Retries is < 0 or > 100 || options.RangeBytes < 1 || options.StallWindow <= TimeSpan.Zero || options.RetryDelay < TimeSpan.Zero)
         {
             throw new ArgumentException("Hub options are out of range: Connections 1 to 64, Retries 0 to 100, RangeBytes at least 1, StallWindow above zero, RetryDelay not negative.", nameof(options));
@@ -27,7 +35,15 @@ internal sealed class HubSettings
     public bool Offline { get; }
     public GemmaHubOptions Options { get; }
 
-    private static string? Variable(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+    /// <summary>The hub's other tools take ~ in their variables for the home directory.</summary>
+    [return: NotNullIfNotNull(nameof(path))]
+    private static string? Expand(string? path) =>
+        path is ['~'] or ['~', '/' or '\\', ..] ? Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) + path[1..] : path;
+
+    private static Uri ReadEndpoint(string address) =>
+        Uri.TryCreate(address.TrimEnd('/') + "/", UriKind.Absolute, out Uri? endpoint) && endpoint.Scheme is "http" or "https"
+            ? endpoint
+            : throw new ArgumentException($"The address of the hub (HF_ENDPOINT) is '{address}', expected a web address such as {DefaultEndpoint}.");
 
     private static string? ReadToken(string path)
     {

@@ -36,7 +36,34 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     public void References(string text, string repository, string? type, string revision) =>
         Assert.Equal(new HubReference(repository, type, revision, null), HubReference.Parse(text));
 
+    [Fact]
+    public void TheEnvironmentIsReadAsTheHubsOwnToolsReadIt()
+    {
+        string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+        HubSettings From(params (string Name, string Value)[] variables) => new(new GemmaHubOptions(), name => variables.FirstOrDefault(v => v.Name == name).Value);
+        Assert.Equal(Path.Combine(home, ".cache", "huggingface", "hub"), From().Cache);
+        Assert.Equal("https://huggingface.co/", From().Endpoint.ToString());
+        Assert.Equal(Path.Combine(home, "hf", "hub"), From(("HF_HOME", "~/hf")).Cache);
+        Assert.Equal(Path.Combine(home, "hf", "token"), From(("HF_HOME", "~/hf")).TokenFile);
+        Assert.Equal("/data/hub", From(("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/data/hub")).Cache);
+        Assert.Equal("http://mirror.local/hf/", From(("HF_ENDPOINT", "http://mirror.local/hf/")).Endpoint.ToString());
+        foreach (string yes in (string[])["1", "true", "True", "TRUE", "yes", "ON"])
+        {
+            Assert.True(From(("HF_HUB_OFFLINE", yes)).Offline);
+        }
+
+        Assert.True(From(("TRANSFORMERS_OFFLINE", "1")).Offline);
+        Assert.False(From(("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")).Offline);
+        Assert.False(From().Offline);
+        foreach (string wrong in (string[])["mirror.local", "mirror.local:8080", "ftp://x/", "/x"])
+        {
+            Assert.Contains($"'{wrong}'", Assert.Throws<ArgumentException>(() => From(("HF_ENDPOINT", wrong))).Message, StringComparison.Ordinal);
+        }
+    }
+
     [Theory]
+    [InlineData("a/b@../../x")]
+    [InlineData("a/b@x/../../y")]
     [InlineData("gemma")]
     [InlineData("a/b/c")]
     [InlineData("../x")]
@@ -331,6 +358,65 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
             Assert.True(error.Length == 0, error);
             Assert.Equal(big, File.ReadAllBytes(path.Trim()));
         }
+    }
+
+    /// <summary>Where no link can be made (here: its name beside the file's would be too long), the file itself goes into the snapshot and is not fetched again.</summary>
+    [Fact]
+    public async Task WithoutLinksTheFileItselfGoesIntoTheSnapshot()
+    {
+        string name = $"sub/{new string('m', 230)}-Q6_K.gguf";
+        _hub.Add(name, _file);
+        string path = await GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options());
+        Assert.Equal(_file, File.ReadAllBytes(path));
+        Assert.Null(new FileInfo(path).LinkTarget);
+        Assert.EndsWith(name, path, StringComparison.Ordinal);
+        long sent = _hub.Sent;
+        Assert.Equal(path, await GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options(o => o.Refresh = true)));
+        Assert.Equal(path, await GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options(o => o.Offline = true)));
+        Assert.Equal(sent, _hub.Sent);
+        var cache = new HubCache(_temp.Path);
+        Assert.Equal(_file.Length, cache.Remove(cache.List().Single()));
+        Assert.False(Path.Exists(path));
+    }
+
+    [Fact]
+    public async Task ALockThatCannotBeTakenIsAnErrorAndNotAWaitWithoutEnd()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Links in a circle need rights on Windows.");
+        string link = new HubCache(_temp.Path).Lock("owner/model", LoopbackHub.Sha256(_file));
+        Directory.CreateDirectory(Path.GetDirectoryName(link)!);
+        File.CreateSymbolicLink(link, link);
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync(Gguf, Options()).WaitAsync(TimeSpan.FromSeconds(20)));
+        Assert.Contains(_temp.Path, error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The file at an address is replaced by another of the same size while it is half downloaded.</summary>
+    [Fact]
+    public async Task AUrlThatChangesInBetweenIsNotMixedFromTwoFiles()
+    {
+        byte[] other = [.. _file.Select(b => (byte)~b)];
+        string tag = "\"first\"";
+        long limit = _file.Length / 2;
+        using var stop = new CancellationTokenSource();
+        _hub.Misbehave = async (context, bytes) =>
+        {
+            context.Response.Headers.ETag = tag;
+            await _hub.Send(context, bytes);
+            return true;
+        };
+        string url = $"{_hub.Address}owner/model/resolve/{LoopbackHub.Commit}/model-Q4_0.gguf";
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => GemmaModelHub.EnsureAsync(url, Options(o => o.Connections = 1), new Listener([], () =>
+        {
+            if (_hub.Sent > limit)
+            {
+                stop.Cancel();
+            }
+        }), stop.Token));
+        _hub.Add("model-Q4_0.gguf", other);
+        tag = "\"second\"";
+        string path = await GemmaModelHub.EnsureAsync(url, Options());
+        Assert.Equal(other, File.ReadAllBytes(path));
+        Assert.DoesNotContain(Directory.GetFiles(Path.GetDirectoryName(path)!), file => file.Contains("incomplete", StringComparison.Ordinal));
     }
 
     [Fact]
