@@ -34,6 +34,12 @@ internal static class CompareCommand
                 throw new ArgumentException($"'{right.ModelId}' has {right.Config.VocabularySize:N0} tokens and '{judged.ModelId}' {judged.Config.VocabularySize:N0}: their predictions cannot be compared.");
             }
 
+            int other = Enumerable.Range(0, Math.Min(right.Tokenizer.VocabularySize, judged.Tokenizer.VocabularySize)).FirstOrDefault(id => right.Tokenizer.GetPiece(id) != judged.Tokenizer.GetPiece(id), -1);
+            if (other >= 0)
+            {
+                throw new ArgumentException($"Token {other} is '{right.Tokenizer.GetPiece(other)}' in '{right.ModelId}' and '{judged.Tokenizer.GetPiece(other)}' in '{judged.ModelId}': models of different vocabularies cannot be compared.");
+            }
+
             List<int[]> texts = TextWindows.Read(right.Tokenizer, parsed.GetRequiredValue(file), parsed.GetValue(context), Math.Min(right.ContextLength, judged.ContextLength), parsed.GetValue(windows));
             texts.RemoveAll(t => t.Length < 2);
             ModelComparison result;

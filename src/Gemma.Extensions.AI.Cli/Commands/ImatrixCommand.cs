@@ -27,6 +27,8 @@ internal static class ImatrixCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string path = ModelAliases.Find(CommonOptions.ModelOrDefault(parsed.GetValue(model)), out string? problem) ?? throw new GemmaModelFormatException(problem!);
+            string target = parsed.GetRequiredValue(output);
+            CheckWritable(target);
             using ModelFile source = ModelFile.Open(path);
             List<int[]> texts = TextWindows.Read(source.CreateTokenizer(), parsed.GetRequiredValue(file), parsed.GetValue(context), source.Config.ContextLength, parsed.GetValue(windows));
             using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel) });
@@ -41,11 +43,23 @@ internal static class ImatrixCommand
                 }
             }
 
-            string target = parsed.GetRequiredValue(output);
             collector.Matrix.Save(target, Path.GetFileName(parsed.GetRequiredValue(file)));
             parsed.Host().Output.WriteLine($"{Path.GetFullPath(target)}: importance of {collector.Matrix.Names.Count} matrices from {texts.Sum(t => t.Length):N0} tokens");
         });
         return command;
+    }
+
+    /// <summary>Before hours of collecting rather than after.</summary>
+    private static void CheckWritable(string path)
+    {
+        if (Directory.Exists(path))
+        {
+            throw new ArgumentException($"'{path}' is a directory. Give the path of the new file with --output.");
+        }
+
+        string probe = $"{path}.{Environment.ProcessId}.partial";
+        File.WriteAllBytes(probe, []);
+        File.Delete(probe);
     }
 
     /// <summary>Wants the logits of every position, so that the output head counts too.</summary>

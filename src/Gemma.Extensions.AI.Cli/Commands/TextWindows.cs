@@ -16,6 +16,11 @@ internal static class TextWindows
             throw new ArgumentException($"--context is {window:N0}, expected 2 to {modelContext:N0} tokens.");
         }
 
+        if (most < 1)
+        {
+            throw new ArgumentException($"--windows is {most}, expected at least 1.");
+        }
+
         List<int> tokens = [];
         tokenizer.Encode(File.ReadAllText(path), tokens, matchSpecial: false);
         List<int[]> windows = [];

@@ -64,9 +64,10 @@ internal sealed class GgufWriter
     public void Save(string path)
     {
         string partial = path + ".partial";
+        var file = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20); // not ours to remove where another process writes it
         try
         {
-            using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+            using (FileStream stream = file)
             {
                 Save(stream);
                 stream.Flush(flushToDisk: true);

@@ -58,7 +58,12 @@ internal sealed class ModelConverter
         IProgress<ConversionProgress>? progress = null, CancellationToken cancellationToken = default, LoraFile? adapter = null)
     {
         string path = Path.GetFullPath(output);
-        if (source.Tensors.Values.Any(t => string.Equals(t.Source, path, StringComparison.Ordinal)))
+        if (Directory.Exists(path))
+        {
+            throw new ArgumentException($"'{path}' is a directory. Give the path of the new file.");
+        }
+
+        if (source.Tensors.Values.Select(t => t.Source).Distinct().Any(file => string.Equals(Real(file), Real(path), StringComparison.Ordinal)))
         {
             throw new ArgumentException($"'{path}' is the model that is being read. Give another output path.");
         }
@@ -262,6 +267,8 @@ internal sealed class ModelConverter
             }
         }
     }
+
+    private static string Real(string path) => (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? path;
 
     private static void CheckRoom(string path, long bytes)
     {

@@ -38,6 +38,31 @@ public sealed class ConversionCommandTests : IDisposable
         Assert.Empty(Directory.GetFiles(_temp.Path));
     }
 
+    [Fact]
+    public async Task OutputsThatCannotBeWrittenAreNoticedBeforeTheWork()
+    {
+        string text = _temp.File("text.txt"), folder = Directory.CreateDirectory(_temp.File("folder")).FullName;
+        File.WriteAllText(text, "Some words to read.");
+        Assert.Contains("is a directory", await Fail("convert", TestData.Local("tiny"), "--output", folder), StringComparison.Ordinal);
+        Assert.Contains("is a directory", await Fail("imatrix", "--model", TestData.Local("tiny"), "--file", text, "--output", folder), StringComparison.Ordinal);
+        Assert.Contains(_temp.File("nowhere"), await Fail("imatrix", "--model", TestData.Local("tiny"), "--file", text, "--output", _temp.File("nowhere/i.gguf")), StringComparison.Ordinal);
+        Assert.Contains("--windows is 0", await Fail("imatrix", "--model", TestData.Local("tiny"), "--file", text, "--output", _temp.File("i.gguf"), "--windows", "0"), StringComparison.Ordinal);
+        Assert.Equal([text], Directory.GetFiles(_temp.Path));
+        Assert.Empty(Directory.GetFileSystemEntries(folder));
+    }
+
+    [Fact]
+    public async Task VocabulariesThatDifferInATokenAreNotCompared()
+    {
+        string text = _temp.File("text.txt"), full = _temp.File("full.gguf"), other = _temp.File("other.gguf");
+        File.WriteAllText(text, "Some words to read.");
+        await Run("convert", TestData.Local("tiny"), "--output", full);
+        byte[] bytes = File.ReadAllBytes(full);
+        bytes[bytes.AsSpan().IndexOf("\u2581the"u8) + 3] = (byte)'~';
+        File.WriteAllBytes(other, bytes);
+        Assert.Contains("'\u2581the' in 'full' and '\u2581~he' in 'other'", await Fail("compare", full, other, "--file", text), StringComparison.Ordinal);
+    }
+
     private static async Task<string> Run(params string[] args)
     {
         (int code, string output, string error) = await Invoke(args);

@@ -138,6 +138,43 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
+    public void TheSourceIsNotOverwrittenThroughALink()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Links need rights on Windows.");
+        string real = _temp.File("real.gguf"), link = _temp.File("link.gguf");
+        File.Copy(TestData.Local("gguf/tiny-Q8_0.gguf"), real);
+        File.CreateSymbolicLink(link, real);
+        foreach ((string input, string target) in (ReadOnlySpan<(string, string)>)[(link, real), (real, link)])
+        {
+            using ModelFile source = ModelFile.Open(input);
+            Assert.Contains("being read", Assert.Throws<ArgumentException>(() => ModelConverter.Write(source, QuantizationRecipe.Get("Q4_0"), target)).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(File.ReadAllBytes(TestData.Local("gguf/tiny-Q8_0.gguf")), File.ReadAllBytes(real));
+    }
+
+    /// <summary>Two conversions to one path: the second is refused and does not take the first one's file away.</summary>
+    [Fact]
+    public void TwoConversionsToOnePathDoNotHarmEachOther()
+    {
+        using ModelFile source = ModelFile.Open(TestData.Local("tiny"));
+        Exception? second = null;
+        bool begun = false;
+        string path = _temp.File("x.gguf");
+        ModelConverter.Write(source, QuantizationRecipe.Get("Q8_0"), path, progress: new Listener([], () =>
+        {
+            if (!begun)
+            {
+                begun = true;
+                second = Record.Exception(() => ModelConverter.Write(source, QuantizationRecipe.Get("Q8_0"), path));
+            }
+        }));
+        Assert.IsType<IOException>(second);
+        using ModelFile written = ModelFile.Open(path);
+        Assert.Equal([path], Directory.GetFiles(_temp.Path));
+    }
+
+    [Fact]
     public void WeightsThatATypeCannotStoreAreRefused()
     {
         var writer = Files.SyntheticModel.Gguf((n, s) => n == "blk.0.ffn_up.weight" ? null : s, BlockFormat.Get(TensorType.BF16));
