@@ -46,9 +46,14 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         Adapter = Adapter,
         Priority = Raw?.Priority ?? 0,
         Caller = Raw?.Caller,
-        Timeout = Raw?.Timeout,
+        Timeout = CheckTimeout(Raw?.Timeout),
         CancellationToken = cancellationToken,
     };
+
+    private static TimeSpan? CheckTimeout(TimeSpan? timeout) =>
+        timeout is null || timeout == System.Threading.Timeout.InfiniteTimeSpan ? null
+        : timeout > TimeSpan.Zero ? timeout
+        : throw new ArgumentOutOfRangeException(nameof(GemmaGenerationOptions.Timeout), timeout, $"Timeout is {timeout}, expected more than no time, or nothing for no limit.");
 
     private static void CheckOptions(GemmaModel model, ChatOptions? options)
     {

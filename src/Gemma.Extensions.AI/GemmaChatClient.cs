@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
@@ -118,7 +119,7 @@ public sealed class GemmaChatClient : IChatClient
     {
         if (result.Finish == EngineFinish.Failed)
         {
-            throw result.Error!;
+            ExceptionDispatchInfo.Throw(result.Error!); // with the place where it was thrown
         }
 
         if (result.Finish == EngineFinish.Cancelled)

@@ -63,7 +63,7 @@ public sealed class GemmaGenerationOptions
     /// <summary>Whom the request is for, e.g. a user's id. Callers that wait share the engine evenly.</summary>
     public string? Caller { get; set; }
 
-    /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null: none.</summary>
+    /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null or <see cref="System.Threading.Timeout.InfiniteTimeSpan"/>: none.</summary>
     public TimeSpan? Timeout { get; set; }
 
     /// <summary>An ECMA-262 regular expression without look-around that the whole answer must match. Not together with another form of the answer.</summary>

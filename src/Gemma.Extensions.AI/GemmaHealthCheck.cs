@@ -52,8 +52,8 @@ namespace Gemma.Extensions.AI
             {
                 { Failed: true } => (HealthStatus.Unhealthy, $"{id} failed; the log says why."),
                 { Stopping: true } => (HealthStatus.Unhealthy, $"{id} is shutting down."),
-                _ when engine.Waiting > 0 && engine.Waiting >= Overloaded * engine.MaxWaiting =>
-                    (HealthStatus.Degraded, $"{id} is overloaded: {engine.Waiting:N0} of at most {engine.MaxWaiting:N0} requests wait."),
+                _ when (engine.Waiting > 0 || engine.Running >= engine.MaxRunning) && engine.Waiting >= Overloaded * engine.MaxWaiting =>
+                    (HealthStatus.Degraded, $"{id} is overloaded: {engine.Waiting:N0} of at most {engine.MaxWaiting:N0} requests wait, {engine.Running:N0} of {engine.MaxRunning:N0} run."),
                 _ => (HealthStatus.Healthy, $"{id} is ready."),
             };
         }

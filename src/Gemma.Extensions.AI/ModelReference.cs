@@ -1,14 +1,15 @@
 namespace Gemma.Extensions.AI;
 
 /// <summary>A model that is loaded once, when it is first needed, by however many callers at the same time. A load that failed is tried again.</summary>
-internal sealed class ModelReference(string path, Func<GemmaModel> load) : IDisposable
+internal sealed class ModelReference(string path, Func<CancellationToken, GemmaModel> load) : IDisposable
 {
     private readonly Lock _lock = new();
+    private readonly CancellationTokenSource _unwanted = new();
     private Task<GemmaModel>? _loading;
     private bool _disposed;
 
     /// <summary>A reference to a model that is loaded already and belongs to someone else.</summary>
-    public ModelReference(GemmaModel model) : this(model.Path, () => model)
+    public ModelReference(GemmaModel model) : this(model.Path, _ => model)
     {
         _loading = Task.FromResult(model);
     }
@@ -27,7 +28,7 @@ internal sealed class ModelReference(string path, Func<GemmaModel> load) : IDisp
             ObjectDisposedException.ThrowIf(_disposed, typeof(GemmaModel));
             if (_loading is null or { IsFaulted: true })
             {
-                _loading = Task.Run(load, CancellationToken.None);
+                _loading = Task.Run(() => load(_unwanted.Token), CancellationToken.None);
             }
 
             return _loading.WaitAsync(cancellationToken);
@@ -40,7 +41,7 @@ internal sealed class ModelReference(string path, Func<GemmaModel> load) : IDisp
     /// <summary>Why the last load failed, else null.</summary>
     public Exception? LoadError => _loading?.Exception?.GetBaseException();
 
-    /// <summary>Disposes the model, after its load has ended if one is under way.</summary>
+    /// <summary>Disposes the model. A load, or the download before it, is given up: a host that stops does not wait for gigabytes.</summary>
     public void Dispose()
     {
         Task<GemmaModel>? loading;
@@ -55,13 +56,14 @@ internal sealed class ModelReference(string path, Func<GemmaModel> load) : IDisp
             loading = _loading;
         }
 
+        _unwanted.Cancel();
         try
         {
             loading?.GetAwaiter().GetResult().Dispose();
         }
-        catch (Exception) when (loading!.IsFaulted)
+        catch (Exception) when (!loading!.IsCompletedSuccessfully)
         {
-            // Whoever asked for the model has seen this exception.
+            // Whoever asked for the model has seen this exception, or is told that it was given up.
         }
     }
 }

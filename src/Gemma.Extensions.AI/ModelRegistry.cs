@@ -18,7 +18,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         GemmaOptions named = options.Get(optionsName);
         string path = ModelAliases.Find(named.ModelPath!, out string? problem)
             ?? (named.AllowDownload && ModelAliases.IsHub(named.ModelPath!) ? named.ModelPath! : throw new GemmaModelFormatException(problem!));
-        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, () => Load(p, named)), named));
+        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, unwanted => Load(p, named, unwanted)), named));
         if (!first.LoadsLike(named))
         {
             throw new InvalidOperationException(
@@ -48,7 +48,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         }
     }
 
-    private GemmaModel Load(string path, GemmaOptions named)
+    private GemmaModel Load(string path, GemmaOptions named, CancellationToken unwanted)
     {
         LogLoading(_logger, path);
         long started = Stopwatch.GetTimestamp();
@@ -56,10 +56,10 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         {
             if (ModelAliases.IsHub(path))
             {
-                path = GemmaModelHub.EnsureAsync(path, progress: new LogProgress(_logger)).GetAwaiter().GetResult();
+                path = GemmaModelHub.EnsureAsync(path, progress: new LogProgress(_logger), cancellationToken: unwanted).GetAwaiter().GetResult();
             }
 
-            GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, CancellationToken.None);
+            GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, unwanted);
             LogLoaded(_logger, model.ModelId, Stopwatch.GetElapsedTime(started).TotalSeconds, model.ContextLength, model.KernelName);
             return model;
         }

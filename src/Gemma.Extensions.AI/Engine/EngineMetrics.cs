@@ -49,10 +49,16 @@ internal sealed class EngineMetrics : IDisposable
     }
 
     /// <summary>A span for a request, child of the caller's, without becoming the caller's current one.</summary>
-    public Activity? StartActivity()
+    public Activity? StartActivity(string operation)
     {
+        if (!Source.HasListeners())
+        {
+            return null;
+        }
+
         var parent = Activity.Current;
-        var activity = Source.StartActivity("gemma.generate");
+        KeyValuePair<string, object?>[] tags = [new("gen_ai.operation.name", operation), new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", _model)];
+        var activity = Source.StartActivity($"{operation} {_model}", ActivityKind.Internal, default(ActivityContext), tags);
         Activity.Current = parent;
         return activity;
     }
@@ -98,8 +104,7 @@ internal sealed class EngineMetrics : IDisposable
         _operationDuration.Record(seconds, tags);
         if (sequence.Activity is { } activity)
         {
-            activity.SetTag("gen_ai.operation.name", sequence.Request.Operation).SetTag("gen_ai.provider.name", "gemma").SetTag("gen_ai.request.model", _model)
-                .SetTag("gen_ai.usage.input_tokens", result.PromptTokens).SetTag("gen_ai.usage.output_tokens", result.GeneratedTokens)
+            activity.SetTag("gen_ai.response.model", _model).SetTag("gen_ai.usage.input_tokens", result.PromptTokens).SetTag("gen_ai.usage.output_tokens", result.GeneratedTokens)
                 .SetTag("gemma.usage.cached_tokens", result.CachedTokens).SetTag("gen_ai.response.finish_reasons", new[] { result.Finish.ToString().ToLowerInvariant() });
             if (error is not null)
             {

@@ -30,6 +30,7 @@ internal sealed class GemmaEngine : IDisposable
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly Queue<Sequence> _inbox = new();
     private readonly Queue<Action> _commands = new();
+    private readonly CountdownEvent _saves = new(1);
     private long _submitted;
     private int _accepted;
     private volatile bool _stopping;
@@ -52,8 +53,18 @@ internal sealed class GemmaEngine : IDisposable
         CapacityTokens = LargestSequence();
         _fingerprint = weights.Fingerprint;
         int maxRows = Scheduler.MaxRows(options);
-        _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 32));
-        _draft = draft is { } small ? new DraftModel(small.Config, small.Weights, backend, config.VocabularySize, ContextLength, options) : null;
+        try
+        {
+            _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 32));
+            _draft = draft is { } small ? new DraftModel(small.Config, small.Weights, backend, config.VocabularySize, ContextLength, options) : null;
+        }
+        catch
+        {
+            _forward?.Dispose();
+            _cache.Dispose();
+            throw;
+        }
+
         _scheduler = new Scheduler(_cache, options, _draft);
         _metrics = new EngineMetrics(options.ModelName, () => Status);
         _outputs = new StepOutputs(config, _forward, _metrics, maxRows);
@@ -74,7 +85,7 @@ internal sealed class GemmaEngine : IDisposable
 
     /// <summary>What the engine is doing, read without stopping it: the numbers are of about the same moment.</summary>
     public EngineStatus Status => new(
-        _failure is not null, _stopping, _scheduler.Running.Count, Math.Max(0, Volatile.Read(ref _accepted) - _scheduler.Running.Count), _options.MaxQueuedRequests,
+        _failure is not null, _stopping, _scheduler.Running.Count, Math.Max(0, Volatile.Read(ref _accepted) - _scheduler.Running.Count), _options.MaxConcurrentRequests, _options.MaxQueuedRequests,
         _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
 
     /// <summary>Blocks that the draft model holds for running sequences.</summary>
@@ -91,7 +102,7 @@ internal sealed class GemmaEngine : IDisposable
     public void Submit(GenerationRequest request)
     {
         Validate(request);
-        var sequence = CreateSequence(request, _metrics.StartActivity());
+        var sequence = CreateSequence(request, _metrics.StartActivity(request.Operation));
         try
         {
             Accept(sequence);
@@ -152,6 +163,7 @@ internal sealed class GemmaEngine : IDisposable
         {
             var held = CreateSequence(request);
             _cache.Extend(held, tokens.Length);
+            _saves.AddCount();
             return held;
         }).ConfigureAwait(false);
         try
@@ -166,11 +178,8 @@ internal sealed class GemmaEngine : IDisposable
         }
         finally
         {
-            await Between(() =>
-            {
-                _cache.Release(sequence);
-                return true;
-            }).ConfigureAwait(false);
+            await ReleaseAsync(sequence).ConfigureAwait(false);
+            _saves.Signal();
         }
     }
 
@@ -248,6 +257,8 @@ internal sealed class GemmaEngine : IDisposable
         finally
         {
             CompleteAll();
+            _saves.Signal();
+            _saves.Wait(); // A file that is being written is read from the blocks.
             _metrics.Dispose();
             _draft?.Dispose();
             _forward.Dispose();
@@ -382,7 +393,7 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>Whether the step that is running is not worth finishing: a prompt in it was cancelled, or the engine ends.</summary>
+    /// <summary>Whether the step that is running is not worth finishing: a prompt in it was cancelled or is late, or the engine ends.</summary>
     private bool ShouldAbandonStep()
     {
         if (_cancelAll)
@@ -392,7 +403,7 @@ internal sealed class GemmaEngine : IDisposable
 
         foreach (var sequence in _scheduler.Planned)
         {
-            if (sequence.StepRows > Scheduler.MaxForcedTokens && sequence.Request.CancellationToken.IsCancellationRequested)
+            if (sequence.StepRows > Scheduler.MaxForcedTokens && (sequence.Request.CancellationToken.IsCancellationRequested || Stopwatch.GetTimestamp() > sequence.Deadline))
             {
                 return true;
             }
@@ -527,6 +538,28 @@ internal sealed class GemmaEngine : IDisposable
         return completion.Task;
     }
 
+    /// <summary>Takes all blocks from a sequence that does not run, also while the engine stops; when it has ended there is nothing to take.</summary>
+    private Task ReleaseAsync(Sequence sequence)
+    {
+        var completion = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_gate)
+        {
+            if (_closed)
+            {
+                return Task.CompletedTask;
+            }
+
+            _commands.Enqueue(() =>
+            {
+                _cache.Release(sequence);
+                completion.SetResult();
+            });
+        }
+
+        Wake();
+        return completion.Task;
+    }
+
     private void Wake()
     {
         lock (_gate)
@@ -637,13 +670,14 @@ internal sealed class GemmaEngine : IDisposable
 /// <param name="Stopping">The engine accepts no more requests.</param>
 /// <param name="Running">Sequences in the batch.</param>
 /// <param name="Waiting">Requests accepted but not running.</param>
+/// <param name="MaxRunning">Sequences that may be in the batch at most.</param>
 /// <param name="MaxWaiting">Requests that may wait at most.</param>
 /// <param name="Blocks">Blocks of key/value memory.</param>
 /// <param name="FreeBlocks">Blocks that hold nothing.</param>
 /// <param name="CachedBlocks">Blocks that hold prefixes which no sequence uses: had back when needed.</param>
 /// <param name="Preemptions">How often a sequence had to give its memory back.</param>
 internal readonly record struct EngineStatus(
-    bool Failed, bool Stopping, int Running, int Waiting, int MaxWaiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
+    bool Failed, bool Stopping, int Running, int Waiting, int MaxRunning, int MaxWaiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
 {
     /// <summary>Blocks that sequences hold.</summary>
     public int UsedBlocks => Blocks - FreeBlocks - CachedBlocks;

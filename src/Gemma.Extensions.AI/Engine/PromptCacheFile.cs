@@ -17,8 +17,22 @@ internal static class PromptCacheFile
     /// <summary>Writes what a sequence holds, through a temporary file, so that a file of this name is always whole.</summary>
     public static void Write(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, Sequence sequence)
     {
-        string temporary = path + ".tmp";
-        using (var file = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            WriteWhole(temporary, fingerprint, pool, window, sequence);
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    private static void WriteWhole(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, Sequence sequence)
+    {
+        using (var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 20))
         using (var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
         {
             Span<byte> header = stackalloc byte[HeaderBytes];
@@ -44,8 +58,6 @@ internal static class PromptCacheFile
                 hash.AppendData(bytes);
             }
         }
-
-        File.Move(temporary, path, overwrite: true);
     }
 
     /// <summary>Checks a file against the model and its own checksum. Returns the tokens; the stream stands at the first block.</summary>

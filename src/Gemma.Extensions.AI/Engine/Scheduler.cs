@@ -4,7 +4,8 @@ namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// Decides which rows the next step computes. Sequences that generate come first, each with its next token; what is left of the step goes to
-/// prompts, oldest first. Waiting requests are admitted by priority, then to the caller with the fewest running, then by arrival. When
+/// prompts, oldest first. Waiting requests are admitted by priority, then to the caller with the fewest running, of these to the one
+/// whose last turn is the longest ago, then by arrival. When
 /// key/value memory runs out, the sequence of least priority that arrived last gives its memory back and waits.
 /// </summary>
 internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel? draft = null)
@@ -16,6 +17,8 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private readonly List<Sequence> _running = [];
     private readonly List<Sequence> _planned = [];
     private readonly int[] _draft = new int[options.SpeculativeTokens];
+    private readonly Dictionary<ValueTuple<string?>, long> _turns = []; // of callers that have requests
+    private long _turn;
     private double _secondsPerRow;
 
     public List<Sequence> Waiting => _waiting;
@@ -44,6 +47,13 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         {
             _waiting.Remove(sequence);
         }
+
+        if (!_running.Exists(IsOfSameCaller) && !_waiting.Exists(IsOfSameCaller))
+        {
+            _turns.Remove(new(sequence.Request.Caller));
+        }
+
+        bool IsOfSameCaller(Sequence other) => other.Request.Caller == sequence.Request.Caller;
     }
 
     /// <summary>Fills the batch. It is empty where no sequence can go on, which happens only where none is left.</summary>
@@ -93,6 +103,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
             }
 
             _waiting.Remove(sequence);
+            _turns[new(sequence.Request.Caller)] = ++_turn;
             _running.Insert(_running.FindLastIndex(other => !ComesBefore(sequence, other)) + 1, sequence);
         }
     }
@@ -240,17 +251,20 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private Sequence NextWaiting()
     {
         var best = _waiting[0];
-        int bestLoad = Load(best);
+        var bestRank = Rank(best);
         foreach (var other in _waiting)
         {
-            int load = Load(other);
-            if ((-other.Request.Priority, load, other.Number).CompareTo((-best.Request.Priority, bestLoad, best.Number)) < 0)
+            var rank = Rank(other);
+            if (rank.CompareTo(bestRank) < 0)
             {
-                (best, bestLoad) = (other, load);
+                (best, bestRank) = (other, rank);
             }
         }
 
         return best;
+
+        (long, int, long, long) Rank(Sequence sequence) =>
+            (-(long)sequence.Request.Priority, Load(sequence), _turns.GetValueOrDefault(new(sequence.Request.Caller)), sequence.Number);
     }
 
     /// <summary>How many sequences of the same caller run.</summary>

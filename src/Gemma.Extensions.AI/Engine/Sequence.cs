@@ -22,7 +22,7 @@ internal sealed class Sequence
         Array.Fill(LocalBlocks, -1);
         Array.Fill(GlobalBlocks, -1);
         Sampler = request.Reader is null ? new Sampler(request.Sampling, vocabularySize, request.Prompt) : null;
-        Deadline = request.Timeout is { } timeout ? Submitted + (long)(timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue;
+        Deadline = request.Timeout is { } timeout ? (long)(Submitted + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
     }
 
     public GenerationRequest Request { get; }

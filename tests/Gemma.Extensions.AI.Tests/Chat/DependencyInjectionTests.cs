@@ -21,6 +21,26 @@ public class DependencyInjectionTests
         Assert.Equal("tiny-Q8_0", response.ModelId);
     }
 
+    /// <summary>A host that stops during a first download does not wait for gigabytes.</summary>
+    [Fact]
+    public async Task Disposing_gives_up_a_load_that_is_under_way()
+    {
+        using ManualResetEventSlim loading = new();
+        bool seen = false;
+        ModelReference reference = new("/models/large.gguf", unwanted =>
+        {
+            loading.Set();
+            seen = unwanted.WaitHandle.WaitOne(TimeSpan.FromSeconds(30));
+            unwanted.ThrowIfCancellationRequested();
+            throw new InvalidOperationException("The load went on.");
+        });
+        Task<GemmaModel> waiting = reference.GetAsync(CancellationToken.None);
+        Assert.True(loading.Wait(TimeSpan.FromSeconds(30)));
+        reference.Dispose();
+        Assert.True(seen);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+    }
+
     [Fact]
     public async Task The_configuration_section_names_the_model_and_the_delegate_has_the_last_word()
     {

@@ -37,6 +37,19 @@ public class GemmaChatClientTests
     }
 
     [Fact]
+    public async Task A_time_limit_is_checked_and_may_be_infinite()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions With(TimeSpan limit) => new() { MaxOutputTokens = 3, RawRepresentationFactory = _ => new GemmaGenerationOptions { Timeout = limit } };
+        Assert.Equal(3, (await client.GetResponseAsync("Hello", With(Timeout.InfiniteTimeSpan))).Usage!.OutputTokenCount);
+        Assert.Equal(3, (await client.GetResponseAsync("Hello", With(TimeSpan.MaxValue))).Usage!.OutputTokenCount);
+        foreach (TimeSpan wrong in (TimeSpan[])[TimeSpan.Zero, TimeSpan.FromSeconds(-3), TimeSpan.MinValue])
+        {
+            Assert.Equal("Timeout", (await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => client.GetResponseAsync("Hello", With(wrong)))).ParamName);
+        }
+    }
+
+    [Fact]
     public async Task The_raw_options_win_over_the_common_ones()
     {
         using IChatClient client = TinyModel.Client();

@@ -97,6 +97,9 @@ public sealed class DiagnosticsTests
             Assert.Equal(EngineFinish.Length, generation.Result.Finish);
             var activity = Assert.Single(ended);
             Assert.Equal(parent!.SpanId, activity.ParentSpanId);
+            Assert.Equal($"chat {model}", activity.DisplayName); // as the conventions name a span
+            Assert.Equal("chat", activity.GetTagItem("gen_ai.operation.name"));
+            Assert.Equal("gemma", activity.GetTagItem("gen_ai.provider.name"));
             Assert.Equal(7, activity.GetTagItem("gen_ai.usage.output_tokens"));
             Assert.Equal(20, activity.GetTagItem("gen_ai.usage.input_tokens"));
         }

@@ -199,6 +199,66 @@ public sealed class EngineTests
     }
 
     [Fact]
+    public void ATimeLimitWithoutEndIsNone()
+    {
+        using var tiny = new TinyEngine();
+        Assert.Equal(EngineFinish.Length, tiny.Start(TinyEngine.Prompt(0, 20), 5, timeout: TimeSpan.MaxValue).Result.Finish);
+    }
+
+    /// <summary>A prompt that is late is not read to its end: the step is given up between two layers, as for a cancelled one.</summary>
+    [Fact]
+    public void ATimeLimitIsSeenWithinAPrompt()
+    {
+        bool late = false;
+        int products = 0, productsWhenLate = 0;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 256 }, wrap: inner => new FaultTests.FaultyBackend(inner)
+        {
+            BeforeProduct = (_, _) =>
+            {
+                products++;
+                if (!late)
+                {
+                    late = true;
+                    productsWhenLate = products;
+                    Thread.Sleep(200);
+                }
+            },
+        });
+        var generation = tiny.Start(TinyEngine.Prompt(0, 256), 5, timeout: TimeSpan.FromMilliseconds(100));
+        Assert.IsType<TimeoutException>(generation.Result.Error);
+        Assert.InRange(products - productsWhenLate, 0, 4);
+        AssertNothingHeld(tiny);
+    }
+
+    /// <summary>One request at a time, and one caller has sent many: another caller's are answered in between, not behind them.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void AFloodOfOneCallerDoesNotHoldUpTheOthers(int concurrent)
+    {
+        var order = new List<string>();
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = concurrent });
+        using var go = new ManualResetEventSlim();
+        List<Generation> generations = [tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "flood", onToken: _ => go.Wait(10_000))];
+        generations.AddRange(Enumerable.Range(0, 30).Select(i => Submit("flood", i)));
+        generations.AddRange(Enumerable.Range(0, 4).Select(i => Submit("b", 50 + i)));
+        generations.AddRange(Enumerable.Range(0, 4).Select(i => Submit(null, 60 + i)));
+        go.Set();
+        Assert.All(generations, generation => Assert.Null(generation.Result.Error));
+        foreach (string caller in (string[])["b", "nobody"])
+        {
+            int last = order.LastIndexOf(caller);
+            Assert.InRange(order.Take(last).Count(name => name == "flood"), 0, 6);
+        }
+
+        Generation Submit(string? caller, int seed) => tiny.Start(TinyEngine.Prompt(seed, 10), 1, caller: caller, onToken: _ =>
+        {
+            order.Add(caller ?? "nobody");
+            return true;
+        });
+    }
+
+    [Fact]
     public void HigherPriorityAndFewerRunningGoFirst()
     {
         var order = new List<string>();

@@ -128,7 +128,7 @@ public sealed class FaultTests
     }
 
     /// <summary>Passes every operation on, after asking whether it shall fail.</summary>
-    private sealed class FaultyBackend(Backend inner) : Backend
+    internal sealed class FaultyBackend(Backend inner) : Backend
     {
         public delegate void EmbedHook(ReadOnlySpan<int> tokens);
 

@@ -60,6 +60,32 @@ public sealed class HealthCheckTests
     }
 
     [Fact]
+    public async Task WithoutAQueueAllPlacesTakenIsDegraded()
+    {
+        var services = new ServiceCollection().AddLogging();
+        services.AddGemmaChatClient(options =>
+        {
+            options.ModelPath = TestData.Local("tiny");
+            options.MaxConcurrentRequests = 1;
+            options.MaxQueuedRequests = 0;
+        });
+        services.AddHealthChecks().AddGemma();
+        await using var provider = services.BuildServiceProvider();
+        var engine = provider.GetRequiredService<IChatClient>().GetService<GemmaModel>()!.Engine;
+        using var go = new ManualResetEventSlim();
+        var generation = new Generation(_ => go.Wait(10_000));
+        engine.Submit(new Gemma.Extensions.AI.Engine.GenerationRequest { Prompt = [2, 300, 301], Sink = generation, MaxOutputTokens = 2 });
+        SpinWait.SpinUntil(() => engine.Status.Running == 1, TimeSpan.FromSeconds(10));
+        Assert.Throws<GemmaOverloadedException>(() => engine.Submit(new Gemma.Extensions.AI.Engine.GenerationRequest { Prompt = [2, 300, 301], Sink = new Generation() }));
+        var health = provider.GetRequiredService<HealthCheckService>();
+        var report = await health.CheckHealthAsync();
+        go.Set();
+        Assert.Equal(HealthStatus.Degraded, report.Status);
+        Assert.Null(generation.Result.Error);
+        Assert.Equal(HealthStatus.Healthy, (await health.CheckHealthAsync()).Status);
+    }
+
+    [Fact]
     public async Task FailedLoadIsUnhealthy()
     {
         using var directory = new TempDirectory();

@@ -94,4 +94,60 @@ public sealed class PromptCacheTests
         await Assert.ThrowsAsync<GemmaKvCacheException>(() => second.Engine.LoadPromptCacheAsync(path));
         EngineTests.AssertNothingHeld(second);
     }
+
+    [Fact]
+    public async Task ManySavesOfOneFileLeaveOneThatIsWhole()
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File("prompt.cache");
+        using var tiny = new TinyEngine();
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(i => tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(i, 100 + i))));
+        Assert.Equal([path], Directory.GetFiles(directory.Path));
+        using var second = new TinyEngine();
+        Assert.InRange(await second.Engine.LoadPromptCacheAsync(path), 100, 107);
+    }
+
+    [Fact]
+    public async Task ASaveThatFailsLeavesNothing()
+    {
+        using var directory = new TempDirectory();
+        Directory.CreateDirectory(directory.File("prompt.cache"));
+        using var tiny = new TinyEngine();
+        await Assert.ThrowsAnyAsync<SystemException>(() => tiny.Engine.SavePromptCacheAsync(directory.File("prompt.cache"), TinyEngine.Prompt(1, 40)));
+        Assert.Empty(Directory.GetFiles(directory.Path));
+        SpinWait.SpinUntil(() => tiny.Engine.Status.UsedBlocks == 0, TimeSpan.FromSeconds(10));
+        EngineTests.AssertNothingHeld(tiny);
+    }
+
+    /// <summary>The file is written from the engine's memory, which must stay until it is: freed memory in between ended the process.</summary>
+    [Fact]
+    public async Task DisposingWhileAFileIsWrittenIsSafe()
+    {
+        using var directory = new TempDirectory();
+        for (int i = 0; i < 20; i++)
+        {
+            string path = directory.File($"{i}.cache");
+            var tiny = new TinyEngine();
+            int[] prompt = TinyEngine.Prompt(i, 500);
+            await tiny.Engine.EvaluateAsync(prompt, Gemma.Extensions.AI.Engine.NoRows.Instance);
+            Task saving = tiny.Engine.SavePromptCacheAsync(path, prompt);
+            await Task.Delay(i % 10);
+            tiny.Dispose();
+            try
+            {
+                await saving;
+                Assert.True(File.Exists(path));
+            }
+            catch (ObjectDisposedException)
+            {
+                Assert.False(File.Exists(path));
+            }
+        }
+
+        using var second = new TinyEngine();
+        foreach (string path in Directory.GetFiles(directory.Path))
+        {
+            Assert.Equal(500, await second.Engine.LoadPromptCacheAsync(path));
+        }
+    }
 }
