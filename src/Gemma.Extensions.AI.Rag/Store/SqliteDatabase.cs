@@ -44,7 +44,7 @@ internal sealed class SqliteDatabase : IDisposable
                     using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
                     return work(connection, transaction);
                 }
-                catch (SqliteException error)
+                catch (Exception error) when (IsOfTheFile(error))
                 {
                     throw Failure(error, operation, collection);
                 }
@@ -68,7 +68,7 @@ internal sealed class SqliteDatabase : IDisposable
                         transaction.Commit();
                         return result;
                     }
-                    catch (SqliteException error)
+                    catch (Exception error) when (IsOfTheFile(error))
                     {
                         throw Failure(error, operation, collection);
                     }
@@ -94,6 +94,10 @@ internal sealed class SqliteDatabase : IDisposable
         return command;
     }
 
+    /// <summary>SQLite's own, and what reading a value gives that is not what was written.</summary>
+    private static bool IsOfTheFile(Exception error) =>
+        error is SqliteException or InvalidDataException or FormatException or System.Text.Json.JsonException or OverflowException or InvalidCastException;
+
     public VectorStoreException Failure(Exception error, string operation, string? collection)
     {
         string hint = (error as SqliteException)?.SqliteErrorCode switch
@@ -105,6 +109,7 @@ internal sealed class SqliteDatabase : IDisposable
             SQLitePCL.raw.SQLITE_READONLY => " The file or its directory can't be written; SQLite needs both, to read too (WAL).",
             SQLitePCL.raw.SQLITE_FULL => " The disk is full.",
             SQLitePCL.raw.SQLITE_CANTOPEN => " The file can't be opened or created; check that its directory exists and can be written.",
+            null => " The file holds a damaged value; restore it from a backup or ingest again into a new file.",
             _ => "",
         };
         return new VectorStoreException($"{operation} failed on '{Path}': {error.Message}{hint}", error)

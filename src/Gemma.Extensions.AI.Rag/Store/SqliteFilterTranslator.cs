@@ -169,6 +169,20 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
             return StringCall(call.Method.Name, text, argument);
         }
 
+        if (call.Object is { } set && call.Method.Name == nameof(HashSet<int>.Contains) && call.Arguments is [{ } member] && TryConstant(set, out object? members) && IsOrdinarySet(members))
+        {
+            Contains(set, member);
+            return true;
+        }
+
+        if (call.Method.DeclaringType == typeof(string) && call.Method.Name == nameof(string.IsNullOrEmpty))
+        {
+            _sql.Append("(ifnull(");
+            Value(call.Arguments[0]);
+            _sql.Append(", '') = '')");
+            return true;
+        }
+
         if (TryMatchContains(call, out Expression? source, out Expression? item))
         {
             Contains(source, item);
@@ -245,20 +259,44 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
             throw NotSupported(source);
         }
 
-        // IS rather than IN, so that a null in the list meets a null in the record.
-        _sql.Append('(');
-        bool any = false;
+        // A chain of IS would be too deep for SQLite from a thousand values on; a null in the list meets a null in the record.
+        _sql.Append("(ifnull(");
+        Value(item);
+        _sql.Append(" IN (");
+        bool any = false, hasNull = false;
         foreach (object? value in values)
         {
-            _sql.Append(any ? " OR " : "");
-            Value(item);
-            _sql.Append(" IS ");
+            if (value is null)
+            {
+                hasNull = true;
+                continue;
+            }
+
+            _sql.Append(any ? ", " : "");
             Parameter(value);
             any = true;
         }
 
-        _sql.Append(any ? ")" : "0)");
+        _sql.Append("), 0)");
+        if (hasNull)
+        {
+            _sql.Append(" OR ");
+            Value(item);
+            _sql.Append(" IS NULL");
+        }
+
+        _sql.Append(')');
     }
+
+    /// <summary>A set asks its comparer, and stored text has none but the ordinal one.</summary>
+    private static bool IsOrdinarySet(object? set) => set switch
+    {
+        HashSet<string> texts => texts.Comparer.Equals(EqualityComparer<string>.Default) || texts.Comparer.Equals(StringComparer.Ordinal),
+        HashSet<int> numbers => numbers.Comparer.Equals(EqualityComparer<int>.Default),
+        HashSet<long> numbers => numbers.Comparer.Equals(EqualityComparer<long>.Default),
+        HashSet<Guid> ids => ids.Comparer.Equals(EqualityComparer<Guid>.Default),
+        _ => false,
+    };
 
     private void Any(string column, LambdaExpression predicate)
     {
@@ -341,11 +379,19 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
     /// <summary>Puts the values of captured variables in, and notices the record.</summary>
     private sealed class Inliner : ExpressionVisitor
     {
+        private readonly HashSet<ParameterExpression> _own = [];
+
         public bool DependsOnParameter { get; private set; }
+
+        protected override Expression VisitLambda<T>(Expression<T> node)
+        {
+            _own.UnionWith(node.Parameters); // of a function within the expression: list.Select(x => …)
+            return base.VisitLambda(node);
+        }
 
         protected override Expression VisitParameter(ParameterExpression node)
         {
-            DependsOnParameter = true;
+            DependsOnParameter |= !_own.Contains(node);
             return node;
         }
 
@@ -354,7 +400,7 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
     }
 
     private static NotSupportedException NotSupported(Expression expression) => new(
-        $"The filter holds '{expression}', which has no SQL form. Supported are comparisons of properties with values, &&, ||, !, Contains, Any, StartsWith, EndsWith and HasValue.");
+        $"The filter holds '{expression}', which has no SQL form. Supported are comparisons of properties with values, &&, ||, !, Contains, Any, StartsWith, EndsWith, IsNullOrEmpty and HasValue.");
 
     private sealed record Element(ParameterExpression Parameter, string Sql);
 }

@@ -212,8 +212,10 @@ internal static class SqliteValues
         return MemoryMarshal.AsBytes<Half>(halves).ToArray();
     }
 
+    /// <exception cref="InvalidDataException">The blob has another length than the vector.</exception>
     public static void FromBlob(ReadOnlySpan<byte> blob, bool half, Span<float> vector)
     {
+        CheckLength(blob, half, vector.Length);
         if (half)
         {
             TensorPrimitives.ConvertToSingle(MemoryMarshal.Cast<byte, Half>(blob), vector);
@@ -221,6 +223,14 @@ internal static class SqliteValues
         else
         {
             MemoryMarshal.Cast<byte, float>(blob).CopyTo(vector);
+        }
+    }
+
+    public static void CheckLength(ReadOnlySpan<byte> blob, bool half, int dimensions)
+    {
+        if (blob.Length != dimensions * (half ? 2 : 4))
+        {
+            throw new InvalidDataException($"A stored vector has {blob.Length:N0} bytes, expected {dimensions * (half ? 2 : 4):N0}.");
         }
     }
 

@@ -231,6 +231,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
             }
             else
             {
+                SqliteValues.CheckLength(blob, half: false, target.Dimensions);
                 values = MemoryMarshal.Cast<byte, float>(blob);
             }
 

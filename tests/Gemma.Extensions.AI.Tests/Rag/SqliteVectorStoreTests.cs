@@ -170,7 +170,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
         if (random.Next(5) == 0)
         {
             // Text that may be null is guarded, as C# would need it.
-            Expression<Func<Everything, bool>> text = random.Next(10) switch
+            Expression<Func<Everything, bool>> text = random.Next(11) switch
             {
                 0 => r => r.Text != null && r.Text.Contains(sample.Text ?? "a"),
                 1 => r => r.Text != null && r.Text.StartsWith((sample.Text + "b").Substring(0, 1), StringComparison.Ordinal),
@@ -180,6 +180,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
                 5 => r => r.Text != null && r.Text.EndsWith(sample.Text ?? "b", StringComparison.Ordinal),
                 6 => r => r.MaybeFlag.HasValue && r.MaybeFlag.Value == r.Flag,
                 7 => r => new[] { sample.Day, DayOfWeek.Monday }.Contains(r.Day) || r.Day == DayOfWeek.Sunday && r.MaybeDay != null && r.MaybeDay.Value > sample.Day,
+                9 => r => new HashSet<long> { sample.Long, 1 }.Contains(r.Long) || string.IsNullOrEmpty(r.Text),
                 8 => r => new[] { sample.DateTime.ToUniversalTime() }.Contains(r.DateTime),
                 _ => r => new List<short?> { sample.Short, null }.Contains(r.Short),
             };
@@ -226,6 +227,66 @@ public sealed class SqliteVectorStoreTests : IDisposable
         Assert.Equal(695, await hybrid.HybridSearchAsync(query, ["word"], int.MaxValue, new() { Skip = 5 }).CountAsync());
         Assert.Equal(700, await ((SqliteVectorCollection<string, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
         Assert.Empty(await collection.SearchAsync(query, 5, new() { Skip = int.MaxValue }).ToListAsync());
+    }
+
+    [Fact]
+    public async Task A_long_list_of_values_filters()
+    {
+        using SqliteVectorStore store = new(Path);
+        VectorStoreCollection<int, Everything> collection = await FillAsync(store, Enumerable.Range(0, 50).Select(i => new Everything { Id = i, Text = i == 7 ? null : $"t{i}" }));
+        string?[] texts = [null, .. Enumerable.Range(40, 20_000).Select(i => $"t{i}")];
+        Assert.Equal([7, .. Enumerable.Range(40, 10)], (await collection.GetAsync(r => texts.Contains(r.Text), 100).ToListAsync()).Select(r => r.Id));
+        Assert.Equal(39, await collection.GetAsync(r => !texts.Contains(r.Text), 100).CountAsync());
+        Assert.Equal([2, 4], (await collection.GetAsync(r => Enumerable.Range(1, 2).Select(i => 2 * i).Contains(r.Id), 100).ToListAsync()).Select(r => r.Id));
+        Assert.Empty(await collection.GetAsync(r => Array.Empty<int>().Contains(r.Id), 100).ToListAsync());
+        HashSet<string> folded = new(StringComparer.OrdinalIgnoreCase) { "T5" };
+        await Assert.ThrowsAsync<NotSupportedException>(() => collection.GetAsync(r => folded.Contains(r.Text!), 3).ToListAsync().AsTask());
+    }
+
+    /// <summary>Files with changed bytes: a result or the documented exception, nothing else.</summary>
+    [Fact]
+    public async Task Damaged_files_end_in_the_documented_exception()
+    {
+        Random random = new(11);
+        using (SqliteVectorStore store = new(Path))
+        {
+            await FillAsync(store, Enumerable.Range(0, 60).Select(i => Make(random, i)));
+        }
+
+        byte[] sound = await File.ReadAllBytesAsync(Path);
+        int failed = 0;
+        for (int round = 0; round < 60; round++)
+        {
+            byte[] bytes = round % 6 == 0 ? sound[..random.Next(sound.Length)] : (byte[])sound.Clone();
+            for (int change = random.Next(1, 60); change > 0 && bytes.Length > 0; change--)
+            {
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+            }
+
+            string path = _directory.File($"{round}.db");
+            await File.WriteAllBytesAsync(path, bytes);
+            using SqliteVectorStore store = new(path, new SqliteVectorStoreOptions { BusyTimeout = TimeSpan.FromMilliseconds(100) });
+            VectorStoreCollection<int, Everything> collection = store.GetCollection<int, Everything>("every'thing\"");
+            foreach (Func<Task> operation in (Func<Task>[])
+            [
+                () => collection.GetAsync(r => r.Id >= 0, 1000, new() { IncludeVectors = true }).ToListAsync().AsTask(),
+                () => collection.SearchAsync(new float[] { 1, 2, 3 }, 10, new() { VectorProperty = r => r.Floats }).ToListAsync().AsTask(),
+                () => collection.UpsertAsync(Make(random, 5)),
+                () => collection.DeleteAsync(6),
+            ])
+            {
+                try
+                {
+                    await operation();
+                }
+                catch (VectorStoreException)
+                {
+                    failed++;
+                }
+            }
+        }
+
+        Assert.InRange(failed, 30, 235);
     }
 
     [Fact]
