@@ -152,7 +152,7 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
     private static IEnumerable<int[]> Tokenize(GemmaModel model, IEnumerable<string> values, GemmaEmbeddingOptions options, bool query)
     {
         string prefix = query ? options.QueryPrefix : options.DocumentPrefix;
-        int eos = (options.AppendEndToken ?? AppendsEnd(model)) ? model.Tokenizer.EosId : -1;
+        int eos = (options.AppendEndToken ?? model.File.AddsEndToken) ? model.Tokenizer.EosId : -1;
         int most = Math.Min(options.MaxTokens ?? int.MaxValue, Math.Min(model.ContextLength, model.Engine.CapacityTokens));
         foreach (string value in values)
         {
@@ -176,24 +176,6 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
 
             yield return tokens.Count > 0 ? [.. tokens] : throw new ArgumentException("A text to embed has no tokens: it is empty, and the vocabulary has no bos.", nameof(values));
         }
-    }
-
-    private static bool AppendsEnd(GemmaModel model)
-    {
-        if (model.File is GgufModelFile gguf)
-        {
-            return gguf.Metadata.GetBoolean("tokenizer.ggml.add_eos_token") ?? false;
-        }
-
-        string? directory = Directory.Exists(model.Path) ? model.Path : Path.GetDirectoryName(model.Path);
-        string config = Path.Combine(directory ?? "", "tokenizer_config.json");
-        if (!File.Exists(config))
-        {
-            return false;
-        }
-
-        using JsonFile json = JsonFile.Open(config);
-        return json.GetBoolean("add_eos_token") ?? false;
     }
 
     private static async Task<float[]> EmbedAsync(GemmaModel model, int[] tokens, GemmaEmbeddingOptions options, int dimensions, CancellationToken cancellationToken)

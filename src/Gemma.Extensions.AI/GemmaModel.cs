@@ -88,6 +88,7 @@ public sealed partial class GemmaModel : IDisposable
     /// <param name="cancellationToken">Gives up; no file is left then.</param>
     /// <exception cref="GemmaContextLengthException">The messages are longer than the context.</exception>
     /// <exception cref="InvalidOperationException">The prefix cache is off or too small.</exception>
+    /// <exception cref="IOException">The file cannot be written.</exception>
     public Task SavePromptCacheAsync(string path, IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
@@ -100,6 +101,8 @@ public sealed partial class GemmaModel : IDisposable
     /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/>. Returns how many tokens need not be computed again.</summary>
     /// <exception cref="GemmaModelFormatException">The file is damaged, or was saved with another model, version or type of key/value memory. Nothing was loaded.</exception>
     /// <exception cref="GemmaKvCacheException">The prompt does not fit the key/value memory that is not in use.</exception>
+    /// <exception cref="InvalidOperationException">The prefix cache is off.</exception>
+    /// <exception cref="IOException">The file is not there or cannot be read.</exception>
     public Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);

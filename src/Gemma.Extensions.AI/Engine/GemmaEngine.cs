@@ -186,8 +186,14 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/> into the prefix cache. Returns how many tokens are warm.</summary>
     /// <exception cref="GemmaModelFormatException">The file is damaged, or was saved with another model or type of key/value memory. Nothing was loaded.</exception>
     /// <exception cref="GemmaKvCacheException">The prompt does not fit the key/value memory that is not in use.</exception>
+    /// <exception cref="InvalidOperationException">The prefix cache is off.</exception>
     public async Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default)
     {
+        if (!KeepsPrefixes)
+        {
+            throw new InvalidOperationException($"'{path}' cannot be loaded: there is no prefix cache to load it into. Turn GemmaOptions.PrefixCache on.");
+        }
+
         await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
         int firstLocalBlock = 0;
         int[] tokens = await Task.Run(

@@ -30,15 +30,20 @@ internal sealed class GgufModelFile : ModelFile
 
         Config = ReadConfig(metadata, file.Tensors, file.Path);
         GemmaTensors.Check(Config, file.Tensors, file.Path);
+        Name = metadata.GetString("general.name") is { Length: > 0 } name ? name : System.IO.Path.GetFileNameWithoutExtension(file.Path);
+        AddsEndToken = metadata.GetBoolean("tokenizer.ggml.add_eos_token") ?? false;
         GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata), Temperature = Temperature(metadata) };
     }
 
-    /// <summary>All metadata of the file.</summary>
+    /// <summary>All metadata of the file. Not to be read once it is disposed.</summary>
     public GgufMetadata Metadata => _file.Metadata;
 
     public override string Path => _file.Path;
 
-    public override string Name => Metadata.GetString("general.name") is { Length: > 0 } name ? name : System.IO.Path.GetFileNameWithoutExtension(Path);
+    // What a running model is asked for is read once: the map may be gone when somebody asks late.
+    public override string Name { get; }
+
+    public override bool AddsEndToken { get; }
 
     public override GemmaConfig Config { get; }
 

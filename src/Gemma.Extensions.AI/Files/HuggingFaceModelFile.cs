@@ -14,6 +14,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
     private readonly string _directory;
     private readonly List<SafetensorsFile> _files = [];
     private readonly Dictionary<string, TensorView> _tensors = new(StringComparer.Ordinal);
+    private readonly Lazy<bool> _addsEndToken;
 
     /// <summary>Opens a directory.</summary>
     /// <param name="directory">The directory.</param>
@@ -22,6 +23,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
     public HuggingFaceModelFile(string directory, string? weights = null)
     {
         _directory = System.IO.Path.GetFullPath(directory);
+        _addsEndToken = new(ReadAddsEndToken);
         try
         {
             using JsonFile config = JsonFile.Open(System.IO.Path.Combine(_directory, ConfigName));
@@ -49,6 +51,8 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     public override GenerationDefaults GenerationDefaults { get; }
 
+    public override bool AddsEndToken => _addsEndToken.Value;
+
     public override GemmaTokenizer CreateTokenizer() => TokenizerFiles.Open(_directory);
 
     public override void Dispose()
@@ -59,6 +63,18 @@ internal sealed class HuggingFaceModelFile : ModelFile
         }
 
         _files.Clear();
+    }
+
+    private bool ReadAddsEndToken()
+    {
+        string path = System.IO.Path.Combine(_directory, "tokenizer_config.json");
+        if (!File.Exists(path))
+        {
+            return false;
+        }
+
+        using JsonFile config = JsonFile.Open(path);
+        return config.GetBoolean("add_eos_token") ?? false;
     }
 
     /// <summary>Name of a checkpoint from its directory; snapshots of the hub's cache are named after the repository.</summary>

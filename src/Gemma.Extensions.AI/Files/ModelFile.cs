@@ -33,6 +33,9 @@ internal abstract class ModelFile : IDisposable
 
     public abstract GenerationDefaults GenerationDefaults { get; }
 
+    /// <summary>Whether the tokenizer's configuration ends texts with eos (<c>add_eos_token</c>).</summary>
+    public abstract bool AddsEndToken { get; }
+
     /// <summary>Builds the tokenizer that the model carries.</summary>
     public abstract GemmaTokenizer CreateTokenizer();
 

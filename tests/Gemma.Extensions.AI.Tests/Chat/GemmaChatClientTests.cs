@@ -36,6 +36,28 @@ public class GemmaChatClientTests
         Assert.Equal(512, response.Usage!.TotalTokenCount);
     }
 
+    /// <summary>Whatever is asked of a disposed model is an exception; reading its unmapped file ended the process.</summary>
+    [Theory]
+    [InlineData("tiny")]
+    [InlineData("gguf/tiny-Q8_0.gguf")]
+    public async Task A_disposed_model_refuses_everything(string path)
+    {
+        GemmaModel model = GemmaModel.Load(TestData.Local(path));
+        IChatClient chat = model.AsIChatClient();
+        IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();
+        model.Dispose();
+        model.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => chat.GetResponseAsync("Hello"));
+        await Assert.ThrowsAnyAsync<Exception>(() => chat.GetResponseAsync("Hello", new ChatOptions { ModelId = "another" }));
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => chat.GetResponseAsync("Hello", new ChatOptions { ResponseFormat = ChatResponseFormat.Json }));
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => embeddings.GenerateAsync(["Hello"]));
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => model.ScoreAsync("Hello", ["a"]));
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => model.SavePromptCacheAsync("never.cache", [new ChatMessage(ChatRole.System, "x")]));
+        Assert.Equal(path.StartsWith("gguf", StringComparison.Ordinal) ? "tiny-Q8_0" : "tiny", chat.GetService<ChatClientMetadata>()!.DefaultModelId);
+        Assert.NotNull(embeddings.GetService<EmbeddingGeneratorMetadata>());
+        Assert.Equal("Hello", model.Tokenizer.Decode(model.Tokenizer.EncodeToIds("Hello")));
+    }
+
     [Fact]
     public async Task A_time_limit_is_checked_and_may_be_infinite()
     {

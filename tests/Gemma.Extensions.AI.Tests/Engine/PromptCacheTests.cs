@@ -96,6 +96,21 @@ public sealed class PromptCacheTests
     }
 
     [Fact]
+    public async Task WithoutAPrefixCacheNothingIsSavedOrLoaded()
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File("prompt.cache");
+        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefixCache = false });
+        await Assert.ThrowsAsync<InvalidOperationException>(() => tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 40)));
+        using (var first = new TinyEngine())
+        {
+            await first.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 40));
+        }
+
+        await Assert.ThrowsAsync<InvalidOperationException>(() => tiny.Engine.LoadPromptCacheAsync(path));
+    }
+
+    [Fact]
     public async Task ManySavesOfOneFileLeaveOneThatIsWhole()
     {
         using var directory = new TempDirectory();
