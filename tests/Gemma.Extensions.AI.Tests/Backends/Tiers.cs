@@ -4,10 +4,15 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
 
-/// <summary>All kernel tiers by name; those that this machine lacks show as skipped.</summary>
+/// <summary>All kernel tiers by name; those that this machine lacks show as skipped. The last one can also be interpreted, on any machine.</summary>
 internal static class Tiers
 {
-    public static TheoryData<string> All => new(KernelTier.All.Select(tier => tier.Name));
+    /// <summary>avx512-bf16 with its machine code interpreted.</summary>
+    public const string Interpreted = "avx512-bf16 (interpreted)";
+
+    public static TheoryData<string> All => new(KernelTier.All.Select(tier => tier.Name).Append(Interpreted));
+
+    public static TheoryData<string> Native => new(KernelTier.All.Select(tier => tier.Name));
 
     public static TheoryData<string, string> WithFormats
     {
@@ -22,12 +27,18 @@ internal static class Tiers
                 }
             }
 
+            data.Add(Interpreted, nameof(TensorType.BF16));
             return data;
         }
     }
 
     public static CpuBackend Create(string tier, int threads = 3)
     {
+        if (tier == Interpreted)
+        {
+            return new CpuBackend(new KernelTier(Interpreted, "", () => null, workers => new TiledKernels(workers, new InterpretedKernels(pairs: true))), threads: 1);
+        }
+
         string? reason = KernelTier.All.Single(candidate => candidate.Name == tier).Unsupported();
         Assert.SkipWhen(reason is not null, $"{tier}: {reason}");
         return CpuBackend.Create(new CpuBackendOptions { Kernel = tier, Threads = threads });

@@ -9,24 +9,30 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 /// Byte tiles by <c>vpdpbusd</c> on 512-bit registers, which .NET does not expose: four products and their sum a lane in one instruction, against
 /// three instructions of the AVX-512 tier. The kernels are assembled when the tier is made. Six activation rows by 32 weight rows fill the
 /// registers: 12 float sums, 12 integer sums, the weights, their scales and minima, and two temporaries. Conversion and
-/// scaling of a finished group run beside the products of the next one.
+/// scaling of a finished group run beside the products of the next one. Where the processor has <c>vdpbf16ps</c>, weights of bfloat16 are multiplied
+/// in pairs by the loop for floats, with half as many steps.
 /// </summary>
 internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 {
     private const int MostRows = 6;
     private const int MostFloatRows = 12;
+    private const int FirstFloat = 4 * (MostRows + 1);
+    private const int FirstPair = FirstFloat + MostFloatRows;
     private readonly ExecutableMemory _code;
-    private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[4 * (MostRows + 1) + MostFloatRows + 1];
+    private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
 
     private readonly CodeAllocator _allocate;
     private readonly List<ExecutableMemory> _rowDotCode = [];
     private readonly bool[] _tried = new bool[RowDotKernels];
     private readonly delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>[] _rowDots = new delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>[RowDotKernels];
 
-    private AssembledTileKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate)
+    private AssembledTileKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool pairs, string? note)
+        : base(pairs)
     {
         _code = code;
         _allocate = allocate;
+        Note = note;
+        _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[offsets.Length];
         for (int i = 0; i < offsets.Length; i++)
         {
             _kernels[i] = (delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>)(code.Address + offsets[i]);
@@ -34,6 +40,8 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     }
 
     public override bool FloatOnly => false;
+
+    public override string? Note { get; }
 
     private static int RowDotKernels => (RowDotAssembler.MostRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
 
@@ -51,7 +59,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         if (!_tried[index])
         {
             _tried[index] = true;
-            if (RowDotAssembler.Assemble(type, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+            if (RowDotAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), WeightFormat(type).IsPairs) is { } code && _allocate(code, out _) is { } memory)
             {
                 _rowDotCode.Add(memory);
                 _rowDots[index] = (delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>)memory.Address;
@@ -79,15 +87,47 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         return (X86Base.CpuId(7, 0).Ecx & (1 << 11)) != 0 ? null : "the processor has no AVX512-VNNI";
     }
 
-    /// <summary>The kernels, or those of the avx512 tier with a note where machine code cannot be made executable.</summary>
-    /// <param name="allocate">Makes code executable.</param>
-    public static TileKernels Create(CodeAllocator allocate) =>
-        TryCreate(allocate, out string? reason) ?? (TileKernels)new VectorTileKernels<Avx512Isa>($"avx512 kernels: {reason}");
+    /// <summary>Why the kernels for pairs of bfloat16 cannot run here, or the others; null if they can.</summary>
+    public static string? UnsupportedPairs()
+    {
+        if (Unsupported() is { } reason)
+        {
+            return reason;
+        }
 
-    private static AssembledTileKernels? TryCreate(CodeAllocator allocate, out string? reason)
+        // CPUID leaf 7, subleaf 1, EAX bit 5: AVX512_BF16. EAX of subleaf 0 is the last subleaf.
+        return X86Base.CpuId(7, 0).Eax >= 1 && (X86Base.CpuId(7, 1).Eax & (1 << 5)) != 0 ? null : "the processor has no AVX512-BF16";
+    }
+
+    /// <summary>
+    /// The kernels, or those of the avx512 tier with a note where machine code cannot be made executable. Those for pairs were never run by a processor
+    /// before they were published (their tests interpret them), so a small product is checked first, and on a wrong one floats do without them.
+    /// </summary>
+    /// <param name="allocate">Makes code executable.</param>
+    /// <param name="pairs">Whether weights of bfloat16 are multiplied in pairs.</param>
+    /// <param name="note">What these kernels have to do without.</param>
+    public static TileKernels Create(CodeAllocator allocate, bool pairs = false, string? note = null)
+    {
+        AssembledTileKernels? kernels = TryCreate(allocate, pairs, note, out string? reason);
+        if (kernels is null)
+        {
+            return new VectorTileKernels<Avx512Isa>($"avx512 kernels: {reason}");
+        }
+
+        if (!pairs || PairCheck.Passes(kernels))
+        {
+            return kernels;
+        }
+
+        kernels.Dispose();
+        return Create(allocate, pairs: false, "avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it");
+    }
+
+    private static AssembledTileKernels? TryCreate(CodeAllocator allocate, bool pairs, string? note, out string? reason)
     {
         using var stream = new MemoryStream();
-        var offsets = new int[4 * (MostRows + 1) + MostFloatRows + 1];
+        var offsets = new int[pairs ? FirstPair + MostFloatRows : FirstPair];
+        bool windows = OperatingSystem.IsWindows();
         for (int i = 4; i < offsets.Length; i++)
         {
             while (stream.Length % 64 != 0)
@@ -96,20 +136,12 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
             }
 
             offsets[i] = (int)stream.Length;
-            var assembler = new Assembler(64);
-            if (i >= FirstFloat)
-            {
-                EmitFloats(assembler, Math.Max(1, i - FirstFloat));
-            }
-            else
-            {
-                Emit(assembler, i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0);
-            }
-
-            assembler.Assemble(new StreamCodeWriter(stream), 0);
+            stream.Write(i < FirstFloat
+                ? ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
+                : FloatKernel((i - FirstFloat) % MostFloatRows + 1, i >= FirstPair, windows));
         }
 
-        return allocate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets, allocate) : null;
+        return allocate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets, allocate, pairs, note) : null;
     }
 
     public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
@@ -117,7 +149,9 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
 
     public override int FloatPanel => MostFloatRows;
 
-    public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel](args);
+    public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel - 1](args);
+
+    public override void PairPanels(TileArgs* args, int panel) => _kernels[FirstPair + panel - 1](args);
 
     public override void Dispose()
     {
@@ -128,17 +162,24 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         }
     }
 
-    private const int FirstFloat = 4 * (MostRows + 1);
+    /// <summary>The machine code.</summary>
+    public static byte[] Code(Assembler c)
+    {
+        using var stream = new MemoryStream();
+        c.Assemble(new StreamCodeWriter(stream), 0);
+        return stream.ToArray();
+    }
 
     /// <summary>
-    /// Panels of floats a[column][rows]: 24 sums, two weight registers and one activation at a time. Four columns a turn (tiles have a multiple of
-    /// four), so that counting takes few of the slots of the multiply-adds; the next panel is asked for meanwhile.
+    /// Panels of floats a[column][rows], or of pairs of bfloat16 a[column/2][rows][2]: 24 sums, two weight registers and one activation, or pair, at a time.
+    /// Four a turn (tiles have a multiple of four), so that counting takes few of the slots of the multiply-adds; the next panel is asked for meanwhile.
     /// </summary>
-    private static void EmitFloats(Assembler c, int rows)
+    public static byte[] FloatKernel(int rows, bool pairs, bool windows)
     {
         const int Unroll = 4;
+        var c = new Assembler(64);
         AssemblerRegister64 args = rax, weights = rcx, activations = r8, next = r9, steps = r11;
-        Begin(c, rows);
+        Begin(c, rows, windows);
         c.mov(weights, __qword_ptr[args]);
         c.mov(activations, __qword_ptr[args + 16]);
         c.mov(steps, __qword_ptr[args + 56]);
@@ -160,8 +201,16 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
                 }
 
                 c.vbroadcastss(x, __dword_ptr[activations + offset]);
-                c.vfmadd231ps(Sum(row, 0), zmm24, x);
-                c.vfmadd231ps(Sum(row, 1), zmm25, x);
+                if (pairs)
+                {
+                    c.vdpbf16ps(Sum(row, 0), zmm24, x);
+                    c.vdpbf16ps(Sum(row, 1), zmm25, x);
+                }
+                else
+                {
+                    c.vfmadd231ps(Sum(row, 0), zmm24, x);
+                    c.vfmadd231ps(Sum(row, 1), zmm25, x);
+                }
             }
         }
 
@@ -170,14 +219,16 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         c.add(next, Unroll * 4 * rows);
         c.sub(steps, Unroll);
         c.jnz(loop);
-        End(c, rows);
+        End(c, rows, windows);
+        return Code(c);
     }
 
     /// <summary>One kernel: <c>void f(TileArgs*)</c> for panels of <paramref name="rows"/> rows, in the order of sums that <see cref="TileKernels"/> states.</summary>
-    private static void Emit(Assembler c, int rows, int group, bool minimum)
+    public static byte[] ByteKernel(int rows, int group, bool minimum, bool windows)
     {
+        var c = new Assembler(64);
         AssemblerRegister64 args = rax, weights = rcx, scales = rdx, activations = r8, activationScales = r9, terms = r10, steps = r11;
-        Begin(c, rows);
+        Begin(c, rows, windows);
         Label loop = c.CreateLabel();
         c.mov(weights, __qword_ptr[args]);
         c.mov(scales, __qword_ptr[args + 8]);
@@ -207,13 +258,13 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         c.add(terms, groups * 4 * rows);
         c.dec(steps);
         c.jnz(loop);
-        End(c, rows);
+        End(c, rows, windows);
+        return Code(c);
     }
 
     /// <summary>Arguments into rax, sums from the output or zero.</summary>
-    private static void Begin(Assembler c, int rows)
+    private static void Begin(Assembler c, int rows, bool windows)
     {
-        bool windows = OperatingSystem.IsWindows();
         c.mov(rax, windows ? rcx : rdi);
         if (windows)
         {
@@ -244,7 +295,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     }
 
     /// <summary>Sums to the output.</summary>
-    private static void End(Assembler c, int rows)
+    private static void End(Assembler c, int rows, bool windows)
     {
         c.mov(r11, __qword_ptr[rax + 40]);
         for (int row = 0; row < rows; row++)
@@ -255,7 +306,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         }
 
         c.vzeroupper();
-        if (OperatingSystem.IsWindows())
+        if (windows)
         {
             RestoreVectors(c);
         }

@@ -9,7 +9,7 @@ internal sealed unsafe class CpuBackend : Backend
     private readonly CpuKernels _kernels;
     private readonly List<RopeTable> _ropes = [];
 
-    private CpuBackend(KernelTier tier, int threads)
+    internal CpuBackend(KernelTier tier, int threads)
     {
         _workers = new WorkerPool(threads);
         _kernels = tier.Create(_workers);
@@ -17,6 +17,9 @@ internal sealed unsafe class CpuBackend : Backend
     }
 
     public override string Name { get; }
+
+    /// <summary>What the tier had to do without; null if nothing. Part of the name.</summary>
+    public string? Note => _kernels.Note;
 
     /// <summary>Threads that work on an operation.</summary>
     public int Threads => _workers.Count;

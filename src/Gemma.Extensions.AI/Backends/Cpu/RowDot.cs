@@ -12,7 +12,7 @@ internal unsafe struct RowDotArgs
 {
     public const int ActivationsAt = 0, ActivationScalesAt = 8, TermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
 
-    /// <summary>Signed bytes a[column/16][P][16], or floats a[column][P] for a format of floats.</summary>
+    /// <summary>Signed bytes a[column/16][P][16], or for a format of floats a[column][P], for one of pairs a[column/2][P][2].</summary>
     [FieldOffset(ActivationsAt)]
     public byte* Activations;
 

@@ -40,8 +40,11 @@ internal sealed class RowDotAssembler
         _windows = windows;
     }
 
-    /// <summary>The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles.</summary>
-    public static byte[]? Assemble(TensorType type, int rows, bool windows)
+    /// <summary>
+    /// The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles. With <paramref name="pairs"/>
+    /// weights of bfloat16 meet activations of bfloat16.
+    /// </summary>
+    public static byte[]? Assemble(TensorType type, int rows, bool windows, bool pairs = false)
     {
         var assembler = new RowDotAssembler(rows, windows);
         Action? blocks = type switch
@@ -51,7 +54,7 @@ internal sealed class RowDotAssembler
             TensorType.Q4_K => assembler.Q4_K,
             TensorType.Q5_K => assembler.Q5_K,
             TensorType.Q6_K => assembler.Q6_K,
-            TensorType.BF16 => assembler.BF16,
+            TensorType.BF16 => pairs ? assembler.Pairs : assembler.BF16,
             _ => null,
         };
         if (blocks is null)
@@ -62,9 +65,7 @@ internal sealed class RowDotAssembler
         assembler.Begin();
         blocks();
         assembler.End();
-        using var stream = new MemoryStream();
-        assembler._c.Assemble(new StreamCodeWriter(stream), 0);
-        return stream.ToArray();
+        return AssembledTileKernels.Code(assembler._c);
     }
 
     /// <summary>Columns of one turn of the outer loop, <see cref="RowDotArgs.Blocks"/>.</summary>
@@ -263,6 +264,26 @@ internal sealed class RowDotAssembler
 
             Advance(32, 0);
             _c.add(Activations, 64 * _rows);
+        });
+    }
+
+    /// <summary>Dwords of the file are pairs already: as many products as dwords, nothing to unpack.</summary>
+    private void Pairs()
+    {
+        Loop(0, () =>
+        {
+            int[] packed = Read32(0, [16, 17, 18, 19, 20, 21, 22, 23, 24]);
+            for (int j = 0; j < 8; j++)
+            {
+                Requests(1);
+                for (int row = 0; row < _rows; row++)
+                {
+                    _c.vdpbf16ps(Sum(row), Z(packed[j]), __dword_bcst[Activations + 4 * (j * _rows + row)]);
+                }
+            }
+
+            Advance(32, 0);
+            _c.add(Activations, 32 * _rows);
         });
     }
 

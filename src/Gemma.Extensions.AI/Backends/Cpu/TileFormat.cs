@@ -6,11 +6,12 @@ using static Gemma.Extensions.AI.Backends.Cpu.TileScales;
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>
-/// How a weight format is unpacked into tiles. A tile is <see cref="Rows"/> weight rows by a run of columns, in one of two layouts:
+/// How a weight format is unpacked into tiles. A tile is <see cref="Rows"/> weight rows by a run of columns, in one of three layouts:
 /// <list type="bullet">
 /// <item>bytes: <c>q[column/4][row][4]</c>, the operand order of a four-way byte dot product, and for each group of columns <c>scale[group][row]</c> and,
 /// where the format has minima, <c>minimum[group][row]</c> after it: weight = scale·(q - Offset) - minimum.</item>
 /// <item>floats: <c>w[column][row]</c>.</item>
+/// <item>pairs of bfloat16: <c>w[column/2][row][2]</c>, the operand order of a dot product of such pairs.</item>
 /// </list>
 /// Packed data is transposed before it is unpacked, four bytes of 16 rows at a time, so that every later step works on 16 rows in 16 lanes.
 /// </summary>
@@ -21,7 +22,7 @@ internal sealed unsafe class TileFormat
 
     public required TensorType Type { get; init; }
 
-    /// <summary>Columns that share a scale: 16 or 32. 0: a tile of floats.</summary>
+    /// <summary>Columns that share a scale: 16 or 32. 0: a tile of floats or of pairs.</summary>
     public required int Group { get; init; }
 
     /// <summary>What the unsigned bytes of a tile exceed the signed weights by.</summary>
@@ -38,12 +39,21 @@ internal sealed unsafe class TileFormat
     /// <summary>(first row, stride in bytes, columns, tile, scales): unpacks 16 rows.</summary>
     public required delegate*<byte*, long, int, byte*, float*, void> Unpack { get; init; }
 
+    /// <summary>Whether tiles are pairs of bfloat16.</summary>
+    public bool IsPairs { get; init; }
+
+    /// <summary>Whether tiles are floats or pairs of them.</summary>
     public bool IsFloat => Group == 0;
 
     /// <summary>Floats from one group's scales to the next's.</summary>
     public int ScaleStride => HasMinimum ? 2 * Rows : Rows;
 
-    /// <summary>The tile formats for one instruction set, by tensor type.</summary>
+    /// <summary>Tiles of bfloat16 that stays bfloat16.</summary>
+    public static TileFormat Pairs<TIsa>()
+        where TIsa : struct, ITileIsa
+        => new() { Type = TensorType.BF16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, IsPairs = true, Unpack = &TileUnpack<TIsa>.Pairs };
+
+    /// <summary>The tile formats for one instruction set, by tensor type; bfloat16 as floats.</summary>
     public static TileFormat[] Table<TIsa>()
         where TIsa : struct, ITileIsa
     {
@@ -94,6 +104,9 @@ internal static unsafe class TileUnpack<TIsa>
             Put(tile, 3, d3);
         }
     }
+
+    /// <summary>A pair is a dword, transposed as a float32 is.</summary>
+    public static void Pairs(byte* rows, long stride, int columns, byte* tile, float* scales) => F32(rows, stride, columns / 2, tile, scales);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BF16(byte* rows, long stride, int columns, byte* tile, float* scales)

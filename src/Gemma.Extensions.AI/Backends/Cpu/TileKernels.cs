@@ -10,13 +10,13 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct TileArgs
 {
-    /// <summary>Bytes q[column/4][row][4], or floats w[column][row].</summary>
+    /// <summary>Bytes q[column/4][row][4], floats w[column][row], or pairs of bfloat16 w[column/2][row][2].</summary>
     public byte* Weights;
 
     /// <summary>scale[group][row], each followed by minimum[group][row] where the format has minima.</summary>
     public float* Scales;
 
-    /// <summary>Signed bytes a[column/4][P][4], or the floats of the first row.</summary>
+    /// <summary>Signed bytes a[column/4][P][4], the floats of the first row, or pairs of bfloat16 a[column/2][P][2].</summary>
     public byte* Activations;
 
     /// <summary>Scale of 32 activations: [column/32][P].</summary>
@@ -33,7 +33,7 @@ internal unsafe struct TileArgs
     /// <summary>Bytes from an output row to the next.</summary>
     public long OutputStride;
 
-    /// <summary>Byte tiles: blocks of 32 columns. Float tiles: columns.</summary>
+    /// <summary>Byte tiles: blocks of 32 columns. Float tiles: columns. Tiles of pairs: pairs of columns.</summary>
     public long Steps;
 
     /// <summary>0: the output is overwritten; 1: the sums go on from what stands there.</summary>
@@ -50,12 +50,16 @@ internal unsafe struct TileArgs
 /// <summary>
 /// The inner loops of one tier. All of them compute an output in the same order, whatever the panel: for each group of columns, the exact integer
 /// sum of products, then sum = fma(integer sum, weight scale · activation scale, sum), then sum = fma(-minimum, activation sum, sum). So a
-/// row's result depends neither on the rows that it is batched with nor on the tier.
+/// row's result depends neither on the rows that it is batched with nor on the tier. Floats: sum = fma(weight, activation, sum) for each column in turn.
+/// Pairs of bfloat16: one <c>vdpbf16ps</c> for each two columns in turn, whatever the processor makes of it, so that there, too, a row does not depend on its batch.
 /// </summary>
 internal abstract unsafe class TileKernels : IDisposable
 {
-    /// <summary>Tile formats by tensor type.</summary>
+    /// <summary>Tile formats by tensor type, never pairs. Keys and values have them, too.</summary>
     public abstract TileFormat[] Formats { get; }
+
+    /// <summary>The tile format of weights.</summary>
+    public virtual TileFormat WeightFormat(TensorType type) => Formats[(int)type];
 
     /// <summary>Whether there are no integer kernels: byte tiles are turned into float tiles.</summary>
     public virtual bool FloatOnly => false;
@@ -73,6 +77,9 @@ internal abstract unsafe class TileKernels : IDisposable
 
     /// <summary>Floats of a panel a[column][panel] with a tile w[column][32].</summary>
     public virtual void FloatPanels(TileArgs* args, int panel) => Floats(args, panel);
+
+    /// <summary>Pairs of a panel a[column/2][panel][2] with a tile of pairs; of tiers with such tiles. Panels are as long as those of floats.</summary>
+    public virtual void PairPanels(TileArgs* args, int panel) => throw new NotSupportedException("This tier has no kernels for pairs of bfloat16.");
 
     /// <summary>Any number of activation rows, any strides.</summary>
     public abstract void Floats(TileArgs* args, int rows);

@@ -16,7 +16,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     /// <summary>Columns of a byte tile: 16 KiB with 32 rows, so that it stays in a first-level cache with its scales.</summary>
     public const int ByteColumns = 512;
 
-    /// <summary>Columns of a float tile: 16 KiB.</summary>
+    /// <summary>Columns of a float tile: 16 KiB. A tile of pairs has twice as many.</summary>
     private const int FloatColumns = 128;
 
     /// <summary>Up to so many rows, reading weights is what takes time: tiles are smaller, and the next ones are asked for meanwhile.</summary>
@@ -40,7 +40,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer[] _sums = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
-    private readonly NativeBuffer _bytes = new(), _scales = new(), _floats = new();
+    private readonly NativeBuffer _bytes = new(), _scales = new(), _floats = new(), _pairs = new();
     private readonly List<NativeBuffer> _terms = [];
     private readonly PartPlan[] _plans = new PartPlan[8];
 
@@ -57,16 +57,17 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             throw new NotSupportedException($"{parts} stacked tensors; {_plans.Length} are supported.");
         }
 
-        bool bytes = false, floats = false;
+        bool bytes = false, floats = false, pairs = false;
         bool direct = Direct(weights, rows, columns);
         int tilesPerTask = TilesFor(direct, weights.Rows);
         for (int i = 0; i < parts; i++)
         {
             ref readonly WeightPart part = ref weights.Parts[i];
-            TileFormat format = kernels.Formats[(int)part.Format.Type];
+            TileFormat format = kernels.WeightFormat(part.Format.Type);
             bool byteTile = !format.IsFloat && !kernels.FloatOnly;
             bytes |= byteTile;
-            floats |= !byteTile;
+            floats |= !byteTile && !format.IsPairs;
+            pairs |= format.IsPairs;
             _plans[i] = new PartPlan(part, format, tasks, tilesPerTask) { ByteTile = byteTile, Direct = direct && CanDotRows(part, rows, columns) };
             tasks += _plans[i].Tasks;
         }
@@ -76,9 +77,14 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             Quantise(x, rows, columns, parts, direct ? PanelRows(rows, RowDotAssembler.MostRows) : PanelRows(rows, kernels.BytePanel), direct);
         }
 
-        if (floats)
+        if (floats && rows > 1)
         {
-            Interleave(x, rows, columns, direct);
+            Interleave(x, rows, direct, pairs: false);
+        }
+
+        if (pairs)
+        {
+            Interleave(x, rows, direct, pairs: true);
         }
 
         var work = new ProductWork(this, x, output, rows, parts, tilesPerTask);
@@ -87,7 +93,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _sums, .. _terms, _bytes, _scales, _floats])
+        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _sums, .. _terms, _bytes, _scales, _floats, _pairs])
         {
             buffer.Dispose();
         }
@@ -99,15 +105,13 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     /// <summary>Columns worked on at a time; activations are laid out in the same steps, so that a step's lie together.</summary>
     private static int ByteStep(int rows, int columns) => Math.Min(columns, rows <= FewRows ? ByteColumns / 2 : ByteColumns);
 
-    /// <summary>[step of columns][panel][column][row of the panel].</summary>
-    private void Interleave(CpuMatrix x, int rows, int columns, bool direct)
+    /// <summary>[step][panel][column, or pair of columns][row of the panel], four bytes each.</summary>
+    private void Interleave(CpuMatrix x, int rows, bool direct, bool pairs)
     {
-        int panel = PanelRows(rows, direct ? RowDotAssembler.MostRows : kernels.FloatPanel);
-        if (rows > 1)
-        {
-            var work = new InterleaveWork(x, (float*)_floats.Reserve(4L * rows * columns), rows, panel, direct ? columns : FloatColumns);
-            workers.Run(ref work, (rows + panel - 1) / panel);
-        }
+        int panel = PanelRows(rows, direct ? RowDotAssembler.MostRows : kernels.FloatPanel), units = pairs ? x.Columns / 2 : x.Columns;
+        byte* target = (pairs ? _pairs : _floats).Reserve(4L * rows * units);
+        var work = new InterleaveWork(x, target, rows, panel, units, direct ? units : FloatColumns, pairs);
+        workers.Run(ref work, (rows + panel - 1) / panel);
     }
 
     private int TilesFor(bool direct, int weightRows)
@@ -130,7 +134,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     private bool CanDotRows(in WeightPart part, int rows, int columns)
     {
-        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.Formats[(int)part.Format.Type].BlockElements, panel = PanelRows(rows, RowDotAssembler.MostRows);
+        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.WeightFormat(part.Format.Type).BlockElements, panel = PanelRows(rows, RowDotAssembler.MostRows);
         return part.Rows >= TileFormat.Rows && columns % block == 0
             && kernels.CanDotRows(part.Format.Type, panel) && kernels.CanDotRows(part.Format.Type, (rows - 1) % panel + 1);
     }
@@ -196,6 +200,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public readonly int Tasks = (Math.Max(1, (part.Rows + TileFormat.Rows - 1) / TileFormat.Rows) + tilesPerTask - 1) / tilesPerTask;
         public bool ByteTile;
 
+        /// <summary>Bytes that an activation takes in the layout for this part.</summary>
+        public readonly int ActivationBytes => ByteTile ? 1 : Format.IsPairs ? 2 : sizeof(float);
+
         /// <summary>Whether it goes past the tiles.</summary>
         public bool Direct;
         public int Kind;
@@ -205,24 +212,46 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public byte* Terms;
     }
 
-    private readonly struct InterleaveWork(CpuMatrix x, float* target, int rows, int panel, int step) : IParallelWork
+    private readonly struct InterleaveWork(CpuMatrix x, byte* target, int rows, int panel, int units, int step, bool pairs) : IParallelWork
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int part, int worker)
         {
-            int first = part * panel, count = Math.Min(panel, rows - first), all = x.Columns;
-            for (int start = 0; start < all; start += step)
+            int first = part * panel, count = Math.Min(panel, rows - first);
+            for (int start = 0; start < units; start += step)
             {
-                int columns = Math.Min(step, all - start);
-                float* destination = target + (long)rows * start + (long)first * columns;
+                int length = Math.Min(step, units - start);
+                byte* destination = target + 4 * ((long)rows * start + (long)first * length);
                 for (int r = 0; r < count; r++)
                 {
-                    float* source = x.RowData(first + r) + start;
-                    for (int k = 0; k < columns; k++)
+                    if (pairs)
                     {
-                        destination[k * count + r] = source[k];
+                        Put(x.RowData(first + r) + 2 * start, (uint*)destination + r, length, count);
+                    }
+                    else
+                    {
+                        Put(x.RowData(first + r) + start, (float*)destination + r, length, count);
                     }
                 }
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static void Put(float* source, float* destination, int length, int count)
+        {
+            for (int k = 0; k < length; k++)
+            {
+                destination[k * count] = source[k];
+            }
+        }
+
+        /// <summary>Rounds to bfloat16, nearest even. The first of a pair is the lower half.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private static void Put(float* source, uint* destination, int length, int count)
+        {
+            for (int k = 0; k < length; k++)
+            {
+                destination[k * count] = HalfBits.BFloat16FromSingle(source[2 * k]) | (uint)HalfBits.BFloat16FromSingle(source[2 * k + 1]) << 16;
             }
         }
     }
@@ -365,7 +394,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Tiles(in PartPlan plan, int first, int last, byte* scratch, int worker, bool readAhead)
         {
-            int step = plan.ByteTile ? ByteStep(rows, x.Columns) : FloatColumns;
+            int step = plan.ByteTile ? ByteStep(rows, x.Columns) : plan.Format.IsPairs ? 2 * FloatColumns : FloatColumns;
             if (owner.Expands(plan))
             {
                 step = Math.Max(FloatColumns, plan.Format.BlockElements);
@@ -409,7 +438,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             long stride = plan.Part.RowBytes, bytes = RowDot.Rows * stride;
             byte* scratch = owner._scratch[worker].Reserve(RowDot.ScratchBytes + RowDotAssembler.MostRows * RowDot.Rows * sizeof(float));
             var sums = (float*)(scratch + RowDot.ScratchBytes);
-            byte* activations = plan.ByteTile ? owner._bytes.Data : rows == 1 ? (byte*)x.Data : owner._floats.Data;
+            byte* activations = plan.ByteTile ? owner._bytes.Data : owner.Dwords(plan, x, rows);
             int columns = x.Columns, panel = PanelRows(rows, RowDotAssembler.MostRows), groups = plan.ByteTile ? columns / plan.Format.Group : 0;
             RowDotArgs args = new()
             {
@@ -434,7 +463,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 for (int r = 0; r < rows; r += panel)
                 {
                     args.Count = Math.Min(panel, rows - r);
-                    args.Activations = activations + (long)r * columns * (plan.ByteTile ? 1 : sizeof(float));
+                    args.Activations = activations + (long)r * columns * plan.ActivationBytes;
                     args.ActivationScales = (float*)owner._scales.Data + r * (columns / 32);
                     args.Terms = plan.Terms + (long)r * groups * sizeof(float);
                     owner.Kernels.DotRows(plan.Part.Format.Type, &args);
@@ -501,7 +530,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
             else if (!owner.Expands(plan))
             {
-                MultiplyFloats(k, columns, target, ref args);
+                MultiplyFloats(plan, k, columns, target, ref args);
             }
             else
             {
@@ -510,7 +539,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                     int count = Math.Min(FloatColumns, columns - done);
                     args.Weights = slot + ByteTileBytes + ScaleBytes;
                     Expand(plan.Format, slot + done * TileFormat.Rows, (float*)(slot + ByteTileBytes) + done / plan.Format.Group * plan.Format.ScaleStride, count, (float*)args.Weights);
-                    MultiplyFloats(k + done, count, target, ref args);
+                    MultiplyFloats(plan, k + done, count, target, ref args);
                     args.Accumulate = 1;
                 }
             }
@@ -543,12 +572,14 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             }
         }
 
+        /// <summary>Floats, or pairs of bfloat16, which lie as the floats of half as many columns would.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private void MultiplyFloats(int k, int columns, float* target, ref TileArgs args)
+        private void MultiplyFloats(in PartPlan plan, int k, int columns, float* target, ref TileArgs args)
         {
             int panel = PanelRows(rows, owner.Kernels.FloatPanel);
-            float* activations = rows == 1 ? x.Data : (float*)owner._floats.Data;
-            args.Steps = columns;
+            bool pairs = plan.Format.IsPairs;
+            byte* activations = owner.Dwords(plan, x, rows) + (long)rows * k * plan.ActivationBytes;
+            args.Steps = pairs ? columns / 2 : columns;
             args.WeightStride = TileFormat.Rows;
             args.ActivationStride = 1;
             fixed (TileArgs* pinned = &args)
@@ -556,10 +587,17 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 for (int first = 0; first < rows; first += panel)
                 {
                     int count = Math.Min(panel, rows - first);
-                    pinned->Activations = (byte*)(activations + (long)rows * k + (long)first * columns);
+                    pinned->Activations = activations + (long)first * columns * plan.ActivationBytes;
                     pinned->ActivationStep = count;
                     pinned->Output = target + first * (args.OutputStride / sizeof(float));
-                    owner.Kernels.FloatPanels(pinned, count);
+                    if (pairs)
+                    {
+                        owner.Kernels.PairPanels(pinned, count);
+                    }
+                    else
+                    {
+                        owner.Kernels.FloatPanels(pinned, count);
+                    }
                 }
             }
         }
@@ -605,6 +643,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     private TileKernels Kernels => kernels;
 
     private int Workers => workers.Count;
+
+    /// <summary>Activations of four bytes each, or of two pairs. A single row of floats is used where it lies.</summary>
+    private byte* Dwords(in PartPlan plan, CpuMatrix x, int rows) => plan.Format.IsPairs ? _pairs.Data : rows == 1 ? (byte*)x.Data : _floats.Data;
 
     private bool Expands(in PartPlan plan) => !plan.ByteTile && !plan.Format.IsFloat;
 }

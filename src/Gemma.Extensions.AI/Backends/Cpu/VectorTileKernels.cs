@@ -5,10 +5,15 @@ using Gemma.Extensions.AI.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>Float tiles on any vector unit; byte tiles are turned into float tiles. The slowest of the fast tiers, and the one that runs everywhere.</summary>
-internal class FloatTileKernels<TIsa> : TileKernels
+/// <param name="pairs">Whether a subclass multiplies bfloat16 weights as pairs.</param>
+internal class FloatTileKernels<TIsa>(bool pairs = false) : TileKernels
     where TIsa : struct, ITileIsa
 {
+    private readonly TileFormat? _pairs = pairs ? TileFormat.Pairs<TIsa>() : null;
+
     public override TileFormat[] Formats { get; } = TileFormat.Table<TIsa>();
+
+    public override TileFormat WeightFormat(TensorType type) => type == TensorType.BF16 && _pairs is not null ? _pairs : Formats[(int)type];
 
     public override bool FloatOnly => true;
 

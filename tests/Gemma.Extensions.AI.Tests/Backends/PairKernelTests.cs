@@ -1,0 +1,284 @@
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Formats;
+using Iced.Intel;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Backends;
+
+/// <summary>
+/// The kernels for pairs of bfloat16 without a processor that has <c>vdpbf16ps</c>: their machine code is interpreted and held against the instruction in
+/// software. The interpreter is held against the processor, with all that the two have in common.
+/// </summary>
+public sealed unsafe class PairKernelTests
+{
+    public static TheoryData<string> Types => new(BlockFormat.All.Select(format => format.Name));
+
+    /// <summary>Every kernel that this machine may run, with the same products by way of the interpreter: all counts of rows, of tiles and past them.</summary>
+    [Theory, MemberData(nameof(Types))]
+    public void TheInterpreterGivesWhatTheProcessorGives(string format)
+    {
+        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        using CpuBackend backend = Tiers.Create("avx512-vnni", threads: 1);
+        CheckAgainst(backend, format, [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 35, 37, 38]);
+    }
+
+    /// <summary>The kernels of avx512-vnni where the machine has a lesser tier of whole numbers.</summary>
+    [Theory]
+    [InlineData("Q4_K")]
+    [InlineData("Q6_K")]
+    public void InterpretedByteKernelsGiveWhatAvx2Gives(string format)
+    {
+        using CpuBackend backend = Tiers.Create("avx2", threads: 1);
+        CheckAgainst(backend, format, [1, 7, 33]);
+    }
+
+    /// <summary>
+    /// The instruction for pairs differs from <c>vpdpwssd</c>, which adds products of pairs of 16-bit integers, by one bit field. With that in its place
+    /// the kernels run on processors of today, so everything but the products themselves is seen to work on one.
+    /// </summary>
+    [Fact]
+    public void KernelsForPairsRunOnTheProcessorWithIntegersInPlaceOfFloats()
+    {
+        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        const int Columns = 272;
+        using var workers = new WorkerPool(1);
+        using var random = new RandomTensors(11);
+        using var interpreted = new TiledKernels(workers, new InterpretedKernels(pairs: true, change: WithIntegers));
+        using var native = new TiledKernels(workers, new NativePairs());
+        CpuWeights weights = Weights(random, 64, Columns);
+        foreach (int rows in (int[])[1, 2, 8, 33, 36, 44])
+        {
+            using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, 64), actual = new(rows, 64);
+            interpreted.MatMul(x, weights, expected, rows);
+            native.MatMul(x, weights, actual, rows);
+            var sums = new Span<int>(expected.Data, rows * 64);
+            Assert.True(sums.SequenceEqual(new Span<int>(actual.Data, rows * 64)), $"{rows} rows");
+            Assert.True(sums.ToArray().Distinct().Count() > rows * 32);
+        }
+    }
+
+    /// <summary>All counts of rows of a panel and past the tiles; widths that are no whole steps; tiles that overlap; another tensor stacked on it.</summary>
+    [Theory]
+    [InlineData(32, 32, false)]
+    [InlineData(32, 392, false)]
+    [InlineData(49, 16, true)]
+    [InlineData(64, 528, false)]
+    [InlineData(81, 264, true)]
+    public void ProductsAreThoseOfTheInstructionInSoftware(int outputs, int columns, bool windows)
+    {
+        using var workers = new WorkerPool(1);
+        using var kernels = new TiledKernels(workers, new InterpretedKernels(pairs: true, windows));
+        using var random = new RandomTensors(12);
+        var parts = (WeightPart[])[.. Weights(random, outputs, columns).Parts, new(BlockFormat.Get(TensorType.F32), random.Create(TensorType.F32, 32, columns).Data, outputs, 32, columns)];
+        foreach (WeightPart[] stacked in (WeightPart[][])[[parts[0]], parts])
+        {
+            var weights = new CpuWeights(stacked, stacked.Sum(part => part.Rows), columns);
+            foreach (int rows in (int[])[1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 33, 34, 37, 60])
+            {
+                using CpuMatrix x = Input(random, rows, columns), y = new(rows, weights.Rows);
+                kernels.MatMul(x, weights, y, rows);
+                for (int r = 0; r < rows; r++)
+                {
+                    for (int n = 0; n < outputs; n++)
+                    {
+                        Assert.Equal(Expected((uint*)(stacked[0].Data + n * stacked[0].RowBytes), x.RowData(r), columns), y.RowData(r)[n]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>
+    /// Rounding an activation to bfloat16, which has 8 bits of precision, moves it by at most 2^-8 of itself: the first term. Each addition rounds a
+    /// partial sum by 2^-24: the second.
+    /// </summary>
+    [Fact]
+    public void ProductsAreWithinTheDerivedBoundOfExactOnes()
+    {
+        const int Columns = 768, Rows = 40, Outputs = 32;
+        using var workers = new WorkerPool(1);
+        using var kernels = new TiledKernels(workers, new InterpretedKernels(pairs: true));
+        using var random = new RandomTensors(13);
+        CpuWeights weights = Weights(random, Outputs, Columns);
+        using CpuMatrix x = Input(random, Rows, Columns), y = new(Rows, Outputs);
+        kernels.MatMul(x, weights, y, Rows);
+        double bound = Math.ScaleB(1, -8) + Math.ScaleB(Columns, -23);
+        for (int r = 0; r < Rows; r++)
+        {
+            for (int n = 0; n < Outputs; n++)
+            {
+                double sum = 0, magnitude = 0;
+                for (int k = 0; k < Columns; k++)
+                {
+                    double product = (double)HalfBits.BFloat16ToSingle(((ushort*)weights.Parts[0].Data)[n * Columns + k]) * x.RowData(r)[k];
+                    sum += product;
+                    magnitude += Math.Abs(product);
+                }
+
+                Assert.InRange(y.RowData(r)[n] - sum, -magnitude * bound, magnitude * bound);
+            }
+        }
+    }
+
+    [Fact]
+    public void TheInstructionInSoftwareFollowsTheManual()
+    {
+        Assert.Equal(1 + 2 * 3 + 4 * 5, BFloatDot.Add(1, Pair(2, 4), Pair(3, 5)));
+
+        // The upper halves come first: 2^24 + 1 is lost, then 2^24 - 2^24 leaves nothing of it; the other way round 1 is left.
+        Assert.Equal(0, BFloatDot.Add(MathF.ScaleB(1, 24), Pair(-MathF.ScaleB(1, 12), 1), Pair(MathF.ScaleB(1, 12), 1)));
+        Assert.Equal(1, BFloatDot.Add(MathF.ScaleB(1, 24), Pair(1, -MathF.ScaleB(1, 12)), Pair(1, MathF.ScaleB(1, 12))));
+
+        // Ties to even: 2^24 + 1 becomes 2^24, 2^24 + 3 becomes 2^24 + 4.
+        Assert.Equal(16777220f, BFloatDot.Add(MathF.ScaleB(1, 24), Pair(0, 3), Pair(0, 1)));
+
+        // The product is not rounded: it leaves the range of float32, the sum does not.
+        Assert.Equal(MathF.ScaleB(1, 127), BFloatDot.Add(-MathF.ScaleB(1, 127), Pair(0, MathF.ScaleB(1, 64)), Pair(0, MathF.ScaleB(1, 64))));
+
+        // Subnormal in, subnormal out: zero.
+        Assert.Equal(0, BFloatDot.Add(0, Pair(MathF.ScaleB(1, -127), 0), Pair(MathF.ScaleB(1, 100), 0)));
+        Assert.Equal(0, BFloatDot.Add(MathF.ScaleB(1, -127), 0, 0));
+        Assert.Equal(0, BFloatDot.Add(0, Pair(MathF.ScaleB(1, -64), 0), Pair(MathF.ScaleB(1, -64), 0)));
+        Assert.Equal(MathF.ScaleB(1, -126), BFloatDot.Add(0, Pair(MathF.ScaleB(1, -63), 0), Pair(MathF.ScaleB(1, -63), 0)));
+
+        static uint Pair(float low, float high) => BitConverter.SingleToUInt32Bits(low) >> 16 | BitConverter.SingleToUInt32Bits(high);
+    }
+
+    [Fact]
+    public void TheCheckPassesRightKernelsAndFailsWrongOnes()
+    {
+        using var right = new InterpretedKernels(pairs: true);
+        Assert.True(PairCheck.Passes(right));
+        using var integers = new InterpretedKernels(pairs: true, change: WithIntegers);
+        Assert.False(PairCheck.Passes(integers));
+
+        // Panels of tiles alone, then kernels for a few rows alone.
+        foreach (bool tiles in (bool[])[true, false])
+        {
+            using var wrong = new InterpretedKernels(pairs: true, change: code => new MachineInterpreter(code, windows: false).Mnemonics.Contains(Mnemonic.Vbroadcastss) == tiles ? WithIntegers(code) : code);
+            Assert.False(PairCheck.Passes(wrong));
+        }
+    }
+
+    [Fact]
+    public void WhereTheCheckFailsTheKernelsOfTheTierBelowTakeOver()
+    {
+        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        using var workers = new WorkerPool(1);
+        int allocations = 0;
+        using var kernels = new TiledKernels(workers, AssembledTileKernels.Create(
+            (ReadOnlySpan<byte> code, out string? reason) =>
+            {
+                allocations++;
+                return ExecutableMemory.TryCreate(WithIntegers(code.ToArray()), out reason);
+            },
+            pairs: true));
+        Assert.Equal("avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it", kernels.Note);
+        Assert.True(allocations > 2);
+        using CpuBackend vnni = Tiers.Create("avx512-vnni", threads: 1);
+        using var random = new RandomTensors(14);
+        CpuWeights weights = Weights(random, 64, 256);
+        foreach (int rows in (int[])[1, 36])
+        {
+            using CpuMatrix x = Input(random, rows, 256), expected = new(rows, 64), actual = new(rows, 64);
+            vnni.MatMul(x, weights, expected, rows);
+            kernels.MatMul(x, weights, actual, rows);
+            Assert.True(new Span<float>(expected.Data, rows * 64).SequenceEqual(new Span<float>(actual.Data, rows * 64)));
+        }
+    }
+
+    private static float Expected(uint* weights, float* x, int columns)
+    {
+        float sum = 0;
+        for (int k = 0; k < columns; k += 2)
+        {
+            sum = BFloatDot.Add(sum, weights[k / 2], HalfBits.BFloat16FromSingle(x[k]) | (uint)HalfBits.BFloat16FromSingle(x[k + 1]) << 16);
+        }
+
+        return sum;
+    }
+
+    private static void CheckAgainst(CpuBackend backend, string format, int[] batches)
+    {
+        const int Columns = 768, Outputs = 49;
+        TensorType type = Enum.Parse<TensorType>(format);
+        using var workers = new WorkerPool(1);
+        using var kernels = new TiledKernels(workers, new InterpretedKernels(pairs: false));
+        using var random = new RandomTensors(10);
+        var weights = (CpuWeights)backend.LoadWeights(random.Create(type, Outputs, Columns));
+        foreach (int rows in batches)
+        {
+            using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, Outputs), actual = new(rows, Outputs);
+            backend.MatMul(x, weights, expected, rows);
+            kernels.MatMul(x, weights, actual, rows);
+            Assert.True(new Span<float>(expected.Data, rows * Outputs).SequenceEqual(new Span<float>(actual.Data, rows * Outputs)), $"{rows} rows");
+        }
+    }
+
+    private static CpuWeights Weights(RandomTensors random, int rows, int columns) =>
+        new([new WeightPart(BlockFormat.Get(TensorType.BF16), random.Create(TensorType.BF16, rows, columns).Data, 0, rows, columns)], rows, columns);
+
+    private static CpuMatrix Input(RandomTensors random, int rows, int columns)
+    {
+        var x = new CpuMatrix(rows, columns);
+        random.Fill(new Span<float>(x.Data, rows * columns));
+        return x;
+    }
+
+    /// <summary>The code with <c>vpdpwssd</c> for every <c>vdpbf16ps</c>: the prefix field of EVEX says F3 for the one and 66 for the other.</summary>
+    private static byte[] WithIntegers(byte[] code)
+    {
+        var decoder = Decoder.Create(64, code);
+        while (decoder.IP < (ulong)code.Length)
+        {
+            int start = (int)decoder.IP;
+            if (decoder.Decode().Mnemonic == Mnemonic.Vdpbf16ps)
+            {
+                Assert.Equal(0x62, code[start]);
+                code[start + 2] ^= 0b11;
+            }
+        }
+
+        return code;
+    }
+
+    /// <summary>The kernels for pairs with integers in their place, run by the processor.</summary>
+    private sealed class NativePairs() : FloatTileKernels<PortableIsa>(pairs: true)
+    {
+        private readonly Dictionary<(bool, int), ExecutableMemory> _code = [];
+
+        public override int FloatPanel => 12;
+
+        public override void PairPanels(TileArgs* args, int panel) =>
+            ((delegate* unmanaged<TileArgs*, void>)Code(true, panel, () => AssembledTileKernels.FloatKernel(panel, pairs: true, OperatingSystem.IsWindows())))(args);
+
+        public override bool CanDotRows(TensorType type, int rows) => true;
+
+        public override void DotRows(TensorType type, RowDotArgs* args)
+        {
+            int rows = args->Count;
+            args->Blocks = args->Columns / RowDotAssembler.BlockColumns(type);
+            ((delegate* unmanaged<RowDotArgs*, void>)Code(false, rows, () => RowDotAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), pairs: true)!))(args);
+        }
+
+        public override void Dispose()
+        {
+            foreach (ExecutableMemory code in _code.Values)
+            {
+                code.Dispose();
+            }
+        }
+
+        private byte* Code(bool tile, int rows, Func<byte[]> assemble)
+        {
+            if (!_code.TryGetValue((tile, rows), out ExecutableMemory? code))
+            {
+                code = ExecutableMemory.TryCreate(WithIntegers(assemble()), out string? reason);
+                Assert.SkipWhen(code is null, reason ?? "");
+                _code[(tile, rows)] = code!;
+            }
+
+            return code!.Address;
+        }
+    }
+}
