@@ -54,7 +54,7 @@ internal static class GemmaCli
         if (parsed.Errors.Count > 0)
         {
             string command = parsed.CommandResult.Command is RootCommand ? "gemma" : $"gemma {parsed.CommandResult.Command.Name}";
-            return Fail(invocation, $"{string.Join(" ", parsed.Errors.Select(error => error.Message))} See '{command} --help'.");
+            return Fail(invocation, $"{InWords(string.Join(" ", parsed.Errors.Select(error => error.Message)))} See '{command} --help'.");
         }
 
         try
@@ -75,8 +75,21 @@ internal static class GemmaCli
         }
     }
 
+    /// <summary>The parser names types of .NET, which mean nothing at a terminal.</summary>
+    private static string InWords(string message)
+    {
+        foreach ((Type type, string words) in new[] { (typeof(int), "a whole number"), (typeof(long), "a whole number"), (typeof(float), "a number"), (typeof(double), "a number") })
+        {
+            message = message.Replace($"as expected type 'System.Nullable`1[{type}]'", $"as {words}", StringComparison.Ordinal).Replace($"as expected type '{type}'", $"as {words}", StringComparison.Ordinal);
+        }
+
+        return message;
+    }
+
+    // Names of parameters are the library's matter.
     private static string Describe(Exception e) =>
-        e is GemmaException or ArgumentException or IOException or NotSupportedException or UnauthorizedAccessException or InvalidOperationException or FormatException
+        e is ArgumentException argument && argument.Message.IndexOf(" (Parameter '", StringComparison.Ordinal) is > 0 and int end ? argument.Message[..end]
+        : e is GemmaException or ArgumentException or IOException or NotSupportedException or UnauthorizedAccessException or InvalidOperationException or FormatException
             ? e.Message
             : $"unexpected {e.GetType().Name}: {e.Message}";
 

@@ -31,8 +31,7 @@ internal sealed class Interrupts : IDisposable
         Interrupts interrupts = new();
         interrupts._registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
         {
-            context.Cancel = true;
-            interrupts.Raise();
+            context.Cancel = interrupts.Raise();
         }));
         interrupts._registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
         {
@@ -42,8 +41,11 @@ internal sealed class Interrupts : IDisposable
         return interrupts;
     }
 
-    /// <summary>Cancels the innermost scope; the command itself where no scope is open.</summary>
-    public void Raise()
+    /// <summary>
+    /// Cancels the innermost scope; the command itself where no scope is open. False: that was asked for before and has not happened yet, so that the second
+    /// Ctrl+C ends the process.
+    /// </summary>
+    public bool Raise()
     {
         CancellationTokenSource innermost;
         lock (_lock)
@@ -51,7 +53,9 @@ internal sealed class Interrupts : IDisposable
             innermost = _scopes.Peek();
         }
 
+        bool first = !innermost.IsCancellationRequested;
         innermost.Cancel();
+        return first;
     }
 
     private void RaiseAll()

@@ -88,6 +88,7 @@ internal sealed class KernelFunctionNames(IChatCompletionService inner) : IChatC
         for (int i = first; i < from.Count; i++)
         {
             Split(from[i], kernel);
+            NameResults(from[i], from.Take(i));
             if (!ReferenceEquals(from, to))
             {
                 to.Add(from[i]);
@@ -107,6 +108,24 @@ internal sealed class KernelFunctionNames(IChatCompletionService inner) : IChatC
                     InnerContent = call.InnerContent,
                     Metadata = call.Metadata,
                     ModelId = call.ModelId,
+                };
+            }
+        }
+    }
+
+    /// <summary>Results name the function whose call they answer.</summary>
+    private static void NameResults(ChatMessageContent message, IEnumerable<ChatMessageContent> before)
+    {
+        for (int i = 0; i < message.Items.Count; i++)
+        {
+            if (message.Items[i] is FunctionResultContent { CallId.Length: > 0, PluginName: null or "" } result
+                && before.SelectMany(FunctionCallContent.GetFunctionCalls).LastOrDefault(call => call.Id == result.CallId) is { PluginName: { Length: > 0 } plugin } answered)
+            {
+                message.Items[i] = new FunctionResultContent(answered.FunctionName, plugin, result.CallId, result.Result)
+                {
+                    InnerContent = result.InnerContent,
+                    Metadata = result.Metadata,
+                    ModelId = result.ModelId,
                 };
             }
         }

@@ -14,6 +14,7 @@ internal static class SettingNames
 {
     public static void Apply(ChatOptions options)
     {
+        options.ResponseFormat = Unwrapped(options.ResponseFormat);
         if (options.AdditionalProperties is not { Count: > 0 } names)
         {
             return;
@@ -21,6 +22,11 @@ internal static class SettingNames
 
         foreach ((string name, object? value) in names.ToArray())
         {
+            if (value is null or JsonElement { ValueKind: JsonValueKind.Null or JsonValueKind.Undefined })
+            {
+                continue; // as if it were not there
+            }
+
             switch (Simplify(name))
             {
                 case "maxtokens" or "maxcompletiontokens" or "maxnewtokens" or "maxoutputtokens":
@@ -80,6 +86,15 @@ internal static class SettingNames
             throw new ArgumentException($"The prompt execution setting '{name}' is '{value}', expected a number.", name, exception);
         }
     }
+
+    /// <summary>The form in which OpenAI's interface takes a schema, as settings for its connectors have it.</summary>
+    private static ChatResponseFormat? Unwrapped(ChatResponseFormat? format) =>
+        format is ChatResponseFormatJson { Schema: { ValueKind: JsonValueKind.Object } outer }
+        && outer.TryGetProperty("type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.GetString() == "json_schema"
+        && outer.TryGetProperty("json_schema", out JsonElement wrapper) && wrapper.ValueKind == JsonValueKind.Object
+        && wrapper.TryGetProperty("schema", out JsonElement schema)
+            ? ChatResponseFormat.ForJsonSchema(schema)
+            : format;
 
     private static List<string> Strings(string name, object? value) => value switch
     {

@@ -36,7 +36,7 @@ public sealed class GemmaChatClient : IChatClient
     internal GemmaChatClient(ModelReference model)
     {
         _model = model;
-        _metadata = new ChatClientMetadata("gemma", new Uri(model.Path), model.ModelId);
+        _metadata = new ChatClientMetadata("gemma", model.Uri, model.ModelId);
     }
 
     /// <inheritdoc/>

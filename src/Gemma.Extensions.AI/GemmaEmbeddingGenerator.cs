@@ -102,7 +102,7 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
     {
         if (_metadata?.DefaultModelDimensions is null)
         {
-            _metadata = new EmbeddingGeneratorMetadata("gemma", new Uri(_model.Path), _model.ModelId, _model.Loaded?.Config.HiddenSize);
+            _metadata = new EmbeddingGeneratorMetadata("gemma", _model.Uri, _model.ModelId, _model.Loaded?.Config.HiddenSize);
         }
 
         return _metadata;

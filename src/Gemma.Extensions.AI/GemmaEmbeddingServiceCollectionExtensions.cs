@@ -26,8 +26,8 @@ public static class GemmaEmbeddingServiceCollectionExtensions
     public static EmbeddingGeneratorBuilder<string, Embedding<float>> AddGemmaEmbeddingGenerator(
         this IServiceCollection services, Action<GemmaOptions>? configure, GemmaEmbeddingOptions? options = null)
     {
-        string name = services.AddGemmaModel(null, configure);
-        return services.AddEmbeddingGenerator(provider => new GemmaEmbeddingGenerator(provider.GetRequiredService<ModelRegistry>().Get(name), options));
+        GemmaRegistration model = services.AddGemmaModel(null, configure);
+        return services.AddEmbeddingGenerator(provider => new GemmaEmbeddingGenerator(provider.GetRequiredService<ModelRegistry>().Get(model), options));
     }
 
     /// <summary>Registers an embedding generator under a key. The configuration section <c>Gemma:{key}</c> is read after, and over, <c>Gemma</c>.</summary>
@@ -48,8 +48,8 @@ public static class GemmaEmbeddingServiceCollectionExtensions
         this IServiceCollection services, object serviceKey, Action<GemmaOptions>? configure, GemmaEmbeddingOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(serviceKey);
-        string name = services.AddGemmaModel(serviceKey, configure);
-        return services.AddKeyedEmbeddingGenerator(serviceKey, provider => new GemmaEmbeddingGenerator(provider.GetRequiredService<ModelRegistry>().Get(name), options));
+        GemmaRegistration model = services.AddGemmaModel(serviceKey, configure);
+        return services.AddKeyedEmbeddingGenerator(serviceKey, provider => new GemmaEmbeddingGenerator(provider.GetRequiredService<ModelRegistry>().Get(model), options));
     }
 
     private static Action<GemmaOptions>? Configure(string? modelPath) => modelPath is null ? null : options => options.ModelPath = modelPath;

@@ -137,9 +137,10 @@ public sealed class GemmaOptions
             yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
         }
 
-        if (Kernel is not null && string.IsNullOrWhiteSpace(Kernel))
+        string[] tiers = [.. Backends.Cpu.KernelTier.All.Select(tier => tier.Name)];
+        if (Kernel is not null && !tiers.Contains(Kernel.Trim(), StringComparer.OrdinalIgnoreCase))
         {
-            yield return $"{nameof(Kernel)} is blank, expected the name of a kernel tier, or nothing for the best one.";
+            yield return $"{nameof(Kernel)} is {(string.IsNullOrWhiteSpace(Kernel) ? "blank" : $"'{Kernel}'")}, expected the name of a kernel tier ({string.Join(", ", tiers)}), or nothing for the best one.";
         }
     }
 

@@ -32,8 +32,8 @@ public static class GemmaServiceCollectionExtensions
     /// <param name="configure">Sets options, after the configuration was read.</param>
     public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services, Action<GemmaOptions>? configure)
     {
-        string name = services.AddGemmaModel(null, configure);
-        return services.AddChatClient(provider => new GemmaChatClient(provider.GetRequiredService<ModelRegistry>().Get(name)));
+        GemmaRegistration model = services.AddGemmaModel(null, configure);
+        return services.AddChatClient(provider => new GemmaChatClient(provider.GetRequiredService<ModelRegistry>().Get(model)));
     }
 
     /// <summary>
@@ -60,22 +60,26 @@ public static class GemmaServiceCollectionExtensions
     public static ChatClientBuilder AddKeyedGemmaChatClient(this IServiceCollection services, object serviceKey, Action<GemmaOptions>? configure)
     {
         ArgumentNullException.ThrowIfNull(serviceKey);
-        string name = services.AddGemmaModel(serviceKey, configure);
-        return services.AddKeyedChatClient(serviceKey, provider => new GemmaChatClient(provider.GetRequiredService<ModelRegistry>().Get(name)));
+        GemmaRegistration model = services.AddGemmaModel(serviceKey, configure);
+        return services.AddKeyedChatClient(serviceKey, provider => new GemmaChatClient(provider.GetRequiredService<ModelRegistry>().Get(model)));
     }
 
-    /// <summary>Registers options and the model behind them, once a key. Returns the name of the options, for <see cref="ModelRegistry.Get"/>.</summary>
-    internal static string AddGemmaModel(this IServiceCollection services, object? serviceKey, Action<GemmaOptions>? configure)
+    /// <summary>Registers options, once a key, and the model behind them. Returns what <see cref="ModelRegistry.Get"/> finds it by.</summary>
+    internal static GemmaRegistration AddGemmaModel(this IServiceCollection services, object? serviceKey, Action<GemmaOptions>? configure)
     {
         ArgumentNullException.ThrowIfNull(services);
-        string name = serviceKey is null ? Options.Options.DefaultName : serviceKey.ToString() ?? serviceKey.GetType().Name;
-        if (!services.Any(service => service.ImplementationInstance is GemmaRegistration registration && registration.OptionsName == name))
+        GemmaRegistration[] known = [.. services.Where(service => !service.IsKeyedService).Select(service => service.ImplementationInstance).OfType<GemmaRegistration>()];
+        string section = serviceKey?.ToString() ?? "";
+        string name = known.FirstOrDefault(other => Equals(other.ServiceKey, serviceKey))?.OptionsName ?? NameOf(serviceKey, section, known);
+        if (!known.Any(other => other.OptionsName == name))
         {
-            services.AddSingleton(new GemmaRegistration(name));
             services.AddOptions<GemmaOptions>(name)
-                .Configure<IServiceProvider>((options, provider) => Bind(options, name, provider.GetService<IConfiguration>()))
+                .Configure<IServiceProvider>((options, provider) => Bind(options, section, provider.GetService<IConfiguration>()))
                 .ValidateOnStart();
         }
+
+        GemmaRegistration registration = new(serviceKey, name, configure);
+        services.AddSingleton(registration);
 
         if (configure is not null)
         {
@@ -85,17 +89,23 @@ public static class GemmaServiceCollectionExtensions
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<GemmaOptions>, ValidateGemmaOptions>());
         services.TryAddSingleton<ModelRegistry>();
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IHostedService, PreloadService>());
-        return name;
+        return registration;
     }
 
+    /// <summary>The name of a key's options: the key as text, with its type where that is empty or another key's text too.</summary>
+    private static string NameOf(object? serviceKey, string text, GemmaRegistration[] known) =>
+        serviceKey is null ? Options.Options.DefaultName
+            : text.Length > 0 && !known.Any(other => other.OptionsName == text) ? text
+            : $"{text} ({serviceKey.GetType()} {known.Length})";
+
     /// <summary>Before any delegate of the caller, which so sees what is configured and has the last word.</summary>
-    private static void Bind(GemmaOptions options, string name, IConfiguration? configuration)
+    private static void Bind(GemmaOptions options, string key, IConfiguration? configuration)
     {
         IConfigurationSection? section = configuration?.GetSection(GemmaOptions.SectionName);
         section?.Bind(options);
-        if (name.Length > 0)
+        if (key.Length > 0)
         {
-            section?.GetSection(name).Bind(options);
+            section?.GetSection(key).Bind(options);
         }
 
         options.ModelPath = NullIfBlank(options.ModelPath) ?? NullIfBlank(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable));

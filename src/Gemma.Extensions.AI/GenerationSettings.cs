@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Microsoft.Extensions.AI;
@@ -78,17 +79,25 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
         return bias;
     }
 
-    private static string? Text(AdditionalPropertiesDictionary? properties, string name) => properties is null || !properties.TryGetValue(name, out object? value) ? null : value switch
+    /// <summary>A property; null where it is not there, or is null or JSON null. JsonNode comes as JsonElement.</summary>
+    private static object? Property(AdditionalPropertiesDictionary? properties, string name)
+    {
+        object? value = null;
+        properties?.TryGetValue(name, out value);
+        value = value is JsonNode node ? JsonSerializer.SerializeToElement(node) : value;
+        return value is JsonElement { ValueKind: JsonValueKind.Null or JsonValueKind.Undefined } ? null : value;
+    }
+
+    private static string? Text(AdditionalPropertiesDictionary? properties, string name) => Property(properties, name) switch
     {
         null => null,
         string text => text,
         JsonElement { ValueKind: JsonValueKind.String } json => json.GetString(),
-        JsonElement { ValueKind: JsonValueKind.Null } => null,
-        _ => throw new ArgumentException($"AdditionalProperties[\"{name}\"] holds a {value.GetType().Name} ({value}), expected a text.", name),
+        { } value => throw new ArgumentException($"AdditionalProperties[\"{name}\"] holds a {value.GetType().Name} ({value}), expected a text.", name),
     };
 
     private static float? Number(AdditionalPropertiesDictionary? properties, string name) =>
-        properties is not null && properties.TryGetValue(name, out object? value) && value is not null ? ToNumber(name, value) : null;
+        Property(properties, name) is { } value ? ToNumber(name, value) : null;
 
     /// <summary>Numbers arrive as numbers from code, as strings from configuration and as JsonElement from deserialised options.</summary>
     private static float ToNumber(string name, object value) => value switch
@@ -109,14 +118,11 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
     private static Dictionary<int, float>? Bias(AdditionalPropertiesDictionary? properties)
     {
         const string Name = "logit_bias";
-        if (properties is null || !properties.TryGetValue(Name, out object? value) || value is null)
-        {
-            return null;
-        }
-
         Dictionary<int, float> bias = [];
-        switch (value)
+        switch (Property(properties, Name))
         {
+            case null:
+                return null;
             case JsonElement json:
                 AddJson(json);
                 return bias;
@@ -139,7 +145,7 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
                 }
 
                 return bias;
-            default:
+            case { } value:
                 throw WrongKind(value.GetType().Name);
         }
 

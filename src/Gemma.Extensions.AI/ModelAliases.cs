@@ -33,6 +33,12 @@ internal static partial class ModelAliases
             return FindOnHub(pathOrAlias, out problem);
         }
 
+        if (pathOrAlias.Contains('\0'))
+        {
+            problem = $"The model path '{pathOrAlias.Replace('\0', '?')}' holds the character U+0000, as no path does. Set {nameof(GemmaOptions.ModelPath)} to {GemmaOptions.HowToGetAModel}";
+            return null;
+        }
+
         string full = Path.GetFullPath(pathOrAlias);
         if (Path.Exists(full))
         {

@@ -17,6 +17,9 @@ internal sealed class ModelReference(string path, Func<CancellationToken, GemmaM
     /// <summary>Full path of the file or directory.</summary>
     public string Path { get; } = path;
 
+    /// <summary>The path as a URI. Outside Windows, <see cref="System.Uri"/> takes a percent sign of a path for an escape, unless it is one.</summary>
+    public Uri Uri => new(ModelAliases.IsHub(Path) || OperatingSystem.IsWindows() ? Path : "file://" + string.Join('/', Path.Split('/').Select(Uri.EscapeDataString)));
+
     /// <summary>Name of the model, known without reading it.</summary>
     public string ModelId { get; } = ModelAliases.ModelId(path);
 

@@ -7,15 +7,15 @@ using Microsoft.Extensions.Options;
 namespace Gemma.Extensions.AI;
 
 /// <summary>The models of one service provider: one a path, however many clients and generators use it, disposed with the provider.</summary>
-internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> options, ILoggerFactory? loggerFactory = null) : IDisposable
+internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> options, IEnumerable<GemmaRegistration> registrations, ILoggerFactory? loggerFactory = null) : IDisposable
 {
     private readonly ConcurrentDictionary<string, (ModelReference Reference, GemmaOptions Options)> _models = new(StringComparer.Ordinal);
     private readonly ILogger _logger = (loggerFactory ?? Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance).CreateLogger("Gemma.Extensions.AI");
 
-    /// <summary>The model that the options of this name describe. Nothing is loaded unless they say so.</summary>
-    public ModelReference Get(string optionsName)
+    /// <summary>The model that the options of a registration describe. Nothing is loaded unless they say so.</summary>
+    public ModelReference Get(GemmaRegistration registration)
     {
-        GemmaOptions named = options.Get(optionsName);
+        GemmaOptions named = OptionsOf(registration);
         string path = ModelAliases.Find(named.ModelPath!, out string? problem)
             ?? (named.AllowDownload && ModelAliases.IsHub(named.ModelPath!) ? named.ModelPath! : throw new GemmaModelFormatException(problem!));
         (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, unwanted => Load(p, named, unwanted)), named));
@@ -31,6 +31,21 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         }
 
         return reference;
+    }
+
+    /// <summary>The options of a registration, with its own model where several under one key name different ones.</summary>
+    public GemmaOptions OptionsOf(GemmaRegistration registration)
+    {
+        GemmaOptions named = options.Get(registration.OptionsName);
+        string? path = GemmaRegistration.Paths(registrations, registration.OptionsName, named.ModelPath).FirstOrDefault(own => own.Registration == registration).Path;
+        if (path is null || path == named.ModelPath)
+        {
+            return named;
+        }
+
+        GemmaOptions own = named.Clone();
+        own.ModelPath = path;
+        return own;
     }
 
     /// <summary>Every model that was asked for.</summary>
@@ -110,25 +125,65 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 }
 
 /// <summary>Loads the models that ask for it while the host starts, so that the first request does not wait.</summary>
-internal sealed class PreloadService(ModelRegistry registry, IOptionsMonitor<GemmaOptions> options, IEnumerable<GemmaRegistration> registrations) : IHostedService
+internal sealed class PreloadService(ModelRegistry registry, IEnumerable<GemmaRegistration> registrations) : IHostedService
 {
     public Task StartAsync(CancellationToken cancellationToken) =>
-        Task.WhenAll(registrations.Select(r => r.OptionsName).Distinct().Where(name => options.Get(name).Preload)
-            .Select(name => Task.Run(() => registry.Get(name).GetAsync(cancellationToken), cancellationToken)));
+        Task.WhenAll(registrations.Where(registration => registry.OptionsOf(registration).Preload)
+            .Select(registration => Task.Run(() => registry.Get(registration).GetAsync(cancellationToken), cancellationToken)));
 
     /// <summary>Requests that were accepted finish within the time that the host allows for its shutdown.</summary>
     public Task StopAsync(CancellationToken cancellationToken) => registry.StopAsync(cancellationToken);
 }
 
-/// <summary>One name under which options were registered.</summary>
-internal sealed record GemmaRegistration(string OptionsName);
+/// <summary>One client or generator that was registered.</summary>
+/// <param name="serviceKey">The key of the service; null where it has none.</param>
+/// <param name="optionsName">Name of the options, which all registrations under one key share.</param>
+/// <param name="configure">What the caller sets; the options system runs it too.</param>
+internal sealed class GemmaRegistration(object? serviceKey, string optionsName, Action<GemmaOptions>? configure)
+{
+    private readonly Action<GemmaOptions>? _configure = configure;
+
+    public object? ServiceKey { get; } = serviceKey;
+
+    public string OptionsName { get; } = optionsName;
+
+    /// <summary>
+    /// The model of each registration under a name, where they name different ones (a large model to chat with, a small one for embeddings); empty where
+    /// they agree, and the options as they are count.
+    /// </summary>
+    public static IReadOnlyList<(GemmaRegistration Registration, string? Path)> Paths(IEnumerable<GemmaRegistration> registrations, string optionsName, string? path)
+    {
+        (GemmaRegistration, string? Path)[] own = [.. registrations.Where(one => one.OptionsName == optionsName && one._configure is not null).Select(one => (one, one.PathOver(path)))];
+        return own.All(one => one.Path == own[0].Path) ? [] : own;
+    }
+
+    private string? PathOver(string? path)
+    {
+        GemmaOptions options = new() { ModelPath = path };
+        _configure!(options);
+        return options.ModelPath;
+    }
+}
 
 /// <summary>Turns <see cref="GemmaOptions.Problems"/> into the failures of the options system.</summary>
-internal sealed class ValidateGemmaOptions : IValidateOptions<GemmaOptions>
+internal sealed class ValidateGemmaOptions(IEnumerable<GemmaRegistration> registrations) : IValidateOptions<GemmaOptions>
 {
     public ValidateOptionsResult Validate(string? name, GemmaOptions options)
     {
-        string[] problems = [.. options.Problems()];
-        return problems.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(problems);
+        List<string> problems = [.. options.Problems()];
+        foreach (string path in GemmaRegistration.Paths(registrations, name ?? "", options.ModelPath).Select(own => own.Path).OfType<string>().Where(path => path != options.ModelPath))
+        {
+            if (ModelAliases.Find(path, out string? problem) is null && !(options.AllowDownload && ModelAliases.IsHub(path)))
+            {
+                problems.Add(problem!);
+            }
+        }
+
+        if (!string.IsNullOrEmpty(name) && problems.Count > 0)
+        {
+            problems[0] = $"The Gemma model with the key '{name}' (configuration section '{GemmaOptions.SectionName}:{name}') cannot be used. {problems[0]}";
+        }
+
+        return problems.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(problems);
     }
 }

@@ -44,7 +44,12 @@ internal static class InspectCommand
     private static JsonObject Describe(ModelFile file, int? context)
     {
         GemmaConfig config = file.Config;
-        int tokens = Math.Min(context ?? config.ContextLength, config.ContextLength);
+        int tokens = context ?? config.ContextLength;
+        if (tokens < 1 || tokens > config.ContextLength)
+        {
+            throw new ArgumentException($"--context is {tokens:N0}, expected 1 to {config.ContextLength:N0} tokens, for which '{file.Path}' was trained.");
+        }
+
         return new JsonObject
         {
             ["model"] = ModelAliases.ModelId(file.Path),

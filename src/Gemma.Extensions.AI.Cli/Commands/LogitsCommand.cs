@@ -23,6 +23,11 @@ internal static class LogitsCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             int[] ids = ParseIds(parsed.GetRequiredValue(tokens));
+            if (ids.Length == 0)
+            {
+                throw new ArgumentException("--tokens names no token. Expected numbers separated by commas, e.g. 2,4521.");
+            }
+
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
             string? adapter = options.AddLora(parsed.GetValue(lora));
             using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Text;
@@ -8,6 +9,8 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma tokenize</c>: text to token ids.</summary>
 internal static class TokenizeCommand
 {
+    private static readonly JsonSerializerOptions s_readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     public static Command Create()
     {
         Option<string?> model = CommonOptions.Model();
@@ -52,7 +55,9 @@ internal static class TokenizeCommand
 
             foreach (int id in ids)
             {
-                output.WriteLine($"{id,7}  {JsonSerializer.Serialize(tokenizer.Decode([id]))}");
+                // A byte that is part of a character says nothing alone: it is shown as the vocabulary spells it, <0xC3>.
+                string piece = tokenizer.GetKind(id) == TokenKind.Byte ? tokenizer.GetPiece(id) : tokenizer.Decode([id]);
+                output.WriteLine($"{id,7}  {JsonSerializer.Serialize(piece, s_readable)}");
             }
 
             output.WriteLine($"{ids.Count:N0} tokens");
@@ -70,8 +75,7 @@ internal static class TokenizeCommand
     /// <summary>From a bare tokenizer file or from any model.</summary>
     private static GemmaTokenizer OpenTokenizer(string path)
     {
-        string name = Path.GetFileName(path);
-        if (File.Exists(path) && (name.EndsWith(".model", StringComparison.Ordinal) || name == "tokenizer.json"))
+        if (File.Exists(path) && IsTokenizer(path))
         {
             return GemmaTokenizer.FromFile(path);
         }
@@ -80,15 +84,41 @@ internal static class TokenizeCommand
         return file.CreateTokenizer();
     }
 
+    /// <summary>Files of models are known by name or by their first bytes; what is left can only be a vocabulary, whatever it is called.</summary>
+    private static bool IsTokenizer(string path)
+    {
+        if (Path.GetFileName(path) is HuggingFaceModelFile.ConfigName or HuggingFaceModelFile.IndexName
+            || Path.GetExtension(path).ToLowerInvariant() is ".gguf" or ".safetensors")
+        {
+            return false;
+        }
+
+        using FileStream stream = MappedFile.OpenRead(path);
+        Span<byte> magic = stackalloc byte[4];
+        return stream.ReadAtLeast(magic, magic.Length, throwOnEndOfStream: false) == magic.Length && !magic.SequenceEqual("GGUF"u8);
+    }
+
     private static async Task<List<string>> ReadCasesAsync(FileInfo file, CancellationToken cancellationToken)
     {
         await using FileStream stream = file.OpenRead();
-        using JsonDocument document = await JsonDocument.ParseAsync(stream, cancellationToken: cancellationToken);
+        using JsonDocument document = await ParseAsync(file, stream, cancellationToken);
         return document.RootElement.ValueKind == JsonValueKind.Array
             ? [.. document.RootElement.EnumerateArray().Select((item, i) =>
                 item.ValueKind == JsonValueKind.Object && item.TryGetProperty("text", out JsonElement text) && text.ValueKind == JsonValueKind.String
                     ? text.GetString()!
                     : throw new FormatException($"Element {i} of '{file.FullName}' has no string 'text'. Expected a JSON array of {{\"text\": \"…\"}}."))]
             : throw new FormatException($"'{file.FullName}' holds a JSON {document.RootElement.ValueKind}, expected an array of {{\"text\": \"…\"}}.");
+    }
+
+    private static async Task<JsonDocument> ParseAsync(FileInfo file, FileStream stream, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await JsonDocument.ParseAsync(stream, cancellationToken: cancellationToken);
+        }
+        catch (JsonException e)
+        {
+            throw new FormatException($"'{file.FullName}' is not valid JSON, expected an array of {{\"text\": \"…\"}}: {e.Message}", e);
+        }
     }
 }

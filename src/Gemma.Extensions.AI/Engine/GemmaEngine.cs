@@ -584,7 +584,11 @@ internal sealed class GemmaEngine : IDisposable
             throw new GemmaException("The Gemma engine stopped because of an unexpected error, which the log has in full. Load the model again.", failure);
         }
 
-        ObjectDisposedException.ThrowIf(_closed || _cancelAll, this);
+        if (_closed || _cancelAll)
+        {
+            throw new ObjectDisposedException("GemmaModel", "The Gemma model was disposed.");
+        }
+
         if (_stopping)
         {
             throw new GemmaOverloadedException("The Gemma engine is shutting down and accepts no more requests.");

@@ -35,7 +35,7 @@ internal sealed class Sampler
     public Sampler(SamplingOptions options, int vocabularySize, ReadOnlySpan<int> prompt)
     {
         _options = options;
-        _isGreedy = options.Temperature <= 0 || options.TopK == 1;
+        _isGreedy = options.Temperature <= 0 || float.IsInfinity(1 / options.Temperature) || options.TopK == 1;
         _bias = options.LogitBias is null ? [] : [.. options.LogitBias];
         _random = (ulong)(options.Seed ?? Random.Shared.NextInt64());
         if (options.FrequencyPenalty != 0 || options.PresencePenalty != 0 || options.RepetitionPenalty != 1)

@@ -20,13 +20,7 @@ internal sealed class JsonFile : IDisposable
     /// <exception cref="GemmaModelFormatException">The file is missing, too large, or not a JSON object.</exception>
     public static JsonFile Open(string path)
     {
-        var info = new FileInfo(path);
-        if (!info.Exists)
-        {
-            throw new GemmaModelFormatException($"There is no file '{path}'. Check the path, or download the model with 'gemma pull'.");
-        }
-
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        using FileStream stream = MappedFile.OpenRead(path);
         if (stream.Length > MaxBytes)
         {
             throw new GemmaModelFormatException($"'{path}' has {stream.Length:N0} bytes, expected at most {MaxBytes:N0}. It is not the JSON file of a model; download it again.");

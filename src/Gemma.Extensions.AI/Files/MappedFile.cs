@@ -10,18 +10,12 @@ internal sealed unsafe class MappedFile : IDisposable
     private byte* _data;
 
     /// <summary>Maps the file.</summary>
-    /// <exception cref="GemmaModelFormatException">There is no such file, or it is empty.</exception>
+    /// <exception cref="GemmaModelFormatException">There is no such file, it may not be read, or it is empty.</exception>
     public MappedFile(string path)
     {
         Path = System.IO.Path.GetFullPath(path);
-        var info = new FileInfo(Path);
-        if (!info.Exists)
-        {
-            throw new GemmaModelFormatException($"There is no file '{Path}'. Check the path, or download the model with 'gemma pull'.");
-        }
-
         // The length of a symbolic link (as in a Hugging Face cache) is that of its target.
-        using var stream = new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        using FileStream stream = OpenRead(Path);
         Length = stream.Length;
         if (Length == 0)
         {
@@ -49,6 +43,25 @@ internal sealed unsafe class MappedFile : IDisposable
 
     /// <summary>First byte. Valid until the file is disposed.</summary>
     public byte* Data => _data + _view.PointerOffset;
+
+    /// <summary>Opens a file of a model.</summary>
+    /// <exception cref="GemmaModelFormatException">There is no such file, or it may not be read.</exception>
+    public static FileStream OpenRead(string path)
+    {
+        try
+        {
+            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            string what = new FileInfo(path).LinkTarget is { } target ? $"'{path}' is a link to '{target}', where there is no file" : $"There is no file '{path}'";
+            throw new GemmaModelFormatException($"{what}. Check the path, or download the model with 'gemma pull'.", e);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new GemmaModelFormatException($"'{path}' cannot be read: {(Directory.Exists(path) ? "it is a directory" : "this process is not permitted to")}. Check the path and the permissions of the file.", e);
+        }
+    }
 
     public void Dispose()
     {

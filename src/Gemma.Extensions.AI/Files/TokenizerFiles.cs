@@ -21,9 +21,14 @@ internal static class TokenizerFiles
 
     private static byte[] Read(string path)
     {
-        long length = new FileInfo(path).Length;
-        return length <= MaxBytes
-            ? File.ReadAllBytes(path)
-            : throw new GemmaModelFormatException($"'{path}' has {length:N0} bytes, expected at most {MaxBytes:N0}. It is not a tokenizer; download it again.");
+        using FileStream stream = MappedFile.OpenRead(path);
+        if (stream.Length > MaxBytes)
+        {
+            throw new GemmaModelFormatException($"'{path}' has {stream.Length:N0} bytes, expected at most {MaxBytes:N0}. It is not a tokenizer; download it again.");
+        }
+
+        var bytes = new byte[stream.Length];
+        stream.ReadExactly(bytes);
+        return bytes;
     }
 }

@@ -63,7 +63,7 @@ internal static class ResponseConstraintFactory
             return [];
         }
 
-        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, t.JsonSchema))];
+        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, DotNetParameters.SchemaOf(t)))];
         if (options.ToolMode is RequiredChatToolMode { RequiredFunctionName: { } name })
         {
             tools = [.. tools.Where(t => t.Name == name)];
@@ -99,6 +99,11 @@ internal static class ResponseConstraintFactory
         }
 
         JsonElement schema = json.Schema ?? JsonElement.Parse("true");
+        if (schema.ValueKind == JsonValueKind.Undefined)
+        {
+            throw new ArgumentException("ChatOptions.ResponseFormat has a schema that is default(JsonElement). Parse one, or use ChatResponseFormat.Json for any JSON.", nameof(options));
+        }
+
         return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(schema, schemaOptions)));
     }
 }

@@ -3,8 +3,10 @@ namespace Gemma.Extensions.AI.Grammar;
 /// <summary>The string formats of JSON Schema as expressions, one row a format.</summary>
 internal static class StringFormats
 {
-    private const string Date = @"(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)";
-    private const string Offset = @"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
+    // The years of .NET, 1 to 9999.
+    private const string Year = "(?:[1-9][0-9]{3}|0(?:[1-9][0-9]{2}|0(?:[1-9][0-9]|0[1-9])))";
+    private const string Date = "(?:" + Year + @"-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29)";
+    private const string Offset = @"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))";
     private const string Time = @"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,12})?" + Offset;
     private const string Octet = @"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
     private const string Ipv4 = Octet + @"(?:\." + Octet + "){3}";
@@ -34,14 +36,14 @@ internal static class StringFormats
     private const string PointerToken = "(?:[^/~]|~[01])*";
 
     /// <summary>
-    /// RFC 3339, 5321, 1123, 2673, 4291, 4122, 3986, 3987, 6901, as JSON Schema names them. Seconds are 00 to 59 (leap seconds are left out, a
-    /// subset); lengths are bounded where a standard bounds them as a whole (hostnames).
+    /// RFC 3339, 5321, 1123, 2673, 4291, 4122, 3986, 3987, 6901, as JSON Schema names them. Of dates and times it is what .NET reads, a subset: no year 0, no leap
+    /// seconds, T and Z in capitals, offsets up to 14 hours. Lengths are bounded where a standard bounds them as a whole (hostnames).
     /// </summary>
     private static readonly Dictionary<string, string> s_patterns = new()
     {
         ["date"] = Date,
         ["time"] = Time,
-        ["date-time"] = Date + "[Tt]" + Time,
+        ["date-time"] = Date + "T" + Time,
         ["duration"] = "P(?:(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)(?:T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S))?|T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)|[0-9]+W)",
         ["email"] = Email,
         ["idn-email"] = "[^\\s@\"]+@[^\\s@\"]+",

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 
 namespace Gemma.Extensions.AI.Grammar;
@@ -70,16 +71,30 @@ internal static class ToolCallGrammar
             return JsonElement.Parse("""{"type":"object","additionalProperties":false}""");
         }
 
-        System.Text.Json.Nodes.JsonObject closed = System.Text.Json.Nodes.JsonObject.Create(schema)!;
-        closed.TryAdd("type", "object");
+        JsonObject closed = JsonObject.Create(schema)!;
+        closed["type"] = ObjectType(closed);
         string[] open = ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "enum", "const"];
-        if (!open.Any(closed.ContainsKey))
+        if (!open.Any(closed.ContainsKey) && RequiresDeclared(closed))
         {
             closed["additionalProperties"] = false;
         }
 
         return JsonSerializer.SerializeToElement(closed);
     }
+
+    /// <summary>Whatever else the schema allows, arguments are an object.</summary>
+    private static JsonNode ObjectType(JsonObject schema) => schema["type"] switch
+    {
+        null when !schema.ContainsKey("type") => "object",
+        JsonArray types when types.Any(static type => type?.ToString() == "object") => "object",
+        JsonValue type when type.ToString() == "object" => "object",
+        { } other => throw new ArgumentException($"The JSON schema has {other.ToJsonString()} at '/type', but arguments are an object."),
+        _ => throw new ArgumentException("The JSON schema has null at '/type', but arguments are an object."),
+    };
+
+    /// <summary>Whether every required argument is declared; some schemas name others, which are any value then.</summary>
+    private static bool RequiresDeclared(JsonObject schema) =>
+        schema["required"] is not JsonArray required || required.All(name => name is JsonValue && schema["properties"] is JsonObject properties && properties.ContainsKey(name.ToString()));
 }
 
 /// <summary>

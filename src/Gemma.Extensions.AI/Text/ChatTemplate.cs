@@ -127,9 +127,14 @@ internal static class ChatTemplate
         List<string> preface = [];
         AddBlock(preface, options?.Instructions);
         List<Turn> turns = [];
-        Dictionary<string, FunctionCallContent> calls = new(StringComparer.Ordinal); // by call id, the latest
-        foreach (ChatMessage message in messages)
+        CallLog calls = new();
+        foreach (ChatMessage? message in messages)
         {
+            if (message is null)
+            {
+                throw new ArgumentException("A message of the conversation is null. Leave it out.", nameof(messages));
+            }
+
             if (message.Role == ChatRole.System || message.Role == s_developer)
             {
                 AddBlock(preface, TextOf(message));
@@ -174,7 +179,7 @@ internal static class ChatTemplate
         }
     }
 
-    private static void AddContents(Turn turn, ChatMessage message, Dictionary<string, FunctionCallContent> calls)
+    private static void AddContents(Turn turn, ChatMessage message, CallLog calls)
     {
         StringBuilder text = new();
         foreach (AIContent content in message.Contents)
@@ -186,13 +191,13 @@ internal static class ChatTemplate
                     break;
                 case FunctionCallContent call:
                     turn.AddText(text);
-                    calls[call.CallId] = call;
+                    calls.Add(turn, call);
                     turn.AddLine(RenderCall(call), 0);
                     break;
                 case FunctionResultContent result:
                     turn.AddText(text);
-                    FunctionCallContent? answered = calls.GetValueOrDefault(result.CallId);
-                    turn.AddLine(RenderResult(result, answered?.Name), Order(calls, answered));
+                    (string? name, int order) = calls.Answer(result.CallId);
+                    turn.AddLine(RenderResult(result, name), order);
                     break;
                 case ErrorContent error:
                     text.Append(error.Message);
@@ -207,29 +212,17 @@ internal static class ChatTemplate
         turn.AddText(text);
     }
 
-    /// <summary>Results are listed in the order of the calls they answer.</summary>
-    private static int Order(Dictionary<string, FunctionCallContent> calls, FunctionCallContent? call)
-    {
-        int order = 0;
-        foreach (FunctionCallContent other in calls.Values)
-        {
-            if (ReferenceEquals(other, call))
-            {
-                return order;
-            }
-
-            order++;
-        }
-
-        return int.MaxValue;
-    }
-
     private static string TextOf(ChatMessage message)
     {
         StringBuilder text = new();
         foreach (AIContent content in message.Contents)
         {
-            text.Append(content is TextContent part ? part.Text : throw Unsupported(content, message.Role));
+            text.Append(content switch
+            {
+                TextContent part => part.Text,
+                UsageContent or TextReasoningContent => "",
+                _ => throw Unsupported(content, message.Role),
+            });
         }
 
         return text.ToString();
@@ -251,11 +244,11 @@ internal static class ChatTemplate
         }
 
         StringBuilder text = new(ToolsIntroduction);
-        foreach (AITool tool in tools)
+        foreach (AITool? tool in tools)
         {
             text.Append("\n- ");
-            ToolSignature.Append(text, tool as AIFunctionDeclaration ?? throw new NotSupportedException(
-                $"ChatOptions.Tools holds '{tool.Name}', a {tool.GetType().Name}. Gemma runs in this process and can only call functions: pass AIFunctionDeclaration (AIFunctionFactory.Create makes one of a method)."));
+            ToolSignature.Append(text, tool as AIFunctionDeclaration ?? throw (tool is null ? new ArgumentException("ChatOptions.Tools holds null. Leave it out.") : new NotSupportedException(
+                $"ChatOptions.Tools holds '{tool.Name}', a {tool.GetType().Name}. Gemma runs in this process and can only call functions: pass AIFunctionDeclaration (AIFunctionFactory.Create makes one of a method).")));
         }
 
         return text.ToString();
@@ -325,8 +318,13 @@ internal static class ChatTemplate
     private static void AppendResult(StringBuilder text, IEnumerable<AIContent> contents) =>
         CompactJson.AppendString(text, string.Join('\n', contents.Select(static content => (content as TextContent ?? throw Unsupported(content, ChatRole.Tool)).Text)));
 
-    private static NotSupportedException Unsupported(AIContent content, ChatRole role)
+    private static Exception Unsupported(AIContent? content, ChatRole role)
     {
+        if (content is null)
+        {
+            return new ArgumentException($"A message of role '{role}' holds a content that is null. Leave it out.");
+        }
+
         string type = content switch
         {
             DataContent data => $"{nameof(DataContent)} ({data.MediaType})",
@@ -338,6 +336,39 @@ internal static class ChatTemplate
     }
 
     private static readonly ChatRole s_developer = new("developer");
+
+    /// <summary>
+    /// The calls of a conversation so far. Ids need not differ (Semantic Kernel leaves them empty where a history has none): results of one id answer the calls
+    /// of a turn one after the other.
+    /// </summary>
+    private sealed class CallLog
+    {
+        private readonly Dictionary<string, (Turn Turn, List<(string Name, int Order)> Calls, int Answered)> _byId = new(StringComparer.Ordinal);
+        private int _count;
+
+        public void Add(Turn turn, FunctionCallContent call)
+        {
+            if (!_byId.TryGetValue(call.CallId, out var known) || known.Turn != turn)
+            {
+                _byId[call.CallId] = known = (turn, [], 0);
+            }
+
+            known.Calls.Add((call.Name, _count++));
+        }
+
+        /// <summary>The name of the call that a result answers, null where there is none, and its place among all calls: results are listed in that order.</summary>
+        public (string? Name, int Order) Answer(string callId)
+        {
+            if (!_byId.TryGetValue(callId, out var known))
+            {
+                return (null, int.MaxValue);
+            }
+
+            int next = Math.Min(known.Answered, known.Calls.Count - 1);
+            _byId[callId] = known with { Answered = next + 1 };
+            return known.Calls[next];
+        }
+    }
 
     /// <summary>One turn: paragraphs, and runs of lines that are calls or results.</summary>
     private sealed class Turn(bool isModel)

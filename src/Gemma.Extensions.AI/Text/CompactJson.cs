@@ -12,6 +12,7 @@ namespace Gemma.Extensions.AI.Text;
 internal static class CompactJson
 {
     /// <summary>Appends any value: what is not JSON already is serialised as Microsoft.Extensions.AI serialises it.</summary>
+    /// <exception cref="NotSupportedException">The value cannot be written as JSON; the message names its type.</exception>
     public static void Append(StringBuilder text, object? value)
     {
         switch (value)
@@ -26,8 +27,21 @@ internal static class CompactJson
                 Append(text, element);
                 break;
             default:
-                Append(text, JsonSerializer.SerializeToElement(value, AIJsonUtilities.DefaultOptions.GetTypeInfo(value.GetType())));
+                Append(text, ToElement(value));
                 break;
+        }
+    }
+
+    private static JsonElement ToElement(object value)
+    {
+        try
+        {
+            return JsonSerializer.SerializeToElement(value, AIJsonUtilities.DefaultOptions.GetTypeInfo(value.GetType()));
+        }
+        catch (Exception e)
+        {
+            // Whatever a getter of the caller's type throws is the caller's matter too.
+            throw new NotSupportedException($"An argument or the result of a function call is a {value.GetType()}, which cannot be written as JSON for the model to read: {e.Message} Give text, or data such as a record.", e);
         }
     }
 

@@ -55,7 +55,7 @@ internal static class ToolSignature
         {
             switch (keyword.Name)
             {
-                case "properties":
+                case "properties" when keyword.Value.ValueKind == JsonValueKind.Object:
                     properties = keyword.Value;
                     break;
                 case "required" when keyword.Value.ValueKind == JsonValueKind.Array:

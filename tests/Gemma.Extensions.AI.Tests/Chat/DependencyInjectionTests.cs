@@ -87,6 +87,8 @@ public class DependencyInjectionTests
         { "ContextLength is 0", o => o.ContextLength = 0 },
         { "Threads is 0", o => o.Threads = 0 },
         { "Kernel is blank", o => o.Kernel = " " },
+        { "Kernel is 'warp', expected the name of a kernel tier (reference, portable", o => o.Kernel = "warp" },
+        { "U+0000", o => o.ModelPath = "a\0b" },
         { "KvCacheType is 9", o => o.KvCacheType = (GemmaKvCacheType)9 },
         { "KvCacheBytes is 0", o => o.KvCacheBytes = 0 },
         { "MaxConcurrentRequests is 0", o => o.MaxConcurrentRequests = 0 },
@@ -152,6 +154,103 @@ public class DependencyInjectionTests
         using ServiceProvider provider = services.BuildServiceProvider();
         provider.GetRequiredService<IChatClient>();
         Assert.Contains("twice", Assert.Throws<InvalidOperationException>(() => provider.GetRequiredKeyedService<IChatClient>("b")).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A large model to chat with and a small one for embeddings: each registration keeps the model that it names.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Registrations_without_keys_may_name_different_models(bool byDelegate)
+    {
+        ServiceCollection services = new();
+        if (byDelegate)
+        {
+            services.AddGemmaChatClient(o => (o.ModelPath, o.ContextLength) = (Gguf, 300));
+            services.AddGemmaEmbeddingGenerator(o => o.ModelPath = TinyModel.Path);
+        }
+        else
+        {
+            services.AddGemmaChatClient(Gguf);
+            services.AddGemmaEmbeddingGenerator(TinyModel.Path);
+        }
+
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.Equal("tiny-Q8_0", provider.GetRequiredService<IChatClient>().GetService<ChatClientMetadata>()!.DefaultModelId);
+        Assert.Equal("tiny", provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>().GetService<EmbeddingGeneratorMetadata>()!.DefaultModelId);
+    }
+
+    [Fact]
+    public async Task Registrations_that_name_no_model_of_their_own_take_what_was_configured()
+    {
+        ServiceCollection services = new();
+        services.AddGemmaChatClient(o => (o.ModelPath, o.ContextLength) = (Gguf, 300));
+        services.AddGemmaEmbeddingGenerator(o => o.ModelPath ??= "nano");
+        services.Configure<GemmaOptions>(o => o.ContextLength = 200);
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        GemmaModel model = provider.GetRequiredService<IChatClient>().GetService<GemmaModel>()!;
+        Assert.Same(model, provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>().GetService<GemmaModel>());
+        Assert.Equal(("tiny-Q8_0", 200), (model.ModelId, model.ContextLength));
+    }
+
+    [Fact]
+    public void A_second_model_that_does_not_exist_fails_at_the_start_too()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddGemmaChatClient("/there/is/nothing.gguf");
+        builder.Services.AddGemmaEmbeddingGenerator(Gguf);
+        using IHost host = builder.Build();
+        Assert.Contains("nothing.gguf", Assert.Throws<OptionsValidationException>(host.Start).Message, StringComparison.Ordinal);
+    }
+
+    private enum Small
+    {
+        Model,
+    }
+
+    private enum Large
+    {
+        Model,
+    }
+
+    [Fact]
+    public async Task Keys_that_are_spelt_alike_are_different_keys()
+    {
+        string other = TestData.Local("gguf/tiny-Q4_0.gguf");
+        foreach ((object? a, object? b) in new (object?, object?)[] { (Small.Model, Large.Model), (1, "1"), ("", null), (null, ""), (new object(), new object()) })
+        {
+            ServiceCollection services = new();
+            void Add(object? key, string path) => _ = key is null ? services.AddGemmaChatClient(path) : services.AddKeyedGemmaChatClient(key, path);
+            Add(a, Gguf);
+            Add(b, other);
+            await using ServiceProvider provider = services.BuildServiceProvider();
+            string? ModelOf(object? key) => (key is null ? provider.GetRequiredService<IChatClient>() : provider.GetRequiredKeyedService<IChatClient>(key)).GetService<ChatClientMetadata>()!.DefaultModelId;
+            Assert.Equal(("tiny-Q8_0", "tiny-Q4_0"), (ModelOf(a), ModelOf(b)));
+        }
+    }
+
+    [Fact]
+    public void What_is_wrong_with_a_keyed_model_names_the_key()
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
+        builder.Services.AddKeyedGemmaChatClient("big", "/there/is/nothing.gguf");
+        builder.Services.AddKeyedGemmaChatClient("small", Gguf);
+        using IHost host = builder.Build();
+        string message = Assert.Throws<OptionsValidationException>(host.Start).Message;
+        Assert.Contains("'big'", message, StringComparison.Ordinal);
+        Assert.Contains("Gemma:big", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_path_with_signs_that_mean_something_in_a_URI_is_reported_as_it_is()
+    {
+        using TempDirectory directory = new();
+        string path = directory.File("a#b%20c ü?.gguf");
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows does not allow such names.");
+        File.Copy(Gguf, path);
+        ServiceCollection services = new();
+        services.AddGemmaChatClient(path);
+        using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.Equal(path, provider.GetRequiredService<IChatClient>().GetService<ChatClientMetadata>()!.ProviderUri!.LocalPath);
     }
 
     [Fact]

@@ -178,6 +178,25 @@ public class GemmaChatClientTests
         await Assert.ThrowsAsync<TimeoutException>(() => client.GetResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => raw }));
     }
 
+    [Fact]
+    public async Task The_smallest_temperature_is_greedy()
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = TinyModel.Greedy();
+        options.Temperature = float.Epsilon;
+        Assert.Equal((await client.GetResponseAsync("Hello", TinyModel.Greedy())).Text, (await client.GetResponseAsync("Hello", options)).Text);
+    }
+
+    [Fact]
+    public async Task Null_in_a_conversation_is_refused_in_words()
+    {
+        using IChatClient client = TinyModel.Client();
+        Assert.Contains("null", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([new(ChatRole.User, "a"), null!]))).Message, StringComparison.Ordinal);
+        Assert.Contains("'user'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([new(ChatRole.User, [null!])]))).Message, StringComparison.Ordinal);
+        Assert.Contains("Tools", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("a", new ChatOptions { Tools = [null!] }))).Message, StringComparison.Ordinal);
+        Assert.Contains("ResponseFormat", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("a", new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(default(System.Text.Json.JsonElement)) }))).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>Keeps the model from ending its answer by itself.</summary>
     private static GemmaGenerationOptions NeverEnding() => new() { LogitBias = new Dictionary<int, float> { [1] = -1000, [9] = -1000 } };
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Files;
 using Microsoft.Extensions.AI;
 using Xunit;
@@ -103,6 +104,19 @@ public class GenerationSettingsTests
     public void A_bad_option_is_named(string name, ChatOptions options)
     {
         Assert.Contains(name, Assert.ThrowsAny<ArgumentException>(() => Resolve(options)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Nothing_as_JSON_is_nothing_and_nodes_are_JSON()
+    {
+        ChatOptions options = new() { AdditionalProperties = new() { ["min_p"] = Json("null"), ["repetition_penalty"] = null, ["logit_bias"] = Json("null"), ["adapter"] = Json("null") } };
+        GenerationSettings settings = Resolve(options);
+        Assert.Equal((0f, 1f), (settings.Sampling.MinP, settings.Sampling.RepetitionPenalty));
+        Assert.Null(settings.Sampling.LogitBias);
+        Assert.Null(settings.Adapter);
+        options = new() { AdditionalProperties = new() { ["min_p"] = JsonValue.Create(0.25), ["logit_bias"] = new JsonObject { ["7"] = 1.5 }, ["adapter"] = JsonValue.Create("legal") } };
+        settings = Resolve(options);
+        Assert.Equal((0.25f, 1.5f, "legal"), (settings.Sampling.MinP, settings.Sampling.LogitBias![7], settings.Adapter));
     }
 
     [Fact]

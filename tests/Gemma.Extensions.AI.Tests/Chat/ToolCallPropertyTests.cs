@@ -67,7 +67,7 @@ public class ToolCallPropertyTests
     }
 
     /// <summary>Draws tokens at random under the constraint; the end and what closes a value are preferred, so that replies come to an end.</summary>
-    private static (string Text, bool Ended) Generate(GemmaTokenizer tokenizer, ChatOptions options, Random random)
+    internal static (string Text, bool Ended) Generate(GemmaTokenizer tokenizer, ChatOptions options, Random random)
     {
         int end = tokenizer.EndOfTurnId;
         ITokenConstraint constraint = ResponseConstraintFactory.Create(tokenizer, options, [end])!;

@@ -119,6 +119,46 @@ public class ToolCallingTests
         Assert.Contains("HostedWebSearchTool", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, new HostedWebSearchTool())))).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Arguments are an object, whatever else the schema would take; what a schema requires without declaring it is any value.</summary>
+    [Theory]
+    [InlineData("""{"type":["object","null"],"properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}""")]
+    [InlineData("""{"type":["null","object","string"],"properties":{"a":{"enum":[1,2]}},"required":["a"]}""")]
+    [InlineData("""{"type":"object","properties":{},"required":["a"],"maxProperties":1}""")]
+    public async Task Arguments_are_an_object(string schema)
+    {
+        using IChatClient client = TinyModel.Client();
+        AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("f", "F.", JsonElement.Parse(schema));
+        int calls = 0;
+        for (int seed = 0; seed < 6; seed++)
+        {
+            ChatOptions options = Options(ChatToolMode.RequireAny, tool);
+            (options.Seed, options.AllowMultipleToolCalls) = (seed, false);
+            ChatResponse response = await client.GetResponseAsync("Hello", options);
+            Assert.Equal("", response.Text);
+            foreach (FunctionCallContent call in response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>())
+            {
+                Assert.Equal(["a"], call.Arguments!.Keys);
+                calls++;
+            }
+        }
+
+        Assert.True(calls > 0, "no call was complete");
+    }
+
+    [Theory]
+    [InlineData("""{"type":"string"}""", "\"string\"")]
+    [InlineData("""{"type":["array","null"]}""", "array")]
+    [InlineData("""{"type":null}""", "null")]
+    [InlineData("""{"type":"object","properties":null}""", "/properties")]
+    public async Task Parameters_that_are_no_object_are_refused(string schema, string expected)
+    {
+        using IChatClient client = TinyModel.Client();
+        ChatOptions options = Options(ChatToolMode.RequireAny, AIFunctionFactory.CreateDeclaration("f", "F.", JsonElement.Parse(schema)));
+        string message = (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("Hello", options))).Message;
+        Assert.Contains("'f'", message, StringComparison.Ordinal);
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_json_schema_is_kept_at_any_temperature()
     {

@@ -49,12 +49,81 @@ public class CliTests
     [InlineData("bench", "--threads", "many")]
     [InlineData("logits", "--tokens", "2")]
     [InlineData("perplexity", "--file", "/there/is/nothing")]
+    [InlineData("logits", "--tokens", "", "--output", "x")]
     public async Task A_failure_is_one_line_and_exit_code_1(params string[] args)
     {
         (int exit, _, string error) = await Run("", args);
         Assert.Equal(1, exit);
         Assert.StartsWith("gemma: ", error, StringComparison.Ordinal);
         Assert.Single(error.TrimEnd().Split('\n'));
+    }
+
+    [Theory]
+    [InlineData("0")]
+    [InlineData("-5")]
+    [InlineData("513")]
+    public async Task A_context_that_the_model_does_not_have_is_refused(string context)
+    {
+        (int exit, string output, string error) = await Run("", "inspect", Tiny, "--context", context);
+        Assert.Equal((1, ""), (exit, output));
+        Assert.Contains($"--context is {context}, expected 1 to 512", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Errors_speak_the_language_of_the_terminal()
+    {
+        Assert.EndsWith("as a number. See 'gemma chat --help'.", (await Run("", "chat", "--temperature", "hot")).Error.Trim(), StringComparison.Ordinal);
+        Assert.EndsWith("as a whole number. See 'gemma bench --help'.", (await Run("", "bench", "--repeat", "x")).Error.Trim(), StringComparison.Ordinal);
+        Assert.Equal("gemma: Temperature is -1, expected 0 to 100.", (await Run("", "chat", "--model", Tiny, "--prompt", "x", "--temperature", "-1")).Error.Trim());
+        Assert.Contains("--tokens names no token", (await Run("", "logits", "--tokens", "", "--output", "x")).Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("Hello")]
+    [InlineData("3")]
+    public async Task Cases_that_are_no_JSON_name_the_file(string text)
+    {
+        using TempDirectory directory = new();
+        string file = directory.File("cases.json");
+        File.WriteAllText(file, text);
+        (int exit, _, string error) = await Run("", "tokenize", "--model", Tiny, "--cases", file);
+        Assert.Equal(1, exit);
+        Assert.StartsWith($"gemma: '{file}'", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tokenizer.model", "my.spm")]
+    [InlineData("tokenizer.json", "vocabulary.json")]
+    public async Task A_tokenizer_may_have_any_name(string source, string name)
+    {
+        using TempDirectory directory = new();
+        string file = directory.File(name);
+        File.Copy(Path.Combine(Tiny, source), file);
+        Assert.Equal(await Succeed("tokenize", "--model", Tiny, "--text", "Hello world", "--json"), await Succeed("tokenize", "--model", file, "--text", "Hello world", "--json"));
+    }
+
+    [Fact]
+    public async Task Tokens_are_shown_as_people_write_them()
+    {
+        string shown = await Succeed("tokenize", "--model", Tiny, "--text", "a\u00fc<b>");
+        Assert.Contains("\"<0xC3>\"", shown, StringComparison.Ordinal); // the tiny vocabulary spells ü in bytes
+        Assert.DoesNotContain("\\u", shown, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Only_the_first_interrupt_is_held_back()
+    {
+        using Interrupts interrupts = new();
+        using (interrupts.Begin())
+        {
+            Assert.True(interrupts.Raise());
+            Assert.False(interrupts.Raise());
+        }
+
+        Assert.False(interrupts.Token.IsCancellationRequested);
+        Assert.True(interrupts.Raise());
+        Assert.False(interrupts.Raise());
     }
 
     [Fact]

@@ -222,6 +222,33 @@ public sealed class BadFileTests : IDisposable
         RejectedPath(_temp.Path, "model-00002-of-00002.safetensors", "do not belong together");
     }
 
+    /// <summary>A cache that was cleared by hand leaves links behind; a directory is no file.</summary>
+    [Fact]
+    public void LinksThatLeadNowhereAndDirectoriesInPlaceOfFiles()
+    {
+        File.CreateSymbolicLink(_temp.File("model.gguf"), _temp.File("blobs/gone"));
+        RejectedPath(_temp.File("model.gguf"), "blobs/gone", "link");
+        RejectedPath(_temp.Path, "blobs/gone", "link");
+        File.Delete(_temp.File("model.gguf"));
+        SyntheticModel.WriteHuggingFace(_temp.Path);
+        foreach (string name in (string[])["config.json", "model.safetensors", "tokenizer.model"])
+        {
+            byte[]? bytes = File.Exists(_temp.File(name)) ? File.ReadAllBytes(_temp.File(name)) : null;
+            File.Delete(_temp.File(name));
+            File.CreateSymbolicLink(_temp.File(name), _temp.File("gone"));
+            Assert.Contains("link", Assert.Throws<GemmaModelFormatException>(() =>
+            {
+                using ModelFile file = ModelFile.Open(_temp.Path);
+                file.CreateTokenizer();
+            }).Message, StringComparison.Ordinal);
+            File.Delete(_temp.File(name));
+            if (bytes is not null)
+            {
+                File.WriteAllBytes(_temp.File(name), bytes);
+            }
+        }
+    }
+
     [Fact]
     public void AnIndexDoesNotLeadOutOfItsDirectory()
     {

@@ -87,6 +87,33 @@ public sealed class FunctionChoiceTests
         Assert.Empty(filtered); // Filters of automatic invocation have no part in it.
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_history_names_functions_in_calls_and_results(bool streaming)
+    {
+        var (kernel, _, _) = Build();
+        var settings = KernelTests.Settings(200);
+        settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(options: s_one);
+        ChatHistory history = History();
+        var service = kernel.GetRequiredService<IChatCompletionService>();
+        if (streaming)
+        {
+            await foreach (StreamingChatMessageContent _ in service.GetStreamingChatMessageContentsAsync(history, settings, kernel))
+            {
+            }
+        }
+        else
+        {
+            await service.GetChatMessageContentAsync(history, settings, kernel);
+        }
+
+        var results = history.SelectMany(message => message.Items).OfType<Microsoft.SemanticKernel.FunctionResultContent>().ToArray();
+        Assert.NotEmpty(results);
+        Assert.All(results, result => Assert.Equal(("lights", "set_light"), (result.PluginName, result.FunctionName)));
+        Assert.All(results, result => Assert.Equal("done", result.Result?.ToString()));
+    }
+
     [Fact]
     public async Task Members_of_a_plain_enumeration_and_other_text_are_bound()
     {

@@ -117,6 +117,35 @@ public sealed class KernelTests
     }
 
     [Fact]
+    public async Task Settings_that_are_null_are_as_if_not_there()
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
+        foreach (string name in new[] { "max_completion_tokens", "top_p", "stop", "seed", "frequency_penalty" })
+        {
+            foreach (object? nothing in new object?[] { null, System.Text.Json.JsonElement.Parse("null") })
+            {
+                PromptExecutionSettings settings = Settings();
+                settings.ExtensionData![name] = nothing!;
+                Assert.Equal(await Expected(), (await kernel.InvokePromptAsync(Question, new KernelArguments(settings))).ToString());
+            }
+        }
+
+        // Semantic Kernel leaves a null under its own names to us as well: it must neither forbid output nor make the answer greedy.
+        var sampled = new PromptExecutionSettings { ExtensionData = new Dictionary<string, object> { ["temperature"] = null!, ["max_tokens"] = null!, ["MaxTokens"] = 5, ["seed"] = 1 } };
+        string expected = (await TinyModel.Client().GetResponseAsync(Question, new ChatOptions { MaxOutputTokens = 5, Seed = 1 })).Text;
+        Assert.Equal(expected, (await kernel.InvokePromptAsync(Question, new KernelArguments(sampled))).ToString());
+    }
+
+    [Fact]
+    public async Task A_schema_may_come_in_the_wrapping_of_OpenAIs_interface()
+    {
+        Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
+        PromptExecutionSettings settings = Settings(60);
+        settings.ExtensionData!["response_format"] = System.Text.Json.JsonElement.Parse("""{"type":"json_schema","json_schema":{"name":"x","schema":{"enum":["yes","no"]}}}""");
+        Assert.Contains((await kernel.InvokePromptAsync(Question, new KernelArguments(settings))).ToString(), (string[])["\"yes\"", "\"no\""]);
+    }
+
+    [Fact]
     public async Task A_setting_that_is_no_number_is_named()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));

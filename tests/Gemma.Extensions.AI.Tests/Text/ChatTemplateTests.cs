@@ -122,6 +122,55 @@ public sealed class ChatTemplateTests
                 ]),
             ]);
 
+    /// <summary>Histories of Semantic Kernel may have no ids, and ids may come again in a later turn.</summary>
+    [Fact]
+    public void Results_of_one_id_answer_its_calls_in_order() =>
+        AssertPrompt(
+            """
+            <start_of_turn>model
+            <tool_call>{"name":"f","arguments":{}}</tool_call>
+            <tool_call>{"name":"g","arguments":{}}</tool_call><end_of_turn>
+            <start_of_turn>user
+            <tool_result>{"name":"f","result":1}</tool_result>
+            <tool_result>{"name":"g","result":2}</tool_result>
+            <tool_result>{"name":"g","result":3}</tool_result><end_of_turn>
+            <start_of_turn>model
+            <tool_call>{"name":"h","arguments":{}}</tool_call><end_of_turn>
+            <start_of_turn>user
+            <tool_result>{"name":"h","result":4}</tool_result><end_of_turn>
+            <start_of_turn>model
+
+            """.ReplaceLineEndings("\n"),
+            [
+                new(ChatRole.Assistant, [new FunctionCallContent("", "f"), new FunctionCallContent("", "g")]),
+                new(ChatRole.Tool, [new FunctionResultContent("", 1), new FunctionResultContent("", 2), new FunctionResultContent("", 3)]),
+                new(ChatRole.Assistant, [new FunctionCallContent("", "h")]),
+                new(ChatRole.Tool, [new FunctionResultContent("", 4)]),
+            ]);
+
+    [Fact]
+    public void What_a_model_thought_is_not_part_of_system_text_either() =>
+        AssertPrompt(
+            "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n",
+            [new(ChatRole.System, [new TextReasoningContent("hm"), new TextContent("Be brief.")]), new(ChatRole.User, "Hi")]);
+
+    [Fact]
+    public void A_result_that_is_no_JSON_is_named()
+    {
+        foreach ((string type, object result) in new (string, object)[] { ("Double", double.NaN), ("MemoryStream", new MemoryStream()), ("System.Action", () => { }), ("Dictionary", Cycle()) })
+        {
+            ChatMessage[] messages = [new(ChatRole.User, "Hi"), new(ChatRole.Assistant, [new FunctionCallContent("1", "f")]), new(ChatRole.Tool, [new FunctionResultContent("1", result)])];
+            Assert.Contains(type, Assert.Throws<NotSupportedException>(() => ChatTemplate.Render(Tokenizers.Tiny, messages)).Message);
+        }
+    }
+
+    private static Dictionary<string, object> Cycle()
+    {
+        Dictionary<string, object> cycle = [];
+        cycle["again"] = cycle;
+        return cycle;
+    }
+
     [Fact]
     public void Tools_are_described_as_signatures()
     {
@@ -147,6 +196,8 @@ public sealed class ChatTemplateTests
     [InlineData("""{"type":"object","properties":{"a":{"type":"object","properties":{"x":{"type":"string","description":"d"}}}}}""", """f(a?: object {x?: {"type":"string","description":"d"}})""")]
     [InlineData("""{"type":"object","properties":{},"required":["ghost"]}""", """f({"type":"object","properties":{},"required":["ghost"]})""")]
     [InlineData("true", "f(true)")]
+    [InlineData("""{"type":"object","properties":null}""", """f({"type":"object","properties":null})""")]
+    [InlineData("""{"type":"object","properties":{"a":{"type":"object","properties":[]}}}""", """f(a?: {"type":"object","properties":[]})""")]
     public void What_a_signature_cannot_say_is_schema(string schema, string expected)
     {
         using JsonDocument document = JsonDocument.Parse(schema);

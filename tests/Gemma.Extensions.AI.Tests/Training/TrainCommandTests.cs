@@ -87,7 +87,7 @@ public sealed class TrainCommandTests : IDisposable
         AddTokenizer();
         await Succeed(Train("whole", 60));
         using Interrupts interrupts = new();
-        var output = new ReactingWriter("step 30/60", interrupts.Raise);
+        var output = new ReactingWriter("step 30/60", () => interrupts.Raise());
         int exit = await GemmaCli.RunAsync(Train("stopped", 60), new CliInvocation(interrupts) { Output = output, Error = new StringWriter(), IsInteractive = false });
         Assert.Equal(GemmaCli.Interrupted, exit);
         Assert.Contains("stopped after step 30", output.ToString(), StringComparison.Ordinal);
