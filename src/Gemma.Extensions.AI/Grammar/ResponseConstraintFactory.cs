@@ -104,6 +104,6 @@ internal static class ResponseConstraintFactory
             throw new ArgumentException("ChatOptions.ResponseFormat has a schema that is default(JsonElement). Parse one, or use ChatResponseFormat.Json for any JSON.", nameof(options));
         }
 
-        return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(schema, schemaOptions)));
+        return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(ClosedObjects.Close(schema), schemaOptions)));
     }
 }

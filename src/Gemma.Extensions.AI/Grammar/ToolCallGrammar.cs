@@ -71,10 +71,10 @@ internal static class ToolCallGrammar
             return JsonElement.Parse("""{"type":"object","additionalProperties":false}""");
         }
 
-        JsonObject closed = JsonObject.Create(schema)!;
+        JsonObject closed = JsonObject.Create(ClosedObjects.Close(schema))!;
         closed["type"] = ObjectType(closed);
         string[] open = ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "enum", "const"];
-        if (!open.Any(closed.ContainsKey) && RequiresDeclared(closed))
+        if (!open.Any(closed.ContainsKey) && ClosedObjects.RequiresDeclared(closed))
         {
             closed["additionalProperties"] = false;
         }
@@ -91,10 +91,6 @@ internal static class ToolCallGrammar
         { } other => throw new ArgumentException($"The JSON schema has {other.ToJsonString()} at '/type', but arguments are an object."),
         _ => throw new ArgumentException("The JSON schema has null at '/type', but arguments are an object."),
     };
-
-    /// <summary>Whether every required argument is declared; some schemas name others, which are any value then.</summary>
-    private static bool RequiresDeclared(JsonObject schema) =>
-        schema["required"] is not JsonArray required || required.All(name => name is JsonValue && schema["properties"] is JsonObject properties && properties.ContainsKey(name.ToString()));
 }
 
 /// <summary>

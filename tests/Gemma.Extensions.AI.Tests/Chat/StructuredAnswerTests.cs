@@ -77,6 +77,44 @@ public sealed class StructuredAnswerTests
         Assert.Equal(2, call.Arguments.Count);
     }
 
+    private sealed record Visit(Place Where, List<Place> Seen);
+
+    private sealed record Place(bool Near, Level Height);
+
+    /// <summary>Types of .NET say nothing of other properties, and have no use for them.</summary>
+    [Fact]
+    public async Task Typed_answers_and_calls_hold_no_other_properties()
+    {
+        using IChatClient client = TinyModel.Client();
+        AIFunction tool = AIFunctionFactory.Create((Visit visit) => visit.Seen.Count, "visit");
+        static void Check(JsonElement visit)
+        {
+            Assert.Equal(["where", "seen"], visit.EnumerateObject().Select(p => p.Name));
+            Assert.All(visit.GetProperty("seen").EnumerateArray().Prepend(visit.GetProperty("where")), place => Assert.Equal(["near", "height"], place.EnumerateObject().Select(p => p.Name)));
+        }
+
+        int checks = 0;
+        for (int seed = 0; seed < 8; seed++)
+        {
+            ChatOptions options = new() { Temperature = 2, TopP = 1, TopK = 0, Seed = seed, MaxOutputTokens = 250, ResponseFormat = ChatResponseFormat.ForJsonSchema<Visit>() };
+            ChatResponse answer = await client.GetResponseAsync("Hello", options);
+            if (answer.FinishReason == ChatFinishReason.Stop)
+            {
+                Check(JsonElement.Parse(answer.Text));
+                checks++;
+            }
+
+            (options.ResponseFormat, options.Tools, options.ToolMode) = (null, [tool], ChatToolMode.RequireAny);
+            foreach (FunctionCallContent call in (await client.GetResponseAsync("Hello", options)).Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>())
+            {
+                Check((JsonElement)call.Arguments!["visit"]!);
+                checks++;
+            }
+        }
+
+        Assert.True(checks > 4, $"{checks} answers and calls were complete");
+    }
+
     [Fact]
     public async Task What_cannot_be_enforced_is_ignored_where_leniency_is_asked_for()
     {
