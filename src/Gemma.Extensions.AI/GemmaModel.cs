@@ -66,16 +66,20 @@ public sealed partial class GemmaModel : IDisposable
     /// <exception cref="GemmaModelFormatException">The model, or an adapter, is missing, damaged, incomplete or not one of Gemma 2.</exception>
     /// <exception cref="GemmaMemoryException">The model does not fit the machine.</exception>
     /// <exception cref="ArgumentException">An option is out of range.</exception>
-    public static GemmaModel Load(string path, GemmaOptions? options = null)
+    public static GemmaModel Load(string path, GemmaOptions? options = null) => LoadUnlessCancelled(path, options, CancellationToken.None);
+
+    /// <inheritdoc cref="Load"/>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    internal static GemmaModel LoadUnlessCancelled(string path, GemmaOptions? options, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         GemmaOptions checkedOptions = options?.Clone() ?? new GemmaOptions();
         string full = ModelAliases.Find(path, out string? missing) ?? (checkedOptions.AllowDownload && ModelAliases.IsHub(path)
-            ? GemmaModelHub.EnsureAsync(path).GetAwaiter().GetResult()
+            ? GemmaModelHub.EnsureAsync(path, cancellationToken: cancellationToken).GetAwaiter().GetResult()
             : throw new GemmaModelFormatException(missing!));
         checkedOptions.ModelPath = full;
         string problems = string.Join(" ", checkedOptions.Problems());
-        return problems.Length == 0 ? LoadCore(full, checkedOptions, null, null, CancellationToken.None) : throw new ArgumentException(problems, nameof(options));
+        return problems.Length == 0 ? LoadCore(full, checkedOptions, null, null, cancellationToken) : throw new ArgumentException(problems, nameof(options));
     }
 
     /// <summary>
@@ -128,7 +132,7 @@ public sealed partial class GemmaModel : IDisposable
         Task<CpuBackend> preparing = Task.Run(() => CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel }), CancellationToken.None);
         try
         {
-            file = ModelFile.Open(path);
+            file = ModelFile.Open(path, cancellationToken: cancellationToken);
             if (options.ContextLength > file.Config.ContextLength)
             {
                 throw new ArgumentOutOfRangeException(
@@ -144,7 +148,7 @@ public sealed partial class GemmaModel : IDisposable
             CpuBackend backend = preparing.GetAwaiter().GetResult();
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
-            draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!) : null;
+            draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
             (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>(), smaller);

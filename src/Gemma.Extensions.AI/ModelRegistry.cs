@@ -83,7 +83,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 
             return model;
         }
-        catch (Exception e)
+        catch (Exception e) when (!unwanted.IsCancellationRequested)
         {
             LogFailed(_logger, path, e);
             throw;

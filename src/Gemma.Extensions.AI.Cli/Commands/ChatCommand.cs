@@ -28,7 +28,7 @@ internal static class ChatCommand
             CliInvocation host = parsed.Host();
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel) };
             string? adapter = options.AddLora(parsed.GetValue(lora));
-            using GemmaModel loaded = GemmaModel.Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options);
+            using GemmaModel loaded = GemmaModel.LoadUnlessCancelled(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             using IChatClient client = loaded.AsIChatClient();
             ChatOptions chatOptions = new()
             {

@@ -47,8 +47,9 @@ internal abstract class ModelFile : IDisposable
     /// </summary>
     /// <param name="path">Path of the file or directory.</param>
     /// <param name="checkScales">Whether to read all weights once to be sure that scales are finite; false where only the description is wanted.</param>
+    /// <param name="cancellationToken">Gives up reading the weights, which may take a while from a disk.</param>
     /// <exception cref="GemmaModelFormatException">The model is missing, damaged, incomplete or not supported; the message says what, where, and what to do.</exception>
-    public static ModelFile Open(string path, bool checkScales = true)
+    public static ModelFile Open(string path, bool checkScales = true, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ModelFile file = Directory.Exists(path) ? OpenDirectory(path) : OpenFile(path);
@@ -56,7 +57,7 @@ internal abstract class ModelFile : IDisposable
         {
             if (checkScales)
             {
-                ScaleCheck.Run(file.Tensors.Values);
+                ScaleCheck.Run(file.Tensors.Values, cancellationToken);
             }
 
             return file;

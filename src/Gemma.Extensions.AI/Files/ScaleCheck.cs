@@ -6,11 +6,12 @@ internal static unsafe class ScaleCheck
     private const long PieceBytes = 4 << 20;
 
     /// <exception cref="GemmaModelFormatException">A scale is NaN or infinite; the message names the tensor and the place.</exception>
-    public static void Run(IEnumerable<TensorView> tensors)
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static void Run(IEnumerable<TensorView> tensors, CancellationToken cancellationToken)
     {
         GemmaModelFormatException? failure = null;
         Piece[] pieces = [.. tensors.SelectMany(Pieces)];
-        Parallel.For(0, pieces.Length, (i, state) =>
+        Parallel.For(0, pieces.Length, new ParallelOptions { CancellationToken = cancellationToken }, (i, state) =>
         {
             (TensorView tensor, long first, long count) = pieces[i];
             long bad = tensor.Format.FindNonFiniteScale(tensor.Data + first * tensor.Format.BlockBytes, count);

@@ -22,7 +22,7 @@ public sealed unsafe class FuzzTests(ITestOutputHelper output)
         using GgufFile file = GgufFile.Parse(data, length, "fuzz.gguf");
         CheckRange(file.Tensors.Values, data, length);
         using var model = new GgufModelFile(file);
-        ScaleCheck.Run(model.Tensors.Values);
+        ScaleCheck.Run(model.Tensors.Values, CancellationToken.None);
         Assert.NotNull(model.Name);
         foreach (string key in file.Metadata.Values.Keys)
         {

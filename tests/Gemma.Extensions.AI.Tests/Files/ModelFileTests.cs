@@ -28,6 +28,15 @@ public sealed class ModelFileTests
         Assert.Equal([1024, 256], file.Tensors["token_embd.weight"].Shape);
     }
 
+    /// <summary>Gigabytes from a cold disk take a while: who does not want them any more need not wait.</summary>
+    [Fact]
+    public void ReadingCanBeGivenUp()
+    {
+        CancellationToken cancelled = new(canceled: true);
+        Assert.ThrowsAny<OperationCanceledException>(() => ModelFile.Open(TestData.Local("tiny"), cancellationToken: cancelled));
+        Assert.ThrowsAny<OperationCanceledException>(() => GemmaModel.LoadUnlessCancelled(TestData.Local("gguf/tiny-Q8_0.gguf"), null, cancelled));
+    }
+
     [Fact]
     public void NamesMapBothWays()
     {
