@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Gemma.Extensions.AI.Grammar;
 
@@ -829,8 +830,14 @@ internal sealed partial class JsonSchemaCompiler
             : throw Malformed(place.Path + "/" + keyword, $"must be a whole number of at least 0, not {Shown(value)}");
     }
 
+    /// <summary>A number; as text too, which .NET makes of [Range(typeof(decimal), "0.01", "99.99")].</summary>
     private static ExactDecimal Number(JsonElement value, string path) =>
-        value.ValueKind == JsonValueKind.Number ? ExactDecimal.Parse(value.GetRawText()) : throw Malformed(path, $"must be a number, not {Shown(value)}");
+        value.ValueKind == JsonValueKind.Number ? ExactDecimal.Parse(value.GetRawText())
+        : value.ValueKind == JsonValueKind.String && NumberText().IsMatch(value.GetString()!) ? ExactDecimal.Parse(value.GetString()!)
+        : throw Malformed(path, $"must be a number, not {Shown(value)}");
+
+    [GeneratedRegex("^-?(?:0|[1-9][0-9]*)(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?\\z")]
+    private static partial Regex NumberText();
 
     private static string Shown(JsonElement value) => value.GetRawText() is { Length: > 60 } text ? text[..60] + "…" : value.GetRawText();
 

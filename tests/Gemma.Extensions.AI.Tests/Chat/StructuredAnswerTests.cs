@@ -77,6 +77,20 @@ public sealed class StructuredAnswerTests
         Assert.Equal(2, call.Arguments.Count);
     }
 
+    private sealed record Offer([property: System.ComponentModel.DataAnnotations.Range(typeof(decimal), "0.01", "99.99")] decimal Price);
+
+    [Fact]
+    public async Task Bounds_of_annotations_are_kept()
+    {
+        using IChatClient client = TinyModel.Client();
+        for (int seed = 0; seed < 5; seed++)
+        {
+            ChatResponse<Offer> answer = await client.GetResponseAsync<Offer>("Hello", new ChatOptions { Temperature = 2, TopP = 1, TopK = 0, Seed = seed, MaxOutputTokens = 100 });
+            Assert.Equal(ChatFinishReason.Stop, answer.FinishReason);
+            Assert.InRange(answer.Result.Price, 0.01m, 99.99m);
+        }
+    }
+
     private sealed record Visit(Place Where, List<Place> Seen);
 
     private sealed record Place(bool Near, Level Height);
