@@ -320,6 +320,40 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
+    public async Task A_call_that_is_cancelled_leaves_the_others_alone()
+    {
+        using IChatClient client = CreateClient();
+        string alone = (await client.GetResponseAsync(Question, Greedy())).Text;
+        using CancellationTokenSource source = new();
+        Task<ChatResponse>[] others = [.. Enumerable.Range(0, 3).Select(_ => client.GetResponseAsync(Question, Greedy()))];
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (ChatResponseUpdate _ in client.GetStreamingResponseAsync(Question, Greedy(LongAnswerTokens), source.Token))
+            {
+                source.Cancel();
+            }
+        });
+        Assert.All(await Task.WhenAll(others), response => Assert.Equal(alone, response.Text));
+    }
+
+    [Fact]
+    public async Task One_set_of_options_serves_calls_at_the_same_time()
+    {
+        using IChatClient client = CreateClient();
+        ChatOptions options = Greedy();
+        ChatResponse[] responses = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => client.GetResponseAsync(Question, options)));
+        Assert.Single(responses.Select(response => response.Text).Distinct());
+    }
+
+    [Fact]
+    public async Task A_stream_may_be_read_twice()
+    {
+        using IChatClient client = CreateClient();
+        IAsyncEnumerable<ChatResponseUpdate> stream = client.GetStreamingResponseAsync(Question, Greedy());
+        Assert.Equal(string.Concat(await Collect(stream)), string.Concat(await Collect(stream)));
+    }
+
+    [Fact]
     public void Null_messages_are_refused_at_the_call()
     {
         using IChatClient client = CreateClient();

@@ -55,7 +55,7 @@ public sealed class TrainCommandTests : IDisposable
         using GemmaModel model = GemmaModel.Load(_directory.File("run/model"));
         Assert.Equal(GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model")).Encode("A book…", matchSpecial: true), model.Tokenizer.Encode("A book…", matchSpecial: true));
         using Microsoft.Extensions.AI.IChatClient client = model.AsIChatClient();
-        Assert.NotNull(await Microsoft.Extensions.AI.ChatClientExtensions.GetResponseAsync(client, "the little model", new Microsoft.Extensions.AI.ChatOptions { MaxOutputTokens = 4 }, TestContext.Current.CancellationToken));
+        Assert.NotNull(await client.GetResponseAsync([new Microsoft.Extensions.AI.ChatMessage(Microsoft.Extensions.AI.ChatRole.User, "the little model")], new Microsoft.Extensions.AI.ChatOptions { MaxOutputTokens = 4 }, TestContext.Current.CancellationToken));
     }
 
     /// <summary>A process that is killed, and the command given again: every figure but the speed is that of a run that was left alone.</summary>
