@@ -63,7 +63,7 @@ internal static class ResponseConstraintFactory
             return [];
         }
 
-        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, DotNetParameters.SchemaOf(t)))];
+        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, CompactJson.WithoutHalves(DotNetParameters.SchemaOf(t))))];
         if (options.ToolMode is RequiredChatToolMode { RequiredFunctionName: { } name })
         {
             tools = [.. tools.Where(t => t.Name == name)];
@@ -104,6 +104,7 @@ internal static class ResponseConstraintFactory
             throw new ArgumentException("ChatOptions.ResponseFormat has a schema that is default(JsonElement). Parse one, or use ChatResponseFormat.Json for any JSON.", nameof(options));
         }
 
+        schema = CompactJson.WithoutHalves(schema);
         return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(ClosedObjects.Close(schema), schemaOptions)));
     }
 }

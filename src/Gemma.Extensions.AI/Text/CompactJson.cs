@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Text;
@@ -9,7 +10,7 @@ namespace Gemma.Extensions.AI.Text;
 /// JSON as prompts carry it: no spaces, members in the order given, numbers as they were spelt, and no escapes but those that JSON demands,
 /// since every escape costs tokens and makes text harder to read for the model.
 /// </summary>
-internal static class CompactJson
+internal static partial class CompactJson
 {
     /// <summary>Appends any value: what is not JSON already is serialised as Microsoft.Extensions.AI serialises it.</summary>
     /// <exception cref="NotSupportedException">The value cannot be written as JSON; the message names its type.</exception>
@@ -24,13 +25,33 @@ internal static class CompactJson
                 AppendString(text, item);
                 break;
             case JsonElement element:
-                Append(text, element);
+                Append(text, WithoutHalves(element));
                 break;
             default:
                 Append(text, ToElement(value));
                 break;
         }
     }
+
+    /// <summary>
+    /// The element with U+FFFD for escaped halves of a surrogate pair, as servers send them that cut texts anywhere. They are valid JSON, but no text: reading them
+    /// would throw.
+    /// </summary>
+    public static JsonElement WithoutHalves(JsonElement element)
+    {
+        if (element.ValueKind is not (JsonValueKind.Object or JsonValueKind.Array or JsonValueKind.String) || element.GetRawText() is not { } raw
+            || !raw.Contains("\\ud", StringComparison.OrdinalIgnoreCase))
+        {
+            return element;
+        }
+
+        string whole = Halves().Replace(raw, static match => match.Groups["half"].Success ? "\\ufffd" : match.Value);
+        return whole == raw ? element : JsonElement.Parse(whole, new JsonDocumentOptions { MaxDepth = 1000 });
+    }
+
+    /// <summary>Escapes that are whole, which are kept, and halves.</summary>
+    [GeneratedRegex(@"\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})", RegexOptions.CultureInvariant)]
+    private static partial Regex Halves();
 
     private static JsonElement ToElement(object value)
     {

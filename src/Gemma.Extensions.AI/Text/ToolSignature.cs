@@ -14,7 +14,7 @@ internal static class ToolSignature
     public static void Append(StringBuilder text, AIFunctionDeclaration tool)
     {
         text.Append(tool.Name).Append('(');
-        JsonElement schema = tool.JsonSchema;
+        JsonElement schema = CompactJson.WithoutHalves(tool.JsonSchema);
         StringBuilder arguments = new();
         StringBuilder descriptions = new();
         if (TryAppendMembers(arguments, schema, descriptions))

@@ -148,6 +148,13 @@ public sealed class ChatTemplateTests
                 new(ChatRole.Tool, [new FunctionResultContent("", 4)]),
             ]);
 
+    /// <summary>Servers that cut a text anywhere send half an emoji as an escape: valid JSON, but no text.</summary>
+    [Fact]
+    public void Half_a_character_in_a_result_is_a_replacement_character() =>
+        AssertPrompt(
+            "<start_of_turn>user\n<tool_result>{\"result\":{\"a\uFFFD\":[\"x\uFFFD\",\"\U0001F600\",\"\\\\ud83d\",\"\uFFFDy\"]}}</tool_result><end_of_turn>\n<start_of_turn>model\n",
+            [new(ChatRole.Tool, [new FunctionResultContent("1", JsonElement.Parse("""{"a\ud83d":["x\ud83d","\uD83D\uDE00","\\ud83d","\ude00y"]}"""))])]);
+
     [Fact]
     public void What_a_model_thought_is_not_part_of_system_text_either() =>
         AssertPrompt(
