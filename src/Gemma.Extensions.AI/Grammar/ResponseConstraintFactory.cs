@@ -69,7 +69,7 @@ internal static class ResponseConstraintFactory
             tools = [.. tools.Where(t => t.Name == name)];
             if (tools.Length == 0)
             {
-                throw new ArgumentException($"The tool mode requires a call of '{name}', but ChatOptions.Tools holds no function of that name.");
+                throw new ArgumentException($"The tool mode requires a call of '{name}', but ChatOptions.Tools holds no function of that name. It holds: {string.Join(", ", options.Tools.Select(static tool => tool?.Name))}.");
             }
         }
 

@@ -186,8 +186,8 @@ internal static class ChatTemplate
         {
             switch (content)
             {
-                case TextContent part:
-                    text.Append(part.Text);
+                case TextContent or DataContent when TextOf(content) is { } part:
+                    text.Append(part);
                     break;
                 case FunctionCallContent call:
                     turn.AddText(text);
@@ -212,17 +212,20 @@ internal static class ChatTemplate
         turn.AddText(text);
     }
 
+    /// <summary>The text of a content: also of a text file that came as data (text/plain, text/markdown…). Null where it is no text.</summary>
+    private static string? TextOf(AIContent? content) => content switch
+    {
+        TextContent part => part.Text,
+        DataContent data when data.HasTopLevelMediaType("text") => Encoding.UTF8.GetString(data.Data.Span),
+        _ => null,
+    };
+
     private static string TextOf(ChatMessage message)
     {
         StringBuilder text = new();
         foreach (AIContent content in message.Contents)
         {
-            text.Append(content switch
-            {
-                TextContent part => part.Text,
-                UsageContent or TextReasoningContent => "",
-                _ => throw Unsupported(content, message.Role),
-            });
+            text.Append(TextOf(content) ?? (content is UsageContent or TextReasoningContent ? "" : throw Unsupported(content, message.Role)));
         }
 
         return text.ToString();
@@ -316,7 +319,7 @@ internal static class ChatTemplate
     }
 
     private static void AppendResult(StringBuilder text, IEnumerable<AIContent> contents) =>
-        CompactJson.AppendString(text, string.Join('\n', contents.Select(static content => (content as TextContent ?? throw Unsupported(content, ChatRole.Tool)).Text)));
+        CompactJson.AppendString(text, string.Join('\n', contents.Select(static content => TextOf(content) ?? throw Unsupported(content, ChatRole.Tool))));
 
     private static Exception Unsupported(AIContent? content, ChatRole role)
     {

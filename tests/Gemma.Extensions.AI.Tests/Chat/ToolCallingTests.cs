@@ -114,6 +114,7 @@ public class ToolCallingTests
     {
         using IChatClient client = TinyModel.Client();
         Assert.Contains("'gone'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireSpecific("gone"), s_pick)))).Message, StringComparison.Ordinal);
+        Assert.Contains("It holds: pick.", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireSpecific("gone"), s_pick)))).Message, StringComparison.Ordinal);
         Assert.Contains("nothing to call", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireAny)))).Message, StringComparison.Ordinal);
         Assert.Contains("named 'pick'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, s_pick, s_pick)))).Message, StringComparison.Ordinal);
         Assert.Contains("HostedWebSearchTool", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, new HostedWebSearchTool())))).Message, StringComparison.Ordinal);

@@ -156,6 +156,15 @@ public sealed class ChatTemplateTests
             [new(ChatRole.Tool, [new FunctionResultContent("1", JsonElement.Parse("""{"a\ud83d":["x\ud83d","\uD83D\uDE00","\\ud83d","\ude00y"]}"""))])]);
 
     [Fact]
+    public void A_text_file_is_text() =>
+        AssertPrompt(
+            "<start_of_turn>user\nA\u00FC\n\nRead this:# Title<end_of_turn>\n<start_of_turn>model\n",
+            [
+                new(ChatRole.System, [new DataContent("A\u00FC"u8.ToArray(), "text/plain")]),
+                new(ChatRole.User, [new TextContent("Read this:"), new DataContent("# Title\n"u8.ToArray(), "text/markdown")]),
+            ]);
+
+    [Fact]
     public void What_a_model_thought_is_not_part_of_system_text_either() =>
         AssertPrompt(
             "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n",
