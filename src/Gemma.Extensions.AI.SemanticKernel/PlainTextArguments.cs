@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Microsoft.Extensions.AI;
@@ -5,8 +6,8 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.SemanticKernel;
 
 /// <summary>
-/// Hands text arguments of calls on as text instead of JSON. Kernel functions turn text into what a parameter is, members of an enumeration and dates
-/// included, where from a JSON string they would need a converter that the enumeration names.
+/// Hands text arguments of calls on as text instead of JSON, where that is what the parameter is, or an enumeration: kernel functions find the member of a name,
+/// where from a JSON string they would need a converter that the enumeration names. Other types (times, versions, bytes) are read from JSON alone.
 /// </summary>
 internal sealed class PlainTextArguments(IChatClient inner) : DelegatingChatClient(inner)
 {
@@ -15,7 +16,7 @@ internal sealed class PlainTextArguments(IChatClient inner) : DelegatingChatClie
         ChatResponse response = await base.GetResponseAsync(messages, options, cancellationToken).ConfigureAwait(false);
         foreach (ChatMessage message in response.Messages)
         {
-            Apply(message.Contents);
+            Apply(message.Contents, options);
         }
 
         return response;
@@ -26,22 +27,26 @@ internal sealed class PlainTextArguments(IChatClient inner) : DelegatingChatClie
     {
         await foreach (ChatResponseUpdate update in base.GetStreamingResponseAsync(messages, options, cancellationToken).ConfigureAwait(false))
         {
-            Apply(update.Contents);
+            Apply(update.Contents, options);
             yield return update;
         }
     }
 
-    private static void Apply(IEnumerable<AIContent> contents)
+    private static void Apply(IEnumerable<AIContent> contents, ChatOptions? options)
     {
-        foreach (IDictionary<string, object?> arguments in contents.OfType<FunctionCallContent>().Select(call => call.Arguments).OfType<IDictionary<string, object?>>())
+        foreach (FunctionCallContent call in contents.OfType<FunctionCallContent>())
         {
-            foreach ((string name, object? value) in arguments.ToArray())
+            ParameterInfo[] parameters = options?.Tools?.OfType<AIFunction>().FirstOrDefault(tool => tool.Name == call.Name)?.UnderlyingMethod?.GetParameters() ?? [];
+            foreach ((string name, object? value) in call.Arguments?.ToArray() ?? [])
             {
-                if (value is JsonElement { ValueKind: JsonValueKind.String } text)
+                if (value is JsonElement { ValueKind: JsonValueKind.String } text && IsReadFromText(parameters.FirstOrDefault(parameter => parameter.Name == name)?.ParameterType))
                 {
-                    arguments[name] = text.GetString();
+                    call.Arguments![name] = text.GetString();
                 }
             }
         }
     }
+
+    private static bool IsReadFromText(Type? type) =>
+        type is null || type == typeof(string) || type == typeof(object) || (Nullable.GetUnderlyingType(type) ?? type).IsEnum;
 }

@@ -115,6 +115,21 @@ public sealed class FunctionChoiceTests
     }
 
     [Fact]
+    public async Task Types_that_JSON_spells_as_text_are_bound()
+    {
+        var texts = new TextTypes();
+        Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatCompletion("nano").Plugins.AddFromObject(texts, "texts"));
+        foreach (string function in new[] { "day", "time", "paint", "stamp" })
+        {
+            var settings = KernelTests.Settings(200);
+            settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required([kernel.Plugins["texts"][function]], options: s_one);
+            await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(History(), settings, kernel);
+        }
+
+        Assert.Equal(["day", "time", "paint", "stamp"], texts.Seen);
+    }
+
+    [Fact]
     public async Task Members_of_a_plain_enumeration_and_other_text_are_bound()
     {
         var plain = new PlainTypes();
@@ -264,6 +279,23 @@ public sealed class FunctionChoiceTests
     {
         Red,
         Green,
+    }
+
+    private sealed class TextTypes
+    {
+        public List<string> Seen { get; } = [];
+
+        [KernelFunction("day")]
+        public void Day(DateOnly day) => Seen.Add("day");
+
+        [KernelFunction("time")]
+        public void Time(TimeOnly time, byte count) => Seen.Add("time");
+
+        [KernelFunction("paint")]
+        public void Paint(Colour? colour, DayOfWeek day) => Seen.Add("paint");
+
+        [KernelFunction("stamp")]
+        public void Stamp(DateTimeOffset stamp, Guid id) => Seen.Add("stamp");
     }
 
     private sealed class PlainTypes
