@@ -6,7 +6,7 @@ using Xunit;
 namespace Gemma.Extensions.AI.Tests.Backends;
 
 /// <summary>
-/// The kernels for pairs of bfloat16 without a processor that has <c>vdpbf16ps</c>: their machine code is interpreted and held against the instruction in
+/// The kernels for pairs of bfloat16, also without a processor that has <c>vdpbf16ps</c>: their machine code is interpreted and held against the instruction in
 /// software. The interpreter is held against the processor, with all that the two have in common.
 /// </summary>
 public sealed unsafe class PairKernelTests
@@ -22,6 +22,31 @@ public sealed unsafe class PairKernelTests
         CheckAgainst(backend, format, [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 35, 37, 38]);
     }
 
+    /// <summary>The same for pairs, on a processor that multiplies them: numbers of many sizes, so that another order or rounding of the sums would show.</summary>
+    [Fact]
+    public void TheProcessorAddsPairsAsTheManualSays()
+    {
+        Assert.SkipUnless(AssembledTileKernels.UnsupportedPairs() is null, AssembledTileKernels.UnsupportedPairs() ?? "");
+        const int Columns = 528, Outputs = 81;
+        using CpuBackend backend = Tiers.Create("avx512-bf16", threads: 1);
+        using var workers = new WorkerPool(1);
+        using var interpreted = new TiledKernels(workers, new InterpretedKernels(pairs: true));
+        using var random = new RandomTensors(15);
+        CpuWeights weights = Weights(random, Outputs, Columns);
+        foreach (int rows in (int[])[1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 37, 60])
+        {
+            using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, Outputs), actual = new(rows, Outputs);
+            for (int i = 0; i < rows * Columns; i++)
+            {
+                x.Data[i] = MathF.ScaleB(x.Data[i], i * 7 % 40 - 20);
+            }
+
+            interpreted.MatMul(x, weights, expected, rows);
+            backend.MatMul(x, weights, actual, rows);
+            Assert.True(new Span<float>(expected.Data, rows * Outputs).SequenceEqual(new Span<float>(actual.Data, rows * Outputs)), $"{rows} rows");
+        }
+    }
+
     /// <summary>The kernels of avx512-vnni where the machine has a lesser tier of whole numbers.</summary>
     [Theory]
     [InlineData("Q4_K")]
@@ -34,7 +59,7 @@ public sealed unsafe class PairKernelTests
 
     /// <summary>
     /// The instruction for pairs differs from <c>vpdpwssd</c>, which adds products of pairs of 16-bit integers, by one bit field. With that in its place
-    /// the kernels run on processors of today, so everything but the products themselves is seen to work on one.
+    /// the kernels run on processors without it, so everything but the products themselves is seen to work on one.
     /// </summary>
     [Fact]
     public void KernelsForPairsRunOnTheProcessorWithIntegersInPlaceOfFloats()

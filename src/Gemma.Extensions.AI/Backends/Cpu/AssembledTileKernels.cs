@@ -100,8 +100,8 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     }
 
     /// <summary>
-    /// The kernels, or those of the avx512 tier with a note where machine code cannot be made executable. Those for pairs were never run by a processor
-    /// before they were published (their tests interpret them), so a small product is checked first, and on a wrong one floats do without them.
+    /// The kernels, or those of the avx512 tier with a note where machine code cannot be made executable. Those for pairs have run on one kind of
+    /// processor only (Zen 4), so a small product is checked first, and on a wrong one floats do without them.
     /// </summary>
     /// <param name="allocate">Makes code executable.</param>
     /// <param name="pairs">Whether weights of bfloat16 are multiplied in pairs.</param>
