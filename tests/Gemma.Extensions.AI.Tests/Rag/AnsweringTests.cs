@@ -23,7 +23,7 @@ public sealed class AnsweringTests : IDisposable
     private async Task<DocumentRetriever> RetrieverAsync(DocumentRetrieverOptions? options = null)
     {
         _store = new SqliteVectorStore(_directory.File("rag.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = _store.GetCollection<string, DocumentChunk>("d", DocumentChunk.CreateDefinition(null));
+        VectorStoreCollection<Guid, DocumentChunk> collection = _store.GetCollection<Guid, DocumentChunk>("d", DocumentChunk.CreateDefinition(null));
         await new DocumentIngestor(collection, s_tokenizer).IngestAsync(
         [
             SourceDocument.FromText("boiler.md", "# Boiler\n\n## Pressure\n\nThe boiler pressure must stay between one and two bar.\n", DocumentFormat.Markdown),
@@ -129,7 +129,7 @@ public sealed class AnsweringTests : IDisposable
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1 });
         IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();
         _store = new SqliteVectorStore(_directory.File("model.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = _store.GetCollection<string, DocumentChunk>(
+        VectorStoreCollection<Guid, DocumentChunk> collection = _store.GetCollection<Guid, DocumentChunk>(
             "d", DocumentChunk.CreateDefinition(embeddings.GetRequiredService<EmbeddingGeneratorMetadata>().DefaultModelDimensions));
         await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync([SourceDocument.FromText("a", "Cats sleep."), SourceDocument.FromText("b", "Cats purr.")]);
         DocumentRetriever retriever = new(collection, embeddings, new DocumentRetrieverOptions { Reranker = new GemmaReranker(model) });

@@ -227,16 +227,16 @@ public sealed class IngestionTests : IDisposable
     private static string Long(string topic, int sentences) =>
         $"# {topic}\n\n" + string.Join("\n\n", Enumerable.Range(0, sentences).Select(i => $"Fact {i} about {topic} is that number {i * 7} counts for more than number {i}."));
 
-    private (SqliteVectorStore Store, VectorStoreCollection<string, DocumentChunk> Collection) Open(int? dimensions = 8)
+    private (SqliteVectorStore Store, VectorStoreCollection<Guid, DocumentChunk> Collection) Open(int? dimensions = 8)
     {
         SqliteVectorStore store = new(_directory.File("rag.db"));
-        return (store, store.GetCollection<string, DocumentChunk>("documents", DocumentChunk.CreateDefinition(dimensions)));
+        return (store, store.GetCollection<Guid, DocumentChunk>("documents", DocumentChunk.CreateDefinition(dimensions)));
     }
 
     [Fact]
     public async Task Only_what_changed_is_ingested_again()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open();
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open();
         using SqliteVectorStore _ = store;
         CountingGenerator embeddings = new();
         DocumentIngestor ingestor = new(collection, s_tokenizer, embeddings, new DocumentIngestorOptions { MaxTokens = 64, MinTokens = 16, OverlapTokens = 8, BatchSize = 4 });
@@ -280,7 +280,7 @@ public sealed class IngestionTests : IDisposable
     [Fact]
     public async Task A_document_that_cannot_be_read_is_reported_and_its_old_passages_stay()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
         DocumentIngestor ingestor = new(collection, s_tokenizer);
         await ingestor.IngestAsync([new SourceDocument("m.pdf", DocumentFormat.Pdf, _ => Task.FromResult(Pdf("Old words."))), SourceDocument.FromText("n", "Fine.")]);
@@ -288,14 +288,14 @@ public sealed class IngestionTests : IDisposable
             [new SourceDocument("m.pdf", DocumentFormat.Pdf, _ => Task.FromResult("no pdf"u8.ToArray())), SourceDocument.FromText("n", "Finer."), SourceDocument.FromText("empty", " \n ")]);
         Assert.Equal(["empty", "m.pdf"], result.Failures.Keys.Order());
         Assert.Equal(1, result.Stored);
-        Assert.Contains("Old words", (await collection.GetAsync("m.pdf#0"))!.Text, StringComparison.Ordinal);
+        Assert.Contains("Old words", (await collection.GetAsync(DocumentChunk.Key("m.pdf", 0)))!.Text, StringComparison.Ordinal);
         await Assert.ThrowsAsync<GemmaRagException>(() => ingestor.IngestAsync([SourceDocument.FromText("n", "1"), SourceDocument.FromText("n", "2")]));
     }
 
     [Fact]
     public async Task Whatever_a_source_throws_is_its_documents_failure()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
         DocumentIngestor ingestor = new(collection, s_tokenizer);
         IngestionResult result = await ingestor.IngestAsync(
@@ -314,7 +314,7 @@ public sealed class IngestionTests : IDisposable
     [Fact]
     public async Task A_document_that_became_empty_is_not_cited_any_more()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
         DocumentIngestor ingestor = new(collection, s_tokenizer, options: new DocumentIngestorOptions { MaxTokens = 32, MinTokens = 8, OverlapTokens = 0 });
         await ingestor.IngestAsync([SourceDocument.FromText("n", Long("newts", 10)), SourceDocument.FromText("m", "Stays.")]);
@@ -339,7 +339,7 @@ public sealed class IngestionTests : IDisposable
     [Fact]
     public async Task An_interrupted_ingestion_goes_on_where_it_stopped()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = Open();
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open();
         using SqliteVectorStore _ = store;
         SourceDocument[] documents = [SourceDocument.FromText("long", Long("rivers", 60), DocumentFormat.Markdown), SourceDocument.FromText("short", "One line.")];
         DocumentIngestorOptions options = new() { MaxTokens = 64, MinTokens = 16, OverlapTokens = 0, BatchSize = 3 };
@@ -359,7 +359,7 @@ public sealed class IngestionTests : IDisposable
             {
                 stops++;
                 embedded += embeddings.Texts;
-                Assert.Null(await collection.GetAsync("short#0"));
+                Assert.Null(await collection.GetAsync(DocumentChunk.Key("short", 0)));
             }
         }
 

@@ -216,16 +216,16 @@ public sealed class SqliteVectorStoreTests : IDisposable
     public async Task As_many_as_there_are_can_be_asked_for()
     {
         using SqliteVectorStore store = new(Path);
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("c", DocumentChunk.CreateDefinition(2));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(2));
         await collection.EnsureCollectionExistsAsync();
-        await collection.UpsertAsync(Enumerable.Range(0, 700).Select(i => new DocumentChunk { Id = $"{i}", DocumentId = "d", ContentHash = "h", Title = "t", Text = $"word number{i}", Vector = new float[] { 1, i } }));
+        await collection.UpsertAsync(Enumerable.Range(0, 700).Select(i => new DocumentChunk { Id = DocumentChunk.Key("d", i), DocumentId = "d", ContentHash = "h", Title = "t", Text = $"word number{i}", Vector = new float[] { 1, i } }));
         float[] query = [1, 2];
         Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue).CountAsync());
         Assert.Equal(690, await collection.SearchAsync(query, int.MaxValue, new() { Skip = 10 }).CountAsync());
         Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue, new() { Filter = c => c.DocumentId == "d" }).CountAsync());
         var hybrid = (IKeywordHybridSearchable<DocumentChunk>)collection;
         Assert.Equal(695, await hybrid.HybridSearchAsync(query, ["word"], int.MaxValue, new() { Skip = 5 }).CountAsync());
-        Assert.Equal(700, await ((SqliteVectorCollection<string, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
+        Assert.Equal(700, await ((SqliteVectorCollection<Guid, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
         Assert.Empty(await collection.SearchAsync(query, 5, new() { Skip = int.MaxValue }).ToListAsync());
     }
 
