@@ -111,7 +111,23 @@ public sealed class RetrievalTests : IDisposable
     [InlineData(3, 110, 5, 1.68)] // Said again and again.
     [InlineData(2, 3, 1, 4.70)]   // Three passages: any word that tells them apart.
     public void Evidence_is_how_rare_the_shared_words_are(int matches, int passages, int times, double expected) =>
-        Assert.Equal(expected, QueryTerms.Evidence(["pump", "absent"], [matches, 0], passages, string.Concat(Enumerable.Repeat("Pumps. ", times))), 0.05);
+        Assert.Equal(expected, QueryTerms.Evidence(["pump", "absent"], [matches, 0], passages, string.Concat(Enumerable.Repeat("Pumps. ", times)), [true, false]), 0.05);
+
+    /// <summary>The full text folds accents; what weighs the words must not miss what it found.</summary>
+    [Theory]
+    [InlineData("Where: cafe?")]
+    [InlineData("Where: Cafe\u0301?")]
+    [InlineData("Where: CAFÉ?")]
+    public async Task Accents_do_not_hide_a_word(string question)
+    {
+        using SqliteVectorStore store = new(_directory.File("accents.db"));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(null));
+        await new DocumentIngestor(collection, s_tokenizer).IngestAsync(
+            [.. Enumerable.Range(0, 20).Select(i => SourceDocument.FromText($"d{i}", $"Number {i} on the list.")), SourceDocument.FromText("found", "The Café lies by the river.")]);
+        RetrievedPassage best = (await new DocumentRetriever(collection).SearchAsync(question, 3))[0];
+        Assert.Equal("found", best.Chunk.DocumentId);
+        Assert.True(best.Evidence >= new DocumentAnswererOptions().MinEvidence, $"evidence {best.Evidence}");
+    }
 
     [Fact]
     public async Task Filters_and_tools_reach_the_collection()
