@@ -94,7 +94,11 @@ public sealed class DocumentIngestor
         EmbeddingGeneratorMetadata? metadata = embeddings?.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
         _settings = string.Create(
             CultureInfo.InvariantCulture,
-            $"2|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
+            $"3|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
+        if (embeddings?.GetService(typeof(GemmaEmbeddingOptions)) is GemmaEmbeddingOptions how)
+        {
+            _settings += $"|{how.Pooling}|{how.Normalize}|{how.AppendEndToken}|{how.MaxTokens}|{how.Truncate}|{how.Adapter}|{how.DocumentPrefix}";
+        }
     }
 
     /// <summary>Ingests documents one after the other.</summary>

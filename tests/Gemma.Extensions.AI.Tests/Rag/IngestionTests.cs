@@ -332,7 +332,40 @@ public sealed class IngestionTests : IDisposable
         IReadOnlyList<Chunk> chunks = new Chunker(s_tokenizer, 256, 48, 32).Split(new ParsedDocument(null, [new DocumentBlock(text, [])]), "log");
         Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"{text.Length:N0} characters took {watch.Elapsed}.");
         Assert.All(chunks, c => Assert.True(c.Tokens <= 260));
-        Assert.True(chunks.Count > 1000);
+        Assert.True(chunks.Count > 50);
+    }
+
+    [Fact]
+    public async Task Other_settings_of_the_embeddings_are_a_change_of_every_document()
+    {
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open();
+        using SqliteVectorStore _ = store;
+        async Task<int> StoredAsync(GemmaEmbeddingOptions how) =>
+            (await new DocumentIngestor(collection, s_tokenizer, new CountingGenerator { How = how }).IngestAsync([SourceDocument.FromText("n", "Newts swim.")])).Stored;
+        Assert.Equal(1, await StoredAsync(new GemmaEmbeddingOptions()));
+        Assert.Equal(0, await StoredAsync(new GemmaEmbeddingOptions { QueryPrefix = "Only questions: " }));
+        Assert.Equal(1, await StoredAsync(new GemmaEmbeddingOptions { Pooling = GemmaEmbeddingPooling.LastToken }));
+        Assert.Equal(1, await StoredAsync(new GemmaEmbeddingOptions { Pooling = GemmaEmbeddingPooling.LastToken, DocumentPrefix = "passage: " }));
+    }
+
+    [Fact]
+    public void A_folder_that_links_back_to_itself_is_read_once()
+    {
+        string folder = Directory.CreateDirectory(_directory.File("linked/sub")).Parent!.FullName;
+        File.WriteAllText(Path.Combine(folder, "sub", "ünï 日本.txt"), "Here.");
+        File.WriteAllText(_directory.File("elsewhere.txt"), "There.");
+        try
+        {
+            Directory.CreateSymbolicLink(Path.Combine(folder, "sub", "back"), folder);
+            File.CreateSymbolicLink(Path.Combine(folder, "file.txt"), _directory.File("elsewhere.txt"));
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            Assert.Skip("links can't be made here");
+        }
+
+        Assert.Equal(["file.txt", "sub/ünï 日本.txt"], SourceDocument.FromFolder(folder).Select(d => d.Id));
+        Assert.Throws<DirectoryNotFoundException>(() => SourceDocument.FromFolder(_directory.File("nowhere")).Count());
     }
 
     /// <summary>An ingestion that is stopped after every batch, again and again, ends with what an unbroken one gives and embeds no passage twice.</summary>
@@ -381,6 +414,8 @@ public sealed class IngestionTests : IDisposable
 
         public int FailAfterCalls { get; init; } = int.MaxValue;
 
+        public GemmaEmbeddingOptions? How { get; init; }
+
         public int Texts { get; private set; }
 
         public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
@@ -395,7 +430,7 @@ public sealed class IngestionTests : IDisposable
             return Task.FromResult(result);
         }
 
-        public object? GetService(Type serviceType, object? serviceKey = null) => null;
+        public object? GetService(Type serviceType, object? serviceKey = null) => serviceType == typeof(GemmaEmbeddingOptions) ? How : null;
 
         public void Dispose()
         {
