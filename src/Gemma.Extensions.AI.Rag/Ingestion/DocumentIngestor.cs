@@ -43,7 +43,7 @@ public enum IngestionAction
 /// <summary>Progress of an ingestion: one report a document.</summary>
 /// <param name="DocumentId">The document.</param>
 /// <param name="Action">What was done.</param>
-/// <param name="Passages">Passages stored or kept.</param>
+/// <param name="Passages">Passages of a document that was stored; 0 of all others.</param>
 /// <param name="Documents">Documents done so far.</param>
 /// <param name="Error">Why it failed.</param>
 public sealed record IngestionProgress(string DocumentId, IngestionAction Action, int Passages, int Documents, Exception? Error = null);
@@ -139,7 +139,7 @@ public sealed class DocumentIngestor
                     continue;
                 }
 
-                ParsedDocument parsed = DocumentReader.Read(content, document.Format);
+                ParsedDocument parsed = DocumentReader.Read(content, document.Format, cancellationToken);
                 string title = parsed.Title ?? Path.GetFileNameWithoutExtension(document.Id);
                 IReadOnlyList<Chunk> chunks = _chunker.Split(parsed, title);
                 if (chunks.Count == 0)
