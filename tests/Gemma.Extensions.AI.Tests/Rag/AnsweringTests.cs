@@ -100,6 +100,16 @@ public sealed class AnsweringTests : IDisposable
         Assert.True(answer.Passages.Sum(p => p.Chunk.TokenCount) <= 60);
     }
 
+    [Fact]
+    public async Task A_question_without_room_for_passages_is_refused_with_numbers()
+    {
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1, ContextLength = 256 });
+        DocumentAnswerer answerer = new(await RetrieverAsync(), model.AsIChatClient(), model.Tokenizer);
+        string question = "boiler pressure " + string.Join(' ', Enumerable.Repeat("please", 200));
+        GemmaRagException error = await Assert.ThrowsAsync<GemmaRagException>(() => answerer.AskAsync(question));
+        Assert.Contains($"The question takes {model.Tokenizer.CountTokens(question)} tokens", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("a [1] b", "a [1] b")]
     [InlineData("[4] no [0] such [12]", " no  such ")]
