@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Rag;
 /// <summary>A passage of a document, as it is stored. Any vector store can hold it.</summary>
 public sealed class DocumentChunk
 {
-    /// <summary>Key, made from the document's name and the ordinal. A UUID is what every store takes for one: some take no text, others not all of its characters.</summary>
+    /// <summary>Key, made from the document's name and the ordinal. A UUID, since some stores take no text for a key, and others not all of its characters.</summary>
     public Guid Id { get; set; }
 
     /// <summary>Name of the document that the passage is from.</summary>
