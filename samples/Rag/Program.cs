@@ -4,9 +4,9 @@ using Microsoft.Extensions.DependencyInjection;
 // A folder of documents in, questions answered in the terminal with their sources:
 //   dotnet run -- FOLDER [MODEL] [QUESTION]
 // MODEL is a GGUF file, a Hugging Face directory or 'nano'. Without a question, questions are read from the terminal.
-if (args.Length is 0 or > 3)
+if (args.Length is 0 or > 3 || !Directory.Exists(args[0]))
 {
-    Console.Error.WriteLine("Usage: Rag FOLDER [MODEL] [QUESTION]");
+    Console.Error.WriteLine("Usage: Rag FOLDER [MODEL] [QUESTION], where FOLDER exists");
     return 1;
 }
 

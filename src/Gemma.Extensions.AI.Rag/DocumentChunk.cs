@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using Microsoft.Extensions.VectorData;
 
 namespace Gemma.Extensions.AI.Rag;
@@ -5,8 +8,8 @@ namespace Gemma.Extensions.AI.Rag;
 /// <summary>A passage of a document, as it is stored. Any vector store can hold it.</summary>
 public sealed class DocumentChunk
 {
-    /// <summary>Key: the document's name, '#' and the ordinal.</summary>
-    public string Id { get; set; } = "";
+    /// <summary>Key, made from the document's name and the ordinal. A UUID, since some stores take no text for a key, and others not all of its characters.</summary>
+    public Guid Id { get; set; }
 
     /// <summary>Name of the document that the passage is from.</summary>
     public string DocumentId { get; set; } = "";
@@ -47,7 +50,7 @@ public sealed class DocumentChunk
         {
             Properties =
             [
-                new VectorStoreKeyProperty(nameof(Id), typeof(string)),
+                new VectorStoreKeyProperty(nameof(Id), typeof(Guid)),
                 new VectorStoreDataProperty(nameof(DocumentId), typeof(string)) { IsIndexed = true },
                 new VectorStoreDataProperty(nameof(Ordinal), typeof(int)) { IsIndexed = true },
                 new VectorStoreDataProperty(nameof(ContentHash), typeof(string)),
@@ -65,5 +68,14 @@ public sealed class DocumentChunk
         }
 
         return definition;
+    }
+
+    /// <summary>The key of a passage: a UUID of version 8 from the hash of what names it.</summary>
+    internal static Guid Key(string documentId, int ordinal)
+    {
+        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{documentId}#{ordinal}")));
+        hash[6] = (byte)((hash[6] & 0x0F) | 0x80);
+        hash[8] = (byte)((hash[8] & 0x3F) | 0x80);
+        return new Guid(hash.AsSpan(0, 16), bigEndian: true);
     }
 }

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Gemma.Extensions.AI;
 using Gemma.Extensions.AI.Rag;
 using Microsoft.Extensions.AI;
@@ -54,21 +55,25 @@ public static class GemmaRagServiceCollectionExtensions
 
     private static GemmaRagOptions Options(IServiceProvider provider) => provider.GetRequiredService<IOptions<GemmaRagOptions>>().Value;
 
-    private static VectorStoreCollection<string, DocumentChunk> Collection(IServiceProvider provider) => provider.GetRequiredService<VectorStoreCollection<string, DocumentChunk>>();
+    private static VectorStoreCollection<Guid, DocumentChunk> Collection(IServiceProvider provider) => provider.GetRequiredService<VectorStoreCollection<Guid, DocumentChunk>>();
 
     private static IEmbeddingGenerator<string, Embedding<float>> Embeddings(IServiceProvider provider) =>
         provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
 
-    private static VectorStoreCollection<string, DocumentChunk> CreateCollection(IServiceProvider provider)
+    private static VectorStoreCollection<Guid, DocumentChunk> CreateCollection(IServiceProvider provider)
     {
         IEmbeddingGenerator<string, Embedding<float>> embeddings = Embeddings(provider);
         _ = embeddings.GetService<GemmaModel>(); // Loads the model, where it is one: the number of dimensions is in its file.
         EmbeddingGeneratorMetadata? metadata = embeddings.GetService<EmbeddingGeneratorMetadata>();
         int dimensions = metadata?.DefaultModelDimensions
-            ?? throw new GemmaRagException("The registered embedding generator does not say how many dimensions its vectors have. Register the collection (VectorStoreCollection<string, DocumentChunk>) yourself.");
-        string name = Options(provider).CollectionName ?? $"passages of {metadata?.DefaultModelId ?? "the model"}";
-        return provider.GetRequiredService<VectorStore>().GetCollection<string, DocumentChunk>(name, DocumentChunk.CreateDefinition(dimensions));
+            ?? throw new GemmaRagException("The registered embedding generator does not say how many dimensions its vectors have. Register the collection (VectorStoreCollection<Guid, DocumentChunk>) yourself.");
+        string name = Options(provider).CollectionName ?? CollectionName(metadata?.DefaultModelId);
+        return provider.GetRequiredService<VectorStore>().GetCollection<Guid, DocumentChunk>(name, DocumentChunk.CreateDefinition(dimensions));
     }
+
+    /// <summary>Of lower-case letters, digits and single hyphens: some stores take no other names.</summary>
+    private static string CollectionName(string? model) =>
+        Regex.Replace($"passages {model}".ToLowerInvariant(), "[^a-z0-9]+", "-").Trim('-');
 
     private static DocumentRetriever CreateRetriever(IServiceProvider provider)
     {

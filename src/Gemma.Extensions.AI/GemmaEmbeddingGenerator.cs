@@ -83,12 +83,16 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         };
     }
 
-    /// <summary>Answers this generator, its <see cref="EmbeddingGeneratorMetadata"/>, and the <see cref="GemmaModel"/> and <see cref="GemmaTokenizer"/> behind it.</summary>
+    /// <summary>
+    /// Answers this generator, its <see cref="EmbeddingGeneratorMetadata"/>, a copy of its <see cref="GemmaEmbeddingOptions"/>, and the <see cref="GemmaModel"/>
+    /// and <see cref="GemmaTokenizer"/> behind it.
+    /// </summary>
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         return serviceKey is not null ? null
             : serviceType == typeof(EmbeddingGeneratorMetadata) ? Metadata()
+            : serviceType == typeof(GemmaEmbeddingOptions) ? _options.Clone()
             : serviceType == typeof(GemmaModel) ? Model()
             : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
             : serviceType.IsInstanceOfType(this) ? this

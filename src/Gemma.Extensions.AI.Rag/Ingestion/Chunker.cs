@@ -13,8 +13,8 @@ internal sealed record Chunk(string Text, int Tokens, IReadOnlyList<string> Sect
 /// </summary>
 internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int minTokens, int overlapTokens)
 {
-    /// <summary>A piece that is never split, with the separator before it.</summary>
-    private sealed record Unit(string Text, string Separator, int Tokens, DocumentBlock Block);
+    /// <summary>A piece that is never split, with the separator before it and the place where it begins.</summary>
+    private sealed record Unit(string Text, string Separator, int Tokens, int? Page, int? Line);
 
     public IReadOnlyList<Chunk> Split(ParsedDocument document, string title)
     {
@@ -87,13 +87,13 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
             StringBuilder text = new(Heading(title, section!));
             foreach (Unit unit in open)
             {
-                text.Append(text.Length == 0 ? "" : unit == open[0] ? "\n" : unit.Separator).Append(unit.Text);
+                text.Append(text.Length == 0 ? "" : ReferenceEquals(unit, open[0]) ? "\n" : unit.Separator).Append(unit.Text);
             }
 
             string whole = text.ToString();
 
             // The place is where the new text begins, not the repeated end of the passage before.
-            DocumentBlock place = open[Math.Min(carried, open.Count - 1)].Block;
+            Unit place = open[Math.Min(carried, open.Count - 1)];
             chunks.Add(new Chunk(whole, Count(whole), section!, place.Page, place.Line));
 
             int keep = open.Count;
@@ -118,21 +118,55 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
     private List<Unit> Units(DocumentBlock block, int budget)
     {
         List<Unit> units = [];
-        IEnumerable<string> parts = block.IsPreformatted ? block.Text.Split('\n').Select(l => l.TrimEnd()) : SentenceEnd().Split(block.Text);
-        string first = "\n\n", next = block.IsPreformatted ? "\n" : " ";
-        foreach (string part in parts.Where(p => p.Length > 0))
+        int counted = 0;
+        int? line = block.Line;
+        foreach ((int start, string part) in block.IsPreformatted ? Lines(block.Text) : Sentences(block.Text))
         {
-            foreach (string piece in Count(part) <= budget ? [part] : Words(part, budget))
+            foreach ((int at, string piece) in Count(part) <= budget ? [(0, part)] : Words(part, budget))
             {
-                units.Add(new Unit(piece, units.Count == 0 ? first : next, Count(piece) + 1, block));
+                if (piece.Length > 0)
+                {
+                    line += block.Text.AsSpan(counted, start + at - counted).Count('\n');
+                    counted = start + at;
+                    units.Add(new Unit(piece, units.Count == 0 ? "\n\n" : block.IsPreformatted ? "\n" : " ", Count(piece) + 1, block.Page, line));
+                }
             }
         }
 
-        return units.Count > 0 ? units : [new Unit(block.Text, first, Count(block.Text) + 1, block)];
+        return units;
     }
 
-    /// <summary>Pieces of at most the budget, ending after a space where there is one.</summary>
-    private IEnumerable<string> Words(string text, int budget)
+    private static IEnumerable<(int Start, string Text)> Lines(string text)
+    {
+        int start = 0;
+        foreach (string line in text.Split('\n'))
+        {
+            yield return (start, line.TrimEnd());
+            start += line.Length + 1;
+        }
+    }
+
+    private static List<(int Start, string Text)> Sentences(string text)
+    {
+        List<(int, string)> sentences = [];
+        int start = 0;
+        foreach (ValueMatch end in SentenceEnd().EnumerateMatches(text))
+        {
+            Add(end.Index + end.Length);
+        }
+
+        Add(text.Length);
+        return sentences;
+
+        void Add(int end)
+        {
+            sentences.Add((start, text[start..end].TrimEnd()));
+            start = end;
+        }
+    }
+
+    /// <summary>Pieces of at most the budget, ending with a line or after a space where there is one, and where they begin.</summary>
+    private IEnumerable<(int Start, string Text)> Words(string text, int budget)
     {
         int start = 0;
         while (start < text.Length)
@@ -140,21 +174,24 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
             int length = Math.Max(1, tokenizer.GetIndexByTokenCount(text.AsSpan(start), budget - 1, out _, out _));
             if (start + length < text.Length)
             {
-                int space = text.LastIndexOf(' ', start + length - 1, length);
-                length = space > start + length / 2 ? space - start + 1 : length;
+                int half = start + length / 2;
+                int space = text.LastIndexOf('\n', start + length - 1, length);
+                space = space > half ? space : text.LastIndexOfAny([' ', '\t'], start + length - 1, length);
+                length = space > half ? space - start + 1 : length;
                 if (char.IsHighSurrogate(text[start + length - 1]) && length > 1)
                 {
                     length--;
                 }
             }
 
-            yield return text.Substring(start, length).Trim();
+            yield return (start, text.Substring(start, length).Trim());
             start += length;
         }
     }
 
     private int Count(string text) => text.Length == 0 ? 0 : tokenizer.CountTokens(text);
 
-    [GeneratedRegex(@"(?<=[.!?…]['""”’)\]]*)\s+(?=[\p{Lu}\p{N}\p{Lo}""“‘'(\[])|(?<=[。！？])")]
+    /// <summary>The end with the space behind it. It begins at what ends a sentence: a look back over closing brackets would be quadratic in a row of them.</summary>
+    [GeneratedRegex(@"[.!?…]['""”’)\]]*\s+(?=[\p{Lu}\p{N}\p{Lo}""“‘'(\[])|[。！？]")]
     private static partial Regex SentenceEnd();
 }

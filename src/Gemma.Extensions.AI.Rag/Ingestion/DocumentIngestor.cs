@@ -43,7 +43,7 @@ public enum IngestionAction
 /// <summary>Progress of an ingestion: one report a document.</summary>
 /// <param name="DocumentId">The document.</param>
 /// <param name="Action">What was done.</param>
-/// <param name="Passages">Passages stored or kept.</param>
+/// <param name="Passages">Passages of a document that was stored; 0 of all others.</param>
 /// <param name="Documents">Documents done so far.</param>
 /// <param name="Error">Why it failed.</param>
 public sealed record IngestionProgress(string DocumentId, IngestionAction Action, int Passages, int Documents, Exception? Error = null);
@@ -62,7 +62,10 @@ public sealed record IngestionResult(int Stored, int Unchanged, int Removed, int
 /// </summary>
 public sealed class DocumentIngestor
 {
-    private readonly VectorStoreCollection<string, DocumentChunk> _collection;
+    /// <summary>Records that are asked for at a time.</summary>
+    private const int PageSize = 1000;
+
+    private readonly VectorStoreCollection<Guid, DocumentChunk> _collection;
     private readonly IEmbeddingGenerator<string, Embedding<float>>? _embeddings;
     private readonly DocumentIngestorOptions _options;
     private readonly Chunker _chunker;
@@ -74,7 +77,7 @@ public sealed class DocumentIngestor
     /// <param name="embeddings">Embeds passages; null for a collection without vectors.</param>
     /// <param name="options">How documents are cut.</param>
     public DocumentIngestor(
-        VectorStoreCollection<string, DocumentChunk> collection, Tokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>>? embeddings = null, DocumentIngestorOptions? options = null)
+        VectorStoreCollection<Guid, DocumentChunk> collection, Tokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>>? embeddings = null, DocumentIngestorOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(collection);
         ArgumentNullException.ThrowIfNull(tokenizer);
@@ -91,7 +94,11 @@ public sealed class DocumentIngestor
         EmbeddingGeneratorMetadata? metadata = embeddings?.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
         _settings = string.Create(
             CultureInfo.InvariantCulture,
-            $"2|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
+            $"3|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
+        if (embeddings?.GetService(typeof(GemmaEmbeddingOptions)) is GemmaEmbeddingOptions how)
+        {
+            _settings += $"|{how.Pooling}|{how.Normalize}|{how.AppendEndToken}|{how.MaxTokens}|{how.Truncate}|{how.Adapter}|{how.DocumentPrefix}";
+        }
     }
 
     /// <summary>Ingests documents one after the other.</summary>
@@ -120,6 +127,11 @@ public sealed class DocumentIngestor
             {
                 byte[] content = await ReadAsync(document, cancellationToken).ConfigureAwait(false);
                 string hash = Hash(content, document);
+                if (known.GetValueOrDefault(document.Id) is null)
+                {
+                    await LookUpAsync(document.Id, known, cancellationToken).ConfigureAwait(false);
+                }
+
                 if (known.TryGetValue(document.Id, out string? before) && before == hash)
                 {
                     unchanged++;
@@ -127,7 +139,7 @@ public sealed class DocumentIngestor
                     continue;
                 }
 
-                ParsedDocument parsed = DocumentReader.Read(content, document.Format);
+                ParsedDocument parsed = DocumentReader.Read(content, document.Format, cancellationToken);
                 string title = parsed.Title ?? Path.GetFileNameWithoutExtension(document.Id);
                 IReadOnlyList<Chunk> chunks = _chunker.Split(parsed, title);
                 if (chunks.Count == 0)
@@ -180,27 +192,38 @@ public sealed class DocumentIngestor
         }
     }
 
-    private static string Key(string document, int ordinal) => string.Create(CultureInfo.InvariantCulture, $"{document}#{ordinal}");
-
-    /// <summary>Stored documents with their hash; null where a document is not complete.</summary>
+    /// <summary>
+    /// Stored documents with their hash; null where a document is not complete. Ordered by what stores can order by, one number that is indexed, so that
+    /// a store which breaks ties as it likes may leave one out between two pages: who is missing here is looked up by key.
+    /// </summary>
     private async Task<Dictionary<string, string?>> KnownAsync(CancellationToken cancellationToken)
     {
-        const int Page = 1000;
         Dictionary<string, string?> known = [];
-        for (int skip = 0; ; skip += Page)
+        for (int skip = 0; ; skip += PageSize)
         {
             int count = 0;
             await foreach (DocumentChunk chunk in _collection.GetAsync(
-                c => c.Ordinal <= 1, Page, new FilteredRecordRetrievalOptions<DocumentChunk> { Skip = skip, OrderBy = o => o.Ascending(c => c.Id) }, cancellationToken).ConfigureAwait(false))
+                c => c.Ordinal <= 1, PageSize, new FilteredRecordRetrievalOptions<DocumentChunk> { Skip = skip, OrderBy = o => o.Ascending(c => c.Ordinal) }, cancellationToken).ConfigureAwait(false))
             {
                 count++;
-                known[chunk.DocumentId] = chunk.Ordinal == 0 ? chunk.ContentHash : known.GetValueOrDefault(chunk.DocumentId);
+                Note(known, chunk);
             }
 
-            if (count < Page)
+            if (count < PageSize)
             {
                 return known;
             }
+        }
+    }
+
+    private static void Note(Dictionary<string, string?> known, DocumentChunk chunk) =>
+        known[chunk.DocumentId] = chunk.Ordinal == 0 ? chunk.ContentHash : known.GetValueOrDefault(chunk.DocumentId);
+
+    private async Task LookUpAsync(string id, Dictionary<string, string?> known, CancellationToken cancellationToken)
+    {
+        await foreach (DocumentChunk chunk in _collection.GetAsync([DocumentChunk.Key(id, 0), DocumentChunk.Key(id, 1)], cancellationToken: cancellationToken).ConfigureAwait(false))
+        {
+            Note(known, chunk);
         }
     }
 
@@ -209,7 +232,7 @@ public sealed class DocumentIngestor
     {
         if (replaces)
         {
-            await _collection.DeleteAsync(Key(id, 0), cancellationToken).ConfigureAwait(false);
+            await _collection.DeleteAsync(DocumentChunk.Key(id, 0), cancellationToken).ConfigureAwait(false);
         }
 
         int written = 0;
@@ -220,7 +243,7 @@ public sealed class DocumentIngestor
             HashSet<int> present = [];
             if (replaces)
             {
-                await foreach (DocumentChunk chunk in _collection.GetAsync(ordinals.Select(o => Key(id, o)), cancellationToken: cancellationToken).ConfigureAwait(false))
+                await foreach (DocumentChunk chunk in _collection.GetAsync(ordinals.Select(o => DocumentChunk.Key(id, o)), cancellationToken: cancellationToken).ConfigureAwait(false))
                 {
                     if (chunk.ContentHash == hash)
                     {
@@ -233,7 +256,7 @@ public sealed class DocumentIngestor
             [
                 .. ordinals.Where(o => !present.Contains(o)).Select(o => new DocumentChunk
                 {
-                    Id = Key(id, o),
+                    Id = DocumentChunk.Key(id, o),
                     DocumentId = id,
                     Ordinal = o,
                     ContentHash = hash,
@@ -276,20 +299,24 @@ public sealed class DocumentIngestor
     {
         if (first == 0)
         {
-            await _collection.DeleteAsync(Key(id, 0), cancellationToken).ConfigureAwait(false);
+            await _collection.DeleteAsync(DocumentChunk.Key(id, 0), cancellationToken).ConfigureAwait(false);
         }
 
         while (true)
         {
-            List<string> keys = await _collection.GetAsync(
-                c => c.DocumentId == id && c.Ordinal >= first, 1000, new FilteredRecordRetrievalOptions<DocumentChunk> { OrderBy = o => o.Descending(c => c.Ordinal) }, cancellationToken)
+            List<Guid> keys = await _collection.GetAsync(
+                c => c.DocumentId == id && c.Ordinal >= first, PageSize, new FilteredRecordRetrievalOptions<DocumentChunk> { OrderBy = o => o.Descending(c => c.Ordinal) }, cancellationToken)
                 .Select(c => c.Id).ToListAsync(cancellationToken).ConfigureAwait(false);
-            if (keys.Count == 0)
+            if (keys.Count > 0)
+            {
+                await _collection.DeleteAsync(keys, cancellationToken).ConfigureAwait(false);
+            }
+
+            // Not until none is found: some stores show deleted records for a while.
+            if (keys.Count < PageSize)
             {
                 return;
             }
-
-            await _collection.DeleteAsync(keys, cancellationToken).ConfigureAwait(false);
         }
     }
 

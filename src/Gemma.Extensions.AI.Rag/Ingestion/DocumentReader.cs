@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.RegularExpressions;
 using AngleSharp.Dom;
+using AngleSharp.Html.Dom;
 using AngleSharp.Html.Parser;
 using Markdig;
 using Markdig.Extensions.Tables;
@@ -36,19 +37,19 @@ internal static partial class DocumentReader
 
     /// <summary>Reads the bytes of a document.</summary>
     /// <exception cref="GemmaRagException">The bytes are not of that format, or need a password.</exception>
-    public static ParsedDocument Read(byte[] content, DocumentFormat format)
+    public static ParsedDocument Read(byte[] content, DocumentFormat format, CancellationToken cancellationToken = default)
     {
         try
         {
             return format switch
             {
                 DocumentFormat.Markdown => Markdown(Decode(content)),
-                DocumentFormat.Html => Html(content),
-                DocumentFormat.Pdf => Pdf(content),
+                DocumentFormat.Html => Html(ParseHtml(content)),
+                DocumentFormat.Pdf => Pdf(content, cancellationToken),
                 _ => Text(Decode(content)),
             };
         }
-        catch (Exception error) when (error is not GemmaException and not OutOfMemoryException)
+        catch (Exception error) when (error is not GemmaException and not OutOfMemoryException and not OperationCanceledException)
         {
             throw new GemmaRagException($"The document can't be read as {format}: {error.Message}", error);
         }
@@ -68,9 +69,9 @@ internal static partial class DocumentReader
             text = CodePagesEncodingProvider.Instance.GetEncoding(1252)!.GetString(content);
         }
 
-        if (text.AsSpan().Count('\0') > text.Length / 100)
+        if (text.Count(c => char.IsControl(c) && c is not ('\t' or '\n' or '\v' or '\f' or '\r' or '\e')) > text.Length / 100)
         {
-            throw new InvalidDataException("It holds zero bytes, as binary files and UTF-16 without a byte order mark do. Save it as UTF-8.");
+            throw new InvalidDataException("It holds control characters, as binary files and UTF-16 without a byte order mark do. Save it as UTF-8.");
         }
 
         return text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
@@ -109,13 +110,15 @@ internal static partial class DocumentReader
                 case YamlFrontMatterBlock or LinkReferenceDefinitionGroup or ThematicBreakBlock:
                     break;
                 case HeadingBlock heading:
-                    blocks.Heading(heading.Level, PlainText(heading.Inline));
+                    blocks.Heading(heading.Level, Squeeze(PlainText(heading.Inline)), block.Line + 1);
                     break;
                 case ParagraphBlock paragraph:
                     blocks.Add(PlainText(paragraph.Inline), line: block.Line + 1);
                     break;
                 case HtmlBlock html:
-                    foreach (DocumentBlock inner in Html(Encoding.UTF8.GetBytes(Slice(text, html))).Blocks)
+                    ParsedDocument page = Html(new HtmlParser().ParseDocument(Slice(text, html)));
+                    blocks.Title ??= page.Title;
+                    foreach (DocumentBlock inner in page.Blocks)
                     {
                         blocks.Add(inner.Text, line: block.Line + 1);
                     }
@@ -144,7 +147,8 @@ internal static partial class DocumentReader
                 CodeInline code => code.Content,
                 AutolinkInline link => link.Url,
                 HtmlEntityInline entity => entity.Transcoded.ToString(),
-                LineBreakInline => " ",
+                HtmlInline html when html.Tag.StartsWith("<br", StringComparison.OrdinalIgnoreCase) => " ",
+                LineBreakInline => "\n", // Kept, so that lines can be counted.
                 _ => "",
             });
         }
@@ -152,10 +156,23 @@ internal static partial class DocumentReader
         return text.ToString();
     }
 
-    private static ParsedDocument Html(byte[] content)
+    /// <summary>A page that does not say its encoding is read as a text is.</summary>
+    private static IHtmlDocument ParseHtml(byte[] content)
     {
         using MemoryStream stream = new(content);
-        using AngleSharp.Html.Dom.IHtmlDocument document = new HtmlParser().ParseDocument(stream);
+        IHtmlDocument document = new HtmlParser().ParseDocument(stream);
+        if (Ascii.IsValid(content) || document.QuerySelectorAll("meta").Any(m => m.HasAttribute("charset") || "content-type".Equals(m.GetAttribute("http-equiv"), StringComparison.OrdinalIgnoreCase)))
+        {
+            return document;
+        }
+
+        document.Dispose();
+        return new HtmlParser().ParseDocument(Decode(content));
+    }
+
+    private static ParsedDocument Html(IHtmlDocument page)
+    {
+        using IHtmlDocument document = page;
         BlockCollector blocks = new();
         string title = Squeeze(document.Title ?? "");
         blocks.Title = title.Length > 0 ? title : null;
@@ -182,7 +199,7 @@ internal static partial class DocumentReader
         {
             if (child is IText || (child is IElement inline && IsInline(inline, depth)))
             {
-                run.Append(child is IElement { LocalName: "br" } ? " " : child.TextContent);
+                run.Append(TextOf(child));
                 continue;
             }
 
@@ -195,20 +212,20 @@ internal static partial class DocumentReader
             switch (block.LocalName)
             {
                 case ['h', >= '1' and <= '6']:
-                    blocks.Heading(block.LocalName[1] - '0', Squeeze(block.TextContent));
+                    blocks.Heading(block.LocalName[1] - '0', Squeeze(TextOf(block)));
                     break;
                 case "pre":
-                    blocks.Add(block.TextContent, preformatted: true);
+                    blocks.Add(TextOf(block, breaks: '\n'), preformatted: true);
                     break;
-                case "table":
-                    blocks.Add(
-                        string.Join('\n', block.QuerySelectorAll("tr").Select(row => string.Join(" | ", row.Children.Select(c => Squeeze(c.TextContent))))), preformatted: true);
+                case "table" when block.QuerySelector("table") is null: // One around others is there for the layout.
+                    blocks.Add(string.Join('\n', block.QuerySelectorAll("caption, tr").Select(Row)), preformatted: true);
                     break;
                 case "ul" or "ol":
-                    blocks.Add(string.Join('\n', block.Children.Where(c => c.LocalName == "li").Select(c => $"- {Squeeze(c.TextContent)}")), preformatted: true);
+                    // Not its items alone: lists are found right within lists.
+                    blocks.Add(string.Join('\n', block.Children.Select(c => Squeeze(TextOf(c))).Where(t => t.Length > 0).Select(t => $"- {t}")), preformatted: true);
                     break;
                 case var _ when depth >= DeepestElement:
-                    blocks.Add(Squeeze(block.TextContent));
+                    blocks.Add(Squeeze(TextOf(block)));
                     break;
                 default:
                     Walk(block, blocks, depth + 1);
@@ -218,6 +235,8 @@ internal static partial class DocumentReader
 
         Flush();
 
+        static string Row(IElement row) => row.LocalName == "caption" ? Squeeze(TextOf(row)) : string.Join(" | ", row.Children.Select(c => Squeeze(TextOf(c))));
+
         void Flush()
         {
             blocks.Add(Squeeze(run.ToString()));
@@ -225,16 +244,58 @@ internal static partial class DocumentReader
         }
     }
 
+    /// <summary>The text of a node, in which line breaks and blocks part words as they do on the screen. By a stack: nesting may be deep.</summary>
+    private static string TextOf(INode root, char breaks = ' ')
+    {
+        StringBuilder text = new();
+        Stack<INode?> open = new([root]);
+        while (open.TryPop(out INode? node))
+        {
+            if (node is IText run)
+            {
+                text.Append(run.Data);
+            }
+            else if (node is null)
+            {
+                Break();
+            }
+            else
+            {
+                if (node is IElement element && (element.LocalName == "br" || !s_inline.Contains(element.LocalName)))
+                {
+                    Break();
+                    open.Push(null); // The end of the block.
+                }
+
+                for (int i = node.ChildNodes.Length - 1; i >= 0; i--)
+                {
+                    open.Push(node.ChildNodes[i]);
+                }
+            }
+        }
+
+        return text.ToString();
+
+        void Break()
+        {
+            if (text.Length == 0 || text[^1] != breaks)
+            {
+                text.Append(breaks);
+            }
+        }
+    }
+
     /// <summary>A link around blocks is a block.</summary>
     private static bool IsInline(IElement element, int depth) =>
         s_inline.Contains(element.LocalName) && (depth >= DeepestElement || element.QuerySelectorAll("*").All(inner => s_inline.Contains(inner.LocalName)));
 
-    private static ParsedDocument Pdf(byte[] content)
+    private static ParsedDocument Pdf(byte[] content, CancellationToken cancellationToken)
     {
         using PdfDocument document = PdfDocument.Open(content);
         BlockCollector blocks = new() { Title = string.IsNullOrWhiteSpace(document.Information.Title) ? null : document.Information.Title.Trim() };
         foreach (Page page in document.GetPages())
         {
+            cancellationToken.ThrowIfCancellationRequested();
             foreach (string paragraph in ContentOrderTextExtractor.GetText(page, addDoubleNewline: true).Replace("\r\n", "\n", StringComparison.Ordinal).Split("\n\n"))
             {
                 // Lines of a paragraph are lines of the page: a hyphen at the end of one joins a word.

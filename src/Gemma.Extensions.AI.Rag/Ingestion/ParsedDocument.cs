@@ -17,9 +17,12 @@ internal sealed class BlockCollector
     private readonly List<DocumentBlock> _blocks = [];
     private readonly List<(int Level, string Text)> _headings = [];
 
+    /// <summary>Line of the innermost heading, while nothing stands below it.</summary>
+    private (bool Is, int? Line) _bare;
+
     public string? Title { get; set; }
 
-    public void Heading(int level, string text)
+    public void Heading(int level, string text, int? line = null)
     {
         if (text.Length == 0)
         {
@@ -27,8 +30,14 @@ internal sealed class BlockCollector
         }
 
         Title ??= text;
+        if (_headings.Count > 0 && level <= _headings[^1].Level)
+        {
+            KeepBare();
+        }
+
         _headings.RemoveAll(h => h.Level >= level);
         _headings.Add((level, text));
+        _bare = (true, line);
     }
 
     public void Add(string text, int? page = null, int? line = null, bool preformatted = false)
@@ -38,8 +47,25 @@ internal sealed class BlockCollector
         if (!string.IsNullOrWhiteSpace(text))
         {
             _blocks.Add(new DocumentBlock(text, [.. _headings.Select(h => h.Text)], page, line, preformatted));
+            _bare = default;
         }
     }
 
-    public ParsedDocument ToDocument() => new(Title, _blocks);
+    public ParsedDocument ToDocument()
+    {
+        KeepBare();
+        return new ParsedDocument(Title, _blocks);
+    }
+
+    /// <summary>A heading without text below it, as in an outline, is text itself.</summary>
+    private void KeepBare()
+    {
+        if (_bare.Is)
+        {
+            (string text, int? line) = (_headings[^1].Text, _bare.Line);
+            _headings.RemoveAt(_headings.Count - 1);
+            _bare = default;
+            Add(text, line: line);
+        }
+    }
 }

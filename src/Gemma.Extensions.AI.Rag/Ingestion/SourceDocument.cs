@@ -1,3 +1,4 @@
+using System.IO.Enumeration;
 using System.Text;
 
 namespace Gemma.Extensions.AI.Rag;
@@ -53,12 +54,20 @@ public sealed class SourceDocument
         return format is { } known ? new SourceDocument(id ?? path, known, token => File.ReadAllBytesAsync(path, token)) : null;
     }
 
-    /// <summary>The documents of a folder and its subfolders in ordinal order, named by their path below it with '/'.</summary>
+    /// <summary>
+    /// The documents of a folder and its subfolders in ordinal order, named by their path below it with '/'. Links to files are read; links to folders
+    /// are not followed, since they may lead back.
+    /// </summary>
     /// <exception cref="DirectoryNotFoundException">There is no such folder.</exception>
     public static IEnumerable<SourceDocument> FromFolder(string folder)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
-        return Directory.EnumerateFiles(folder, "*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.Hidden | FileAttributes.System, IgnoreInaccessible = true })
+        EnumerationOptions options = new() { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.Hidden | FileAttributes.System, IgnoreInaccessible = true };
+        return new FileSystemEnumerable<string>(folder, static (ref entry) => entry.ToSpecifiedFullPath(), options)
+            {
+                ShouldIncludePredicate = static (ref entry) => !entry.IsDirectory,
+                ShouldRecursePredicate = static (ref entry) => new DirectoryInfo(entry.ToFullPath()).LinkTarget is null,
+            }
             .Select(path => (Path: path, Id: Path.GetRelativePath(folder, path).Replace('\\', '/')))
             .OrderBy(f => f.Id, StringComparer.Ordinal)
             .Select(f => FromFile(f.Path, f.Id))

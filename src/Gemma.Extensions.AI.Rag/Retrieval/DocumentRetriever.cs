@@ -68,7 +68,7 @@ public sealed record RetrievedPassage(DocumentChunk Chunk, double Score, double 
 /// <summary>Finds passages by words and by meaning. Safe for concurrent use.</summary>
 public sealed class DocumentRetriever
 {
-    private readonly VectorStoreCollection<string, DocumentChunk> _collection;
+    private readonly VectorStoreCollection<Guid, DocumentChunk> _collection;
     private readonly IEmbeddingGenerator<string, Embedding<float>>? _embeddings;
     private readonly DocumentRetrieverOptions _options;
 
@@ -78,7 +78,7 @@ public sealed class DocumentRetriever
     /// <param name="options">How passages are found.</param>
     /// <exception cref="GemmaRagException">The mode needs vectors or full text that are not there.</exception>
     public DocumentRetriever(
-        VectorStoreCollection<string, DocumentChunk> collection, IEmbeddingGenerator<string, Embedding<float>>? embeddings = null, DocumentRetrieverOptions? options = null)
+        VectorStoreCollection<Guid, DocumentChunk> collection, IEmbeddingGenerator<string, Embedding<float>>? embeddings = null, DocumentRetrieverOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(collection);
         _collection = collection;
@@ -90,7 +90,7 @@ public sealed class DocumentRetriever
             throw new GemmaRagException("A search by vectors needs an embedding generator, the one that embedded the passages.");
         }
 
-        if (Mode == RetrievalMode.Keywords && collection is not SqliteVectorCollection<string, DocumentChunk>)
+        if (Mode == RetrievalMode.Keywords && collection is not SqliteVectorCollection<Guid, DocumentChunk>)
         {
             throw new GemmaRagException($"A search by words alone needs a collection of SqliteVectorStore; this one is a {collection.GetType().Name}. Pass an embedding generator to search by vectors.");
         }
@@ -114,10 +114,10 @@ public sealed class DocumentRetriever
         List<VectorSearchResult<DocumentChunk>> found = await FindAsync(question, words, depth, filter, cancellationToken).ConfigureAwait(false);
         string[] content = QueryTerms.Content(words);
         List<RetrievedPassage> passages = [.. found.Select(r => new RetrievedPassage(r.Record, r.Score ?? 0, QueryTerms.Coverage(content, r.Record.Text), null))];
-        if (_collection is SqliteVectorCollection<string, DocumentChunk> counting && passages.Count > 0)
+        if (_collection is SqliteVectorCollection<Guid, DocumentChunk> counting && passages.Count > 0)
         {
-            (long total, long[] matches) = await counting.CountWordsAsync(content, cancellationToken).ConfigureAwait(false);
-            passages = [.. passages.Select(p => p with { Evidence = QueryTerms.Evidence(content, matches, total, p.Chunk.Text) })];
+            (long total, long[] matches, bool[][] held) = await counting.CountWordsAsync(content, [.. passages.Select(p => p.Chunk.Id)], cancellationToken).ConfigureAwait(false);
+            passages = [.. passages.Select((p, i) => p with { Evidence = QueryTerms.Evidence(content, matches, total, p.Chunk.Text, held[i]) })];
         }
 
         if (_options.Reranker is { } reranker && passages.Count > 0)
@@ -148,7 +148,7 @@ public sealed class DocumentRetriever
     {
         if (Mode == RetrievalMode.Keywords)
         {
-            return await ((SqliteVectorCollection<string, DocumentChunk>)_collection)
+            return await ((SqliteVectorCollection<Guid, DocumentChunk>)_collection)
                 .KeywordSearchAsync(QueryTerms.Searched(words), depth, new HybridSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false);
         }
 

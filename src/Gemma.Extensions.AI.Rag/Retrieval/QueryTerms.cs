@@ -44,7 +44,12 @@ internal static partial class QueryTerms
     /// a little more as in BM25, over what one word brings that three passages hold. Words of every passage say nothing; where there are hardly
     /// more than three passages, every word that they do not all share is enough.
     /// </summary>
-    public static double Evidence(IReadOnlyList<string> words, IReadOnlyList<long> matches, long passages, string text)
+    /// <param name="words">The words of the question.</param>
+    /// <param name="matches">Passages with each word.</param>
+    /// <param name="passages">All passages.</param>
+    /// <param name="text">The passage.</param>
+    /// <param name="found">Whether the full text finds each word in the passage: it knows accents and endings that are not known here.</param>
+    public static double Evidence(IReadOnlyList<string> words, IReadOnlyList<long> matches, long passages, string text, IReadOnlyList<bool> found)
     {
         Dictionary<string, int> counts = [];
         foreach (Match word in Word().Matches(text.ToLowerInvariant()))
@@ -55,7 +60,8 @@ internal static partial class QueryTerms
         double sum = 0;
         for (int i = 0; i < words.Count; i++)
         {
-            if (counts.TryGetValue(Stem(words[i]), out int times))
+            int times = Math.Max(counts.GetValueOrDefault(Stem(words[i])), found[i] ? 1 : 0);
+            if (times > 0)
             {
                 double rarity = Math.Log(1 + ((passages - matches[i] + 0.5) / (matches[i] + 0.5)));
                 sum += rarity * 2.2 * times / (times + 1.2);

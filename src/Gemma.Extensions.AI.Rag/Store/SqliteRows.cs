@@ -243,20 +243,31 @@ internal sealed class SqliteRows<TRecord>
         return rows;
     }
 
-    /// <summary>The number of rows, and for each word the number of those that hold it, as the tokenizer of the full text sees words.</summary>
-    public (long Rows, long[] Matches) WordCounts(SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, DataPropertyModel property, IReadOnlyList<string> words)
+    /// <summary>The number of rows, for each word the number of those that hold it, and for each key which words its row holds, as the tokenizer of the full text sees words.</summary>
+    public (long Rows, long[] Matches, bool[][] Held) WordCounts(
+        SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, DataPropertyModel property, IReadOnlyList<string> words, object[] keys)
     {
         using SqliteCommand count = SqliteDatabase.Command(connection, transaction, $"SELECT count(*) FROM {entry.Rows}");
         using SqliteCommand match = SqliteDatabase.Command(connection, transaction, $"SELECT count(*) FROM {entry.Text} WHERE {entry.Text} MATCH $match");
         SqliteParameter parameter = match.Parameters.AddWithValue("$match", "");
+        using SqliteCommand holds = SqliteDatabase.Command(
+            connection, transaction,
+            $"SELECT 1 FROM {entry.Text} WHERE {entry.Text} MATCH $match AND rowid = (SELECT _id_ FROM {entry.Rows} WHERE {Quote(_model.KeyProperty.StorageName)} = $key)");
+        SqliteParameter held = holds.Parameters.AddWithValue("$match", ""), key = holds.Parameters.AddWithValue("$key", "");
         long[] matches = new long[words.Count];
+        bool[][] byKey = [.. keys.Select(_ => new bool[words.Count])];
         for (int i = 0; i < matches.Length; i++)
         {
-            parameter.Value = $"t{Array.IndexOf(_fullText, property)} : {Phrase(words[i])}";
+            parameter.Value = held.Value = $"t{Array.IndexOf(_fullText, property)} : {Phrase(words[i])}";
             matches[i] = (long)match.ExecuteScalar()!;
+            for (int k = 0; k < keys.Length && matches[i] > 0; k++)
+            {
+                key.Value = keys[k];
+                byKey[k][i] = holds.ExecuteScalar() is not null;
+            }
         }
 
-        return ((long)count.ExecuteScalar()!, matches);
+        return ((long)count.ExecuteScalar()!, matches, byKey);
     }
 
     private static string Phrase(string keyword) =>

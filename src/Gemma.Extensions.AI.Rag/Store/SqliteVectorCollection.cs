@@ -309,11 +309,11 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
         }
     }
 
-    /// <summary>The number of records, and for each word the number of those whose full text holds it.</summary>
-    internal Task<(long Records, long[] Matches)> CountWordsAsync(IReadOnlyList<string> words, CancellationToken cancellationToken) =>
+    /// <summary>The number of records, for each word the number of those whose full text holds it, and for each of some records which words it holds.</summary>
+    internal Task<(long Records, long[] Matches, bool[][] Held)> CountWordsAsync(IReadOnlyList<string> words, TKey[] keys, CancellationToken cancellationToken) =>
         _database.ReadAsync(
             "CountWords", Name,
-            (connection, transaction) => _rows.WordCounts(connection, transaction, Require(connection, transaction), _model.GetFullTextDataPropertyOrSingle<TRecord>(null), words),
+            (connection, transaction) => _rows.WordCounts(connection, transaction, Require(connection, transaction), _model.GetFullTextDataPropertyOrSingle<TRecord>(null), words, [.. keys.Select(k => Key(k))]),
             cancellationToken);
 
     /// <inheritdoc/>

@@ -30,12 +30,12 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
         SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, VectorTarget target, float[] query, Condition? condition, int count, CancellationToken cancellationToken)
     {
         Func<ReadOnlySpan<float>, double> score = Scorer(target.DistanceFunction, query);
-        HashSet<long>? allowed = condition is null ? null : Filter(connection, transaction, entry, condition);
+        HashSet<long>? allowed = condition is null ? null : Filter(connection, transaction, entry, condition, cancellationToken);
         IEnumerable<long>? candidates = allowed;
         if (allowed is null || allowed.Count > Math.Max(FewRows, Oversampling * count))
         {
             candidates = UsesIndex(connection, transaction, entry, target)
-                ? Candidates(connection, transaction, entry, target, query, count, allowed)
+                ? Candidates(connection, transaction, entry, target, query, count, allowed, cancellationToken)
                 : null;
         }
 
@@ -77,7 +77,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
         }
     }
 
-    private static HashSet<long> Filter(SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, Condition condition)
+    private static HashSet<long> Filter(SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, Condition condition, CancellationToken cancellationToken)
     {
         using SqliteCommand command = SqliteDatabase.Command(connection, transaction, $"SELECT _id_ FROM {entry.Rows} WHERE {condition.Sql}");
         condition.Bind(command);
@@ -85,6 +85,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
         using SqliteDataReader reader = command.ExecuteReader();
         while (reader.Read())
         {
+            cancellationToken.ThrowIfCancellationRequested();
             ids.Add(reader.GetInt64(0));
         }
 
@@ -109,7 +110,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
     }
 
     private List<long> Candidates(
-        SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, VectorTarget target, float[] query, int count, HashSet<long>? allowed)
+        SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, VectorTarget target, float[] query, int count, HashSet<long>? allowed, CancellationToken cancellationToken)
     {
         QuantizedIndex index = indexes.Get(entry.Id, target.Property, target.Dimensions);
         index.Lock.EnterUpgradeableReadLock();
@@ -121,7 +122,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
                 index.Lock.EnterWriteLock();
                 try
                 {
-                    Refresh(connection, transaction, entry, target, index);
+                    Refresh(connection, transaction, entry, target, index, cancellationToken);
                 }
                 finally
                 {
@@ -146,8 +147,9 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
         }
     }
 
-    /// <summary>Reads what has changed since the index was last brought up to date.</summary>
-    private static void Refresh(SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, VectorTarget target, QuantizedIndex index)
+    /// <summary>Reads what has changed since the index was last brought up to date. If it is cancelled, the next search reads the same again.</summary>
+    private static void Refresh(
+        SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, VectorTarget target, QuantizedIndex index, CancellationToken cancellationToken)
     {
         if (index.Generation != entry.Generation)
         {
@@ -162,6 +164,7 @@ internal sealed class SqliteVectorSearch(IndexCache indexes, long memoryLimit)
         using SqliteDataReader reader = command.ExecuteReader();
         while (reader.Read())
         {
+            cancellationToken.ThrowIfCancellationRequested();
             long id = reader.GetInt64(0);
             ReadOnlySpan<byte> blob = SQLitePCL.raw.sqlite3_column_blob(reader.Handle, 1);
             if (blob.IsEmpty)

@@ -24,7 +24,7 @@ public sealed class SqliteVectorStoreOptions
     /// </summary>
     public long IndexMemoryLimit { get; set; } = 1L << 30;
 
-    /// <summary>How long a writer waits for the writers of other processes.</summary>
+    /// <summary>How long a writer waits for the writers of other processes; at most 24 days.</summary>
     public TimeSpan BusyTimeout { get; set; } = TimeSpan.FromSeconds(30);
 }
 
@@ -49,6 +49,8 @@ public sealed class SqliteVectorStore : VectorStore
         _options = options ?? new SqliteVectorStoreOptions();
         ArgumentOutOfRangeException.ThrowIfNegative(_options.IndexMemoryLimit, nameof(options));
         ArgumentException.ThrowIfNullOrWhiteSpace(_options.FullTextTokenizer, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.BusyTimeout, TimeSpan.Zero, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(_options.BusyTimeout, TimeSpan.FromMilliseconds(int.MaxValue), nameof(options));
         _database = new SqliteDatabase(path, _options.BusyTimeout);
         _metadata = new VectorStoreMetadata { VectorStoreSystemName = "sqlite", VectorStoreName = _database.Path };
     }

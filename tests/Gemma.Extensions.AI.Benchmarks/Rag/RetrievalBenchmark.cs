@@ -60,7 +60,7 @@ internal static class RetrievalBenchmark
         using SqliteVectorStore store = new(database);
         IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator(options);
         int dimensions = ((EmbeddingGeneratorMetadata)embeddings.GetService(typeof(EmbeddingGeneratorMetadata))!).DefaultModelDimensions!.Value;
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(dimensions));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(dimensions));
         await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync(corpus.Documents, cancellationToken: cancellation);
         if (words)
         {
@@ -108,7 +108,7 @@ internal static class RetrievalBenchmark
     private static async Task RefusalAsync(RetrievalCorpus corpus, GemmaModel model, string database, CancellationToken cancellation)
     {
         using SqliteVectorStore store = new(database);
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
         await new DocumentIngestor(collection, model.Tokenizer).IngestAsync(corpus.Documents, cancellationToken: cancellation);
         DocumentRetrieverOptions judged = new() { Reranker = new GemmaReranker(model), RerankDepth = 5 };
         DocumentRetriever retriever = new(collection, options: judged);
@@ -159,7 +159,7 @@ internal static class RetrievalBenchmark
     private static async Task SecondQuestionAsync(RetrievalCorpus corpus, GemmaModel model, string database, CancellationToken cancellation)
     {
         using SqliteVectorStore store = new(database);
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(null));
 
         // One document of all texts about animals and plants, long enough for several passages.
         string[] ids = ["falcon", "seals", "eels", "mushrooms", "ticks", "bees-swarm", "bees-honey", "chickens", "slugs", "compost"];

@@ -117,6 +117,10 @@ public sealed class EmbeddingTests
         EmbeddingGenerationOptions wrong = new() { AdditionalProperties = new AdditionalPropertiesDictionary { ["input_type"] = "poem" } };
         await Assert.ThrowsAsync<ArgumentException>(() => generator.GenerateAsync(["x"], wrong));
 
+        GemmaEmbeddingOptions own = generator.GetRequiredService<GemmaEmbeddingOptions>();
+        Assert.NotSame(options, own);
+        Assert.Equal((options.Pooling, options.QueryPrefix), (own.Pooling, own.QueryPrefix));
+
         // Options of one call replace the generator's own.
         Embedding<float> mean = await generator.GenerateAsync("cats", new EmbeddingGenerationOptions { RawRepresentationFactory = _ => new GemmaEmbeddingOptions() });
         Assert.True(TensorPrimitives.Distance(mean.Vector.Span, asDocument.Vector.Span) > 1e-3);

@@ -23,7 +23,7 @@ public sealed class AnsweringTests : IDisposable
     private async Task<DocumentRetriever> RetrieverAsync(DocumentRetrieverOptions? options = null)
     {
         _store = new SqliteVectorStore(_directory.File("rag.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = _store.GetCollection<string, DocumentChunk>("d", DocumentChunk.CreateDefinition(null));
+        VectorStoreCollection<Guid, DocumentChunk> collection = _store.GetCollection<Guid, DocumentChunk>("d", DocumentChunk.CreateDefinition(null));
         await new DocumentIngestor(collection, s_tokenizer).IngestAsync(
         [
             SourceDocument.FromText("boiler.md", "# Boiler\n\n## Pressure\n\nThe boiler pressure must stay between one and two bar.\n", DocumentFormat.Markdown),
@@ -100,6 +100,16 @@ public sealed class AnsweringTests : IDisposable
         Assert.True(answer.Passages.Sum(p => p.Chunk.TokenCount) <= 60);
     }
 
+    [Fact]
+    public async Task A_question_without_room_for_passages_is_refused_with_numbers()
+    {
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1, ContextLength = 256 });
+        DocumentAnswerer answerer = new(await RetrieverAsync(), model.AsIChatClient(), model.Tokenizer);
+        string question = "boiler pressure " + string.Join(' ', Enumerable.Repeat("please", 200));
+        GemmaRagException error = await Assert.ThrowsAsync<GemmaRagException>(() => answerer.AskAsync(question));
+        Assert.Contains($"The question takes {model.Tokenizer.CountTokens(question)} tokens", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("a [1] b", "a [1] b")]
     [InlineData("[4] no [0] such [12]", " no  such ")]
@@ -129,7 +139,7 @@ public sealed class AnsweringTests : IDisposable
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1 });
         IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();
         _store = new SqliteVectorStore(_directory.File("model.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = _store.GetCollection<string, DocumentChunk>(
+        VectorStoreCollection<Guid, DocumentChunk> collection = _store.GetCollection<Guid, DocumentChunk>(
             "d", DocumentChunk.CreateDefinition(embeddings.GetRequiredService<EmbeddingGeneratorMetadata>().DefaultModelDimensions));
         await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync([SourceDocument.FromText("a", "Cats sleep."), SourceDocument.FromText("b", "Cats purr.")]);
         DocumentRetriever retriever = new(collection, embeddings, new DocumentRetrieverOptions { Reranker = new GemmaReranker(model) });

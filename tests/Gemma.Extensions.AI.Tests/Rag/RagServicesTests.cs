@@ -36,7 +36,7 @@ public sealed class RagServicesTests : IDisposable
         // Chat, vectors and re-ranking share one model; the collection is named after it.
         GemmaModel model = provider.GetRequiredService<IChatClient>().GetRequiredService<GemmaModel>();
         Assert.Same(model, provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>().GetRequiredService<GemmaModel>());
-        Assert.Equal("passages of tiny", provider.GetRequiredService<VectorStoreCollection<string, DocumentChunk>>().Name);
+        Assert.Equal("passages-tiny", provider.GetRequiredService<VectorStoreCollection<Guid, DocumentChunk>>().Name);
     }
 
     [Fact]
@@ -53,7 +53,7 @@ public sealed class RagServicesTests : IDisposable
         });
         await using ServiceProvider provider = services.BuildServiceProvider();
         await provider.GetRequiredService<DocumentIngestor>().IngestAsync([SourceDocument.FromText("a.txt", "Cats sleep.")]);
-        Assert.Equal("own", provider.GetRequiredService<VectorStoreCollection<string, DocumentChunk>>().Name);
+        Assert.Equal("own", provider.GetRequiredService<VectorStoreCollection<Guid, DocumentChunk>>().Name);
         Assert.True(File.Exists(_directory.File("own.db")));
         Assert.False(File.Exists(_directory.File("not used.db")));
         Assert.Equal("a.txt", Assert.Single(await provider.GetRequiredService<DocumentRetriever>().SearchAsync("Do cats sleep?")).Chunk.DocumentId);

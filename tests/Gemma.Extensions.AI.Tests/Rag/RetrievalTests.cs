@@ -18,10 +18,10 @@ public sealed class RetrievalTests : IDisposable
 
     public void Dispose() => _directory.Dispose();
 
-    private async Task<(SqliteVectorStore Store, VectorStoreCollection<string, DocumentChunk> Collection)> IngestAsync(IEmbeddingGenerator<string, Embedding<float>>? embeddings)
+    private async Task<(SqliteVectorStore Store, VectorStoreCollection<Guid, DocumentChunk> Collection)> IngestAsync(IEmbeddingGenerator<string, Embedding<float>>? embeddings)
     {
         SqliteVectorStore store = new(_directory.File("rag.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(embeddings is null ? null : HashedWords.Dimensions));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(embeddings is null ? null : HashedWords.Dimensions));
         IngestionResult result = await new DocumentIngestor(collection, s_tokenizer, embeddings).IngestAsync(s_corpus.Documents);
         Assert.Empty(result.Failures);
         return (store, collection);
@@ -40,7 +40,7 @@ public sealed class RetrievalTests : IDisposable
     public async Task Words_and_words_with_vectors_find_the_document()
     {
         HashedWords embeddings = new();
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(embeddings);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(embeddings);
         using SqliteVectorStore _ = store;
         double words = await s_corpus.RecallAsync(new DocumentRetriever(collection, embeddings, new DocumentRetrieverOptions { Mode = RetrievalMode.Keywords }), 5);
         double vectors = await s_corpus.RecallAsync(new DocumentRetriever(collection, embeddings, new DocumentRetrieverOptions { Mode = RetrievalMode.Vectors }), 5);
@@ -53,7 +53,7 @@ public sealed class RetrievalTests : IDisposable
     [Fact]
     public async Task A_reranker_decides_the_order()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
         DocumentRetriever plain = new(collection);
         IReadOnlyList<RetrievedPassage> before = await plain.SearchAsync("When can the town library be visited?", 10);
@@ -69,7 +69,7 @@ public sealed class RetrievalTests : IDisposable
     [Fact]
     public async Task A_judge_without_judgement_does_not_take_over()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
         double plain = await s_corpus.RecallAsync(new DocumentRetriever(collection), 1);
         double noisy = await s_corpus.RecallAsync(new DocumentRetriever(collection, options: new DocumentRetrieverOptions { Reranker = new Dice(), RerankDepth = 10 }), 1);
@@ -83,7 +83,7 @@ public sealed class RetrievalTests : IDisposable
     [Fact]
     public async Task Words_tell_questions_about_other_subjects()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
         DocumentRetriever retriever = new(collection);
         double least = new DocumentAnswererOptions().MinEvidence;
@@ -111,12 +111,28 @@ public sealed class RetrievalTests : IDisposable
     [InlineData(3, 110, 5, 1.68)] // Said again and again.
     [InlineData(2, 3, 1, 4.70)]   // Three passages: any word that tells them apart.
     public void Evidence_is_how_rare_the_shared_words_are(int matches, int passages, int times, double expected) =>
-        Assert.Equal(expected, QueryTerms.Evidence(["pump", "absent"], [matches, 0], passages, string.Concat(Enumerable.Repeat("Pumps. ", times))), 0.05);
+        Assert.Equal(expected, QueryTerms.Evidence(["pump", "absent"], [matches, 0], passages, string.Concat(Enumerable.Repeat("Pumps. ", times)), [true, false]), 0.05);
+
+    /// <summary>The full text folds accents; what weighs the words must not miss what it found.</summary>
+    [Theory]
+    [InlineData("Where: cafe?")]
+    [InlineData("Where: Cafe\u0301?")]
+    [InlineData("Where: CAFÉ?")]
+    public async Task Accents_do_not_hide_a_word(string question)
+    {
+        using SqliteVectorStore store = new(_directory.File("accents.db"));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(null));
+        await new DocumentIngestor(collection, s_tokenizer).IngestAsync(
+            [.. Enumerable.Range(0, 20).Select(i => SourceDocument.FromText($"d{i}", $"Number {i} on the list.")), SourceDocument.FromText("found", "The Café lies by the river.")]);
+        RetrievedPassage best = (await new DocumentRetriever(collection).SearchAsync(question, 3))[0];
+        Assert.Equal("found", best.Chunk.DocumentId);
+        Assert.True(best.Evidence >= new DocumentAnswererOptions().MinEvidence, $"evidence {best.Evidence}");
+    }
 
     [Fact]
     public async Task Filters_and_tools_reach_the_collection()
     {
-        (SqliteVectorStore store, VectorStoreCollection<string, DocumentChunk> collection) = await IngestAsync(null);
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
         DocumentRetriever retriever = new(collection);
         Assert.All(await retriever.SearchAsync("How much does it cost?", 5, c => c.DocumentId == "vet"), p => Assert.Equal("vet", p.Chunk.DocumentId));
@@ -133,7 +149,7 @@ public sealed class RetrievalTests : IDisposable
     public void What_cannot_be_searched_is_refused()
     {
         using SqliteVectorStore store = new(_directory.File("x.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("c", DocumentChunk.CreateDefinition(4));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(4));
         Assert.Throws<GemmaRagException>(() => new DocumentRetriever(collection, null, new DocumentRetrieverOptions { Mode = RetrievalMode.Vectors }));
     }
 

@@ -20,7 +20,22 @@ public sealed class SampleTests
         Assert.Contains("0 documents read, 1 unchanged, 0 removed.", second, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_folder_that_is_not_there_is_said_at_once()
+    {
+        using TempDirectory folder = new();
+        (int code, _, string error) = await StartAsync(folder.File("nowhere"), TestData.Local("tiny"), "Who?");
+        Assert.Equal((1, "Usage: Rag FOLDER [MODEL] [QUESTION], where FOLDER exists"), (code, error.Trim()));
+    }
+
     private static async Task<string> RunAsync(params string[] arguments)
+    {
+        (int code, string output, string error) = await StartAsync(arguments);
+        Assert.True(code == 0, error);
+        return output;
+    }
+
+    private static async Task<(int Code, string Output, string Error)> StartAsync(params string[] arguments)
     {
         using Process process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Rag.dll"), .. arguments])
         {
@@ -30,7 +45,6 @@ public sealed class SampleTests
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, await error);
-        return output;
+        return (process.ExitCode, output, await error);
     }
 }

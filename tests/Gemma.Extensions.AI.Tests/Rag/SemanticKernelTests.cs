@@ -24,7 +24,7 @@ public sealed class SemanticKernelTests
         Assert.Same(model, kernel.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>("last").GetRequiredService<GemmaModel>());
 
         using SqliteVectorStore store = new(directory.File("kernel.db"));
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("d", DocumentChunk.CreateDefinition((await embeddings.GenerateAsync("x")).Vector.Length));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("d", DocumentChunk.CreateDefinition((await embeddings.GenerateAsync("x")).Vector.Length));
         await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync([SourceDocument.FromText("cats.txt", "Cats sleep all day."), SourceDocument.FromText("dogs.txt", "Dogs guard the yard.")]);
         DocumentRetriever retriever = new(collection, embeddings, new DocumentRetrieverOptions { VectorWeight = 0.1 });
         KernelPlugin plugin = kernel.Plugins.AddFromFunctions("documents", [retriever.AsAIFunction("search").AsKernelFunction()]);

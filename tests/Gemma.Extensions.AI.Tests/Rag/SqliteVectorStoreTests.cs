@@ -216,16 +216,16 @@ public sealed class SqliteVectorStoreTests : IDisposable
     public async Task As_many_as_there_are_can_be_asked_for()
     {
         using SqliteVectorStore store = new(Path);
-        VectorStoreCollection<string, DocumentChunk> collection = store.GetCollection<string, DocumentChunk>("c", DocumentChunk.CreateDefinition(2));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(2));
         await collection.EnsureCollectionExistsAsync();
-        await collection.UpsertAsync(Enumerable.Range(0, 700).Select(i => new DocumentChunk { Id = $"{i}", DocumentId = "d", ContentHash = "h", Title = "t", Text = $"word number{i}", Vector = new float[] { 1, i } }));
+        await collection.UpsertAsync(Enumerable.Range(0, 700).Select(i => new DocumentChunk { Id = DocumentChunk.Key("d", i), DocumentId = "d", ContentHash = "h", Title = "t", Text = $"word number{i}", Vector = new float[] { 1, i } }));
         float[] query = [1, 2];
         Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue).CountAsync());
         Assert.Equal(690, await collection.SearchAsync(query, int.MaxValue, new() { Skip = 10 }).CountAsync());
         Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue, new() { Filter = c => c.DocumentId == "d" }).CountAsync());
         var hybrid = (IKeywordHybridSearchable<DocumentChunk>)collection;
         Assert.Equal(695, await hybrid.HybridSearchAsync(query, ["word"], int.MaxValue, new() { Skip = 5 }).CountAsync());
-        Assert.Equal(700, await ((SqliteVectorCollection<string, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
+        Assert.Equal(700, await ((SqliteVectorCollection<Guid, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
         Assert.Empty(await collection.SearchAsync(query, 5, new() { Skip = int.MaxValue }).ToListAsync());
     }
 
@@ -368,6 +368,57 @@ public sealed class SqliteVectorStoreTests : IDisposable
         await b.EnsureCollectionDeletedAsync();
         await b.EnsureCollectionExistsAsync();
         Assert.Empty(await a.SearchAsync(Make(3).Vector, 10).ToListAsync());
+    }
+
+    /// <summary>Each store has connections of its own and knows nothing of the others, as processes do: they create the file and write to it at once.</summary>
+    [Fact]
+    public async Task Stores_that_write_to_one_file_at_once_take_turns()
+    {
+        float[] vector = [.. Enumerable.Repeat(1f, 24)];
+        await Task.WhenAll(Enumerable.Range(0, 6).Select(w => Task.Run(async () =>
+        {
+            using SqliteVectorStore own = new(Path);
+            VectorStoreCollection<long, Point> points = own.GetCollection<long, Point>("points");
+            await points.EnsureCollectionExistsAsync();
+            for (int i = 0; i < 10; i++)
+            {
+                await points.UpsertAsync(Enumerable.Range(0, 5).Select(k => new Point { Id = w * 1000 + i * 5 + k, Vector = vector }));
+                await points.DeleteAsync(w * 1000 + i * 5);
+                Assert.NotEmpty(await points.SearchAsync(vector, 3).ToListAsync());
+            }
+        })));
+        using SqliteVectorStore store = new(Path);
+        Assert.Equal(6 * 10 * 4, await store.GetCollection<long, Point>("points").SearchAsync(vector, 10_000).CountAsync());
+    }
+
+    /// <summary>Building the index of many vectors takes seconds; a search that is cancelled meanwhile ends, and the next one builds it.</summary>
+    [Fact]
+    public async Task A_cancelled_search_stops_building_the_index()
+    {
+        using (SqliteVectorStore store = new(Path))
+        {
+            VectorStoreCollection<long, Point> points = store.GetCollection<long, Point>("points");
+            await points.EnsureCollectionExistsAsync();
+            await points.UpsertAsync(Enumerable.Range(0, 600).Select(i => new Point { Id = i, Vector = Enumerable.Range(0, 24).Select(d => (float)(i % (d + 2))).ToArray() }));
+        }
+
+        using Microsoft.Data.Sqlite.SqliteConnection connection = new($"Data Source={Path};Pooling=False");
+        connection.Open();
+        using Microsoft.Data.Sqlite.SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
+        CollectionEntry entry = SqliteCatalogue.Find(connection, transaction, "points")!;
+        SqliteVectorSearch search = new(new IndexCache(), long.MaxValue);
+        List<ScoredRow> Search(Condition? condition, bool cancelled) =>
+            search.Search(connection, transaction, entry, new VectorTarget(0, 24, false, null, null), new float[24], condition, 10, new CancellationToken(cancelled));
+        Assert.Throws<OperationCanceledException>(() => Search(null, cancelled: true));
+        Assert.Throws<OperationCanceledException>(() => Search(new Condition("1", []), cancelled: true));
+        Assert.Equal(10, Search(null, cancelled: false).Count);
+    }
+
+    [Fact]
+    public void A_wait_that_cannot_be_is_refused()
+    {
+        Assert.Throws<ArgumentOutOfRangeException>(() => new SqliteVectorStore(Path, new SqliteVectorStoreOptions { BusyTimeout = Timeout.InfiniteTimeSpan }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new SqliteVectorStore(Path, new SqliteVectorStoreOptions { BusyTimeout = TimeSpan.MaxValue }));
     }
 
     [Fact]
