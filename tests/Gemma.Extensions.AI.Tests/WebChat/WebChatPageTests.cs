@@ -372,6 +372,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         await AskAsync(page, new string('w', 300));
         await DoneAsync(page);
         Assert.Equal([width, width], await page.EvaluateAsync<int[]>("[document.documentElement.scrollWidth, document.getElementById('scroller').scrollWidth]"));
+        Assert.True(await page.EvaluateAsync<bool>("document.querySelector('th').offsetWidth > 60 && document.querySelector('.table').scrollWidth > innerWidth")); // the table scrolls by itself
         if (Environment.GetEnvironmentVariable("WEBCHAT_SCREENSHOTS") is { } folder)
         {
             await page.SaveScreenshotAsync(Path.Combine(folder, $"{width}.png"));
