@@ -539,7 +539,8 @@ public sealed class EngineTests
 
     internal static EngineOptions Small(int blocks)
     {
-        var options = TinyEngine.Exact with { BlockTokens = 16, PrefillChunk = 32 };
+        // Chunks are as large on a slow machine, so that memory runs out at the same token.
+        var options = TinyEngine.Exact with { BlockTokens = 16, PrefillChunk = 32, MixedStepTarget = TimeSpan.FromHours(1) };
         return options with { KvCacheBytes = blocks * new Gemma.Extensions.AI.Backends.KvLayout(2, 2, 64, 16, options.KvType).BlockBytes };
     }
 
