@@ -9,8 +9,6 @@ namespace WebChat;
 /// <summary>The web application: a page, one endpoint that streams answers, a health check, and limits.</summary>
 public static class WebChatApp
 {
-    private const string LimitPerUser = "per user";
-
     /// <summary>Builds the application. <paramref name="configure"/> has the last word on its services.</summary>
     public static WebApplication Build(string[] args, Action<IServiceCollection>? configure = null)
     {
@@ -20,7 +18,7 @@ public static class WebChatApp
         builder.Services.AddHealthChecks().AddGemma();
         builder.Services.AddProblemDetails();
         builder.Services.AddOptions<WebChatOptions>().BindConfiguration("Chat").ValidateDataAnnotations().ValidateOnStart();
-        builder.Services.AddRateLimiter(LimitUsers);
+        builder.Services.AddRateLimiter(_ => { }).AddOptions<RateLimiterOptions>().Configure<IOptions<WebChatOptions>>(LimitUsers);
         configure?.Invoke(builder.Services);
 
         var app = builder.Build();
@@ -31,25 +29,34 @@ public static class WebChatApp
         app.UseStaticFiles();
         app.MapHealthChecks("/health");
         app.MapGet("/api/model", ChatEndpoint.DescribeModel);
-        app.MapPost("/api/chat", ChatEndpoint.AnswerAsync).RequireRateLimiting(LimitPerUser);
+        app.MapPost("/api/chat", ChatEndpoint.AnswerAsync).WithMetadata(new LimitedByUser());
         return app;
     }
 
     /// <summary>Whom a request is for. An application with accounts takes the signed-in user instead.</summary>
     internal static string UserOf(HttpContext http) => http.Connection.RemoteIpAddress?.ToString() ?? "unknown";
 
-    private static void LimitUsers(RateLimiterOptions limiter)
+    /// <summary>A number of answers at once and a number of questions a minute, for each user.</summary>
+    private static void LimitUsers(RateLimiterOptions limiter, IOptions<WebChatOptions> options)
     {
-        limiter.AddPolicy<string, UserLimit>(LimitPerUser);
+        // Two limiters by user, not one of two by user: those that are chained in a partition keep their timers when the user has left.
+        limiter.GlobalLimiter = PartitionedRateLimiter.CreateChained(
+            PerUser(user => RateLimitPartition.GetConcurrencyLimiter(user, _ => new ConcurrencyLimiterOptions { PermitLimit = options.Value.AnswersAtOnce })),
+            PerUser(user => RateLimitPartition.GetFixedWindowLimiter(user, _ => new FixedWindowRateLimiterOptions { PermitLimit = options.Value.QuestionsPerMinute, Window = TimeSpan.FromMinutes(1) })));
         limiter.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
         limiter.OnRejected = async (context, cancellation) =>
         {
-            var wait = context.Lease.TryGetMetadata(MetadataName.RetryAfter, out var known) ? known : TimeSpan.FromSeconds(1);
-            context.HttpContext.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
-            await Results.Problem("You ask faster than this server allows one user. Wait a moment.", statusCode: 429, title: "Too many questions")
-                .ExecuteAsync(context.HttpContext);
+            bool tooFast = context.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait);
+            context.HttpContext.Response.Headers.RetryAfter = Math.Ceiling(tooFast ? wait.TotalSeconds : 1).ToString(CultureInfo.InvariantCulture);
+            string detail = tooFast
+                ? "You ask faster than this server allows one user. Wait a moment."
+                : "You have as many answers running as this server allows one user. Wait for one to end, or stop one.";
+            await Results.Problem(detail, statusCode: StatusCodes.Status429TooManyRequests, title: "Too many questions").ExecuteAsync(context.HttpContext);
         };
     }
+
+    private static PartitionedRateLimiter<HttpContext> PerUser(Func<string, RateLimitPartition<string>> limit) =>
+        PartitionedRateLimiter.Create<HttpContext, string>(http => http.GetEndpoint()?.Metadata.GetMetadata<LimitedByUser>() is not null ? limit(UserOf(http)) : RateLimitPartition.GetNoLimiter(""));
 
     /// <summary>The page loads nothing from elsewhere and runs no inline script, so that even a flaw in its rendering would have nothing to work with.</summary>
     private static Task AddSecurityHeaders(HttpContext http, RequestDelegate next)
@@ -62,13 +69,5 @@ public static class WebChatApp
         return next(http);
     }
 
-    /// <summary>A number of answers at once and a number of questions a minute, for each user.</summary>
-    private sealed class UserLimit(IOptions<WebChatOptions> options) : IRateLimiterPolicy<string>
-    {
-        public Func<OnRejectedContext, CancellationToken, ValueTask>? OnRejected => null;
-
-        public RateLimitPartition<string> GetPartition(HttpContext http) => RateLimitPartition.Get(UserOf(http), _ => RateLimiter.CreateChained(
-            new ConcurrencyLimiter(new ConcurrencyLimiterOptions { PermitLimit = options.Value.AnswersAtOnce }),
-            new FixedWindowRateLimiter(new FixedWindowRateLimiterOptions { PermitLimit = options.Value.QuestionsPerMinute, Window = TimeSpan.FromMinutes(1) })));
-    }
+    private sealed class LimitedByUser;
 }

@@ -25,5 +25,6 @@ public sealed class WebChatOptions
     public int AnswersAtOnce { get; set; } = 4;
 
     /// <summary>How long an answer may take, waiting included.</summary>
+    [Range(typeof(TimeSpan), "00:00:00.001", "10.00:00:00", ErrorMessage = "Chat:Timeout is {0}, expected a millisecond to ten days.")]
     public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(5);
 }

@@ -45,10 +45,17 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
 
     public override void OnCompleted(GenerationResult result)
     {
-        if (!_stopped && result.Finish is EngineFinish.Stop or EngineFinish.Length)
+        try
         {
-            _stream.Flush(_decoded);
-            Pass(last: true);
+            if (!_stopped && result.Finish is EngineFinish.Stop or EngineFinish.Length)
+            {
+                _stream.Flush(_decoded);
+                Pass(last: true);
+            }
+        }
+        catch (Exception exception)
+        {
+            result = result with { Finish = EngineFinish.Failed, Error = exception }; // whoever waits for the end must not wait for ever
         }
 
         _contents.Writer.Complete();

@@ -76,7 +76,7 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
             }
         }
 
-        return bias;
+        return new Dictionary<int, float>(bias); // read later, when the caller's may have changed
     }
 
     /// <summary>A property; null where it is not there, or is null or JSON null. JsonNode comes as JsonElement.</summary>

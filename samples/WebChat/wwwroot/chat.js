@@ -5,6 +5,7 @@ const [form, question, send, stop, list, scroller, welcome, status] = ["form", "
 
 const conversation = []; // { role, text }: all that the server knows of it comes from here
 let running = null; // the AbortController of the answer that streams in
+restore();
 
 form.addEventListener("submit", event => {
   event.preventDefault();
@@ -26,11 +27,17 @@ $("new").addEventListener("click", () => {
   running = null;
   setBusy(false);
   conversation.length = 0;
+  keep();
   list.replaceChildren();
   welcome.hidden = false;
   question.focus();
 });
-for (const suggestion of welcome.querySelectorAll("button")) suggestion.addEventListener("click", () => ask(suggestion.textContent));
+for (const suggestion of welcome.querySelectorAll("button")) {
+  suggestion.addEventListener("click", event => {
+    ask(suggestion.textContent);
+    takeFocus(event);
+  });
+}
 fetch("api/model").then(response => response.json()).then(({ model }) => { $("model").textContent = model; }).catch(() => {});
 
 /** Sends a message and shows the answer as it comes. */
@@ -43,6 +50,7 @@ async function ask(text) {
   fit();
   const line = { role: "user", text };
   conversation.push(line);
+  keep();
   const asked = addMessage("user", text);
   const answer = addMessage("assistant", "");
   answer.item.classList.add("waiting");
@@ -66,13 +74,41 @@ async function ask(text) {
     // Nothing was said: the question is taken back, to be sent again or changed.
     conversation.pop();
     answer.note(turn.error ?? (turn.stopped ? "Stopped." : "The model had nothing to say."), turn.error && "error");
-    if (turn.error) answer.retry(turn.retryAfter, () => {
+    if (turn.error) answer.retry(turn.retryAfter, event => {
       asked.item.remove();
       answer.item.remove();
       ask(text);
+      takeFocus(event);
     });
   }
+  keep();
   status.textContent = turn.error ?? (turn.stopped ? "Stopped." : "The answer is complete.");
+}
+
+/** The tab keeps its conversation, so that loading the page again does not lose it. */
+function keep() {
+  try {
+    sessionStorage.setItem("conversation", JSON.stringify(conversation));
+  } catch {
+    // No storage, or no room in it: the page works without.
+  }
+}
+
+/** Shows what the tab kept. A question whose answer was cut off by loading the page again goes back to the box. */
+function restore() {
+  try {
+    conversation.push(...JSON.parse(sessionStorage.getItem("conversation")) ?? []);
+  } catch {
+    return;
+  }
+  if (conversation.at(-1)?.role === "user") question.value = conversation.pop().text;
+  welcome.hidden = conversation.length > 0;
+  for (const { role, text } of conversation) {
+    const message = addMessage(role, text);
+    if (role === "assistant") show(message.body, text);
+  }
+  scroller.scrollTop = scroller.scrollHeight;
+  fit();
 }
 
 /** Reads one answer: { text, stopped, error, retryAfter, usage, firstAfter, seconds }. */
@@ -141,10 +177,8 @@ function addMessage(role, text) {
   let latest = null;
   const flush = () => {
     if (latest === null) return;
-    const follows = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
-    show(body, latest);
+    following(() => show(body, latest));
     latest = null;
-    if (follows) scroller.scrollTop = scroller.scrollHeight;
   };
   return {
     item,
@@ -162,24 +196,29 @@ function addMessage(role, text) {
       const note = document.createElement("p");
       note.className = `note ${kind ?? ""}`;
       note.textContent = message;
-      item.append(note);
-      scroller.scrollTop = scroller.scrollHeight;
+      following(() => item.append(note));
     },
     retry(seconds, again) {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "retry";
       button.onclick = again;
-      item.append(button);
+      following(() => item.append(button));
       const count = left => {
         button.disabled = left > 0;
         button.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
         if (left > 0) setTimeout(count, 1000, left - 1);
       };
       count(seconds);
-      scroller.scrollTop = scroller.scrollHeight;
     },
   };
+}
+
+/** Adds to the conversation, and stays at its end where the reader is there; whoever scrolled up to read stays where he is. */
+function following(add) {
+  const follows = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+  add();
+  if (follows) scroller.scrollTop = scroller.scrollHeight;
 }
 
 /** One line of numbers under an answer. */
@@ -191,9 +230,16 @@ function summary({ stopped, usage, firstAfter, seconds }) {
 }
 
 function setBusy(busy) {
+  const focused = [stop, send].includes(document.activeElement);
   stop.hidden = !busy;
   send.hidden = busy;
+  if (focused) question.focus(); // whoever uses the keyboard is not sent back to the beginning of the page
   if (busy) status.textContent = "The model answers.";
+}
+
+/** After a button that is gone was used with the keyboard. A tap moves no focus: that would open the keyboard of a phone. */
+function takeFocus(event) {
+  if (event.detail === 0) question.focus();
 }
 
 /** The box grows with its text. */

@@ -72,8 +72,13 @@ function code(lines, start, [, mark, language]) {
     const copy = make("button", ["Copy"]);
     copy.type = "button";
     copy.onclick = async () => {
-      await navigator.clipboard.writeText(text);
-      copy.textContent = "Copied";
+      try {
+        await navigator.clipboard.writeText(text);
+        copy.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(pre); // there is no clipboard without https, and it may be forbidden
+        copy.textContent = "Press Ctrl+C";
+      }
       setTimeout(() => { copy.textContent = "Copy"; }, 1500);
     };
     const pre = make("pre", [make("code", [text])]);

@@ -90,11 +90,14 @@ internal sealed class DraftModel : IDisposable
         _cache.Dispose();
     }
 
-    /// <summary>Computes what the draft model has not seen, a chunk at most. True: the logits after the last token are at hand.</summary>
+    /// <summary>
+    /// Computes what the draft model has not seen, a chunk at most. True: the logits after the last token are at hand. Not where it has seen everything: after a step that was
+    /// given up, or for which there was no memory.
+    /// </summary>
     private bool Read(Sequence sequence, DraftState state)
     {
         int rows = Math.Min(_chunk, sequence.Count - state.Cache.Computed);
-        if (!_cache.TryHold(state.Cache, state.Cache.Computed + rows))
+        if (rows == 0 || !_cache.TryHold(state.Cache, state.Cache.Computed + rows))
         {
             return false;
         }

@@ -1,12 +1,13 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// What the engine tells about itself, under <see cref="GemmaDiagnostics.Name"/>. Names, units, attributes and bucket boundaries follow OpenTelemetry's
 /// semantic conventions for generative AI where they have some; the engine is client and server in one, so it has the metrics of both. The rest
-/// begins with <c>gemma.engine</c>.
+/// begins with <c>gemma.engine</c>. What a listener throws ends no request: it is logged, once.
 /// </summary>
 internal sealed class EngineMetrics : IDisposable
 {
@@ -19,6 +20,8 @@ internal sealed class EngineMetrics : IDisposable
 
     private readonly Meter _meter;
     private readonly string _model;
+    private readonly ILogger _logger;
+    private bool _hasReported;
     private readonly Histogram<double> _timeToFirstToken;
     private readonly Histogram<double> _timePerToken;
     private readonly Histogram<double> _duration;
@@ -27,9 +30,10 @@ internal sealed class EngineMetrics : IDisposable
     private readonly Counter<long> _tokens;
     private readonly Counter<long> _guesses;
 
-    public EngineMetrics(string model, Func<EngineStatus> status)
+    public EngineMetrics(string model, Func<EngineStatus> status, ILogger logger)
     {
         _model = model;
+        _logger = logger;
         KeyValuePair<string, object?>[] tags = [new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", model)];
         _meter = new Meter(new MeterOptions(GemmaDiagnostics.Name) { Tags = tags });
         _timeToFirstToken = Histogram("gen_ai.server.time_to_first_token", "From the request to its first token, waiting included.", SecondsToFirst);
@@ -67,55 +71,90 @@ internal sealed class EngineMetrics : IDisposable
     public void Token(Sequence sequence)
     {
         long now = Stopwatch.GetTimestamp();
-        if (sequence.LastTokenAt == 0)
-        {
-            _timeToFirstToken.Record(Stopwatch.GetElapsedTime(sequence.Submitted, now).TotalSeconds, Tags(sequence));
-        }
-        else
-        {
-            _timePerToken.Record(Stopwatch.GetElapsedTime(sequence.LastTokenAt, now).TotalSeconds, Tags(sequence));
-        }
-
+        long last = sequence.LastTokenAt;
         sequence.LastTokenAt = now;
+        try
+        {
+            (last == 0 ? _timeToFirstToken : _timePerToken).Record(Stopwatch.GetElapsedTime(last == 0 ? sequence.Submitted : last, now).TotalSeconds, Tags(sequence));
+        }
+        catch (Exception exception)
+        {
+            Report(exception);
+        }
     }
 
     public void Guesses(int proposed, int accepted)
     {
-        _guesses.Add(proposed, new KeyValuePair<string, object?>("outcome", "proposed"));
-        _guesses.Add(accepted, new KeyValuePair<string, object?>("outcome", "accepted"));
+        try
+        {
+            _guesses.Add(proposed, new KeyValuePair<string, object?>("outcome", "proposed"));
+            _guesses.Add(accepted, new KeyValuePair<string, object?>("outcome", "accepted"));
+        }
+        catch (Exception exception)
+        {
+            Report(exception);
+        }
     }
 
     public void Completed(Sequence sequence, GenerationResult result)
+    {
+        try
+        {
+            Count(sequence, result);
+            End(sequence.Activity, result);
+        }
+        catch (Exception exception)
+        {
+            Report(exception);
+        }
+    }
+
+    public void Dispose() => _meter.Dispose();
+
+    private void Count(Sequence sequence, GenerationResult result)
     {
         _tokens.Add(result.PromptTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "input"));
         _tokens.Add(result.CachedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "cached"));
         _tokens.Add(result.GeneratedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "output"));
         Use(sequence, "input", result.PromptTokens);
         Use(sequence, "output", result.GeneratedTokens);
-        string? error = result.Error?.GetType().FullName;
         TagList tags = Tags(sequence);
-        if (error is not null)
+        if (result.Error is { } error)
         {
-            tags.Add("error.type", error);
+            tags.Add("error.type", error.GetType().FullName);
         }
 
         double seconds = Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds;
         _duration.Record(seconds, tags);
         _operationDuration.Record(seconds, tags);
-        if (sequence.Activity is { } activity)
-        {
-            activity.SetTag("gen_ai.response.model", _model).SetTag("gen_ai.usage.input_tokens", result.PromptTokens).SetTag("gen_ai.usage.output_tokens", result.GeneratedTokens)
-                .SetTag("gemma.usage.cached_tokens", result.CachedTokens).SetTag("gen_ai.response.finish_reasons", new[] { result.Finish.ToString().ToLowerInvariant() });
-            if (error is not null)
-            {
-                activity.SetTag("error.type", error).SetStatus(ActivityStatusCode.Error, result.Error!.Message);
-            }
-
-            activity.Dispose();
-        }
     }
 
-    public void Dispose() => _meter.Dispose();
+    private void End(Activity? activity, GenerationResult result)
+    {
+        if (activity is null)
+        {
+            return;
+        }
+
+        activity.SetTag("gen_ai.response.model", _model).SetTag("gen_ai.usage.input_tokens", result.PromptTokens).SetTag("gen_ai.usage.output_tokens", result.GeneratedTokens)
+            .SetTag("gemma.usage.cached_tokens", result.CachedTokens).SetTag("gen_ai.response.finish_reasons", new[] { result.Finish.ToString().ToLowerInvariant() });
+        if (result.Error is { } error)
+        {
+            activity.SetTag("error.type", error.GetType().FullName).SetStatus(ActivityStatusCode.Error, error.Message);
+        }
+
+        activity.Dispose();
+        Activity.Current = null; // ending a span makes its parent the current one, here on the engine's thread
+    }
+
+    private void Report(Exception exception)
+    {
+        if (!_hasReported)
+        {
+            _hasReported = true;
+            _logger.LogError(exception, "A listener to metrics or traces of Gemma threw. This is not said again.");
+        }
+    }
 
     private void Use(Sequence sequence, string type, int tokens)
     {

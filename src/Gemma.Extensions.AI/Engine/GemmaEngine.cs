@@ -66,12 +66,12 @@ internal sealed class GemmaEngine : IDisposable
         }
 
         _scheduler = new Scheduler(_cache, options, _draft);
-        _metrics = new EngineMetrics(options.ModelName, () => Status);
+        _metrics = new EngineMetrics(options.ModelName, () => Status, _logger);
         _outputs = new StepOutputs(config, _forward, _metrics, maxRows);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
-        _thread.Start();
+        _thread.UnsafeStart(); // without the context of whoever loads the model, often a request that would never be let go
     }
 
     /// <summary>Most tokens of one sequence.</summary>
@@ -121,7 +121,7 @@ internal sealed class GemmaEngine : IDisposable
         lock (_gate)
         {
             ThrowIfClosed();
-            if (_accepted >= _options.MaxConcurrentRequests + _options.MaxQueuedRequests)
+            if (_accepted >= (long)_options.MaxConcurrentRequests + _options.MaxQueuedRequests)
             {
                 throw new GemmaOverloadedException(
                     $"{_options.MaxConcurrentRequests:N0} requests run and {_options.MaxQueuedRequests:N0} wait, which is as many as this engine accepts. Try again later, or raise GemmaOptions.MaxQueuedRequests.");
@@ -231,8 +231,8 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Cancels every request and ends the thread.</summary>
     public void Dispose()
     {
-        _stopping = true;
         _cancelAll = true;
+        _stopping = true;
         Wake();
         if (Thread.CurrentThread != _thread)
         {
@@ -252,6 +252,10 @@ internal sealed class GemmaEngine : IDisposable
                 if (_batch.Rows > 0)
                 {
                     Step();
+                }
+                else if (_scheduler.HasWork)
+                {
+                    _wake.Wait(10); // a prompt that is being saved holds the memory; the end of that wakes the loop, a cancellation does not
                 }
             }
         }
@@ -319,7 +323,7 @@ internal sealed class GemmaEngine : IDisposable
         {
             StepOneByOne();
         }
-        else
+        else if (hidden is not null) // else the step was abandoned
         {
             Deliver(hidden);
             _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
@@ -348,18 +352,16 @@ internal sealed class GemmaEngine : IDisposable
                 sequence.Fail(exception);
             }
 
-            Deliver(hidden);
+            if (hidden is not null)
+            {
+                Deliver(hidden);
+            }
         }
     }
 
-    /// <summary>What follows a forward pass; nothing where it was abandoned.</summary>
-    private void Deliver(Matrix? hidden)
+    /// <summary>What follows a forward pass.</summary>
+    private void Deliver(Matrix hidden)
     {
-        if (hidden is null)
-        {
-            return;
-        }
-
         try
         {
             Commit();
@@ -468,6 +470,11 @@ internal sealed class GemmaEngine : IDisposable
     private void Complete(Sequence sequence)
     {
         _scheduler.Remove(sequence);
+        Tell(sequence);
+    }
+
+    private void Tell(Sequence sequence)
+    {
         Interlocked.Decrement(ref _accepted);
         var result = new GenerationResult(
             sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);
@@ -482,24 +489,28 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>Ends everything that is left when the engine ends, requests that were accepted meanwhile included.</summary>
+    /// <summary>
+    /// Ends everything that is left when the engine ends, requests that were accepted meanwhile included. Their memory goes with the pool: after an
+    /// unexpected error its bookkeeping is not to be relied on.
+    /// </summary>
     private void CompleteAll()
     {
+        List<Sequence> left;
         lock (_gate)
         {
             _closed = true;
-            while (_inbox.TryDequeue(out var sequence))
-            {
-                _scheduler.Add(sequence);
-            }
+            left = [.. _scheduler.Running, .. _scheduler.Waiting, .. _inbox];
+            _inbox.Clear();
         }
 
-        foreach (var sequence in _scheduler.Running.Concat(_scheduler.Waiting).Where(sequence => sequence.Finish is null))
+        _scheduler.Running.Clear();
+        _scheduler.Waiting.Clear();
+        foreach (var sequence in left)
         {
             sequence.Fail(_failure ?? new ObjectDisposedException("GemmaModel", "The Gemma model was disposed before the request was finished."));
+            Tell(sequence);
         }
 
-        CompleteFinished();
         RunCommands();
     }
 

@@ -51,7 +51,7 @@ internal sealed class KvCache : IDisposable
         int usable = FollowFullBlocks(sequence, limit, out int end, out int lastWithoutLocal);
         int node = end == 0 ? sequence.Root : end == start ? sequence.Node : sequence.GlobalBlocks[end - 1];
         int partial = _tree.FindLongest(node, sequence.Tokens[(end * BlockTokens)..Math.Max(limit, end * BlockTokens)], out int length);
-        bool partialUsable = partial >= 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length);
+        bool partialUsable = partial >= 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length) && HasRoomForCopy(sequence, end, partial, length);
         Array.Fill(sequence.GlobalBlocks, -1, partialUsable ? end : usable, end - (partialUsable ? end : usable));
         AdoptFullBlocks(sequence, partialUsable ? end : usable, partialUsable ? length : 0);
         if (partialUsable)
@@ -197,15 +197,35 @@ internal sealed class KvCache : IDisposable
         _blocks.AddReference(local);
         _tree.Touch(node, withLocal: true);
         int computed = sequence.Computed;
-        if (TryHold(sequence, computed + length))
+        if (!TryHold(sequence, computed + length))
         {
-            Pool.CopyBlock(node, sequence.GlobalBlocks[sequence.HeldBlocks - 1]);
-            Pool.CopyBlock(local, sequence.LocalBlocks[sequence.HeldBlocks - 1]);
-            Commit(sequence, computed + length);
+            throw new InvalidOperationException("There was room for a copy of a key/value block, but it could not be had.");
         }
 
+        Pool.CopyBlock(node, sequence.GlobalBlocks[sequence.HeldBlocks - 1]);
+        Pool.CopyBlock(local, sequence.LocalBlocks[sequence.HeldBlocks - 1]);
+        Commit(sequence, computed + length);
         _blocks.Release(node);
         _blocks.Release(local);
+    }
+
+    /// <summary>
+    /// Whether two blocks are left for the copy while the sequence holds what it adopts and the original too. To be known before: behind the copied tokens the window
+    /// may begin later than behind the full blocks, whose local blocks are then not adopted.
+    /// </summary>
+    private bool HasRoomForCopy(Sequence sequence, int end, int partial, int length)
+    {
+        int adopted = Idle(partial) + Idle(_tree.Local(partial));
+        int firstVisible = FirstVisibleBlock(end * BlockTokens + length);
+        for (int i = sequence.HeldBlocks; i < end; i++)
+        {
+            int node = sequence.GlobalBlocks[i];
+            adopted += Idle(node) + (i >= firstVisible ? Idle(_tree.Local(node)) : 0);
+        }
+
+        return _blocks.AvailableCount - adopted >= 2;
+
+        int Idle(int block) => _blocks.IsIdle(block) ? 1 : 0;
     }
 
     private void PublishFullBlocks(Sequence sequence)

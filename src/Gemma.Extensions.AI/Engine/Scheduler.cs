@@ -20,6 +20,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private readonly Dictionary<ValueTuple<string?>, long> _turns = []; // of callers that have requests
     private long _turn;
     private double _secondsPerRow;
+    private Sequence? _stalled; // a prompt that got no memory in the last step
 
     public List<Sequence> Waiting => _waiting;
     public List<Sequence> Running => _running;
@@ -37,7 +38,12 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     /// <summary>Speculation trades arithmetic, of which a large batch has none to spare, for memory traffic, which it shares already.</summary>
     public const int SpeculatingSequences = 4;
 
-    public void Add(Sequence sequence) => _waiting.Add(sequence);
+    /// <summary>A caller who had no requests takes a turn before the one who had the last, not before all: else those who come and go would always go first.</summary>
+    public void Add(Sequence sequence)
+    {
+        _waiting.Add(sequence);
+        _turns.TryAdd(new(sequence.Request.Caller), _turn - 1);
+    }
 
     /// <summary>Takes a sequence out, with its memory.</summary>
     public void Remove(Sequence sequence)
@@ -56,12 +62,13 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         bool IsOfSameCaller(Sequence other) => other.Request.Caller == sequence.Request.Caller;
     }
 
-    /// <summary>Fills the batch. It is empty where no sequence can go on, which happens only where none is left.</summary>
+    /// <summary>Fills the batch. It is empty where no sequence can go on: none is left, or a prompt that is being saved holds the memory.</summary>
     public void Plan(ForwardBatch batch)
     {
         batch.Clear();
         _planned.Clear();
         Admit();
+        MakeRoomForStalled();
         PlanGenerating(batch);
         PlanPrompts(batch, Math.Min(batch.MaxRows - batch.Rows, batch.Rows == 0 ? options.PrefillChunk : MixedChunk()));
     }
@@ -95,10 +102,12 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         while (_waiting.Count > 0 && _running.Count < options.MaxConcurrentRequests)
         {
             var sequence = NextWaiting();
+            int cached = sequence.CachedTokens;
             Extend(sequence);
             if (_running.Count > 0 && Missing(sequence) + _running.Sum(Missing) > cache.Blocks.AvailableCount)
             {
                 cache.Release(sequence);
+                sequence.CachedTokens = cached; // it is tried again with every step
                 return;
             }
 
@@ -151,12 +160,32 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
             }
 
             sequence.SetDraft(default);
-            if (TryHold(sequence, i, sequence.Computed + rows))
+            if (!TryHold(sequence, i, sequence.Computed + rows))
+            {
+                rows = sequence.HeldBlocks * cache.BlockTokens - sequence.Computed; // as far as the memory goes
+            }
+
+            if (rows > 0)
             {
                 Plan(batch, sequence, rows);
                 budget -= rows;
             }
+            else
+            {
+                _stalled ??= sequence;
+            }
         }
+    }
+
+    /// <summary>A prompt must not wait for the memory of sequences behind it that generate, and so were in the step before it.</summary>
+    private void MakeRoomForStalled()
+    {
+        if (_stalled is { } stalled && _running.IndexOf(stalled) is >= 0 and int index)
+        {
+            TryHold(stalled, index, stalled.Computed + 1);
+        }
+
+        _stalled = null;
     }
 
     private void Plan(ForwardBatch batch, Sequence sequence, int rows)
@@ -234,7 +263,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private void Extend(Sequence sequence)
     {
         int before = sequence.Computed;
-        cache.Extend(sequence, Math.Min(sequence.Count - 1, sequence.Request.Reader?.FirstPosition ?? int.MaxValue));
+        cache.Extend(sequence, Math.Min(sequence.Count - 1, sequence.NextRow));
         if (!sequence.WasPreempted)
         {
             sequence.CachedTokens += sequence.Computed - before;
@@ -264,7 +293,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         return best;
 
         (long, int, long, long) Rank(Sequence sequence) =>
-            (-(long)sequence.Request.Priority, Load(sequence), _turns.GetValueOrDefault(new(sequence.Request.Caller)), sequence.Number);
+            (-(long)sequence.Request.Priority, Load(sequence), _turns[new(sequence.Request.Caller)], sequence.Number);
     }
 
     /// <summary>How many sequences of the same caller run.</summary>

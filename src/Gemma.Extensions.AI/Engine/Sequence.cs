@@ -6,6 +6,8 @@ namespace Gemma.Extensions.AI.Engine;
 internal sealed class Sequence
 {
     private readonly int[] _tokens;
+    private readonly int _vocabularySize;
+    private Sampler? _sampler;
 
     public Sequence(GenerationRequest request, int contextLength, int vocabularySize, int blockTokens, int speculativeTokens, long number)
     {
@@ -16,12 +18,13 @@ internal sealed class Sequence
         _tokens = new int[MaxTokens + speculativeTokens];
         request.Prompt.CopyTo(_tokens, 0);
         Count = request.Prompt.Length;
+        NextRow = request.Reader?.FirstPosition ?? int.MaxValue;
         int blocks = (MaxTokens + speculativeTokens + blockTokens - 1) / blockTokens;
         LocalBlocks = new int[blocks];
         GlobalBlocks = new int[blocks];
         Array.Fill(LocalBlocks, -1);
         Array.Fill(GlobalBlocks, -1);
-        Sampler = request.Reader is null ? new Sampler(request.Sampling, vocabularySize, request.Prompt) : null;
+        _vocabularySize = vocabularySize;
         Deadline = request.Timeout is { } timeout ? (long)(Submitted + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
     }
 
@@ -42,7 +45,8 @@ internal sealed class Sequence
     /// <summary>Span of the request, where somebody listens.</summary>
     public Activity? Activity { get; init; }
 
-    public Sampler? Sampler { get; }
+    /// <summary>Made when it is first used: with penalties it counts every token of the vocabulary, and thousands of requests may wait.</summary>
+    public Sampler? Sampler => _sampler ??= Request.Reader is null ? new Sampler(Request.Sampling, _vocabularySize, Request.Prompt) : null;
 
     /// <summary>Tokens of the prompt and of the answer so far.</summary>
     public int Count { get; private set; }
@@ -58,6 +62,9 @@ internal sealed class Sequence
 
     /// <summary>Tokens whose keys and values are in memory, from the first on.</summary>
     public int Computed { get; set; }
+
+    /// <summary>Position of the first row that the request's reader has not had yet. A sequence that gave its memory back computes rows again, for which a reader has no use.</summary>
+    public int NextRow { get; set; }
 
     /// <summary>Tokens of the prompt that came from the prefix cache when the request first ran.</summary>
     public int CachedTokens { get; set; }

@@ -86,7 +86,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
 
     private void Read(Sequence sequence, RowReader reader, in BatchSlice slice, int owner, Matrix hidden)
     {
-        int skip = Math.Clamp(reader.FirstPosition - slice.StartPosition, 0, slice.RowCount);
+        int skip = Math.Clamp(sequence.NextRow - slice.StartPosition, 0, slice.RowCount);
         if (!reader.WantsHidden)
         {
             Want(slice.FirstRow + skip, slice.RowCount - skip, owner, slice.StartPosition + skip);
@@ -122,6 +122,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         try
         {
             sequence.Request.Reader!.OnRow(position, values);
+            sequence.NextRow = position + 1;
         }
         catch (Exception exception)
         {

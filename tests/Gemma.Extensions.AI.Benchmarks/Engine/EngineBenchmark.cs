@@ -73,9 +73,7 @@ internal static class EngineBenchmark
             int chats = sizes[i % sizes.Length];
             var requests = Enumerable.Range(0, chats).Select(k => engine.Start(engine.Prompt(i * 100 + k, 16), tokens)).ToArray();
             Task.WaitAll(requests.Select(request => request.Task));
-            // All sequences generate together between the last first token and the first last token; steps are shared, so any one of them tells the time.
-            var times = requests[^1].Times;
-            steps[chats].Add((times[^1] - times[2]) / (times.Count - 3));
+            steps[chats].Add(SecondsPerStep(requests));
         }
 
         foreach (int chats in sizes)
@@ -86,6 +84,20 @@ internal static class EngineBenchmark
 
             double Ratio(int k) => chats * steps[1].Order().ElementAt(k) / sorted[k];
         }
+    }
+
+    /// <summary>
+    /// Seconds a step while all sequences generate: from the second token of the one that began last to the end of the one that ended first. Steps are shared, so the tokens of
+    /// one of them tell the time.
+    /// </summary>
+    private static double SecondsPerStep(TimedRequest[] requests)
+    {
+        var last = requests.MaxBy(request => requests[0].Until(request) + request.Times[0])!;
+        double end = requests.Min(request => last.Until(request) + request.Times[^1]);
+        double[] times = [.. last.Times.Skip(1).Where(time => time <= end)];
+        return times.Length > 3
+            ? (times[^1] - times[0]) / (times.Length - 1)
+            : throw new InvalidOperationException($"All {requests.Length} chats generated together for {times.Length} tokens, too few to tell the time. Raise --generate-tokens.");
     }
 
     /// <summary>Time to the first token of a second turn, against the cold one.</summary>
@@ -108,12 +120,14 @@ internal static class EngineBenchmark
         engine.Start(engine.Prompt(0, 300), 4).Task.Wait();
         var alone = engine.Start(engine.Prompt(3, 32), 16);
         alone.Task.Wait();
-        var chat = engine.Start(engine.Prompt(1, 32), 4000, stopAfter: 4000);
+        using var enough = new CancellationTokenSource();
+        var chat = engine.Start(engine.Prompt(1, 32), 4000, cancellation: enough.Token);
         Thread.Sleep(500);
         var other = engine.Start(engine.Prompt(2, promptTokens / 4), 1);
         other.Task.Wait();
-        double largest = chat.LargestGap;
-        Console.WriteLine($"largest gap {1000 * largest:0} ms while a prompt of {promptTokens / 4:N0} tokens is read in {other.CompletedAfter:0.0} s, {1000 * alone.LargestGap:0} ms alone");
+        enough.Cancel();
+        chat.Task.Wait();
+        Console.WriteLine($"largest gap {1000 * chat.LargestGap:0} ms while a prompt of {promptTokens / 4:N0} tokens is read in {other.CompletedAfter:0.0} s, {1000 * alone.LargestGap:0} ms alone");
     }
 
     /// <summary>From cancellation inside a prompt to the end of the request.</summary>

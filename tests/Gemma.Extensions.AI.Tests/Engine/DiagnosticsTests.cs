@@ -70,6 +70,62 @@ public sealed class DiagnosticsTests
         }
     }
 
+    /// <summary>Whoever listens to the numbers is not part of a request: what is thrown there leaves requests and engine alone.</summary>
+    [Fact]
+    public void AListenerThatThrowsEndsNothing()
+    {
+        string model = Guid.NewGuid().ToString();
+        using var listener = new MeterListener
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == GemmaDiagnostics.Name && instrument.Meter.Tags!.Any(tag => model.Equals(tag.Value)))
+                {
+                    listener.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
+        listener.SetMeasurementEventCallback<long>((_, _, _, _) => throw new FormatException("mine"));
+        listener.SetMeasurementEventCallback<double>((_, _, _, _) => throw new FormatException("mine"));
+        listener.Start();
+        using var tiny = new TinyEngine(TinyEngine.Exact with { ModelName = model });
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal(60, tiny.Generate(TinyEngine.Prompt(i, 20), 60).Length);
+        }
+    }
+
+    /// <summary>Whoever loads the model or asks first is not current on the engine's thread: nothing of a request stays there.</summary>
+    [Fact]
+    public void TheEnginesThreadBelongsToNobody()
+    {
+        using var own = new ActivitySource("loader");
+        using var listener = new ActivityListener
+        {
+            ShouldListenTo = source => source.Name is GemmaDiagnostics.Name or "loader",
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
+        };
+        ActivitySource.AddActivityListener(listener);
+        using var parent = own.StartActivity("caller");
+        var local = new AsyncLocal<string> { Value = "the caller's" };
+        using var tiny = new TinyEngine();
+        var seen = new List<object?>();
+        for (int i = 0; i < 2; i++)
+        {
+            var generation = tiny.Start(TinyEngine.Prompt(i, 10), 2, onToken: _ =>
+            {
+                seen.Add(Activity.Current);
+                seen.Add(local.Value);
+                return true;
+            });
+            Assert.Null(generation.Result.Error);
+        }
+
+        Assert.Equal(8, seen.Count);
+        Assert.All(seen, Assert.Null);
+        Assert.Same(parent, Activity.Current);
+    }
+
     [Fact]
     public void SpanBelongsToTheCallerAndEndsWithTheRequest()
     {

@@ -42,6 +42,21 @@ public sealed class DraftModelTests
         Assert.InRange(guessing.Engine.Steps - before, 1, 24);
     }
 
+    /// <summary>A sequence that gives its memory back also gives back what the draft model knew of it.</summary>
+    [Fact]
+    public void PreemptedSequencesGoOnAsIfNothingHadHappened()
+    {
+        int[][] prompts = [.. Enumerable.Range(0, 4).Select(i => TinyEngine.Prompt(i, 40))];
+        using var plain = new TinyEngine(Plain);
+        int[][] expected = [.. prompts.Select(prompt => plain.Generate(prompt, 120))];
+        using var guessing = new TinyEngine(EngineTests.Small(blocks: 16), draft: TestData.Local("gguf/tiny-Q2_K.gguf"));
+        var generations = prompts.Select(prompt => guessing.Start(prompt, 120)).ToArray();
+        Assert.All(generations.Zip(expected), pair => Assert.Equal(pair.Second, pair.First.Result.Error is null ? pair.First.Tokens : []));
+        Assert.True(guessing.Engine.Status.Preemptions > 0, "The test is meant to run out of memory while generating.");
+        EngineTests.AssertNothingHeld(guessing);
+        Assert.Equal(0, guessing.Engine.DraftBlocks);
+    }
+
     /// <summary>First tokens over many seeds are distributed as the model says, whatever the draft model thinks: χ² over the likeliest tokens.</summary>
     [Fact]
     public void DistributionIsTheModels()

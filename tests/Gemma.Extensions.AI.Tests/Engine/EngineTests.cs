@@ -1,16 +1,19 @@
 using Gemma.Extensions.AI.Engine;
+using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.Tests.Engine;
 
 public sealed class EngineTests
 {
-    [Fact]
-    public void ConcurrentRequestsGiveTheirSoloText()
+    [Theory]
+    [MemberData(nameof(TinyEngine.TiersAndFiles), MemberType = typeof(TinyEngine))]
+    public void ConcurrentRequestsGiveTheirSoloText(string tier, string file)
     {
+        TinyEngine.SkipWhereMissing(tier);
         int[][] prompts = [.. Enumerable.Range(0, 12).Select(i => TinyEngine.Prompt(i, 5 + 11 * i))];
-        using var solo = new TinyEngine(TinyEngine.Exact with { PrefixCache = false, SpeculativeTokens = 0 });
+        using var solo = new TinyEngine(TinyEngine.Exact with { PrefixCache = false, SpeculativeTokens = 0 }, tier, TestData.Local(file));
         int[][] expected = [.. prompts.Select(prompt => solo.Generate(prompt, 40))];
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 5, PrefillChunk = 48 });
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 5, PrefillChunk = 48 }, tier, TestData.Local(file));
         var generations = prompts.Select(prompt => tiny.Start(prompt, 40)).ToArray();
         for (int i = 0; i < prompts.Length; i++)
         {
@@ -87,11 +90,16 @@ public sealed class EngineTests
     }
 
     [Fact]
-    public void DisposeCompletesEveryRequestOnce()
+    public async Task DisposeCompletesEveryRequestOnce()
     {
         var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 2 });
-        var generations = Enumerable.Range(0, 6).Select(i => tiny.Start(TinyEngine.Prompt(i, 400), 100)).ToArray();
-        tiny.Dispose();
+        using var gate = new Gate();
+        var generations = Enumerable.Range(0, 6).Select(i => tiny.Start(TinyEngine.Prompt(i, 40), 100, onToken: _ => gate.Pass())).ToArray();
+        gate.WaitUntilReached();
+        var disposing = Task.Run(tiny.Dispose);
+        SpinWait.SpinUntil(() => tiny.Engine.Status.Stopping, TimeSpan.FromSeconds(30));
+        gate.Open();
+        await disposing;
         foreach (var generation in generations)
         {
             Assert.Equal(EngineFinish.Failed, generation.Result.Finish);
@@ -124,12 +132,20 @@ public sealed class EngineTests
     [Fact]
     public void CancellationIsSeenWithinAPrompt()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 512 });
         using var source = new CancellationTokenSource();
+        int products = 0;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 512 }, wrap: inner => new FaultTests.FaultyBackend(inner)
+        {
+            BeforeProduct = (_, _) =>
+            {
+                products++;
+                source.Cancel();
+            },
+        });
         var generation = tiny.Start(TinyEngine.Prompt(1, 500), 300, cancellation: source.Token);
-        source.Cancel();
         Assert.Equal(EngineFinish.Cancelled, generation.Result.Finish);
         Assert.Empty(generation.Tokens);
+        Assert.InRange(products, 1, 4); // of two layers' eight and the logits
         AssertNothingHeld(tiny);
     }
 
@@ -182,10 +198,201 @@ public sealed class EngineTests
     public void QueueOverTheLimitIsRefusedAtOnce()
     {
         using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1, MaxQueuedRequests = 2 });
-        var accepted = Enumerable.Range(0, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 200), 200)).ToArray();
+        using var gate = new Gate();
+        var accepted = Enumerable.Range(0, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 20), 20, onToken: _ => gate.Pass())).ToArray();
         Assert.Throws<GemmaOverloadedException>(() => tiny.Start(TinyEngine.Prompt(9, 10)));
+        gate.Open();
         Assert.All(accepted, generation => Assert.Equal(EngineFinish.Length, generation.Result.Finish));
         Assert.NotEmpty(tiny.Generate(TinyEngine.Prompt(9, 10)));
+    }
+
+    [Fact]
+    public void AQueueAsLongAsCanBeSaidAcceptsRequests()
+    {
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxQueuedRequests = int.MaxValue });
+        Assert.NotEmpty(tiny.Generate(TinyEngine.Prompt(0, 10)));
+    }
+
+    /// <summary>Penalties count every token of the vocabulary, of which a queue of thousands must not have a copy each.</summary>
+    [Fact]
+    public void RequestsThatWaitTakeLittleMemory()
+    {
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1, ContextLength = 64 });
+        using var gate = new Gate();
+        var running = tiny.Start(TinyEngine.Prompt(0, 10), 2, onToken: _ => gate.Pass());
+        var sampling = new SamplingOptions { Temperature = 1, PresencePenalty = 0.1f, Seed = 1 };
+        var waiting = tiny.Start(TinyEngine.Prompt(1, 10), 2, sampling: sampling); // compiles everything
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var another = tiny.Start(TinyEngine.Prompt(2, 10), 2, sampling: sampling);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 4 * tiny.Config.VocabularySize - 1);
+        gate.Open();
+        Assert.All([running, waiting, another], generation => Assert.Equal(EngineFinish.Length, generation.Result.Finish));
+    }
+
+    /// <summary>A request is tried again with every step until there is memory for it: what it finds in the cache counts once.</summary>
+    [Fact]
+    public void ARequestThatWaitsForMemoryCountsItsCachedTokensOnce()
+    {
+        int[] shared = TinyEngine.Prompt(1, 40);
+        int[] prompt = [.. shared, .. TinyEngine.Prompt(2, 60)];
+        using var solo = new TinyEngine();
+        int[] expected = solo.Generate(prompt, 5);
+        using var tiny = new TinyEngine(Small(blocks: 16));
+        tiny.Generate(shared, 1);
+        using var gate = new Gate();
+        var first = tiny.Start(TinyEngine.Prompt(3, 40), 100, onToken: _ => gate.Pass());
+        gate.WaitUntilReached();
+        var waiting = tiny.Start(prompt, 5);
+        gate.Open();
+        Assert.InRange(waiting.Result.CachedTokens, 0, 40);
+        Assert.Equal(expected, waiting.Tokens);
+        Assert.Equal(EngineFinish.Length, first.Result.Finish);
+    }
+
+    /// <summary>What reads a prompt's rows (scores, embeddings) adds them up: after a preemption they are computed again but not told again.</summary>
+    [Fact]
+    public async Task APreemptedReaderGetsEveryRowOnce()
+    {
+        int[] prompt = TinyEngine.Prompt(2, 256);
+        using var solo = new TinyEngine();
+        float[][] expected = solo.Logits(prompt);
+        using var tiny = new TinyEngine(Small(blocks: 30));
+        using var gate = new Gate();
+        // Grows by two blocks with every step.
+        var growing = tiny.Start(TinyEngine.Prompt(1, 16), 230, new SpeculationTests.CycleConstraint([.. Enumerable.Range(300, 32)], forced: true), onToken: _ => gate.Pass());
+        gate.WaitUntilReached();
+        var reading = tiny.StartLogits(prompt);
+        gate.Open();
+        Assert.InRange(Difference.Largest(expected, await reading), 0, 1e-4f);
+        Assert.Null(growing.Result.Error);
+        Assert.True(tiny.Engine.Status.Preemptions > 0, "The test is meant to preempt the reader.");
+        AssertNothingHeld(tiny);
+    }
+
+    /// <summary>The prompt of an urgent request does not wait until a request behind it, which took the last of the memory, is finished.</summary>
+    [Fact]
+    public void AnUrgentPromptTakesMemoryFromWhatGenerates()
+    {
+        var order = new List<string>();
+        using var tiny = new TinyEngine(Small(blocks: 40));
+        using var gate = new Gate();
+        int count = 0;
+        var growing = tiny.Start(TinyEngine.Prompt(1, 16), 420, new SpeculationTests.CycleConstraint([.. Enumerable.Range(300, 32)], forced: true), onToken: _ =>
+        {
+            if (++count == 420)
+            {
+                order.Add("growing");
+            }
+
+            return gate.Pass();
+        });
+        gate.WaitUntilReached();
+        var urgent = tiny.Start(TinyEngine.Prompt(2, 400), 1, priority: 1, onToken: _ =>
+        {
+            order.Add("urgent");
+            return true;
+        });
+        gate.Open();
+        Assert.Null(urgent.Result.Error);
+        Assert.Null(growing.Result.Error);
+        Assert.Equal(["urgent", "growing"], order);
+        Assert.True(tiny.Engine.Status.Preemptions > 0, "The test is meant to run out of memory.");
+    }
+
+    /// <summary>Callers that come for one request each do not go before one who has had a turn, again and again.</summary>
+    [Fact]
+    public void NewCallersDoNotHoldUpAnOldOne()
+    {
+        var order = new List<string>();
+        var newcomers = new List<Generation>();
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1 });
+        using var gate = new Gate();
+        var first = tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "old", onToken: _ => gate.Pass());
+        var second = tiny.Start(TinyEngine.Prompt(1, 10), 1, caller: "old", onToken: _ => Note("old"));
+        Come();
+        Come();
+        gate.Open();
+        Assert.Null(first.Result.Error);
+        Assert.Null(second.Result.Error);
+        Assert.InRange(order.IndexOf("old"), 0, 3);
+
+        void Come()
+        {
+            string name = $"new {newcomers.Count}";
+            newcomers.Add(tiny.Start(TinyEngine.Prompt(10 + newcomers.Count, 10), 1, caller: name, onToken: _ =>
+            {
+                if (newcomers.Count < 20)
+                {
+                    Come(); // somebody waits at any time
+                }
+
+                return Note(name);
+            }));
+        }
+
+        bool Note(string name)
+        {
+            order.Add(name);
+            return true;
+        }
+    }
+
+    /// <summary>Steps that were given up say nothing about how long rows take, so later prompts are still cut to fit beside those who generate.</summary>
+    [Fact]
+    public void AbandonedStepsDoNotMakeLaterOnesLonger()
+    {
+        CancellationTokenSource? cancel = null;
+        int largest = 0;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MixedStepTarget = TimeSpan.FromMilliseconds(20), SpeculativeTokens = 0, PrefixCache = false }, wrap: inner => new FaultTests.FaultyBackend(inner)
+        {
+            BeforeEmbed = tokens =>
+            {
+                if (cancel is null)
+                {
+                    Thread.Sleep(tokens.Length / 2); // at least half a millisecond a row
+                    largest = Math.Max(largest, tokens.Length);
+                }
+
+                cancel?.Cancel();
+            },
+        });
+        tiny.Generate(TinyEngine.Prompt(0, 256), 1);
+        for (int i = 0; i < 20; i++)
+        {
+            cancel = new CancellationTokenSource();
+            Assert.Equal(EngineFinish.Cancelled, tiny.Start(TinyEngine.Prompt(0, 256), 1, cancellation: cancel.Token).Result.Finish);
+        }
+
+        cancel = null;
+        using var gate = new Gate();
+        var chat = tiny.Start(TinyEngine.Prompt(1, 10), 30, onToken: _ => gate.Pass());
+        gate.WaitUntilReached();
+        var other = tiny.Start(TinyEngine.Prompt(2, 256), 1);
+        largest = 0;
+        gate.Open();
+        Assert.Null(other.Result.Error);
+        Assert.Null(chat.Result.Error);
+        Assert.InRange(largest, 2, 64);
+    }
+
+    /// <summary>An error of the engine itself ends it: everybody is told, and whoever comes later too.</summary>
+    [Fact]
+    public void AnEngineThatFailsTellsEverybody()
+    {
+        FaultTests.FaultyBackend? backend = null;
+        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 2 }, wrap: inner => backend = new FaultTests.FaultyBackend(inner), logger: new ThrowingLogger());
+        using var gate = new Gate();
+        backend!.BeforeProduct = (_, _) =>
+        {
+            gate.Pass();
+            throw new OutOfMemoryException("no scratch memory");
+        };
+        Generation[] generations = [.. Enumerable.Range(0, 4).Select(i => tiny.Start(TinyEngine.Prompt(i, 20)))];
+        gate.Open();
+        Assert.All(generations, generation => Assert.IsType<IOException>(generation.Result.Error));
+        SpinWait.SpinUntil(() => tiny.Engine.Status is { Running: 0, Waiting: 0 }, TimeSpan.FromSeconds(10));
+        Assert.True(tiny.Engine.Status is { Failed: true, Running: 0, Waiting: 0 });
+        Assert.IsType<IOException>(Assert.Throws<GemmaException>(() => tiny.Start(TinyEngine.Prompt(9, 10))).InnerException);
     }
 
     [Fact]
@@ -238,12 +445,13 @@ public sealed class EngineTests
     {
         var order = new List<string>();
         using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = concurrent });
-        using var go = new ManualResetEventSlim();
-        List<Generation> generations = [tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "flood", onToken: _ => go.Wait(10_000))];
+        using var gate = new Gate();
+        List<Generation> generations = [tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "flood", onToken: _ => gate.Pass())];
+        gate.WaitUntilReached();
         generations.AddRange(Enumerable.Range(0, 30).Select(i => Submit("flood", i)));
         generations.AddRange(Enumerable.Range(0, 4).Select(i => Submit("b", 50 + i)));
         generations.AddRange(Enumerable.Range(0, 4).Select(i => Submit(null, 60 + i)));
-        go.Set();
+        gate.Open();
         Assert.All(generations, generation => Assert.Null(generation.Result.Error));
         foreach (string caller in (string[])["b", "nobody"])
         {
@@ -264,13 +472,14 @@ public sealed class EngineTests
         var order = new List<string>();
         using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 2 });
         var generations = new List<Generation>();
-        using var go = new ManualResetEventSlim();
-        generations.Add(tiny.Start(TinyEngine.Prompt(0, 10), 60, caller: "a", onToken: _ => go.Wait(10_000)));
+        using var gate = new Gate();
+        generations.Add(tiny.Start(TinyEngine.Prompt(0, 10), 60, caller: "a", onToken: _ => gate.Pass()));
+        gate.WaitUntilReached();
         Submit("a1", 10, 0, "a");
         Submit("a2", 11, 0, "a");
         Submit("b1", 12, 0, "b");
         Submit("urgent", 13, 1, "a");
-        go.Set();
+        gate.Open();
         Assert.All(generations, generation => Assert.Null(generation.Result.Error));
         Assert.Equal(["urgent", "b1", "a1", "a2"], order.Where(name => name != "a0"));
 
@@ -310,8 +519,10 @@ public sealed class EngineTests
             Thread.Sleep(20);
             return true;
         });
-        var stopping = tiny.Engine.StopAsync(new CancellationTokenSource(100).Token);
+        using var deadline = new CancellationTokenSource();
+        var stopping = tiny.Engine.StopAsync(deadline.Token);
         Assert.Throws<GemmaOverloadedException>(() => tiny.Start(TinyEngine.Prompt(0, 50)));
+        deadline.Cancel();
         await stopping;
         Assert.Equal(EngineFinish.Failed, generation.Result.Finish);
     }
@@ -328,7 +539,8 @@ public sealed class EngineTests
 
     internal static EngineOptions Small(int blocks)
     {
-        var options = TinyEngine.Exact with { BlockTokens = 16, PrefillChunk = 32 };
+        // Chunks are as large on a slow machine, so that memory runs out at the same token.
+        var options = TinyEngine.Exact with { BlockTokens = 16, PrefillChunk = 32, MixedStepTarget = TimeSpan.FromHours(1) };
         return options with { KvCacheBytes = blocks * new Gemma.Extensions.AI.Backends.KvLayout(2, 2, 64, 16, options.KvType).BlockBytes };
     }
 
@@ -336,6 +548,22 @@ public sealed class EngineTests
     {
         var status = tiny.Engine.Status;
         Assert.Equal((0, 0, 0), (status.Running, status.Waiting, status.UsedBlocks));
+    }
+
+    /// <summary>Its disk is full.</summary>
+    private sealed class ThrowingLogger : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (logLevel == LogLevel.Error)
+            {
+                throw new IOException("No space left on device");
+            }
+        }
     }
 
     private sealed class CountingSink(Func<int, bool> onToken) : GenerationSink

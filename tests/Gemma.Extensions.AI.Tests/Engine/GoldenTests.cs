@@ -67,8 +67,7 @@ public sealed class GoldenTests
     [MemberData(nameof(Quantised))]
     public void QuantisedFiles(string type, string tier)
     {
-        string? reason = KernelTier.All.Single(t => t.Name == tier).Unsupported();
-        Assert.SkipWhen(reason is not null, $"{tier}: {reason}");
+        TinyEngine.SkipWhereMissing(tier);
         string local = Path.Combine(TestData.Repository, "tests/Gemma.Extensions.AI.Tests/Data/gguf", $"tiny-{type}.gguf");
         string path = File.Exists(local) ? local : TestData.Shared($"reference/gguf/tiny-{type}.gguf");
         var (tokens, expected) = Expected(Path.ChangeExtension(path, ".expected.safetensors"));

@@ -38,21 +38,17 @@ public sealed class HealthCheckTests
         services.AddHealthChecks().AddGemma();
         await using var provider = services.BuildServiceProvider();
         var engine = provider.GetRequiredService<IChatClient>().GetService<GemmaModel>()!.Engine;
-        using var go = new ManualResetEventSlim();
-        Generation[] generations = [.. Enumerable.Range(0, 3).Select(i => new Generation(_ => go.Wait(10_000)))];
+        using var gate = new Gate();
+        Generation[] generations = [.. Enumerable.Range(0, 3).Select(i => new Generation(_ => gate.Pass()))];
         foreach (var generation in generations)
         {
             engine.Submit(new Gemma.Extensions.AI.Engine.GenerationRequest { Prompt = [2, 300, 301], Sink = generation, MaxOutputTokens = 2 });
         }
 
         var health = provider.GetRequiredService<HealthCheckService>();
-        while (engine.Status.Running == 0)
-        {
-            await Task.Delay(1);
-        }
-
+        gate.WaitUntilReached();
         var report = await health.CheckHealthAsync();
-        go.Set();
+        gate.Open();
         Assert.Equal(HealthStatus.Degraded, report.Status);
         Assert.Contains("overloaded: 2 of at most 2 requests wait", report.Entries["gemma"].Description);
         Assert.All(generations, generation => Assert.Null(generation.Result.Error));
@@ -72,14 +68,14 @@ public sealed class HealthCheckTests
         services.AddHealthChecks().AddGemma();
         await using var provider = services.BuildServiceProvider();
         var engine = provider.GetRequiredService<IChatClient>().GetService<GemmaModel>()!.Engine;
-        using var go = new ManualResetEventSlim();
-        var generation = new Generation(_ => go.Wait(10_000));
+        using var gate = new Gate();
+        var generation = new Generation(_ => gate.Pass());
         engine.Submit(new Gemma.Extensions.AI.Engine.GenerationRequest { Prompt = [2, 300, 301], Sink = generation, MaxOutputTokens = 2 });
-        SpinWait.SpinUntil(() => engine.Status.Running == 1, TimeSpan.FromSeconds(10));
+        gate.WaitUntilReached();
         Assert.Throws<GemmaOverloadedException>(() => engine.Submit(new Gemma.Extensions.AI.Engine.GenerationRequest { Prompt = [2, 300, 301], Sink = new Generation() }));
         var health = provider.GetRequiredService<HealthCheckService>();
         var report = await health.CheckHealthAsync();
-        go.Set();
+        gate.Open();
         Assert.Equal(HealthStatus.Degraded, report.Status);
         Assert.Null(generation.Result.Error);
         Assert.Equal(HealthStatus.Healthy, (await health.CheckHealthAsync()).Status);

@@ -6,24 +6,27 @@ namespace Gemma.Extensions.AI.Tests.Engine;
 public sealed class PromptCacheTests
 {
     [Theory]
-    [InlineData(20)]
-    [InlineData(64)]
-    [InlineData(203)]
-    public async Task PromptIsWarmAfterARestart(int length)
+    [InlineData(20, KvType.F32)]
+    [InlineData(64, KvType.F32)]
+    [InlineData(203, KvType.F32)]
+    [InlineData(203, KvType.F16)]
+    [InlineData(203, KvType.Q8_0)]
+    public async Task PromptIsWarmAfterARestart(int length, object type)
     {
+        var options = TinyEngine.Exact with { KvType = (KvType)type };
         using var directory = new TempDirectory();
         string path = directory.File("prompt.cache");
         int[] system = TinyEngine.Prompt(1, length);
         int[] prompt = [.. system, .. TinyEngine.Prompt(2, 20)];
         float[][] expected;
-        using (var first = new TinyEngine())
+        using (var first = new TinyEngine(options))
         {
             expected = first.Logits(prompt, prompt.Length - 1);
             await first.Engine.SavePromptCacheAsync(path, system);
             EngineTests.AssertNothingHeld(first);
         }
 
-        using var second = new TinyEngine();
+        using var second = new TinyEngine(options);
         Assert.Equal(length, await second.Engine.LoadPromptCacheAsync(path));
         EngineTests.AssertNothingHeld(second);
         var logits = second.Logits(prompt, out int cached, prompt.Length - 1);

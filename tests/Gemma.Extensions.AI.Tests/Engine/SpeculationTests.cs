@@ -19,6 +19,18 @@ public sealed class SpeculationTests
         Assert.Equal(plain.Generate(prompt, 120), guessing.Generate(prompt, 120));
     }
 
+    /// <summary>A guess makes a row of its own, which other kernels may compute than a token alone.</summary>
+    [Theory]
+    [MemberData(nameof(TinyEngine.TiersAndFiles), MemberType = typeof(TinyEngine))]
+    public void GreedyTextIsTheSameOnEveryTier(string tier, string file)
+    {
+        TinyEngine.SkipWhereMissing(tier);
+        int[] prompt = Repeating(1);
+        using var plain = new TinyEngine(Plain, tier, TestData.Local(file));
+        using var guessing = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = 24 }, tier, TestData.Local(file));
+        Assert.Equal(plain.Generate(prompt, 120), guessing.Generate(prompt, 120));
+    }
+
     [Theory]
     [MemberData(nameof(Seeds))]
     public void SampledTextIsTheSame(int seed)
@@ -101,7 +113,7 @@ public sealed class SpeculationTests
     }
 
     /// <summary>Allows one token after another, over and over.</summary>
-    private sealed class CycleConstraint(int[] tokens, bool forced) : ITokenConstraint
+    internal sealed class CycleConstraint(int[] tokens, bool forced) : ITokenConstraint
     {
         private int _next;
 

@@ -3,6 +3,7 @@ using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.Tests.Engine;
 
@@ -13,12 +14,12 @@ internal sealed class TinyEngine : IDisposable
     private readonly Backend _backend;
     private readonly ModelFile? _draft;
 
-    public TinyEngine(EngineOptions? options = null, string? kernel = "reference", string? path = null, string? draft = null, Func<Backend, Backend>? wrap = null)
+    public TinyEngine(EngineOptions? options = null, string? kernel = "reference", string? path = null, string? draft = null, Func<Backend, Backend>? wrap = null, ILogger? logger = null)
     {
         _file = ModelFile.Open(path ?? TestData.Local("tiny"));
         Backend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
         _backend = wrap is null ? backend : wrap(backend);
-        Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact,
+        Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact, logger,
             draft: (_draft = draft is null ? null : ModelFile.Open(draft)) is { } small ? (small.Config, GemmaWeights.Load(small, _backend)) : null);
     }
 
@@ -26,6 +27,29 @@ internal sealed class TinyEngine : IDisposable
     public static EngineOptions Exact { get; } = new() { KvType = KvType.F32, KvCacheBytes = 64 << 20 };
 
     public static IEnumerable<string> Tiers => KernelTier.All.Select(tier => tier.Name);
+
+    /// <summary>Every tier, with weights as they are and with quantised ones.</summary>
+    public static TheoryData<string, string> TiersAndFiles
+    {
+        get
+        {
+            var data = new TheoryData<string, string>();
+            foreach (string tier in Tiers)
+            {
+                data.Add(tier, "tiny");
+                data.Add(tier, "gguf/tiny-Q8_0.gguf");
+                data.Add(tier, "gguf/tiny-Q4_0.gguf");
+            }
+
+            return data;
+        }
+    }
+
+    public static void SkipWhereMissing(string tier)
+    {
+        string? reason = KernelTier.All.Single(t => t.Name == tier).Unsupported();
+        Assert.SkipWhen(reason is not null, $"{tier}: {reason}");
+    }
 
     public GemmaConfig Config => _file.Config;
     public GemmaEngine Engine { get; }
@@ -44,6 +68,14 @@ internal sealed class TinyEngine : IDisposable
     {
         var reader = new Collector(first);
         cached = Engine.EvaluateAsync(tokens, reader, adapter: adapter).GetAwaiter().GetResult().CachedTokens;
+        return [.. reader.Rows];
+    }
+
+    /// <summary>The same, begun when this returns.</summary>
+    public async Task<float[][]> StartLogits(int[] tokens)
+    {
+        var reader = new Collector(0);
+        await Engine.EvaluateAsync(tokens, reader);
         return [.. reader.Rows];
     }
 
@@ -101,6 +133,28 @@ internal sealed class TinyEngine : IDisposable
             Rows.Add(values.ToArray());
         }
     }
+}
+
+/// <summary>Holds the engine's thread at a token, so that what a test does meanwhile comes before the next step, however slow the machine is.</summary>
+internal sealed class Gate : IDisposable
+{
+    private readonly ManualResetEventSlim _reached = new();
+    private readonly ManualResetEventSlim _open = new();
+
+    /// <summary>To be called for a token. True.</summary>
+    public bool Pass()
+    {
+        _reached.Set();
+        Assert.True(_open.Wait(TimeSpan.FromSeconds(30)), "The gate was not opened.");
+        return true;
+    }
+
+    public void WaitUntilReached() => Assert.True(_reached.Wait(TimeSpan.FromSeconds(30)), "No token came.");
+
+    public void Open() => _open.Set();
+
+    /// <summary>A test that failed must not leave the engine waiting.</summary>
+    public void Dispose() => _open.Set();
 }
 
 /// <summary>Collects what a request produces, and checks that completion comes once and last.</summary>

@@ -263,6 +263,124 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         await EndAsync(page);
     }
 
+    /// <summary>The tab keeps its conversation. A question whose answer was cut off goes back to the box.</summary>
+    [Fact]
+    public async Task LoadingThePageAgainKeepsTheConversation()
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages =>
+            messages[^1].Text == "endless" ? ["begun", new TaskCompletionSource<string>().Task] : [$"**{messages.Count}** <i>messages</i>"]));
+        var page = await browser.OpenAsync(server.Address);
+        await AskAsync(page, "one");
+        await DoneAsync(page);
+        await AskAsync(page, "endless");
+        await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent === 'begun'");
+        await ReloadAsync(page);
+        Assert.Equal("endless", await page.EvaluateAsync<string>("document.getElementById('question').value"));
+        Assert.Equal("one\n1 <i>messages</i>", await page.EvaluateAsync<string>("[...document.querySelectorAll('#messages .body')].map(e => e.innerText).join('\\n')"));
+        Assert.Equal("1", await page.TextAsync($"{Answer} strong")); // shown as Markdown, as before
+        Assert.True(await page.EvaluateAsync<bool>("document.getElementById('welcome').hidden && document.getElementById('stop').hidden"));
+        await page.EvaluateAsync<bool>("document.getElementById('question').value = '', true");
+        await AskAsync(page, "three");
+        await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent === '3 <i>messages</i>'");
+        await page.ClickAsync("#new");
+        await ReloadAsync(page);
+        Assert.Equal(0, await page.EvaluateAsync<int>("document.querySelectorAll('#messages li').length"));
+        Assert.False(await page.EvaluateAsync<bool>("document.getElementById('welcome').hidden"));
+        var other = await browser.OpenAsync(server.Address); // a conversation belongs to its tab
+        Assert.Equal(0, await other.EvaluateAsync<int>("document.querySelectorAll('#messages li').length"));
+        await EndAsync(page);
+        await EndAsync(other);
+
+        static async Task ReloadAsync(Page page)
+        {
+            await page.EvaluateAsync<bool>("window.old = true");
+            await page.CallAsync("Page.reload");
+            await page.WaitForAsync("!window.old && document.readyState === 'complete'");
+        }
+    }
+
+    /// <summary>The end of an answer does not move whoever scrolled up to read.</summary>
+    [Fact]
+    public async Task WhoeverReadsFurtherUpStaysThere()
+    {
+        var rest = new TaskCompletionSource<string>();
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [string.Concat(Enumerable.Repeat("A line.\n\n", 100)), rest.Task]));
+        var page = await browser.OpenAsync(server.Address);
+        await AskAsync(page, "Go");
+        await page.WaitForAsync("document.getElementById('scroller').scrollTop > 1000"); // follows the answer
+        await page.EvaluateAsync<bool>("document.getElementById('scroller').scrollTop = 100, true");
+        rest.SetResult("The end.");
+        await DoneAsync(page);
+        Assert.Equal(100, await page.EvaluateAsync<double>("document.getElementById('scroller').scrollTop"));
+        await EndAsync(page);
+    }
+
+    /// <summary>Buttons that vanish when they are used leave the focus in the box, not at the beginning of the page.</summary>
+    [Fact]
+    public async Task TheKeyboardAloneIsEnough()
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => messages[^1].Text == "wait" ? ["a", new TaskCompletionSource<string>().Task] : ["ok"]));
+        var page = await browser.OpenAsync(server.Address);
+        await FocusAndPressAsync(".suggestions button");
+        await DoneAsync(page);
+        await AssertBoxAsync();
+        await page.TypeAsync("wait");
+        await FocusAndPressAsync("#send");
+        await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent === 'a'");
+        await AssertBoxAsync();
+        await FocusAndPressAsync("#stop");
+        await DoneAsync(page, answers: 2);
+        await AssertBoxAsync();
+        await EndAsync(page);
+
+        async Task FocusAndPressAsync(string selector)
+        {
+            await page.EvaluateAsync<bool>($"document.querySelector('{selector}').focus(), true");
+            await page.PressAsync("Enter", 13, "\r");
+        }
+
+        async Task AssertBoxAsync() => Assert.Equal("question", await page.EvaluateAsync<string>("document.activeElement.id"));
+    }
+
+    /// <summary>On a page that came without https there is no clipboard: the text is selected instead.</summary>
+    [Fact]
+    public async Task CodeCanBeCopiedOrIsSelected()
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["```\nlet a = 1;\n```"]));
+        var page = await browser.OpenAsync(server.Address);
+        await AskAsync(page, "Go");
+        await DoneAsync(page);
+        await page.EvaluateAsync<bool>("Object.defineProperty(navigator, 'clipboard', { value: { writeText: async text => { window.copied = text; } }, configurable: true }), true");
+        await page.ClickAsync(".code button");
+        await page.WaitForAsync("document.querySelector('.code button').textContent === 'Copied'");
+        Assert.Equal("let a = 1;", await page.EvaluateAsync<string>("window.copied"));
+        await page.EvaluateAsync<bool>("Object.defineProperty(navigator, 'clipboard', { value: undefined }), true");
+        await page.ClickAsync(".code button");
+        await page.WaitForAsync("document.querySelector('.code button').textContent === 'Press Ctrl+C'");
+        Assert.Equal("let a = 1;", await page.EvaluateAsync<string>("getSelection().toString()"));
+        await EndAsync(page);
+    }
+
+    [Theory]
+    [InlineData(320)]
+    [InlineData(390)]
+    public async Task ANarrowScreenScrollsNowhereSideways(int width)
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [$"{new string('x', 400)} `{new string('y', 400)}`\n\n```\n{new string('z', 400)}\n```\n\n|{string.Concat(Enumerable.Repeat(" column |", 20))}\n|{string.Concat(Enumerable.Repeat("---|", 20))}\n\n> > > https://example.org/{new string('p', 300)}"]));
+        var page = await browser.OpenAsync(server.Address);
+        await page.CallAsync("Emulation.setDeviceMetricsOverride", new { width, height = 640, deviceScaleFactor = 2, mobile = true });
+        await AskAsync(page, new string('w', 300));
+        await DoneAsync(page);
+        Assert.Equal([width, width], await page.EvaluateAsync<int[]>("[document.documentElement.scrollWidth, document.getElementById('scroller').scrollWidth]"));
+        Assert.True(await page.EvaluateAsync<bool>("document.querySelector('th').offsetWidth > 60 && document.querySelector('.table').scrollWidth > innerWidth")); // the table scrolls by itself
+        if (Environment.GetEnvironmentVariable("WEBCHAT_SCREENSHOTS") is { } folder)
+        {
+            await page.SaveScreenshotAsync(Path.Combine(folder, $"{width}.png"));
+        }
+
+        await EndAsync(page);
+    }
+
     [Fact]
     public async Task KeyboardDarkModeAndNames()
     {

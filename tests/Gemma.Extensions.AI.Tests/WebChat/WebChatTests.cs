@@ -87,8 +87,9 @@ public sealed class WebChatTests
             Assert.Equal(HttpStatusCode.OK, response.StatusCode);
         }
 
-        using var refused = await server.AskAsync(WebChatServer.Question("Hi"));
+        using var refused = await server.Http.PostAsync("api/chat/", WebChatServer.Question("Hi")); // however the address is written
         Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
+        Assert.Equal("Healthy", await server.Http.GetStringAsync("health")); // what is no question is not limited
         Assert.InRange(refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 60);
         await ProblemAsync(refused, "faster than");
     }
@@ -103,6 +104,7 @@ public sealed class WebChatTests
         {
             Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
             Assert.NotNull(refused.Headers.RetryAfter);
+            await ProblemAsync(refused, "as many answers running");
         }
 
         gate.SetResult("b");
@@ -179,6 +181,16 @@ public sealed class WebChatTests
         using var response = await server.AskAsync(WebChatServer.Question("Hi"));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, response.StatusCode);
         await EventuallyAsync(() => Task.FromResult(server.Model.Engine.Status is { Running: 1, Waiting: 0 }));
+    }
+
+    [Theory]
+    [InlineData("--Chat:Timeout=00:00:00")]
+    [InlineData("--Chat:Timeout=-00:00:01")]
+    [InlineData("--Chat:AnswersAtOnce=0")]
+    public async Task SettingsWithWhichNoQuestionCouldBeAnsweredStopTheStart(string setting)
+    {
+        var exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(() => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), setting));
+        Assert.Contains(setting[7..].Split('=')[0], exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,47 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Engine;
+
+namespace Gemma.Extensions.AI.Tests.Engine;
+
+public sealed class KvCacheTests
+{
+    private const int BlockTokens = 16;
+    private const int Window = 16;
+
+    /// <summary>
+    /// Behind 47 tokens the window begins a block later than behind 32: the copy of the last 15 makes a hit usable that is not without them. Where there is no
+    /// memory for the copy, nothing may be adopted of which a part that the next token sees is gone.
+    /// </summary>
+    [Theory]
+    [InlineData(6, 0)]
+    [InlineData(8, 47)]
+    public void AHitHasEveryBlockThatTheNextTokenSees(int blocks, int expected)
+    {
+        using var backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
+        using var cache = new KvCache(backend.CreateKvPool(new KvLayout(2, 2, 64, BlockTokens, KvType.F32), blocks), Window, keepPrefixes: true);
+        int[] tokens = TinyEngine.Prompt(1, 60);
+        var first = Sequence(tokens[..47]);
+        Assert.True(cache.TryHold(first, 47));
+        cache.Commit(first, 47);
+        cache.Release(first);
+
+        // Takes what is free and the local blocks behind the window, which were used the longest ago.
+        var other = Sequence(TinyEngine.Prompt(2, 40));
+        Assert.True(cache.TryHold(other, BlockTokens));
+
+        var second = Sequence(tokens);
+        cache.Extend(second, 59);
+        Assert.Equal(expected, second.Computed);
+        for (int i = Math.Max(0, second.Computed - Window + 1) / BlockTokens; i < second.HeldBlocks; i++)
+        {
+            Assert.True(second.LocalBlocks[i] >= 0 && second.GlobalBlocks[i] >= 0);
+        }
+
+        cache.Release(second);
+        cache.Release(other);
+        Assert.Equal(blocks, cache.Blocks.AvailableCount);
+    }
+
+    private static Sequence Sequence(int[] tokens) => new(new GenerationRequest { Prompt = tokens, Sink = new Generation() }, 100, 1024, BlockTokens, 0, 0);
+}
