@@ -30,7 +30,7 @@ internal static unsafe class Attention
     }
 
     /// <summary>Scratch floats that both directions need.</summary>
-    public static int ScratchSize(int maxLength, int group, int headDim) => group * QueryBlock * (3 * maxLength + 4 * headDim);
+    public static long ScratchSize(int maxLength, int group, int headDim) => (long)group * QueryBlock * (3L * maxLength + 4 * headDim);
 
     /// <summary>output = softmax(cap(q·kᵀ·scale))·v for every head. qkv is [length, q|k|v], output [length, heads·headDim], logSumExp [heads, length] with stride <paramref name="lseStride"/>.</summary>
     public static void Forward(in Shape shape, float* qkv, float* output, float* logSumExp, int lseStride, float* scratch)

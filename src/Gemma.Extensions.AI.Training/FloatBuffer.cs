@@ -49,4 +49,14 @@ internal sealed unsafe partial class FloatBuffer
 
     /// <summary>All elements.</summary>
     public Span<float> Span => new(Pointer, Length);
+
+    /// <summary>Hands out the bytes of all elements in order, a piece at a time: a span of them would end at 2 GB.</summary>
+    public void ForBytes(Action<Span<byte>> action)
+    {
+        const int Piece = 1 << 24;
+        for (long i = 0; i < Length; i += Piece)
+        {
+            action(new Span<byte>(Pointer + i, (int)Math.Min(Piece, Length - i) * sizeof(float)));
+        }
+    }
 }

@@ -61,7 +61,7 @@ internal sealed unsafe class GemmaBackprop
         GemmaConfig c = _config = model.Config;
         _model = model;
         _maxTokens = maxTokens;
-        _headRows = Math.Clamp((1 << 19) / c.VocabularySize, MinHeadRows, 256);
+        _headRows = HeadRows(c);
         _layers = [.. Enumerable.Range(0, c.LayerCount).Select(_ => new LayerState(c, maxTokens))];
         long hidden = (long)maxTokens * c.HiddenSize;
         _last = new(hidden);
@@ -79,11 +79,14 @@ internal sealed unsafe class GemmaBackprop
         _rope = RopeTable(c, maxLength);
     }
 
+    /// <summary>Targets whose logits exist at once.</summary>
+    public static int HeadRows(GemmaConfig c) => Math.Clamp((1 << 19) / c.VocabularySize, MinHeadRows, 256);
+
     /// <summary>Bytes of float32 that a worker holds for batches of this size.</summary>
     public static long WorkerBytes(GemmaConfig c, int maxTokens, int maxLength) => 4L * (
         (long)maxTokens * (c.LayerCount * (6L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + c.HeadCount + 3L * c.FeedForwardSize)
             + 7L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + 3L * c.FeedForwardSize)
-        + 2L * Math.Clamp((1 << 19) / c.VocabularySize, MinHeadRows, 256) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
+        + 2L * HeadRows(c) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim) + (long)maxLength * c.HeadDim);
 
     /// <summary>Loss of the batch without gradients.</summary>
     public LossSums Evaluate(PackedBatch batch, LossOptions loss)
@@ -220,10 +223,11 @@ internal sealed unsafe class GemmaBackprop
             int rows = Math.Min(_headRows, targets - first);
             float* x = _normalised.Pointer + (long)first * hidden;
             Gemm.NT(rows, vocabulary, hidden, x, hidden, embedding, hidden, _logits.Pointer, vocabulary, accumulate: false);
+            TeacherTargets? teacher = loss.Mix > 0 ? batch.TeacherAt(first, rows) : null;
             for (int r = 0; r < rows; r++)
             {
                 sums += HeadLoss.Row(_logits.Span.Slice(r * vocabulary, vocabulary), _logits.Span.Slice((rows + r) * vocabulary, vocabulary),
-                    batch.Labels[first + r], batch.Teacher, first + r, loss, c.FinalSoftcap, scale);
+                    batch.Labels[first + r], teacher, r, loss, c.FinalSoftcap, scale);
             }
 
             if (gradient is not null)

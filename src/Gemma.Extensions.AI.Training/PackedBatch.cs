@@ -5,8 +5,8 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="Trained">True where the token is a target; null: every token but the first.</param>
 internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
 {
-    /// <summary>What a teacher says at the targets; asked whenever the document is packed, so that it may stay on disk.</summary>
-    public Func<TeacherTargets>? Teacher { get; init; }
+    /// <summary>What a teacher says at some of the targets, by the first of them and how many; asked when their loss is computed, so that it may stay on disk.</summary>
+    public Func<int, int, TeacherTargets>? Teacher { get; init; }
 
     /// <summary>Whether the model is trained to predict the token at a position.</summary>
     public bool IsTarget(int position) => position > 0 && (Trained is null || Trained[position]);
@@ -32,7 +32,7 @@ internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
     }
 }
 
-/// <summary>What the teacher says at the targets of a batch: logits of its best tokens, or of all.</summary>
+/// <summary>What a teacher says at targets: logits of its best tokens, or of all.</summary>
 /// <param name="Count">Entries of one row.</param>
 /// <param name="Ids">Token of each entry, [targets, Count]; null: entry i is token i.</param>
 /// <param name="Logits">[targets, Count].</param>
@@ -44,6 +44,8 @@ internal sealed record TeacherTargets(int Count, int[]? Ids, float[] Logits);
 /// </summary>
 internal sealed class PackedBatch
 {
+    private readonly int[] _firstTargets; // of each document, and the count at the end
+
     public PackedBatch(IReadOnlyList<TrainingDocument> documents)
     {
         Documents = documents;
@@ -51,6 +53,7 @@ internal sealed class PackedBatch
         Tokens = new int[total];
         Positions = new int[total];
         Starts = new int[documents.Count + 1];
+        _firstTargets = new int[documents.Count + 1];
         var rows = new List<int>();
         var labels = new List<int>();
         int start = 0;
@@ -70,17 +73,12 @@ internal sealed class PackedBatch
             }
 
             start += document.Tokens.Length;
+            _firstTargets[d + 1] = rows.Count;
         }
 
         Starts[^1] = start;
         TargetRows = [.. rows];
         Labels = [.. labels];
-        if (documents.All(document => document.Teacher is not null))
-        {
-            TeacherTargets[] teachers = [.. documents.Select(document => document.Teacher!())];
-            Teacher = new TeacherTargets(
-                teachers[0].Count, teachers[0].Ids is null ? null : [.. teachers.SelectMany(teacher => teacher.Ids!)], [.. teachers.SelectMany(teacher => teacher.Logits)]);
-        }
     }
 
     public IReadOnlyList<TrainingDocument> Documents { get; }
@@ -96,6 +94,38 @@ internal sealed class PackedBatch
     /// <summary>The token that follows each target row.</summary>
     public int[] Labels { get; }
 
-    /// <summary>Set for distillation.</summary>
-    public TeacherTargets? Teacher { get; init; }
+    /// <summary>What the teachers of the documents say at targets of the batch; null where a document has none.</summary>
+    public TeacherTargets? TeacherAt(int first, int count)
+    {
+        if (Documents.Any(document => document.Teacher is null))
+        {
+            return null;
+        }
+
+        var parts = new List<TeacherTargets>();
+        for (int d = 0, end = first + count; d < Documents.Count; d++)
+        {
+            int from = Math.Max(first, _firstTargets[d]), to = Math.Min(end, _firstTargets[d + 1]);
+            if (from < to)
+            {
+                parts.Add(Documents[d].Teacher!(from - _firstTargets[d], to - from));
+            }
+        }
+
+        return parts is [TeacherTargets only] ? only : new TeacherTargets(
+            parts[0].Count, parts[0].Ids is null ? null : Joined(parts.Select(part => part.Ids!)), Joined(parts.Select(part => part.Logits)));
+    }
+
+    private static T[] Joined<T>(IEnumerable<T[]> parts)
+    {
+        T[] all = new T[parts.Sum(part => part.Length)];
+        int at = 0;
+        foreach (T[] part in parts)
+        {
+            part.CopyTo(all, at);
+            at += part.Length;
+        }
+
+        return all;
+    }
 }

@@ -17,6 +17,7 @@ internal sealed class TeacherCache : IDisposable
     private const int Magic = 0x32_54_43_47; // GCT2
     private const int HeaderBytes = 4 + 4 + 32;
     private const int InFlight = 16;
+    private const long InFlightBytes = 1 << 28; // all logits of a document of 256 tokens and 256,000 pieces are half of that
 
     private readonly SafeFileHandle _file;
     private readonly string _path;
@@ -49,22 +50,33 @@ internal sealed class TeacherCache : IDisposable
     public static async Task WriteAsync(
         string path, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, Action<int>? progress = null, CancellationToken cancellationToken = default)
     {
+        long largest = documents.Max(document => (long)document.TargetCount) * RecordBytes(k, vocabulary);
+        if (largest > Array.MaxLength)
+        {
+            throw new NotSupportedException(
+                $"A teacher's answers about one document, {k:N0} logits a token, take {largest:N0} bytes; at most {Array.MaxLength:N0} fit into one buffer. Keep fewer logits, or cut the documents shorter.");
+        }
+
         string partial = path + ".part";
         using (var file = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20))
         {
             int next = Resume(file, Header(key, k), documents, RecordBytes(k, vocabulary));
             var pending = new Queue<Task<byte[]>>();
+            long pendingBytes = 0;
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             try
             {
                 for (int done = next; done < documents.Count; done++)
                 {
-                    for (; next < documents.Count && pending.Count < InFlight; next++)
+                    for (; next < documents.Count && (pending.Count == 0 || (pending.Count < InFlight && pendingBytes < InFlightBytes)); next++)
                     {
+                        pendingBytes += (long)documents[next].TargetCount * RecordBytes(k, vocabulary);
                         pending.Enqueue(AskAsync(teacher, vocabulary, documents[next], k, stop.Token));
                     }
 
-                    file.Write(await pending.Dequeue().ConfigureAwait(false));
+                    byte[] records = await pending.Dequeue().ConfigureAwait(false);
+                    pendingBytes -= records.Length;
+                    file.Write(records);
                     progress?.Invoke(done + 1);
                 }
             }
@@ -117,22 +129,25 @@ internal sealed class TeacherCache : IDisposable
         return hash.GetHashAndReset();
     }
 
-    /// <summary>The documents with their teacher, which is read from the file whenever a batch needs it. In the order of the cache.</summary>
+    /// <summary>The documents with their teacher, which is read from the file whenever a loss needs it. In the order of the cache.</summary>
     public List<TrainingDocument> Teach(IReadOnlyList<TrainingDocument> documents)
     {
         var taught = new List<TrainingDocument>(documents.Count);
         long offset = HeaderBytes;
         foreach (TrainingDocument document in documents)
         {
-            (long at, int targets) = (offset, document.TargetCount);
-            taught.Add(document with { Teacher = () => Read(at, targets) });
-            offset += (long)targets * RecordBytes();
+            long at = offset;
+            taught.Add(document with { Teacher = (first, count) => Read(at + (long)first * RecordBytes(), count) });
+            offset += (long)document.TargetCount * RecordBytes();
         }
 
         return taught;
     }
 
     public void Dispose() => _file.Dispose();
+
+    /// <summary>Bytes that reading the answers at so many targets takes, of several documents: as they lie in the file, decoded, and joined.</summary>
+    public static long ReadingBytes(int targets, int k, int vocabulary) => (long)targets * (k >= vocabulary ? (2 + 4 + 4) * (long)vocabulary : (6 + 8 + 8) * (long)k);
 
     private int RecordBytes() => _all ? 2 * _count : 6 * _count;
 

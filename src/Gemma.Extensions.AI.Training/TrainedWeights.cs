@@ -27,16 +27,16 @@ internal abstract unsafe class TrainedWeights
     protected TrainedWeights(GemmaConfig config, IEnumerable<(string Name, long Rows, long Columns)> parameters)
     {
         Config = config;
+        (string Name, long Rows, long Columns)[] all = [.. parameters];
+        Weights = new FloatBuffer(all.Sum(parameter => parameter.Rows * parameter.Columns)); // refuses what offsets could not name
         long offset = 0;
-        foreach ((string name, long rows, long columns) in parameters)
+        foreach ((string name, long rows, long columns) in all)
         {
-            var parameter = new Parameter(name, checked((int)offset), (int)rows, (int)columns);
+            var parameter = new Parameter(name, (int)offset, (int)rows, (int)columns);
             _parameters.Add(parameter);
             _byName.Add(name, parameter);
             offset += rows * columns;
         }
-
-        Weights = new FloatBuffer(offset);
     }
 
     public GemmaConfig Config { get; }

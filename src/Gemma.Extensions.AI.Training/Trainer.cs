@@ -1,20 +1,8 @@
 using System.Diagnostics;
+using System.Runtime.ExceptionServices;
+using System.Security.Cryptography;
 
 namespace Gemma.Extensions.AI.Training;
-
-/// <summary>What a run reports after each update.</summary>
-/// <param name="Step">Updates done.</param>
-/// <param name="Steps">Updates in all.</param>
-/// <param name="Tokens">Tokens trained on in this update.</param>
-/// <param name="AllTokens">Tokens trained on in all updates, those before a resumption included.</param>
-/// <param name="Loss">Mean loss of this update's targets.</param>
-/// <param name="Accuracy">Share of this update's targets that were the most likely token.</param>
-/// <param name="LearningRate">Rate of this update.</param>
-/// <param name="GradientNorm">Norm before clipping.</param>
-/// <param name="TokensPerSecond">Speed since the start of this process.</param>
-/// <param name="TimeLeft">At that speed.</param>
-internal sealed record TrainingProgress(
-    int Step, int Steps, int Tokens, long AllTokens, double Loss, double Accuracy, float LearningRate, float GradientNorm, double TokensPerSecond, TimeSpan TimeLeft);
 
 /// <summary>The training loop: micro-batches spread over threads, one update, now and then a checkpoint.</summary>
 internal sealed class Trainer
@@ -34,7 +22,7 @@ internal sealed class Trainer
         _data = data;
         _options = options;
         Optimizer = new AdamW(model, options);
-        Settings = new(options.Describe()) { [DataSetting] = data.Describe() };
+        Settings = new(options.Describe()) { [DataSetting] = data.Describe(), [StartSetting] = Describe(model.Weights) };
         _gradients = [.. Enumerable.Range(0, options.MicroBatches).Select(_ => new FloatBuffer(model.Weights.Length))];
         for (int i = 0; i < options.Threads; i++)
         {
@@ -51,7 +39,7 @@ internal sealed class Trainer
     public bool WholeDocuments { get; set; }
 
     /// <summary>Runs up to a step or until cancelled. <paramref name="checkpoint"/> is called every so many steps and at the end.</summary>
-    public void Run(int until, Action<TrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
+    public void Run(int until, Action<GemmaTrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
     {
         var watch = Stopwatch.StartNew();
         long tokens = 0;
@@ -61,7 +49,7 @@ internal sealed class Trainer
             (LossSums sums, int count, float norm) = Update();
             tokens += count;
             double seconds = watch.Elapsed.TotalSeconds;
-            progress?.Invoke(new TrainingProgress(Step, _options.Steps, count, _data.TokensTaken, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
+            progress?.Invoke(new GemmaTrainingProgress(Step, _options.Steps, count, _data.TokensTaken, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
                 _options.LearningRateAt(Step - 1), norm, tokens / seconds, TimeSpan.FromSeconds(seconds / (Step - first) * (_options.Steps - Step))));
             if (Step % _options.CheckpointEvery == 0 || Step == until)
             {
@@ -91,9 +79,15 @@ internal sealed class Trainer
         return new PackedBatch(WholeDocuments ? [.. documents.Select(document => document with { Trained = null })] : documents);
     }
 
-    /// <summary>Bytes that training a model of this shape takes: weights, moments, average, gradients and workers.</summary>
-    public static long Bytes(Model.GemmaConfig config, TrainingOptions options, long? trained = null) =>
-        4L * (trained ?? config.ParameterCount) * (4 + options.MicroBatches) + options.Threads * GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength);
+    /// <summary>Bytes that training a model of this shape takes: weights, moments, average, gradients, what is copied to be saved, workers, and a teacher's answers as they are read.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="options">The run.</param>
+    /// <param name="trained">Trained parameters; null: all.</param>
+    /// <param name="teacherLogits">Logits that a teacher's cache keeps for a token; 0: no teacher.</param>
+    public static long Bytes(Model.GemmaConfig config, TrainingOptions options, long? trained = null, int teacherLogits = 0) =>
+        4L * (trained ?? config.ParameterCount) * (5 + options.MicroBatches)
+        + options.Threads * (GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength)
+            + TeacherCache.ReadingBytes(GemmaBackprop.HeadRows(config), teacherLogits, config.VocabularySize));
 
     /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>
     public LossSums Validate(IReadOnlyList<TrainingDocument> documents)
@@ -123,15 +117,22 @@ internal sealed class Trainer
     /// <summary>Runs an action while the model holds the averaged weights.</summary>
     public void WithAverage(Action action)
     {
-        float[] raw = _model.Weights.Span.ToArray();
-        Optimizer.Average.Span.CopyTo(_model.Weights.Span);
+        Swap(_model.Weights.Span, Optimizer.Average.Span);
         try
         {
             action();
         }
         finally
         {
-            raw.CopyTo(_model.Weights.Span);
+            Swap(_model.Weights.Span, Optimizer.Average.Span);
+        }
+
+        static void Swap(Span<float> a, Span<float> b)
+        {
+            for (int i = 0; i < a.Length; i++)
+            {
+                (a[i], b[i]) = (b[i], a[i]);
+            }
         }
     }
 
@@ -142,28 +143,36 @@ internal sealed class Trainer
     public void Save(string path)
     {
         string temporary = path + ".tmp";
-        using (var writer = new BinaryWriter(File.Create(temporary)))
+        try
         {
-            writer.Write(Magic);
-            writer.Write(_model.Weights.Length);
-            writer.Write(Step);
-            writer.Write(_data.Epoch);
-            writer.Write(_data.Position);
-            foreach (FloatBuffer vector in State)
+            using (var writer = new BinaryWriter(File.Create(temporary)))
             {
-                writer.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(vector.Span));
+                writer.Write(Magic);
+                writer.Write(_model.Weights.Length);
+                writer.Write(Step);
+                writer.Write(_data.Epoch);
+                writer.Write(_data.Position);
+                foreach (FloatBuffer vector in State)
+                {
+                    vector.ForBytes(bytes => writer.Write(bytes));
+                }
+
+                writer.Write(_data.TokensTaken);
+                writer.Write(Settings.Count);
+                foreach ((string name, string value) in Settings)
+                {
+                    writer.Write(name);
+                    writer.Write(value);
+                }
             }
 
-            writer.Write(_data.TokensTaken);
-            writer.Write(Settings.Count);
-            foreach ((string name, string value) in Settings)
-            {
-                writer.Write(name);
-                writer.Write(value);
-            }
+            File.Move(temporary, path, overwrite: true);
         }
-
-        File.Move(temporary, path, overwrite: true);
+        catch
+        {
+            File.Delete(temporary); // most likely the disk is full
+            throw;
+        }
     }
 
     /// <summary>Updates done when a checkpoint was written; 0 where there is none.</summary>
@@ -197,7 +206,7 @@ internal sealed class Trainer
         (int epoch, int position) = (reader.ReadInt32(), reader.ReadInt32());
         foreach (FloatBuffer vector in State)
         {
-            reader.BaseStream.ReadExactly(System.Runtime.InteropServices.MemoryMarshal.AsBytes(vector.Span));
+            vector.ForBytes(reader.BaseStream.ReadExactly);
         }
 
         (long? tokens, Dictionary<string, string> saved) = ReadSettings(reader, path);
@@ -230,27 +239,44 @@ internal sealed class Trainer
         }
     }
 
-    private const string DataSetting = "training data";
+    private const string DataSetting = "training data", StartSetting = "weights to start from (this run goes on from its checkpoint)";
+
+    /// <summary>The first bytes of a SHA-256.</summary>
+    private static string Describe(FloatBuffer weights)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        weights.ForBytes(bytes => hash.AppendData(bytes));
+        return Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 4));
+    }
 
     private const int Magic = 0x31_4B_43_47; // GCK1
 
     private FloatBuffer[] State => [_model.Weights, Optimizer.First, Optimizer.Second, Optimizer.Average];
 
-    private void InParallel(int count, Action<GemmaBackprop, int> action) =>
-        Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _options.Threads }, i =>
+    private void InParallel(int count, Action<GemmaBackprop, int> action)
+    {
+        try
         {
-            if (!_workers.TryTake(out GemmaBackprop? worker))
+            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _options.Threads }, i =>
             {
-                throw new InvalidOperationException("More micro-batches run at once than there are workers.");
-            }
+                if (!_workers.TryTake(out GemmaBackprop? worker))
+                {
+                    throw new InvalidOperationException("More micro-batches run at once than there are workers.");
+                }
 
-            try
-            {
-                action(worker, i);
-            }
-            finally
-            {
-                _workers.Add(worker);
-            }
-        });
+                try
+                {
+                    action(worker, i);
+                }
+                finally
+                {
+                    _workers.Add(worker);
+                }
+            });
+        }
+        catch (AggregateException exception)
+        {
+            ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]); // a file that cannot be read fails every worker alike
+        }
+    }
 }

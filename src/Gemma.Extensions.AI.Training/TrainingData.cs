@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
@@ -7,46 +8,69 @@ namespace Gemma.Extensions.AI.Training;
 /// <summary>Text files as documents: <c>.jsonl</c> holds a conversation a line, anything else is plain text cut into pieces of the longest length.</summary>
 internal static class TrainingData
 {
+    private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     /// <param name="paths">Files.</param>
     /// <param name="tokenizer">Vocabulary of the model.</param>
     /// <param name="maxLength">Tokens of the longest document; longer conversations are left out, and counted in <paramref name="tooLong"/>.</param>
     /// <param name="modelTurnsOnly">In conversations, train on what the model says only.</param>
     /// <param name="tooLong">Conversations that were left out.</param>
-    /// <exception cref="FormatException">A line is no conversation; the message names file and line.</exception>
+    /// <exception cref="FormatException">A path is a directory, a file is not text, or a line is no conversation; the message names file and line.</exception>
     public static List<TrainingDocument> Read(IEnumerable<string> paths, GemmaTokenizer tokenizer, int maxLength, bool modelTurnsOnly, out int tooLong)
     {
         var documents = new List<TrainingDocument>();
         tooLong = 0;
         foreach (string path in paths)
         {
-            if (!path.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase))
+            if (Directory.Exists(path))
             {
-                AddText(documents, tokenizer, File.ReadAllText(path), maxLength);
-                continue;
+                throw new FormatException($"'{path}' is a directory. Name the files in it.");
             }
 
-            int number = 0;
-            foreach (string line in File.ReadLines(path))
+            try
             {
-                number++;
-                if (string.IsNullOrWhiteSpace(line))
+                if (path.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase))
                 {
-                    continue;
-                }
-
-                TrainingDocument document = Conversation(tokenizer, Messages(line, path, number), modelTurnsOnly);
-                if (document.Tokens.Length <= maxLength)
-                {
-                    documents.Add(document);
+                    tooLong += AddConversations(documents, tokenizer, path, maxLength, modelTurnsOnly);
                 }
                 else
                 {
-                    tooLong++;
+                    AddText(documents, tokenizer, File.ReadAllText(path, s_strict), maxLength);
                 }
+            }
+            catch (DecoderFallbackException exception)
+            {
+                // Replacement characters would be learnt.
+                throw new FormatException($"'{path}' is not text in UTF-8: it has the bytes {Convert.ToHexString(exception.BytesUnknown ?? [])}. Convert it, or leave it out.", exception);
             }
         }
 
         return documents;
+    }
+
+    private static int AddConversations(List<TrainingDocument> documents, GemmaTokenizer tokenizer, string path, int maxLength, bool modelTurnsOnly)
+    {
+        int number = 0, tooLong = 0;
+        foreach (string line in File.ReadLines(path, s_strict))
+        {
+            number++;
+            if (string.IsNullOrWhiteSpace(line))
+            {
+                continue;
+            }
+
+            TrainingDocument document = Document(tokenizer, line, path, number, modelTurnsOnly);
+            if (document.Tokens.Length <= maxLength)
+            {
+                documents.Add(document);
+            }
+            else
+            {
+                tooLong++;
+            }
+        }
+
+        return tooLong;
     }
 
     /// <summary>A conversation that ends with the model's turn, as the chat template renders it; the model's turns with their ends are marked as trained.</summary>
@@ -55,7 +79,7 @@ internal static class TrainingData
         int last = messages.Count - 1;
         if (last < 1 || messages[last].Role != ChatRole.Assistant)
         {
-            throw new ArgumentException("A conversation to train on ends with a message of the assistant, after at least one other.", nameof(messages));
+            throw new ArgumentException("A conversation to train on ends with a message of the assistant, after at least one other.");
         }
 
         int[] tokens = [.. ChatTemplate.Render(tokenizer, messages.Take(last), options), .. ChatTemplate.RenderReply(tokenizer, messages[last])];
@@ -100,17 +124,32 @@ internal static class TrainingData
         }
     }
 
-    private static List<ChatMessage> Messages(string line, string path, int number)
+    private static TrainingDocument Document(GemmaTokenizer tokenizer, string line, string path, int number, bool modelTurnsOnly)
     {
+        List<ChatMessage> messages;
         try
         {
             using JsonDocument json = JsonDocument.Parse(line);
-            return [.. json.RootElement.GetProperty("messages").EnumerateArray().Select(message => new ChatMessage(
-                new ChatRole(message.GetProperty("role").GetString()!), message.GetProperty("content").GetString()))];
+            messages = [.. json.RootElement.GetProperty("messages").EnumerateArray().Select(message => new ChatMessage(Role(message.GetProperty("role").GetString()),
+                message.GetProperty("content").GetString() ?? throw new ArgumentException("A message has null as its content.")))];
         }
         catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
         {
             throw new FormatException($"'{path}', line {number:N0}: expected {{\"messages\":[{{\"role\":\"user\",\"content\":\"…\"}},…]}}. {exception.Message}", exception);
         }
+
+        try
+        {
+            return Conversation(tokenizer, messages, modelTurnsOnly);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new FormatException($"'{path}', line {number:N0}: {exception.Message}", exception);
+        }
     }
+
+    /// <summary>The template takes an unknown role for the user; what 'model' said would be trained as that.</summary>
+    private static ChatRole Role(string? name) => name is "system" or "developer" or "user" or "assistant" or "tool"
+        ? new ChatRole(name)
+        : throw new ArgumentException($"The role '{name}' is none of system, developer, user, assistant and tool.");
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 
 namespace Gemma.Extensions.AI.Training;
@@ -12,6 +13,12 @@ namespace Gemma.Extensions.AI.Training;
 internal sealed class TrainingJob(
     TrainedWeights model, IReadOnlyList<TrainingDocument> documents, IReadOnlyList<TrainingDocument> validation, TrainingOptions options, string directory, byte[] tokenizer)
 {
+    /// <summary>In the directory of a run.</summary>
+    public const string CheckpointName = "checkpoint.bin";
+
+    /// <summary>Bytes that a run still needs on disk: weights, both moments and the average in a checkpoint, the model, and each checkpoint beside the one that it replaces.</summary>
+    public static long FileBytes(TrainedWeights model, string directory) => model.Weights.Length * (File.Exists(Path.Combine(directory, CheckpointName)) ? 16L : 16 + 4 + 16);
+
     private const string Columns = "step,tokens,loss,accuracy,rate,norm,tokens_per_second,validation_loss,validation_accuracy";
 
     /// <summary>Steps at the start that train on every token of the documents, whatever they mark as trained.</summary>
@@ -19,6 +26,9 @@ internal sealed class TrainingJob(
 
     /// <summary>Stop after this step, before the end of the run: another job continues with other documents. Null: run to the end.</summary>
     public int? StopAfter { get; init; }
+
+    /// <summary>Called after every update.</summary>
+    public Action<GemmaTrainingProgress>? Progress { get; init; }
 
     /// <summary>Write the model as bfloat16 instead of float32.</summary>
     public bool BFloat16 { get; init; }
@@ -30,7 +40,7 @@ internal sealed class TrainingJob(
     public double Run(Action<string> report, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(directory);
-        string checkpoint = Path.Combine(directory, "checkpoint.bin"), log = Path.Combine(directory, "loss.csv");
+        string checkpoint = Path.Combine(directory, CheckpointName), log = Path.Combine(directory, "loss.csv");
         var trainer = new Trainer(model, new DocumentSet(documents, options.Seed), options);
         trainer.Settings["number of updates on whole documents"] = WholeDocumentSteps.ToString(CultureInfo.InvariantCulture);
         if (File.Exists(checkpoint))
@@ -49,7 +59,8 @@ internal sealed class TrainingJob(
         }
 
         double validationLoss = double.NaN;
-        TrainingProgress? last = null;
+        GemmaTrainingProgress? last = null;
+        var sinceLine = Stopwatch.StartNew(); // ten steps of a large model take minutes
         int end = Math.Min(StopAfter ?? options.Steps, options.Steps);
         if (trainer.Step < WholeDocumentSteps)
         {
@@ -66,13 +77,22 @@ internal sealed class TrainingJob(
             cancellationToken.ThrowIfCancellationRequested();
         }
 
-        return last is null ? Validate(trainer).Loss : validationLoss;
+        if (last is null)
+        {
+            // All steps were done before: the model is written once more, in the format that is asked for now.
+            Export(trainer);
+            return Validate(trainer).Loss;
+        }
 
-        void Report(TrainingProgress progress)
+        return validationLoss;
+
+        void Report(GemmaTrainingProgress progress)
         {
             last = progress;
-            if (progress.Step % 10 == 0 || progress.Step == progress.Steps)
+            Progress?.Invoke(progress);
+            if (progress.Step % 10 == 0 || progress.Step == progress.Steps || sinceLine.Elapsed.TotalSeconds >= 10)
             {
+                sinceLine.Restart();
                 report(string.Create(CultureInfo.InvariantCulture,
                     $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {(int)progress.TimeLeft.TotalHours:00}:{progress.TimeLeft:mm\\:ss} left"));
             }
@@ -81,7 +101,7 @@ internal sealed class TrainingJob(
         void Save()
         {
             (validationLoss, double accuracy) = Validate(trainer);
-            trainer.WithAverage(() => model.Save(Path.Combine(directory, model.Kind), BFloat16, tokenizer));
+            Export(trainer);
             string line = string.Create(CultureInfo.InvariantCulture,
                 $"{last!.Step},{last.AllTokens},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{validationLoss:F5},{accuracy:F5}");
             File.AppendAllText(log, line + "\n");
@@ -92,6 +112,8 @@ internal sealed class TrainingJob(
             report($"checkpoint: {line}");
         }
     }
+
+    private void Export(Trainer trainer) => trainer.WithAverage(() => model.Save(Path.Combine(directory, model.Kind), BFloat16, tokenizer));
 
     private (double Loss, double Accuracy) Validate(Trainer trainer)
     {

@@ -31,7 +31,14 @@ internal sealed class SafetensorsWriter
     public void AddSingles(string name, ReadOnlySpan<long> shape, ReadOnlyMemory<float> values)
     {
         CheckCount(name, shape, values.Length);
-        Add(name, "F32", shape, 4L * values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.Span)));
+        Add(name, "F32", shape, 4L * values.Length, stream =>
+        {
+            const int Piece = 1 << 24; // a span of bytes ends at 2 GB: less than the embedding of Gemma 2
+            for (int i = 0; i < values.Length; i += Math.Min(Piece, values.Length - i))
+            {
+                stream.Write(MemoryMarshal.AsBytes(values.Span.Slice(i, Math.Min(Piece, values.Length - i))));
+            }
+        });
     }
 
     /// <summary>Rounds to the nearest bfloat16, ties to even.</summary>

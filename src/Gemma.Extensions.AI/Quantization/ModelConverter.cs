@@ -270,7 +270,9 @@ internal sealed class ModelConverter
 
     private static string Real(string path) => (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? path;
 
-    private static void CheckRoom(string path, long bytes)
+    /// <summary>Refuses a file that the disk has no room for, before anything is computed for it.</summary>
+    /// <exception cref="IOException">There is less room; the message has both numbers.</exception>
+    public static void CheckRoom(string path, long bytes)
     {
         string directory = Path.GetDirectoryName(path)!;
         Directory.CreateDirectory(directory);

@@ -29,7 +29,7 @@ public sealed class DistillationTests
         using TeacherCache cache = TeacherCache.Open(path, 1024, key, documents, k);
         foreach (TrainingDocument document in cache.Teach(documents))
         {
-            TeacherTargets targets = document.Teacher!();
+            TeacherTargets targets = document.Teacher!(0, document.TargetCount);
             float[][] logits = teacher.Logits(document.Tokens);
             int[] rows = [.. Enumerable.Range(0, document.Tokens.Length - 1).Where(i => document.IsTarget(i + 1))];
             Assert.Equal(rows.Length * k, targets.Logits.Length);
@@ -37,6 +37,7 @@ public sealed class DistillationTests
             {
                 int[] ids = k == 1024 ? [.. Enumerable.Range(0, 1024)] : [.. Enumerable.Range(0, 1024).OrderByDescending(v => logits[rows[i]][v]).Take(k)];
                 Assert.Equal(ids, targets.Ids?[(i * k)..(i * k + k)] ?? ids);
+                Assert.Equal(targets.Logits[(i * k)..((i + 1) * k)], document.Teacher!(i, 1).Logits);
                 Assert.All(ids.Select((id, j) => Math.Abs(logits[rows[i]][id] - targets.Logits[i * k + j])), d => Assert.InRange(d, 0, 0.01f));
             }
         }
@@ -91,6 +92,16 @@ public sealed class DistillationTests
             Assert.Contains(path, Assert.Throws<GemmaModelFormatException>(() => TeacherCache.Open(path, 1024, asked, documents, k)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>A cache that ends early fails every worker alike: the run says so in the cache's own words.</summary>
+    [Fact]
+    public void TeacherThatCannotBeReadStopsTheRun()
+    {
+        TrainingModel model = GradientTests.SmallModel(5, 8);
+        TrainingDocument[] documents = [.. GradientTests.SmallBatch(model.Config, teacher: false).Documents.Select(document => document with { Teacher = (_, _) => throw new GemmaModelFormatException("ends early") })];
+        var trainer = new Trainer(model, new DocumentSet(documents, 1), new TrainingOptions { Steps = 1, MicroBatchTokens = 32, MicroBatches = 4, MaxLength = 32, Threads = 2, Loss = new LossOptions(1, 1) });
+        Assert.Equal("ends early", Assert.Throws<GemmaModelFormatException>(() => trainer.Run(1)).Message);
+    }
+
     /// <summary>A student of the teacher's own shape and weights has nothing to learn: KL and gradient vanish.</summary>
     [Fact]
     public void TheTeacherIsItsOwnBestStudent()
@@ -117,6 +128,27 @@ public sealed class DistillationTests
         Assert.True(losses[^1] < 0.2 * losses[0], $"KL {losses[0]:F3} at the start, {losses[^1]:F3} at the end");
     }
 
+    /// <summary>Rows of a batch that begin and end within documents, as a head with a large vocabulary takes them; documents without a target lie between.</summary>
+    [Theory]
+    [InlineData(0, 9)]
+    [InlineData(1, 1)]
+    [InlineData(2, 3)]
+    [InlineData(3, 5)]
+    public void TargetsOfABatchAreThoseOfItsDocuments(int first, int count)
+    {
+        bool[] none = new bool[4];
+        TrainingDocument[] documents = [.. new[] { null, none, none, null, none, null }.Select((trained, d) => new TrainingDocument([1, 2, 3, 4], trained)
+        {
+            Teacher = (from, rows) => new TeacherTargets(2, [.. Enumerable.Range(from, rows).SelectMany(i => new[] { i, d })], [.. Enumerable.Range(from, rows).SelectMany(i => new[] { 10f * d + i, 0 })]),
+        })];
+        var batch = new PackedBatch(documents);
+        (int Row, int Document)[] all = [.. new[] { 0, 3, 5 }.SelectMany(d => Enumerable.Range(0, 3).Select(i => (i, d)))];
+        TeacherTargets targets = batch.TeacherAt(first, count)!;
+        Assert.Equal(all.Skip(first).Take(count).SelectMany(row => new[] { row.Row, row.Document }), targets.Ids!);
+        Assert.Equal(all.Skip(first).Take(count).SelectMany(row => new[] { 10f * row.Document + row.Row, 0 }), targets.Logits);
+        Assert.Null(new PackedBatch([.. documents, new TrainingDocument([1, 2])]).TeacherAt(first, count));
+    }
+
     private static TrainingDocument[] Documents() =>
     [
         new(TinyEngine.Prompt(1, 12), [.. Enumerable.Range(0, 12).Select(i => i is 4 or 5 or 11)]), new(TinyEngine.Prompt(2, 7)), new(TinyEngine.Prompt(3, 40), [.. Enumerable.Range(0, 40).Select(i => i >= 20)]),
@@ -130,8 +162,7 @@ public sealed class DistillationTests
         {
             var batch = new PackedBatch([document]);
             float[] logits = worker.Logits(batch);
-            var targets = new TeacherTargets(37, null, [.. batch.TargetRows.SelectMany(row => logits[(row * 37)..((row + 1) * 37)])]);
-            return document with { Teacher = () => targets };
+            return document with { Teacher = (first, count) => new TeacherTargets(37, null, [.. batch.TargetRows.Skip(first).Take(count).SelectMany(row => logits[(row * 37)..((row + 1) * 37)])]) };
         })];
     }
 
@@ -146,15 +177,38 @@ public sealed class DistillationTests
         Assert.Equal(expected, trained);
     }
 
-    [Fact]
-    public void BadConversationNamesItsLine()
+    [Theory]
+    [InlineData("""{"turns":[]}""", "expected")]
+    [InlineData("""[1]""", "expected")]
+    [InlineData("""{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null}]}""", "null as its content")]
+    [InlineData("""{"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"}]}""", "role 'model'")]
+    [InlineData("""{"messages":[{"role":"user","content":"a"}]}""", "ends with a message of the assistant")]
+    [InlineData("""{"messages":[]}""", "ends with a message of the assistant")]
+    public void BadConversationNamesItsLine(string line, string says)
     {
         using var directory = new TempDirectory();
         string path = directory.File("chat.jsonl");
-        File.WriteAllText(path, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]}\n{\"turns\":[]}\n");
+        File.WriteAllText(path, $"{{\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}},{{\"role\":\"assistant\",\"content\":\"b\"}}]}}\n{line}\n");
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
         FormatException refused = Assert.Throws<FormatException>(() => TrainingData.Read([path], tokenizer, 64, true, out _));
-        Assert.Contains("line 2", refused.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"'{path}', line 2: ", refused.Message, StringComparison.Ordinal);
+        Assert.Contains(says, refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("Parameter", refused.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Text in another encoding would be learnt as replacement characters.</summary>
+    [Theory]
+    [InlineData("data.txt")]
+    [InlineData("data.jsonl")]
+    public void OnlyUtf8IsRead(string name)
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File(name);
+        File.WriteAllBytes(path, [.. System.Text.Encoding.Latin1.GetBytes("Un café, s'il vous plaît.\n")]);
+        GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+        string message = Assert.Throws<FormatException>(() => TrainingData.Read([path], tokenizer, 64, false, out _)).Message;
+        Assert.StartsWith($"'{path}' is not text in UTF-8: it has the bytes E9", message, StringComparison.Ordinal);
+        Assert.Contains("is a directory", Assert.Throws<FormatException>(() => TrainingData.Read([directory.Path], tokenizer, 64, false, out _)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -180,9 +180,12 @@ public sealed class GradientTests
         }
 
         const int Count = 5;
-        int[] ids = [.. batch.TargetRows.SelectMany(_ => Enumerable.Range(0, config.VocabularySize).OrderBy(_ => random.Next()).Take(Count))];
-        float[] logits = [.. ids.Select(_ => (float)(random.NextDouble() * 6 - 3))];
-        return new PackedBatch(documents) { Teacher = new TeacherTargets(Count, ids, logits) };
+        return new PackedBatch([.. documents.Select(document =>
+        {
+            int[] ids = [.. Enumerable.Range(0, document.TargetCount).SelectMany(_ => Enumerable.Range(0, config.VocabularySize).OrderBy(_ => random.Next()).Take(Count))];
+            float[] logits = [.. ids.Select(_ => (float)(random.NextDouble() * 6 - 3))];
+            return document with { Teacher = (first, count) => new TeacherTargets(Count, ids[(first * Count)..((first + count) * Count)], logits[(first * Count)..((first + count) * Count)]) };
+        })]);
     }
 
     private static int[] Tokens()

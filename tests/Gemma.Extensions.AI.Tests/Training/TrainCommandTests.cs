@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Xml.Linq;
 using Gemma.Extensions.AI.Cli;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Tests.Engine;
 using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
@@ -131,7 +132,7 @@ public sealed class TrainCommandTests : IDisposable
         int reply = ChatTemplate.RenderReply(tokenizer, new(Microsoft.Extensions.AI.ChatRole.Assistant, "reads")).Length;
         Assert.Contains($"2 documents", output, StringComparison.Ordinal);
         Assert.Contains($", {2 * reply} targets", output, StringComparison.Ordinal);
-        Assert.Contains("1 conversations of --data are longer than 64 tokens", error, StringComparison.Ordinal);
+        Assert.Contains("1 conversations of the training data are longer than 64 tokens", error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -158,6 +159,8 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("--steps", "0")]
     [InlineData("--length", "1")]
     [InlineData("--batch-tokens", "1000000000")]
+    [InlineData("--learning-rate", "-1")]
+    [InlineData("--learning-rate", "NaN")]
     [InlineData("--data", "/there/is/nothing")]
     public async Task WhatCannotBeIsRefusedAtOnce(string option, string value)
     {
@@ -166,7 +169,87 @@ public sealed class TrainCommandTests : IDisposable
         int at = Array.IndexOf(command, option);
         command[at + 1] = value;
         string error = await Fail(command);
-        Assert.True(option != "--batch-tokens" || error.Contains(" GB are available", StringComparison.Ordinal), error);
+        Assert.Contains(option switch { "--batch-tokens" => " GB are available", "--data" => value, _ => $"{option} is {value}, expected" }, error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--top-k", "-1")]
+    [InlineData("--temperature", "0")]
+    [InlineData("--temperature", "Infinity")]
+    [InlineData("--mix", "1.5")]
+    [InlineData("--clip-norm", "NaN")]
+    [InlineData("--threads", "0")]
+    public async Task NumbersThatMeanNothingAreRefused(string option, string value) =>
+        Assert.Contains($"{option} is {value}, expected", await Fail(Distill("run", 10, option, value)), StringComparison.Ordinal);
+
+    /// <summary>The student's context is 128 tokens: the engine would never run it on what it is trained on.</summary>
+    [Fact]
+    public async Task DocumentsLongerThanTheContextAreRefused()
+    {
+        AddTokenizer();
+        string[] command = Train("run", 10);
+        command[Array.IndexOf(command, "--length") + 1] = "129";
+        Assert.Contains("has 129 tokens, but the context of the model to train is 128", await Fail(command), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task DataWithoutATokenIsRefused()
+    {
+        AddTokenizer();
+        File.WriteAllText(_directory.File("corpus.txt"), "");
+        Assert.Contains("holds no token", await Fail(Train("run", 10)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OutputThatCannotBeADirectoryIsRefused()
+    {
+        AddTokenizer();
+        Assert.Contains("corpus.txt", await Fail(Train("corpus.txt", 10)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void DiskThatIsTooSmallIsRefused()
+    {
+        var model = new TrainingModel(GradientTests.SmallModel(5, 8).Config);
+        Assert.Equal(36L * model.Weights.Length, TrainingJob.FileBytes(model, _directory.Path));
+        File.WriteAllText(_directory.File(TrainingJob.CheckpointName), "");
+        Assert.Equal(16L * model.Weights.Length, TrainingJob.FileBytes(model, _directory.Path));
+        Assert.Contains("bytes but only", Assert.Throws<IOException>(() => ModelConverter.CheckRoom(_directory.File("teacher.bin"), long.MaxValue)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The library as a program calls it: every number by its own name, every update told, a result that loads.</summary>
+    [Fact]
+    public async Task TrainerDistilsForAProgram()
+    {
+        var options = new GemmaTrainingOptions
+        {
+            Model = _directory.File("student/config.json"), Teacher = TestData.Local(Teacher), Data = [_directory.File("corpus.txt")], Validation = [_directory.File("held-out.txt")],
+            Output = _directory.File("run"), Steps = 12, MaxLength = 32, MicroBatchTokens = 64, MicroBatches = 2, WarmupSteps = 2, TeacherLogits = 8,
+        };
+        Assert.Contains("MaxLength is 1, expected at least 2", Assert.Throws<ArgumentException>(() => new GemmaTrainer(options with { MaxLength = 1 })).Message, StringComparison.Ordinal);
+        List<GemmaTrainingProgress> updates = [];
+        List<(int, int)> asked = [];
+        GemmaTrainingResult result = await new GemmaTrainer(options) { Progress = updates.Add, TeacherProgress = (done, all) => asked.Add((done, all)) }.RunAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(Enumerable.Range(1, 12), updates.Select(update => update.Step));
+        Assert.Equal((asked[0].Item2, asked[0].Item2), asked[^1]);
+        Assert.Equal(12, result.Steps);
+        Assert.InRange(result.ValidationLoss!.Value, 1, 7);
+        Assert.Equal(Path.GetFullPath(_directory.File("run/model")), result.Path);
+        using GemmaModel model = GemmaModel.Load(result.Path);
+        Assert.Equal(1024, model.Config.VocabularySize);
+    }
+
+    /// <summary>A run that is over says how far it went, and writes its model once more in the format of this command.</summary>
+    [Fact]
+    public async Task FinishedRunIsWrittenInAnotherFormat()
+    {
+        AddTokenizer();
+        await Succeed(Train("run", 40));
+        string output = await Succeed(Train("run", 20, "--bf16"));
+        Assert.Contains("changed: number of updates was 40, is now 20", output, StringComparison.Ordinal);
+        Assert.Contains("after 40 steps", output, StringComparison.Ordinal);
+        using ModelFile file = ModelFile.Open(_directory.File("run/model"));
+        Assert.Equal("BF16", file.Tensors["blk.0.attn_q.weight"].Format.Name);
     }
 
     /// <summary>A model of 3.8 GB, all of it a hole in the file, for a process that may use 1 GB.</summary>

@@ -58,7 +58,8 @@ public sealed class TrainerTests
         Assert.Contains("learning rate was 0.01, is now 0.0005", changes);
         Assert.Contains("number of updates was 12, is now 20", changes);
         Assert.Contains(changes, change => change.StartsWith("training data was 40 documents of ", StringComparison.Ordinal) && change.Contains("is now 3 documents of ", StringComparison.Ordinal));
-        Assert.Equal(3, changes.Count);
+        Assert.Contains(changes, change => change.StartsWith("weights to start from (this run goes on from its checkpoint) was ", StringComparison.Ordinal));
+        Assert.Equal(4, changes.Count);
         long before = 0;
         other.Run(5, p => before = p.AllTokens);
         Assert.Equal(5, other.Step);
@@ -148,6 +149,55 @@ public sealed class TrainerTests
         Assert.Equal(1e-2f, options.LearningRateAt(3), 1e-6f);
         Assert.Equal(0.55e-2f, options.LearningRateAt(53), 1e-5f);
         Assert.Equal(1e-3f, options.LearningRateAt(103), 1e-6f);
+    }
+
+    /// <summary>What is said to be needed is what is allocated, but for the copy that is made to be saved and the teacher's answers.</summary>
+    [Fact]
+    public void MemoryIsAsStated()
+    {
+        TrainingOptions options = s_options with { MicroBatchTokens = 2048, MaxLength = 256, MicroBatches = 5 };
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        TrainingModel model = GradientTests.SmallModel(5, 8);
+        _ = new Trainer(model, new DocumentSet(Cycle(), 1), options);
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before, copy = 4L * model.Weights.Length;
+        Assert.InRange(Trainer.Bytes(model.Config, options) - copy, 0.97 * allocated, 1.03 * allocated);
+        Assert.Equal(Trainer.Bytes(model.Config, options) + options.Threads * 256L * 5 * 22, Trainer.Bytes(model.Config, options, teacherLogits: 5));
+        Assert.Equal(Trainer.Bytes(model.Config, options) + options.Threads * 256L * 37 * 10, Trainer.Bytes(model.Config, options, teacherLogits: 37));
+    }
+
+    [Fact]
+    public void ModelOfMoreWeightsThanABufferHoldsIsRefused()
+    {
+        var config = GradientTests.SmallModel(0, 0).Config with { VocabularySize = 1 << 20, HiddenSize = 1 << 12 };
+        Assert.Contains("Train a smaller model", Assert.Throws<NotSupportedException>(() => new TrainingModel(config)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void BytesOfABufferComeInOrder()
+    {
+        var buffer = new FloatBuffer((1 << 24) + 3);
+        buffer.Span[^1] = 1;
+        buffer.Span[1 << 24] = 2;
+        var pieces = new List<byte[]>();
+        buffer.ForBytes(bytes => pieces.Add([.. bytes[^12..]]));
+        Assert.Equal(2, pieces.Count);
+        Assert.Equal([2f, 0f, 1f], System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(pieces[1]).ToArray());
+    }
+
+    /// <summary>A checkpoint that cannot be written leaves no half of itself, and the one before as it was.</summary>
+    [Fact]
+    public void FailedCheckpointLeavesTheOneBefore()
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File("checkpoint.bin");
+        Trainer trainer = Create(s_options, out _);
+        trainer.Run(1);
+        trainer.Save(path);
+        byte[] before = File.ReadAllBytes(path);
+        trainer.Settings["what cannot be written"] = null!;
+        Assert.Throws<ArgumentNullException>(() => trainer.Save(path));
+        Assert.Equal(before, File.ReadAllBytes(path));
+        Assert.Equal([path], Directory.GetFiles(directory.Path));
     }
 
     [Fact]
