@@ -257,6 +257,35 @@ public sealed class IngestionTests : IDisposable
         Assert.Throws<OperationCanceledException>(() => DocumentReader.Read(content, format, stop.Token));
     }
 
+    /// <summary>To open a pipe blocks until somebody writes into it.</summary>
+    [Fact]
+    public async Task Pipes_and_devices_are_not_opened()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Skip("Folders hold no pipes here.");
+        }
+
+        string folder = Directory.CreateDirectory(_directory.File("pipes")).FullName;
+        using (System.Diagnostics.Process make = System.Diagnostics.Process.Start("mkfifo", [Path.Combine(folder, "pipe.txt")]))
+        {
+            await make.WaitForExitAsync();
+            Assert.Equal(0, make.ExitCode);
+        }
+
+        File.CreateSymbolicLink(Path.Combine(folder, "to pipe.txt"), Path.Combine(folder, "pipe.txt"));
+        File.CreateSymbolicLink(Path.Combine(folder, "endless.txt"), "/dev/zero");
+        File.CreateSymbolicLink(Path.Combine(folder, "nowhere.txt"), Path.Combine(folder, "none"));
+        await File.WriteAllTextAsync(Path.Combine(folder, "file.txt"), "Fine.");
+        File.CreateSymbolicLink(Path.Combine(folder, "to file.txt"), "file.txt");
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
+        using SqliteVectorStore _ = store;
+        IngestionResult result = await Task.Run(() => new DocumentIngestor(collection, s_tokenizer).IngestAsync(SourceDocument.FromFolder(folder))).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Equal(2, result.Stored);
+        Assert.Equal(["endless.txt", "nowhere.txt", "pipe.txt", "to pipe.txt"], result.Failures.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal("'pipe.txt' holds no text.", result.Failures["pipe.txt"].Message);
+    }
+
     /// <summary>Random documents: no passage is over the limit, and every sentence is in some passage, in order.</summary>
     [Fact]
     public void Passages_keep_to_the_limit_and_lose_nothing()
