@@ -172,11 +172,12 @@ public sealed class DocumentIngestor
         return new IngestionResult(stored, unchanged, removed, passages, failures);
     }
 
-    /// <summary>Removes a document.</summary>
-    public Task RemoveAsync(string documentId, CancellationToken cancellationToken = default)
+    /// <summary>Removes a document; nothing happens where there is none of that name.</summary>
+    public async Task RemoveAsync(string documentId, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(documentId);
-        return RemoveFromAsync(documentId, 0, cancellationToken);
+        await _collection.EnsureCollectionExistsAsync(cancellationToken).ConfigureAwait(false);
+        await RemoveFromAsync(documentId, 0, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Where documents come from is the caller's: whatever goes wrong there is that document's failure.</summary>

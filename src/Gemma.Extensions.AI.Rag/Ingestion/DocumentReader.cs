@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using AngleSharp.Dom;
@@ -6,6 +7,7 @@ using AngleSharp.Html.Parser;
 using Markdig;
 using Markdig.Extensions.Tables;
 using Markdig.Extensions.Yaml;
+using Markdig.Parsers;
 using Markdig.Syntax;
 using Markdig.Syntax.Inlines;
 using UglyToad.PdfPig;
@@ -20,9 +22,13 @@ internal static partial class DocumentReader
     /// <summary>Deeper elements than this are read as one text: hostile nesting must not end the process.</summary>
     private const int DeepestElement = 256;
 
-    private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+    /// <summary>
+    /// Deepest element of a page, where browsers stop too, and deepest block of a Markdown document. Both parsers look through all that is open at every
+    /// line or tag: 100,000 nested elements took minutes, and so did a list of 3,000 levels that Markdig refused only once it had read all of it.
+    /// </summary>
+    private const int DeepestPage = 512, DeepestMarkdown = 256;
 
-    private static readonly MarkdownPipeline s_markdown = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables().Build();
+    private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private static readonly HashSet<string> s_leftOut = new(StringComparer.OrdinalIgnoreCase)
     {
@@ -43,8 +49,8 @@ internal static partial class DocumentReader
         {
             return format switch
             {
-                DocumentFormat.Markdown => Markdown(Decode(content)),
-                DocumentFormat.Html => Html(ParseHtml(content)),
+                DocumentFormat.Markdown => Markdown(Decode(content), cancellationToken),
+                DocumentFormat.Html => Html(ParseHtml(content, cancellationToken), cancellationToken),
                 DocumentFormat.Pdf => Pdf(content, cancellationToken),
                 _ => Text(Decode(content)),
             };
@@ -100,11 +106,14 @@ internal static partial class DocumentReader
         return blocks.ToDocument();
     }
 
-    private static ParsedDocument Markdown(string text)
+    private static ParsedDocument Markdown(string text, CancellationToken cancellationToken)
     {
+        MarkdownPipelineBuilder pipeline = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables();
+        pipeline.BlockParsers.Insert(0, new BlockGuard(cancellationToken));
         BlockCollector blocks = new();
-        foreach (Block block in Markdig.Markdown.Parse(text, s_markdown))
+        foreach (Block block in Markdig.Markdown.Parse(text, pipeline.Build()))
         {
+            cancellationToken.ThrowIfCancellationRequested();
             switch (block)
             {
                 case YamlFrontMatterBlock or LinkReferenceDefinitionGroup or ThematicBreakBlock:
@@ -116,7 +125,7 @@ internal static partial class DocumentReader
                     blocks.Add(PlainText(paragraph.Inline), line: block.Line + 1);
                     break;
                 case HtmlBlock html:
-                    ParsedDocument page = Html(new HtmlParser().ParseDocument(Slice(text, html)));
+                    ParsedDocument page = Html(GuardedParser(cancellationToken).ParseDocument(Slice(text, html)), cancellationToken);
                     blocks.Title ??= page.Title;
                     foreach (DocumentBlock inner in page.Blocks)
                     {
@@ -135,6 +144,56 @@ internal static partial class DocumentReader
 
         static string Slice(string text, Block block) => block.Span.Start >= 0 && block.Span.End < text.Length ? text[block.Span.Start..(block.Span.End + 1)] : "";
     }
+
+    /// <summary>Asked wherever a block may begin; never opens one.</summary>
+    private sealed class BlockGuard(CancellationToken cancellationToken) : BlockParser
+    {
+        public override BlockState TryOpen(BlockProcessor processor)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int depth = 0;
+            for (ContainerBlock? container = processor.CurrentContainer; container is not null; container = container.Parent)
+            {
+                if (++depth > DeepestMarkdown)
+                {
+                    throw TooDeep(processor.LineIndex + 1, "list items and quotes", DeepestMarkdown);
+                }
+            }
+
+            return BlockState.None;
+        }
+    }
+
+    /// <summary>A parser that stops where it is cancelled, or where elements are nested too deep.</summary>
+    private static HtmlParser GuardedParser(CancellationToken cancellationToken)
+    {
+        INode? last = null;
+        return new HtmlParser(new HtmlParserOptions
+        {
+            MaximumDepth = DeepestPage + 8, // Deeper ones become siblings and would not be seen here.
+            OnCreated = (element, _) => last = element,
+            OnToken = (token, _) =>
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+
+                // An element has its place in the tree only when the next token is read.
+                int depth = 0;
+                for (INode? node = last?.Parent; node is not null; node = node.Parent)
+                {
+                    if (++depth > DeepestPage)
+                    {
+                        throw TooDeep(token.Position.Line, "elements", DeepestPage);
+                    }
+                }
+
+                last = null;
+            },
+        });
+    }
+
+    private static GemmaRagException TooDeep(int line, string what, int limit) => new(string.Create(
+        CultureInfo.InvariantCulture,
+        $"At line {line:N0}, more than {limit:N0} {what} are open, one in another; documents nest a few dozen. Something probably goes wrong where it is written; close what is open, or ingest it as DocumentFormat.Text."));
 
     private static string PlainText(ContainerInline? inline)
     {
@@ -157,20 +216,20 @@ internal static partial class DocumentReader
     }
 
     /// <summary>A page that does not say its encoding is read as a text is.</summary>
-    private static IHtmlDocument ParseHtml(byte[] content)
+    private static IHtmlDocument ParseHtml(byte[] content, CancellationToken cancellationToken)
     {
         using MemoryStream stream = new(content);
-        IHtmlDocument document = new HtmlParser().ParseDocument(stream);
+        IHtmlDocument document = GuardedParser(cancellationToken).ParseDocument(stream);
         if (Ascii.IsValid(content) || document.QuerySelectorAll("meta").Any(m => m.HasAttribute("charset") || "content-type".Equals(m.GetAttribute("http-equiv"), StringComparison.OrdinalIgnoreCase)))
         {
             return document;
         }
 
         document.Dispose();
-        return new HtmlParser().ParseDocument(Decode(content));
+        return GuardedParser(cancellationToken).ParseDocument(Decode(content));
     }
 
-    private static ParsedDocument Html(IHtmlDocument page)
+    private static ParsedDocument Html(IHtmlDocument page, CancellationToken cancellationToken)
     {
         using IHtmlDocument document = page;
         BlockCollector blocks = new();
@@ -185,18 +244,19 @@ internal static partial class DocumentReader
         IElement? root = document.QuerySelector("main") ?? (document.QuerySelectorAll("article") is [var only] ? only : document.Body);
         if (root is not null)
         {
-            Walk(root, blocks, 0);
+            Walk(root, blocks, 0, cancellationToken);
         }
 
         return blocks.ToDocument();
     }
 
     /// <summary>Runs of text and inline elements are paragraphs; block elements are walked.</summary>
-    private static void Walk(INode node, BlockCollector blocks, int depth)
+    private static void Walk(INode node, BlockCollector blocks, int depth, CancellationToken cancellationToken)
     {
         StringBuilder run = new();
         foreach (INode child in node.ChildNodes)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             if (child is IText || (child is IElement inline && IsInline(inline, depth)))
             {
                 run.Append(TextOf(child));
@@ -228,7 +288,7 @@ internal static partial class DocumentReader
                     blocks.Add(Squeeze(TextOf(block)));
                     break;
                 default:
-                    Walk(block, blocks, depth + 1);
+                    Walk(block, blocks, depth + 1, cancellationToken);
                     break;
             }
         }

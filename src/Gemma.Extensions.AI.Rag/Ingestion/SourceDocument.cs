@@ -37,7 +37,10 @@ public sealed class SourceDocument
         return new SourceDocument(id, format, _ => Task.FromResult(Encoding.UTF8.GetBytes(text)));
     }
 
-    /// <summary>A file; null where its extension is of no known format.</summary>
+    /// <summary>
+    /// A file; null where its extension is of no known format. Pipes, sockets and devices, and links to them, are never opened: like empty files they hold
+    /// no text.
+    /// </summary>
     /// <param name="path">Path of the file.</param>
     /// <param name="id">Name within the collection; null takes the path.</param>
     public static SourceDocument? FromFile(string path, string? id = null)
@@ -51,7 +54,15 @@ public sealed class SourceDocument
             ".txt" or ".text" or ".log" or ".rst" or ".adoc" => DocumentFormat.Text,
             _ => null,
         };
-        return format is { } known ? new SourceDocument(id ?? path, known, token => File.ReadAllBytesAsync(path, token)) : null;
+        return format is { } known ? new SourceDocument(id ?? path, known, token => ReadFileAsync(path, token)) : null;
+    }
+
+    /// <summary>What has no length is not opened: a pipe would block until somebody writes into it, and some devices never end.</summary>
+    private static Task<byte[]> ReadFileAsync(string path, CancellationToken cancellationToken)
+    {
+        FileInfo file = new(path);
+        FileSystemInfo target = file.ResolveLinkTarget(returnFinalTarget: true) ?? file;
+        return target is FileInfo { Exists: true, Length: 0 } ? Task.FromResult<byte[]>([]) : File.ReadAllBytesAsync(path, cancellationToken);
     }
 
     /// <summary>

@@ -99,7 +99,11 @@ public sealed class DocumentRetriever
     /// <summary>What a search compares.</summary>
     public RetrievalMode Mode { get; }
 
-    /// <summary>The best passages for a question, best first.</summary>
+    /// <summary>
+    /// The best passages for a question, best first. None where the collection does not exist because nothing was ingested yet, as in one that is empty:
+    /// <see cref="VectorStoreCollection{TKey, TRecord}.CollectionExistsAsync"/> tells the two apart, and is worth a look at start-up, since a store that
+    /// creates its file on first use can't tell a mistyped path or name from a new one. Other failures of the store are thrown.
+    /// </summary>
     /// <param name="question">The question, in plain words.</param>
     /// <param name="top">Most passages to return.</param>
     /// <param name="filter">Restricts the passages, e.g. <c>c => c.DocumentId == "manual.pdf"</c>.</param>
@@ -146,18 +150,36 @@ public sealed class DocumentRetriever
     private async Task<List<VectorSearchResult<DocumentChunk>>> FindAsync(
         string question, string[] words, int depth, Expression<Func<DocumentChunk, bool>>? filter, CancellationToken cancellationToken)
     {
-        if (Mode == RetrievalMode.Keywords)
+        ReadOnlyMemory<float> vector = default;
+        if (Mode != RetrievalMode.Keywords)
         {
-            return await ((SqliteVectorCollection<Guid, DocumentChunk>)_collection)
-                .KeywordSearchAsync(QueryTerms.Searched(words), depth, new HybridSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false);
+            // Models that tell questions from documents read the convention 'input_type'; others ignore it.
+            EmbeddingGenerationOptions options = new() { AdditionalProperties = new AdditionalPropertiesDictionary { ["input_type"] = "query" } };
+            vector = (await _embeddings!.GenerateAsync(question, options, cancellationToken).ConfigureAwait(false)).Vector;
         }
 
-        // Models that tell questions from documents read the convention 'input_type'; others ignore it.
-        EmbeddingGenerationOptions options = new() { AdditionalProperties = new AdditionalPropertiesDictionary { ["input_type"] = "query" } };
-        Embedding<float> vector = await _embeddings!.GenerateAsync(question, options, cancellationToken).ConfigureAwait(false);
-        return Mode == RetrievalMode.Hybrid && _collection is IKeywordHybridSearchable<DocumentChunk> hybrid
-            ? await hybrid.HybridSearchAsync(vector.Vector, QueryTerms.Searched(words), depth, new SqliteHybridSearchOptions<DocumentChunk> { Filter = filter, VectorWeight = _options.VectorWeight }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false)
-            : await _collection.SearchAsync(vector.Vector, depth, new VectorSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken).ToListAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            IAsyncEnumerable<VectorSearchResult<DocumentChunk>> results = Mode switch
+            {
+                RetrievalMode.Keywords => ((SqliteVectorCollection<Guid, DocumentChunk>)_collection)
+                    .KeywordSearchAsync(QueryTerms.Searched(words), depth, new HybridSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken),
+                RetrievalMode.Hybrid when _collection is IKeywordHybridSearchable<DocumentChunk> hybrid => hybrid
+                    .HybridSearchAsync(vector, QueryTerms.Searched(words), depth, new SqliteHybridSearchOptions<DocumentChunk> { Filter = filter, VectorWeight = _options.VectorWeight }, cancellationToken),
+                _ => _collection.SearchAsync(vector, depth, new VectorSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken),
+            };
+            return await results.ToListAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is not OperationCanceledException)
+        {
+            // Asked only now: stores differ in what they throw, and a search that succeeds should not cost a second call.
+            if (await _collection.CollectionExistsAsync(cancellationToken).ConfigureAwait(false))
+            {
+                throw;
+            }
+
+            return [];
+        }
     }
 
     private sealed record SearchHit(string Source, string Text);

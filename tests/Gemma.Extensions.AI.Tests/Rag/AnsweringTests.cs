@@ -81,6 +81,17 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
+    public async Task Before_anything_was_ingested_it_is_not_in_the_documents()
+    {
+        _store = new SqliteVectorStore(_directory.File("new.db"));
+        ScriptedClient chat = new("Paris [1].");
+        DocumentAnswerer answerer = new(new DocumentRetriever(_store.GetCollection<Guid, DocumentChunk>("d", DocumentChunk.CreateDefinition(null))), chat, s_tokenizer);
+        DocumentAnswer answer = await answerer.AskAsync("What boiler pressure is right?");
+        Assert.Equal((false, "That is not in the documents."), (answer.Found, answer.Text));
+        Assert.Empty(chat.Prompts);
+    }
+
+    [Fact]
     public async Task The_models_own_refusal_is_recognised()
     {
         DocumentAnswerer answerer = new(await RetrieverAsync(), new ScriptedClient("That is not in the documents."), s_tokenizer);

@@ -25,6 +25,8 @@ public sealed class ForeignStoreTests : IDisposable
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
         WordLengths embeddings = new();
         SourceDocument[] documents = [SourceDocument.FromText("pump.txt", "The pump is serviced every October."), SourceDocument.FromText("cats.txt", "Cats sleep.")];
+        DocumentRetriever retriever = new(collection, embeddings);
+        Assert.Empty(await retriever.SearchAsync("When is the pump serviced?"));
         DocumentIngestor ingestor = new(collection, tokenizer, embeddings);
         Assert.Equal(2, (await ingestor.IngestAsync(documents)).Stored);
         IngestionResult again = await ingestor.IngestAsync(documents[..1]);
@@ -37,7 +39,6 @@ public sealed class ForeignStoreTests : IDisposable
         Assert.Equal((0, 2, 0), (again.Stored, again.Unchanged, again.Removed));
         ((Foreign)collection).LeavesOut = null;
 
-        DocumentRetriever retriever = new(collection, embeddings);
         RetrievedPassage best = (await retriever.SearchAsync("When is the pump serviced?", 2))[0];
         Assert.Equal("pump.txt", best.Chunk.DocumentId);
         Assert.Null(best.Evidence);

@@ -214,8 +214,76 @@ public sealed class IngestionTests : IDisposable
     [Fact]
     public void Deep_nesting_is_read()
     {
-        Assert.Equal("deep", Read(string.Concat(Enumerable.Repeat("<div>", 5000)) + "deep", DocumentFormat.Html).Blocks.Single().Text);
+        Assert.Equal("deep", Read(string.Concat(Enumerable.Repeat("<div>", 500)) + "deep", DocumentFormat.Html).Blocks.Single().Text);
         Assert.NotEmpty(Read(string.Concat(Enumerable.Repeat("> ", 90)) + "deep", DocumentFormat.Markdown).Blocks);
+        Assert.NotEmpty(Read(string.Concat(Enumerable.Range(0, 50).Select(i => new string(' ', 2 * i) + "- deep\n")), DocumentFormat.Markdown).Blocks);
+
+        // Elements one after the other, closed or by a rule of HTML, are not nested.
+        Assert.Equal(3000, Read(string.Concat(Enumerable.Repeat("<div><p>a<br><b>b</b></div><p>c", 1500)), DocumentFormat.Html).Blocks.Count);
+    }
+
+    /// <summary>The parsers take time by the square of the depth, or worse: minutes for these, if they were read to the end.</summary>
+    [Theory]
+    [InlineData("<div>", DocumentFormat.Html)]
+    [InlineData("<ul><li>", DocumentFormat.Html)]
+    [InlineData("<b>", DocumentFormat.Html)]
+    [InlineData("<p><font id={0}>x</p>", DocumentFormat.Html)] // Each paragraph opens again all that were not closed.
+    [InlineData("- ", DocumentFormat.Markdown)]
+    [InlineData("> ", DocumentFormat.Markdown)]
+    [InlineData("{1}- x\n", DocumentFormat.Markdown)]
+    public async Task Hostile_nesting_is_refused_in_time(string nested, DocumentFormat format)
+    {
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
+        using SqliteVectorStore _ = store;
+        int depth = nested.Contains("{1}", StringComparison.Ordinal) ? 3000 : 100_000;
+        string text = string.Concat(Enumerable.Range(0, depth).Select(i => nested.Replace("{0}", $"{i}", StringComparison.Ordinal).Replace("{1}", new string(' ', depth == 3000 ? 2 * i : 0), StringComparison.Ordinal)));
+        System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
+        IngestionResult result = await new DocumentIngestor(collection, s_tokenizer).IngestAsync([SourceDocument.FromText("deep", text + "end", format), SourceDocument.FromText("fine", "Fine.")]);
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"It took {watch.Elapsed}.");
+        Assert.Equal(1, result.Stored);
+
+        // Quotes in one line are Markdig's own to refuse.
+        Assert.Matches("^At line [0-9,]+, more than (512|256) .* are open|depth limit exceeded", Assert.IsType<GemmaRagException>(result.Failures["deep"]).Message);
+    }
+
+    [Theory]
+    [InlineData("<p>x</p>", DocumentFormat.Html)]
+    [InlineData("- x\n", DocumentFormat.Markdown)]
+    public async Task Parsing_can_be_cancelled(string part, DocumentFormat format)
+    {
+        byte[] content = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(part, 10)));
+        using CancellationTokenSource stop = new();
+        await stop.CancelAsync();
+        Assert.Throws<OperationCanceledException>(() => DocumentReader.Read(content, format, stop.Token));
+    }
+
+    /// <summary>To open a pipe blocks until somebody writes into it.</summary>
+    [Fact]
+    public async Task Pipes_and_devices_are_not_opened()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Assert.Skip("Folders hold no pipes here.");
+        }
+
+        string folder = Directory.CreateDirectory(_directory.File("pipes")).FullName;
+        using (System.Diagnostics.Process make = System.Diagnostics.Process.Start("mkfifo", [Path.Combine(folder, "pipe.txt")]))
+        {
+            await make.WaitForExitAsync();
+            Assert.Equal(0, make.ExitCode);
+        }
+
+        File.CreateSymbolicLink(Path.Combine(folder, "to pipe.txt"), Path.Combine(folder, "pipe.txt"));
+        File.CreateSymbolicLink(Path.Combine(folder, "endless.txt"), "/dev/zero");
+        File.CreateSymbolicLink(Path.Combine(folder, "nowhere.txt"), Path.Combine(folder, "none"));
+        await File.WriteAllTextAsync(Path.Combine(folder, "file.txt"), "Fine.");
+        File.CreateSymbolicLink(Path.Combine(folder, "to file.txt"), "file.txt");
+        (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
+        using SqliteVectorStore _ = store;
+        IngestionResult result = await Task.Run(() => new DocumentIngestor(collection, s_tokenizer).IngestAsync(SourceDocument.FromFolder(folder))).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Equal(2, result.Stored);
+        Assert.Equal(["endless.txt", "nowhere.txt", "pipe.txt", "to pipe.txt"], result.Failures.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal("'pipe.txt' holds no text.", result.Failures["pipe.txt"].Message);
     }
 
     /// <summary>Random documents: no passage is over the limit, and every sentence is in some passage, in order.</summary>

@@ -2,6 +2,7 @@ using Gemma.Extensions.AI.Benchmarks.Rag;
 using Gemma.Extensions.AI.Rag;
 using Gemma.Extensions.AI.Rag.Retrieval;
 using Gemma.Extensions.AI.Text;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.VectorData;
 using Xunit;
@@ -143,6 +144,39 @@ public sealed class RetrievalTests : IDisposable
         string text = result!.ToString()!;
         Assert.Contains("41 crowns", text, StringComparison.Ordinal);
         Assert.Contains("vet, line", text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(RetrievalMode.Keywords)]
+    [InlineData(RetrievalMode.Vectors)]
+    [InlineData(RetrievalMode.Hybrid)]
+    public async Task Before_anything_was_ingested_nothing_is_found(RetrievalMode mode)
+    {
+        using SqliteVectorStore store = new(_directory.File("new.db"));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(HashedWords.Dimensions));
+        DocumentRetriever retriever = new(collection, new HashedWords(), new DocumentRetrieverOptions { Mode = mode, Reranker = new Likes("") });
+        Assert.Empty(await retriever.SearchAsync("When is the pump serviced?"));
+        Assert.Equal("[]", (await retriever.AsAIFunction().InvokeAsync(new AIFunctionArguments { ["query"] = "pump" }))!.ToString());
+        Assert.False(await collection.CollectionExistsAsync());
+        await new DocumentIngestor(collection, s_tokenizer, new HashedWords()).RemoveAsync("nothing.txt");
+
+        // What is wrong with the store is said: a collection of other vectors, a directory that is not there, a file that is no database.
+        await using (SqliteConnection connection = new($"Data Source={_directory.File("new.db")};Pooling=False"))
+        {
+            await connection.OpenAsync();
+            await using SqliteCommand command = connection.CreateCommand();
+            command.CommandText = "UPDATE vector_collections SET definition = 'other'";
+            Assert.Equal(1, await command.ExecuteNonQueryAsync());
+        }
+
+        await Assert.ThrowsAsync<VectorStoreException>(() => retriever.SearchAsync("When is the pump serviced?"));
+        await File.WriteAllTextAsync(_directory.File("text.db"), new string('x', 5000));
+        foreach (string path in (string[])[_directory.File("mistyped/rag.db"), _directory.File("text.db")])
+        {
+            using SqliteVectorStore wrong = new(path);
+            DocumentRetriever asking = new(wrong.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(HashedWords.Dimensions)), new HashedWords(), new DocumentRetrieverOptions { Mode = mode });
+            Assert.Contains(path, (await Assert.ThrowsAsync<VectorStoreException>(() => asking.SearchAsync("When is the pump serviced?"))).Message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]

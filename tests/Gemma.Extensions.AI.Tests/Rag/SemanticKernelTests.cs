@@ -25,11 +25,13 @@ public sealed class SemanticKernelTests
 
         using SqliteVectorStore store = new(directory.File("kernel.db"));
         VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("d", DocumentChunk.CreateDefinition((await embeddings.GenerateAsync("x")).Vector.Length));
-        await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync([SourceDocument.FromText("cats.txt", "Cats sleep all day."), SourceDocument.FromText("dogs.txt", "Dogs guard the yard.")]);
         DocumentRetriever retriever = new(collection, embeddings, new DocumentRetrieverOptions { VectorWeight = 0.1 });
         KernelPlugin plugin = kernel.Plugins.AddFromFunctions("documents", [retriever.AsAIFunction("search").AsKernelFunction()]);
+        KernelArguments arguments = new() { ["query"] = "Who guards the yard?", ["count"] = 1 };
+        Assert.Equal("[]", (await kernel.InvokeAsync(plugin["search"], arguments)).ToString());
 
-        FunctionResult result = await kernel.InvokeAsync(plugin["search"], new KernelArguments { ["query"] = "Who guards the yard?", ["count"] = 1 });
+        await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync([SourceDocument.FromText("cats.txt", "Cats sleep all day."), SourceDocument.FromText("dogs.txt", "Dogs guard the yard.")]);
+        FunctionResult result = await kernel.InvokeAsync(plugin["search"], arguments);
         string text = result.ToString();
         Assert.Contains("dogs.txt, line 1", text, StringComparison.Ordinal);
         Assert.DoesNotContain("Cats", text, StringComparison.Ordinal);
