@@ -190,6 +190,16 @@ internal sealed unsafe class MachineInterpreter
                 uint scalar = i.Op1Kind == OpKind.Register && i.Op1Register.IsGPR() ? (uint)Scalar(i, 1) : Operand(i, 1, stackalloc uint[Lanes])[0];
                 Each(i, _ => scalar);
                 break;
+            case Mnemonic.Vpbroadcastw:
+                uint word = *(ushort*)Memory(i, sizeof(ushort), write: false, aligned: false);
+                Each(i, _ => word * 0x10001);
+                break;
+            case Mnemonic.Vpinsrw:
+                uint inserted = *(ushort*)Memory(i, sizeof(ushort), write: false, aligned: false);
+                uint[] words = Vector(i, 1);
+                int place = 16 * (i.Immediate8 & 1), changed = i.Immediate8 / 2;
+                Each(i, lane => lane == changed ? (words[lane] & ~(0xFFFFu << place)) | inserted << place : words[lane]);
+                break;
             case Mnemonic.Vbroadcasti32x4:
                 uint[] quarter = Vector(i, 1);
                 Each(i, lane => quarter[lane % 4]);
