@@ -57,11 +57,12 @@ internal static class KernelBenchmark
     private static string Table(Summary summary, MachinePeaks before, MachinePeaks after, int threads, string kernel)
     {
         var peaks = new MachinePeaks(
-            Math.Max(before.ReadGigabytes, after.ReadGigabytes), Math.Max(before.ByteGigaops, after.ByteGigaops), Math.Max(before.FloatGigaops, after.FloatGigaops));
+            Math.Max(before.ReadGigabytes, after.ReadGigabytes), Math.Max(before.ByteGigaops, after.ByteGigaops), Math.Max(before.FloatGigaops, after.FloatGigaops),
+            Math.Max(before.PairGigaops, after.PairGigaops));
         var text = new StringBuilder();
         text.AppendLine($"# Matrix products, tier {kernel}").AppendLine();
         text.AppendLine($"{CompareBenchmark.Processor()}, {threads} threads, {RuntimeInformation.FrameworkDescription}, BenchmarkDotNet, {DateTime.UtcNow:yyyy-MM-dd}. Weights of {MatrixProduct.Outputs} x {MatrixProduct.Columns}, four copies in turn.");
-        text.AppendLine($"Roofs before / after: {before.ReadGigabytes:F1} / {after.ReadGigabytes:F1} GB/s read, {before.ByteGigaops:F0} / {after.ByteGigaops:F0} Gop/s of bytes (`vpdpbusd`), {before.FloatGigaops:F0} / {after.FloatGigaops:F0} Gop/s of float32.");
+        text.AppendLine($"Roofs before / after: {before.ReadGigabytes:F1} / {after.ReadGigabytes:F1} GB/s read, {before.ByteGigaops:F0} / {after.ByteGigaops:F0} Gop/s of bytes (`vpdpbusd`), {before.FloatGigaops:F0} / {after.FloatGigaops:F0} Gop/s of float32, {before.PairGigaops:F0} / {after.PairGigaops:F0} Gop/s of pairs of bfloat16.");
         text.AppendLine("\"Of the roof\": the longer of the times for reading the weights and for the operations at the higher of these figures, over the median time.").AppendLine();
         text.AppendLine("| format | rows | median | standard error | weights GB/s | Gop/s | of the roof |").AppendLine("|---|---|---|---|---|---|---|");
         foreach (BenchmarkReport report in summary.Reports.Where(report => report.ResultStatistics is not null))
@@ -71,7 +72,8 @@ internal static class KernelBenchmark
             double seconds = report.ResultStatistics!.Median / 1e9, elements = (double)MatrixProduct.Outputs * MatrixProduct.Columns;
             BlockFormat.TryGet(format, out BlockFormat? type);
             double bytes = type!.ByteLength((long)elements), operations = 2 * elements * rows;
-            double roof = Math.Max(bytes / (peaks.ReadGigabytes * 1e9), operations / ((type.BlockElements == 1 ? peaks.FloatGigaops : peaks.ByteGigaops) * 1e9));
+            double products = type.Type == TensorType.BF16 && kernel == "avx512-bf16" ? peaks.PairGigaops : type.BlockElements == 1 ? peaks.FloatGigaops : peaks.ByteGigaops;
+            double roof = Math.Max(bytes / (peaks.ReadGigabytes * 1e9), operations / (products * 1e9));
             text.AppendLine(
                 $"| {format} | {rows} | {seconds * 1e3:F3} ms | {report.ResultStatistics.StandardError / 1e6:F3} ms | {bytes / seconds / 1e9:F1} | {operations / seconds / 1e9:F0} | {roof / seconds:P0} |");
         }

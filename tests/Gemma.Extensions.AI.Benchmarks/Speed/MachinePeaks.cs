@@ -12,20 +12,26 @@ namespace Gemma.Extensions.AI.Benchmarks.Speed;
 /// <param name="ReadGigabytes">GB/s that all threads together read, each in four streams of its own memory; best of some passes.</param>
 /// <param name="ByteGigaops">10^9 multiplications and additions a second of bytes by <c>vpdpbusd</c> on 512-bit registers; 0 where there is none.</param>
 /// <param name="FloatGigaops">The same of float32 by fused multiply-add on 512-bit registers; 0 where there is none.</param>
-internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, double FloatGigaops)
+/// <param name="PairGigaops">The same of pairs of bfloat16 by <c>vdpbf16ps</c> on 512-bit registers; 0 where there is none.</param>
+internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, double FloatGigaops, double PairGigaops)
 {
     private const int Steps = 4_000_000, Registers = 24;
 
     public static MachinePeaks Measure(int threads)
     {
-        double bytes = 0, floats = 0;
+        double bytes = 0, floats = 0, pairs = 0;
         if (AssembledTileKernels.Unsupported() is null)
         {
             bytes = Best(threads, 2.0 * 64, c => Each(register => c.vpdpbusd(register, zmm30, zmm31)));
             floats = Best(threads, 2.0 * 16, c => Each(register => c.vfmadd231ps(register, zmm30, zmm31)));
         }
 
-        return new MachinePeaks(ReadBandwidth(threads), bytes, floats);
+        if (AssembledTileKernels.UnsupportedPairs() is null)
+        {
+            pairs = Best(threads, 2.0 * 32, c => Each(register => c.vdpbf16ps(register, zmm30, zmm31)));
+        }
+
+        return new MachinePeaks(ReadBandwidth(threads), bytes, floats, pairs);
     }
 
     /// <summary>Bytes read a second by all threads together, in 10^9.</summary>
