@@ -202,9 +202,7 @@ internal static class Commands
     {
         Directory.CreateDirectory(output);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
-        var model = new TrainingModel(Config(tokenizer.VocabularySize));
-        model.Initialize(options.Seed);
-        Console.WriteLine($"{model.Config.ParameterCount:N0} parameters");
+        Console.WriteLine($"{Config(tokenizer.VocabularySize).ParameterCount:N0} parameters");
         foreach ((double until, Emphasis emphasis) in Phases)
         {
             int end = (int)Math.Round(until * options.Steps);
@@ -213,6 +211,9 @@ internal static class Commands
                 continue;
             }
 
+            // Every phase starts from the same weights, as when the command is given again; its checkpoint replaces them.
+            var model = new TrainingModel(Config(tokenizer.VocabularySize));
+            model.Initialize(options.Seed);
             var watch = Stopwatch.StartNew();
             List<TrainingDocument> documents = Documents(tokenizer, Split.Train, cases, options.MaxLength, emphasis);
             Console.WriteLine($"to step {end:N0}: {documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");

@@ -137,7 +137,7 @@ internal sealed class RowDotAssembler
         _c.add(Activations, 64 * _rows);
         Loop(210 - 128, () =>
         {
-            AssemblerRegisterZMM d = Half(Read16(194, [16, 17, 18, 19, 20])[3], high: true);
+            AssemblerRegisterZMM d = HighHalf(Read16(194, [16, 17, 18, 19, 20])[3]);
             int[] scales = Read16(192, [21, 22, 23, 24, 25]);
             for (int g = 0; g < 16; g++)
             {
@@ -558,15 +558,11 @@ internal sealed class RowDotAssembler
         _c.vcvtph2ps(Scale, ymm8);
     }
 
-    /// <summary>The lower or higher half of each dword, float16 to float32 in place.</summary>
-    private AssemblerRegisterZMM Half(int register, bool high)
+    /// <summary>The higher half of each dword, float16 to float32 in place.</summary>
+    private AssemblerRegisterZMM HighHalf(int register)
     {
         AssemblerRegisterZMM value = Z(register);
-        if (high)
-        {
-            _c.vpsrld(value, value, 16);
-        }
-
+        _c.vpsrld(value, value, 16);
         ToSingle(value, value);
         return value;
     }
