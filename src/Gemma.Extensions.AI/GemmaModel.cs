@@ -1,5 +1,4 @@
 using Gemma.Extensions.AI.Backends;
-using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
@@ -18,7 +17,7 @@ public sealed partial class GemmaModel : IDisposable
 {
     private readonly ModelFile? _draft;
 
-    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, CpuBackend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters)
+    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, Backend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters)
     {
         _draft = draft;
         _adapters = new(adapters.Select(adapter => KeyValuePair.Create(adapter.Name, adapter)), StringComparer.OrdinalIgnoreCase);
@@ -48,7 +47,7 @@ public sealed partial class GemmaModel : IDisposable
     /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
     internal ReplyMemory? Replies { get; }
 
-    internal CpuBackend Backend { get; }
+    internal Backend Backend { get; }
 
     internal GemmaEngine Engine { get; }
 
@@ -129,7 +128,7 @@ public sealed partial class GemmaModel : IDisposable
         Task<GemmaTokenizer>? tokenizer = null;
 
         // Kernels are assembled while the file is parsed and checked.
-        Task<CpuBackend> preparing = Task.Run(() => CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel }), CancellationToken.None);
+        Task<Backend> preparing = Task.Run(() => options.CreateBackend(options), CancellationToken.None);
         try
         {
             file = ModelFile.Open(path, cancellationToken: cancellationToken);
@@ -145,7 +144,7 @@ public sealed partial class GemmaModel : IDisposable
             memory.ThrowIfTooLarge(path, file.Config);
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
-            CpuBackend backend = preparing.GetAwaiter().GetResult();
+            Backend backend = preparing.GetAwaiter().GetResult();
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
             draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;

@@ -1,3 +1,6 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
+
 namespace Gemma.Extensions.AI;
 
 /// <summary>How a model is loaded. Bound from the configuration section <c>Gemma</c> by <c>AddGemmaChatClient</c>, validated once.</summary>
@@ -137,7 +140,7 @@ public sealed class GemmaOptions
             yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
         }
 
-        string[] tiers = [.. Backends.Cpu.KernelTier.All.Select(tier => tier.Name)];
+        string[] tiers = [.. KernelTier.All.Select(tier => tier.Name)];
         if (Kernel is not null && !tiers.Contains(Kernel.Trim(), StringComparer.OrdinalIgnoreCase))
         {
             yield return $"{nameof(Kernel)} is {(string.IsNullOrWhiteSpace(Kernel) ? "blank" : $"'{Kernel}'")}, expected the name of a kernel tier ({string.Join(", ", tiers)}), or nothing for the best one.";
@@ -155,10 +158,14 @@ public sealed class GemmaOptions
 
     /// <summary>Whether both load the same model the same way.</summary>
     internal bool LoadsLike(GemmaOptions other) =>
-        ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
+        CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
         PrefixCache == other.PrefixCache && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+
+    /// <summary>Makes the backend that the model runs on. The CPU, unless a package that brings another backend has put its own here.</summary>
+    internal Func<GemmaOptions, Backend> CreateBackend { get; set; } =
+        static options => CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });
 
     internal GemmaOptions Clone()
     {

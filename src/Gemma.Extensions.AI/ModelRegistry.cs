@@ -76,9 +76,9 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 
             GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, unwanted);
             LogLoaded(_logger, model.ModelId, Stopwatch.GetElapsedTime(started).TotalSeconds, model.ContextLength, model.KernelName);
-            if (model.Backend.Note is { } note)
+            if (model.Backend.FallbackReason is { } reason)
             {
-                LogReduced(_logger, model.ModelId, note);
+                LogReduced(_logger, model.ModelId, reason);
             }
 
             return model;
@@ -117,8 +117,8 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     [LoggerMessage(3, LogLevel.Information, "Loaded {ModelId} in {Seconds:F2} s: context {ContextLength} tokens, kernels {Kernel}")]
     private static partial void LogLoaded(ILogger logger, string modelId, double seconds, int contextLength, string kernel);
 
-    [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs without the kernels of its tier: {Note}")]
-    private static partial void LogReduced(ILogger logger, string modelId, string note);
+    [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs without the kernels of its tier: {Reason}")]
+    private static partial void LogReduced(ILogger logger, string modelId, string reason);
 
     [LoggerMessage(4, LogLevel.Error, "Loading Gemma model {Path} failed")]
     private static partial void LogFailed(ILogger logger, string path, Exception exception);

@@ -31,9 +31,9 @@ internal sealed unsafe class IQ4_NLFormat : BlockFormat
         sbyte* q = stackalloc sbyte[32];
         for (long i = 0; i < elements; i += 32, source += 32, destination += 18)
         {
-            GroupFit.Weights(source, importance is null ? null : importance + i, 32, w);
-            ushort d = HalfBits.FromSingle(GroupFit.Table(source, w, 32));
-            GroupFit.QuantiseTable(source, w, 32, HalfBits.ToSingle(d), q);
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, 32, w);
+            ushort d = HalfBits.FromSingle(ScaleSearch.Table(source, w, 32));
+            ScaleSearch.QuantiseTable(source, w, 32, HalfBits.ToSingle(d), q);
             *(ushort*)destination = d;
             Store(q, destination + 2);
         }

@@ -39,9 +39,9 @@ internal sealed unsafe class IQ4_XSFormat : BlockFormat
         sbyte* scales = stackalloc sbyte[8];
         for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 136)
         {
-            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
             new Span<byte>(destination, 136).Clear();
-            *(ushort*)destination = SuperBlockFit.Symmetric(source, w, group: 32, half: 0, scaleHalf: 32, scales, q);
+            *(ushort*)destination = SuperBlockScaleSearch.Symmetric(source, w, group: 32, half: 0, scaleHalf: 32, scales, q);
             for (int group = 0; group < 8; group++)
             {
                 int scale = scales[group] + 32;

@@ -40,9 +40,9 @@ internal sealed unsafe class Q2_KFormat : BlockFormat
         byte* minima = stackalloc byte[16];
         for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 84)
         {
-            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
             new Span<byte>(destination, 84).Clear();
-            (ushort d, ushort dmin) = SuperBlockFit.Asymmetric(source, w, group: 16, levels: 3, scaleMax: 15, scales, minima, q);
+            (ushort d, ushort dmin) = SuperBlockScaleSearch.Asymmetric(source, w, group: 16, levels: 3, scaleMax: 15, scales, minima, q);
             *(ushort*)(destination + 80) = d;
             *(ushort*)(destination + 82) = dmin;
             for (int group = 0; group < 16; group++)

@@ -47,9 +47,9 @@ internal sealed unsafe class Q3_KFormat : BlockFormat
         sbyte* scales = stackalloc sbyte[16];
         for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 110)
         {
-            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
             new Span<byte>(destination, 110).Clear();
-            *(ushort*)(destination + 108) = SuperBlockFit.Symmetric(source, w, group: 16, half: 4, scaleHalf: 32, scales, q);
+            *(ushort*)(destination + 108) = SuperBlockScaleSearch.Symmetric(source, w, group: 16, half: 4, scaleHalf: 32, scales, q);
             for (int group = 0; group < 16; group++)
             {
                 StoreScale(destination + 96, group, scales[group]);

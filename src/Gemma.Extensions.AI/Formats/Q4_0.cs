@@ -27,8 +27,8 @@ internal sealed unsafe class Q4_0Format : BlockFormat
         for (long i = 0; i < elements; i += 32, destination += 18)
         {
             float* x = source + i;
-            float d = SimpleFit.Extreme(x) / -8;
-            float inverse = SimpleFit.Inverse(d);
+            float d = LegacyQuantRounding.Extreme(x) / -8;
+            float inverse = LegacyQuantRounding.Inverse(d);
             *(ushort*)destination = HalfBits.FromSingle(d);
             for (int j = 0; j < 16; j++)
             {

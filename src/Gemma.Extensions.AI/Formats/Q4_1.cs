@@ -28,9 +28,9 @@ internal sealed unsafe class Q4_1Format : BlockFormat
         for (long i = 0; i < elements; i += 32, destination += 20)
         {
             float* x = source + i;
-            (float min, float max) = SimpleFit.Range(x);
+            (float min, float max) = LegacyQuantRounding.Range(x);
             float d = (max - min) / 15;
-            float inverse = SimpleFit.Inverse(d);
+            float inverse = LegacyQuantRounding.Inverse(d);
             *(ushort*)destination = HalfBits.FromSingle(d);
             *(ushort*)(destination + 2) = HalfBits.FromSingle(min);
             for (int j = 0; j < 16; j++)

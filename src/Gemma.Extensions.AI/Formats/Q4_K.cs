@@ -45,9 +45,9 @@ internal sealed unsafe class Q4_KFormat : BlockFormat
         byte* minima = stackalloc byte[8];
         for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 144)
         {
-            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
             new Span<byte>(destination, 144).Clear();
-            (ushort d, ushort dmin) = SuperBlockFit.Asymmetric(source, w, group: 32, levels: 15, scaleMax: 63, scales, minima, q);
+            (ushort d, ushort dmin) = SuperBlockScaleSearch.Asymmetric(source, w, group: 32, levels: 15, scaleMax: 63, scales, minima, q);
             *(ushort*)destination = d;
             *(ushort*)(destination + 2) = dmin;
             StoreScalesAndMinima(destination + 4, scales, minima);

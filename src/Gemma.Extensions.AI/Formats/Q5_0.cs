@@ -30,8 +30,8 @@ internal sealed unsafe class Q5_0Format : BlockFormat
         for (long i = 0; i < elements; i += 32, destination += 22)
         {
             float* x = source + i;
-            float d = SimpleFit.Extreme(x) / -16;
-            float inverse = SimpleFit.Inverse(d);
+            float d = LegacyQuantRounding.Extreme(x) / -16;
+            float inverse = LegacyQuantRounding.Inverse(d);
             *(ushort*)destination = HalfBits.FromSingle(d);
             uint fifth = 0;
             for (int j = 0; j < 16; j++)

@@ -31,9 +31,9 @@ internal sealed unsafe class Q5_1Format : BlockFormat
         for (long i = 0; i < elements; i += 32, destination += 24)
         {
             float* x = source + i;
-            (float min, float max) = SimpleFit.Range(x);
+            (float min, float max) = LegacyQuantRounding.Range(x);
             float d = (max - min) / 31;
-            float inverse = SimpleFit.Inverse(d);
+            float inverse = LegacyQuantRounding.Inverse(d);
             *(ushort*)destination = HalfBits.FromSingle(d);
             *(ushort*)(destination + 2) = HalfBits.FromSingle(min);
             uint fifth = 0;

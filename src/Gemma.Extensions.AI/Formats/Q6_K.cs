@@ -40,9 +40,9 @@ internal sealed unsafe class Q6_KFormat : BlockFormat
         sbyte* scales = stackalloc sbyte[16];
         for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 210)
         {
-            GroupFit.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
             new Span<byte>(destination, 210).Clear();
-            *(ushort*)(destination + 208) = SuperBlockFit.Symmetric(source, w, group: 16, half: 32, scaleHalf: 128, scales, q);
+            *(ushort*)(destination + 208) = SuperBlockScaleSearch.Symmetric(source, w, group: 16, half: 32, scaleHalf: 128, scales, q);
             Buffer.MemoryCopy(scales, destination + 192, 16, 16);
             for (int run = 0; run < 8; run++)
             {

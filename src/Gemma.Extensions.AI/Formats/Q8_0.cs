@@ -26,8 +26,8 @@ internal sealed unsafe class Q8_0Format : BlockFormat
         for (long i = 0; i < elements; i += 32, destination += 34)
         {
             float* x = source + i;
-            float d = Math.Abs(SimpleFit.Extreme(x)) / 127;
-            float inverse = SimpleFit.Inverse(d);
+            float d = Math.Abs(LegacyQuantRounding.Extreme(x)) / 127;
+            float inverse = LegacyQuantRounding.Inverse(d);
             *(ushort*)destination = HalfBits.FromSingle(d);
             for (int j = 0; j < 32; j++)
             {

@@ -13,6 +13,10 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override string Name => inner.Name;
 
+    public override int Threads => inner.Threads;
+
+    public override string? FallbackReason => inner.FallbackReason;
+
     public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
-using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -20,13 +20,13 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
     public static MachinePeaks Measure(int threads)
     {
         double bytes = 0, floats = 0, pairs = 0;
-        if (AssembledTileKernels.Unsupported() is null)
+        if (JitMatMulKernels.Unsupported() is null)
         {
             bytes = Best(threads, 2.0 * 64, c => Each(register => c.vpdpbusd(register, zmm30, zmm31)));
             floats = Best(threads, 2.0 * 16, c => Each(register => c.vfmadd231ps(register, zmm30, zmm31)));
         }
 
-        if (AssembledTileKernels.UnsupportedPairs() is null)
+        if (JitMatMulKernels.UnsupportedBFloat16() is null)
         {
             pairs = Best(threads, 2.0 * 32, c => Each(register => c.vdpbf16ps(register, zmm30, zmm31)));
         }

@@ -11,6 +11,10 @@ internal sealed class TimedBackend(Backend inner) : Backend
 
     public override string Name => inner.Name;
 
+    public override int Threads => inner.Threads;
+
+    public override string? FallbackReason => inner.FallbackReason;
+
     public void Reset() => _ticks.Clear();
 
     public string Report(double perTokens) =>

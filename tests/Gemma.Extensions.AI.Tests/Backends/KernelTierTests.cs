@@ -1,5 +1,8 @@
 using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Formats;
 using Xunit;
 
@@ -37,13 +40,13 @@ public sealed class KernelTierTests
     {
         Assert.SkipUnless(Avx512BW.IsSupported, "no AVX-512");
         using var workers = new WorkerPool(2);
-        using TileKernels fallback = AssembledTileKernels.Create((ReadOnlySpan<byte> _, out string? reason) =>
+        using MatMulKernels fallback = JitMatMulKernels.Create((ReadOnlySpan<byte> _, out string? reason) =>
         {
             reason = "the system does not allow pages to be made executable";
             return null;
         });
-        using var refused = new TiledKernels(workers, fallback);
-        Assert.Equal("avx512 kernels: the system does not allow pages to be made executable", refused.Note);
+        using var refused = new VectorKernels(workers, fallback);
+        Assert.Equal("avx512 kernels: the system does not allow pages to be made executable", refused.FallbackReason);
         using CpuBackend avx512 = Tiers.Create("avx512", threads: 2);
         using var random = new RandomTensors(6);
         var weights = (CpuWeights)avx512.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
@@ -69,15 +72,15 @@ public sealed class KernelTierTests
     [Fact]
     public void WhereNoMorePagesCanBeMadeExecutableTilesTakeOver()
     {
-        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         bool allowed = true;
-        using TileKernels kernels = AssembledTileKernels.Create((ReadOnlySpan<byte> code, out string? reason) =>
+        using MatMulKernels kernels = JitMatMulKernels.Create((ReadOnlySpan<byte> code, out string? reason) =>
         {
             reason = "no memory for machine code";
             return allowed ? ExecutableMemory.TryCreate(code, out reason) : null;
         });
         using var workers = new WorkerPool(1);
-        using var tiled = new TiledKernels(workers, kernels);
+        using var tiled = new VectorKernels(workers, kernels);
         using CpuBackend backend = Tiers.Create("avx512-vnni", threads: 1);
         using var random = new RandomTensors(7);
         using CpuMatrix x = new(3, 512), expected = new(3, 96), actual = new(3, 96);
@@ -90,7 +93,7 @@ public sealed class KernelTierTests
         allowed = false;
         foreach (int rows in (int[])[1, 3])
         {
-            Assert.False(kernels.CanDotRows(TensorType.Q4_K, rows));
+            Assert.False(kernels.CanGemv(TensorType.Q4_K, rows));
             backend.MatMul(x, weights, expected, rows);
             tiled.MatMul(x, weights, actual, rows);
             for (int r = 0; r < rows; r++)
@@ -107,13 +110,13 @@ public sealed class KernelTierTests
     [InlineData(8)]
     public unsafe void KernelsForWindowsGiveTheSameSums(int rows)
     {
-        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
         const int Columns = 512;
         using var random = new RandomTensors(8);
-        var weights = random.Create(TensorType.Q6_K, RowDot.Rows, Columns);
+        var weights = random.Create(TensorType.Q6_K, GemvKernels.Rows, Columns);
         using NativeBuffer scratch = new(), activations = new(), scales = new(), terms = new();
-        scratch.Reserve(RowDot.ScratchBytes);
+        scratch.Reserve(GemvKernels.ScratchBytes);
         activations.Reserve(rows * Columns);
         scales.Reserve(4 * rows * Columns / 32);
         terms.Reserve(4 * rows * Columns / 16);
@@ -126,30 +129,30 @@ public sealed class KernelTierTests
 
         float[] Run(bool windows)
         {
-            var sums = new float[rows * RowDot.Rows];
-            using ExecutableMemory? code = ExecutableMemory.TryCreate(RowDotAssembler.Assemble(TensorType.Q6_K, rows, windows), out string? reason);
+            var sums = new float[rows * GemvKernels.Rows];
+            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(TensorType.Q6_K, rows, windows), out string? reason);
             Assert.SkipWhen(code is null, reason ?? "");
             fixed (float* output = sums)
             {
-                RowDotArgs args = new()
+                GemvArgs args = new()
                 {
                     Activations = activations.Data,
                     ActivationScales = (float*)scales.Data,
-                    Terms = terms.Data,
+                    ZeroPointTerms = terms.Data,
                     Output = output,
                     Ahead = weights.Data,
                     Weights = weights.Data,
                     WeightStride = BlockFormat.Get(TensorType.Q6_K).ByteLength(Columns),
-                    Blocks = Columns / RowDotAssembler.BlockColumns(TensorType.Q6_K),
+                    Blocks = Columns / GemvAssembler.BlockColumns(TensorType.Q6_K),
                     Scratch = scratch.Data,
                 };
                 if (windows)
                 {
-                    ((delegate* unmanaged<nint, nint, nint, RowDotArgs*, void>)code!.Address)(0, 0, 0, &args);
+                    ((delegate* unmanaged<nint, nint, nint, GemvArgs*, void>)code!.Address)(0, 0, 0, &args);
                 }
                 else
                 {
-                    ((delegate* unmanaged<RowDotArgs*, void>)code!.Address)(&args);
+                    ((delegate* unmanaged<GemvArgs*, void>)code!.Address)(&args);
                 }
             }
 

@@ -55,7 +55,7 @@ public sealed unsafe class MatMulTests
             random.Fill(x.Row(r));
         }
 
-        // Interpreting takes its time, and the products are compared one by one elsewhere (PairKernelTests).
+        // Interpreting takes its time, and the products are compared one by one elsewhere (BFloat16KernelTests).
         foreach (int rows in tier == Tiers.Interpreted ? (int[])[3, 9, 33] : [2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 45])
         {
             backend.MatMul(x, weights, together, rows);

@@ -36,7 +36,7 @@ internal static class Tiers
     {
         if (tier == Interpreted)
         {
-            return new CpuBackend(new KernelTier(Interpreted, "", () => null, workers => new TiledKernels(workers, new InterpretedKernels(pairs: true))), threads: 1);
+            return new CpuBackend(new KernelTier(Interpreted, "", () => null, workers => new VectorKernels(workers, new InterpretedKernels(bfloat16: true))), threads: 1);
         }
 
         string? reason = KernelTier.All.Single(candidate => candidate.Name == tier).Unsupported();

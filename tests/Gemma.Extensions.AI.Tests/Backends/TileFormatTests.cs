@@ -1,7 +1,8 @@
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
-using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 using Xunit;

@@ -141,6 +141,10 @@ public sealed class FaultTests
 
         public override string Name => inner.Name;
 
+        public override int Threads => inner.Threads;
+
+        public override string? FallbackReason => inner.FallbackReason;
+
         public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
         public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts) => inner.LoadWeights(parts);

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Gemma.Extensions.AI.Backends;
-using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Nano.Recipe;

@@ -13,16 +13,14 @@ internal sealed unsafe class CpuBackend : Backend
     {
         _workers = new WorkerPool(threads);
         _kernels = tier.Create(_workers);
-        Name = _kernels.Note is { } note ? $"cpu/{tier.Name} ({note})" : $"cpu/{tier.Name}";
+        Name = _kernels.FallbackReason is { } reason ? $"cpu/{tier.Name} ({reason})" : $"cpu/{tier.Name}";
     }
 
     public override string Name { get; }
 
-    /// <summary>What the tier had to do without; null if nothing. Part of the name.</summary>
-    public string? Note => _kernels.Note;
+    public override int Threads => _workers.Count;
 
-    /// <summary>Threads that work on an operation.</summary>
-    public int Threads => _workers.Count;
+    public override string? FallbackReason => _kernels.FallbackReason;
 
     /// <exception cref="ArgumentException">The kernel tier is unknown or cannot run here.</exception>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than one thread.</exception>

@@ -6,7 +6,7 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
     protected WorkerPool Workers { get; } = workers;
 
     /// <summary>What this tier had to do without, for the name and the log; null if nothing.</summary>
-    public virtual string? Note => null;
+    public virtual string? FallbackReason => null;
 
     public abstract void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows);
 

@@ -1,14 +1,16 @@
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>A set of kernels for one level of processor support.</summary>
 /// <param name="Name">Name by which a tier is forced.</param>
-/// <param name="Rank">Why it stands where it stands in the list.</param>
+/// <param name="Rationale">Why it stands where it stands in the list.</param>
 /// <param name="Unsupported">Null where this machine can run it, else the reason why not.</param>
 /// <param name="Create">Makes the kernels over a pool of workers.</param>
-internal sealed record KernelTier(string Name, string Rank, Func<string?> Unsupported, Func<WorkerPool, CpuKernels> Create)
+internal sealed record KernelTier(string Name, string Rationale, Func<string?> Unsupported, Func<WorkerPool, CpuKernels> Create)
 {
     /// <summary>All tiers, slowest first. The last one that the machine supports is the default.</summary>
     /// <remarks>
@@ -19,17 +21,17 @@ internal sealed record KernelTier(string Name, string Rank, Func<string?> Unsupp
     public static IReadOnlyList<KernelTier> All { get; } =
     [
         new("reference", "the oracle: weights decoded by the scalar decoders, float32 throughout", () => null, workers => new ReferenceKernels(workers)),
-        new("portable", "vectors of whatever width .NET finds (SSE, NEON, AVX); weights become float32 tiles", () => null, workers => new TiledKernels(workers, new FloatTileKernels<PortableIsa>())),
-        new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX2 with FMA", workers => new TiledKernels(workers, new VectorTileKernels<Avx2Isa>())),
-        new("avx-vnni", "four byte products and their sum in one instruction on 256-bit registers", () => AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX-VNNI", workers => new TiledKernels(workers, new VectorTileKernels<AvxVnniIsa>())),
-        new("neon-dot", "four byte products and their sum in one instruction on 128-bit registers", () => Dp.IsSupported && AdvSimd.Arm64.IsSupported ? null : "the processor has no Arm NEON with dot product", workers => new TiledKernels(workers, new VectorTileKernels<NeonDotIsa>())),
-        new("avx512", "as avx2, 64 at a time", () => Avx512BW.IsSupported ? null : "the processor has no AVX-512 BW", workers => new TiledKernels(workers, new VectorTileKernels<Avx512Isa>())),
-        new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", AssembledTileKernels.Unsupported, workers => new TiledKernels(workers, AssembledTileKernels.Create(ExecutableMemory.TryCreate))),
+        new("portable", "vectors of whatever width .NET finds (SSE, NEON, AVX); weights become float32 tiles", () => null, workers => new VectorKernels(workers, new FloatMatMulKernels<PortableIsa>())),
+        new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX2 with FMA", workers => new VectorKernels(workers, new Int8MatMulKernels<Avx2Isa>())),
+        new("avx-vnni", "four byte products and their sum in one instruction on 256-bit registers", () => AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX-VNNI", workers => new VectorKernels(workers, new Int8MatMulKernels<AvxVnniIsa>())),
+        new("neon-dot", "four byte products and their sum in one instruction on 128-bit registers", () => Dp.IsSupported && AdvSimd.Arm64.IsSupported ? null : "the processor has no Arm NEON with dot product", workers => new VectorKernels(workers, new Int8MatMulKernels<NeonDotIsa>())),
+        new("avx512", "as avx2, 64 at a time", () => Avx512BW.IsSupported ? null : "the processor has no AVX-512 BW", workers => new VectorKernels(workers, new Int8MatMulKernels<Avx512Isa>())),
+        new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", JitMatMulKernels.Unsupported, workers => new VectorKernels(workers, JitMatMulKernels.Create(ExecutableMemory.TryCreate))),
         new(
             "avx512-bf16",
             "as avx512-vnni; weights of bfloat16 by two products and their sum in one instruction, with activations rounded to bfloat16",
-            AssembledTileKernels.UnsupportedPairs,
-            workers => new TiledKernels(workers, AssembledTileKernels.Create(ExecutableMemory.TryCreate, pairs: true))),
+            JitMatMulKernels.UnsupportedBFloat16,
+            workers => new VectorKernels(workers, JitMatMulKernels.Create(ExecutableMemory.TryCreate, bfloat16: true))),
     ];
 
     /// <summary>The tier of this name, or the fastest that runs here.</summary>

@@ -1,167 +1,16 @@
-using System.Runtime.Intrinsics.X86;
-using Gemma.Extensions.AI.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// Byte tiles by <c>vpdpbusd</c> on 512-bit registers, which .NET does not expose: four products and their sum a lane in one instruction, against
-/// three instructions of the AVX-512 tier. The kernels are assembled when the tier is made. Six activation rows by 32 weight rows fill the
-/// registers: 12 float sums, 12 integer sums, the weights, their scales and minima, and two temporaries. Conversion and
-/// scaling of a finished group run beside the products of the next one. Where the processor has <c>vdpbf16ps</c>, weights of bfloat16 are multiplied
-/// in pairs by the loop for floats, with half as many steps.
+/// Assembles the GEMM micro-kernels of 512-bit registers, <c>void f(TileArgs*)</c>: panels of up to six activation rows of bytes, or twelve of floats, by
+/// a tile of 32 weight rows.
 /// </summary>
-internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
+internal static class GemmAssembler
 {
-    private const int MostRows = 6;
-    private const int MostFloatRows = 12;
-    private const int FirstFloat = 4 * (MostRows + 1);
-    private const int FirstPair = FirstFloat + MostFloatRows;
-    private readonly ExecutableMemory _code;
-    private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
-
-    private readonly CodeAllocator _allocate;
-    private readonly List<ExecutableMemory> _rowDotCode = [];
-    private readonly bool[] _tried = new bool[RowDotKernels];
-    private readonly delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>[] _rowDots = new delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>[RowDotKernels];
-
-    private AssembledTileKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool pairs, string? note)
-        : base(pairs)
-    {
-        _code = code;
-        _allocate = allocate;
-        Note = note;
-        _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[offsets.Length];
-        for (int i = 0; i < offsets.Length; i++)
-        {
-            _kernels[i] = (delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>)(code.Address + offsets[i]);
-        }
-    }
-
-    public override bool FloatOnly => false;
-
-    public override string? Note { get; }
-
-    private static int RowDotKernels => (RowDotAssembler.MostRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
-
-    public override int BytePanel => MostRows;
-
-    /// <summary>Assembles the kernel when it is first needed: a model has two or three types, and most runs few counts of rows.</summary>
-    public override bool CanDotRows(TensorType type, int rows)
-    {
-        int index = (RowDotAssembler.MostRows + 1) * (int)type + rows;
-        if (rows > RowDotAssembler.MostRows || _rowDots[index] is not null)
-        {
-            return rows <= RowDotAssembler.MostRows;
-        }
-
-        if (!_tried[index])
-        {
-            _tried[index] = true;
-            if (RowDotAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), WeightFormat(type).IsPairs) is { } code && _allocate(code, out _) is { } memory)
-            {
-                _rowDotCode.Add(memory);
-                _rowDots[index] = (delegate* unmanaged[SuppressGCTransition]<RowDotArgs*, void>)memory.Address;
-            }
-        }
-
-        return _rowDots[index] is not null;
-    }
-
-    public override void DotRows(TensorType type, RowDotArgs* args)
-    {
-        args->Blocks = args->Columns / RowDotAssembler.BlockColumns(type);
-        _rowDots[(RowDotAssembler.MostRows + 1) * (int)type + args->Count](args);
-    }
-
-    /// <summary>Why the tier cannot run here; null if it can.</summary>
-    public static string? Unsupported()
-    {
-        if (!Avx512BW.IsSupported || !X86Base.X64.IsSupported)
-        {
-            return "the processor has no AVX-512 BW";
-        }
-
-        // CPUID leaf 7, ECX bit 11: AVX512_VNNI.
-        return (X86Base.CpuId(7, 0).Ecx & (1 << 11)) != 0 ? null : "the processor has no AVX512-VNNI";
-    }
-
-    /// <summary>Why the kernels for pairs of bfloat16 cannot run here, or the others; null if they can.</summary>
-    public static string? UnsupportedPairs()
-    {
-        if (Unsupported() is { } reason)
-        {
-            return reason;
-        }
-
-        // CPUID leaf 7, subleaf 1, EAX bit 5: AVX512_BF16. EAX of subleaf 0 is the last subleaf.
-        return X86Base.CpuId(7, 0).Eax >= 1 && (X86Base.CpuId(7, 1).Eax & (1 << 5)) != 0 ? null : "the processor has no AVX512-BF16";
-    }
-
-    /// <summary>
-    /// The kernels, or those of the avx512 tier with a note where machine code cannot be made executable. Those for pairs have run on one kind of
-    /// processor only (Zen 4), so a small product is checked first, and on a wrong one floats do without them.
-    /// </summary>
-    /// <param name="allocate">Makes code executable.</param>
-    /// <param name="pairs">Whether weights of bfloat16 are multiplied in pairs.</param>
-    /// <param name="note">What these kernels have to do without.</param>
-    public static TileKernels Create(CodeAllocator allocate, bool pairs = false, string? note = null)
-    {
-        AssembledTileKernels? kernels = TryCreate(allocate, pairs, note, out string? reason);
-        if (kernels is null)
-        {
-            return new VectorTileKernels<Avx512Isa>($"avx512 kernels: {reason}");
-        }
-
-        if (!pairs || PairCheck.Passes(kernels))
-        {
-            return kernels;
-        }
-
-        kernels.Dispose();
-        return Create(allocate, pairs: false, "avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it");
-    }
-
-    private static AssembledTileKernels? TryCreate(CodeAllocator allocate, bool pairs, string? note, out string? reason)
-    {
-        using var stream = new MemoryStream();
-        var offsets = new int[pairs ? FirstPair + MostFloatRows : FirstPair];
-        bool windows = OperatingSystem.IsWindows();
-        for (int i = 4; i < offsets.Length; i++)
-        {
-            while (stream.Length % 64 != 0)
-            {
-                stream.WriteByte(0xCC);
-            }
-
-            offsets[i] = (int)stream.Length;
-            stream.Write(i < FirstFloat
-                ? ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
-                : FloatKernel((i - FirstFloat) % MostFloatRows + 1, i >= FirstPair, windows));
-        }
-
-        return allocate(stream.ToArray(), out reason) is { } code ? new AssembledTileKernels(code, offsets, allocate, pairs, note) : null;
-    }
-
-    public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
-        _kernels[4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0)](args);
-
-    public override int FloatPanel => MostFloatRows;
-
-    public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel - 1](args);
-
-    public override void PairPanels(TileArgs* args, int panel) => _kernels[FirstPair + panel - 1](args);
-
-    public override void Dispose()
-    {
-        _code.Dispose();
-        foreach (ExecutableMemory code in _rowDotCode)
-        {
-            code.Dispose();
-        }
-    }
-
     /// <summary>The machine code.</summary>
     public static byte[] Code(Assembler c)
     {
@@ -174,7 +23,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
     /// Panels of floats a[column][rows], or of pairs of bfloat16 a[column/2][rows][2]: 24 sums, two weight registers and one activation, or pair, at a time.
     /// Four a turn (tiles have a multiple of four), so that counting takes few of the slots of the multiply-adds; the next panel is asked for meanwhile.
     /// </summary>
-    public static byte[] FloatKernel(int rows, bool pairs, bool windows)
+    public static byte[] FloatKernel(int rows, bool bfloat16, bool windows)
     {
         const int Unroll = 4;
         var c = new Assembler(64);
@@ -201,7 +50,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
                 }
 
                 c.vbroadcastss(x, __dword_ptr[activations + offset]);
-                if (pairs)
+                if (bfloat16)
                 {
                     c.vdpbf16ps(Sum(row, 0), zmm24, x);
                     c.vdpbf16ps(Sum(row, 1), zmm25, x);
@@ -223,7 +72,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         return Code(c);
     }
 
-    /// <summary>One kernel: <c>void f(TileArgs*)</c> for panels of <paramref name="rows"/> rows, in the order of sums that <see cref="TileKernels"/> states.</summary>
+    /// <summary>One kernel: <c>void f(TileArgs*)</c> for panels of <paramref name="rows"/> rows, in the order of sums that <see cref="MatMulKernels"/> states.</summary>
     public static byte[] ByteKernel(int rows, int group, bool minimum, bool windows)
     {
         var c = new Assembler(64);
@@ -241,7 +90,7 @@ internal sealed unsafe class AssembledTileKernels : FloatTileKernels<Avx512Isa>
         // The next panel of a batch lies behind this one.
         for (int line = 0; line < 32 * rows; line += 64)
         {
-            c.prefetcht0(__byte_ptr[activations + TileMatMul.ByteColumns * rows + line]);
+            c.prefetcht0(__byte_ptr[activations + TiledMatMul.ByteColumns * rows + line]);
         }
 
         int scaleBytes = (minimum ? 2 : 1) * TileFormat.Rows * sizeof(float), groups = 32 / group;

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
 /// output += B·(A·x) for some rows, in float32 on every tier: factors of rank 16 are 1% of the arithmetic of a 2B model, and adapters are small

@@ -1,38 +1,10 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
-
-/// <summary>How two stored numbers in a dword become two floats.</summary>
-internal interface IKvPair
-{
-    /// <summary>The even elements.</summary>
-    static abstract Vector512<float> Low(Vector512<uint> pair);
-
-    /// <summary>The odd elements.</summary>
-    static abstract Vector512<float> High(Vector512<uint> pair);
-}
-
-/// <summary>float16: exponent and mantissa moved into place by an arithmetic shift, the sign kept, times 2^112. Exact for all finite values.</summary>
-internal readonly struct HalfPairOfFloats : IKvPair
-{
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Low(Vector512<uint> pair) => High(pair << 16);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> High(Vector512<uint> pair) =>
-        ((pair.AsInt32() >> 3) & Vector512.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector512.Create(0x77800000).AsSingle();
-}
-
-internal readonly struct BFloatPairOfFloats : IKvPair
-{
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Low(Vector512<uint> pair) => (pair << 16).AsSingle();
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> High(Vector512<uint> pair) => (pair & Vector512.Create(0xFFFF0000u)).AsSingle();
-}
+namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 /// <summary>
 /// Attention of one query row, two heads that share a key/value head: 32 keys and values are used as they are stored, without a float tile. Sums are taken in
@@ -120,15 +92,4 @@ internal static unsafe class KvDot<TIsa, TPair>
             b1.Store(other + 16);
         }
     }
-}
-
-/// <summary>The two steps of <see cref="KvDot{TIsa, TPair}"/> for one type of keys and values.</summary>
-internal readonly unsafe struct KvKernels(delegate*<byte*, int, float*, float*, byte*, void> scores, delegate*<byte*, int, int, float*, float*, byte*, void> values)
-{
-    public readonly delegate*<byte*, int, float*, float*, byte*, void> Scores = scores;
-    public readonly delegate*<byte*, int, int, float*, float*, byte*, void> Values = values;
-
-    public static KvKernels Of<TIsa, TPair>()
-        where TIsa : struct, ITileIsa
-        where TPair : struct, IKvPair => new(&KvDot<TIsa, TPair>.Scores, &KvDot<TIsa, TPair>.Values);
 }

@@ -2,7 +2,7 @@ namespace Gemma.Extensions.AI.Formats;
 
 /// <summary>What the encoders of the formats of 32 elements share. Rounding is that of ggml's reference quantisers, byte for byte,
 /// as compilers build them: x·inverse + half is one fused operation, which decides ties.</summary>
-internal static unsafe class SimpleFit
+internal static unsafe class LegacyQuantRounding
 {
     public const int Block = 32;
 

@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Formats;
 /// Fits the scales of quantised groups by least squares: for a row of trial scales the elements are rounded, the scale (and minimum) that fits the
 /// rounded numbers best follows in closed form, and the trial with the smallest weighted squared error wins.
 /// </summary>
-internal static unsafe class GroupFit
+internal static unsafe class ScaleSearch
 {
     /// <summary>Elements of the largest group.</summary>
     public const int MaxGroup = 32;

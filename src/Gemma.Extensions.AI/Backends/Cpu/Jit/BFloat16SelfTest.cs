@@ -1,12 +1,14 @@
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Formats;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
 /// Whether kernels multiply pairs of bfloat16 as they should: one product for each way that rows go. Numbers are small and whole, so that every sum is
 /// exact; a processor that adds a pair in another order, or rounds otherwise than Intel's manual has it, passes.
 /// </summary>
-internal static unsafe class PairCheck
+internal static unsafe class BFloat16SelfTest
 {
     private const int Columns = 32;
     private const int Outputs = TileFormat.Rows;
@@ -14,11 +16,11 @@ internal static unsafe class PairCheck
     // One row (generation), the most that go past the tiles at a time, and panels of twelve.
     private static readonly int[] Batches = [1, 8, 36];
 
-    public static bool Passes(TileKernels kernels)
+    public static bool Passes(MatMulKernels kernels)
     {
         int rows = Batches.Max();
         using var workers = new WorkerPool(1);
-        using var product = new TileMatMul(workers, kernels);
+        using var product = new TiledMatMul(workers, kernels);
         using CpuMatrix x = new(rows, Columns), sums = new(rows, Outputs);
         ushort* data = stackalloc ushort[Outputs * Columns];
         for (int i = 0; i < Outputs * Columns; i++)

@@ -1,138 +1,11 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using Gemma.Extensions.AI.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-/// <summary>Float tiles on any vector unit; byte tiles are turned into float tiles. The slowest of the fast tiers, and the one that runs everywhere.</summary>
-/// <param name="pairs">Whether a subclass multiplies bfloat16 weights as pairs.</param>
-internal class FloatTileKernels<TIsa>(bool pairs = false) : TileKernels
-    where TIsa : struct, ITileIsa
-{
-    private readonly TileFormat? _pairs = pairs ? TileFormat.Pairs<TIsa>() : null;
-
-    public override TileFormat[] Formats { get; } = TileFormat.Table<TIsa>();
-
-    public override TileFormat WeightFormat(TensorType type) => type == TensorType.BF16 && _pairs is not null ? _pairs : Formats[(int)type];
-
-    public override bool FloatOnly => true;
-
-    public override int BytePanel => 4;
-
-    public override KvKernels HalfKv { get; } = KvKernels.Of<TIsa, HalfPairOfFloats>();
-
-    public override KvKernels BFloatKv { get; } = KvKernels.Of<TIsa, BFloatPairOfFloats>();
-
-    public override unsafe void Bytes(TileArgs* args, int panel, TileFormat format) => throw new NotSupportedException("This tier has no integer kernels.");
-
-    public override unsafe void Floats(TileArgs* args, int rows)
-    {
-        int row = 0;
-        for (; row + 4 <= rows; row += 4)
-        {
-            VectorTile.FloatsFour(args, row);
-        }
-
-        for (; row < rows; row++)
-        {
-            VectorTile.FloatsOne(args, row);
-        }
-    }
-}
-
-/// <summary>Byte tiles by multiply-add of byte pairs (AVX2, AVX-512) or by the four-way dot product that .NET exposes (AVX-VNNI).</summary>
-internal sealed unsafe class VectorTileKernels<TIsa>(string? note = null) : FloatTileKernels<TIsa>
-    where TIsa : struct, IDotIsa
-{
-    public override string? Note => note;
-
-    public override bool FloatOnly => false;
-
-    private readonly delegate*<byte*, long, int, RowDotArgs*, void>[] _rowDots = RowDot.Table<TIsa>();
-
-    public override bool CanDotRows(TensorType type, int rows) => rows == 1 && _rowDots[(int)type] is not null;
-
-    public override void DotRows(TensorType type, RowDotArgs* args) => _rowDots[(int)type](args->Weights, args->WeightStride, args->Columns, args);
-
-    public override void Bytes(TileArgs* args, int panel, TileFormat format)
-    {
-        if (TIsa.HasDot)
-        {
-            if (format.MaxByte > 127)
-            {
-                Bytes<WideDotSum>(args, panel, format);
-            }
-            else
-            {
-                Bytes<DotSum>(args, panel, format);
-            }
-
-            return;
-        }
-
-        // How many pair sums fit 16 bits: each is at most twice the largest weight byte times 127.
-        switch (format.MaxByte)
-        {
-            case <= 31:
-                Bytes<FourPairs>(args, panel, format);
-                break;
-            case <= 63:
-                Bytes<TwoPairs>(args, panel, format);
-                break;
-            default:
-                Bytes<HalfPairs>(args, panel, format);
-                break;
-        }
-    }
-
-    private static void Bytes<TSum>(TileArgs* args, int panel, TileFormat format)
-        where TSum : struct, ISumDepth
-    {
-        int row = 0;
-        for (; row + 2 <= panel; row += 2)
-        {
-            VectorTile.BytesTwo<TIsa, TSum>(args, panel, row, format.Group, format.HasMinimum);
-        }
-
-        if (row < panel)
-        {
-            VectorTile.BytesOne<TIsa, TSum>(args, panel, row, format.Group, format.HasMinimum);
-        }
-    }
-}
-
-/// <summary>How many sums of byte products are added in 16 bits before they are widened. 0: even and odd columns apart, for bytes above 63.</summary>
-internal interface ISumDepth
-{
-    static abstract int Pairs { get; }
-}
-
-internal readonly struct FourPairs : ISumDepth
-{
-    public static int Pairs => 4;
-}
-
-internal readonly struct TwoPairs : ISumDepth
-{
-    public static int Pairs => 2;
-}
-
-internal readonly struct HalfPairs : ISumDepth
-{
-    public static int Pairs => 0;
-}
-
-internal readonly struct DotSum : ISumDepth
-{
-    public static int Pairs => -1;
-}
-
-internal readonly struct WideDotSum : ISumDepth
-{
-    public static int Pairs => -2;
-}
-
-/// <summary>The loops of the vector kernels: one, two or four activation rows by 32 weight rows. The order of the sums is that of <see cref="TileKernels"/>.</summary>
+/// <summary>The loops of the vector kernels: one, two or four activation rows by 32 weight rows. The order of the sums is that of <see cref="MatMulKernels"/>.</summary>
 internal static unsafe class VectorTile
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -226,7 +99,7 @@ internal static unsafe class VectorTile
         int* a = (int*)args->Activations + row;
         float* scales = args->Scales;
         int steps = group / 4, groups = 32 / group, scaleStride = minimum ? 2 * TileFormat.Rows : TileFormat.Rows;
-        int* terms = (int*)args->Terms + row;
+        int* terms = (int*)args->ZeroPointTerms + row;
         float* activationScales = args->ActivationScales + row;
         for (long block = args->Steps; block > 0; block--, activationScales += panel)
         {
@@ -275,7 +148,7 @@ internal static unsafe class VectorTile
         int* a = (int*)args->Activations + row;
         float* scales = args->Scales;
         int steps = group / 4, groups = 32 / group, scaleStride = minimum ? 2 * TileFormat.Rows : TileFormat.Rows;
-        int* terms = (int*)args->Terms + row;
+        int* terms = (int*)args->ZeroPointTerms + row;
         float* activationScales = args->ActivationScales + row;
         for (long block = args->Steps; block > 0; block--, activationScales += panel)
         {

@@ -1,16 +1,18 @@
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Formats;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// Assembles <see cref="RowDot"/> for one to <see cref="MostRows"/> activation rows, <c>void f(RowDotArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
+/// Assembles <see cref="GemvKernels"/> for one to <see cref="MostRows"/> activation rows, <c>void f(GemvArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
 /// and an activation row costs eight <c>vpdpbusd</c> with the activations as broadcast memory operands and four instructions of scaling for each 32
 /// columns. Requests for what comes next stand evenly among the products, because a burst of them fills the buffers of the core and stalls it.
 /// A loop works on 32 to 128 columns, few enough instructions for the cache of decoded ones.
 /// </summary>
-internal sealed class RowDotAssembler
+internal sealed class GemvAssembler
 {
     /// <summary>Most activation rows: a sum and an accumulator each, the other half of the registers for weights.</summary>
     public const int MostRows = 8;
@@ -21,7 +23,7 @@ internal sealed class RowDotAssembler
     // Weight rows 0, 4, 8 and 12; their stride, once and three times.
     private static readonly AssemblerRegister64[] Bases = [r8, r9, r10, r11];
     private static readonly AssemblerRegister64 Stride = rcx, Stride3 = rdx;
-    private static readonly AssemblerRegister64 Activations = rsi, ActivationScales = rdi, Terms = rbx;
+    private static readonly AssemblerRegister64 Activations = rsi, ActivationScales = rdi, ZeroPointTerms = rbx;
     private static readonly AssemblerRegister64 Ahead = rbp, Stream = r12, Stream3 = r13;
     private static readonly AssemblerRegister64 Scratch = r14, PartOffset = r15, Blocks = rax;
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15, rsi, rdi];
@@ -34,19 +36,19 @@ internal sealed class RowDotAssembler
     private readonly bool _windows;
     private int _requests, _turn;
 
-    private RowDotAssembler(int rows, bool windows)
+    private GemvAssembler(int rows, bool windows)
     {
         _rows = rows;
         _windows = windows;
     }
 
     /// <summary>
-    /// The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles. With <paramref name="pairs"/>
+    /// The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles. With <paramref name="bfloat16"/>
     /// weights of bfloat16 meet activations of bfloat16.
     /// </summary>
-    public static byte[]? Assemble(TensorType type, int rows, bool windows, bool pairs = false)
+    public static byte[]? Assemble(TensorType type, int rows, bool windows, bool bfloat16 = false)
     {
-        var assembler = new RowDotAssembler(rows, windows);
+        var assembler = new GemvAssembler(rows, windows);
         Action? blocks = type switch
         {
             TensorType.Q4_0 => assembler.Q4_0,
@@ -54,7 +56,7 @@ internal sealed class RowDotAssembler
             TensorType.Q4_K => assembler.Q4_K,
             TensorType.Q5_K => assembler.Q5_K,
             TensorType.Q6_K => assembler.Q6_K,
-            TensorType.BF16 => pairs ? assembler.Pairs : assembler.BF16,
+            TensorType.BF16 => bfloat16 ? assembler.BFloat16Pairs : assembler.BF16,
             _ => null,
         };
         if (blocks is null)
@@ -65,10 +67,10 @@ internal sealed class RowDotAssembler
         assembler.Begin();
         blocks();
         assembler.End();
-        return AssembledTileKernels.Code(assembler._c);
+        return GemmAssembler.Code(assembler._c);
     }
 
-    /// <summary>Columns of one turn of the outer loop, <see cref="RowDotArgs.Blocks"/>.</summary>
+    /// <summary>Columns of one turn of the outer loop, <see cref="GemvArgs.Blocks"/>.</summary>
     public static int BlockColumns(TensorType type) => type switch { TensorType.BF16 => 16, TensorType.Q4_0 or TensorType.Q8_0 => 32, _ => 256 };
 
     private void Q4_K()
@@ -268,7 +270,7 @@ internal sealed class RowDotAssembler
     }
 
     /// <summary>Dwords of the file are pairs already: as many products as dwords, nothing to unpack.</summary>
-    private void Pairs()
+    private void BFloat16Pairs()
     {
         Loop(0, () =>
         {
@@ -328,7 +330,7 @@ internal sealed class RowDotAssembler
         }
     }
 
-    /// <summary>The products of one group of columns, in the order of sums that <see cref="TileKernels"/> states.</summary>
+    /// <summary>The products of one group of columns, in the order of sums that <see cref="MatMulKernels"/> states.</summary>
     private void Group(int group, int steps, bool minimum, int requests, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights, bool scaleIsLoaded = false)
     {
         for (int row = 0; row < _rows; row++)
@@ -339,7 +341,7 @@ internal sealed class RowDotAssembler
             }
             else
             {
-                _c.vpbroadcastd(Accumulator(row), __dword_ptr[Terms + 4 * (group * _rows + row)]);
+                _c.vpbroadcastd(Accumulator(row), __dword_ptr[ZeroPointTerms + 4 * (group * _rows + row)]);
             }
         }
 
@@ -375,7 +377,7 @@ internal sealed class RowDotAssembler
             _c.vfmadd231ps(Sum(row), Accumulator(row), scale);
             if (minimum)
             {
-                _c.vfnmadd231ps(Sum(row), Minimum, __dword_bcst[Terms + 4 * (group * _rows + row)]);
+                _c.vfnmadd231ps(Sum(row), Minimum, __dword_bcst[ZeroPointTerms + 4 * (group * _rows + row)]);
             }
         }
     }
@@ -429,7 +431,7 @@ internal sealed class RowDotAssembler
         {
             _c.add(Activations, columns * _rows);
             _c.add(ActivationScales, columns / 32 * 4 * _rows);
-            _c.add(Terms, columns / (columns == 128 ? 16 : 32) * 4 * _rows);
+            _c.add(ZeroPointTerms, columns / (columns == 128 ? 16 : 32) * 4 * _rows);
         }
     }
 
@@ -650,24 +652,24 @@ internal sealed class RowDotAssembler
         _c.push(args);
         if (_windows)
         {
-            AssembledTileKernels.SaveVectors(_c);
+            GemmAssembler.SaveVectors(_c);
         }
 
         _c.mov(rax, args);
-        _c.mov(Bases[0], __qword_ptr[rax + RowDotArgs.WeightsAt]);
-        _c.mov(Stride, __qword_ptr[rax + RowDotArgs.WeightStrideAt]);
+        _c.mov(Bases[0], __qword_ptr[rax + GemvArgs.WeightsAt]);
+        _c.mov(Stride, __qword_ptr[rax + GemvArgs.WeightStrideAt]);
         _c.lea(Bases[1], __[Bases[0] + Stride * 4]);
         _c.lea(Bases[2], __[Bases[0] + Stride * 8]);
         _c.lea(Bases[3], __[Bases[1] + Stride * 8]);
         _c.lea(Stride3, __[Stride + Stride * 2]);
-        _c.mov(Activations, __qword_ptr[rax + RowDotArgs.ActivationsAt]);
-        _c.mov(ActivationScales, __qword_ptr[rax + RowDotArgs.ActivationScalesAt]);
-        _c.mov(Terms, __qword_ptr[rax + RowDotArgs.TermsAt]);
-        _c.mov(Ahead, __qword_ptr[rax + RowDotArgs.AheadAt]);
-        _c.mov(Stream, __qword_ptr[rax + RowDotArgs.StreamAt]);
+        _c.mov(Activations, __qword_ptr[rax + GemvArgs.ActivationsAt]);
+        _c.mov(ActivationScales, __qword_ptr[rax + GemvArgs.ActivationScalesAt]);
+        _c.mov(ZeroPointTerms, __qword_ptr[rax + GemvArgs.ZeroPointTermsAt]);
+        _c.mov(Ahead, __qword_ptr[rax + GemvArgs.AheadAt]);
+        _c.mov(Stream, __qword_ptr[rax + GemvArgs.StreamAt]);
         _c.lea(Stream3, __[Stream + Stream * 2]);
-        _c.mov(Scratch, __qword_ptr[rax + RowDotArgs.ScratchAt]);
-        _c.mov(Blocks, __qword_ptr[rax + RowDotArgs.BlocksAt]);
+        _c.mov(Scratch, __qword_ptr[rax + GemvArgs.ScratchAt]);
+        _c.mov(Blocks, __qword_ptr[rax + GemvArgs.BlocksAt]);
         for (int row = 0; row < _rows; row++)
         {
             _c.vpxord(Sum(row), Sum(row), Sum(row));
@@ -677,8 +679,8 @@ internal sealed class RowDotAssembler
     /// <summary>Sums to the output, then the registers as they were.</summary>
     private void End()
     {
-        _c.mov(rax, __qword_ptr[rsp + (_windows ? AssembledTileKernels.SavedVectorBytes : 0)]);
-        _c.mov(rax, __qword_ptr[rax + RowDotArgs.OutputAt]);
+        _c.mov(rax, __qword_ptr[rsp + (_windows ? GemmAssembler.SavedVectorBytes : 0)]);
+        _c.mov(rax, __qword_ptr[rax + GemvArgs.OutputAt]);
         for (int row = 0; row < _rows; row++)
         {
             _c.vmovups(__zmmword_ptr[rax + Line * row], Sum(row));
@@ -687,7 +689,7 @@ internal sealed class RowDotAssembler
         _c.vzeroupper();
         if (_windows)
         {
-            AssembledTileKernels.RestoreVectors(_c);
+            GemmAssembler.RestoreVectors(_c);
         }
 
         _c.pop(rax);

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>Makes machine code executable; null with a reason where that is not allowed.</summary>
 internal delegate ExecutableMemory? CodeAllocator(ReadOnlySpan<byte> code, out string? reason);

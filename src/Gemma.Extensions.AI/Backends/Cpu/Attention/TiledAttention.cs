@@ -1,15 +1,17 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Formats;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 /// <summary>
 /// Attention over paged keys and values without a matrix of scores (Dao et al., FlashAttention): a task takes some query rows with all heads that share
 /// a key/value head, walks the visible keys 32 at a time, converts them to float32 once for all of these queries, and keeps a running softmax.
 /// Key tiles begin at multiples of 32 positions, so a row's result does not depend on the rows beside it. Tiles out of a window are never read.
 /// </summary>
-internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kernels) : IDisposable
+internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels kernels) : IDisposable
 {
     private const int Keys = TileFormat.Rows;
 
@@ -41,7 +43,7 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
         }
     }
 
-    private readonly struct Work(TileAttention owner, CpuMatrix qkv, AttentionSpec layer, ForwardBatch batch, CpuMatrix output, int rowsPerTask) : IParallelWork
+    private readonly struct Work(TiledAttention owner, CpuMatrix qkv, AttentionSpec layer, ForwardBatch batch, CpuMatrix output, int rowsPerTask) : IParallelWork
     {
         public void Run(int task, int worker)
         {
@@ -134,7 +136,7 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
         /// <summary>Generation: reading keys and values is what takes time, so they are used as they are stored, the next ones asked for meanwhile.</summary>
         private void OneRow(in BatchSlice slice, int row, int kvHead, float* q, float* sums, float* scores, float* state)
         {
-            KvKernels kernels = layer.Pool.Layout.Type == KvType.F16 ? owner.Kernels.HalfKv : owner.Kernels.BFloatKv;
+            KvKernels kernels = layer.Pool.Layout.Type == KvType.F16 ? owner.Kernels.Float16Kv : owner.Kernels.BFloat16Kv;
             int dim = layer.HeadDim, position = slice.StartPosition + row;
             int begin = (int)Math.Max(0, (long)position - layer.Window + 1);
             for (int key = begin / Keys * Keys; key <= position; key += Keys)
@@ -286,5 +288,5 @@ internal sealed unsafe class TileAttention(WorkerPool workers, TileKernels kerne
         }
     }
 
-    private TileKernels Kernels => kernels;
+    private MatMulKernels Kernels => kernels;
 }

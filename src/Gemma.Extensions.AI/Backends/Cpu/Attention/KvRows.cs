@@ -2,7 +2,7 @@ using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 /// <summary>Conversion of key and value rows between float32 and the type in which they are stored.</summary>
 internal static unsafe class KvRows

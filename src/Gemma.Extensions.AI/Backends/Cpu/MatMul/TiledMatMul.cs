@@ -2,16 +2,18 @@ using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Gemma.Extensions.AI.Formats;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
 /// Matrix products by tiles. Activations are cut into panels of a few rows and, for quantised weights, rounded to signed bytes with a scale for
 /// 32 of them. A worker takes a run of weight rows, unpacks a tile of 32 rows by a few hundred columns into its cache and multiplies it with all panels.
-/// A few rows (generation) go past the tiles (<see cref="RowDot"/>), with the same numbers.
+/// A few rows (generation) go past the tiles (<see cref="GemvKernels"/>), with the same numbers.
 /// </summary>
-internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels) : IDisposable
+internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kernels) : IDisposable
 {
     /// <summary>Columns of a byte tile: 16 KiB with 32 rows, so that it stays in a first-level cache with its scales.</summary>
     public const int ByteColumns = 512;
@@ -23,7 +25,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     private const int FewRows = 32;
 
     /// <summary>Most rows that go past the tiles: twice what is unpacked for at once. There both took as long; tiles took a sixth less time for 32 rows of Q4_K, a quarter less of Q6_K.</summary>
-    private const int MostDirectRows = 2 * RowDotAssembler.MostRows;
+    private const int MostDirectRows = 2 * GemvAssembler.MostRows;
 
     /// <summary>Activations below which rounding them is not worth waking a worker.</summary>
     private const int SmallWork = 16 * 1024;
@@ -40,7 +42,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer[] _sums = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
-    private readonly NativeBuffer _bytes = new(), _scales = new(), _floats = new(), _pairs = new();
+    private readonly NativeBuffer _bytes = new(), _scales = new(), _floats = new(), _bfloat16 = new();
     private readonly List<NativeBuffer> _terms = [];
     private readonly PartPlan[] _plans = new PartPlan[8];
 
@@ -57,7 +59,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             throw new NotSupportedException($"{parts} stacked tensors; {_plans.Length} are supported.");
         }
 
-        bool bytes = false, floats = false, pairs = false;
+        bool bytes = false, floats = false, bfloat16 = false;
         bool direct = Direct(weights, rows, columns);
         int tilesPerTask = TilesFor(direct, weights.Rows);
         for (int i = 0; i < parts; i++)
@@ -66,25 +68,25 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
             TileFormat format = kernels.WeightFormat(part.Format.Type);
             bool byteTile = !format.IsFloat && !kernels.FloatOnly;
             bytes |= byteTile;
-            floats |= !byteTile && !format.IsPairs;
-            pairs |= format.IsPairs;
-            _plans[i] = new PartPlan(part, format, tasks, tilesPerTask) { ByteTile = byteTile, Direct = direct && CanDotRows(part, rows, columns) };
+            floats |= !byteTile && !format.IsBFloat16;
+            bfloat16 |= format.IsBFloat16;
+            _plans[i] = new PartPlan(part, format, tasks, tilesPerTask) { ByteTile = byteTile, Direct = direct && CanGemv(part, rows, columns) };
             tasks += _plans[i].Tasks;
         }
 
         if (bytes)
         {
-            Quantise(x, rows, columns, parts, direct ? PanelRows(rows, RowDotAssembler.MostRows) : PanelRows(rows, kernels.BytePanel), direct);
+            Quantise(x, rows, columns, parts, direct ? PanelRows(rows, GemvAssembler.MostRows) : PanelRows(rows, kernels.BytePanel), direct);
         }
 
         if (floats && rows > 1)
         {
-            Interleave(x, rows, direct, pairs: false);
+            Interleave(x, rows, direct, bfloat16: false);
         }
 
-        if (pairs)
+        if (bfloat16)
         {
-            Interleave(x, rows, direct, pairs: true);
+            Interleave(x, rows, direct, bfloat16: true);
         }
 
         var work = new ProductWork(this, x, output, rows, parts, tilesPerTask);
@@ -93,7 +95,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _sums, .. _terms, _bytes, _scales, _floats, _pairs])
+        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _scratch, .. _sums, .. _terms, _bytes, _scales, _floats, _bfloat16])
         {
             buffer.Dispose();
         }
@@ -106,11 +108,11 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     private static int ByteStep(int rows, int columns) => Math.Min(columns, rows <= FewRows ? ByteColumns / 2 : ByteColumns);
 
     /// <summary>[step][panel][column, or pair of columns][row of the panel], four bytes each.</summary>
-    private void Interleave(CpuMatrix x, int rows, bool direct, bool pairs)
+    private void Interleave(CpuMatrix x, int rows, bool direct, bool bfloat16)
     {
-        int panel = PanelRows(rows, direct ? RowDotAssembler.MostRows : kernels.FloatPanel), units = pairs ? x.Columns / 2 : x.Columns;
-        byte* target = (pairs ? _pairs : _floats).Reserve(4L * rows * units);
-        var work = new InterleaveWork(x, target, rows, panel, units, direct ? units : FloatColumns, pairs);
+        int panel = PanelRows(rows, direct ? GemvAssembler.MostRows : kernels.FloatPanel), units = bfloat16 ? x.Columns / 2 : x.Columns;
+        byte* target = (bfloat16 ? _bfloat16 : _floats).Reserve(4L * rows * units);
+        var work = new InterleaveWork(x, target, rows, panel, units, direct ? units : FloatColumns, bfloat16);
         workers.Run(ref work, (rows + panel - 1) / panel);
     }
 
@@ -126,17 +128,17 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         bool all = rows <= MostDirectRows;
         for (int i = 0; i < weights.Parts.Length && all && rows > 1; i++)
         {
-            all = CanDotRows(weights.Parts[i], rows, columns);
+            all = CanGemv(weights.Parts[i], rows, columns);
         }
 
         return all;
     }
 
-    private bool CanDotRows(in WeightPart part, int rows, int columns)
+    private bool CanGemv(in WeightPart part, int rows, int columns)
     {
-        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.WeightFormat(part.Format.Type).BlockElements, panel = PanelRows(rows, RowDotAssembler.MostRows);
+        int block = part.Format.Type == TensorType.BF16 ? 16 : kernels.WeightFormat(part.Format.Type).BlockElements, panel = PanelRows(rows, GemvAssembler.MostRows);
         return part.Rows >= TileFormat.Rows && columns % block == 0
-            && kernels.CanDotRows(part.Format.Type, panel) && kernels.CanDotRows(part.Format.Type, (rows - 1) % panel + 1);
+            && kernels.CanGemv(part.Format.Type, panel) && kernels.CanGemv(part.Format.Type, (rows - 1) % panel + 1);
     }
 
     private void Quantise(CpuMatrix x, int rows, int columns, int parts, int panel, bool direct)
@@ -160,7 +162,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 if (_plans[j].ByteTile && a.Group == b.Group && a.Offset == b.Offset && a.HasMinimum == b.HasMinimum)
                 {
                     plan.Kind = _plans[j].Kind;
-                    plan.Terms = _plans[j].Terms;
+                    plan.ZeroPointTerms = _plans[j].ZeroPointTerms;
                 }
             }
 
@@ -173,7 +175,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                     _terms.Add(new NativeBuffer());
                 }
 
-                plan.Terms = _terms[plan.Kind].Reserve((long)rows * (columns / plan.Format.Group) * sizeof(int));
+                plan.ZeroPointTerms = _terms[plan.Kind].Reserve((long)rows * (columns / plan.Format.Group) * sizeof(int));
             }
         }
 
@@ -201,7 +203,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         public bool ByteTile;
 
         /// <summary>Bytes that an activation takes in the layout for this part.</summary>
-        public readonly int ActivationBytes => ByteTile ? 1 : Format.IsPairs ? 2 : sizeof(float);
+        public readonly int ActivationBytes => ByteTile ? 1 : Format.IsBFloat16 ? 2 : sizeof(float);
 
         /// <summary>Whether it goes past the tiles.</summary>
         public bool Direct;
@@ -209,10 +211,10 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
 
         /// <summary>Whether this part is the first of its kind, whose terms the others share.</summary>
         public bool OwnTerms;
-        public byte* Terms;
+        public byte* ZeroPointTerms;
     }
 
-    private readonly struct InterleaveWork(CpuMatrix x, byte* target, int rows, int panel, int units, int step, bool pairs) : IParallelWork
+    private readonly struct InterleaveWork(CpuMatrix x, byte* target, int rows, int panel, int units, int step, bool bfloat16) : IParallelWork
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int part, int worker)
@@ -224,7 +226,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 byte* destination = target + 4 * ((long)rows * start + (long)first * length);
                 for (int r = 0; r < count; r++)
                 {
-                    if (pairs)
+                    if (bfloat16)
                     {
                         Put(x.RowData(first + r) + 2 * start, (uint*)destination + r, length, count);
                     }
@@ -257,7 +259,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
     }
 
     /// <summary>Signed bytes [step of columns][panel][column/4][row of the panel][4], directly [panel][column/16][row of the panel][16], their scales, and the terms of each kind of format in the same order.</summary>
-    private readonly struct QuantiseWork(TileMatMul owner, CpuMatrix x, int rows, int panel, int parts, int step, int share, bool direct) : IParallelWork
+    private readonly struct QuantiseWork(TiledMatMul owner, CpuMatrix x, int rows, int panel, int parts, int step, int share, bool direct) : IParallelWork
     {
         public int Shares => (x.Columns + share - 1) / share;
 
@@ -285,7 +287,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                         if (plan.ByteTile && plan.OwnTerms)
                         {
                             int groups = columns / plan.Format.Group;
-                            PutTerms(plan.Format, (int*)plan.Terms + (long)rows * (start / plan.Format.Group) + (long)first * groups + r, count, groups, scales, sums);
+                            PutTerms(plan.Format, (int*)plan.ZeroPointTerms + (long)rows * (start / plan.Format.Group) + (long)first * groups + r, count, groups, scales, sums);
                         }
                     }
                 }
@@ -350,7 +352,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
     }
 
-    private readonly struct ProductWork(TileMatMul owner, CpuMatrix x, CpuMatrix output, int rows, int parts, int tilesPerTask) : IParallelWork
+    private readonly struct ProductWork(TiledMatMul owner, CpuMatrix x, CpuMatrix output, int rows, int parts, int tilesPerTask) : IParallelWork
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int task, int worker)
@@ -394,7 +396,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Tiles(in PartPlan plan, int first, int last, byte* scratch, int worker, bool readAhead)
         {
-            int step = plan.ByteTile ? ByteStep(rows, x.Columns) : plan.Format.IsPairs ? 2 * FloatColumns : FloatColumns;
+            int step = plan.ByteTile ? ByteStep(rows, x.Columns) : plan.Format.IsBFloat16 ? 2 * FloatColumns : FloatColumns;
             if (owner.Expands(plan))
             {
                 step = Math.Max(FloatColumns, plan.Format.BlockElements);
@@ -435,12 +437,12 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         private void DirectRows(in PartPlan plan, int firstTile, int lastTile, int worker)
         {
             int first = firstTile * TileFormat.Rows, last = Math.Min(plan.Part.Rows, lastTile * TileFormat.Rows);
-            long stride = plan.Part.RowBytes, bytes = RowDot.Rows * stride;
-            byte* scratch = owner._scratch[worker].Reserve(RowDot.ScratchBytes + RowDotAssembler.MostRows * RowDot.Rows * sizeof(float));
-            var sums = (float*)(scratch + RowDot.ScratchBytes);
+            long stride = plan.Part.RowBytes, bytes = GemvKernels.Rows * stride;
+            byte* scratch = owner._scratch[worker].Reserve(GemvKernels.ScratchBytes + GemvAssembler.MostRows * GemvKernels.Rows * sizeof(float));
+            var sums = (float*)(scratch + GemvKernels.ScratchBytes);
             byte* activations = plan.ByteTile ? owner._bytes.Data : owner.Dwords(plan, x, rows);
-            int columns = x.Columns, panel = PanelRows(rows, RowDotAssembler.MostRows), groups = plan.ByteTile ? columns / plan.Format.Group : 0;
-            RowDotArgs args = new()
+            int columns = x.Columns, panel = PanelRows(rows, GemvAssembler.MostRows), groups = plan.ByteTile ? columns / plan.Format.Group : 0;
+            GemvArgs args = new()
             {
                 Columns = columns,
                 WeightStride = stride,
@@ -448,28 +450,28 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                 Output = sums,
                 Stream = bytes / 4 & ~63L,
             };
-            for (int row = first; row < last; row += RowDot.Rows)
+            for (int row = first; row < last; row += GemvKernels.Rows)
             {
                 // The last rows of a part may not be 16: some are worked on twice.
-                int start = Math.Min(row, plan.Part.Rows - RowDot.Rows), next = row + RowDot.Rows;
+                int start = Math.Min(row, plan.Part.Rows - GemvKernels.Rows), next = row + GemvKernels.Rows;
                 if (next >= last)
                 {
                     // The other workers have the tasks in between.
                     next = first + owner.Workers * tilesPerTask * TileFormat.Rows;
                 }
 
-                args.Ahead = plan.Part.Data + Math.Min(next, plan.Part.Rows - RowDot.Rows) * stride;
+                args.Ahead = plan.Part.Data + Math.Min(next, plan.Part.Rows - GemvKernels.Rows) * stride;
                 args.Weights = plan.Part.Data + start * stride;
                 for (int r = 0; r < rows; r += panel)
                 {
                     args.Count = Math.Min(panel, rows - r);
                     args.Activations = activations + (long)r * columns * plan.ActivationBytes;
                     args.ActivationScales = (float*)owner._scales.Data + r * (columns / 32);
-                    args.Terms = plan.Terms + (long)r * groups * sizeof(float);
-                    owner.Kernels.DotRows(plan.Part.Format.Type, &args);
+                    args.ZeroPointTerms = plan.ZeroPointTerms + (long)r * groups * sizeof(float);
+                    owner.Kernels.Gemv(plan.Part.Format.Type, &args);
                     for (int i = 0; i < args.Count; i++)
                     {
-                        new ReadOnlySpan<float>(sums + i * RowDot.Rows + (row - start), RowDot.Rows - (row - start)).CopyTo(output.Row(r + i)[(plan.Part.FirstRow + row)..]);
+                        new ReadOnlySpan<float>(sums + i * GemvKernels.Rows + (row - start), GemvKernels.Rows - (row - start)).CopyTo(output.Row(r + i)[(plan.Part.FirstRow + row)..]);
                     }
                 }
             }
@@ -565,7 +567,7 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                     int count = Math.Min(panel, rows - first);
                     pinned->Activations = owner._bytes.Data + (long)rows * k + (long)first * columns;
                     pinned->ActivationScales = (float*)owner._scales.Data + (long)rows * (k / 32) + (long)first * (columns / 32);
-                    pinned->Terms = (int*)plan.Terms + (long)rows * (k / group) + (long)first * (columns / group);
+                    pinned->ZeroPointTerms = (int*)plan.ZeroPointTerms + (long)rows * (k / group) + (long)first * (columns / group);
                     pinned->Output = target + first * (args.OutputStride / sizeof(float));
                     owner.Kernels.Bytes(pinned, count, plan.Format);
                 }
@@ -577,9 +579,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         private void MultiplyFloats(in PartPlan plan, int k, int columns, float* target, ref TileArgs args)
         {
             int panel = PanelRows(rows, owner.Kernels.FloatPanel);
-            bool pairs = plan.Format.IsPairs;
+            bool bfloat16 = plan.Format.IsBFloat16;
             byte* activations = owner.Dwords(plan, x, rows) + (long)rows * k * plan.ActivationBytes;
-            args.Steps = pairs ? columns / 2 : columns;
+            args.Steps = bfloat16 ? columns / 2 : columns;
             args.WeightStride = TileFormat.Rows;
             args.ActivationStride = 1;
             fixed (TileArgs* pinned = &args)
@@ -590,9 +592,9 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
                     pinned->Activations = activations + (long)first * columns * plan.ActivationBytes;
                     pinned->ActivationStep = count;
                     pinned->Output = target + first * (args.OutputStride / sizeof(float));
-                    if (pairs)
+                    if (bfloat16)
                     {
-                        owner.Kernels.PairPanels(pinned, count);
+                        owner.Kernels.BFloat16Panels(pinned, count);
                     }
                     else
                     {
@@ -640,12 +642,12 @@ internal sealed unsafe class TileMatMul(WorkerPool workers, TileKernels kernels)
         }
     }
 
-    private TileKernels Kernels => kernels;
+    private MatMulKernels Kernels => kernels;
 
     private int Workers => workers.Count;
 
     /// <summary>Activations of four bytes each, or of two pairs. A single row of floats is used where it lies.</summary>
-    private byte* Dwords(in PartPlan plan, CpuMatrix x, int rows) => plan.Format.IsPairs ? _pairs.Data : rows == 1 ? (byte*)x.Data : _floats.Data;
+    private byte* Dwords(in PartPlan plan, CpuMatrix x, int rows) => plan.Format.IsBFloat16 ? _bfloat16.Data : rows == 1 ? (byte*)x.Data : _floats.Data;
 
     private bool Expands(in PartPlan plan) => !plan.ByteTile && !plan.Format.IsFloat;
 }

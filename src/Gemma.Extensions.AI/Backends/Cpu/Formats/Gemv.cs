@@ -1,68 +1,18 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
-
-/// <summary>A few activation rows (P of them) against <see cref="RowDot.Rows"/> weight rows over all columns. The assembled kernels know the places of the fields.</summary>
-[StructLayout(LayoutKind.Explicit)]
-internal unsafe struct RowDotArgs
-{
-    public const int ActivationsAt = 0, ActivationScalesAt = 8, TermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
-
-    /// <summary>Signed bytes a[column/16][P][16], or for a format of floats a[column][P], for one of pairs a[column/2][P][2].</summary>
-    [FieldOffset(ActivationsAt)]
-    public byte* Activations;
-
-    /// <summary>Scale of 32 activations: [column/32][P].</summary>
-    [FieldOffset(ActivationScalesAt)]
-    public float* ActivationScales;
-
-    /// <summary>As <see cref="TileArgs.Terms"/>.</summary>
-    [FieldOffset(TermsAt)]
-    public void* Terms;
-
-    /// <summary>Where the sums go: [P][<see cref="RowDot.Rows"/>].</summary>
-    [FieldOffset(OutputAt)]
-    public float* Output;
-
-    /// <summary>What will be read next: four streams that lie <see cref="Stream"/> bytes apart. They are asked for while this is worked on.</summary>
-    [FieldOffset(AheadAt)]
-    public byte* Ahead;
-
-    [FieldOffset(StreamAt)]
-    public long Stream;
-
-    /// <summary>The first of the weight rows, and the bytes from one to the next.</summary>
-    [FieldOffset(WeightsAt)]
-    public byte* Weights;
-
-    [FieldOffset(WeightStrideAt)]
-    public long WeightStride;
-
-    /// <summary>Turns of an assembled kernel's loop; set by its caller.</summary>
-    [FieldOffset(BlocksAt)]
-    public long Blocks;
-
-    /// <summary><see cref="RowDot.ScratchBytes"/> at a multiple of 64.</summary>
-    [FieldOffset(ScratchAt)]
-    public byte* Scratch;
-
-    /// <summary>P.</summary>
-    [FieldOffset(80)]
-    public int Count;
-
-    [FieldOffset(84)]
-    public int Columns;
-}
+namespace Gemma.Extensions.AI.Backends.Cpu.Formats;
 
 /// <summary>
-/// Generation: one activation row, or with <see cref="RowDotAssembler"/> those of a few conversations. Weights are unpacked as for tiles but multiplied in the registers, without the way through a tile: what a core takes from
-/// its second-level cache rose from 12 to more than 20 GB/s, and so reading memory is all that is left. Sums are taken in the order of <see cref="TileKernels"/>.
+/// Generation: one activation row, or with <see cref="GemvAssembler"/> those of a few conversations. Weights are unpacked as for tiles but multiplied in the registers, without the way through a tile: what a core takes from
+/// its second-level cache rose from 12 to more than 20 GB/s, and so reading memory is all that is left. Sums are taken in the order of <see cref="MatMulKernels"/>.
 /// </summary>
-internal static unsafe class RowDot
+internal static unsafe class GemvKernels
 {
     /// <summary>Weight rows of a call.</summary>
     public const int Rows = 16;
@@ -70,27 +20,27 @@ internal static unsafe class RowDot
     public const int ScratchBytes = 3072;
 
     /// <summary>The kernels for one instruction set by tensor type; null where tiles are used.</summary>
-    public static delegate*<byte*, long, int, RowDotArgs*, void>[] Table<TIsa>()
+    public static delegate*<byte*, long, int, GemvArgs*, void>[] Table<TIsa>()
         where TIsa : struct, IDotIsa
     {
-        var table = new delegate*<byte*, long, int, RowDotArgs*, void>[BlockFormat.All.Max(format => (int)format.Type) + 1];
-        table[(int)TensorType.Q4_0] = &RowDot<TIsa>.Q4_0;
-        table[(int)TensorType.Q8_0] = &RowDot<TIsa>.Q8_0;
-        table[(int)TensorType.Q4_K] = &RowDot<TIsa>.Q4_K;
-        table[(int)TensorType.Q5_K] = &RowDot<TIsa>.Q5_K;
-        table[(int)TensorType.Q6_K] = &RowDot<TIsa>.Q6_K;
-        table[(int)TensorType.BF16] = &RowDot<TIsa>.BF16;
+        var table = new delegate*<byte*, long, int, GemvArgs*, void>[BlockFormat.All.Max(format => (int)format.Type) + 1];
+        table[(int)TensorType.Q4_0] = &GemvKernels<TIsa>.Q4_0;
+        table[(int)TensorType.Q8_0] = &GemvKernels<TIsa>.Q8_0;
+        table[(int)TensorType.Q4_K] = &GemvKernels<TIsa>.Q4_K;
+        table[(int)TensorType.Q5_K] = &GemvKernels<TIsa>.Q5_K;
+        table[(int)TensorType.Q6_K] = &GemvKernels<TIsa>.Q6_K;
+        table[(int)TensorType.BF16] = &GemvKernels<TIsa>.BF16;
         return table;
     }
 }
 
-internal static unsafe class RowDot<TIsa>
+internal static unsafe class GemvKernels<TIsa>
     where TIsa : struct, IDotIsa
 {
     private const uint Nibbles = 0x0F0F0F0F;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void BF16(byte* rows, long stride, int columns, RowDotArgs* args)
+    public static void BF16(byte* rows, long stride, int columns, GemvArgs* args)
     {
         Vector512<uint> high = Vector512.Create(0xFFFF0000u);
         Vector512<float> sum = Vector512<float>.Zero;
@@ -114,12 +64,12 @@ internal static unsafe class RowDot<TIsa>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q4_0(byte* rows, long stride, int columns, RowDotArgs* args)
+    public static void Q4_0(byte* rows, long stride, int columns, GemvArgs* args)
     {
         Vector512<uint> mask = Vector512.Create(Nibbles);
         Vector512<float> sum = Vector512<float>.Zero;
         int* x = (int*)args->Activations;
-        int* terms = (int*)args->Terms;
+        int* terms = (int*)args->ZeroPointTerms;
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
@@ -137,12 +87,12 @@ internal static unsafe class RowDot<TIsa>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q8_0(byte* rows, long stride, int columns, RowDotArgs* args)
+    public static void Q8_0(byte* rows, long stride, int columns, GemvArgs* args)
     {
         Vector512<uint> sign = Vector512.Create(0x80808080u);
         Vector512<float> sum = Vector512<float>.Zero;
         int* x = (int*)args->Activations;
-        int* terms = (int*)args->Terms;
+        int* terms = (int*)args->ZeroPointTerms;
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
@@ -161,12 +111,12 @@ internal static unsafe class RowDot<TIsa>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q4_K(byte* rows, long stride, int columns, RowDotArgs* args)
+    public static void Q4_K(byte* rows, long stride, int columns, GemvArgs* args)
     {
         Vector512<uint> mask = Vector512.Create(Nibbles);
         Vector512<float> sum = Vector512<float>.Zero;
         int* x = (int*)args->Activations;
-        float* sums = (float*)args->Terms;
+        float* sums = (float*)args->ZeroPointTerms;
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
@@ -194,11 +144,11 @@ internal static unsafe class RowDot<TIsa>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q5_K(byte* rows, long stride, int columns, RowDotArgs* args)
+    public static void Q5_K(byte* rows, long stride, int columns, GemvArgs* args)
     {
         Vector512<float> sum = Vector512<float>.Zero;
         int* x = (int*)args->Activations;
-        float* sums = (float*)args->Terms;
+        float* sums = (float*)args->ZeroPointTerms;
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
@@ -240,11 +190,11 @@ internal static unsafe class RowDot<TIsa>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Q6_K(byte* rows, long stride, int columns, RowDotArgs* args)
+    public static void Q6_K(byte* rows, long stride, int columns, GemvArgs* args)
     {
         Vector512<float> sum = Vector512<float>.Zero;
         int* x = (int*)args->Activations;
-        int* terms = (int*)args->Terms;
+        int* terms = (int*)args->ZeroPointTerms;
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;

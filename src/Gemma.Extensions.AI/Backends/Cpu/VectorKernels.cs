@@ -1,19 +1,21 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.Attention;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>The fast tiers: products and attention by tiles, everything else in vectors of 16. Tiers differ in their <see cref="TileKernels"/>.</summary>
-internal sealed unsafe class TiledKernels(WorkerPool workers, TileKernels kernels) : CpuKernels(workers)
+/// <summary>The fast tiers: products and attention by tiles, everything else in vectors of 16. Tiers differ in their <see cref="MatMulKernels"/>.</summary>
+internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels kernels) : CpuKernels(workers)
 {
     /// <summary>Elements below which an operation is not worth waking a worker.</summary>
     private const int SmallWork = 16 * 1024;
 
-    private readonly TileMatMul _matMul = new(workers, kernels);
-    private readonly TileAttention _attention = new(workers, kernels);
+    private readonly TiledMatMul _matMul = new(workers, kernels);
+    private readonly TiledAttention _attention = new(workers, kernels);
     private readonly LowRankProduct _lowRank = new(workers);
 
-    public override string? Note => kernels.Note;
+    public override string? FallbackReason => kernels.FallbackReason;
 
     public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows) => _matMul.Run(x, weights, output, rows);
 

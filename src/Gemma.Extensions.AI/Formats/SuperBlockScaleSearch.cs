@@ -5,7 +5,7 @@ namespace Gemma.Extensions.AI.Formats;
 /// Groups are fitted alone, their scales rounded to the integers, each integer scale tried one step up and down against the rounded elements, and the
 /// shared numbers fitted once more by least squares to everything that was rounded.
 /// </summary>
-internal static unsafe class SuperBlockFit
+internal static unsafe class SuperBlockScaleSearch
 {
     private const int Size = BlockFormat.SuperBlock;
     private const int MaxGroups = 16;
@@ -22,7 +22,7 @@ internal static unsafe class SuperBlockFit
         float largestScale = 0, largestMinimum = 0;
         for (int g = 0; g < groups; g++)
         {
-            scale[g] = GroupFit.Asymmetric(x + g * group, w + g * group, group, levels, out minimum[g]);
+            scale[g] = ScaleSearch.Asymmetric(x + g * group, w + g * group, group, levels, out minimum[g]);
             largestScale = Math.Max(largestScale, scale[g]);
             largestMinimum = Math.Max(largestMinimum, minimum[g]);
         }
@@ -69,7 +69,7 @@ internal static unsafe class SuperBlockFit
         float extreme = 0;
         for (int g = 0; g < groups; g++)
         {
-            scale[g] = half == 0 ? GroupFit.Table(x + g * group, w + g * group, group) : GroupFit.Symmetric(x + g * group, w + g * group, group, half);
+            scale[g] = half == 0 ? ScaleSearch.Table(x + g * group, w + g * group, group) : ScaleSearch.Symmetric(x + g * group, w + g * group, group, half);
             extreme = Math.Abs(scale[g]) > Math.Abs(extreme) ? scale[g] : extreme;
         }
 
@@ -122,8 +122,8 @@ internal static unsafe class SuperBlockFit
     }
 
     private static float Quantise(float* x, float* w, int n, int half, float scale, sbyte* quants) => half == 0
-        ? GroupFit.QuantiseTable(x, w, n, scale, quants)
-        : GroupFit.Quantise(x, w, n, scale, 0, -half, half - 1, quants);
+        ? ScaleSearch.QuantiseTable(x, w, n, scale, quants)
+        : ScaleSearch.Quantise(x, w, n, scale, 0, -half, half - 1, quants);
 
     private static byte Integer(float value, float unit, int max) => unit > 0 ? (byte)Math.Clamp(MathF.Round(value / unit), 0, max) : (byte)0;
 
@@ -136,7 +136,7 @@ internal static unsafe class SuperBlockFit
         {
             for (int m = Math.Max(0, startMinimum - 1); m <= Math.Min(scaleMax, startMinimum + 1); m++)
             {
-                float error = GroupFit.Quantise(x, w, n, d * s, dmin * m, 0, levels, null);
+                float error = ScaleSearch.Quantise(x, w, n, d * s, dmin * m, 0, levels, null);
                 if (error < best)
                 {
                     (best, scale, minimum) = (error, (byte)s, (byte)m);
@@ -144,7 +144,7 @@ internal static unsafe class SuperBlockFit
             }
         }
 
-        return GroupFit.Quantise(x, w, n, d * scale, dmin * minimum, 0, levels, quants);
+        return ScaleSearch.Quantise(x, w, n, d * scale, dmin * minimum, 0, levels, quants);
     }
 
     /// <summary>Least squares for d and dmin over the block: x ≈ d·(scale·q) - dmin·minimum.</summary>

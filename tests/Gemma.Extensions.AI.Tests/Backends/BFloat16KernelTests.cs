@@ -1,4 +1,7 @@
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using Iced.Intel;
 using Xunit;
@@ -9,7 +12,7 @@ namespace Gemma.Extensions.AI.Tests.Backends;
 /// The kernels for pairs of bfloat16, also without a processor that has <c>vdpbf16ps</c>: their machine code is interpreted and held against the instruction in
 /// software. The interpreter is held against the processor, with all that the two have in common.
 /// </summary>
-public sealed unsafe class PairKernelTests
+public sealed unsafe class BFloat16KernelTests
 {
     public static TheoryData<string> Types => new(BlockFormat.All.Select(format => format.Name));
 
@@ -17,7 +20,7 @@ public sealed unsafe class PairKernelTests
     [Theory, MemberData(nameof(Types))]
     public void TheInterpreterGivesWhatTheProcessorGives(string format)
     {
-        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         using CpuBackend backend = Tiers.Create("avx512-vnni", threads: 1);
         CheckAgainst(backend, format, [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 35, 37, 38]);
     }
@@ -26,11 +29,11 @@ public sealed unsafe class PairKernelTests
     [Fact]
     public void TheProcessorAddsPairsAsTheManualSays()
     {
-        Assert.SkipUnless(AssembledTileKernels.UnsupportedPairs() is null, AssembledTileKernels.UnsupportedPairs() ?? "");
+        Assert.SkipUnless(JitMatMulKernels.UnsupportedBFloat16() is null, JitMatMulKernels.UnsupportedBFloat16() ?? "");
         const int Columns = 528, Outputs = 81;
         using CpuBackend backend = Tiers.Create("avx512-bf16", threads: 1);
         using var workers = new WorkerPool(1);
-        using var interpreted = new TiledKernels(workers, new InterpretedKernels(pairs: true));
+        using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
         using var random = new RandomTensors(15);
         CpuWeights weights = Weights(random, Outputs, Columns);
         foreach (int rows in (int[])[1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 37, 60])
@@ -64,12 +67,12 @@ public sealed unsafe class PairKernelTests
     [Fact]
     public void KernelsForPairsRunOnTheProcessorWithIntegersInPlaceOfFloats()
     {
-        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         const int Columns = 272;
         using var workers = new WorkerPool(1);
         using var random = new RandomTensors(11);
-        using var interpreted = new TiledKernels(workers, new InterpretedKernels(pairs: true, change: WithIntegers));
-        using var native = new TiledKernels(workers, new NativePairs());
+        using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, change: WithIntegers));
+        using var native = new VectorKernels(workers, new NativeBFloat16());
         CpuWeights weights = Weights(random, 64, Columns);
         foreach (int rows in (int[])[1, 2, 8, 33, 36, 44])
         {
@@ -92,7 +95,7 @@ public sealed unsafe class PairKernelTests
     public void ProductsAreThoseOfTheInstructionInSoftware(int outputs, int columns, bool windows)
     {
         using var workers = new WorkerPool(1);
-        using var kernels = new TiledKernels(workers, new InterpretedKernels(pairs: true, windows));
+        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, windows));
         using var random = new RandomTensors(12);
         var parts = (WeightPart[])[.. Weights(random, outputs, columns).Parts, new(BlockFormat.Get(TensorType.F32), random.Create(TensorType.F32, 32, columns).Data, outputs, 32, columns)];
         foreach (WeightPart[] stacked in (WeightPart[][])[[parts[0]], parts])
@@ -122,7 +125,7 @@ public sealed unsafe class PairKernelTests
     {
         const int Columns = 768, Rows = 40, Outputs = 32;
         using var workers = new WorkerPool(1);
-        using var kernels = new TiledKernels(workers, new InterpretedKernels(pairs: true));
+        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
         using var random = new RandomTensors(13);
         CpuWeights weights = Weights(random, Outputs, Columns);
         using CpuMatrix x = Input(random, Rows, Columns), y = new(Rows, Outputs);
@@ -172,33 +175,33 @@ public sealed unsafe class PairKernelTests
     [Fact]
     public void TheCheckPassesRightKernelsAndFailsWrongOnes()
     {
-        using var right = new InterpretedKernels(pairs: true);
-        Assert.True(PairCheck.Passes(right));
-        using var integers = new InterpretedKernels(pairs: true, change: WithIntegers);
-        Assert.False(PairCheck.Passes(integers));
+        using var right = new InterpretedKernels(bfloat16: true);
+        Assert.True(BFloat16SelfTest.Passes(right));
+        using var integers = new InterpretedKernels(bfloat16: true, change: WithIntegers);
+        Assert.False(BFloat16SelfTest.Passes(integers));
 
         // Panels of tiles alone, then kernels for a few rows alone.
         foreach (bool tiles in (bool[])[true, false])
         {
-            using var wrong = new InterpretedKernels(pairs: true, change: code => new MachineInterpreter(code, windows: false).Mnemonics.Contains(Mnemonic.Vbroadcastss) == tiles ? WithIntegers(code) : code);
-            Assert.False(PairCheck.Passes(wrong));
+            using var wrong = new InterpretedKernels(bfloat16: true, change: code => new MachineInterpreter(code, windows: false).Mnemonics.Contains(Mnemonic.Vbroadcastss) == tiles ? WithIntegers(code) : code);
+            Assert.False(BFloat16SelfTest.Passes(wrong));
         }
     }
 
     [Fact]
     public void WhereTheCheckFailsTheKernelsOfTheTierBelowTakeOver()
     {
-        Assert.SkipUnless(AssembledTileKernels.Unsupported() is null, AssembledTileKernels.Unsupported() ?? "");
+        Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         using var workers = new WorkerPool(1);
         int allocations = 0;
-        using var kernels = new TiledKernels(workers, AssembledTileKernels.Create(
+        using var kernels = new VectorKernels(workers, JitMatMulKernels.Create(
             (ReadOnlySpan<byte> code, out string? reason) =>
             {
                 allocations++;
                 return ExecutableMemory.TryCreate(WithIntegers(code.ToArray()), out reason);
             },
-            pairs: true));
-        Assert.Equal("avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it", kernels.Note);
+            bfloat16: true));
+        Assert.Equal("avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it", kernels.FallbackReason);
         Assert.True(allocations > 2);
         using CpuBackend vnni = Tiers.Create("avx512-vnni", threads: 1);
         using var random = new RandomTensors(14);
@@ -228,7 +231,7 @@ public sealed unsafe class PairKernelTests
         const int Columns = 768, Outputs = 49;
         TensorType type = Enum.Parse<TensorType>(format);
         using var workers = new WorkerPool(1);
-        using var kernels = new TiledKernels(workers, new InterpretedKernels(pairs: false));
+        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: false));
         using var random = new RandomTensors(10);
         var weights = (CpuWeights)backend.LoadWeights(random.Create(type, Outputs, Columns));
         foreach (int rows in batches)
@@ -268,22 +271,22 @@ public sealed unsafe class PairKernelTests
     }
 
     /// <summary>The kernels for pairs with integers in their place, run by the processor.</summary>
-    private sealed class NativePairs() : FloatTileKernels<PortableIsa>(pairs: true)
+    private sealed class NativeBFloat16() : FloatMatMulKernels<PortableIsa>(bfloat16: true)
     {
         private readonly Dictionary<(bool, int), ExecutableMemory> _code = [];
 
         public override int FloatPanel => 12;
 
-        public override void PairPanels(TileArgs* args, int panel) =>
-            ((delegate* unmanaged<TileArgs*, void>)Code(true, panel, () => AssembledTileKernels.FloatKernel(panel, pairs: true, OperatingSystem.IsWindows())))(args);
+        public override void BFloat16Panels(TileArgs* args, int panel) =>
+            ((delegate* unmanaged<TileArgs*, void>)Code(true, panel, () => GemmAssembler.FloatKernel(panel, bfloat16: true, OperatingSystem.IsWindows())))(args);
 
-        public override bool CanDotRows(TensorType type, int rows) => true;
+        public override bool CanGemv(TensorType type, int rows) => true;
 
-        public override void DotRows(TensorType type, RowDotArgs* args)
+        public override void Gemv(TensorType type, GemvArgs* args)
         {
             int rows = args->Count;
-            args->Blocks = args->Columns / RowDotAssembler.BlockColumns(type);
-            ((delegate* unmanaged<RowDotArgs*, void>)Code(false, rows, () => RowDotAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), pairs: true)!))(args);
+            args->Blocks = args->Columns / GemvAssembler.BlockColumns(type);
+            ((delegate* unmanaged<GemvArgs*, void>)Code(false, rows, () => GemvAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), bfloat16: true)!))(args);
         }
 
         public override void Dispose()

@@ -1,0 +1,59 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+internal sealed unsafe partial class CpuKvPool : KvPool
+{
+    private const nuint HugePage = 2 << 20;
+    private const int AdviseHugePages = 14;
+
+    private readonly void* _allocation;
+    private readonly byte* _data;
+    private bool _disposed;
+
+    public CpuKvPool(KvLayout layout, int blockCount)
+        : base(layout, blockCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(blockCount);
+
+        // Zeroed memory of this size comes straight from the operating system, which backs a page when it is first touched.
+        nuint bytes = checked((nuint)(layout.BlockBytes * blockCount));
+        _allocation = NativeMemory.AllocZeroed(bytes + HugePage);
+        _data = (byte*)(((nuint)_allocation + HugePage - 1) & ~(HugePage - 1));
+        if (OperatingSystem.IsLinux() && bytes >= HugePage)
+        {
+            // Long contexts are read from end to end for every token. Where the system has no huge pages to give, small ones do.
+            _ = Advise(_data, bytes & ~(HugePage - 1), AdviseHugePages);
+        }
+    }
+
+    /// <summary>Address of [blockTokens, headDim] of one head of one layer of one block.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public byte* Head(int block, int layer, bool values, int kvHead)
+    {
+        long headBytes = (long)Layout.BlockTokens * Layout.RowBytes;
+        return _data + block * Layout.BlockBytes + ((2L * layer + (values ? 1 : 0)) * Layout.KvHeads + kvHead) * headBytes;
+    }
+
+    public override void CopyBlock(int source, int destination) => Block(source).CopyTo(Block(destination));
+
+    public override Span<byte> Block(int block)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)block, (uint)BlockCount, nameof(block));
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return new Span<byte>(_data + block * Layout.BlockBytes, checked((int)Layout.BlockBytes));
+    }
+
+    public override void Dispose()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            NativeMemory.Free(_allocation);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
+}

@@ -1,0 +1,74 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Gemma.Extensions.AI.Backends.Cpu;
+
+/// <summary>
+/// Updates of a stacked matrix. The A of all parts lie behind one another, [ranks, columns], so that one pass over x serves them; each B is
+/// transposed, [rank, rows of the part], so that a result is a sum of rows.
+/// </summary>
+internal sealed unsafe class CpuLowRank : LowRankMatrix
+{
+    private const int ChunkRows = 512;
+    private readonly float[] _a, _b; // pinned: the kernels use their addresses
+
+    public CpuLowRank(int rows, int columns, ReadOnlySpan<LowRankPart> parts)
+        : base(rows, columns)
+    {
+        long aCount = 0, bCount = 0;
+        foreach (LowRankPart part in parts)
+        {
+            aCount += part.A.Length;
+            bCount += part.B.Length;
+        }
+
+        _a = GC.AllocateUninitializedArray<float>(checked((int)aCount), pinned: true);
+        _b = GC.AllocateUninitializedArray<float>(checked((int)bCount), pinned: true);
+        A = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_a));
+        float* b = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_b));
+        var chunks = new List<Chunk>();
+        foreach (LowRankPart part in parts)
+        {
+            int outputs = part.B.Length / part.Rank;
+            part.A.CopyTo(_a, (long)Rank * columns);
+            for (int n = 0; n < outputs; n++)
+            {
+                for (int j = 0; j < part.Rank; j++)
+                {
+                    b[(long)j * outputs + n] = part.B[(long)n * part.Rank + j];
+                }
+            }
+
+            for (int n = 0; n < outputs; n += ChunkRows)
+            {
+                chunks.Add(new Chunk(b + n, outputs, Rank, part.Rank, part.FirstRow + n, Math.Min(ChunkRows, outputs - n)));
+            }
+
+            b += part.B.Length;
+            Rank += part.Rank;
+        }
+
+        Chunks = [.. chunks];
+    }
+
+    /// <summary>Sum of the parts' ranks.</summary>
+    public int Rank { get; }
+
+    /// <summary>[<see cref="Rank"/>, columns].</summary>
+    public float* A { get; }
+
+    /// <summary>Pieces of the outputs, none longer than the first-level cache likes.</summary>
+    public Chunk[] Chunks { get; }
+
+    /// <summary>Some outputs of one part.</summary>
+    public readonly struct Chunk(float* b, int stride, int firstRank, int rank, int firstRow, int rows)
+    {
+        /// <summary>First of the chunk's outputs in the transposed B, whose rows are <see cref="Stride"/> apart.</summary>
+        public readonly float* B = b;
+        public readonly int Stride = stride;
+        public readonly int FirstRank = firstRank;
+        public readonly int Rank = rank;
+        public readonly int FirstRow = firstRow;
+        public readonly int Rows = rows;
+    }
+}

@@ -1,0 +1,167 @@
+using System.Runtime.Intrinsics.X86;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
+using Gemma.Extensions.AI.Formats;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
+
+/// <summary>
+/// Byte tiles by <c>vpdpbusd</c> on 512-bit registers, which .NET does not expose: four products and their sum a lane in one instruction, against
+/// three instructions of the AVX-512 tier. The kernels are assembled when the tier is made. Six activation rows by 32 weight rows fill the
+/// registers: 12 float sums, 12 integer sums, the weights, their scales and minima, and two temporaries. Conversion and
+/// scaling of a finished group run beside the products of the next one. Where the processor has <c>vdpbf16ps</c>, weights of bfloat16 are multiplied
+/// in pairs by the loop for floats, with half as many steps.
+/// </summary>
+internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
+{
+    private const int MostRows = 6;
+    private const int MostFloatRows = 12;
+    private const int FirstFloat = 4 * (MostRows + 1);
+    private const int FirstBFloat16 = FirstFloat + MostFloatRows;
+    private readonly ExecutableMemory _code;
+    private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
+
+    private readonly CodeAllocator _allocate;
+    private readonly List<ExecutableMemory> _gemvCode = [];
+    private readonly bool[] _tried = new bool[GemvKernelCount];
+    private readonly delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[] _gemvs = new delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[GemvKernelCount];
+
+    private JitMatMulKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool bfloat16, string? fallbackReason)
+        : base(bfloat16)
+    {
+        _code = code;
+        _allocate = allocate;
+        FallbackReason = fallbackReason;
+        _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[offsets.Length];
+        for (int i = 0; i < offsets.Length; i++)
+        {
+            _kernels[i] = (delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>)(code.Address + offsets[i]);
+        }
+    }
+
+    public override bool FloatOnly => false;
+
+    public override string? FallbackReason { get; }
+
+    private static int GemvKernelCount => (GemvAssembler.MostRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
+
+    public override int BytePanel => MostRows;
+
+    /// <summary>Assembles the kernel when it is first needed: a model has two or three types, and most runs few counts of rows.</summary>
+    public override bool CanGemv(TensorType type, int rows)
+    {
+        int index = (GemvAssembler.MostRows + 1) * (int)type + rows;
+        if (rows > GemvAssembler.MostRows || _gemvs[index] is not null)
+        {
+            return rows <= GemvAssembler.MostRows;
+        }
+
+        if (!_tried[index])
+        {
+            _tried[index] = true;
+            if (GemvAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), WeightFormat(type).IsBFloat16) is { } code && _allocate(code, out _) is { } memory)
+            {
+                _gemvCode.Add(memory);
+                _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
+            }
+        }
+
+        return _gemvs[index] is not null;
+    }
+
+    public override void Gemv(TensorType type, GemvArgs* args)
+    {
+        args->Blocks = args->Columns / GemvAssembler.BlockColumns(type);
+        _gemvs[(GemvAssembler.MostRows + 1) * (int)type + args->Count](args);
+    }
+
+    /// <summary>Why the tier cannot run here; null if it can.</summary>
+    public static string? Unsupported()
+    {
+        if (!Avx512BW.IsSupported || !X86Base.X64.IsSupported)
+        {
+            return "the processor has no AVX-512 BW";
+        }
+
+        // CPUID leaf 7, ECX bit 11: AVX512_VNNI.
+        return (X86Base.CpuId(7, 0).Ecx & (1 << 11)) != 0 ? null : "the processor has no AVX512-VNNI";
+    }
+
+    /// <summary>Why the kernels for pairs of bfloat16 cannot run here, or the others; null if they can.</summary>
+    public static string? UnsupportedBFloat16()
+    {
+        if (Unsupported() is { } reason)
+        {
+            return reason;
+        }
+
+        // CPUID leaf 7, subleaf 1, EAX bit 5: AVX512_BF16. EAX of subleaf 0 is the last subleaf.
+        return X86Base.CpuId(7, 0).Eax >= 1 && (X86Base.CpuId(7, 1).Eax & (1 << 5)) != 0 ? null : "the processor has no AVX512-BF16";
+    }
+
+    /// <summary>
+    /// The kernels, or those of the avx512 tier with a fallbackReason where machine code cannot be made executable. Those for pairs have run on one kind of
+    /// processor only (Zen 4), so a small product is checked first, and on a wrong one floats do without them.
+    /// </summary>
+    /// <param name="allocate">Makes code executable.</param>
+    /// <param name="bfloat16">Whether weights of bfloat16 are multiplied in pairs.</param>
+    /// <param name="fallbackReason">What these kernels have to do without.</param>
+    public static MatMulKernels Create(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null)
+    {
+        JitMatMulKernels? kernels = TryCreate(allocate, bfloat16, fallbackReason, out string? reason);
+        if (kernels is null)
+        {
+            return new Int8MatMulKernels<Avx512Isa>($"avx512 kernels: {reason}");
+        }
+
+        if (!bfloat16 || BFloat16SelfTest.Passes(kernels))
+        {
+            return kernels;
+        }
+
+        kernels.Dispose();
+        return Create(allocate, bfloat16: false, "avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it");
+    }
+
+    private static JitMatMulKernels? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, out string? reason)
+    {
+        using var stream = new MemoryStream();
+        var offsets = new int[bfloat16 ? FirstBFloat16 + MostFloatRows : FirstBFloat16];
+        bool windows = OperatingSystem.IsWindows();
+        for (int i = 4; i < offsets.Length; i++)
+        {
+            while (stream.Length % 64 != 0)
+            {
+                stream.WriteByte(0xCC);
+            }
+
+            offsets[i] = (int)stream.Length;
+            stream.Write(i < FirstFloat
+                ? GemmAssembler.ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
+                : GemmAssembler.FloatKernel((i - FirstFloat) % MostFloatRows + 1, i >= FirstBFloat16, windows));
+        }
+
+        return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels(code, offsets, allocate, bfloat16, fallbackReason) : null;
+    }
+
+    public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
+        _kernels[4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0)](args);
+
+    public override int FloatPanel => MostFloatRows;
+
+    public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel - 1](args);
+
+    public override void BFloat16Panels(TileArgs* args, int panel) => _kernels[FirstBFloat16 + panel - 1](args);
+
+    public override void Dispose()
+    {
+        _code.Dispose();
+        foreach (ExecutableMemory code in _gemvCode)
+        {
+            code.Dispose();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+
+namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
+
+/// <summary>A few activation rows (P of them) against <see cref="GemvKernels.Rows"/> weight rows over all columns. The assembled kernels know the places of the fields.</summary>
+[StructLayout(LayoutKind.Explicit)]
+internal unsafe struct GemvArgs
+{
+    public const int ActivationsAt = 0, ActivationScalesAt = 8, ZeroPointTermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
+
+    /// <summary>Signed bytes a[column/16][P][16], or for a format of floats a[column][P], for one of pairs a[column/2][P][2].</summary>
+    [FieldOffset(ActivationsAt)]
+    public byte* Activations;
+
+    /// <summary>Scale of 32 activations: [column/32][P].</summary>
+    [FieldOffset(ActivationScalesAt)]
+    public float* ActivationScales;
+
+    /// <summary>As <see cref="TileArgs.ZeroPointTerms"/>.</summary>
+    [FieldOffset(ZeroPointTermsAt)]
+    public void* ZeroPointTerms;
+
+    /// <summary>Where the sums go: [P][<see cref="GemvKernels.Rows"/>].</summary>
+    [FieldOffset(OutputAt)]
+    public float* Output;
+
+    /// <summary>What will be read next: four streams that lie <see cref="Stream"/> bytes apart. They are asked for while this is worked on.</summary>
+    [FieldOffset(AheadAt)]
+    public byte* Ahead;
+
+    [FieldOffset(StreamAt)]
+    public long Stream;
+
+    /// <summary>The first of the weight rows, and the bytes from one to the next.</summary>
+    [FieldOffset(WeightsAt)]
+    public byte* Weights;
+
+    [FieldOffset(WeightStrideAt)]
+    public long WeightStride;
+
+    /// <summary>Turns of an assembled kernel's loop; set by its caller.</summary>
+    [FieldOffset(BlocksAt)]
+    public long Blocks;
+
+    /// <summary><see cref="GemvKernels.ScratchBytes"/> at a multiple of 64.</summary>
+    [FieldOffset(ScratchAt)]
+    public byte* Scratch;
+
+    /// <summary>P.</summary>
+    [FieldOffset(80)]
+    public int Count;
+
+    [FieldOffset(84)]
+    public int Columns;
+}

@@ -1,0 +1,42 @@
+using Gemma.Extensions.AI.Backends.Cpu.Attention;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
+
+/// <summary>Float tiles on any vector unit; byte tiles are turned into float tiles. The slowest of the fast tiers, and the one that runs everywhere.</summary>
+/// <param name="bfloat16">Whether a subclass multiplies bfloat16 weights as pairs.</param>
+internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false) : MatMulKernels
+    where TIsa : struct, ITileIsa
+{
+    private readonly TileFormat? _bfloat16 = bfloat16 ? TileFormat.BFloat16<TIsa>() : null;
+
+    public override TileFormat[] Formats { get; } = TileFormat.Table<TIsa>();
+
+    public override TileFormat WeightFormat(TensorType type) => type == TensorType.BF16 && _bfloat16 is not null ? _bfloat16 : Formats[(int)type];
+
+    public override bool FloatOnly => true;
+
+    public override int BytePanel => 4;
+
+    public override KvKernels Float16Kv { get; } = KvKernels.Of<TIsa, Float16KvPair>();
+
+    public override KvKernels BFloat16Kv { get; } = KvKernels.Of<TIsa, BFloat16KvPair>();
+
+    public override unsafe void Bytes(TileArgs* args, int panel, TileFormat format) => throw new NotSupportedException("This tier has no integer kernels.");
+
+    public override unsafe void Floats(TileArgs* args, int rows)
+    {
+        int row = 0;
+        for (; row + 4 <= rows; row += 4)
+        {
+            VectorTile.FloatsFour(args, row);
+        }
+
+        for (; row < rows; row++)
+        {
+            VectorTile.FloatsOne(args, row);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+using System.Runtime.Intrinsics;
+
+namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
+
+/// <summary>The few operations of unpacking that no portable vector API expresses well. The rest is written once, over <see cref="Vector512"/>.</summary>
+internal unsafe interface ITileIsa
+{
+    /// <summary>Reads 16 bytes of each of 16 rows and transposes them: result i holds dword i of all rows, in row order.</summary>
+    static abstract void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
+
+    /// <summary>Replaces each byte (0 to 15) by that element of a table of 16 bytes.</summary>
+    static abstract Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices);
+}
+
+/// <summary>Multiplications of bytes, 16 rows of four columns at a time.</summary>
+internal unsafe interface IDotIsa : ITileIsa
+{
+    /// <summary>Whether one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
+    static abstract bool HasDot { get; }
+
+    /// <summary>sum + four products a lane. Weights up to 127; only where <see cref="HasDot"/>, as the next one.</summary>
+    static abstract Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations);
+
+    /// <summary>sum + four products a lane, any weights.</summary>
+    static abstract Vector512<int> WideDot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations);
+
+    /// <summary>Sums of two neighbouring products, saturated to 16 bits; only where there is no dot product, as the next one.</summary>
+    static abstract Vector512<short> PairProducts(Vector512<byte> weights, Vector512<sbyte> activations);
+
+    /// <summary>Sums of two neighbours.</summary>
+    static abstract Vector512<int> PairSums(Vector512<short> values);
+}

@@ -1,0 +1,32 @@
+using System.Runtime.Intrinsics;
+
+namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
+
+internal readonly unsafe struct PortableIsa : ITileIsa
+{
+    public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
+    {
+        uint* buffer = stackalloc uint[64];
+        for (int r = 0; r < 16; r++)
+        {
+            uint* row = (uint*)(rows + r * stride);
+            buffer[r] = row[0];
+            buffer[16 + r] = row[1];
+            buffer[32 + r] = row[2];
+            buffer[48 + r] = row[3];
+        }
+
+        d0 = Vector512.Load(buffer);
+        d1 = Vector512.Load(buffer + 16);
+        d2 = Vector512.Load(buffer + 32);
+        d3 = Vector512.Load(buffer + 48);
+    }
+
+    public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
+    {
+        Vector512<byte> i = indices.AsByte();
+        return Vector512.Create(
+            Vector256.Create(Vector128.Shuffle(table, i.GetLower().GetLower()), Vector128.Shuffle(table, i.GetLower().GetUpper())),
+            Vector256.Create(Vector128.Shuffle(table, i.GetUpper().GetLower()), Vector128.Shuffle(table, i.GetUpper().GetUpper()))).AsUInt32();
+    }
+}

@@ -1,0 +1,32 @@
+namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
+
+/// <summary>How many sums of byte products are added in 16 bits before they are widened. 0: even and odd columns apart, for bytes above 63.</summary>
+internal interface ISumDepth
+{
+    static abstract int Pairs { get; }
+}
+
+internal readonly struct FourPairs : ISumDepth
+{
+    public static int Pairs => 4;
+}
+
+internal readonly struct TwoPairs : ISumDepth
+{
+    public static int Pairs => 2;
+}
+
+internal readonly struct HalfPairs : ISumDepth
+{
+    public static int Pairs => 0;
+}
+
+internal readonly struct DotSum : ISumDepth
+{
+    public static int Pairs => -1;
+}
+
+internal readonly struct WideDotSum : ISumDepth
+{
+    public static int Pairs => -2;
+}

@@ -1,0 +1,120 @@
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends;
+
+/// <summary>Consecutive rows of a batch that belong to one sequence. Row r is at position <see cref="StartPosition"/> + r.</summary>
+internal struct BatchSlice
+{
+    /// <summary>First row of the slice in the batch.</summary>
+    public int FirstRow;
+
+    /// <summary>Rows of the slice.</summary>
+    public int RowCount;
+
+    /// <summary>Position of the first row in its sequence.</summary>
+    public int StartPosition;
+
+    /// <summary>Block numbers of the local layers' pool by position / blockTokens; -1 where a block has left the window.</summary>
+    public int[] LocalBlocks;
+
+    /// <summary>Block numbers of the global layers' pool by position / blockTokens.</summary>
+    public int[] GlobalBlocks;
+
+    /// <summary>Updates of the adapter that the sequence runs with, as the forward pass numbers them; null for the base model.</summary>
+    public LowRankMatrix?[]? Adapter;
+}
+
+/// <summary>The rows of a batch that run with one adapter.</summary>
+internal struct AdapterGroup
+{
+    public LowRankMatrix?[] Adapter;
+
+    /// <summary>Where the numbers of the rows begin in the list of all groups' rows.</summary>
+    public int Start;
+
+    /// <summary>Rows of the group.</summary>
+    public int Count;
+}
+
+/// <summary>What one forward pass works on: rows of one or more sequences. Reused between steps, so that a step allocates nothing.</summary>
+internal sealed class ForwardBatch(int maxRows, int maxSlices)
+{
+    private readonly AdapterGroup[] _groups = new AdapterGroup[maxSlices];
+    private readonly int[] _groupRows = new int[maxRows];
+    private bool _hasAdapters;
+
+    public int[] Tokens { get; } = new int[maxRows];
+    public BatchSlice[] Slices { get; } = new BatchSlice[maxSlices];
+    public int Rows { get; private set; }
+    public int SliceCount { get; private set; }
+
+    public int MaxRows => Tokens.Length;
+    public int MaxSlices => Slices.Length;
+
+    public ReadOnlySpan<BatchSlice> ActiveSlices => Slices.AsSpan(0, SliceCount);
+
+    public void Clear()
+    {
+        Rows = 0;
+        SliceCount = 0;
+        _hasAdapters = false;
+    }
+
+    /// <summary>Adds consecutive tokens of one sequence.</summary>
+    public void Add(ReadOnlySpan<int> tokens, int startPosition, int[] localBlocks, int[] globalBlocks, LowRankMatrix?[]? adapter = null)
+    {
+        tokens.CopyTo(Tokens.AsSpan(Rows));
+        Slices[SliceCount++] = new BatchSlice
+        {
+            FirstRow = Rows,
+            RowCount = tokens.Length,
+            StartPosition = startPosition,
+            LocalBlocks = localBlocks,
+            GlobalBlocks = globalBlocks,
+            Adapter = adapter,
+        };
+        Rows += tokens.Length;
+        _hasAdapters |= adapter is not null;
+    }
+
+    /// <summary>The adapters of the batch, each once; valid until the batch changes. Their rows need not lie together.</summary>
+    public ReadOnlySpan<AdapterGroup> GroupByAdapter()
+    {
+        int groups = 0, rows = 0;
+        for (int i = 0; _hasAdapters && i < SliceCount; i++)
+        {
+            if (Slices[i].Adapter is { } adapter && !Contains(_groups.AsSpan(0, groups), adapter))
+            {
+                int start = rows;
+                for (int j = i; j < SliceCount; j++)
+                {
+                    for (int r = 0; r < Slices[j].RowCount && Slices[j].Adapter == adapter; r++)
+                    {
+                        _groupRows[rows++] = Slices[j].FirstRow + r;
+                    }
+                }
+
+                _groups[groups++] = new AdapterGroup { Adapter = adapter, Start = start, Count = rows - start };
+            }
+        }
+
+        return _groups.AsSpan(0, groups);
+
+        static bool Contains(ReadOnlySpan<AdapterGroup> groups, LowRankMatrix?[] adapter)
+        {
+            foreach (ref readonly AdapterGroup group in groups)
+            {
+                if (group.Adapter == adapter)
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+    }
+
+    /// <summary>The numbers of a group's rows, ascending.</summary>
+    public ReadOnlySpan<int> RowsOf(in AdapterGroup group) => _groupRows.AsSpan(group.Start, group.Count);
+}

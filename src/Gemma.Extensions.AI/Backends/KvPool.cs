@@ -1,0 +1,46 @@
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends;
+
+/// <summary>How keys and values are stored.</summary>
+internal enum KvType
+{
+    F16,
+    BF16,
+    Q8_0,
+    F32,
+}
+
+/// <summary>Shape of a block of key/value memory: for each layer of the pool, for keys and then for values, [kvHeads, blockTokens, headDim].</summary>
+internal readonly record struct KvLayout(int Layers, int KvHeads, int HeadDim, int BlockTokens, KvType Type)
+{
+    /// <summary>Bytes of one row (one head of one token). Q8_0 stores 32 values as a float16 scale and 32 signed bytes.</summary>
+    public int RowBytes => Type switch
+    {
+        KvType.F32 => 4 * HeadDim,
+        KvType.Q8_0 => HeadDim / 32 * 34,
+        _ => 2 * HeadDim,
+    };
+
+    /// <summary>Bytes of one block with all its layers.</summary>
+    public long BlockBytes => 2L * Layers * KvHeads * BlockTokens * RowBytes;
+}
+
+/// <summary>
+/// Key/value memory in blocks of equal size. Blocks are numbered from 0; memory is reserved at construction and committed by use.
+/// Who owns which block is not known here.
+/// </summary>
+internal abstract class KvPool(KvLayout layout, int blockCount) : IDisposable
+{
+    public KvLayout Layout { get; } = layout;
+    public int BlockCount { get; } = blockCount;
+
+    /// <summary>Copies a whole block (copy on write of a shared, partly filled block).</summary>
+    public abstract void CopyBlock(int source, int destination);
+
+    /// <summary>The bytes of one block, for saving to and loading from disk.</summary>
+    public abstract Span<byte> Block(int block);
+
+    public abstract void Dispose();
+}

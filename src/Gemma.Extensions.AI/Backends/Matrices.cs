@@ -1,0 +1,43 @@
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends;
+
+/// <summary>A float32 row-major matrix in the memory of a backend.</summary>
+internal abstract class Matrix(int rows, int columns) : IDisposable
+{
+    public int Rows { get; } = rows;
+    public int Columns { get; } = columns;
+
+    /// <summary>The row as the host sees it. Valid until the next operation that writes this matrix.</summary>
+    public abstract Span<float> Row(int row);
+
+    public abstract void Dispose();
+}
+
+/// <summary>The weights of one linear operation: rows of one or more tensors stacked (q, k and v; gate and up). Each part keeps its own format.</summary>
+internal abstract class WeightMatrix(int rows, int columns)
+{
+    public int Rows { get; } = rows;
+    public int Columns { get; } = columns;
+}
+
+/// <summary>A float32 vector of weights (a norm).</summary>
+internal abstract class WeightVector(int length)
+{
+    public int Length { get; } = length;
+}
+
+/// <summary>One update of rank r within a stacked weight matrix: B · A, from which LoRA's scale has been multiplied into B.</summary>
+/// <param name="FirstRow">Row of the stacked matrix at which the updated tensor begins.</param>
+/// <param name="Rank">r.</param>
+/// <param name="A">[r, columns], row-major.</param>
+/// <param name="B">[rows of the tensor, r], row-major.</param>
+internal sealed record LowRankPart(int FirstRow, int Rank, float[] A, float[] B);
+
+/// <summary>Low-rank updates of the tensors of one <see cref="WeightMatrix"/>. Immutable; freed by the garbage collector once nobody uses it.</summary>
+internal abstract class LowRankMatrix(int rows, int columns)
+{
+    public int Rows { get; } = rows;
+    public int Columns { get; } = columns;
+}
