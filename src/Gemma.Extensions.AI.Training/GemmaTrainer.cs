@@ -145,7 +145,9 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     /// <summary>States what training takes, and refuses what is not there before anything is computed.</summary>
     private void CheckMemory(GemmaConfig config, TrainingOptions run, long? trained = null, long frozenBytes = 0)
     {
-        long needed = Trainer.Bytes(config, run, trained, _options.KeptLogits(config.VocabularySize)) + frozenBytes, available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        // Unlike the engine's, the buffers of training lie on the managed heap, which may have a limit of its own (in containers three quarters of theirs).
+        long available = Math.Min(MachineMemory.Read().LimitBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+        long needed = Trainer.Bytes(config, run, trained, _options.KeptLogits(config.VocabularySize)) + frozenBytes;
         if (needed > available)
         {
             throw new GemmaMemoryException(

@@ -6,13 +6,16 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
+/// <summary>A piece of an answer, and the tokens that are new with it where their log probabilities were asked for.</summary>
+internal readonly record struct AnswerPart(AIContent Content, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities);
+
 /// <summary>
 /// Turns the tokens of one request into contents for its reader: characters once they are whole, calls once they are complete, text up to a stop
 /// sequence. Written on the engine's thread, read on the caller's.
 /// </summary>
 internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall, bool textIsFree) : GenerationSink
 {
-    private readonly Channel<AIContent> _contents = Channel.CreateUnbounded<AIContent>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
+    private readonly Channel<AnswerPart> _parts = Channel.CreateUnbounded<AnswerPart>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly StringBuilder _decoded = new();
     private readonly StringBuilder _released = new();
@@ -21,10 +24,15 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     private readonly List<AIContent> _parsed = [];
     private readonly List<int> _tokens = [];
     private TokenStream _stream = new(tokenizer);
+    private List<GemmaLogProbabilities>? _logProbabilities;
+    private List<int>? _starts; // of the same tokens: characters before them
+    private int _reported; // of the same tokens: how many went out with a part
+    private int _decodedLength;
+    private int _releasedLength;
     private bool _stopped;
 
     /// <summary>The answer as it comes; ends when the request has ended, however it ended.</summary>
-    public ChannelReader<AIContent> Contents => _contents.Reader;
+    public ChannelReader<AnswerPart> Parts => _parts.Reader;
 
     /// <summary>How the request ended. Never faulted.</summary>
     public Task<GenerationResult> Completion => _completion.Task;
@@ -34,6 +42,20 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
 
     /// <summary>The tokens of the answer; null where a stop sequence cut it. To be read after <see cref="Completion"/>.</summary>
     public int[]? Tokens => _stopped ? null : [.. _tokens];
+
+    /// <summary>Every token of the answer; null where nobody asked for log probabilities. To be read after <see cref="Completion"/>.</summary>
+    public IReadOnlyList<GemmaLogProbabilities>? LogProbabilities => _logProbabilities;
+
+    /// <summary>The tokens that went out with no part. To be read after <see cref="Completion"/>.</summary>
+    public IReadOnlyList<GemmaLogProbabilities>? RemainingLogProbabilities() => TakeLogProbabilities();
+
+    public override void OnLogProbabilities(in TokenLogProbabilities values)
+    {
+        (_logProbabilities ??= []).Add(new GemmaLogProbabilities(Name(values.Token, values.LogProbability), [.. values.Top.Select(top => Name(top.Token, top.LogProbability))]));
+        (_starts ??= []).Add(_decodedLength);
+
+        GemmaTokenLogProbability Name(int token, double logProbability) => new(token, tokenizer.GetBytes(token).ToArray(), logProbability);
+    }
 
     public override bool OnToken(int token)
     {
@@ -58,13 +80,14 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
             result = result with { Finish = EngineFinish.Failed, Error = exception }; // whoever waits for the end must not wait for ever
         }
 
-        _contents.Writer.Complete();
+        _parts.Writer.Complete();
         _completion.SetResult(_stopped ? result with { Finish = EngineFinish.Stop } : result);
     }
 
     /// <summary>Moves on what was decoded. Stop sequences are looked for in text only: what a call holds cannot end it.</summary>
     private void Pass(bool last)
     {
+        _decodedLength += _decoded.Length;
         if (_calls is null)
         {
             _stopped = _stops.Append(_decoded, _released);
@@ -110,7 +133,7 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
                 // Text cannot go on behind a call, so nothing more of a stop sequence can come.
                 _stops.Flush(_released);
                 Release();
-                _contents.Writer.TryWrite(content);
+                Write(content);
                 HasCalls = true;
             }
         }
@@ -122,8 +145,40 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     {
         if (_released.Length > 0)
         {
-            _contents.Writer.TryWrite(new TextContent(_released.ToString()));
+            _releasedLength += _released.Length;
+            TextContent text = new(_released.ToString());
             _released.Clear();
+            DropBehindStop();
+            Write(text);
         }
+        else
+        {
+            DropBehindStop();
+        }
+    }
+
+    /// <summary>Tokens that begin behind the place where a stop sequence cut the answer are no part of it.</summary>
+    private void DropBehindStop()
+    {
+        if (_stopped && _logProbabilities is not null)
+        {
+            int kept = _starts!.FindIndex(start => start >= _releasedLength) is >= 0 and int first ? Math.Max(first, _reported) : _starts.Count;
+            _logProbabilities.RemoveRange(kept, _logProbabilities.Count - kept);
+            _starts.RemoveRange(kept, _starts.Count - kept);
+        }
+    }
+
+    private void Write(AIContent content) => _parts.Writer.TryWrite(new AnswerPart(content, TakeLogProbabilities()));
+
+    private GemmaLogProbabilities[]? TakeLogProbabilities()
+    {
+        if (_logProbabilities is null)
+        {
+            return null;
+        }
+
+        GemmaLogProbabilities[] taken = [.. _logProbabilities.Skip(_reported)];
+        _reported = _logProbabilities.Count;
+        return taken;
     }
 }

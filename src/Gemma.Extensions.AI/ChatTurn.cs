@@ -7,7 +7,17 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI;
 
 /// <summary>One call, checked and translated: what the engine is asked.</summary>
-internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
+/// <param name="Prompt">Tokens that are read.</param>
+/// <param name="Settings">How the answer is generated.</param>
+/// <param name="StopTokens">Tokens that end it.</param>
+/// <param name="Constraint">What keeps it to a format; null where any text will do.</param>
+/// <param name="Adapter">Adapter to compute with; null: the base model.</param>
+/// <param name="IsConversation">Whether the prompt was rendered from messages, so that the answer may come back as one of them.</param>
+/// <param name="MayCall">Whether the answer may call a tool.</param>
+/// <param name="TextIsFree">Whether it may be text of any form.</param>
+/// <param name="Raw">The options in Gemma's own terms.</param>
+internal sealed record ChatTurn(
+    int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, bool IsConversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
 {
     /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
@@ -21,7 +31,32 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
 
         CheckOptions(model, options);
         bool mayCall = CheckTools(options);
-        int[] prompt = ChatTemplate.Render(model.Tokenizer, messages, options, model.Replies);
+        return Create(model, ChatTemplate.Render(model.Tokenizer, messages, options, model.Replies), options, raw, isConversation: true, mayCall);
+    }
+
+    /// <summary>A prompt that is no conversation.</summary>
+    /// <exception cref="ArgumentException">The prompt is empty or has an unknown token, an option is out of range, the model is another, or there is no such adapter.</exception>
+    /// <exception cref="NotSupportedException">The options hold what only a conversation can carry.</exception>
+    /// <exception cref="GemmaContextLengthException">The prompt leaves no room for an answer.</exception>
+    public static ChatTurn Continue(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw)
+    {
+        if (prompt.Length == 0)
+        {
+            throw new ArgumentException("The prompt has no tokens. Pass at least bos, GemmaTokenizer.BosId.", nameof(prompt));
+        }
+
+        CheckOptions(model, options);
+        if (options?.Tools is { Count: > 0 } || !string.IsNullOrWhiteSpace(options?.Instructions))
+        {
+            throw new NotSupportedException(
+                $"ChatOptions has {(options.Tools is { Count: > 0 } ? "Tools" : "Instructions")}, but a raw prompt is passed on as it stands, so the model would not know of them. Write them into the prompt, or use the chat client.");
+        }
+
+        return Create(model, prompt, options, raw, isConversation: false, mayCall: false);
+    }
+
+    private static ChatTurn Create(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, bool isConversation, bool mayCall)
+    {
         if (prompt.Length >= model.ContextLength)
         {
             throw new GemmaContextLengthException(prompt.Length, model.ContextLength);
@@ -32,7 +67,7 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         int[] endTokens = EndTokens(model);
         ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
-        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, mayCall, textIsFree, raw);
+        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, isConversation, mayCall, textIsFree, raw);
     }
 
     public GenerationRequest ToRequest(GenerationSink sink, CancellationToken cancellationToken) => new()
@@ -41,6 +76,7 @@ internal sealed record ChatTurn(int[] Prompt, GenerationSettings Settings, IRead
         Sink = sink,
         Sampling = Settings.Sampling,
         MaxOutputTokens = Settings.MaxOutputTokens,
+        LogProbabilities = Settings.LogProbabilities,
         StopTokens = StopTokens,
         Constraint = Constraint,
         Adapter = Adapter,

@@ -1,6 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.ExceptionServices;
-using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.ML.Tokenizers;
@@ -77,7 +75,6 @@ public sealed class GemmaChatClient : IChatClient
     {
     }
 
-    /// <summary>The one path to an answer; the answer that is not streamed is this one, drained.</summary>
     private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
@@ -85,76 +82,9 @@ public sealed class GemmaChatClient : IChatClient
         GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
         GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
         ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw);
-        UpdateFactory updates = new(model.ModelId);
-        using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree);
-        List<AIContent> said = [];
-        model.Engine.Submit(turn.ToRequest(answer, abandoned.Token));
-        try
+        await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(model, turn, cancellationToken).ConfigureAwait(false))
         {
-            await foreach (AIContent content in answer.Contents.ReadAllAsync(cancellationToken).ConfigureAwait(false))
-            {
-                said.Add(content);
-                yield return updates.Create(content);
-            }
-
-            GenerationResult result = await answer.Completion.ConfigureAwait(false);
-            ThrowIfIncomplete(result, cancellationToken);
-            if (answer.Tokens is { } tokens && model.Replies is { } replies)
-            {
-                ChatTemplate.Remember(model.Tokenizer, replies, turn.Prompt, new ChatMessage(ChatRole.Assistant, said), tokens);
-            }
-
-            yield return updates.CreateLast(result, answer.HasCalls);
-        }
-        finally
-        {
-            // Also reached when the reader breaks out of the stream: end the request and wait until the engine has let go of it.
-            abandoned.Cancel();
-            await answer.Completion.ConfigureAwait(false);
-        }
-    }
-
-    private static void ThrowIfIncomplete(GenerationResult result, CancellationToken cancellationToken)
-    {
-        if (result.Finish == EngineFinish.Failed)
-        {
-            ExceptionDispatchInfo.Throw(result.Error!); // with the place where it was thrown
-        }
-
-        if (result.Finish == EngineFinish.Cancelled)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            throw new OperationCanceledException("The model was disposed while it answered.");
-        }
-    }
-
-    /// <summary>Gives every update of one answer the same identity.</summary>
-    private readonly struct UpdateFactory(string modelId)
-    {
-        private readonly string _responseId = $"gemma-{Guid.NewGuid():N}";
-        private readonly string _messageId = $"msg-{Guid.NewGuid():N}";
-        private readonly DateTimeOffset _createdAt = DateTimeOffset.UtcNow;
-
-        public ChatResponseUpdate Create(AIContent content) => new(ChatRole.Assistant, [content])
-        {
-            ResponseId = _responseId,
-            MessageId = _messageId,
-            ModelId = modelId,
-            CreatedAt = _createdAt,
-        };
-
-        public ChatResponseUpdate CreateLast(GenerationResult result, bool hasCalls)
-        {
-            ChatResponseUpdate update = Create(new UsageContent(new UsageDetails
-            {
-                InputTokenCount = result.PromptTokens,
-                OutputTokenCount = result.GeneratedTokens,
-                TotalTokenCount = result.PromptTokens + result.GeneratedTokens,
-                CachedInputTokenCount = result.CachedTokens,
-            }));
-            update.FinishReason = result.Finish == EngineFinish.Length ? ChatFinishReason.Length : hasCalls ? ChatFinishReason.ToolCalls : ChatFinishReason.Stop;
-            return update;
+            yield return update;
         }
     }
 }

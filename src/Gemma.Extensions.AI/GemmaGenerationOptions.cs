@@ -9,6 +9,8 @@ namespace Gemma.Extensions.AI;
 /// </summary>
 public sealed class GemmaGenerationOptions
 {
+    internal const int MaxTopLogProbabilities = 20;
+
     /// <summary>0 always takes the most probable token; higher is more varied.</summary>
     public float? Temperature { get; set; }
 
@@ -44,6 +46,15 @@ public sealed class GemmaGenerationOptions
 
     /// <summary>The same seed gives the same text on the same machine and kernel tier; null draws one.</summary>
     public long? Seed { get; set; }
+
+    /// <summary>
+    /// Reports each token of the answer with its log probability and so many of the most likely tokens at its place, 0 to 20; null reports nothing and costs
+    /// nothing. Read them with <see cref="GemmaLogProbabilitiesExtensions.GetLogProbabilities(ChatResponseUpdate)"/>.
+    /// </summary>
+    public int? TopLogProbabilities { get; set; }
+
+    /// <summary>Which distribution <see cref="TopLogProbabilities"/> are of; the model's own unless set.</summary>
+    public GemmaLogProbabilitySource? LogProbabilitySource { get; set; }
 
     /// <summary>Most tokens to generate; null goes on to the end of the context.</summary>
     public int? MaxOutputTokens { get; set; }

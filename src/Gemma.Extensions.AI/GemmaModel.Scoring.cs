@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
@@ -34,16 +33,14 @@ public sealed partial class GemmaModel
     }
 
     /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)"/>
-    /// <param name="prompt">Text that the model goes on from, without a chat template; bos is added. Turn markers in it count as such: never pass what users wrote unchecked.</param>
+    /// <param name="prompt">Text that the model goes on from, without a chat template; bos is added where the text does not begin with it. Turn markers in it count as such: never pass what users wrote unchecked.</param>
     /// <param name="continuations">Texts to compare, at least one.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
     /// <param name="cancellationToken">Cancels the computation.</param>
     public Task<IReadOnlyList<GemmaScore>> ScoreAsync(string prompt, IReadOnlyList<string> continuations, string? adapter = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        List<int> tokens = [Tokenizer.BosId];
-        Tokenizer.Encode(prompt, tokens, matchSpecial: true);
-        return ScoreAsync([.. tokens], continuations, adapter, cancellationToken);
+        return ScoreAsync(RawPrompt(prompt), continuations, adapter, cancellationToken);
     }
 
     private async Task<IReadOnlyList<GemmaScore>> ScoreAsync(int[] prompt, IReadOnlyList<string> continuations, string? adapter, CancellationToken cancellationToken)
@@ -77,18 +74,6 @@ public sealed partial class GemmaModel
         return [.. continuations.Select((c, i) => new GemmaScore(c, sums[i], Math.Exp(sums[i] - best) / total, first.Logits[i], tokens[i].Length))];
     }
 
-    private static double LogSumExp(ReadOnlySpan<float> logits)
-    {
-        float max = TensorPrimitives.Max(logits);
-        double sum = 0;
-        foreach (float logit in logits)
-        {
-            sum += Math.Exp(logit - max);
-        }
-
-        return max + Math.Log(sum);
-    }
-
     /// <summary>Reads some tokens' logits at one position.</summary>
     private sealed class ScoreReader(int position, int[] tokens) : RowReader
     {
@@ -102,7 +87,7 @@ public sealed partial class GemmaModel
 
         public override void OnRow(int position, ReadOnlySpan<float> values)
         {
-            double total = LogSumExp(values);
+            double total = TokenLogProbabilities.LogSumExp(values);
             for (int i = 0; i < tokens.Length; i++)
             {
                 Logits[i] = values[tokens[i]];
@@ -120,6 +105,6 @@ public sealed partial class GemmaModel
 
         public override bool WantsHidden => false;
 
-        public override void OnRow(int position, ReadOnlySpan<float> values) => LogProbability += values[tokens[position - start + 1]] - LogSumExp(values);
+        public override void OnRow(int position, ReadOnlySpan<float> values) => LogProbability += values[tokens[position - start + 1]] - TokenLogProbabilities.LogSumExp(values);
     }
 }

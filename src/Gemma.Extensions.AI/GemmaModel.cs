@@ -138,10 +138,15 @@ public sealed partial class GemmaModel : IDisposable
                     nameof(options), $"{nameof(GemmaOptions.ContextLength)} is {options.ContextLength:N0}, but '{path}' was trained for {file.Config.ContextLength:N0} tokens. Use at most that.");
             }
 
+            ILogger? logger = loggerFactory?.CreateLogger<GemmaModel>();
+            foreach (string warning in file.Warnings)
+            {
+                logger?.LogWarning("{Warning}", warning);
+            }
+
             MemoryAdvice memory = MemoryAdvice.For(
                 file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), options.ContextLength ?? file.Config.ContextLength, Enum.Parse<KvType>(options.KvCacheType.ToString()));
-            loggerFactory?.CreateLogger<GemmaModel>().LogInformation("{Path} {Memory}", path, memory.Describe());
-            memory.ThrowIfTooLarge(path, file.Config);
+            CheckMemory(path, memory, file.Config, options.MemoryCheck, logger);
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
             Backend backend = preparing.GetAwaiter().GetResult();
@@ -171,6 +176,27 @@ public sealed partial class GemmaModel : IDisposable
         Backend.Dispose();
         _draft?.Dispose();
         File.Dispose();
+    }
+
+    private static void CheckMemory(string path, MemoryAdvice memory, GemmaConfig config, GemmaMemoryCheck check, ILogger? logger)
+    {
+        if (check == GemmaMemoryCheck.Refuse)
+        {
+            memory.ThrowIfTooLarge(path, config);
+        }
+
+        if (memory.FitsNow)
+        {
+            logger?.LogInformation("{Path} {Memory}", path, memory.Describe());
+        }
+        else if (memory.Fits)
+        {
+            logger?.LogWarning("{Path} {Memory}. Other processes hold the rest: weights may be read from disk again and again, which is slow.", path, memory.Describe());
+        }
+        else
+        {
+            logger?.LogWarning("{Path} {Memory}: weights will be read from disk again and again, which is slow. {Advice}", path, memory.Describe(), memory.Advise(config));
+        }
     }
 
     private static EngineOptions EngineOptions(string path, GemmaOptions options) => new()

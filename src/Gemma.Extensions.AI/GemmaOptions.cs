@@ -70,6 +70,12 @@ public sealed class GemmaOptions
     public IDictionary<string, string> Adapters { get; set; } = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
 
     /// <summary>
+    /// What happens with a model whose weights, one full context and work space do not fit the memory that the process may use: physical memory, or the limit of
+    /// the container (control groups of version 1 and 2 on Linux).
+    /// </summary>
+    public GemmaMemoryCheck MemoryCheck { get; set; }
+
+    /// <summary>
     /// Load the model when the host starts. Otherwise nothing is read before the first request. Without a host, the model is loaded when the
     /// client is taken from the service provider.
     /// </summary>
@@ -100,6 +106,11 @@ public sealed class GemmaOptions
         if (!Enum.IsDefined(KvCacheType))
         {
             yield return $"{nameof(KvCacheType)} is {(int)KvCacheType}, expected one of {string.Join(", ", Enum.GetNames<GemmaKvCacheType>())}.";
+        }
+
+        if (!Enum.IsDefined(MemoryCheck))
+        {
+            yield return $"{nameof(MemoryCheck)} is {(int)MemoryCheck}, expected one of {string.Join(", ", Enum.GetNames<GemmaMemoryCheck>())}.";
         }
 
         if (KvCacheBytes is < 1)
@@ -161,7 +172,7 @@ public sealed class GemmaOptions
         CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
-        PrefixCache == other.PrefixCache && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+        PrefixCache == other.PrefixCache && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     /// <summary>Makes the backend that the model runs on. The CPU, unless a package that brings another backend has put its own here.</summary>
     internal Func<GemmaOptions, Backend> CreateBackend { get; set; } =
@@ -189,4 +200,20 @@ public enum GemmaKvCacheType
 
     /// <summary>float32: for comparisons.</summary>
     F32,
+}
+
+/// <summary>What happens with a model that does not fit the memory.</summary>
+public enum GemmaMemoryCheck
+{
+    /// <summary>
+    /// A model that needs more than the process may use at most is refused with <see cref="GemmaMemoryException"/>. One that fits but needs more than is free at
+    /// the moment is loaded, with a warning in the log.
+    /// </summary>
+    Refuse,
+
+    /// <summary>
+    /// Every model is loaded; the log warns where it does not fit. Weights are mapped from the file, so the system drops and reads them again as it must: slow, and
+    /// where even keys and values do not fit, the system may end the process.
+    /// </summary>
+    Warn,
 }

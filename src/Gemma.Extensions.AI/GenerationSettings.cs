@@ -9,7 +9,8 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI;
 
 /// <summary>What one answer is generated with, after all sources of options have been merged and checked.</summary>
-internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, string? Adapter)
+internal sealed record GenerationSettings(
+    SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, string? Adapter, LogProbabilityOptions? LogProbabilities)
 {
     /// <summary>Google's recommendation for Gemma, used where neither caller nor checkpoint says anything.</summary>
     private const float DefaultTemperature = 1f;
@@ -34,7 +35,20 @@ internal sealed record GenerationSettings(SamplingOptions Sampling, int MaxOutpu
             Seed = raw?.Seed ?? options?.Seed,
         };
         int maxOutputTokens = CheckInteger("MaxOutputTokens", raw?.MaxOutputTokens ?? options?.MaxOutputTokens ?? int.MaxValue, 1);
-        return new GenerationSettings(sampling, maxOutputTokens, CheckStops(raw?.StopSequences ?? options?.StopSequences), raw?.Adapter ?? Text(extra, "adapter"));
+        return new GenerationSettings(
+            sampling, maxOutputTokens, CheckStops(raw?.StopSequences ?? options?.StopSequences), raw?.Adapter ?? Text(extra, "adapter"), LogProbabilitiesOf(raw));
+    }
+
+    private static LogProbabilityOptions? LogProbabilitiesOf(GemmaGenerationOptions? raw)
+    {
+        if (raw?.LogProbabilitySource is { } source && !Enum.IsDefined(source))
+        {
+            throw new ArgumentOutOfRangeException(nameof(raw.LogProbabilitySource), source, $"LogProbabilitySource is {(int)source}, expected one of {string.Join(", ", Enum.GetNames<GemmaLogProbabilitySource>())}.");
+        }
+
+        return raw?.TopLogProbabilities is not { } top ? null
+            : top is >= 0 and <= GemmaGenerationOptions.MaxTopLogProbabilities ? new LogProbabilityOptions(top, raw.LogProbabilitySource == GemmaLogProbabilitySource.Constrained)
+            : throw new ArgumentOutOfRangeException(nameof(raw.TopLogProbabilities), top, $"TopLogProbabilities is {top}, expected 0 to {GemmaGenerationOptions.MaxTopLogProbabilities}, or nothing for no log probabilities.");
     }
 
     private static float Check(string name, float value, float low, float high) =>

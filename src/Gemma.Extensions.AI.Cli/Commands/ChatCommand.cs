@@ -11,6 +11,7 @@ internal static class ChatCommand
     {
         Option<string?> model = CommonOptions.Model();
         Option<string?> prompt = new("--prompt", "-p") { Description = "Answer this once and end.", HelpName = "text" };
+        Option<bool> raw = new("--raw") { Description = "Continue the text itself, without turns or a chat template: for base models. Control tokens in it count." };
         Option<string?> system = new("--system", "-s") { Description = "Instructions that hold for the whole conversation.", HelpName = "text" };
         Option<float?> temperature = new("--temperature") { Description = "0 always takes the most probable token. Default: the checkpoint's, else 1.", HelpName = "number" };
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answer.", HelpName = "number" };
@@ -19,17 +20,28 @@ internal static class ChatCommand
         Option<int?> threads = CommonOptions.Threads();
         Option<int?> context = CommonOptions.Context();
         Option<string?> kernel = CommonOptions.Kernel();
+        Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
         Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends.\n\nExample:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"")
         {
-            model, prompt, system, temperature, seed, maxTokens, lora, threads, context, kernel,
+            model, prompt, raw, system, temperature, seed, maxTokens, lora, threads, context, kernel, ignoreMemory,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             CliInvocation host = parsed.Host();
-            GemmaOptions options = new() { Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel) };
+            if (parsed.GetValue(raw) && parsed.GetValue(system) is not null)
+            {
+                throw new ArgumentException("--raw continues the text itself, so --system has no place in it. Write the instructions into the text, or leave --raw out.");
+            }
+
+            GemmaOptions options = new()
+            {
+                Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel), MemoryCheck = parsed.MemoryCheck(ignoreMemory),
+            };
             string? adapter = options.AddLora(parsed.GetValue(lora));
             using GemmaModel loaded = GemmaModel.LoadUnlessCancelled(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
-            using IChatClient client = loaded.AsIChatClient();
+            Answerer answerer = parsed.GetValue(raw)
+                ? (messages, asked, ct) => loaded.CompleteStreamingAsync(messages[^1].Text, asked, ct)
+                : loaded.AsIChatClient().GetStreamingResponseAsync;
             ChatOptions chatOptions = new()
             {
                 AdditionalProperties = adapter is null ? null : new() { ["adapter"] = adapter },
@@ -40,16 +52,19 @@ internal static class ChatCommand
             };
             if (parsed.GetValue(prompt) is { } question)
             {
-                await AnswerAsync(client, [new ChatMessage(ChatRole.User, question)], chatOptions, host, cancellationToken);
+                await AnswerAsync(answerer, [new ChatMessage(ChatRole.User, question)], chatOptions, host, cancellationToken);
                 return GemmaCli.Success;
             }
 
-            return await ConverseAsync(client, loaded, chatOptions, host, cancellationToken);
+            return await ConverseAsync(answerer, loaded, chatOptions, host, cancellationToken);
         });
         return command;
     }
 
-    private static async Task<int> ConverseAsync(IChatClient client, GemmaModel model, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
+    /// <summary>Answers a conversation, or continues its last text.</summary>
+    private delegate IAsyncEnumerable<ChatResponseUpdate> Answerer(IList<ChatMessage> messages, ChatOptions options, CancellationToken cancellationToken);
+
+    private static async Task<int> ConverseAsync(Answerer answerer, GemmaModel model, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(host.Output) });
         if (host.IsInteractive)
@@ -82,7 +97,7 @@ internal static class ChatCommand
             using Interrupts.Scope answer = host.Interrupts.Begin();
             try
             {
-                history.AddMessages(await AnswerAsync(client, history, options, host, answer.Token));
+                history.AddMessages(await AnswerAsync(answerer, history, options, host, answer.Token));
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
@@ -99,10 +114,10 @@ internal static class ChatCommand
     }
 
     private static async Task<List<ChatResponseUpdate>> AnswerAsync(
-        IChatClient client, List<ChatMessage> messages, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
+        Answerer answerer, List<ChatMessage> messages, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
     {
         List<ChatResponseUpdate> updates = [];
-        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(messages, options, cancellationToken))
+        await foreach (ChatResponseUpdate update in answerer(messages, options, cancellationToken))
         {
             updates.Add(update);
             await host.Output.WriteAsync(update.Text);

@@ -17,6 +17,10 @@ internal static class CommonOptions
 
     public static Option<string?> Kernel() => new("--kernel") { Description = "Kernel tier, e.g. reference, avx2. Default: the best that the processor has.", HelpName = "tier" };
 
+    public static Option<bool> IgnoreMemory() => new("--ignore-memory") { Description = "Load a model even if it does not fit the memory. Its weights are then read from disk again and again, which is slow." };
+
+    public static GemmaMemoryCheck MemoryCheck(this ParseResult parsed, Option<bool> ignore) => parsed.GetValue(ignore) ? GemmaMemoryCheck.Warn : GemmaMemoryCheck.Refuse;
+
     public static Option<string?> Lora() => new("--lora")
     {
         Description = "Adapter to compute with: a directory that PEFT or 'gemma train --lora' saved, or a GGUF adapter.",

@@ -59,6 +59,7 @@ internal static class InspectCommand
             ["weight_bytes"] = file.Tensors.Values.Sum(tensor => tensor.ByteLength),
             ["config"] = JsonSerializer.SerializeToNode(config),
             ["end_tokens"] = new JsonArray([.. file.GenerationDefaults.StopTokens.Select(id => JsonValue.Create(id))]),
+            ["warnings"] = new JsonArray([.. file.Warnings.Select(warning => JsonValue.Create(warning))]),
             ["tensor_types"] = TensorTypes(file),
             ["context_memory"] = ContextMemory(file, tokens),
             ["metadata"] = file is GgufModelFile gguf ? Metadata(gguf.Metadata) : new JsonObject(),
@@ -85,7 +86,8 @@ internal static class InspectCommand
             ["f16_bytes"] = advice.KvBytes,
             ["q8_0_bytes"] = MemoryAdvice.For(file.Config, weights, tokens, KvType.Q8_0).KvBytes,
             ["needed_bytes"] = advice.NeededBytes,
-            ["machine_bytes"] = advice.MachineBytes,
+            ["machine_bytes"] = advice.Machine.LimitBytes,
+            ["free_bytes"] = advice.Machine.FreeBytes,
             ["fits"] = advice.Fits,
             ["largest_type_that_fits"] = advice.Fits ? null : advice.LargestThatFits(file.Config)?.Name,
         };
@@ -127,6 +129,7 @@ internal static class InspectCommand
             ("weights", Size((long)report["weight_bytes"]!)),
             .. ((JsonObject)report["config"]!).Select(pair => (pair.Key, Text(pair.Value))),
         ]);
+        Table(console, "Not used as it stands in the file", ((JsonArray)report["warnings"]!).Select(warning => ("", Text(warning))));
         Table(console, "Tensors by type",
             ((JsonArray)report["tensor_types"]!).Select(type => (Text(type!["type"]), $"{Text(type["tensors"])} tensors, {Count(type["elements"])} elements, {Size((long)type["bytes"]!)}")));
         JsonNode memory = report["context_memory"]!;
@@ -135,7 +138,8 @@ internal static class InspectCommand
             ("keys and values, F16", Size((long)memory["f16_bytes"]!)),
             ("keys and values, Q8_0", Size((long)memory["q8_0_bytes"]!)),
             ("all, with weights and work space", Size((long)memory["needed_bytes"]!)),
-            ("this machine has", $"{Size((long)memory["machine_bytes"]!)}{((bool)memory["fits"]! ? "" : $": too little; {Text(memory["largest_type_that_fits"]) switch { "" => "no type of this model would fit", var type => $"{type} would fit" }}")}"),
+            ("this process may use", $"{Size((long)memory["machine_bytes"]!)}{((bool)memory["fits"]! ? "" : $": too little; {Text(memory["largest_type_that_fits"]) switch { "" => "no type of this model would fit", var type => $"{type} would fit" }}")}"),
+            ("of which are free", Size((long)memory["free_bytes"]!)),
         ]);
         Table(console, "Metadata", ((JsonObject)report["metadata"]!).Select(pair => (pair.Key, Shorten(Text(pair.Value)))));
     }

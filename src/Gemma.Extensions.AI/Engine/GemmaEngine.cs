@@ -649,7 +649,7 @@ internal sealed class GemmaEngine : IDisposable
         var layout = GemmaForward.KvLayout(config, options.BlockTokens, options.KvType);
         long one = KvCache.BlocksFor(contextLength, options.PrefillChunk, config.SlidingWindow, options.BlockTokens);
         long budget = options.KvCacheBytes ?? Math.Clamp(
-            options.MaxConcurrentRequests * one * layout.BlockBytes, one * layout.BlockBytes, Math.Max(one * layout.BlockBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4));
+            options.MaxConcurrentRequests * one * layout.BlockBytes, one * layout.BlockBytes, Math.Max(one * layout.BlockBytes, MachineMemory.Read().LimitBytes / 4));
         long blocks = Math.Min(budget / layout.BlockBytes, MaxBlocks);
         if (blocks < 4)
         {

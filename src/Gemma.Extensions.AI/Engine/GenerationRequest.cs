@@ -61,6 +61,11 @@ internal sealed record GenerationResult(EngineFinish Finish, int PromptTokens, i
 /// </summary>
 internal abstract class GenerationSink
 {
+    /// <summary>Called before <see cref="OnToken"/> for the same token where the request has <see cref="GenerationRequest.LogProbabilities"/>.</summary>
+    public virtual void OnLogProbabilities(in TokenLogProbabilities values)
+    {
+    }
+
     /// <summary>Called for every generated token but stop tokens. False ends the request with <see cref="EngineFinish.Stop"/>.</summary>
     public abstract bool OnToken(int token);
 
@@ -104,6 +109,9 @@ internal sealed class GenerationRequest
     public required GenerationSink Sink { get; init; }
 
     public SamplingOptions Sampling { get; init; } = new();
+
+    /// <summary>What the sink is told of each token's probability; null: nothing, at no cost.</summary>
+    public LogProbabilityOptions? LogProbabilities { get; init; }
 
     /// <summary>Most tokens to generate; the end of the context also ends the request.</summary>
     public int MaxOutputTokens { get; init; } = int.MaxValue;

@@ -53,8 +53,9 @@ internal sealed class Sampler
     /// <summary>Draws a token.</summary>
     /// <param name="logits">[vocabulary]; overwritten.</param>
     /// <param name="mask">Allowed tokens, bit (id &amp; 63) of mask[id &gt;&gt; 6]; empty allows all.</param>
+    /// <param name="constrained">Where not empty, receives the logits [vocabulary] after bias, penalties and mask.</param>
     /// <exception cref="GemmaException">The logits are not numbers.</exception>
-    public int Sample(Span<float> logits, ReadOnlySpan<ulong> mask)
+    public int Sample(Span<float> logits, ReadOnlySpan<ulong> mask, Span<float> constrained = default)
     {
         Adjust(logits);
         if (!mask.IsEmpty)
@@ -62,10 +63,20 @@ internal sealed class Sampler
             Forbid(logits, mask);
         }
 
+        if (!constrained.IsEmpty)
+        {
+            logits.CopyTo(constrained);
+        }
+
         float best = TensorPrimitives.Max<float>(logits);
         if (float.IsNaN(best))
         {
             throw new GemmaException("The model computed logits that are not numbers. Its weights are damaged, or were converted wrongly; download or convert the model again.");
+        }
+
+        if (IsSingle(mask))
+        {
+            return FirstAllowed(mask); // Without a random number: a token that the grammar forces takes none either.
         }
 
         if (_isGreedy || float.IsInfinity(best))
@@ -162,6 +173,13 @@ internal sealed class Sampler
                 block[i] = (allowed & 1) != 0 ? block[i] : float.NegativeInfinity;
             }
         }
+    }
+
+    /// <summary>Whether the mask allows exactly one token.</summary>
+    private static bool IsSingle(ReadOnlySpan<ulong> mask)
+    {
+        int word = mask.IndexOfAnyExcept(0UL);
+        return word >= 0 && BitOperations.IsPow2(mask[word]) && mask[(word + 1)..].IndexOfAnyExcept(0UL) < 0;
     }
 
     private static int FirstAllowed(ReadOnlySpan<ulong> mask)

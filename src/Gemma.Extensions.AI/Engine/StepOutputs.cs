@@ -11,6 +11,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
     private readonly int[] _offsets = new int[maxRows];
     private readonly ulong[] _mask = new ulong[(config.VocabularySize + 63) / 64];
     private readonly int[] _forced = new int[Scheduler.MaxForcedTokens - 1];
+    private float[] _logits = []; // of the token that is being drawn, where a request wants log probabilities
     private int _count;
 
     /// <summary>Samples the sequences whose known tokens are all computed, and reads rows out to those that asked for them.</summary>
@@ -137,11 +138,15 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         {
             var constraint = sequence.Request.Constraint;
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
-            int token = sequence.Sampler!.Sample(logits, masked ? _mask : default);
-            if (Take(sequence, token) && constraint is not null)
+            var wanted = sequence.Request.LogProbabilities;
+            int token = wanted is null ? sequence.Sampler!.Sample(logits, masked ? _mask : default) : Sample(sequence.Sampler!, logits, masked ? _mask : default, wanted);
+            bool goesOn = Take(sequence, token, wanted is null ? null : TokenLogProbabilities.Of(_logits, token, wanted.Top));
+
+            // Of a token that is not computed the model's opinion is not known: who asks for it has forced tokens drawn under the mask, one a step.
+            if (goesOn && constraint is not null && wanted is not { Constrained: false })
             {
                 int forced = constraint.GetForcedTokens(_forced);
-                for (int i = 0; i < forced && Take(sequence, _forced[i]); i++)
+                for (int i = 0; i < forced && Take(sequence, _forced[i], wanted is null ? null : TokenLogProbabilities.Certain(_forced[i], wanted.Top)); i++)
                 {
                 }
             }
@@ -152,8 +157,24 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         }
     }
 
+    /// <summary>Draws a token and keeps the logits that the request wants to know.</summary>
+    private int Sample(Sampler sampler, Span<float> logits, ReadOnlySpan<ulong> mask, LogProbabilityOptions wanted)
+    {
+        if (_logits.Length == 0)
+        {
+            _logits = new float[config.VocabularySize];
+        }
+
+        if (!wanted.Constrained)
+        {
+            logits.CopyTo(_logits);
+        }
+
+        return sampler.Sample(logits, mask, wanted.Constrained ? _logits : default);
+    }
+
     /// <summary>Adds a token to the answer. False: it was the last.</summary>
-    private bool Take(Sequence sequence, int token)
+    private bool Take(Sequence sequence, int token, TokenLogProbabilities? logProbabilities)
     {
         sequence.Append(token);
         if (IsStop(sequence.Request.StopTokens, token))
@@ -165,6 +186,11 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         sequence.Sampler!.Accept(token);
         sequence.Request.Constraint?.Accept(token);
         metrics.Token(sequence);
+        if (logProbabilities is { } values)
+        {
+            sequence.Request.Sink.OnLogProbabilities(in values);
+        }
+
         if (!sequence.Request.Sink.OnToken(token))
         {
             sequence.Finish = EngineFinish.Stop;

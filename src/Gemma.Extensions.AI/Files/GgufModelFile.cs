@@ -32,7 +32,7 @@ internal sealed class GgufModelFile : ModelFile
         GemmaTensors.Check(Config, file.Tensors, file.Path);
         Name = metadata.GetString("general.name") is { Length: > 0 } name ? name : System.IO.Path.GetFileNameWithoutExtension(file.Path);
         AddsEndToken = metadata.GetBoolean("tokenizer.ggml.add_eos_token") ?? false;
-        GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata), Temperature = Temperature(metadata) };
+        GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata), Temperature = (float?)metadata.GetNumber("general.sampling.temp") }.WithoutUnusable(file.Path, Warnings);
     }
 
     /// <summary>All metadata of the file. Not to be read once it is disposed.</summary>
@@ -115,9 +115,6 @@ internal sealed class GgufModelFile : ModelFile
 
         return (int)embedding.Rows;
     }
-
-    /// <summary>A nonsensical temperature is as good as none.</summary>
-    private static float? Temperature(GgufMetadata metadata) => metadata.GetNumber("general.sampling.temp") is { } value and >= 0 and <= 100 ? (float)value : null;
 
     private static int[] StopTokens(GgufMetadata metadata) =>
         [.. new[] { metadata.GetInt32("tokenizer.ggml.eos_token_id"), metadata.GetInt32("tokenizer.ggml.eot_token_id") }.OfType<int>().Where(id => id >= 0).Distinct()];

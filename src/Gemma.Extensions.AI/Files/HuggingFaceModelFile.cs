@@ -103,7 +103,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
             TopK = generation.GetInt32("top_k"),
             TopP = (float?)generation.GetNumber("top_p"),
             StopTokens = stop.Length > 0 ? stop : config.GetInt32OrList("eos_token_id"),
-        };
+        }.WithoutUnusable(path, Warnings);
     }
 
     private void OpenWeights(string? weights)

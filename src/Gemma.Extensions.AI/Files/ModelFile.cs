@@ -1,3 +1,4 @@
+using System.Globalization;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
 
@@ -12,6 +13,30 @@ internal sealed record GenerationDefaults
 
     /// <summary>Tokens that end a reply, from the file (eos, end of turn).</summary>
     public IReadOnlyList<int> StopTokens { get; init; } = [];
+
+    /// <summary>Leaves out what no sampler can use and names it: a caller who set nothing must not be blamed for it at each request.</summary>
+    /// <param name="source">Path of the file that says so.</param>
+    /// <param name="warnings">Receives a sentence for each value that is ignored.</param>
+    public GenerationDefaults WithoutUnusable(string source, ICollection<string> warnings)
+    {
+        return this with
+        {
+            Temperature = Keep("temperature", Temperature, Temperature is >= 0 and <= 100, "0 to 100"),
+            TopK = Keep("top_k", TopK, TopK >= 0, "at least 0"),
+            TopP = Keep("top_p", TopP, TopP is >= 0 and <= 1, "0 to 1"),
+        };
+
+        T? Keep<T>(string name, T? value, bool isUsable, string expected) where T : struct
+        {
+            if (value is null || isUsable)
+            {
+                return value;
+            }
+
+            warnings.Add(string.Create(CultureInfo.InvariantCulture, $"{name} is {value} in '{source}', expected {expected}: ignored, Google's recommendation for Gemma is used."));
+            return null;
+        }
+    }
 }
 
 /// <summary>A model on disk: its numbers, its named tensors over a memory map, and its tokenizer.</summary>
@@ -32,6 +57,9 @@ internal abstract class ModelFile : IDisposable
     public abstract bool NormsIncludeOne { get; }
 
     public abstract GenerationDefaults GenerationDefaults { get; }
+
+    /// <summary>What the file holds and is not used as it stands, a sentence each. Logged when the model is loaded, and shown by <c>gemma inspect</c>.</summary>
+    public List<string> Warnings { get; } = [];
 
     /// <summary>Whether the tokenizer's configuration ends texts with eos (<c>add_eos_token</c>).</summary>
     public abstract bool AddsEndToken { get; }

@@ -37,8 +37,19 @@ public class CliTests
         Assert.Contains("Example", help, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Raw_continues_the_text_itself()
+    {
+        string turn = await Succeed("chat", "--model", Tiny, "--prompt", "You will", "--temperature", "0", "--max-tokens", "5", "--kernel", "reference");
+        string raw = await Succeed("chat", "--model", Tiny, "--prompt", "You will", "--temperature", "0", "--max-tokens", "5", "--kernel", "reference", "--raw");
+        using GemmaModel model = GemmaModel.Load(Tiny, new GemmaOptions { Kernel = "reference" });
+        Assert.Equal((await model.CompleteAsync("You will", new() { Temperature = 0, MaxOutputTokens = 5 })).Text, raw.TrimEnd('\n'));
+        Assert.NotEqual(turn, raw);
+    }
+
     [Theory]
     [InlineData("no-such-command")]
+    [InlineData("chat", "--raw", "--system", "x", "--prompt", "x")]
     [InlineData("chat", "--no-such-option")]
     [InlineData("chat", "--model", "/there/is/nothing", "--prompt", "x")]
     [InlineData("inspect")]

@@ -28,6 +28,45 @@ public sealed class ModelFileTests
         Assert.Equal([1024, 256], file.Tensors["token_embd.weight"].Shape);
     }
 
+    /// <summary>A checkpoint's own nonsense is not blamed on each caller.</summary>
+    [Theory]
+    [InlineData("\"top_p\": 1.5", "top_p is 1.5")]
+    [InlineData("\"top_p\": -0.1", "top_p is -0.1")]
+    [InlineData("\"top_k\": -1", "top_k is -1")]
+    [InlineData("\"temperature\": -2", "temperature is -2")]
+    [InlineData("\"temperature\": 1e30", "temperature is 1E+30")]
+    public async Task UnusableDefaultsAreIgnoredAndNamed(string entry, string named)
+    {
+        using TempDirectory temp = new();
+        foreach (string path in Directory.EnumerateFiles(TestData.Local("tiny")))
+        {
+            File.Copy(path, temp.File(Path.GetFileName(path)));
+        }
+
+        File.WriteAllText(temp.File("generation_config.json"), $"{{ \"eos_token_id\": [1, 9], {entry} }}");
+        using (ModelFile file = ModelFile.Open(temp.Path))
+        {
+            Assert.Equal(new GenerationDefaults { StopTokens = file.GenerationDefaults.StopTokens }, file.GenerationDefaults);
+            Assert.StartsWith(named, Assert.Single(file.Warnings), StringComparison.Ordinal);
+            Assert.Contains("generation_config.json", file.Warnings[0], StringComparison.Ordinal);
+        }
+
+        using GemmaModel model = GemmaModel.Load(temp.Path);
+        Assert.NotNull((await model.CompleteAsync("a", new() { MaxOutputTokens = 1 }, TestContext.Current.CancellationToken)).FinishReason);
+    }
+
+    [Fact]
+    public void UnusableDefaultsOfAGgufFileToo()
+    {
+        using TempDirectory temp = new();
+        GgufWriter writer = SyntheticModel.Gguf();
+        writer.Set("general.sampling.temp", -1f);
+        File.WriteAllBytes(temp.File("m.gguf"), writer.ToBytes());
+        using ModelFile file = ModelFile.Open(temp.File("m.gguf"));
+        Assert.Null(file.GenerationDefaults.Temperature);
+        Assert.StartsWith("temperature is -1", Assert.Single(file.Warnings), StringComparison.Ordinal);
+    }
+
     /// <summary>Gigabytes from a cold disk take a while: who does not want them any more need not wait.</summary>
     [Fact]
     public void ReadingCanBeGivenUp()

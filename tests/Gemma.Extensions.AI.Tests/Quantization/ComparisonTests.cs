@@ -91,7 +91,7 @@ public sealed class ComparisonTests : IDisposable
             ContextLength = 8192, SlidingWindow = 4096, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 1 / 16f, AttentionSoftcap = 50, FinalSoftcap = 30,
         };
         long bf16 = QuantizationRecipe.Get("BF16").Bytes(config);
-        MemoryAdvice advice = MemoryAdvice.For(config, bf16, 8192, KvType.F16, machineBytes: 8_000_000_000);
+        MemoryAdvice advice = MemoryAdvice.For(config, bf16, 8192, KvType.F16, Machine(8_000_000_000));
 
         // 21 local layers of 4,096 tokens and 21 global ones of 8,192; 8 heads of 256 float16 keys and as many values.
         Assert.Equal(21L * (4096 + 8192) * 8 * 256 * 2 * 2, advice.KvBytes);
@@ -99,10 +99,12 @@ public sealed class ComparisonTests : IDisposable
         QuantizationRecipe fits = advice.LargestThatFits(config)!;
         Assert.True(fits.Bytes(config) + advice.KvBytes + advice.ActivationBytes <= 8_000_000_000);
         Assert.Contains($"Take it as {fits.Name}", Assert.Throws<GemmaMemoryException>(() => advice.ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
-        Assert.Contains("smaller model", Assert.Throws<GemmaMemoryException>(() => (advice with { MachineBytes = 1_000_000_000 }).ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
-        MemoryAdvice roomy = advice with { MachineBytes = 64_000_000_000 };
+        Assert.Contains("smaller model", Assert.Throws<GemmaMemoryException>(() => (advice with { Machine = Machine(1_000_000_000) }).ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
+        MemoryAdvice roomy = advice with { Machine = Machine(64_000_000_000) };
         roomy.ThrowIfTooLarge("m", config);
-        Assert.Equal(KvLayoutBytes(KvType.Q8_0), MemoryAdvice.For(config, bf16, 8192, KvType.Q8_0, 1).KvBytes);
+        Assert.Equal(KvLayoutBytes(KvType.Q8_0), MemoryAdvice.For(config, bf16, 8192, KvType.Q8_0, Machine(1)).KvBytes);
+
+        static MachineMemory Machine(long bytes) => new(bytes, bytes, IsContainer: false);
 
         static long KvLayoutBytes(KvType type) => 2L * 21 * (4096 + 8192) * 8 * new KvLayout(1, 8, 256, 1, type).RowBytes;
     }

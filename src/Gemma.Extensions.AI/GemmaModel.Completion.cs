@@ -1,0 +1,58 @@
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI;
+
+public sealed partial class GemmaModel
+{
+    /// <summary>
+    /// Continues a text as it stands, without turns or a chat template: for base models, and for models with a prompt format of their own.
+    /// </summary>
+    /// <param name="prompt">
+    /// The text; bos is added where it does not begin with it. Turn markers and other control tokens in it count as such, so never pass what users wrote unchecked.
+    /// </param>
+    /// <param name="options">
+    /// As for a chat: sampling, limits, stop sequences, <see cref="ChatOptions.ResponseFormat"/>, and a <see cref="GemmaGenerationOptions"/> from
+    /// <see cref="ChatOptions.RawRepresentationFactory"/>, which is called with null. Tools and instructions are refused: nothing tells the model of them.
+    /// </param>
+    /// <param name="cancellationToken">Ends the generation.</param>
+    /// <returns>The continuation, without the prompt.</returns>
+    /// <exception cref="ArgumentException">The prompt is empty, or an option is out of range.</exception>
+    /// <exception cref="GemmaContextLengthException">The prompt leaves no room in the context.</exception>
+    /// <exception cref="GemmaOverloadedException">Too many requests wait already.</exception>
+    /// <exception cref="NotSupportedException">The options hold tools or instructions.</exception>
+    public Task<ChatResponse> CompleteAsync(string prompt, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        CompleteStreamingAsync(prompt, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+    /// <inheritdoc cref="CompleteAsync(string, ChatOptions, CancellationToken)"/>
+    /// <param name="promptTokens">Token ids, taken as they are: begin them with <see cref="GemmaTokenizer.BosId"/>, as every model expects.</param>
+    /// <param name="options">As for a chat, without tools and instructions.</param>
+    /// <param name="cancellationToken">Ends the generation.</param>
+    public Task<ChatResponse> CompleteAsync(IReadOnlyList<int> promptTokens, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        CompleteStreamingAsync(promptTokens, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+    /// <inheritdoc cref="CompleteAsync(string, ChatOptions, CancellationToken)"/>
+    public IAsyncEnumerable<ChatResponseUpdate> CompleteStreamingAsync(string prompt, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(prompt);
+        return CompleteStreamingAsync(RawPrompt(prompt), options, cancellationToken);
+    }
+
+    /// <inheritdoc cref="CompleteAsync(IReadOnlyList{int}, ChatOptions, CancellationToken)"/>
+    public IAsyncEnumerable<ChatResponseUpdate> CompleteStreamingAsync(IReadOnlyList<int> promptTokens, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(promptTokens);
+        ChatOptions? own = options?.Clone();
+        GemmaGenerationOptions? raw = own?.RawRepresentationFactory?.Invoke(null!) as GemmaGenerationOptions;
+        return AnswerStream.RunAsync(this, ChatTurn.Continue(this, [.. promptTokens], own, raw), cancellationToken);
+    }
+
+    /// <summary>The tokens of a text in which control tokens count, behind bos.</summary>
+    private int[] RawPrompt(string prompt)
+    {
+        List<int> tokens = [Tokenizer.BosId];
+        string bos = Tokenizer.GetPiece(Tokenizer.BosId);
+        Tokenizer.Encode(prompt.StartsWith(bos, StringComparison.Ordinal) ? prompt[bos.Length..] : prompt, tokens, matchSpecial: true);
+        return [.. tokens];
+    }
+}
