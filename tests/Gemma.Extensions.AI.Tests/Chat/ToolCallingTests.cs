@@ -253,7 +253,7 @@ public class ToolCallingTests
         int invoked = 0;
         AIFunction count = AIFunctionFactory.Create((bool twice) => Interlocked.Add(ref invoked, twice ? 2 : 1), "count", "Counts.");
         using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation().Build();
-        ChatOptions options = new() { Tools = [count], ToolMode = ChatToolMode.RequireAny, Temperature = 1, Seed = 11, MaxOutputTokens = 60 };
+        ChatOptions options = new() { Tools = [count], ToolMode = ChatToolMode.RequireAny, Temperature = 1, Seed = 11, MaxOutputTokens = 200 };
         ChatResponse response = await client.GetResponseAsync("Count.", options);
 
         FunctionCallContent[] calls = [.. response.Messages.SelectMany(m => m.Contents).OfType<FunctionCallContent>()];
