@@ -9,13 +9,13 @@ namespace Gemma.Extensions.AI;
 /// <summary>The one path to an answer, of a conversation and of a raw prompt; an answer that is not streamed is this one, drained.</summary>
 internal static class AnswerStream
 {
-    public static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(GemmaModel model, ChatTurn turn, [EnumeratorCancellation] CancellationToken cancellationToken)
+    public static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(GemmaModel model, ChatTurn turn, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         UpdateFactory updates = new(model.ModelId);
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree);
         List<AIContent> said = [];
-        model.Engine.Submit(turn.ToRequest(answer, abandoned.Token));
+        model.Engine.Submit(turn.ToRequest(answer, isStreaming, abandoned.Token));
         try
         {
             await foreach (AnswerPart part in answer.Parts.ReadAllAsync(cancellationToken).ConfigureAwait(false))

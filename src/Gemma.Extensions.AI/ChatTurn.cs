@@ -30,6 +30,7 @@ internal sealed record ChatTurn(
         }
 
         CheckOptions(model, options);
+        model.HostedTools.Check(options);
         bool mayCall = CheckTools(options);
         return Create(model, ChatTemplate.Render(model.Tokenizer, messages, options, model.Replies), options, raw, isConversation: true, mayCall);
     }
@@ -70,10 +71,11 @@ internal sealed record ChatTurn(
         return new ChatTurn(prompt, settings, endTokens, constraint, adapter, isConversation, mayCall, textIsFree, raw);
     }
 
-    public GenerationRequest ToRequest(GenerationSink sink, CancellationToken cancellationToken) => new()
+    public GenerationRequest ToRequest(GenerationSink sink, bool isStreaming, CancellationToken cancellationToken) => new()
     {
         Prompt = Prompt,
         Sink = sink,
+        IsStreaming = isStreaming,
         Sampling = Settings.Sampling,
         MaxOutputTokens = Settings.MaxOutputTokens,
         LogProbabilities = Settings.LogProbabilities,

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
 using Microsoft.ML.Tokenizers;
 
 namespace Gemma.Extensions.AI;
@@ -15,6 +16,11 @@ namespace Gemma.Extensions.AI;
 /// <see cref="ChatOptions.ContinuationToken"/> is refused. <see cref="ChatOptions.AdditionalProperties"/> may hold <c>min_p</c>,
 /// <c>repetition_penalty</c>, <c>logit_bias</c> and <c>adapter</c>; what else it holds is left to others. A <see cref="GemmaGenerationOptions"/> returned by
 /// <see cref="ChatOptions.RawRepresentationFactory"/> wins over everything.
+/// <para>
+/// Tools that are not functions but mark what a hosted service can run (<see cref="HostedWebSearchTool"/> and its like) are not offered to the model, which is
+/// logged once a kind; a <see cref="ChatOptions.ToolMode"/> that demands one is refused. Contents of other services in a history (calls that they ran and their
+/// results, approvals, reasoning, citations, files that they keep) are read as text or left out, so that a conversation can go on here that began elsewhere.
+/// </para>
 /// <para>
 /// A reply that comes back as history is read in the very tokens in which the model generated it, white space around it included, which the tokenizer might have
 /// chosen differently: so its computation is reused too. That holds where everything before it is the same as well; no other conversation is
@@ -39,29 +45,27 @@ public sealed class GemmaChatClient : IChatClient
 
     /// <inheritdoc/>
     public Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
-        GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+        Answer(messages, options, isStreaming: false, cancellationToken).ToChatResponseAsync(cancellationToken);
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">An option is out of range, or <see cref="ChatOptions.ModelId"/> is another model.</exception>
     /// <exception cref="GemmaContextLengthException">The conversation is longer than the context.</exception>
     /// <exception cref="GemmaOverloadedException">Too many requests wait already.</exception>
-    /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read, or an option asks for what is not supported.</exception>
+    /// <exception cref="NotSupportedException">The user shows an image or the like, or an option asks for what is not supported.</exception>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
-        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(messages);
-        return StreamAsync(messages, options?.Clone(), cancellationToken);
-    }
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        Answer(messages, options, isStreaming: true, cancellationToken);
 
     /// <summary>
-    /// Answers this client, its <see cref="ChatClientMetadata"/>, and the <see cref="GemmaModel"/> and <see cref="GemmaTokenizer"/> behind it; asking for
-    /// one of the last two loads the model if that has not happened.
+    /// Answers this client, its <see cref="ChatClientMetadata"/>, the <see cref="ILoggerFactory"/> that its model logs to, and the <see cref="GemmaModel"/> and
+    /// <see cref="GemmaTokenizer"/> behind it; asking for one of the last two loads the model if that has not happened.
     /// </summary>
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
         ArgumentNullException.ThrowIfNull(serviceType);
         return serviceKey is not null ? null
             : serviceType == typeof(ChatClientMetadata) ? _metadata
+            : serviceType == typeof(ILoggerFactory) ? _model.LoggerFactory
             : serviceType == typeof(GemmaModel) ? Model()
             : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
             : serviceType.IsInstanceOfType(this) ? this
@@ -75,14 +79,21 @@ public sealed class GemmaChatClient : IChatClient
     {
     }
 
+    /// <summary>Checks at the call, not at the first element, what can be checked there, and keeps the options as they are now.</summary>
+    private IAsyncEnumerable<ChatResponseUpdate> Answer(IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        return StreamAsync(messages, options?.Clone(), isStreaming, cancellationToken);
+    }
+
     private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(
-        IEnumerable<ChatMessage> messages, ChatOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
+        IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
         GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
         GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
         ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw);
-        await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(model, turn, cancellationToken).ConfigureAwait(false))
+        await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(model, turn, isStreaming, cancellationToken).ConfigureAwait(false))
         {
             yield return update;
         }

@@ -3,6 +3,7 @@ using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
 using Microsoft.ML.Tokenizers;
 
 namespace Gemma.Extensions.AI;
@@ -84,8 +85,8 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
     }
 
     /// <summary>
-    /// Answers this generator, its <see cref="EmbeddingGeneratorMetadata"/>, a copy of its <see cref="GemmaEmbeddingOptions"/>, and the <see cref="GemmaModel"/>
-    /// and <see cref="GemmaTokenizer"/> behind it.
+    /// Answers this generator, its <see cref="EmbeddingGeneratorMetadata"/>, a copy of its <see cref="GemmaEmbeddingOptions"/>, the <see cref="ILoggerFactory"/> that its
+    /// model logs to, and the <see cref="GemmaModel"/> and <see cref="GemmaTokenizer"/> behind it.
     /// </summary>
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
@@ -93,6 +94,7 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         return serviceKey is not null ? null
             : serviceType == typeof(EmbeddingGeneratorMetadata) ? Metadata()
             : serviceType == typeof(GemmaEmbeddingOptions) ? _options.Clone()
+            : serviceType == typeof(ILoggerFactory) ? _model.LoggerFactory
             : serviceType == typeof(GemmaModel) ? Model()
             : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
             : serviceType.IsInstanceOfType(this) ? this

@@ -22,29 +22,35 @@ public sealed partial class GemmaModel
     /// <exception cref="GemmaOverloadedException">Too many requests wait already.</exception>
     /// <exception cref="NotSupportedException">The options hold tools or instructions.</exception>
     public Task<ChatResponse> CompleteAsync(string prompt, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
-        CompleteStreamingAsync(prompt, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+        Complete(prompt, options, isStreaming: false, cancellationToken).ToChatResponseAsync(cancellationToken);
 
     /// <inheritdoc cref="CompleteAsync(string, ChatOptions, CancellationToken)"/>
     /// <param name="promptTokens">Token ids, taken as they are: begin them with <see cref="GemmaTokenizer.BosId"/>, as every model expects.</param>
     /// <param name="options">As for a chat, without tools and instructions.</param>
     /// <param name="cancellationToken">Ends the generation.</param>
     public Task<ChatResponse> CompleteAsync(IReadOnlyList<int> promptTokens, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
-        CompleteStreamingAsync(promptTokens, options, cancellationToken).ToChatResponseAsync(cancellationToken);
+        Complete(promptTokens, options, isStreaming: false, cancellationToken).ToChatResponseAsync(cancellationToken);
 
     /// <inheritdoc cref="CompleteAsync(string, ChatOptions, CancellationToken)"/>
-    public IAsyncEnumerable<ChatResponseUpdate> CompleteStreamingAsync(string prompt, ChatOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(prompt);
-        return CompleteStreamingAsync(RawPrompt(prompt), options, cancellationToken);
-    }
+    public IAsyncEnumerable<ChatResponseUpdate> CompleteStreamingAsync(string prompt, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        Complete(prompt, options, isStreaming: true, cancellationToken);
 
     /// <inheritdoc cref="CompleteAsync(IReadOnlyList{int}, ChatOptions, CancellationToken)"/>
-    public IAsyncEnumerable<ChatResponseUpdate> CompleteStreamingAsync(IReadOnlyList<int> promptTokens, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    public IAsyncEnumerable<ChatResponseUpdate> CompleteStreamingAsync(IReadOnlyList<int> promptTokens, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        Complete(promptTokens, options, isStreaming: true, cancellationToken);
+
+    private IAsyncEnumerable<ChatResponseUpdate> Complete(string prompt, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(prompt);
+        return Complete(RawPrompt(prompt), options, isStreaming, cancellationToken);
+    }
+
+    private IAsyncEnumerable<ChatResponseUpdate> Complete(IReadOnlyList<int> promptTokens, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(promptTokens);
         ChatOptions? own = options?.Clone();
         GemmaGenerationOptions? raw = own?.RawRepresentationFactory?.Invoke(null!) as GemmaGenerationOptions;
-        return AnswerStream.RunAsync(this, ChatTurn.Continue(this, [.. promptTokens], own, raw), cancellationToken);
+        return AnswerStream.RunAsync(this, ChatTurn.Continue(this, [.. promptTokens], own, raw), isStreaming, cancellationToken);
     }
 
     /// <summary>The tokens of a text in which control tokens count, behind bos.</summary>

@@ -6,6 +6,7 @@ using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Gemma.Extensions.AI;
 
@@ -17,7 +18,7 @@ public sealed partial class GemmaModel : IDisposable
 {
     private readonly ModelFile? _draft;
 
-    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, Backend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters)
+    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, Backend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters, ILoggerFactory? loggerFactory)
     {
         _draft = draft;
         _adapters = new(adapters.Select(adapter => KeyValuePair.Create(adapter.Name, adapter)), StringComparer.OrdinalIgnoreCase);
@@ -28,6 +29,8 @@ public sealed partial class GemmaModel : IDisposable
         Engine = engine;
         ModelId = ModelAliases.ModelId(path);
         Replies = engine.KeepsPrefixes ? new ReplyMemory() : null;
+        LoggerFactory = loggerFactory ?? NullLoggerFactory.Instance;
+        HostedTools = new HostedTools(LoggerFactory.CreateLogger<GemmaChatClient>());
     }
 
     /// <summary>Name of the model: of its file without extension, or of its directory.</summary>
@@ -46,6 +49,12 @@ public sealed partial class GemmaModel : IDisposable
 
     /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
     internal ReplyMemory? Replies { get; }
+
+    /// <summary>Where the model logs to.</summary>
+    internal ILoggerFactory LoggerFactory { get; }
+
+    /// <summary>What becomes of tools that are no functions.</summary>
+    internal HostedTools HostedTools { get; }
 
     internal Backend Backend { get; }
 
@@ -156,7 +165,7 @@ public sealed partial class GemmaModel : IDisposable
             (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
-            return new GemmaModel(path, file, draft, tokenizer.GetAwaiter().GetResult(), backend, engine, adapters);
+            return new GemmaModel(path, file, draft, tokenizer.GetAwaiter().GetResult(), backend, engine, adapters, loggerFactory);
         }
         catch
         {

@@ -1,7 +1,10 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace Gemma.Extensions.AI;
 
 /// <summary>A model that is loaded once, when it is first needed, by however many callers at the same time. A load that failed is tried again.</summary>
-internal sealed class ModelReference(string path, Func<CancellationToken, GemmaModel> load) : IDisposable
+internal sealed class ModelReference(string path, Func<CancellationToken, GemmaModel> load, ILoggerFactory? loggerFactory = null) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _unwanted = new();
@@ -9,10 +12,13 @@ internal sealed class ModelReference(string path, Func<CancellationToken, GemmaM
     private bool _disposed;
 
     /// <summary>A reference to a model that is loaded already and belongs to someone else.</summary>
-    public ModelReference(GemmaModel model) : this(model.Path, _ => model)
+    public ModelReference(GemmaModel model) : this(model.Path, _ => model, model.LoggerFactory)
     {
         _loading = Task.FromResult(model);
     }
+
+    /// <summary>Where the model logs to, known without loading it.</summary>
+    public ILoggerFactory LoggerFactory { get; } = loggerFactory ?? NullLoggerFactory.Instance;
 
     /// <summary>Full path of the file or directory.</summary>
     public string Path { get; } = path;

@@ -6,8 +6,9 @@ namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// What the engine tells about itself, under <see cref="GemmaDiagnostics.Name"/>. Names, units, attributes and bucket boundaries follow OpenTelemetry's
-/// semantic conventions for generative AI where they have some; the engine is client and server in one, so it has the metrics of both. The rest
-/// begins with <c>gemma.engine</c>. What a listener throws ends no request: it is logged, once.
+/// semantic conventions for generative AI where they have some: those of the server. Those of the client come from <c>UseOpenTelemetry()</c>, as they do for
+/// every chat client, so that a dashboard counts a request once. The rest begins with <c>gemma.engine</c>. What a listener throws ends no request: it is
+/// logged, once.
 /// </summary>
 internal sealed class EngineMetrics : IDisposable
 {
@@ -16,7 +17,6 @@ internal sealed class EngineMetrics : IDisposable
     private static readonly double[] Seconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
     private static readonly double[] SecondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
     private static readonly double[] SecondsPerToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
-    private static readonly long[] TokenCounts = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864];
 
     private readonly Meter _meter;
     private readonly string _model;
@@ -25,8 +25,6 @@ internal sealed class EngineMetrics : IDisposable
     private readonly Histogram<double> _timeToFirstToken;
     private readonly Histogram<double> _timePerToken;
     private readonly Histogram<double> _duration;
-    private readonly Histogram<double> _operationDuration;
-    private readonly Histogram<long> _usage;
     private readonly Counter<long> _tokens;
     private readonly Counter<long> _guesses;
 
@@ -39,9 +37,6 @@ internal sealed class EngineMetrics : IDisposable
         _timeToFirstToken = Histogram("gen_ai.server.time_to_first_token", "From the request to its first token, waiting included.", SecondsToFirst);
         _timePerToken = Histogram("gen_ai.server.time_per_output_token", "Between two tokens of one request.", SecondsPerToken);
         _duration = Histogram("gen_ai.server.request.duration", "From the request to its end.", Seconds);
-        _operationDuration = Histogram("gen_ai.client.operation.duration", "From the request to its end.", Seconds);
-        _usage = _meter.CreateHistogram(
-            "gen_ai.client.token.usage", "{token}", "Tokens of a request that ended: input (cached ones included), output.", advice: new InstrumentAdvice<long> { HistogramBucketBoundaries = TokenCounts });
         _tokens = _meter.CreateCounter<long>("gemma.engine.tokens", "{token}", "Tokens of finished requests: input (cached ones included), cached, output.");
         _guesses = _meter.CreateCounter<long>("gemma.engine.speculated_tokens", "{token}", "Tokens guessed ahead, and those that were right.");
         _meter.CreateObservableUpDownCounter("gemma.engine.requests", () => Requests(status()), "{request}", "Requests by state: running, waiting.");
@@ -53,7 +48,7 @@ internal sealed class EngineMetrics : IDisposable
     }
 
     /// <summary>A span for a request, child of the caller's, without becoming the caller's current one.</summary>
-    public Activity? StartActivity(string operation)
+    public Activity? StartActivity(GenerationRequest request)
     {
         if (!Source.HasListeners())
         {
@@ -61,10 +56,10 @@ internal sealed class EngineMetrics : IDisposable
         }
 
         var parent = Activity.Current;
-        KeyValuePair<string, object?>[] tags = [new("gen_ai.operation.name", operation), new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", _model)];
-        var activity = Source.StartActivity($"{operation} {_model}", ActivityKind.Internal, default(ActivityContext), tags);
+        KeyValuePair<string, object?>[] tags = [new("gen_ai.operation.name", request.Operation), new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", _model)];
+        var activity = Source.StartActivity($"{request.Operation} {_model}", ActivityKind.Internal, default(ActivityContext), tags);
         Activity.Current = parent;
-        return activity;
+        return request.Reader is null ? activity?.SetTag("gen_ai.request.stream", request.IsStreaming) : activity;
     }
 
     /// <summary>A token was given to the sink. Allocates nothing.</summary>
@@ -73,6 +68,7 @@ internal sealed class EngineMetrics : IDisposable
         long now = Stopwatch.GetTimestamp();
         long last = sequence.LastTokenAt;
         sequence.LastTokenAt = now;
+        sequence.FirstTokenAt = last == 0 ? now : sequence.FirstTokenAt;
         try
         {
             (last == 0 ? _timeToFirstToken : _timePerToken).Record(Stopwatch.GetElapsedTime(last == 0 ? sequence.Submitted : last, now).TotalSeconds, Tags(sequence));
@@ -101,7 +97,7 @@ internal sealed class EngineMetrics : IDisposable
         try
         {
             Count(sequence, result);
-            End(sequence.Activity, result);
+            End(sequence, result);
         }
         catch (Exception exception)
         {
@@ -116,28 +112,29 @@ internal sealed class EngineMetrics : IDisposable
         _tokens.Add(result.PromptTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "input"));
         _tokens.Add(result.CachedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "cached"));
         _tokens.Add(result.GeneratedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "output"));
-        Use(sequence, "input", result.PromptTokens);
-        Use(sequence, "output", result.GeneratedTokens);
         TagList tags = Tags(sequence);
         if (result.Error is { } error)
         {
             tags.Add("error.type", error.GetType().FullName);
         }
 
-        double seconds = Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds;
-        _duration.Record(seconds, tags);
-        _operationDuration.Record(seconds, tags);
+        _duration.Record(Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds, tags);
     }
 
-    private void End(Activity? activity, GenerationResult result)
+    private void End(Sequence sequence, GenerationResult result)
     {
-        if (activity is null)
+        if (sequence.Activity is not { } activity)
         {
             return;
         }
 
         activity.SetTag("gen_ai.response.model", _model).SetTag("gen_ai.usage.input_tokens", result.PromptTokens).SetTag("gen_ai.usage.output_tokens", result.GeneratedTokens)
-            .SetTag("gemma.usage.cached_tokens", result.CachedTokens).SetTag("gen_ai.response.finish_reasons", new[] { result.Finish.ToString().ToLowerInvariant() });
+            .SetTag("gen_ai.usage.cache_read.input_tokens", result.CachedTokens).SetTag("gen_ai.response.finish_reasons", new[] { result.Finish.ToString().ToLowerInvariant() });
+        if (sequence.Request.IsStreaming && sequence.FirstTokenAt != 0)
+        {
+            activity.SetTag("gen_ai.response.time_to_first_chunk", Stopwatch.GetElapsedTime(sequence.Submitted, sequence.FirstTokenAt).TotalSeconds);
+        }
+
         if (result.Error is { } error)
         {
             activity.SetTag("error.type", error.GetType().FullName).SetStatus(ActivityStatusCode.Error, error.Message);
@@ -154,13 +151,6 @@ internal sealed class EngineMetrics : IDisposable
             _hasReported = true;
             _logger.LogError(exception, "A listener to metrics or traces of Gemma threw. This is not said again.");
         }
-    }
-
-    private void Use(Sequence sequence, string type, int tokens)
-    {
-        TagList tags = Tags(sequence);
-        tags.Add("gen_ai.token.type", type);
-        _usage.Record(tokens, tags);
     }
 
     /// <summary>What the conventions require of every measurement. A list of up to eight lies on the stack.</summary>

@@ -102,7 +102,7 @@ internal sealed class GemmaEngine : IDisposable
     public void Submit(GenerationRequest request)
     {
         Validate(request);
-        var sequence = CreateSequence(request, _metrics.StartActivity(request.Operation));
+        var sequence = CreateSequence(request, _metrics.StartActivity(request));
         try
         {
             Accept(sequence);

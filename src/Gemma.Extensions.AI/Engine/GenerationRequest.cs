@@ -108,6 +108,9 @@ internal sealed class GenerationRequest
 
     public required GenerationSink Sink { get; init; }
 
+    /// <summary>Whether the caller reads the answer while it comes; for telemetry.</summary>
+    public bool IsStreaming { get; init; }
+
     public SamplingOptions Sampling { get; init; } = new();
 
     /// <summary>What the sink is told of each token's probability; null: nothing, at no cost.</summary>

@@ -39,6 +39,9 @@ internal sealed class Sequence
     /// <summary>Stopwatch ticks after which the request fails.</summary>
     public long Deadline { get; }
 
+    /// <summary>When the first token was given to the sink, in ticks of the stopwatch; 0: not yet.</summary>
+    public long FirstTokenAt { get; set; }
+
     /// <summary>Stopwatch ticks of the last token given to the sink; 0 before the first.</summary>
     public long LastTokenAt { get; set; }
 

@@ -26,10 +26,10 @@ internal static class ChatTemplate
 
     /// <summary>The prompt of a conversation, up to where the model's turn begins.</summary>
     /// <param name="tokenizer">The vocabulary.</param>
-    /// <param name="messages">The conversation; contents of assistant messages that are calls, and results, are rendered too.</param>
-    /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described.</param>
+    /// <param name="messages">The conversation; see <see cref="ConversationContents"/> for what becomes of contents other than text.</param>
+    /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described, and of the others those that are functions.</param>
     /// <param name="replies">Tokens of replies that the model spelt in its own way.</param>
-    /// <exception cref="NotSupportedException">A message holds content other than text, calls and results, or a tool is not a function; the message names its type.</exception>
+    /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read; the message names its type.</exception>
     public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null)
     {
         List<int> tokens = [];
@@ -128,16 +128,11 @@ internal static class ChatTemplate
         AddBlock(preface, options?.Instructions);
         List<Turn> turns = [];
         CallLog calls = new();
-        foreach (ChatMessage? message in messages)
+        foreach (ChatMessage message in ConversationContents.Reduce(messages))
         {
-            if (message is null)
+            if (ConversationContents.IsSystem(message))
             {
-                throw new ArgumentException("A message of the conversation is null. Leave it out.", nameof(messages));
-            }
-
-            if (message.Role == ChatRole.System || message.Role == s_developer)
-            {
-                AddBlock(preface, TextOf(message));
+                AddBlock(preface, message.Text);
                 continue;
             }
 
@@ -186,8 +181,8 @@ internal static class ChatTemplate
         {
             switch (content)
             {
-                case TextContent or DataContent when TextOf(content) is { } part:
-                    text.Append(part);
+                case TextContent part:
+                    text.Append(part.Text);
                     break;
                 case FunctionCallContent call:
                     turn.AddText(text);
@@ -199,36 +194,10 @@ internal static class ChatTemplate
                     (string? name, int order) = calls.Answer(result.CallId);
                     turn.AddLine(RenderResult(result, name), order);
                     break;
-                case ErrorContent error:
-                    text.Append(error.Message);
-                    break;
-                case UsageContent or TextReasoningContent:
-                    break; // not part of what was said
-                default:
-                    throw Unsupported(content, message.Role);
             }
         }
 
         turn.AddText(text);
-    }
-
-    /// <summary>The text of a content: also of a text file that came as data (text/plain, text/markdown…). Null where it is no text.</summary>
-    private static string? TextOf(AIContent? content) => content switch
-    {
-        TextContent part => part.Text,
-        DataContent data when data.HasTopLevelMediaType("text") => Encoding.UTF8.GetString(data.Data.Span),
-        _ => null,
-    };
-
-    private static string TextOf(ChatMessage message)
-    {
-        StringBuilder text = new();
-        foreach (AIContent content in message.Contents)
-        {
-            text.Append(TextOf(content) ?? (content is UsageContent or TextReasoningContent ? "" : throw Unsupported(content, message.Role)));
-        }
-
-        return text.ToString();
     }
 
     private static void AddBlock(List<string> blocks, string? text)
@@ -241,17 +210,16 @@ internal static class ChatTemplate
 
     private static string? DescribeTools(ChatOptions? options)
     {
-        if (options?.Tools is not { Count: > 0 } tools || options.ToolMode is NoneChatToolMode)
+        if (options?.Tools is not { } tools || options.ToolMode is NoneChatToolMode || !tools.OfType<AIFunctionDeclaration>().Any())
         {
             return null;
         }
 
         StringBuilder text = new(ToolsIntroduction);
-        foreach (AITool? tool in tools)
+        foreach (AIFunctionDeclaration tool in tools.OfType<AIFunctionDeclaration>())
         {
             text.Append("\n- ");
-            ToolSignature.Append(text, tool as AIFunctionDeclaration ?? throw (tool is null ? new ArgumentException("ChatOptions.Tools holds null. Leave it out.") : new NotSupportedException(
-                $"ChatOptions.Tools holds '{tool.Name}', a {tool.GetType().Name}. Gemma runs in this process and can only call functions: pass AIFunctionDeclaration (AIFunctionFactory.Create makes one of a method).")));
+            ToolSignature.Append(text, tool);
         }
 
         return text.ToString();
@@ -290,55 +258,15 @@ internal static class ChatTemplate
         if (result.Exception is { } exception)
         {
             // FunctionInvokingChatClient puts what the model may know of the exception into the result.
-            text.Append("{\"error\":");
-            CompactJson.AppendString(text, result.Result as string ?? exception.Message);
-            text.Append('}');
+            ToolResultText.AppendError(text, result.Result as string ?? exception.Message);
         }
         else
         {
-            AppendResult(text, result.Result);
+            ToolResultText.Append(text, result.Result);
         }
 
         return text.Append('}').Append(ResultEnd).ToString();
     }
-
-    private static void AppendResult(StringBuilder text, object? result)
-    {
-        switch (result)
-        {
-            case AIContent content:
-                AppendResult(text, [content]);
-                break;
-            case IEnumerable<AIContent> contents:
-                AppendResult(text, contents);
-                break;
-            default:
-                CompactJson.Append(text, result);
-                break;
-        }
-    }
-
-    private static void AppendResult(StringBuilder text, IEnumerable<AIContent> contents) =>
-        CompactJson.AppendString(text, string.Join('\n', contents.Select(static content => TextOf(content) ?? throw Unsupported(content, ChatRole.Tool))));
-
-    private static Exception Unsupported(AIContent? content, ChatRole role)
-    {
-        if (content is null)
-        {
-            return new ArgumentException($"A message of role '{role}' holds a content that is null. Leave it out.");
-        }
-
-        string type = content switch
-        {
-            DataContent data => $"{nameof(DataContent)} ({data.MediaType})",
-            UriContent uri => $"{nameof(UriContent)} ({uri.MediaType})",
-            _ => content.GetType().Name,
-        };
-        return new NotSupportedException(
-            $"A message of role '{role}' holds {type}. Gemma 2 reads text only: text, function calls and function results. Leave the content out, or put into words what it shows.");
-    }
-
-    private static readonly ChatRole s_developer = new("developer");
 
     /// <summary>
     /// The calls of a conversation so far. Ids need not differ (Semantic Kernel leaves them empty where a history has none): results of one id answer the calls

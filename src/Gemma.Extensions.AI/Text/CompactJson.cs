@@ -53,7 +53,9 @@ internal static partial class CompactJson
     [GeneratedRegex(@"\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})", RegexOptions.CultureInvariant)]
     private static partial Regex Halves();
 
-    private static JsonElement ToElement(object value)
+    /// <summary>A value as Microsoft.Extensions.AI serialises it.</summary>
+    /// <exception cref="NotSupportedException">The value cannot be written as JSON; the message names its type.</exception>
+    public static JsonElement ToElement(object value)
     {
         try
         {

@@ -117,7 +117,6 @@ public class ToolCallingTests
         Assert.Contains("It holds: pick.", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireSpecific("gone"), s_pick)))).Message, StringComparison.Ordinal);
         Assert.Contains("nothing to call", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireAny)))).Message, StringComparison.Ordinal);
         Assert.Contains("named 'pick'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, s_pick, s_pick)))).Message, StringComparison.Ordinal);
-        Assert.Contains("HostedWebSearchTool", (await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync("x", Options(ChatToolMode.Auto, new HostedWebSearchTool())))).Message, StringComparison.Ordinal);
     }
 
     /// <summary>Arguments are an object, whatever else the schema would take; what a schema requires without declaring it is any value.</summary>
