@@ -1,7 +1,9 @@
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
 using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 using Iced.Intel;
 using Xunit;
@@ -35,7 +37,7 @@ public sealed unsafe class BFloat16KernelTests
         using var workers = new WorkerPool(1);
         using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
         using var random = new RandomTensors(15);
-        CpuWeights weights = Weights(random, Outputs, Columns);
+        CpuWeights weights = Weights(backend, random, Outputs, Columns), own = Own(interpreted, weights);
         foreach (int rows in (int[])[1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 37, 60])
         {
             using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, Outputs), actual = new(rows, Outputs);
@@ -44,7 +46,7 @@ public sealed unsafe class BFloat16KernelTests
                 x.Data[i] = MathF.ScaleB(x.Data[i], i * 7 % 40 - 20);
             }
 
-            interpreted.MatMul(x, weights, expected, rows);
+            interpreted.MatMul(x, own, expected, rows);
             backend.MatMul(x, weights, actual, rows);
             Assert.True(new Span<float>(expected.Data, rows * Outputs).SequenceEqual(new Span<float>(actual.Data, rows * Outputs)), $"{rows} rows");
         }
@@ -73,11 +75,11 @@ public sealed unsafe class BFloat16KernelTests
         using var random = new RandomTensors(11);
         using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, change: WithIntegers));
         using var native = new VectorKernels(workers, new NativeBFloat16());
-        CpuWeights weights = Weights(random, 64, Columns);
+        CpuWeights weights = Weights(native, random, 64, Columns), own = Own(interpreted, weights);
         foreach (int rows in (int[])[1, 2, 8, 33, 36, 44])
         {
             using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, 64), actual = new(rows, 64);
-            interpreted.MatMul(x, weights, expected, rows);
+            interpreted.MatMul(x, own, expected, rows);
             native.MatMul(x, weights, actual, rows);
             var sums = new Span<int>(expected.Data, rows * 64);
             Assert.True(sums.SequenceEqual(new Span<int>(actual.Data, rows * 64)), $"{rows} rows");
@@ -97,10 +99,10 @@ public sealed unsafe class BFloat16KernelTests
         using var workers = new WorkerPool(1);
         using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, windows));
         using var random = new RandomTensors(12);
-        var parts = (WeightPart[])[.. Weights(random, outputs, columns).Parts, new(BlockFormat.Get(TensorType.F32), random.Create(TensorType.F32, 32, columns).Data, outputs, 32, columns)];
+        var parts = (WeightPart[])[.. Weights(kernels, random, outputs, columns).Parts, new(BlockFormat.Get(TensorType.F32), random.Create(TensorType.F32, 32, columns).Data, outputs, 32, columns)];
         foreach (WeightPart[] stacked in (WeightPart[][])[[parts[0]], parts])
         {
-            var weights = new CpuWeights(stacked, stacked.Sum(part => part.Rows), columns);
+            CpuWeights weights = kernels.LoadWeights(stacked, stacked.Sum(part => part.Rows), columns);
             foreach (int rows in (int[])[1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 33, 34, 37, 60])
             {
                 using CpuMatrix x = Input(random, rows, columns), y = new(rows, weights.Rows);
@@ -127,7 +129,7 @@ public sealed unsafe class BFloat16KernelTests
         using var workers = new WorkerPool(1);
         using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
         using var random = new RandomTensors(13);
-        CpuWeights weights = Weights(random, Outputs, Columns);
+        CpuWeights weights = Weights(kernels, random, Outputs, Columns);
         using CpuMatrix x = Input(random, Rows, Columns), y = new(Rows, Outputs);
         kernels.MatMul(x, weights, y, Rows);
         double bound = Math.ScaleB(1, -8) + Math.ScaleB(Columns, -23);
@@ -205,11 +207,11 @@ public sealed unsafe class BFloat16KernelTests
         Assert.True(allocations > 2);
         using CpuBackend vnni = Tiers.Create("avx512-vnni", threads: 1);
         using var random = new RandomTensors(14);
-        CpuWeights weights = Weights(random, 64, 256);
+        CpuWeights weights = Weights(kernels, random, 64, 256), own = (CpuWeights)vnni.LoadWeights(new TensorView("w", weights.Parts[0].Format, [64, 256], weights.Parts[0].Data, 64 * weights.Parts[0].RowBytes, "random"));
         foreach (int rows in (int[])[1, 36])
         {
             using CpuMatrix x = Input(random, rows, 256), expected = new(rows, 64), actual = new(rows, 64);
-            vnni.MatMul(x, weights, expected, rows);
+            vnni.MatMul(x, own, expected, rows);
             kernels.MatMul(x, weights, actual, rows);
             Assert.True(new Span<float>(expected.Data, rows * 64).SequenceEqual(new Span<float>(actual.Data, rows * 64)));
         }
@@ -234,17 +236,24 @@ public sealed unsafe class BFloat16KernelTests
         using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: false));
         using var random = new RandomTensors(10);
         var weights = (CpuWeights)backend.LoadWeights(random.Create(type, Outputs, Columns));
+        CpuWeights own = kernels.LoadWeights(weights.Parts, Outputs, Columns);
         foreach (int rows in batches)
         {
             using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, Outputs), actual = new(rows, Outputs);
             backend.MatMul(x, weights, expected, rows);
-            kernels.MatMul(x, weights, actual, rows);
+            kernels.MatMul(x, own, actual, rows);
             Assert.True(new Span<float>(expected.Data, rows * Outputs).SequenceEqual(new Span<float>(actual.Data, rows * Outputs)), $"{rows} rows");
         }
     }
 
-    private static CpuWeights Weights(RandomTensors random, int rows, int columns) =>
-        new([new WeightPart(BlockFormat.Get(TensorType.BF16), random.Create(TensorType.BF16, rows, columns).Data, 0, rows, columns)], rows, columns);
+    private static CpuWeights Weights(VectorKernels kernels, RandomTensors random, int rows, int columns) =>
+        kernels.LoadWeights([new WeightPart(BlockFormat.Get(TensorType.BF16), random.Create(TensorType.BF16, rows, columns).Data, 0, rows, columns)], rows, columns);
+
+    private static CpuWeights Weights(CpuBackend backend, RandomTensors random, int rows, int columns) =>
+        (CpuWeights)backend.LoadWeights(random.Create(TensorType.BF16, rows, columns));
+
+    /// <summary>The same tensors, loaded for other kernels.</summary>
+    private static CpuWeights Own(VectorKernels kernels, CpuWeights weights) => kernels.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
 
     private static CpuMatrix Input(RandomTensors random, int rows, int columns)
     {
@@ -275,18 +284,18 @@ public sealed unsafe class BFloat16KernelTests
     {
         private readonly Dictionary<(bool, int), ExecutableMemory> _code = [];
 
-        public override int FloatPanel => 12;
+        public override int MaxPanel(ActivationLayout layout) => 12;
 
-        public override void BFloat16Panels(TileArgs* args, int panel) =>
+        public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format) =>
             ((delegate* unmanaged<TileArgs*, void>)Code(true, panel, () => GemmAssembler.FloatKernel(panel, bfloat16: true, OperatingSystem.IsWindows())))(args);
 
-        public override bool CanGemv(TensorType type, int rows) => true;
+        public override bool CanGemv(TileFormat format, int rows) => true;
 
-        public override void Gemv(TensorType type, GemvArgs* args)
+        public override void Gemv(TileFormat format, GemvArgs* args)
         {
             int rows = args->Count;
-            args->Blocks = args->Columns / GemvAssembler.BlockColumns(type);
-            ((delegate* unmanaged<GemvArgs*, void>)Code(false, rows, () => GemvAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), bfloat16: true)!))(args);
+            args->Blocks = args->Columns / GemvAssembler.BlockColumns(format.Type);
+            ((delegate* unmanaged<GemvArgs*, void>)Code(false, rows, () => GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows())!))(args);
         }
 
         public override void Dispose()

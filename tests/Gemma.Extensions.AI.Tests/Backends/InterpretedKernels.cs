@@ -17,14 +17,19 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
 {
     private readonly Dictionary<(string, int, int, bool), MachineInterpreter?> _code = [];
 
-    public override bool FloatOnly => false;
+    public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
-    public override int BytePanel => 6;
+    public override int MaxPanel(ActivationLayout layout) => layout == ActivationLayout.Int8x4 ? 6 : 12;
 
-    public override int FloatPanel => 12;
-
-    public override void Bytes(TileArgs* args, int panel, TileFormat format)
+    public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
     {
+        if (layout != ActivationLayout.Int8x4)
+        {
+            bool bfloat16 = layout == ActivationLayout.BFloat16x2;
+            RunTile(Code(layout.ToString(), panel, 0, false, () => GemmAssembler.FloatKernel(panel, bfloat16, windows)), args, panel, 4 * args->Steps);
+            return;
+        }
+
         long groups = 32 / format.Group * args->Steps;
         RunTile(
             Code("bytes", panel, format.Group, format.HasMinimum, () => GemmAssembler.ByteKernel(panel, format.Group, format.HasMinimum, windows)),
@@ -36,29 +41,25 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
             new(args->ZeroPointTerms, 4 * groups * panel));
     }
 
-    public override void FloatPanels(TileArgs* args, int panel) => RunTile(Code("floats", panel, 0, false, () => GemmAssembler.FloatKernel(panel, bfloat16: false, windows)), args, panel, 4 * args->Steps);
+    public override bool CanGemv(TileFormat format, int rows) => rows <= GemvArgs.MaxActivationRows && RowCode(format, rows) is not null;
 
-    public override void BFloat16Panels(TileArgs* args, int panel) => RunTile(Code("pairs", panel, 0, false, () => GemmAssembler.FloatKernel(panel, bfloat16: true, windows)), args, panel, 4 * args->Steps);
-
-    public override bool CanGemv(TensorType type, int rows) => rows <= GemvAssembler.MostRows && RowCode(type, rows) is not null;
-
-    public override void Gemv(TensorType type, GemvArgs* args)
+    public override void Gemv(TileFormat format, GemvArgs* args)
     {
-        TileFormat format = WeightFormat(type);
-        long columns = args->Columns, rows = args->Count, groups = format.IsFloat ? 0 : columns / format.Group;
-        args->Blocks = columns / GemvAssembler.BlockColumns(type);
-        RowCode(type, args->Count)!.Run(
+        ActivationLayout layout = GemmLayout(format).ForGemv();
+        long columns = args->Columns, rows = args->Count, groups = layout.IsInt8() ? columns / format.Group : 0;
+        args->Blocks = columns / GemvAssembler.BlockColumns(format.Type);
+        RowCode(format, args->Count)!.Run(
             args,
             new(args, sizeof(GemvArgs)),
-            new(args->Weights, (GemvKernels.Rows - 1) * args->WeightStride + BlockFormat.Get(type).ByteLength(columns)),
-            new(args->Activations, columns * rows * (format.IsBFloat16 ? 2 : format.IsFloat ? 4 : 1)),
-            new(args->ActivationScales, format.IsFloat ? 0 : 4 * columns / 32 * rows),
+            new(args->Weights, (GemvArgs.WeightRows - 1) * args->WeightStride + BlockFormat.Get(format.Type).ByteLength(columns)),
+            new(args->Activations, columns * rows * layout.BytesPerColumn()),
+            new(args->ActivationScales, layout.IsInt8() ? 4 * columns / 32 * rows : 0),
             new(args->ZeroPointTerms, 4 * groups * rows),
-            new(args->Scratch, GemvKernels.ScratchBytes, writable: true),
-            new(args->Output, 4 * GemvKernels.Rows * rows, writable: true));
+            new(args->Scratch, GemvArgs.ScratchBytes, writable: true),
+            new(args->Output, 4 * GemvArgs.WeightRows * rows, writable: true));
     }
 
-    private MachineInterpreter? RowCode(TensorType type, int rows) => Code("rows", rows, (int)type, false, () => GemvAssembler.Assemble(type, rows, windows, WeightFormat(type).IsBFloat16));
+    private MachineInterpreter? RowCode(TileFormat format, int rows) => Code("rows", rows, (int)format.Type, false, () => GemvAssembler.Assemble(format, rows, windows));
 
     /// <param name="rowBytes">Bytes that a row takes in the weights, and in the activations.</param>
     private static void RunTile(MachineInterpreter? code, TileArgs* args, int panel, long rowBytes, MachineInterpreter.Span scales = default, MachineInterpreter.Span activationScales = default, MachineInterpreter.Span terms = default) =>

@@ -3,6 +3,7 @@ using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Backends.Cpu.Formats;
 using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using Xunit;
 
@@ -50,6 +51,7 @@ public sealed class KernelTierTests
         using CpuBackend avx512 = Tiers.Create("avx512", threads: 2);
         using var random = new RandomTensors(6);
         var weights = (CpuWeights)avx512.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
+        CpuWeights own = refused.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
         foreach (int rows in (int[])[1, 9])
         {
             using var x = (CpuMatrix)avx512.CreateMatrix(rows, 512);
@@ -61,7 +63,7 @@ public sealed class KernelTierTests
             }
 
             avx512.MatMul(x, weights, expected, rows);
-            refused.MatMul(x, weights, actual, rows);
+            refused.MatMul(x, own, actual, rows);
             for (int r = 0; r < rows; r++)
             {
                 Assert.True(expected.Row(r).SequenceEqual(actual.Row(r)));
@@ -85,6 +87,7 @@ public sealed class KernelTierTests
         using var random = new RandomTensors(7);
         using CpuMatrix x = new(3, 512), expected = new(3, 96), actual = new(3, 96);
         var weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
+        CpuWeights own = tiled.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
         for (int r = 0; r < 3; r++)
         {
             random.Fill(x.Row(r));
@@ -93,9 +96,9 @@ public sealed class KernelTierTests
         allowed = false;
         foreach (int rows in (int[])[1, 3])
         {
-            Assert.False(kernels.CanGemv(TensorType.Q4_K, rows));
+            Assert.False(kernels.CanGemv(kernels.WeightFormat(TensorType.Q4_K)!, rows));
             backend.MatMul(x, weights, expected, rows);
-            tiled.MatMul(x, weights, actual, rows);
+            tiled.MatMul(x, own, actual, rows);
             for (int r = 0; r < rows; r++)
             {
                 Assert.True(expected.Row(r).SequenceEqual(actual.Row(r)));
@@ -114,9 +117,9 @@ public sealed class KernelTierTests
         Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
         const int Columns = 512;
         using var random = new RandomTensors(8);
-        var weights = random.Create(TensorType.Q6_K, GemvKernels.Rows, Columns);
+        var weights = random.Create(TensorType.Q6_K, GemvArgs.WeightRows, Columns);
         using NativeBuffer scratch = new(), activations = new(), scales = new(), terms = new();
-        scratch.Reserve(GemvKernels.ScratchBytes);
+        scratch.Reserve(GemvArgs.ScratchBytes);
         activations.Reserve(rows * Columns);
         scales.Reserve(4 * rows * Columns / 32);
         terms.Reserve(4 * rows * Columns / 16);
@@ -129,8 +132,8 @@ public sealed class KernelTierTests
 
         float[] Run(bool windows)
         {
-            var sums = new float[rows * GemvKernels.Rows];
-            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(TensorType.Q6_K, rows, windows), out string? reason);
+            var sums = new float[rows * GemvArgs.WeightRows];
+            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(TileFormat.Table<PortableIsa>()[(int)TensorType.Q6_K], rows, windows), out string? reason);
             Assert.SkipWhen(code is null, reason ?? "");
             fixed (float* output = sums)
             {

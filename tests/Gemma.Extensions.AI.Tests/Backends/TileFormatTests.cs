@@ -45,7 +45,7 @@ public sealed unsafe class TileFormatTests
             for (int k = 0; k < Columns; k++)
             {
                 float reference = expected[row * Columns + k];
-                if (format.IsFloat)
+                if (format.Layout == TileLayout.Float32)
                 {
                     Assert.Equal(reference, ((float*)tile)[k * TileFormat.Rows + row]);
                     continue;

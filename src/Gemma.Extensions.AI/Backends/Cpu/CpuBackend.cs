@@ -54,7 +54,7 @@ internal sealed unsafe class CpuBackend : Backend
             rows += loaded[i].Rows;
         }
 
-        return new CpuWeights(loaded, rows, checked((int)parts[0].Columns));
+        return _kernels.LoadWeights(loaded, rows, checked((int)parts[0].Columns));
     }
 
     public override WeightVector LoadVector(TensorView tensor, float add)

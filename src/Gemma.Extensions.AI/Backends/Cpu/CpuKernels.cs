@@ -8,6 +8,9 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
     /// <summary>What this tier had to do without, for the name and the log; null if nothing.</summary>
     public virtual string? FallbackReason => null;
 
+    /// <summary>Stacks tensors, and decides about products what depends on the weights alone.</summary>
+    public virtual CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => new(parts, rows, columns);
+
     public abstract void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows);
 
     public abstract void AddRmsNorm(CpuMatrix residual, CpuMatrix branch, CpuVector weight, float epsilon, int rows);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
@@ -49,6 +50,9 @@ internal readonly unsafe struct WeightPart(BlockFormat format, byte* data, int f
 internal sealed class CpuWeights(WeightPart[] parts, int rows, int columns) : WeightMatrix(rows, columns)
 {
     public WeightPart[] Parts { get; } = parts;
+
+    /// <summary>How the fast tiers multiply the parts; null for the reference, which needs no plan.</summary>
+    public MatMulPlan? Plan { get; init; }
 }
 
 internal sealed class CpuVector(float[] values) : WeightVector(values.Length)

@@ -17,6 +17,8 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
     public override string? FallbackReason => kernels.FallbackReason;
 
+    public override CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => _matMul.Load(parts, rows, columns);
+
     public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows) => _matMul.Run(x, weights, output, rows);
 
     public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows) => _lowRank.Run(x, weights, output, rows);

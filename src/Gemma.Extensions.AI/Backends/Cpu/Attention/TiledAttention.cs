@@ -95,7 +95,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
                     OutputStride = Keys * sizeof(float),
                     Steps = dim,
                 };
-                owner.Kernels.Floats(&args, queries);
+                owner.Kernels.GemmFloat32(&args, queries);
                 for (int i = 0; i < queries; i++)
                 {
                     Weigh(scores + i * Keys, sums + (long)i * padded, state + 2 * i, padded, key, start + i / group, layer.Window, layer.Softcap);
@@ -116,7 +116,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
                 {
                     args.Weights = (byte*)(valueTile + column);
                     args.Output = sums + column;
-                    owner.Kernels.Floats(&args, queries);
+                    owner.Kernels.GemmFloat32(&args, queries);
                 }
             }
 

@@ -14,11 +14,6 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Formats;
 /// </summary>
 internal static unsafe class GemvKernels
 {
-    /// <summary>Weight rows of a call.</summary>
-    public const int Rows = 16;
-
-    public const int ScratchBytes = 3072;
-
     /// <summary>The kernels for one instruction set by tensor type; null where tiles are used.</summary>
     public static delegate*<byte*, long, int, GemvArgs*, void>[] Table<TIsa>()
         where TIsa : struct, IDotIsa

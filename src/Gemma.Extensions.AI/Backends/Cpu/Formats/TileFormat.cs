@@ -38,11 +38,10 @@ internal sealed unsafe class TileFormat
     /// <summary>(first row, stride in bytes, columns, tile, scales): unpacks 16 rows.</summary>
     public required delegate*<byte*, long, int, byte*, float*, void> Unpack { get; init; }
 
-    /// <summary>Whether tiles are pairs of bfloat16.</summary>
-    public bool IsBFloat16 { get; init; }
+    public TileLayout Layout { get; init; } = TileLayout.Int8x4;
 
-    /// <summary>Whether tiles are floats or pairs of them.</summary>
-    public bool IsFloat => Group == 0;
+    /// <summary>GEMV needs columns in multiples of this.</summary>
+    public int GemvColumns => Type == TensorType.BF16 ? 16 : BlockElements;
 
     /// <summary>Floats from one group's scales to the next's.</summary>
     public int ScaleStride => HasMinimum ? 2 * Rows : Rows;
@@ -50,7 +49,7 @@ internal sealed unsafe class TileFormat
     /// <summary>Tiles of bfloat16 that stays bfloat16.</summary>
     public static TileFormat BFloat16<TIsa>()
         where TIsa : struct, ITileIsa
-        => new() { Type = TensorType.BF16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, IsBFloat16 = true, Unpack = &TileUnpack<TIsa>.BFloat16Pairs };
+        => new() { Type = TensorType.BF16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Layout = TileLayout.BFloat16x2, Unpack = &TileUnpack<TIsa>.BFloat16Pairs };
 
     /// <summary>The tile formats for one instruction set, by tensor type; bfloat16 as floats.</summary>
     public static TileFormat[] Table<TIsa>()
@@ -58,9 +57,9 @@ internal sealed unsafe class TileFormat
     {
         TileFormat[] all =
         [
-            new() { Type = TensorType.F32, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 4, Unpack = &TileUnpack<TIsa>.F32 },
-            new() { Type = TensorType.F16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Unpack = &TileUnpack<TIsa>.F16 },
-            new() { Type = TensorType.BF16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Unpack = &TileUnpack<TIsa>.BF16 },
+            new() { Type = TensorType.F32, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 4, Layout = TileLayout.Float32, Unpack = &TileUnpack<TIsa>.F32 },
+            new() { Type = TensorType.F16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Layout = TileLayout.Float32, Unpack = &TileUnpack<TIsa>.F16 },
+            new() { Type = TensorType.BF16, Group = 0, Offset = 0, MaxByte = 0, HasMinimum = false, BlockElements = 8, Layout = TileLayout.Float32, Unpack = &TileUnpack<TIsa>.BF16 },
             new() { Type = TensorType.Q8_0, Group = 32, Offset = 128, MaxByte = 255, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q8_0 },
             new() { Type = TensorType.Q4_0, Group = 32, Offset = 8, MaxByte = 15, HasMinimum = false, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q4_0 },
             new() { Type = TensorType.Q4_1, Group = 32, Offset = 0, MaxByte = 15, HasMinimum = true, BlockElements = 32, Unpack = &TileUnpack<TIsa>.Q4_1 },
@@ -82,4 +81,12 @@ internal sealed unsafe class TileFormat
 
         return byType;
     }
+}
+
+/// <summary>The layouts of a tile, which <see cref="TileFormat"/> describes.</summary>
+internal enum TileLayout
+{
+    Float32,
+    BFloat16x2,
+    Int8x4,
 }

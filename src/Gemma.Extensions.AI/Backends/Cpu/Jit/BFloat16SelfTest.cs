@@ -33,7 +33,7 @@ internal static unsafe class BFloat16SelfTest
             x.Data[i] = Activation(i / Columns, i % Columns);
         }
 
-        var weights = new CpuWeights([new WeightPart(BlockFormat.Get(TensorType.BF16), (byte*)data, 0, Outputs, Columns)], Outputs, Columns);
+        CpuWeights weights = product.Load([new WeightPart(BlockFormat.Get(TensorType.BF16), (byte*)data, 0, Outputs, Columns)], Outputs, Columns);
         return Batches.All(batch =>
         {
             new Span<float>(sums.Data, rows * Outputs).Clear();

@@ -90,7 +90,7 @@ internal static class GemmAssembler
         // The next panel of a batch lies behind this one.
         for (int line = 0; line < 32 * rows; line += 64)
         {
-            c.prefetcht0(__byte_ptr[activations + TiledMatMul.ByteColumns * rows + line]);
+            c.prefetcht0(__byte_ptr[activations + BlockSizes.Int8Columns * rows + line]);
         }
 
         int scaleBytes = (minimum ? 2 : 1) * TileFormat.Rows * sizeof(float), groups = 32 / group;

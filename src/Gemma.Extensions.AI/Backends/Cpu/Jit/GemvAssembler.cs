@@ -7,16 +7,13 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// Assembles <see cref="GemvKernels"/> for one to <see cref="MostRows"/> activation rows, <c>void f(GemvArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
+/// Assembles <see cref="Gemv"/> for one to <see cref="GemvArgs.MaxActivationRows"/> activation rows, <c>void f(GemvArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
 /// and an activation row costs eight <c>vpdpbusd</c> with the activations as broadcast memory operands and four instructions of scaling for each 32
 /// columns. Requests for what comes next stand evenly among the products, because a burst of them fills the buffers of the core and stalls it.
 /// A loop works on 32 to 128 columns, few enough instructions for the cache of decoded ones.
 /// </summary>
 internal sealed class GemvAssembler
 {
-    /// <summary>Most activation rows: a sum and an accumulator each, the other half of the registers for weights.</summary>
-    public const int MostRows = 8;
-
     private const int LoopScratch = 1024, Line = 64;
     private const uint Nibbles = 0x0F0F0F0F;
 
@@ -43,20 +40,20 @@ internal sealed class GemvAssembler
     }
 
     /// <summary>
-    /// The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles. With <paramref name="bfloat16"/>
-    /// weights of bfloat16 meet activations of bfloat16.
+    /// The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles. Weights of bfloat16
+    /// meet activations of bfloat16 where their tiles would.
     /// </summary>
-    public static byte[]? Assemble(TensorType type, int rows, bool windows, bool bfloat16 = false)
+    public static byte[]? Assemble(TileFormat format, int rows, bool windows)
     {
         var assembler = new GemvAssembler(rows, windows);
-        Action? blocks = type switch
+        Action? blocks = format.Type switch
         {
             TensorType.Q4_0 => assembler.Q4_0,
             TensorType.Q8_0 => assembler.Q8_0,
             TensorType.Q4_K => assembler.Q4_K,
             TensorType.Q5_K => assembler.Q5_K,
             TensorType.Q6_K => assembler.Q6_K,
-            TensorType.BF16 => bfloat16 ? assembler.BFloat16Pairs : assembler.BF16,
+            TensorType.BF16 => format.Layout == TileLayout.BFloat16x2 ? assembler.BFloat16Pairs : assembler.BF16,
             _ => null,
         };
         if (blocks is null)

@@ -42,27 +42,27 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         }
     }
 
-    public override bool FloatOnly => false;
-
     public override string? FallbackReason { get; }
 
-    private static int GemvKernelCount => (GemvAssembler.MostRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
+    private static int GemvKernelCount => (GemvArgs.MaxActivationRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
 
-    public override int BytePanel => MostRows;
+    public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
+
+    public override int MaxPanel(ActivationLayout layout) => layout == ActivationLayout.Int8x4 ? MostRows : MostFloatRows;
 
     /// <summary>Assembles the kernel when it is first needed: a model has two or three types, and most runs few counts of rows.</summary>
-    public override bool CanGemv(TensorType type, int rows)
+    public override bool CanGemv(TileFormat format, int rows)
     {
-        int index = (GemvAssembler.MostRows + 1) * (int)type + rows;
-        if (rows > GemvAssembler.MostRows || _gemvs[index] is not null)
+        int index = (GemvArgs.MaxActivationRows + 1) * (int)format.Type + rows;
+        if (rows > GemvArgs.MaxActivationRows || _gemvs[index] is not null)
         {
-            return rows <= GemvAssembler.MostRows;
+            return rows <= GemvArgs.MaxActivationRows;
         }
 
         if (!_tried[index])
         {
             _tried[index] = true;
-            if (GemvAssembler.Assemble(type, rows, OperatingSystem.IsWindows(), WeightFormat(type).IsBFloat16) is { } code && _allocate(code, out _) is { } memory)
+            if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
             {
                 _gemvCode.Add(memory);
                 _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
@@ -72,10 +72,10 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         return _gemvs[index] is not null;
     }
 
-    public override void Gemv(TensorType type, GemvArgs* args)
+    public override void Gemv(TileFormat format, GemvArgs* args)
     {
-        args->Blocks = args->Columns / GemvAssembler.BlockColumns(type);
-        _gemvs[(GemvAssembler.MostRows + 1) * (int)type + args->Count](args);
+        args->Blocks = args->Columns / GemvAssembler.BlockColumns(format.Type);
+        _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }
 
     /// <summary>Why the tier cannot run here; null if it can.</summary>
@@ -147,14 +147,16 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels(code, offsets, allocate, bfloat16, fallbackReason) : null;
     }
 
-    public override void Bytes(TileArgs* args, int panel, TileFormat format) =>
-        _kernels[4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0)](args);
-
-    public override int FloatPanel => MostFloatRows;
-
-    public override void FloatPanels(TileArgs* args, int panel) => _kernels[FirstFloat + panel - 1](args);
-
-    public override void BFloat16Panels(TileArgs* args, int panel) => _kernels[FirstBFloat16 + panel - 1](args);
+    public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
+    {
+        int index = layout switch
+        {
+            ActivationLayout.Int8x4 => 4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0),
+            ActivationLayout.BFloat16x2 => FirstBFloat16 + panel - 1,
+            _ => FirstFloat + panel - 1,
+        };
+        _kernels[index](args);
+    }
 
     public override void Dispose()
     {

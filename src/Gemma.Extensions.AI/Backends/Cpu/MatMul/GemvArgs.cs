@@ -1,12 +1,19 @@
 using System.Runtime.InteropServices;
-using Gemma.Extensions.AI.Backends.Cpu.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
-/// <summary>A few activation rows (P of them) against <see cref="GemvKernels.Rows"/> weight rows over all columns. The assembled kernels know the places of the fields.</summary>
+/// <summary>A few activation rows (P of them) against <see cref="WeightRows"/> weight rows over all columns. The assembled kernels know the places of the fields.</summary>
 [StructLayout(LayoutKind.Explicit)]
 internal unsafe struct GemvArgs
 {
+    /// <summary>Weight rows of a call.</summary>
+    public const int WeightRows = 16;
+
+    /// <summary>Most activation rows of a call: of the 32 registers each takes a sum and an accumulator, the other half is for weights.</summary>
+    public const int MaxActivationRows = 8;
+
+    public const int ScratchBytes = 3072;
+
     public const int ActivationsAt = 0, ActivationScalesAt = 8, ZeroPointTermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
 
     /// <summary>Signed bytes a[column/16][P][16], or for a format of floats a[column][P], for one of pairs a[column/2][P][2].</summary>
@@ -21,7 +28,7 @@ internal unsafe struct GemvArgs
     [FieldOffset(ZeroPointTermsAt)]
     public void* ZeroPointTerms;
 
-    /// <summary>Where the sums go: [P][<see cref="GemvKernels.Rows"/>].</summary>
+    /// <summary>Where the sums go: [P][<see cref="WeightRows"/>].</summary>
     [FieldOffset(OutputAt)]
     public float* Output;
 
@@ -43,7 +50,7 @@ internal unsafe struct GemvArgs
     [FieldOffset(BlocksAt)]
     public long Blocks;
 
-    /// <summary><see cref="GemvKernels.ScratchBytes"/> at a multiple of 64.</summary>
+    /// <summary><see cref="ScratchBytes"/> at a multiple of 64.</summary>
     [FieldOffset(ScratchAt)]
     public byte* Scratch;
 

@@ -14,19 +14,27 @@ internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false) : MatMulKernels
 
     public override TileFormat[] Formats { get; } = TileFormat.Table<TIsa>();
 
-    public override TileFormat WeightFormat(TensorType type) => type == TensorType.BF16 && _bfloat16 is not null ? _bfloat16 : Formats[(int)type];
+    public override TileFormat? WeightFormat(TensorType type) => type == TensorType.BF16 && _bfloat16 is not null ? _bfloat16 : base.WeightFormat(type);
 
-    public override bool FloatOnly => true;
+    public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.BFloat16x2 ? ActivationLayout.BFloat16x2 : ActivationLayout.Float32;
 
-    public override int BytePanel => 4;
+    public override int MaxPanel(ActivationLayout layout) => 4;
 
     public override KvKernels Float16Kv { get; } = KvKernels.Of<TIsa, Float16KvPair>();
 
     public override KvKernels BFloat16Kv { get; } = KvKernels.Of<TIsa, BFloat16KvPair>();
 
-    public override unsafe void Bytes(TileArgs* args, int panel, TileFormat format) => throw new NotSupportedException("This tier has no integer kernels.");
+    public override unsafe void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
+    {
+        if (layout != ActivationLayout.Float32)
+        {
+            throw new NotSupportedException($"This tier has no kernels for activations in the layout {layout}.");
+        }
 
-    public override unsafe void Floats(TileArgs* args, int rows)
+        GemmFloat32(args, panel);
+    }
+
+    public override unsafe void GemmFloat32(TileArgs* args, int rows)
     {
         int row = 0;
         for (; row + 4 <= rows; row += 4)

@@ -1,6 +1,5 @@
 using Gemma.Extensions.AI.Backends.Cpu.Formats;
 using Gemma.Extensions.AI.Backends.Cpu.MatMul;
-using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
@@ -10,25 +9,31 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
 {
     public override string? FallbackReason => fallbackReason;
 
-    public override bool FloatOnly => false;
+    public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
     private readonly delegate*<byte*, long, int, GemvArgs*, void>[] _gemvs = GemvKernels.Table<TIsa>();
 
-    public override bool CanGemv(TensorType type, int rows) => rows == 1 && _gemvs[(int)type] is not null;
+    public override bool CanGemv(TileFormat format, int rows) => rows == 1 && _gemvs[(int)format.Type] is not null;
 
-    public override void Gemv(TensorType type, GemvArgs* args) => _gemvs[(int)type](args->Weights, args->WeightStride, args->Columns, args);
+    public override void Gemv(TileFormat format, GemvArgs* args) => _gemvs[(int)format.Type](args->Weights, args->WeightStride, args->Columns, args);
 
-    public override void Bytes(TileArgs* args, int panel, TileFormat format)
+    public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
     {
+        if (layout != ActivationLayout.Int8x4)
+        {
+            base.Gemm(layout, args, panel, format);
+            return;
+        }
+
         if (TIsa.HasDot)
         {
             if (format.MaxByte > 127)
             {
-                Bytes<WideDotSum>(args, panel, format);
+                GemmInt8<WideDotSum>(args, panel, format);
             }
             else
             {
-                Bytes<DotSum>(args, panel, format);
+                GemmInt8<DotSum>(args, panel, format);
             }
 
             return;
@@ -38,18 +43,18 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
         switch (format.MaxByte)
         {
             case <= 31:
-                Bytes<FourPairs>(args, panel, format);
+                GemmInt8<FourPairs>(args, panel, format);
                 break;
             case <= 63:
-                Bytes<TwoPairs>(args, panel, format);
+                GemmInt8<TwoPairs>(args, panel, format);
                 break;
             default:
-                Bytes<HalfPairs>(args, panel, format);
+                GemmInt8<HalfPairs>(args, panel, format);
                 break;
         }
     }
 
-    private static void Bytes<TSum>(TileArgs* args, int panel, TileFormat format)
+    private static void GemmInt8<TSum>(TileArgs* args, int panel, TileFormat format)
         where TSum : struct, ISumDepth
     {
         int row = 0;
