@@ -38,7 +38,7 @@ internal abstract unsafe class BlockFormat
     public double BitsPerElement => 8.0 * BlockBytes / BlockElements;
 
     /// <summary>Byte offsets of the float16 scale and, where there is one, minimum within a block; none where elements are plain numbers.</summary>
-    protected abstract ReadOnlySpan<int> ScaleOffsets { get; }
+    public abstract ReadOnlySpan<int> ScaleOffsets { get; }
 
     /// <summary>Bytes of <paramref name="elements"/> elements, which must be whole blocks.</summary>
     public long ByteLength(long elements) => elements / BlockElements * BlockBytes;

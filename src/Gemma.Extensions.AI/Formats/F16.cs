@@ -6,7 +6,7 @@ internal sealed unsafe class F16Format : BlockFormat
     public override TensorType Type => TensorType.F16;
     public override int BlockElements => 1;
     public override int BlockBytes => 2;
-    protected override ReadOnlySpan<int> ScaleOffsets => [];
+    public override ReadOnlySpan<int> ScaleOffsets => [];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

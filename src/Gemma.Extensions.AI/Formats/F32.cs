@@ -6,7 +6,7 @@ internal sealed unsafe class F32Format : BlockFormat
     public override TensorType Type => TensorType.F32;
     public override int BlockElements => 1;
     public override int BlockBytes => 4;
-    protected override ReadOnlySpan<int> ScaleOffsets => [];
+    public override ReadOnlySpan<int> ScaleOffsets => [];
 
     public override void Decode(byte* source, float* destination, long elements) =>
         Buffer.MemoryCopy(source, destination, elements * sizeof(float), elements * sizeof(float));

@@ -9,7 +9,7 @@ internal sealed unsafe class IQ4_NLFormat : BlockFormat
     public override TensorType Type => TensorType.IQ4_NL;
     public override int BlockElements => 32;
     public override int BlockBytes => 18;
-    protected override ReadOnlySpan<int> ScaleOffsets => [0];
+    public override ReadOnlySpan<int> ScaleOffsets => [0];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

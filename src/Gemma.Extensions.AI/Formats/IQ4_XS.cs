@@ -9,7 +9,7 @@ internal sealed unsafe class IQ4_XSFormat : BlockFormat
     public override TensorType Type => TensorType.IQ4_XS;
     public override int BlockElements => SuperBlock;
     public override int BlockBytes => 136;
-    protected override ReadOnlySpan<int> ScaleOffsets => [0];
+    public override ReadOnlySpan<int> ScaleOffsets => [0];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

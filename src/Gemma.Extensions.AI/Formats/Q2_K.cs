@@ -9,7 +9,7 @@ internal sealed unsafe class Q2_KFormat : BlockFormat
     public override TensorType Type => TensorType.Q2_K;
     public override int BlockElements => SuperBlock;
     public override int BlockBytes => 84;
-    protected override ReadOnlySpan<int> ScaleOffsets => [80, 82];
+    public override ReadOnlySpan<int> ScaleOffsets => [80, 82];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

@@ -9,7 +9,7 @@ internal sealed unsafe class Q3_KFormat : BlockFormat
     public override TensorType Type => TensorType.Q3_K;
     public override int BlockElements => SuperBlock;
     public override int BlockBytes => 110;
-    protected override ReadOnlySpan<int> ScaleOffsets => [108];
+    public override ReadOnlySpan<int> ScaleOffsets => [108];
 
     /// <summary>Scale of a group, -32…31. Lower four bits: nibbles of bytes 0…7; upper two: bit pairs of bytes 8…11.</summary>
     public static int Scale(byte* scales, int group)

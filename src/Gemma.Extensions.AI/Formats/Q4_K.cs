@@ -9,7 +9,7 @@ internal sealed unsafe class Q4_KFormat : BlockFormat
     public override TensorType Type => TensorType.Q4_K;
     public override int BlockElements => SuperBlock;
     public override int BlockBytes => 144;
-    protected override ReadOnlySpan<int> ScaleOffsets => [0, 2];
+    public override ReadOnlySpan<int> ScaleOffsets => [0, 2];
 
     /// <summary>Six-bit scale and minimum of a group of Q4_K and Q5_K from their twelve bytes.</summary>
     public static (int Scale, int Minimum) ScaleAndMinimum(byte* scales, int group) => group < 4

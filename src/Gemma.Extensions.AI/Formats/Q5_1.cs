@@ -6,7 +6,7 @@ internal sealed unsafe class Q5_1Format : BlockFormat
     public override TensorType Type => TensorType.Q5_1;
     public override int BlockElements => 32;
     public override int BlockBytes => 24;
-    protected override ReadOnlySpan<int> ScaleOffsets => [0, 2];
+    public override ReadOnlySpan<int> ScaleOffsets => [0, 2];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

@@ -9,7 +9,7 @@ internal sealed unsafe class Q5_KFormat : BlockFormat
     public override TensorType Type => TensorType.Q5_K;
     public override int BlockElements => SuperBlock;
     public override int BlockBytes => 176;
-    protected override ReadOnlySpan<int> ScaleOffsets => [0, 2];
+    public override ReadOnlySpan<int> ScaleOffsets => [0, 2];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

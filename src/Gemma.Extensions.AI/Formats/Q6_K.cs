@@ -10,7 +10,7 @@ internal sealed unsafe class Q6_KFormat : BlockFormat
     public override TensorType Type => TensorType.Q6_K;
     public override int BlockElements => SuperBlock;
     public override int BlockBytes => 210;
-    protected override ReadOnlySpan<int> ScaleOffsets => [208];
+    public override ReadOnlySpan<int> ScaleOffsets => [208];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

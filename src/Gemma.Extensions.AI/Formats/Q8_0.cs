@@ -6,7 +6,7 @@ internal sealed unsafe class Q8_0Format : BlockFormat
     public override TensorType Type => TensorType.Q8_0;
     public override int BlockElements => 32;
     public override int BlockBytes => 34;
-    protected override ReadOnlySpan<int> ScaleOffsets => [0];
+    public override ReadOnlySpan<int> ScaleOffsets => [0];
 
     public override void Decode(byte* source, float* destination, long elements)
     {

@@ -19,7 +19,7 @@ public class NamespaceTests
         ["Backends.Cpu.Attention"] = ["Backends", "Backends.Cpu", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"],
         ["Backends.Cpu.Formats"] = ["Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"], // MatMul: the arguments of kernels
         ["Backends.Cpu.Jit"] = ["Backends.Cpu", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"],
-        ["Backends.Cpu.MatMul"] = ["Backends", "Backends.Cpu", "Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.Jit", "Formats"],
+        ["Backends.Cpu.MatMul"] = ["Backends", "Backends.Cpu", "Backends.Cpu.Attention", "Backends.Cpu.Formats", "Formats"],
         ["Backends.Cpu.Vector"] = ["Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Formats"],
         ["Files"] = ["Formats", "Model", "Text"],
         ["Model"] = ["Backends", "Files", "Formats"],

@@ -294,7 +294,7 @@ public sealed unsafe class BFloat16KernelTests
         public override void Gemv(TileFormat format, GemvArgs* args)
         {
             int rows = args->Count;
-            args->Blocks = args->Columns / GemvAssembler.BlockColumns(format.Type);
+            args->Blocks = args->Columns / format.GemvColumns;
             ((delegate* unmanaged<GemvArgs*, void>)Code(false, rows, () => GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows())!))(args);
         }
 

@@ -47,7 +47,7 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
     {
         ActivationLayout layout = GemmLayout(format).ForGemv();
         long columns = args->Columns, rows = args->Count, groups = layout.IsInt8() ? columns / format.Group : 0;
-        args->Blocks = columns / GemvAssembler.BlockColumns(format.Type);
+        args->Blocks = columns / format.GemvColumns;
         RowCode(format, args->Count)!.Run(
             args,
             new(args, sizeof(GemvArgs)),

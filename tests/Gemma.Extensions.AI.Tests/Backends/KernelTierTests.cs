@@ -117,6 +117,7 @@ public sealed class KernelTierTests
         Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
         const int Columns = 512;
         using var random = new RandomTensors(8);
+        TileFormat format = TileFormats.Create<PortableIsa>().Get(TensorType.Q6_K);
         var weights = random.Create(TensorType.Q6_K, GemvArgs.WeightRows, Columns);
         using NativeBuffer scratch = new(), activations = new(), scales = new(), terms = new();
         scratch.Reserve(GemvArgs.ScratchBytes);
@@ -133,7 +134,7 @@ public sealed class KernelTierTests
         float[] Run(bool windows)
         {
             var sums = new float[rows * GemvArgs.WeightRows];
-            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(TileFormat.Table<PortableIsa>()[(int)TensorType.Q6_K], rows, windows), out string? reason);
+            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(format, rows, windows), out string? reason);
             Assert.SkipWhen(code is null, reason ?? "");
             fixed (float* output = sums)
             {
@@ -146,7 +147,7 @@ public sealed class KernelTierTests
                     Ahead = weights.Data,
                     Weights = weights.Data,
                     WeightStride = BlockFormat.Get(TensorType.Q6_K).ByteLength(Columns),
-                    Blocks = Columns / GemvAssembler.BlockColumns(TensorType.Q6_K),
+                    Blocks = Columns / format.GemvColumns,
                     Scratch = scratch.Data,
                 };
                 if (windows)

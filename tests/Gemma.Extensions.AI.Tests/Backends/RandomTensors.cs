@@ -10,18 +10,6 @@ internal sealed unsafe class RandomTensors(int seed) : IDisposable
     private readonly Random _random = new(seed);
     private readonly List<nint> _memory = [];
 
-    /// <summary>Where the float16 numbers of a block stand.</summary>
-    private static int[] HalfOffsets(TensorType type) => type switch
-    {
-        TensorType.Q4_1 or TensorType.Q5_1 or TensorType.Q4_K or TensorType.Q5_K => [0, 2],
-        TensorType.Q2_K => [80, 82],
-        TensorType.Q3_K => [108],
-        TensorType.Q6_K => [208],
-        TensorType.F16 => [0],
-        TensorType.F32 or TensorType.BF16 => [],
-        _ => [0],
-    };
-
     public TensorView Create(TensorType type, int rows, int columns)
     {
         BlockFormat format = BlockFormat.Get(type);
@@ -31,7 +19,7 @@ internal sealed unsafe class RandomTensors(int seed) : IDisposable
         _random.NextBytes(new Span<byte>(data, (int)bytes));
         for (byte* block = data; block < data + bytes; block += format.BlockBytes)
         {
-            foreach (int offset in HalfOffsets(type))
+            foreach (int offset in type == TensorType.F16 ? [0] : format.ScaleOffsets)
             {
                 *(Half*)(block + offset) = (Half)((_random.NextSingle() - 0.5f) * (_random.Next(4) == 0 ? 1e-4f : 0.1f));
             }

@@ -21,13 +21,47 @@ public sealed unsafe class TileFormatTests
         Assert.SkipWhen(isa == "avx2" && !Avx2.IsSupported, "no AVX2");
         Assert.SkipWhen(isa == "neon" && !AdvSimd.Arm64.IsSupported, "no NEON");
         Assert.SkipWhen(isa == "avx512" && !Avx512BW.IsSupported, "no AVX-512");
-        TileFormat[] table = isa switch { "neon" => TileFormat.Table<NeonDotIsa>(), "avx2" => TileFormat.Table<Avx2Isa>(), "avx512" => TileFormat.Table<Avx512Isa>(), _ => TileFormat.Table<PortableIsa>() };
+        TileFormats table = isa switch { "neon" => TileFormats.Create<NeonDotIsa>(), "avx2" => TileFormats.Create<Avx2Isa>(), "avx512" => TileFormats.Create<Avx512Isa>(), _ => TileFormats.Create<PortableIsa>() };
         using var random = new RandomTensors(5);
         foreach (BlockFormat format in BlockFormat.All)
         {
-            CheckFormat(table[(int)format.Type], random.Create(format.Type, TileFormat.Rows, 512));
+            CheckFormat(table.Get(format.Type), random.Create(format.Type, TileFormat.Rows, 512));
         }
     }
+
+    [Fact]
+    public void EveryWeightFormatHasTiles()
+    {
+        TileFormats table = TileFormats.Create<PortableIsa>();
+        string[] missing = [.. BlockFormat.All.Where(format => table.Find(format.Type) is null).Select(format => format.Name)];
+        Assert.True(
+            missing.Length == 0,
+            $"No tiles for {string.Join(", ", missing)}: each needs a file in Backends/Cpu/Formats and its line in {nameof(TileFormats)}.{nameof(TileFormats.Create)}. Until then it is multiplied row by row with its scalar decoder.");
+    }
+
+    /// <summary>What micro-kernels take for granted.</summary>
+    [Fact]
+    public void RowsOfTheTableAreWhatKernelsExpect()
+    {
+        TileFormats table = TileFormats.Create<PortableIsa>();
+        Assert.All(BlockFormat.All, format =>
+        {
+            TileFormat tiles = table.Get(format.Type);
+            Assert.Equal(format.IsFloat, tiles.Layout == TileLayout.Float32);
+            Assert.True(tiles.BlockElements % format.BlockElements == 0 && tiles.GemvColumns % tiles.BlockElements == 0);
+            if (tiles.Layout == TileLayout.Int8x4)
+            {
+                Assert.True(tiles.Group is 16 or 32, $"groups of {tiles.Group} columns");
+                Assert.InRange(tiles.MaxByte, 1, 255);
+                Assert.False(tiles.HasMinimum && tiles.Offset != 0, "a format has minima or a zero point");
+                Assert.Equal(0, tiles.BlockElements % 32);
+            }
+        });
+    }
+
+    [Fact]
+    public void ATypeWithoutTilesIsNamed() =>
+        Assert.Contains("99 has no row in TileFormats", Assert.Throws<NotSupportedException>(() => TileFormats.Create<PortableIsa>().Get((TensorType)99)).Message, StringComparison.Ordinal);
 
     private static void CheckFormat(TileFormat format, TensorView tensor)
     {

@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Runtime.Intrinsics;
 using Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;

@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 /// the order of the tiles.
 /// </summary>
 internal static unsafe class KvDot<TIsa, TPair>
-    where TIsa : struct, ITileIsa
+    where TIsa : struct, IVectorIsa
     where TPair : struct, IKvPair
 {
     /// <summary>Scores [2][32] of two queries with 32 keys of whole rows of 8 elements; asks for the 32 keys at <paramref name="ahead"/>.</summary>

@@ -9,6 +9,6 @@ internal readonly unsafe struct KvKernels(delegate*<byte*, int, float*, float*, 
     public readonly delegate*<byte*, int, int, float*, float*, byte*, void> Values = values;
 
     public static KvKernels Of<TIsa, TPair>()
-        where TIsa : struct, ITileIsa
+        where TIsa : struct, IVectorIsa
         where TPair : struct, IKvPair => new(&KvDot<TIsa, TPair>.Scores, &KvDot<TIsa, TPair>.Values);
 }

@@ -229,7 +229,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
         {
             KvLayout layout = layer.Pool.Layout;
             TensorType? type = layout.Type switch { KvType.F16 => TensorType.F16, KvType.BF16 => TensorType.BF16, KvType.F32 => TensorType.F32, _ => null };
-            bool whole = type is not null && layout.BlockTokens % 16 == 0 && layout.HeadDim % 8 == 0;
+            bool whole = layout.BlockTokens % 16 == 0 && layout.HeadDim % 8 == 0;
             for (int i = 0; i < Keys; i += 16)
             {
                 if (first + i >= end || first + i + 16 <= begin)
@@ -239,9 +239,9 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
                         Vector512<float>.Zero.Store(tile + d * Keys + i);
                     }
                 }
-                else if (whole)
+                else if (whole && type is not null)
                 {
-                    owner.Kernels.Formats[(int)type!].Unpack(Stored(slice, kvHead, first + i, values: false), layout.RowBytes, layout.HeadDim, (byte*)(tile + i), null);
+                    owner.Kernels.Formats.Get(type.Value).Unpack(Stored(slice, kvHead, first + i, values: false), layout.RowBytes, layout.HeadDim, (byte*)(tile + i), null);
                 }
                 else
                 {

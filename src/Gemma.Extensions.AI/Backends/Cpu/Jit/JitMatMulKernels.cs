@@ -74,7 +74,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
 
     public override void Gemv(TileFormat format, GemvArgs* args)
     {
-        args->Blocks = args->Columns / GemvAssembler.BlockColumns(format.Type);
+        args->Blocks = args->Columns / format.GemvColumns;
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }
 

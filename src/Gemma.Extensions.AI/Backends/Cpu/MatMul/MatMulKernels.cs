@@ -13,10 +13,10 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 internal abstract unsafe class MatMulKernels : IDisposable
 {
     /// <summary>Tile formats by tensor type, never of bfloat16 pairs. Keys and values have them, too.</summary>
-    public abstract TileFormat[] Formats { get; }
+    public abstract TileFormats Formats { get; }
 
     /// <summary>The tile format of weights; null if the type has none and goes row by row.</summary>
-    public virtual TileFormat? WeightFormat(TensorType type) => (int)type < Formats.Length ? Formats[(int)type] : null;
+    public virtual TileFormat? WeightFormat(TensorType type) => Formats.Find(type);
 
     /// <summary>How GEMM wants the activations that meet weights of a format.</summary>
     public abstract ActivationLayout GemmLayout(TileFormat format);

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-internal readonly unsafe struct Avx512Isa : IDotIsa
+internal readonly unsafe struct Avx512Isa : IVectorIsa
 {
     public static bool HasDot => false;
 

@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics.X86;
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
 /// <summary>AVX2 with the dot product of 256-bit registers that .NET exposes (Alder Lake and later client processors, Zen 5, Xeon from Sapphire Rapids).</summary>
-internal readonly unsafe struct AvxVnniIsa : IDotIsa
+internal readonly unsafe struct AvxVnniIsa : IVectorIsa
 {
     public static bool HasDot => true;
 

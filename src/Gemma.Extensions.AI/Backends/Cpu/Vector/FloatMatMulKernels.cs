@@ -8,11 +8,11 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 /// <summary>Float tiles on any vector unit; byte tiles are turned into float tiles. The slowest of the fast tiers, and the one that runs everywhere.</summary>
 /// <param name="bfloat16">Whether a subclass multiplies bfloat16 weights as pairs.</param>
 internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false) : MatMulKernels
-    where TIsa : struct, ITileIsa
+    where TIsa : struct, IVectorIsa
 {
-    private readonly TileFormat? _bfloat16 = bfloat16 ? TileFormat.BFloat16<TIsa>() : null;
+    private readonly TileFormat? _bfloat16 = bfloat16 ? BF16Tiles.CreatePairs<TIsa>() : null;
 
-    public override TileFormat[] Formats { get; } = TileFormat.Table<TIsa>();
+    public override TileFormats Formats { get; } = TileFormats.Create<TIsa>();
 
     public override TileFormat? WeightFormat(TensorType type) => type == TensorType.BF16 && _bfloat16 is not null ? _bfloat16 : base.WeightFormat(type);
 

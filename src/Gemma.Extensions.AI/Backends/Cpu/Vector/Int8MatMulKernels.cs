@@ -5,17 +5,15 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
 /// <summary>Byte tiles by multiply-add of byte pairs (AVX2, AVX-512) or by the four-way dot product that .NET exposes (AVX-VNNI).</summary>
 internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = null) : FloatMatMulKernels<TIsa>
-    where TIsa : struct, IDotIsa
+    where TIsa : struct, IVectorIsa
 {
     public override string? FallbackReason => fallbackReason;
 
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
-    private readonly delegate*<byte*, long, int, GemvArgs*, void>[] _gemvs = GemvKernels.Table<TIsa>();
+    public override bool CanGemv(TileFormat format, int rows) => rows == 1 && format.Gemv is not null;
 
-    public override bool CanGemv(TileFormat format, int rows) => rows == 1 && _gemvs[(int)format.Type] is not null;
-
-    public override void Gemv(TileFormat format, GemvArgs* args) => _gemvs[(int)format.Type](args->Weights, args->WeightStride, args->Columns, args);
+    public override void Gemv(TileFormat format, GemvArgs* args) => format.Gemv(args->Weights, args->WeightStride, args->Columns, args);
 
     public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
     {

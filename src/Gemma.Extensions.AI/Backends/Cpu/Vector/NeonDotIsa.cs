@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics.Arm;
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
 /// <summary>Arm NEON with the dot product of signed bytes (FEAT_DotProd: Arm v8.2 and later, Apple silicon, Graviton 2).</summary>
-internal readonly unsafe struct NeonDotIsa : IDotIsa
+internal readonly unsafe struct NeonDotIsa : IVectorIsa
 {
     public static bool HasDot => true;
 

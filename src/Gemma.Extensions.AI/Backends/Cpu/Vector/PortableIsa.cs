@@ -2,8 +2,18 @@ using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-internal readonly unsafe struct PortableIsa : ITileIsa
+internal readonly unsafe struct PortableIsa : IVectorIsa
 {
+    public static bool HasDot => false;
+
+    public static Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations) => throw new NotSupportedException();
+
+    public static Vector512<int> WideDot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations) => throw new NotSupportedException();
+
+    public static Vector512<short> PairProducts(Vector512<byte> weights, Vector512<sbyte> activations) => throw new NotSupportedException();
+
+    public static Vector512<int> PairSums(Vector512<short> values) => throw new NotSupportedException();
+
     public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
     {
         uint* buffer = stackalloc uint[64];

@@ -84,7 +84,7 @@ internal static unsafe class VectorTile
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BytesOne<TIsa, TSum>(TileArgs* args, int panel, int row, int group, bool minimum)
-        where TIsa : struct, IDotIsa
+        where TIsa : struct, IVectorIsa
         where TSum : struct, ISumDepth
     {
         float* output = args->Output + row * (args->OutputStride / sizeof(float));
@@ -130,7 +130,7 @@ internal static unsafe class VectorTile
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void BytesTwo<TIsa, TSum>(TileArgs* args, int panel, int row, int group, bool minimum)
-        where TIsa : struct, IDotIsa
+        where TIsa : struct, IVectorIsa
         where TSum : struct, ISumDepth
     {
         long stride = args->OutputStride / sizeof(float);
@@ -202,7 +202,7 @@ internal static unsafe class VectorTile
     /// <summary>Adds the products of <see cref="Unit{TSum}"/> steps of four columns.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<int> Sum<TIsa, TSum>(Vector512<int> sum, byte* w, int* a, int panel)
-        where TIsa : struct, IDotIsa
+        where TIsa : struct, IVectorIsa
         where TSum : struct, ISumDepth
     {
         if (TSum.Pairs == -1)
@@ -236,6 +236,6 @@ internal static unsafe class VectorTile
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<short> Pair<TIsa>(byte* w, int* a, int step, int panel)
-        where TIsa : struct, IDotIsa =>
+        where TIsa : struct, IVectorIsa =>
         TIsa.PairProducts(Vector512.Load(w + step * 4 * TileFormat.Rows), Vector512.Create(a[step * panel]).AsSByte());
 }

@@ -2,19 +2,18 @@ using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-/// <summary>The few operations of unpacking that no portable vector API expresses well. The rest is written once, over <see cref="Vector512"/>.</summary>
-internal unsafe interface ITileIsa
+/// <summary>
+/// The few operations that no portable vector API expresses well, for one instruction set; the rest is written once, over <see cref="Vector512"/>. Of the
+/// multiplications of bytes a set has the dot products or the products of neighbours, <see cref="PortableIsa"/> neither: the others throw.
+/// </summary>
+internal unsafe interface IVectorIsa
 {
     /// <summary>Reads 16 bytes of each of 16 rows and transposes them: result i holds dword i of all rows, in row order.</summary>
     static abstract void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
 
     /// <summary>Replaces each byte (0 to 15) by that element of a table of 16 bytes.</summary>
     static abstract Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices);
-}
 
-/// <summary>Multiplications of bytes, 16 rows of four columns at a time.</summary>
-internal unsafe interface IDotIsa : ITileIsa
-{
     /// <summary>Whether one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
     static abstract bool HasDot { get; }
 

@@ -1,0 +1,50 @@
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
+using Gemma.Extensions.AI.Formats;
+
+namespace Gemma.Extensions.AI.Backends.Cpu.Formats;
+
+/// <summary>
+/// The tile formats for one instruction set, by tensor type. A weight format without a row here is multiplied row by row with its scalar decoder, which
+/// is right and slow; a test names it.
+/// </summary>
+internal sealed class TileFormats
+{
+    private readonly TileFormat?[] _byType;
+
+    private TileFormats(TileFormat[] rows)
+    {
+        _byType = new TileFormat?[rows.Max(row => (int)row.Type) + 1];
+        foreach (TileFormat row in rows)
+        {
+            _byType[(int)row.Type] = row;
+        }
+    }
+
+    /// <summary>The table. bfloat16 is widened to float32; tiers that multiply it as it is use <see cref="BF16Tiles.CreatePairs"/> in its place.</summary>
+    public static TileFormats Create<TIsa>()
+        where TIsa : struct, IVectorIsa => new(
+    [
+        F32Tiles.Create<TIsa>(),
+        F16Tiles.Create<TIsa>(),
+        BF16Tiles.Create<TIsa>(),
+        Q8_0Tiles.Create<TIsa>(),
+        Q4_0Tiles.Create<TIsa>(),
+        Q4_1Tiles.Create<TIsa>(),
+        Q5_0Tiles.Create<TIsa>(),
+        Q5_1Tiles.Create<TIsa>(),
+        Q2_KTiles.Create<TIsa>(),
+        Q3_KTiles.Create<TIsa>(),
+        Q4_KTiles.Create<TIsa>(),
+        Q5_KTiles.Create<TIsa>(),
+        Q6_KTiles.Create<TIsa>(),
+        IQ4_NLTiles.Create<TIsa>(),
+        IQ4_XSTiles.Create<TIsa>(),
+    ]);
+
+    /// <summary>The tile format of a type; null if it has no row.</summary>
+    public TileFormat? Find(TensorType type) => (uint)type < (uint)_byType.Length ? _byType[(int)type] : null;
+
+    /// <summary>The tile format of a type that must have one.</summary>
+    public TileFormat Get(TensorType type) =>
+        Find(type) ?? throw new NotSupportedException($"{type} has no row in {nameof(TileFormats)}: it needs a file in Backends/Cpu/Formats and a line in the table.");
+}
