@@ -21,13 +21,16 @@ public sealed class GemmaHubOptions
     /// <summary>Ranges of one file that are downloaded at the same time.</summary>
     public int Connections { get; set; } = 8;
 
-    /// <summary>Attempts after the first one, for each request and each range; waits grow exponentially and follow Retry-After.</summary>
+    /// <summary>Attempts after the first one, for each request and each range; waits grow exponentially, and follow Retry-After up to <see cref="StallWindow"/>.</summary>
     public int Retries { get; set; } = 8;
 
     /// <summary>First wait between attempts.</summary>
     public TimeSpan RetryDelay { get; set; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>A connection that brings less than <see cref="MinimumBytesPerWindow"/> in this time is given up and opened again.</summary>
+    /// <summary>
+    /// A connection that brings no answer, or of a list or file less than <see cref="MinimumBytesPerWindow"/>, in this time is given up and opened again, as often as
+    /// <see cref="Retries"/> says.
+    /// </summary>
     public TimeSpan StallWindow { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>See <see cref="StallWindow"/>.</summary>
@@ -48,4 +51,10 @@ public readonly record struct GemmaDownloadProgress(string File, long CompletedB
 
     /// <summary>Bytes of <see cref="File"/>.</summary>
     public long FileTotalBytes { get; init; }
+
+    /// <summary>
+    /// True where nothing tells what the bytes have to be: the server of a URL names no SHA-256 (as <c>X-Linked-ETag</c> or ETag). Then the file's size and that it did not change
+    /// in between are checked, its content is not.
+    /// </summary>
+    public bool HasNoHash { get; init; }
 }

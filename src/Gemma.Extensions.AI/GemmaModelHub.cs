@@ -101,18 +101,46 @@ public static class GemmaModelHub
         HubReference reference, HubSettings settings, HubCache cache, HubClient client, IProgress<GemmaDownloadProgress>? progress, CancellationToken cancellationToken)
     {
         string target = cache.UrlFile(reference.Url!);
-        using HttpResponseMessage first = await client.SendAsync(reference.Url!, new RangeHeaderValue(0, 0), reference, cancellationToken).ConfigureAwait(false);
-        long size = first.Content.Headers.ContentRange?.Length ?? first.Content.Headers.ContentLength
-            ?? throw new GemmaHubException($"'{reference}' does not say how large the file is, so it cannot be downloaded safely. Take another source.");
-        CheckRoom(cache, Missing(target, size));
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                await FetchUrlAsync(target, reference, settings, cache, client, progress, cancellationToken).ConfigureAwait(false);
+                File.WriteAllText(target + ".url", reference.Url!.GetLeftPart(UriPartial.Path));
+                return target;
+            }
+            catch (FileChangedException) when (attempt < Attempts)
+            {
+                // What was begun belongs to another version; FetchAsync sees that and begins anew.
+            }
+            catch (FileChangedException)
+            {
+                throw new GemmaHubException($"The file at '{reference}' changed while it was downloaded, {Attempts} times: its size or ETag differed between ranges. Try again when its owner is done, or take another source; several servers may disagree about it.");
+            }
+        }
+    }
 
-        // Some stores name their objects by SHA-256; then the file can be checked.
-        string etag = (first.Headers.TryGetValues("X-Linked-ETag", out var linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
-        bool hasHash = etag.Length == 64 && etag.All(char.IsAsciiHexDigitLower);
-        var download = new FileDownload(target, target + ".lock", size, hasHash ? Checksum.Sha256 : Checksum.None, etag, reference.Url!) { Version = $"{size} {etag}" };
-        await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, size) { FileCompletedBytes = done, FileTotalBytes = size }), cancellationToken).ConfigureAwait(false);
-        File.WriteAllText(target + ".url", reference.Url!.GetLeftPart(UriPartial.Path));
-        return target;
+    private static async Task FetchUrlAsync(
+        string target, HubReference reference, HubSettings settings, HubCache cache, HubClient client, IProgress<GemmaDownloadProgress>? progress, CancellationToken cancellationToken)
+    {
+        FileVersion version;
+        string tag;
+        using (HttpResponseMessage first = await client.SendAsync(reference.Url!, new RangeHeaderValue(0, 0), reference, cancellationToken).ConfigureAwait(false))
+        {
+            version = FileVersion.Of(first) is { Size: > 0 } found ? found
+                : throw new GemmaHubException($"'{reference}' does not say how large the file is, or that it is empty, so it cannot be downloaded safely. Take another source.");
+
+            // Some stores name their objects by SHA-256; then the file can be checked.
+            tag = (first.Headers.TryGetValues(HubClient.LinkedTag, out var linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
+        }
+
+        CheckRoom(cache, Missing(target, version.Size));
+        bool hasHash = tag.Length == 64 && tag.All(char.IsAsciiHexDigitLower);
+        var download = new FileDownload(target, target + ".lock", version.Size, hasHash ? Checksum.Sha256 : Checksum.None, tag, reference.Url!) { Version = version };
+        await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, version.Size)
+        {
+            FileCompletedBytes = done, FileTotalBytes = version.Size, HasNoHash = !hasHash,
+        }), cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Downloads one file under a lock, checks it, and gives it its name.</summary>
@@ -129,17 +157,17 @@ public static class GemmaModelHub
         if (file.Version is { } version)
         {
             // What was begun of a file that has changed at its address since must not become part of the new one.
-            if (File.Exists(file.VersionPath) && File.ReadAllText(file.VersionPath) != version)
+            if (File.Exists(file.VersionPath) && File.ReadAllText(file.VersionPath) != version.ToString())
             {
                 File.Delete(RangedDownload.JournalOf(file.Unfinished));
             }
 
-            File.WriteAllText(file.VersionPath, version);
+            File.WriteAllText(file.VersionPath, version.ToString());
         }
 
         for (int attempt = 1; ; attempt++)
         {
-            using (var download = new RangedDownload(file.Unfinished, file.Size, settings.Options, (range, token) => client.SendAsync(file.Url, range, reference, token), report))
+            using (var download = new RangedDownload(file.Unfinished, file.Size, settings.Options, (range, token) => client.SendAsync(file.Url, range, reference, token), report, file.Version))
             {
                 await download.RunAsync(cancellationToken).ConfigureAwait(false);
             }
@@ -229,8 +257,8 @@ public static class GemmaModelHub
 
         public string Unfinished => Path + UnfinishedSuffix;
 
-        /// <summary>Size and ETag of the file that was begun, where its path does not tell versions apart.</summary>
-        public string? Version { get; init; }
+        /// <summary>The version that was begun, where the path does not tell versions apart.</summary>
+        public FileVersion? Version { get; init; }
 
         public string VersionPath => Unfinished + ".version";
     }

@@ -93,9 +93,19 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     /// <summary>Writes progress to the log at every tenth, so that a slow disk can be told from a hang.</summary>
     private sealed class LogProgress(ILogger logger) : IProgress<GemmaLoadProgress>, IProgress<GemmaDownloadProgress>
     {
-        public void Report(GemmaDownloadProgress value) => Report(new GemmaLoadProgress("download", value.CompletedBytes, value.TotalBytes));
-
         private (string Stage, long Tenth) _last = ("", -1);
+        private bool _saidUnchecked;
+
+        public void Report(GemmaDownloadProgress value)
+        {
+            if (value.HasNoHash && !_saidUnchecked)
+            {
+                _saidUnchecked = true;
+                LogUnchecked(logger, value.File);
+            }
+
+            Report(new GemmaLoadProgress("download", value.CompletedBytes, value.TotalBytes));
+        }
 
         public void Report(GemmaLoadProgress value)
         {
@@ -116,6 +126,9 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 
     [LoggerMessage(3, LogLevel.Information, "Loaded {ModelId} in {Seconds:F2} s: context {ContextLength} tokens, kernels {Kernel}")]
     private static partial void LogLoaded(ILogger logger, string modelId, double seconds, int contextLength, string kernel);
+
+    [LoggerMessage(7, LogLevel.Warning, "The server names no hash of {File}: its content cannot be checked")]
+    private static partial void LogUnchecked(ILogger logger, string file);
 
     [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs without the kernels of its tier: {Reason}")]
     private static partial void LogReduced(ILogger logger, string modelId, string reason);

@@ -18,9 +18,16 @@ internal static class PullCommand
         {
             var options = new GemmaHubOptions { Connections = parsed.GetValue(connections), Refresh = true, Offline = parsed.GetValue(offline) ? true : null };
             string path;
+            bool isUnchecked;
             using (var bars = new FileBars(parsed.Host()))
             {
                 path = await GemmaModelHub.EnsureAsync(parsed.GetRequiredValue(reference), options, bars, cancellationToken);
+                isUnchecked = bars.HasNoHash;
+            }
+
+            if (isUnchecked)
+            {
+                parsed.Host().Error.WriteLine("The server names no hash of this file: its size was checked, its content could not be.");
             }
 
             parsed.Host().Output.WriteLine(path);
@@ -35,10 +42,14 @@ internal static class PullCommand
         private ProgressLine? _line;
         private string? _file;
 
+        /// <summary>Whether the content of a file could not be checked.</summary>
+        public bool HasNoHash { get; private set; }
+
         public void Report(GemmaDownloadProgress value)
         {
             lock (_lock)
             {
+                HasNoHash |= value.HasNoHash;
                 if (_line is null || _file != value.File)
                 {
                     _line?.Keep();

@@ -4,7 +4,6 @@ using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Polly;
-using Polly.Retry;
 
 namespace Gemma.Extensions.AI.Hub;
 
@@ -19,6 +18,7 @@ internal sealed class RangedDownload : IDisposable
     private readonly GemmaHubOptions _options;
     private readonly Action<long> _report;
     private readonly ResiliencePipeline _pipeline;
+    private readonly FileVersion? _version;
     private readonly SafeFileHandle _data;
     private readonly SafeFileHandle _journal;
     private readonly byte[] _done;
@@ -30,20 +30,13 @@ internal sealed class RangedDownload : IDisposable
     /// <param name="options">Connections, ranges, patience.</param>
     /// <param name="open">Opens the file or a range of it.</param>
     /// <param name="report">Told the bytes that are there.</param>
-    public RangedDownload(string path, long size, GemmaHubOptions options, Func<RangeHeaderValue?, CancellationToken, Task<HttpResponseMessage>> open, Action<long> report)
+    /// <param name="version">What every answer must say of itself; null: its size alone.</param>
+    public RangedDownload(
+        string path, long size, GemmaHubOptions options, Func<RangeHeaderValue?, CancellationToken, Task<HttpResponseMessage>> open, Action<long> report, FileVersion? version = null)
     {
-        (_size, _options, _open, _report) = (size, options, open, report);
+        (_size, _options, _open, _report, _version) = (size, options, open, report, version);
 
-        // What fails before the body is tried again by the client.
-        _pipeline = options.Retries == 0 ? ResiliencePipeline.Empty : new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
-        {
-            ShouldHandle = new PredicateBuilder().Handle<IOException>(),
-            MaxRetryAttempts = options.Retries,
-            BackoffType = DelayBackoffType.Exponential,
-            UseJitter = true,
-            Delay = options.RetryDelay,
-            MaxDelay = TimeSpan.FromSeconds(60),
-        }).Build();
+        _pipeline = HubPatience.ForBodies(options);
 
         // The caller holds the file's lock; other processes may look at the notes to see how much is missing.
         _data = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite);
@@ -127,6 +120,7 @@ internal sealed class RangedDownload : IDisposable
     private async Task<long> FetchAsync(long from, long end, Action<long> moved, CancellationToken cancellationToken)
     {
         using HttpResponseMessage response = await _open(new RangeHeaderValue(from, end - 1), cancellationToken).ConfigureAwait(false);
+        _version?.ThrowIfChanged(response);
         if (response.StatusCode != HttpStatusCode.PartialContent)
         {
             throw new RangeIgnoredException();
@@ -146,6 +140,7 @@ internal sealed class RangedDownload : IDisposable
     private async Task FetchWholeAsync(CancellationToken cancellationToken)
     {
         using HttpResponseMessage response = await _open(null, cancellationToken).ConfigureAwait(false);
+        _version?.ThrowIfChanged(response);
         if (response.Content.Headers.ContentLength is { } length && length != _size)
         {
             throw new IOException($"The server sends {length:N0} bytes, expected {_size:N0}.");
@@ -168,33 +163,18 @@ internal sealed class RangedDownload : IDisposable
 
     private async Task<long> CopyAsync(HttpResponseMessage response, long at, long end, Action<long> moved, CancellationToken cancellationToken)
     {
-        using Stream body = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using PatientReader body = await PatientReader.OpenAsync(response, _options, cancellationToken).ConfigureAwait(false);
         var buffer = new byte[64 << 10];
-        long windowStart = Environment.TickCount64, windowBytes = 0;
-        patience.CancelAfter(_options.StallWindow);
-        try
+        int read;
+        while (at < end && (read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, end - at))).ConfigureAwait(false)) > 0)
         {
-            int read;
-            while (at < end && (read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, end - at)), patience.Token).ConfigureAwait(false)) > 0)
-            {
-                await RandomAccess.WriteAsync(_data, buffer.AsMemory(0, read), at, patience.Token).ConfigureAwait(false);
-                moved(at += read);
-                windowBytes += read;
-                if (windowBytes >= _options.MinimumBytesPerWindow)
-                {
-                    patience.CancelAfter(_options.StallWindow);
-                    windowBytes = 0;
-                    windowStart = Environment.TickCount64;
-                }
-            }
-        }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-        {
-            throw new IOException($"The connection brought {windowBytes:N0} bytes in {(Environment.TickCount64 - windowStart) / 1000.0:F1} s.");
+            await RandomAccess.WriteAsync(_data, buffer.AsMemory(0, read), at, cancellationToken).ConfigureAwait(false);
+            moved(at += read);
         }
 
-        return at;
+        return end != _size || response.StatusCode == HttpStatusCode.PartialContent || at < end || await body.ReadAsync(buffer).ConfigureAwait(false) == 0
+            ? at
+            : throw new IOException($"The server sends more than the {_size:N0} bytes that the file has.");
     }
 
     private int Length(int index) => (int)Math.Min(_options.RangeBytes, _size - (long)index * _options.RangeBytes);

@@ -204,7 +204,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
                     return true;
             }
         };
-        string path = await GemmaModelHub.EnsureAsync(Gguf, Options(o => o.Retries = 30)).WaitAsync(TimeSpan.FromSeconds(60));
+        string path = await GemmaModelHub.EnsureAsync(Gguf, Options(o => (o.Retries, o.StallWindow) = (30, how == "drip" ? TimeSpan.FromMilliseconds(300) : o.StallWindow))).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal(_file, File.ReadAllBytes(path));
         Assert.True(requests > 3);
         Assert.Single(Directory.GetFiles(Path.Combine(_temp.Path, "models--owner--model", "blobs")));
@@ -451,7 +451,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         var options = new GemmaHubOptions
         {
             CacheDirectory = _temp.Path, Endpoint = _hub.Address, Token = "none", Offline = false, RangeBytes = 1500, Connections = 4, Retries = 4,
-            RetryDelay = TimeSpan.FromMilliseconds(1), StallWindow = TimeSpan.FromMilliseconds(300), MinimumBytesPerWindow = 100,
+            RetryDelay = TimeSpan.FromMilliseconds(1), StallWindow = TimeSpan.FromSeconds(5), MinimumBytesPerWindow = 100,
         };
         change?.Invoke(options);
         return options;

@@ -1,0 +1,37 @@
+using System.Net;
+
+namespace Gemma.Extensions.AI.Hub;
+
+/// <summary>What tells versions of the file at an address apart, so that no file is put together from two.</summary>
+/// <param name="Size">Bytes of the whole file.</param>
+/// <param name="Tag">Its ETag, as sent; null where the server sends none.</param>
+/// <param name="Modified">When it was modified last, where the server says so.</param>
+internal sealed record FileVersion(long Size, string? Tag, DateTimeOffset? Modified)
+{
+    /// <summary>What an answer says of its file; null where it does not say how large that is.</summary>
+    public static FileVersion? Of(HttpResponseMessage response)
+    {
+        long? size = response.StatusCode == HttpStatusCode.PartialContent ? response.Content.Headers.ContentRange?.Length : response.Content.Headers.ContentLength;
+        return size is { } bytes ? new FileVersion(bytes, response.Headers.ETag?.ToString(), response.Content.Headers.LastModified) : null;
+    }
+
+    /// <summary>Compares an answer with this version, as far as it says anything.</summary>
+    /// <exception cref="FileChangedException">It is of another version.</exception>
+    public void ThrowIfChanged(HttpResponseMessage response)
+    {
+        string? tag = response.Headers.ETag?.ToString();
+        DateTimeOffset? modified = response.Content.Headers.LastModified;
+        bool sameTag = Tag is null || tag is null || Tag == tag;
+        bool sameDate = Tag is not null || Modified is null || modified is null || Modified == modified; // copies on several servers differ in dates
+        if (!sameTag || !sameDate || (Of(response) is { } found && found.Size != Size))
+        {
+            throw new FileChangedException();
+        }
+    }
+
+    /// <summary>The version in one line, for the notes beside an unfinished file.</summary>
+    public override string ToString() => $"{Size} {Tag ?? Modified?.ToString("O")}";
+}
+
+/// <summary>The file at an address was replaced while it was downloaded.</summary>
+internal sealed class FileChangedException : Exception;

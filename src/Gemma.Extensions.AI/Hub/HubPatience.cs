@@ -1,0 +1,118 @@
+using System.Net.Http.Headers;
+using Microsoft.Extensions.Http.Resilience;
+using Polly;
+using Polly.Retry;
+
+namespace Gemma.Extensions.AI.Hub;
+
+/// <summary>How long a server is waited for, and how often it is asked again.</summary>
+internal static class HubPatience
+{
+    private static readonly TimeSpan s_maxDelay = TimeSpan.FromSeconds(60);
+
+    /// <summary>Sends a request again where no answer came, or one that says to come back later: 408, 429, 5xx.</summary>
+    public static HttpMessageHandler Handler(GemmaHubOptions options, HttpMessageHandler network)
+    {
+        HttpMessageHandler impatient = new HeaderTimeoutHandler(options.StallWindow) { InnerHandler = network };
+        return options.Retries == 0 ? impatient : new ResilienceHandler(new ResiliencePipelineBuilder<HttpResponseMessage>().AddRetry(new HttpRetryStrategyOptions
+        {
+            MaxRetryAttempts = options.Retries,
+            BackoffType = DelayBackoffType.Exponential,
+            UseJitter = true,
+            Delay = options.RetryDelay,
+            MaxDelay = s_maxDelay,
+            ShouldRetryAfterHeader = false,
+            DelayGenerator = retry => new ValueTask<TimeSpan?>(Capped(RetryAfter(retry.Outcome.Result), options)),
+        }).Build()) { InnerHandler = impatient };
+    }
+
+    /// <summary>Opens a connection again that broke while it brought a body; what fails before the body is tried again by <see cref="Handler"/>.</summary>
+    public static ResiliencePipeline ForBodies(GemmaHubOptions options) => options.Retries == 0 ? ResiliencePipeline.Empty : new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
+    {
+        ShouldHandle = new PredicateBuilder().Handle<IOException>(),
+        MaxRetryAttempts = options.Retries,
+        BackoffType = DelayBackoffType.Exponential,
+        UseJitter = true,
+        Delay = options.RetryDelay,
+        MaxDelay = s_maxDelay,
+    }).Build();
+
+    /// <summary>How long the server asks to wait; null where it does not say.</summary>
+    public static TimeSpan? RetryAfter(HttpResponseMessage? response) => response?.Headers.RetryAfter switch
+    {
+        { Delta: { } delta } => delta,
+        { Date: { } date } => date - DateTimeOffset.UtcNow,
+        _ => null,
+    };
+
+    /// <summary>The wait that a server asks for, as far as anyone would wait; null, the exponential one, where it asks for none.</summary>
+    private static TimeSpan? Capped(TimeSpan? asked, GemmaHubOptions options) =>
+        asked is not { } wait || wait <= TimeSpan.Zero ? null : wait < options.StallWindow ? wait : options.StallWindow;
+
+    /// <summary>Gives a connection up that brings no headers.</summary>
+    private sealed class HeaderTimeoutHandler(TimeSpan window) : DelegatingHandler
+    {
+        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            patience.CancelAfter(window);
+            try
+            {
+                return await base.SendAsync(request, patience.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw new HttpRequestException($"'{request.RequestUri?.GetLeftPart(UriPartial.Path)}' did not answer in {window.TotalSeconds:0.#} s.");
+            }
+        }
+    }
+}
+
+/// <summary>Reads a body as long as it brings <see cref="GemmaHubOptions.MinimumBytesPerWindow"/> in every <see cref="GemmaHubOptions.StallWindow"/>.</summary>
+internal sealed class PatientReader : IDisposable
+{
+    private readonly Stream _body;
+    private readonly GemmaHubOptions _options;
+    private readonly CancellationToken _cancellationToken;
+    private readonly CancellationTokenSource _patience;
+    private long _windowStart = Environment.TickCount64;
+    private long _windowBytes;
+
+    private PatientReader(Stream body, GemmaHubOptions options, CancellationToken cancellationToken)
+    {
+        (_body, _options, _cancellationToken) = (body, options, cancellationToken);
+        _patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        _patience.CancelAfter(options.StallWindow);
+    }
+
+    public static async Task<PatientReader> OpenAsync(HttpResponseMessage response, GemmaHubOptions options, CancellationToken cancellationToken) =>
+        new(await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false), options, cancellationToken);
+
+    /// <summary>Reads some bytes; 0 at the end.</summary>
+    /// <exception cref="IOException">The connection brings too little.</exception>
+    public async ValueTask<int> ReadAsync(Memory<byte> buffer)
+    {
+        try
+        {
+            int read = await _body.ReadAsync(buffer, _patience.Token).ConfigureAwait(false);
+            _windowBytes += read;
+            if (_windowBytes >= _options.MinimumBytesPerWindow)
+            {
+                _patience.CancelAfter(_options.StallWindow);
+                (_windowBytes, _windowStart) = (0, Environment.TickCount64);
+            }
+
+            return read;
+        }
+        catch (OperationCanceledException) when (!_cancellationToken.IsCancellationRequested)
+        {
+            throw new IOException($"The connection brought {_windowBytes:N0} bytes in {(Environment.TickCount64 - _windowStart) / 1000.0:F1} s.");
+        }
+    }
+
+    public void Dispose()
+    {
+        _patience.Dispose();
+        _body.Dispose();
+    }
+}
