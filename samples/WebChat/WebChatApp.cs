@@ -1,7 +1,11 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Threading.RateLimiting;
 using Gemma.Extensions.AI;
+using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.RateLimiting;
+using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.Options;
 
 namespace WebChat;
@@ -13,15 +17,21 @@ public static class WebChatApp
     public static WebApplication Build(string[] args, Action<IServiceCollection>? configure = null)
     {
         var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+
+        // A page of another site can make its own name mean this machine (DNS rebinding), and would then be asked as if it were this one: only names that are meant
+        // for this server are answered. The framework checks them; the setting is its own.
+        builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = [new("AllowedHosts", "localhost;127.0.0.1;[::1]")] });
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = 1 << 20);
         builder.Services.AddGemmaChatClient(options => options.ModelPath ??= "nano");
         builder.Services.AddHealthChecks().AddGemma();
         builder.Services.AddProblemDetails();
         builder.Services.AddOptions<WebChatOptions>().BindConfiguration("Chat").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddOptions<ForwardedHeadersOptions>().PostConfigure<IOptions<WebChatOptions>>(BelieveKnownProxies);
         builder.Services.AddRateLimiter(_ => { }).AddOptions<RateLimiterOptions>().Configure<IOptions<WebChatOptions>>(LimitUsers);
         configure?.Invoke(builder.Services);
 
         var app = builder.Build();
+        app.UseForwardedHeaders();
         app.UseExceptionHandler();
         app.Use(AddSecurityHeaders);
         app.UseRateLimiter();
@@ -34,7 +44,28 @@ public static class WebChatApp
     }
 
     /// <summary>Whom a request is for. An application with accounts takes the signed-in user instead.</summary>
-    internal static string UserOf(HttpContext http) => http.Connection.RemoteIpAddress?.ToString() ?? "unknown";
+    internal static string UserOf(HttpContext http)
+    {
+        var address = http.Connection.RemoteIpAddress;
+        return address is null ? "unknown"
+            : address.IsIPv4MappedToIPv6 ? address.MapToIPv4().ToString()
+            : address.AddressFamily == AddressFamily.InterNetwork ? address.ToString()
+            : new IPAddress([.. address.GetAddressBytes().AsSpan(0, 8), .. new byte[8]]) + "/64"; // one connection has a whole network of addresses
+    }
+
+    /// <summary>The address of a user is what the last proxy says that is known. Without known proxies nobody is believed: to the framework no list means everybody.</summary>
+    private static void BelieveKnownProxies(ForwardedHeadersOptions forwarded, IOptions<WebChatOptions> options)
+    {
+        forwarded.KnownProxies.Clear();
+        forwarded.KnownIPNetworks.Clear();
+        foreach (var network in options.Value.Proxies())
+        {
+            forwarded.KnownIPNetworks.Add(network);
+        }
+
+        forwarded.ForwardedHeaders = forwarded.KnownIPNetworks.Count > 0 ? ForwardedHeaders.XForwardedFor : ForwardedHeaders.None;
+        forwarded.ForwardLimit = null; // as many proxies as are known, one behind the other
+    }
 
     /// <summary>A number of answers at once and a number of questions a minute, for each user.</summary>
     private static void LimitUsers(RateLimiterOptions limiter, IOptions<WebChatOptions> options)

@@ -1,9 +1,11 @@
 using System.ComponentModel.DataAnnotations;
+using System.Net;
+using System.Net.Sockets;
 
 namespace WebChat;
 
 /// <summary>Section <c>Chat</c> of the configuration. The model has its own section, <c>Gemma</c>.</summary>
-public sealed class WebChatOptions
+public sealed class WebChatOptions : IValidatableObject
 {
     /// <summary>What the model is told before every conversation.</summary>
     public string SystemPrompt { get; set; } = "";
@@ -27,4 +29,29 @@ public sealed class WebChatOptions
     /// <summary>How long an answer may take, waiting included.</summary>
     [Range(typeof(TimeSpan), "00:00:00.001", "10.00:00:00", ErrorMessage = "Chat:Timeout is {0}, expected a millisecond to ten days.")]
     public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>
+    /// Addresses (10.0.0.5) and networks (10.0.0.0/8) of the proxies in front of this server. Only what they say in X-Forwarded-For is believed, so that the users
+    /// behind them are told apart; anybody else's is ignored.
+    /// </summary>
+    public string[] KnownProxies { get; set; } = [];
+
+    /// <summary><see cref="KnownProxies"/> as networks.</summary>
+    internal IEnumerable<IPNetwork> Proxies() => KnownProxies.Select(text => ParseProxy(text)!.Value);
+
+    IEnumerable<ValidationResult> IValidatableObject.Validate(ValidationContext context) =>
+        KnownProxies.Where(text => ParseProxy(text) is null).Select(text =>
+            new ValidationResult($"Chat:KnownProxies holds '{text}', expected an address such as 10.0.0.5 or a network such as 10.0.0.0/8.", [nameof(KnownProxies)]));
+
+    private static IPNetwork? ParseProxy(string text)
+    {
+        if (IPNetwork.TryParse(text, out var network))
+        {
+            return network;
+        }
+
+        return !IPAddress.TryParse(text, out var address) ? null
+            : address.AddressFamily == AddressFamily.InterNetwork || address.IsIPv4MappedToIPv6 ? new IPNetwork(address.MapToIPv4(), 32)
+            : new IPNetwork(address, 128);
+    }
 }

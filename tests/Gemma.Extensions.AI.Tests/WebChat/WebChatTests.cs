@@ -183,6 +183,77 @@ public sealed class WebChatTests
         await EventuallyAsync(() => Task.FromResult(server.Model.Engine.Status is { Running: 1, Waiting: 0 }));
     }
 
+    /// <summary>A page of another site whose name was made to mean this machine sends its own name.</summary>
+    [Theory]
+    [InlineData(null, "localhost", true)]
+    [InlineData(null, "LocalHost:5080", true)]
+    [InlineData(null, "127.0.0.1:1", true)]
+    [InlineData(null, "[::1]:5080", true)]
+    [InlineData(null, "evil.example", false)]
+    [InlineData(null, "localhost.evil.example", false)]
+    [InlineData(null, "127.0.0.1.evil.example:5080", false)]
+    [InlineData(null, "192.168.1.5", false)]
+    [InlineData(null, "0.0.0.0", false)]
+    [InlineData("chat.example.org;*.example.net", "chat.example.org:80", true)]
+    [InlineData("chat.example.org;*.example.net", "a.example.net", true)]
+    [InlineData("chat.example.org;*.example.net", "localhost", false)]
+    [InlineData("*", "evil.example", true)]
+    public async Task OnlyItsOwnNamesAreAnswered(string? allowed, string host, bool answered)
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), allowed is null ? [] : [$"--AllowedHosts={allowed}"]);
+        foreach (string path in (string[])["", "health", "api/model", "api/chat"])
+        {
+            using HttpRequestMessage request = new(path == "api/chat" ? HttpMethod.Post : HttpMethod.Get, path) { Content = path == "api/chat" ? WebChatServer.Question("Hi") : null };
+            request.Headers.Host = host;
+            using var response = await server.Http.SendAsync(request);
+            Assert.Equal(answered ? HttpStatusCode.OK : HttpStatusCode.BadRequest, response.StatusCode);
+        }
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1")]
+    [InlineData("127.0.0.0/8")]
+    [InlineData("::ffff:127.0.0.1")]
+    public async Task UsersBehindAKnownProxyAreToldApart(string proxy)
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=1", $"--Chat:KnownProxies:0={proxy}", "--Chat:KnownProxies:1=10.0.0.0/8");
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.1"));
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.2"));
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "203.0.113.1"));
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "8.8.8.8, 203.0.113.1")); // what the user wrote himself stands before it
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "203.0.113.2, 10.1.2.3")); // through two known proxies
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.2, 192.0.2.7")); // 192.0.2.7 is a user who says something
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "2001:db8::1"));
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "2001:db8::2:3:4:5")); // the same connection
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "2001:db8:0:1::1"));
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "not an address")); // counts as the proxy's own
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, null));
+    }
+
+    [Theory]
+    [InlineData()]
+    [InlineData("--Chat:KnownProxies:0=10.0.0.5")]
+    [InlineData("--ForwardedHeaders_Enabled=true")]
+    public async Task NobodyElseCanSayWhoHeIs(params string[] settings)
+    {
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), [.. settings, "--Chat:QuestionsPerMinute=1"]);
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.1"));
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "203.0.113.2"));
+        Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, null));
+    }
+
+    private static async Task<HttpStatusCode> AskFromAsync(WebChatServer server, string? forwarded)
+    {
+        using HttpRequestMessage request = new(HttpMethod.Post, "api/chat") { Content = WebChatServer.Question("Hi") };
+        if (forwarded is not null)
+        {
+            request.Headers.TryAddWithoutValidation("X-Forwarded-For", forwarded);
+        }
+
+        using var response = await server.Http.SendAsync(request);
+        return response.StatusCode;
+    }
+
     [Theory]
     [InlineData("--Chat:Timeout=00:00:00")]
     [InlineData("--Chat:Timeout=-00:00:01")]
@@ -191,6 +262,14 @@ public sealed class WebChatTests
     {
         var exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(() => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), setting));
         Assert.Contains(setting[7..].Split('=')[0], exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AProxyThatIsNoneStopsTheStart()
+    {
+        var exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(
+            () => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:KnownProxies:0=proxy.local"));
+        Assert.Contains("'proxy.local', expected an address", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]
