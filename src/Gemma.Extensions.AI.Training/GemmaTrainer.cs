@@ -49,9 +49,14 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     {
         TrainingOptions run = _options.ToRun();
         string? teacher = _options.Teacher is null ? null : Find(_options.Teacher);
-        (TrainedWeights model, GemmaTokenizer tokenizer, byte[] tokenizerBytes) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
+        (TrainedWeights model, GemmaTokenizer tokenizer, byte[] tokenizerBytes, string tokenizerSource) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
         using var file = model as IDisposable;
         Directory.CreateDirectory(_options.Output);
+        if (tokenizerBytes.Length > 0)
+        {
+            TokenizerFiles.CopyBeside(tokenizerSource, Path.Combine(_options.Output, model.Kind));
+        }
+
         List<TrainingDocument> documents = Read(_options.Data, "training", tokenizer, model.Config);
         List<TrainingDocument> validation = _options.Validation.Count > 0 ? Read(_options.Validation, "validation", tokenizer, model.Config) : [];
         Log?.Invoke($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
@@ -90,7 +95,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>An adapter over a model that stays in its file.</summary>
-    private (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) StartAdapter(LoraOptions lora, TrainingOptions run)
+    private (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes, string TokenizerSource) StartAdapter(LoraOptions lora, TrainingOptions run)
     {
         ModelFile file = ModelFile.Open(Find(_options.Model));
         try
@@ -98,7 +103,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             CheckMemory(file.Config, run, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
             var model = new LoraModel(file, lora, run.Seed);
             model.CheckResumed(Path.Combine(_options.Output, model.Kind));
-            return (model, file.CreateTokenizer(), []);
+            return (model, file.CreateTokenizer(), [], file.Path);
         }
         catch
         {
@@ -108,7 +113,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>A model with weights goes on from them; a bare config.json starts at random, with the tokenizer beside it or the teacher's.</summary>
-    private (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes) Start(TrainingOptions run, string? teacher)
+    private (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes, string TokenizerSource) Start(TrainingOptions run, string? teacher)
     {
         string path = _options.Model, config = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
         if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
@@ -116,7 +121,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             using ModelFile file = ModelFile.Open(Find(path));
             CheckMemory(file.Config, run);
             GemmaTokenizer own = file.CreateTokenizer();
-            return (ModelDirectory.Load(file), own, TokenizerBytes(file.Path, own));
+            return (ModelDirectory.Load(file), own, TokenizerBytes(file.Path, own), file.Path);
         }
 
         using JsonFile json = JsonFile.Open(config);
@@ -125,7 +130,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         var fresh = new TrainingModel(numbers);
         fresh.Initialize(run.Seed);
         string directory = Path.GetDirectoryName(Path.GetFullPath(config))!;
-        bool hasTokenizer = File.Exists(Path.Combine(directory, "tokenizer.model")) || File.Exists(Path.Combine(directory, "tokenizer.json"));
+        bool hasTokenizer = File.Exists(Path.Combine(directory, TokenizerFiles.ModelName)) || File.Exists(Path.Combine(directory, TokenizerFiles.JsonName));
         if (!hasTokenizer && teacher is null)
         {
             throw new GemmaModelFormatException($"'{config}' has neither tokenizer.model nor tokenizer.json beside it. Put the vocabulary of the model there.");
@@ -134,13 +139,13 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         using ModelFile? source = hasTokenizer ? null : ModelFile.Open(teacher!, checkScales: false);
         GemmaTokenizer tokenizer = source?.CreateTokenizer() ?? TokenizerFiles.Open(directory);
         return tokenizer.VocabularySize <= fresh.Config.VocabularySize
-            ? (fresh, tokenizer, TokenizerBytes(source?.Path ?? directory, tokenizer))
+            ? (fresh, tokenizer, TokenizerBytes(source?.Path ?? directory, tokenizer), source?.Path ?? directory)
             : throw new GemmaModelFormatException($"'{config}' has a vocab_size of {fresh.Config.VocabularySize:N0}, but the vocabulary has {tokenizer.VocabularySize:N0} tokens. Set vocab_size to that.");
     }
 
     /// <summary>The vocabulary as the checkpoint has it, or written anew where it came from a GGUF file or a tokenizer.json.</summary>
     private static byte[] TokenizerBytes(string model, GemmaTokenizer tokenizer) =>
-        Path.Combine(model, "tokenizer.model") is var path && File.Exists(path) ? File.ReadAllBytes(path) : SentencePieceWriter.Write(tokenizer);
+        Path.Combine(model, TokenizerFiles.ModelName) is var path && File.Exists(path) ? File.ReadAllBytes(path) : SentencePieceWriter.Write(tokenizer);
 
     /// <summary>States what training takes, and refuses what is not there before anything is computed.</summary>
     private void CheckMemory(GemmaConfig config, TrainingOptions run, long? trained = null, long frozenBytes = 0)

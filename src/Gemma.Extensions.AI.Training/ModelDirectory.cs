@@ -31,7 +31,7 @@ internal static class ModelDirectory
         return model;
     }
 
-    /// <summary>Writes config.json, generation_config.json, model.safetensors and, where given, tokenizer.model.</summary>
+    /// <summary>Writes config.json, model.safetensors and, where given, tokenizer.model; generation_config.json only where there is none yet, for that of the model at the start may name more.</summary>
     /// <param name="model">The weights.</param>
     /// <param name="directory">Created where missing; files of these names are replaced.</param>
     /// <param name="bfloat16">Round to bfloat16 (half the size) instead of keeping float32.</param>
@@ -61,9 +61,13 @@ internal static class ModelDirectory
         if (!tokenizer.IsEmpty)
         {
             File.WriteAllBytes(Path.Combine(directory, "tokenizer.model"), tokenizer);
-            var ids = GemmaTokenizer.FromSentencePiece(tokenizer, directory);
-            string ends = string.Join(',', new[] { ids.EosId, ids.EndOfTurnId }.Where(id => id >= 0));
-            File.WriteAllText(Path.Combine(directory, "generation_config.json"), $"{{\"eos_token_id\":[{ends}]}}");
+            string generation = Path.Combine(directory, HuggingFaceModelFile.GenerationName);
+            if (!File.Exists(generation))
+            {
+                var ids = GemmaTokenizer.FromSentencePiece(tokenizer, directory);
+                string ends = string.Join(',', new[] { ids.EosId, ids.EndOfTurnId }.Where(id => id >= 0));
+                File.WriteAllText(generation, $"{{\"eos_token_id\":[{ends}]}}");
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
@@ -65,7 +66,7 @@ internal sealed record ChatTurn(
 
         GenerationSettings settings = GenerationSettings.Resolve(options, raw, model.File.GenerationDefaults, model.Config.VocabularySize);
         LoraWeights? adapter = model.FindAdapter(settings.Adapter);
-        int[] endTokens = EndTokens(model);
+        int[] endTokens = EndTokens.Of(model.File, model.Tokenizer);
         ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
         return new ChatTurn(prompt, settings, endTokens, constraint, adapter, isConversation, mayCall, textIsFree, raw);
@@ -139,8 +140,4 @@ internal sealed record ChatTurn(
             ? ResponseConstraintFactory.Create(tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, raw?.LenientSchemas ?? false)
             : null;
     }
-
-    /// <summary>What ends a reply: the end of a turn, and what the checkpoint names.</summary>
-    private static int[] EndTokens(GemmaModel model) =>
-        [.. model.File.GenerationDefaults.StopTokens.Append(model.Tokenizer.EndOfTurnId).Append(model.Tokenizer.EosId).Where(id => id >= 0).Distinct()];
 }

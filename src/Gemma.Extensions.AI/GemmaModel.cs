@@ -164,8 +164,10 @@ public sealed partial class GemmaModel : IDisposable
             draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
             (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
-            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options), loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
-            return new GemmaModel(path, file, draft, tokenizer.GetAwaiter().GetResult(), backend, engine, adapters, loggerFactory);
+            GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
+            var gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
+            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
+            return new GemmaModel(path, file, draft, ready, backend, engine, adapters, loggerFactory);
         }
         catch
         {

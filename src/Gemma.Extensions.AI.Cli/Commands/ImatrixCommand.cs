@@ -43,7 +43,7 @@ internal static class ImatrixCommand
                 }
             }
 
-            collector.Matrix.Save(target, Path.GetFileName(parsed.GetRequiredValue(file)));
+            collector.Matrix.Save(target, Path.GetFileName(parsed.GetRequiredValue(file)), texts.Count, texts.Max(t => t.Length));
             parsed.Host().Output.WriteLine($"{Path.GetFullPath(target)}: importance of {collector.Matrix.Names.Count} matrices from {texts.Sum(t => t.Length):N0} tokens");
         });
         return command;

@@ -14,6 +14,7 @@ internal sealed class DraftModel : IDisposable
     private readonly KvCache _cache;
     private readonly ForwardBatch _batch;
     private readonly ulong[] _mask;
+    private readonly TokenGaps _gaps;
     private readonly int _chunk;
     private readonly int _contextLength;
 
@@ -27,6 +28,7 @@ internal sealed class DraftModel : IDisposable
         }
 
         _contextLength = Math.Min(contextLength, config.ContextLength);
+        _gaps = options.Gaps;
         _chunk = options.PrefillChunk;
         int blocks = Scheduler.SpeculatingSequences * KvCache.BlocksFor(_contextLength + options.SpeculativeTokens, _chunk, config.SlidingWindow, options.BlockTokens);
         var pool = backend.CreateKvPool(GemmaForward.KvLayout(config, options.BlockTokens, options.KvType), blocks);
@@ -60,7 +62,9 @@ internal sealed class DraftModel : IDisposable
         while (true)
         {
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
-            int token = state.Sampler.Sample(_forward.Logits([_batch.Rows - 1]).Row(0), masked ? _mask : default);
+            Span<float> logits = _forward.Logits([_batch.Rows - 1]).Row(0);
+            _gaps.Forbid(logits);
+            int token = state.Sampler.Sample(logits, masked ? _mask : default);
             draft[count++] = token;
             state.Guess(token);
             if (count == most || sequence.Request.StopTokens.Contains(token) || !_cache.TryHold(state.Cache, sequence.Count + count))

@@ -29,6 +29,9 @@ internal sealed record EngineOptions
     /// <summary>Most tokens that speculative decoding proposes at once by repeating what the sequence said before; 0 turns it off.</summary>
     public int SpeculativeTokens { get; init; } = 8;
 
+    /// <summary>Rows of the embedding that are never drawn.</summary>
+    public TokenGaps Gaps { get; init; } = TokenGaps.None;
+
     /// <summary>Tokens of one block of key/value memory.</summary>
     public int BlockTokens { get; init; } = 32;
 

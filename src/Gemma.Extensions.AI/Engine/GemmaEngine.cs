@@ -67,7 +67,7 @@ internal sealed class GemmaEngine : IDisposable
 
         _scheduler = new Scheduler(_cache, options, _draft);
         _metrics = new EngineMetrics(options.ModelName, () => Status, _logger);
-        _outputs = new StepOutputs(config, _forward, _metrics, maxRows);
+        _outputs = new StepOutputs(config, _forward, _metrics, options.Gaps, maxRows);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };

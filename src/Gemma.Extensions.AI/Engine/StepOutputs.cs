@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Model;
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>What follows the forward pass of a step: logits where a token is due, the next tokens, and their delivery.</summary>
-internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, EngineMetrics metrics, int maxRows)
+internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, EngineMetrics metrics, TokenGaps gaps, int maxRows)
 {
     private readonly int[] _rows = new int[maxRows];
     private readonly int[] _owners = new int[maxRows];
@@ -136,6 +136,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
     {
         try
         {
+            gaps.Forbid(logits);
             var constraint = sequence.Request.Constraint;
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
             var wanted = sequence.Request.LogProbabilities;

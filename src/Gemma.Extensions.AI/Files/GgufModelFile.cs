@@ -32,7 +32,13 @@ internal sealed class GgufModelFile : ModelFile
         GemmaTensors.Check(Config, file.Tensors, file.Path);
         Name = metadata.GetString("general.name") is { Length: > 0 } name ? name : System.IO.Path.GetFileNameWithoutExtension(file.Path);
         AddsEndToken = metadata.GetBoolean("tokenizer.ggml.add_eos_token") ?? false;
-        GenerationDefaults = new GenerationDefaults { StopTokens = StopTokens(metadata), Temperature = (float?)metadata.GetNumber("general.sampling.temp") }.WithoutUnusable(file.Path, Warnings);
+        GenerationDefaults = new GenerationDefaults
+        {
+            StopTokens = EndTokens.Read(metadata),
+            Temperature = (float?)metadata.GetNumber("general.sampling.temp"),
+            TopK = metadata.GetInt32("general.sampling.top_k"),
+            TopP = (float?)metadata.GetNumber("general.sampling.top_p"),
+        }.WithoutUnusable(file.Path, Warnings);
     }
 
     /// <summary>All metadata of the file. Not to be read once it is disposed.</summary>
@@ -53,7 +59,7 @@ internal sealed class GgufModelFile : ModelFile
 
     public override GenerationDefaults GenerationDefaults { get; }
 
-    public override GemmaTokenizer CreateTokenizer() => GgufTokenizer.Create(Metadata);
+    protected override GemmaTokenizer ReadTokenizer() => GgufTokenizer.Create(Metadata);
 
     public override void Dispose() => _file.Dispose();
 
@@ -115,7 +121,4 @@ internal sealed class GgufModelFile : ModelFile
 
         return (int)embedding.Rows;
     }
-
-    private static int[] StopTokens(GgufMetadata metadata) =>
-        [.. new[] { metadata.GetInt32("tokenizer.ggml.eos_token_id"), metadata.GetInt32("tokenizer.ggml.eot_token_id") }.OfType<int>().Where(id => id >= 0).Distinct()];
 }

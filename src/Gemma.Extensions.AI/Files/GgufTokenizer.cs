@@ -1,11 +1,26 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Files;
 
-/// <summary>Builds the tokenizer from the vocabulary in GGUF metadata.</summary>
+/// <summary>The vocabulary in GGUF metadata.</summary>
 internal static class GgufTokenizer
 {
     private const string Prefix = "tokenizer.ggml.";
+
+    /// <summary>
+    /// How tokens are matched that are not simply matched where their text stands, which GGUF has no place for: JSON, a list of objects as in a
+    /// tokenizer.json's <c>added_tokens</c>, by id.
+    /// </summary>
+    private const string MatchingKey = "gemma_extensions_ai.token_matching";
+
+    private static readonly (TokenMatching Flag, string Name)[] s_flags =
+    [
+        (TokenMatching.LeftStrip, "lstrip"), (TokenMatching.RightStrip, "rstrip"), (TokenMatching.Normalized, "normalized"), (TokenMatching.SingleWord, "single_word"),
+        (TokenMatching.Merges, "merges"), (TokenMatching.NeverMerges, "never_merges"),
+    ];
 
     /// <exception cref="GemmaModelFormatException">The file carries no vocabulary, or not a SentencePiece one.</exception>
     public static GemmaTokenizer Create(GgufMetadata metadata)
@@ -26,15 +41,95 @@ internal static class GgufTokenizer
             throw new GemmaModelFormatException($"'{metadata.Source}' has {pieces.Length:N0} tokens, {scores.Length:N0} scores and {types.Length:N0} token types, expected as many of each. The file is damaged; download or convert it again.");
         }
 
-        var kinds = new TokenKind[types.Length];
-        for (int i = 0; i < kinds.Length; i++)
+        var data = new VocabularyData(metadata.Source) { BosId = Id(metadata, "bos"), EosId = Id(metadata, "eos"), PadId = Id(metadata, "padding"), StopIds = EndTokens.Read(metadata) };
+        for (int i = 0; i < types.Length; i++)
         {
-            kinds[i] = types[i] is >= (int)TokenKind.Normal and <= (int)TokenKind.Byte
+            data.Add(pieces[i], scores[i], types[i] is >= (int)TokenKind.Normal and <= (int)TokenKind.Byte
                 ? (TokenKind)types[i]
-                : throw new GemmaModelFormatException($"'{metadata.Source}': token {i:N0} has the type {types[i]:N0}, expected 1 to 6. The file is damaged; download or convert it again.");
+                : throw new GemmaModelFormatException($"'{metadata.Source}': token {i:N0} has the type {types[i]:N0}, expected 1 to 6. The file is damaged; download or convert it again."));
         }
 
-        return GemmaTokenizer.FromVocabulary(pieces, scores, kinds, Id(metadata, "bos"), Id(metadata, "eos"), Id(metadata, "padding"), metadata.Source);
+        ReadMatching(metadata, data);
+        return GemmaTokenizer.FromVocabulary(data);
+    }
+
+    /// <summary>Writes the vocabulary as llama.cpp's converter does. Ids without a token, up to the rows of the embedding, get a name and the type that says so.</summary>
+    public static void Write(GgufWriter writer, GemmaTokenizer tokenizer, int rows)
+    {
+        var pieces = new byte[rows][];
+        var scores = new float[rows];
+        var kinds = new int[rows];
+        for (int id = 0; id < rows; id++)
+        {
+            TokenKind kind = id < tokenizer.VocabularySize ? tokenizer.GetKind(id) : TokenKind.Unused;
+            string piece = id < tokenizer.VocabularySize ? tokenizer.GetPiece(id) : "";
+            pieces[id] = Encoding.UTF8.GetBytes(piece.Length > 0 ? piece : $"[PAD{id}]");
+            scores[id] = piece.Length > 0 ? tokenizer.GetScore(id) : -10000;
+            kinds[id] = (int)kind;
+        }
+
+        writer.Set(Prefix + "model", "llama");
+        writer.Set(Prefix + "pre", "default");
+        writer.Set(Prefix + "tokens", pieces);
+        writer.Set(Prefix + "scores", scores);
+        writer.Set(Prefix + "token_type", kinds);
+        foreach ((string name, int id) in new[] { ("bos", tokenizer.BosId), ("unknown", tokenizer.UnknownId), ("padding", tokenizer.PadId) })
+        {
+            if (id >= 0)
+            {
+                writer.Set($"{Prefix}{name}_token_id", (uint)id);
+            }
+        }
+
+        JsonArray matching = [.. Enumerable.Range(0, tokenizer.VocabularySize).Where(id => tokenizer.GetMatching(id) != 0).Select(id => Describe(id, tokenizer.GetMatching(id)))];
+        if (matching.Count > 0)
+        {
+            writer.Set(MatchingKey, matching.ToJsonString());
+        }
+    }
+
+    private static JsonObject Describe(int id, TokenMatching matching)
+    {
+        JsonObject token = new() { ["id"] = id };
+        foreach ((TokenMatching flag, string name) in s_flags)
+        {
+            if (matching.HasFlag(flag))
+            {
+                token[name] = true;
+            }
+        }
+
+        return token;
+    }
+
+    private static void ReadMatching(GgufMetadata metadata, VocabularyData data)
+    {
+        if (metadata.GetString(MatchingKey) is not { } text)
+        {
+            return;
+        }
+
+        try
+        {
+            using JsonDocument list = JsonDocument.Parse(text);
+            foreach (JsonElement token in list.RootElement.EnumerateArray())
+            {
+                int id = token.GetProperty("id").GetInt32();
+                if ((uint)id >= (uint)data.Count)
+                {
+                    throw new FormatException($"there is no token {id:N0}");
+                }
+
+                foreach ((TokenMatching flag, string name) in s_flags)
+                {
+                    data.Matching[id] = data.Matching.GetValueOrDefault(id) | (AddedToken.Flag(token, name, false) ? flag : 0);
+                }
+            }
+        }
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or KeyNotFoundException)
+        {
+            throw new GemmaModelFormatException($"'{metadata.Source}': '{MatchingKey}' does not say how tokens are matched: {ErrorText.Printable(e.Message)} The file is damaged; convert it again.", e);
+        }
     }
 
     private static int Id(GgufMetadata metadata, string name) => metadata.GetInt32($"{Prefix}{name}_token_id") ?? -1;

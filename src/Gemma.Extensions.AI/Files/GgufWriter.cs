@@ -24,6 +24,8 @@ internal sealed class GgufWriter
 
     public void Set(string key, uint value) => _metadata[key] = (GgufType.UInt32, BitConverter.GetBytes(value));
 
+    public void Set(string key, int value) => _metadata[key] = (GgufType.Int32, BitConverter.GetBytes(value));
+
     public void Set(string key, float value) => _metadata[key] = (GgufType.Float32, BitConverter.GetBytes(value));
 
     public void Set(string key, IEnumerable<byte[]> strings)

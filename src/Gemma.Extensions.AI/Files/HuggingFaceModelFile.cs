@@ -8,6 +8,7 @@ namespace Gemma.Extensions.AI.Files;
 internal sealed class HuggingFaceModelFile : ModelFile
 {
     public const string ConfigName = "config.json";
+    public const string GenerationName = "generation_config.json";
     public const string WeightsName = "model.safetensors";
     public const string IndexName = "model.safetensors.index.json";
 
@@ -53,7 +54,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     public override bool AddsEndToken => _addsEndToken.Value;
 
-    public override GemmaTokenizer CreateTokenizer() => TokenizerFiles.Open(_directory);
+    protected override GemmaTokenizer ReadTokenizer() => TokenizerFiles.Open(_directory, GenerationDefaults.StopTokens);
 
     public override void Dispose()
     {
@@ -67,7 +68,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     private bool ReadAddsEndToken()
     {
-        string path = System.IO.Path.Combine(_directory, "tokenizer_config.json");
+        string path = System.IO.Path.Combine(_directory, TokenizerFiles.ConfigName);
         if (!File.Exists(path))
         {
             return false;
@@ -89,20 +90,19 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     private GenerationDefaults ReadGenerationDefaults(JsonFile config)
     {
-        string path = System.IO.Path.Combine(_directory, "generation_config.json");
+        string path = System.IO.Path.Combine(_directory, GenerationName);
         if (!File.Exists(path))
         {
             return new GenerationDefaults { StopTokens = config.GetInt32OrList("eos_token_id") };
         }
 
         using JsonFile generation = JsonFile.Open(path);
-        int[] stop = generation.GetInt32OrList("eos_token_id");
         return new GenerationDefaults
         {
             Temperature = (float?)generation.GetNumber("temperature"),
             TopK = generation.GetInt32("top_k"),
             TopP = (float?)generation.GetNumber("top_p"),
-            StopTokens = stop.Length > 0 ? stop : config.GetInt32OrList("eos_token_id"),
+            StopTokens = [.. generation.GetInt32OrList("eos_token_id").Union(config.GetInt32OrList("eos_token_id"))],
         }.WithoutUnusable(path, Warnings);
     }
 

@@ -65,7 +65,16 @@ internal abstract class ModelFile : IDisposable
     public abstract bool AddsEndToken { get; }
 
     /// <summary>Builds the tokenizer that the model carries.</summary>
-    public abstract GemmaTokenizer CreateTokenizer();
+    /// <exception cref="GemmaModelFormatException">There is none, it is damaged, or it has a token for which the embedding has no row.</exception>
+    public GemmaTokenizer CreateTokenizer()
+    {
+        GemmaTokenizer tokenizer = ReadTokenizer();
+        int last = tokenizer.VocabularySize - 1, rows = Config.VocabularySize;
+        return last < rows ? tokenizer : throw new GemmaModelFormatException(
+            $"The tokenizer of '{Path}' has the token {last} ('{ErrorText.Printable(tokenizer.GetPiece(last))}'), but the embedding has only {rows} rows: what the model would read there does not exist. They do not belong together: download the model again, or, where tokens were added to the tokenizer alone, resize the model's embedding or remove them.");
+    }
+
+    protected abstract GemmaTokenizer ReadTokenizer();
 
     public abstract void Dispose();
 

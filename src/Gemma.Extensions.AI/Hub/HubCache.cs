@@ -15,7 +15,7 @@ internal sealed record CachedModel(string Reference, string Revision, string Pat
 /// The cache that all tools of the hub share: <c>models--owner--name/{blobs/ETAG, refs/REVISION, snapshots/COMMIT/FILE}</c>, where files of snapshots
 /// are links to blobs.
 /// </summary>
-internal sealed class HubCache(string root)
+internal sealed partial class HubCache(string root)
 {
     private const string FolderPrefix = "models--";
     private const string UrlFolder = "gemma-urls";
@@ -45,21 +45,9 @@ internal sealed class HubCache(string root)
             return File.Exists(UrlFile(url)) ? UrlFile(url) : null;
         }
 
-        string? commit = Commit(reference.Repository, reference.Revision);
-        string snapshot = commit is null ? "" : Snapshot(reference.Repository, commit);
-        if (commit is null || !Directory.Exists(snapshot))
-        {
-            return null;
-        }
-
-        try
-        {
-            return Complete(snapshot, reference);
-        }
-        catch (GemmaModelFormatException)
-        {
-            return null;
-        }
+        return Commit(reference.Repository, reference.Revision) is { } commit
+            ? Directory.Exists(Snapshot(reference.Repository, commit)) ? TryComplete(Snapshot(reference.Repository, commit), reference) : null
+            : reference.Revision == HubReference.DefaultRevision ? FindScattered(reference) : null;
     }
 
     /// <summary>Commit of a branch, tag or commit as far as the cache knows.</summary>
@@ -118,9 +106,15 @@ internal sealed class HubCache(string root)
         {
             string repository = Path.GetFileName(folder)[FolderPrefix.Length..].Replace("--", "/", StringComparison.Ordinal);
             string snapshots = Path.Combine(folder, "snapshots");
+            int before = models.Count;
             foreach (string snapshot in Directory.Exists(snapshots) ? Directory.EnumerateDirectories(snapshots) : [])
             {
                 models.AddRange(ModelsOf(repository, snapshot));
+            }
+
+            if (models.Count == before && ScatteredModel(repository) is { } scattered)
+            {
+                models.Add(scattered);
             }
         }
 
@@ -142,6 +136,11 @@ internal sealed class HubCache(string root)
             return model.Bytes;
         }
 
+        if (IsGathered(model.Path))
+        {
+            return RemoveScattered(model);
+        }
+
         string snapshot = Directory.Exists(model.Path) ? model.Path : SnapshotOf(model.Path);
         long freed = 0;
         foreach (string file in Directory.Exists(model.Path) ? Files(snapshot) : Parts(snapshot, Path.GetRelativePath(snapshot, model.Path)))
@@ -151,9 +150,18 @@ internal sealed class HubCache(string root)
             found.Delete();
         }
 
-        string folder = Path.GetDirectoryName(Path.GetDirectoryName(snapshot)!)!;
-        DeleteEmpty(snapshot);
-        freed += DeleteUnlinked(folder);
+        return freed + Tidy(Path.GetDirectoryName(Path.GetDirectoryName(snapshot)!)!);
+    }
+
+    /// <summary>Deletes what nothing links to any more, and the folder of a repository of which nothing is left. Returns the bytes freed.</summary>
+    private static long Tidy(string folder)
+    {
+        foreach (string snapshot in Directory.GetDirectories(Path.Combine(folder, "snapshots")))
+        {
+            DeleteEmpty(snapshot);
+        }
+
+        long freed = DeleteUnlinked(folder);
         if (!Directory.EnumerateDirectories(Path.Combine(folder, "snapshots")).Any())
         {
             Directory.Delete(folder, recursive: true);
@@ -166,14 +174,15 @@ internal sealed class HubCache(string root)
     {
         string[] files = [.. Files(snapshot).Where(f => File.Exists(Path.Combine(snapshot, f)))];
         IReadOnlyList<string> selected = reference.Select(files);
-        if (selected[0].EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
-        {
-            return HasAllParts(selected) ? Path.Combine(snapshot, selected[0]) : null;
-        }
-
-        bool tokenizer = selected.Contains("tokenizer.model") || selected.Contains("tokenizer.json");
-        return tokenizer && (selected.Contains("model.safetensors") || HasAllShards(snapshot, selected)) ? snapshot : null;
+        return !IsComplete(selected, file => Path.Combine(snapshot, file)) ? null : IsGguf(selected) ? Path.Combine(snapshot, selected[0]) : snapshot;
     }
+
+    private static bool IsGguf(IReadOnlyList<string> selected) => selected[0].EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether nothing is missing among the files of a model.</summary>
+    private static bool IsComplete(IReadOnlyList<string> selected, Func<string, string> pathOf) => IsGguf(selected)
+        ? HasAllParts(selected)
+        : (selected.Contains("tokenizer.model") || selected.Contains("tokenizer.json")) && (selected.Contains("model.safetensors") || HasAllShards(selected, pathOf));
 
     private static bool HasAllParts(IReadOnlyList<string> parts)
     {
@@ -181,7 +190,7 @@ internal sealed class HubCache(string root)
         return at < 0 || !int.TryParse(parts[0].AsSpan(at + 4, Math.Min(5, parts[0].Length - at - 4)), out int count) || parts.Count == count;
     }
 
-    private static bool HasAllShards(string snapshot, IReadOnlyList<string> files)
+    private static bool HasAllShards(IReadOnlyList<string> files, Func<string, string> pathOf)
     {
         if (!files.Contains("model.safetensors.index.json"))
         {
@@ -190,7 +199,7 @@ internal sealed class HubCache(string root)
 
         try
         {
-            using JsonDocument index = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(snapshot, "model.safetensors.index.json")));
+            using JsonDocument index = JsonDocument.Parse(File.ReadAllBytes(pathOf("model.safetensors.index.json")));
             return index.RootElement.GetProperty("weight_map").EnumerateObject().Select(e => e.Value.GetString()!).Distinct().All(files.Contains);
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)

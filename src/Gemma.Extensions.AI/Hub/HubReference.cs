@@ -12,6 +12,13 @@ internal sealed partial record HubReference(string Repository, string? Type, str
     public const string Prefix = "hf:";
     public const string DefaultRevision = "main";
 
+    /// <summary>What belongs to a model beside its weights, where the repository has it.</summary>
+    private static readonly HashSet<string> s_beside =
+    [
+        "config.json", "generation_config.json", "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "chat_template.jinja", "chat_template.json", "model.safetensors.index.json",
+    ];
+
     /// <summary>Reads a reference, with or without the prefix <c>hf:</c>.</summary>
     /// <exception cref="ArgumentException">It is no reference; the message shows the forms.</exception>
     public static HubReference Parse(string text)
@@ -44,7 +51,7 @@ internal sealed partial record HubReference(string Repository, string? Type, str
         {
             // A repository may hold one model twice, whole and in shards; the whole one is enough.
             string[] weights = safetensors.Contains("model.safetensors") ? ["model.safetensors"] : safetensors;
-            return [.. files.Where(f => f is "config.json" or "generation_config.json" or "tokenizer.model" or "tokenizer.json" or "tokenizer_config.json" or "special_tokens_map.json" or "model.safetensors.index.json"), .. weights];
+            return [.. files.Where(f => s_beside.Contains(f) || IsNamedTemplate(f)), .. weights];
         }
 
         string[][] models = [.. files.Where(f => f.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) && !f.Contains("imatrix", StringComparison.OrdinalIgnoreCase))
@@ -58,6 +65,10 @@ internal sealed partial record HubReference(string Repository, string? Type, str
             _ => throw new GemmaModelFormatException($"'{Repository}' has several GGUF files{(Type is null ? "" : $" of type '{Type}'")}: {List(matching)}. Say which, for example '{Repository}:Q4_K_M'."),
         };
     }
+
+    /// <summary>Chat templates beside the default one have a folder of their own.</summary>
+    private static bool IsNamedTemplate(string file) =>
+        file.StartsWith("additional_chat_templates/", StringComparison.Ordinal) && file.EndsWith(".jinja", StringComparison.Ordinal) && file.AsSpan().Count('/') == 1;
 
     private static string List(string[][] models) => string.Join(", ", models.Take(40).Select(m => m[0]));
 

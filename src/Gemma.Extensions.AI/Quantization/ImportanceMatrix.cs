@@ -7,7 +7,8 @@ namespace Gemma.Extensions.AI.Quantization;
 
 /// <summary>
 /// Mean squares of what each weight matrix is multiplied with, by input column: errors of columns that see large inputs count more. Stored as
-/// llama.cpp stores it (GGUF with <c>NAME.in_sum2</c> and <c>NAME.counts</c>), so that files can be exchanged.
+/// llama.cpp stores it (GGUF with <c>NAME.in_sum2</c> and <c>NAME.counts</c>, and what was read in <c>imatrix.*</c>), so that files can be exchanged;
+/// its older files (<c>imatrix.dat</c>, no GGUF) are read too.
 /// </summary>
 internal sealed class ImportanceMatrix
 {
@@ -61,11 +62,18 @@ internal sealed class ImportanceMatrix
         }
     }
 
-    public void Save(string path, string dataset)
+    /// <summary>Writes the matrix.</summary>
+    /// <param name="path">The file; replaced if it exists.</param>
+    /// <param name="dataset">Name of the text that was read.</param>
+    /// <param name="chunks">Windows of it.</param>
+    /// <param name="chunkTokens">Tokens of a window.</param>
+    public void Save(string path, string dataset, int chunks, int chunkTokens)
     {
         var writer = new GgufWriter();
         writer.Set("general.type", "imatrix");
         writer.Set("imatrix.datasets", [Encoding.UTF8.GetBytes(dataset)]);
+        writer.Set("imatrix.chunk_count", (uint)chunks);
+        writer.Set("imatrix.chunk_size", (uint)chunkTokens);
         foreach ((string name, (float[] sums, float count)) in _entries)
         {
             BlockFormat f32 = BlockFormat.Get(TensorType.F32);
@@ -76,11 +84,22 @@ internal sealed class ImportanceMatrix
         writer.Save(path);
     }
 
-    /// <exception cref="GemmaModelFormatException">The file is not an importance matrix in GGUF.</exception>
+    /// <summary>Reads a matrix of either kind.</summary>
+    /// <exception cref="GemmaModelFormatException">The file is not an importance matrix.</exception>
     public static ImportanceMatrix Load(string path)
     {
-        using GgufFile file = GgufFile.Open(path);
         var matrix = new ImportanceMatrix { _source = path };
+        if (LegacyImatrix.Is(path))
+        {
+            foreach ((string name, float[] sums, float count) in LegacyImatrix.Read(path))
+            {
+                matrix.Put(path, name, sums, count);
+            }
+
+            return matrix;
+        }
+
+        using GgufFile file = GgufFile.Open(path);
         foreach (TensorView sums in file.Tensors.Values.Where(t => t.Name.EndsWith(Sums, StringComparison.Ordinal)))
         {
             string name = sums.Name[..^Sums.Length];
@@ -93,14 +112,16 @@ internal sealed class ImportanceMatrix
             var count = new float[1];
             sums.DecodeRow(0, values);
             counts.DecodeRow(0, count);
-            if (values.Any(v => !(v >= 0 && float.IsFinite(v))) || !(count[0] > 0 && float.IsFinite(count[0])))
-            {
-                throw new GemmaModelFormatException($"'{path}' holds an importance of '{name}' that is negative or not finite. Collect one with 'gemma imatrix'.");
-            }
-
-            matrix._entries[name] = (values, count[0]);
+            matrix.Put(path, name, values, count[0]);
         }
 
         return matrix._entries.Count > 0 ? matrix : throw new GemmaModelFormatException($"'{path}' is a GGUF file but no importance matrix. Collect one with 'gemma imatrix'.");
+    }
+
+    private void Put(string path, string name, float[] sums, float count)
+    {
+        _entries[name] = sums.All(v => v >= 0 && float.IsFinite(v)) && count > 0 && float.IsFinite(count)
+            ? (sums, count)
+            : throw new GemmaModelFormatException($"'{path}' holds an importance of '{name}' that is negative or not finite. Collect one with 'gemma imatrix'.");
     }
 }

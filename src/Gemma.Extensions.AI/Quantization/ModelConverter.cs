@@ -1,6 +1,5 @@
 using System.Numerics.Tensors;
 using System.Text;
-using System.Text.Json;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Model;
@@ -134,55 +133,57 @@ internal sealed class ModelConverter
             writer.Set("general.sampling.temp", temperature);
         }
 
+        if (_source.GenerationDefaults.TopK is { } topK)
+        {
+            writer.Set("general.sampling.top_k", topK);
+        }
+
+        if (_source.GenerationDefaults.TopP is { } topP)
+        {
+            writer.Set("general.sampling.top_p", topP);
+        }
     }
 
     private void DescribeTokenizer(GgufWriter writer)
     {
         GemmaTokenizer tokenizer = _source.CreateTokenizer();
-        int count = _source.Config.VocabularySize;
-        if (tokenizer.VocabularySize > count)
-        {
-            throw new GemmaModelFormatException($"The tokenizer of '{_source.Path}' has {tokenizer.VocabularySize:N0} tokens but the embedding {count:N0} rows. They do not belong together; download the model again.");
-        }
-
-        // Rows that stand for no token are padding; readers want a name for each.
-        int[] ids = [.. Enumerable.Range(0, count)];
-        int known = tokenizer.VocabularySize;
-        writer.Set("tokenizer.ggml.model", "llama");
-        writer.Set("tokenizer.ggml.pre", "default");
-        writer.Set("tokenizer.ggml.tokens", [.. ids.Select(id => Encoding.UTF8.GetBytes(id < known ? tokenizer.GetPiece(id) : $"[PAD{id}]"))]);
-        writer.Set("tokenizer.ggml.scores", ids.Select(id => id < known ? tokenizer.GetScore(id) : -1000).ToArray());
-        writer.Set("tokenizer.ggml.token_type", ids.Select(id => (int)(id < known ? tokenizer.GetKind(id) : TokenKind.Unused)).ToArray());
-        SetId(writer, "bos", tokenizer.BosId);
-        SetId(writer, "eos", tokenizer.EosId);
-        SetId(writer, "eot", tokenizer.EndOfTurnId);
-        SetId(writer, "unknown", tokenizer.UnknownId);
-        SetId(writer, "padding", tokenizer.PadId);
+        GgufTokenizer.Write(writer, tokenizer, _source.Config.VocabularySize);
+        EndTokens.Write(writer, _source, tokenizer);
         writer.Set("tokenizer.ggml.add_bos_token", true);
-        writer.Set("tokenizer.ggml.add_eos_token", false);
+        writer.Set("tokenizer.ggml.add_eos_token", _source.AddsEndToken);
         writer.Set("tokenizer.ggml.add_space_prefix", false);
-        writer.Set("tokenizer.chat_template", OwnChatTemplate() ?? ChatTemplate);
+        DescribeTemplates(writer);
     }
 
-    private static void SetId(GgufWriter writer, string name, int id)
+    /// <summary>The templates of the checkpoint, where it has any, named as llama.cpp's converter names them.</summary>
+    private void DescribeTemplates(GgufWriter writer)
     {
-        if (id >= 0)
+        const string Key = "tokenizer.chat_template";
+        IReadOnlyList<NamedChatTemplate> templates = ChatTemplateFiles.Read(_source.Path);
+        if (templates.Count == 0)
         {
-            writer.Set($"tokenizer.ggml.{name}_token_id", (uint)id);
-        }
-    }
-
-    /// <summary>The template of the checkpoint, where it has one.</summary>
-    private string? OwnChatTemplate()
-    {
-        string path = Path.Combine(_source.Path, "tokenizer_config.json");
-        if (!File.Exists(path))
-        {
-            return null;
+            writer.Set(Key, ChatTemplate);
+            return;
         }
 
-        using JsonFile config = JsonFile.Open(path);
-        return config.Find("chat_template") is { ValueKind: JsonValueKind.String } template ? template.GetString() : null;
+        HashSet<string> names = [];
+        foreach (NamedChatTemplate template in templates)
+        {
+            if (template.Name == ChatTemplateFiles.Default)
+            {
+                writer.Set(Key, template.Text);
+                continue;
+            }
+
+            string name = string.Concat(template.Name.Select(c => char.IsAsciiLetterOrDigit(c) ? c : '_'));
+            writer.Set($"{Key}.{name}", template.Text);
+            names.Add(name);
+        }
+
+        if (names.Count > 0)
+        {
+            writer.Set("tokenizer.chat_templates", names.Select(Encoding.UTF8.GetBytes));
+        }
     }
 
     private unsafe void WriteTensor(TensorView tensor, BlockFormat format, Stream stream)

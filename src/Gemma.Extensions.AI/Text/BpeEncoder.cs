@@ -24,6 +24,8 @@ internal sealed class BpeEncoder
     private Merge[] _queue = new Merge[128];
     private int _queued;
     private bool _previousUnknown;
+    private bool _matchSpecial;
+    private long _enough;
 
     private TokenizerVocabulary _vocabulary = null!;
     private List<int> _ids = null!;
@@ -59,41 +61,109 @@ internal sealed class BpeEncoder
         _ids = ids;
         _lengths = lengths;
         _previousUnknown = false;
-        long enough = (long)ids.Count + maxTokens;
+        _matchSpecial = matchSpecial;
+        _enough = (long)ids.Count + maxTokens;
+        Match(Normalize(text), vocabulary.Matched, vocabulary.MatchedNormalized);
+    }
 
-        ReadOnlySpan<byte> bytes = Normalize(text);
-        int start = 0; // of the stretch not yet encoded
-        uint previous = 0;
+    /// <summary>
+    /// Takes matched tokens out of a text, the leftmost first, of those the longest; what lies between goes on to the tokens that are matched in
+    /// normalised text, then to the merges. As Hugging Face's tokenizers do it: a token that must be a whole word and is not hides what overlaps
+    /// it, and white space that a token takes goes to the token that begins there, if one does.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Match(ReadOnlySpan<byte> text, PieceTrie trie, PieceTrie? next)
+    {
+        bool isNormalized = ReferenceEquals(trie, _vocabulary.MatchedNormalized);
+        int done = 0, space = 0; // encoded up to the first; white space up to the second belongs to the last token
         int at = 0;
-        while (at < bytes.Length)
+        while (at < text.Length)
         {
-            byte first = bytes[at];
-            if (vocabulary.Matched.Begins(first) && vocabulary.Matched.Match(bytes[at..], matchSpecial, vocabulary, out int matched) is int length and > 0)
+            if (!trie.Begins(text[at]) || trie.Match(text[at..], _matchSpecial, _vocabulary, out int id) is not (> 0 and int length))
             {
-                Merges(bytes[start..at]);
-                Emit(matched, bytes.Slice(at, length));
-                start = at += length;
+                at++;
+                continue;
             }
-            else
+
+            TokenMatching matching = _vocabulary.GetMatching(id);
+            int end = at + length, start = at;
+            if (!matching.HasFlag(TokenMatching.SingleWord) || !TextClass.IsWithinWord(text, at, end))
             {
-                uint character = Decode(bytes, at, out length);
-                if (at > start && !vocabulary.MayJoin(previous, character))
+                done = TakeSpace(text, done, Math.Min(space, at));
+                if (matching.HasFlag(TokenMatching.LeftStrip))
                 {
-                    Merges(bytes[start..at]);
-                    start = at;
+                    start = Math.Max(done, TextClass.SpaceBefore(text, at, isNormalized));
                 }
 
-                previous = character;
-                at += length;
+                Rest(text[done..start], next);
+                if (_ids.Count >= _enough)
+                {
+                    return;
+                }
+
+                Emit(id, text[start..end]);
+                done = end;
+                space = matching.HasFlag(TokenMatching.RightStrip) ? TextClass.SpaceAfter(text, end, isNormalized) : end;
             }
 
-            if (ids.Count >= enough)
-            {
-                return;
-            }
+            at = end;
         }
 
-        Merges(bytes[start..]);
+        Rest(text[TakeSpace(text, done, space)..], next);
+    }
+
+    /// <summary>Adds white space to what the last token covers.</summary>
+    private int TakeSpace(ReadOnlySpan<byte> text, int from, int to)
+    {
+        if (to <= from)
+        {
+            return from;
+        }
+
+        if (_lengths is { } lengths)
+        {
+            lengths[^1] += CharLength(text[from..to]);
+        }
+
+        return to;
+    }
+
+    private void Rest(ReadOnlySpan<byte> text, PieceTrie? normalized)
+    {
+        if (normalized is not null && !text.IsEmpty)
+        {
+            Match(text, normalized, null);
+        }
+        else
+        {
+            Cut(text);
+        }
+    }
+
+    /// <summary>Cuts a text where no piece could span the cut, and encodes the parts.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Cut(ReadOnlySpan<byte> text)
+    {
+        TokenizerVocabulary vocabulary = _vocabulary;
+        int start = 0;
+        uint previous = 0;
+        for (int at = 0; at < text.Length && _ids.Count < _enough;)
+        {
+            uint character = Decode(text, at, out int length);
+            if (at > start && !vocabulary.MayJoin(previous, character))
+            {
+                Merges(text[start..at]);
+                start = at;
+            }
+
+            previous = character;
+            at += length;
+        }
+
+        if (_ids.Count < _enough)
+        {
+            Merges(text[start..]);
+        }
     }
 
     /// <summary>The text in UTF-8 with visible spaces made plain.</summary>

@@ -6,8 +6,8 @@ namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
 /// Gemma's tokenizer, giving the ids that SentencePiece gives: byte-pair merges with byte fallback over text that is not normalised,
-/// no space added in front, matched pieces (runs of spaces and newlines, HTML tags, turn markers) taken first, longest first.
-/// No bos is added. Immutable and safe for concurrent use.
+/// no space added in front, matched pieces (runs of spaces and newlines, HTML tags, turn markers, tokens that a fine-tune added) taken first, as
+/// Hugging Face takes them: the leftmost, of those the longest. No bos is added. Immutable and safe for concurrent use.
 /// </summary>
 /// <remarks>
 /// <see cref="Tokenizer.Decode(IEnumerable{int})"/> is SentencePiece's: bos, eos and padding vanish, bytes that are not UTF-8 become U+FFFD each.
@@ -29,11 +29,11 @@ public sealed class GemmaTokenizer : Tokenizer
         BosId = bosId;
         EosId = eosId;
         PadId = padId;
-        StartOfTurnId = FindMatched(StartOfTurn);
-        EndOfTurnId = FindMatched(EndOfTurn);
+        StartOfTurnId = FindControl(StartOfTurn);
+        EndOfTurnId = FindControl(EndOfTurn);
     }
 
-    /// <summary>Number of tokens; ids are 0 to this number - 1.</summary>
+    /// <summary>Ids are 0 to this number - 1. Fine-tuned vocabularies may have gaps: ids without a token, which no model generates.</summary>
     public int VocabularySize => _vocabulary.Count;
 
     /// <summary>Id of the token that every prompt begins with, -1 if the vocabulary has none.</summary>
@@ -79,7 +79,7 @@ public sealed class GemmaTokenizer : Tokenizer
     public static GemmaTokenizer FromSentencePiece(ReadOnlySpan<byte> bytes, string source)
     {
         ArgumentException.ThrowIfNullOrEmpty(source);
-        return SentencePieceReader.Read(bytes, source);
+        return FromVocabulary(SentencePieceReader.Read(bytes, source));
     }
 
     /// <summary>Reads a Hugging Face <c>tokenizer.json</c> that holds a byte-pair model.</summary>
@@ -89,34 +89,25 @@ public sealed class GemmaTokenizer : Tokenizer
     public static GemmaTokenizer FromTokenizerJson(ReadOnlySpan<byte> bytes, string source)
     {
         ArgumentException.ThrowIfNullOrEmpty(source);
-        return TokenizerJsonReader.Read(bytes, source);
+        return FromVocabulary(TokenizerJsonReader.Read(bytes, source));
     }
 
-    /// <summary>Builds the tokenizer from a vocabulary as GGUF metadata holds it.</summary>
-    /// <param name="pieces">UTF-8 by id.</param>
-    /// <param name="scores">By id; the highest merges first.</param>
-    /// <param name="kinds">By id; not changed. Turn markers may be typed Control or UserDefined, and come out as Control.</param>
-    /// <param name="bosId">-1 to find <c>&lt;bos&gt;</c> by name; likewise the others.</param>
-    /// <param name="eosId">-1 to find <c>&lt;eos&gt;</c> by name.</param>
-    /// <param name="padId">-1 to find <c>&lt;pad&gt;</c> by name.</param>
-    /// <param name="source">Where the vocabulary comes from, for messages.</param>
+    /// <summary>Builds the tokenizer from a vocabulary. Turn markers come out as Control, whatever type the file gives them.</summary>
     /// <exception cref="GemmaModelFormatException">The vocabulary is not usable.</exception>
-    internal static GemmaTokenizer FromVocabulary(
-        IReadOnlyList<byte[]> pieces, float[] scores, TokenKind[] kinds, int bosId, int eosId, int padId, string source)
+    internal static GemmaTokenizer FromVocabulary(VocabularyData data)
     {
-        kinds = [.. kinds];
-        int count = Math.Min(pieces.Count, kinds.Length);
-        for (int id = 0; id < count; id++)
+        (int bosId, int eosId, int padId) = (data.BosId, data.EosId, data.PadId);
+        for (int id = 0; id < data.Count; id++)
         {
-            ReadOnlySpan<byte> piece = pieces[id];
-            if (piece.Length is < 5 or > 15 || piece[0] != '<' || kinds[id] is TokenKind.Byte or TokenKind.Unknown)
+            ReadOnlySpan<byte> piece = data.Pieces[id];
+            if (piece.Length is < 5 or > 15 || piece[0] != '<' || data.Kinds[id] is TokenKind.Byte or TokenKind.Unknown or TokenKind.Unused)
             {
                 continue;
             }
 
-            if (piece.SequenceEqual("<start_of_turn>"u8) || piece.SequenceEqual("<end_of_turn>"u8))
+            if (IsTurnMarker(piece))
             {
-                kinds[id] = TokenKind.Control;
+                data.MakeControl(id);
             }
 
             Name(ref bosId, piece, "<bos>"u8, id);
@@ -126,19 +117,26 @@ public sealed class GemmaTokenizer : Tokenizer
 
         foreach ((int id, string name) in new[] { (bosId, "bos"), (eosId, "eos"), (padId, "padding") })
         {
-            if (id < -1 || id >= count)
+            if (id < -1 || id >= data.Count)
             {
-                throw TokenizerVocabulary.Bad(source, $"its {name} token is {id:N0}, but it has {count:N0} pieces");
+                throw TokenizerVocabulary.Bad(data.Source, $"its {name} token is {id:N0}, but it has {data.Count:N0} pieces");
             }
 
-            if (id >= 0 && kinds[id] is TokenKind.Normal or TokenKind.UserDefined)
+            if (id >= 0)
             {
-                kinds[id] = TokenKind.Control;
+                data.MakeControl(id);
             }
         }
 
-        var vocabulary = new TokenizerVocabulary(pieces, scores, kinds, id => id == bosId || id == eosId || id == padId, source);
-        return new GemmaTokenizer(vocabulary, bosId, eosId, padId);
+        foreach (int id in data.StopIds)
+        {
+            if ((uint)id < (uint)data.Count && data.Pieces[id] is [(byte)'<', .., (byte)'>'])
+            {
+                data.MakeControl(id);
+            }
+        }
+
+        return new GemmaTokenizer(new TokenizerVocabulary(data), bosId, eosId, padId);
 
         static void Name(ref int known, ReadOnlySpan<byte> piece, ReadOnlySpan<byte> name, int id)
         {
@@ -149,10 +147,14 @@ public sealed class GemmaTokenizer : Tokenizer
         }
     }
 
+    /// <summary>Markers of the turns of Gemma and of ChatML, which SentencePiece files hold as text and some fine-tunes as tokens that are not special.</summary>
+    private static bool IsTurnMarker(ReadOnlySpan<byte> piece) =>
+        piece.SequenceEqual("<start_of_turn>"u8) || piece.SequenceEqual("<end_of_turn>"u8) || piece.SequenceEqual("<|im_start|>"u8) || piece.SequenceEqual("<|im_end|>"u8);
+
     /// <summary>Appends the tokens of a text.</summary>
     /// <param name="text">Lone surrogates become U+FFFD.</param>
     /// <param name="ids">Receives the tokens.</param>
-    /// <param name="matchSpecial">Whether turn markers (and other control pieces but bos, eos and padding) are matched; otherwise they are text.</param>
+    /// <param name="matchSpecial">Whether turn markers and other control pieces (but <c>&lt;bos&gt;</c>, <c>&lt;eos&gt;</c>, <c>&lt;pad&gt;</c>) are matched; otherwise they are text.</param>
     internal void Encode(ReadOnlySpan<char> text, List<int> ids, bool matchSpecial) => Encode(text, matchSpecial, ids, null, int.MaxValue);
 
     /// <summary>The tokens of a text.</summary>
@@ -163,11 +165,11 @@ public sealed class GemmaTokenizer : Tokenizer
         return [.. ids];
     }
 
-    /// <summary>The bytes that a token contributes to generated text: a byte piece its byte, control and unknown pieces none.</summary>
+    /// <summary>The bytes that a token contributes to generated text: a byte piece its byte; control and unknown pieces and ids without a token none.</summary>
     /// <exception cref="ArgumentOutOfRangeException">There is no such token.</exception>
     internal ReadOnlySpan<byte> GetBytes(int id) => GetKind(id) switch
     {
-        TokenKind.Control or TokenKind.Unknown => [],
+        TokenKind.Control or TokenKind.Unknown or TokenKind.Unused => [],
         TokenKind.Byte => s_allBytes.AsSpan(TokenizerVocabulary.ByteOf(_vocabulary.GetPiece(id)), 1),
         _ => _vocabulary.GetPiece(id),
     };
@@ -179,6 +181,9 @@ public sealed class GemmaTokenizer : Tokenizer
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _vocabulary.Count);
         return _vocabulary.GetKind(id);
     }
+
+    /// <summary>How the token is matched in text.</summary>
+    internal TokenMatching GetMatching(int id) => _vocabulary.GetMatching(id);
 
     /// <summary>The score that the file gave a token; the pair with the highest merges first.</summary>
     internal float GetScore(int id) => _vocabulary.GetScore(id);
@@ -335,7 +340,7 @@ public sealed class GemmaTokenizer : Tokenizer
     {
         switch (GetKind(id))
         {
-            case TokenKind.Control when id != BosId && id != EosId && id != PadId:
+            case TokenKind.Control when !TokenizerVocabulary.IsSilent(_vocabulary.GetPiece(id)):
                 stream.Flush(text);
                 text.Append(Encoding.UTF8.GetString(_vocabulary.GetPiece(id)));
                 break;
@@ -387,9 +392,18 @@ public sealed class GemmaTokenizer : Tokenizer
         return count;
     }
 
-    private int FindMatched(string piece)
+    /// <summary>The control token of a name, -1 if the vocabulary has none.</summary>
+    internal int FindControl(string piece)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(piece);
-        return _vocabulary.Matched.Match(bytes, matchSpecial: true, _vocabulary, out int id) == bytes.Length ? id : -1;
+        for (int id = 0; id < _vocabulary.Count; id++)
+        {
+            if (_vocabulary.GetKind(id) == TokenKind.Control && _vocabulary.GetPiece(id).SequenceEqual(bytes))
+            {
+                return id;
+            }
+        }
+
+        return -1;
     }
 }

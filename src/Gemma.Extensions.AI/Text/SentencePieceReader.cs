@@ -11,11 +11,9 @@ internal static class SentencePieceReader
 {
     private const int BytePairModel = 2;
 
-    public static GemmaTokenizer Read(ReadOnlySpan<byte> bytes, string source)
+    public static VocabularyData Read(ReadOnlySpan<byte> bytes, string source)
     {
-        List<byte[]> pieces = [];
-        List<float> scores = [];
-        List<TokenKind> kinds = [];
+        var data = new VocabularyData(source);
         ReadOnlySpan<byte> trainer = default;
         ReadOnlySpan<byte> normalizer = default;
 
@@ -25,7 +23,7 @@ internal static class SentencePieceReader
             switch (field)
             {
                 case 1:
-                    ReadPiece(reader.ReadMessage(wire), source, pieces, scores, kinds);
+                    ReadPiece(reader.ReadMessage(wire), data);
                     break;
                 case 2:
                     trainer = reader.ReadMessage(wire).Bytes;
@@ -39,21 +37,21 @@ internal static class SentencePieceReader
             }
         }
 
-        if (pieces.Count == 0)
+        if (data.Count == 0)
         {
             throw TokenizerVocabulary.Bad(source, "no SentencePiece pieces were found in it");
         }
 
         CheckNormalizer(normalizer, source);
-        (int bos, int eos, int pad) = ReadTrainer(trainer, source);
-        return GemmaTokenizer.FromVocabulary(pieces, [.. scores], [.. kinds], bos, eos, pad, source);
+        (data.BosId, data.EosId, data.PadId) = ReadTrainer(trainer, source);
+        return data;
     }
 
-    private static void ReadPiece(ProtobufReader reader, string source, List<byte[]> pieces, List<float> scores, List<TokenKind> kinds)
+    private static void ReadPiece(ProtobufReader reader, VocabularyData data)
     {
-        if (pieces.Count == TokenizerVocabulary.MaxPieces)
+        if (data.Count == TokenizerVocabulary.MaxPieces)
         {
-            throw TokenizerVocabulary.Bad(source, $"it has more than {TokenizerVocabulary.MaxPieces:N0} pieces");
+            throw TokenizerVocabulary.Bad(data.Source, $"it has more than {TokenizerVocabulary.MaxPieces:N0} pieces");
         }
 
         byte[]? piece = null;
@@ -80,12 +78,10 @@ internal static class SentencePieceReader
 
         if (piece is null or [] || kind is < (ulong)TokenKind.Normal or > (ulong)TokenKind.Byte)
         {
-            throw TokenizerVocabulary.Bad(source, $"piece {pieces.Count:N0} is '{(piece is null ? "" : Encoding.UTF8.GetString(piece))}' of type {kind}, expected text and a type from 1 to 6");
+            throw TokenizerVocabulary.Bad(data.Source, $"piece {data.Count:N0} is '{(piece is null ? "" : Encoding.UTF8.GetString(piece))}' of type {kind}, expected text and a type from 1 to 6");
         }
 
-        pieces.Add(piece);
-        scores.Add(score);
-        kinds.Add((TokenKind)kind);
+        data.Add(piece, score, (TokenKind)kind);
     }
 
     /// <summary>Gemma's text is not normalised; a model that asks for it would get other ids than SentencePiece gives.</summary>

@@ -14,7 +14,7 @@ internal static class SentencePieceWriter
         for (int id = 0; id < tokenizer.VocabularySize; id++)
         {
             using var piece = new MemoryStream();
-            Bytes(piece, 1, Encoding.UTF8.GetBytes(tokenizer.GetPiece(id)));
+            Bytes(piece, 1, Encoding.UTF8.GetBytes(tokenizer.GetPiece(id) is { Length: > 0 } text ? text : $"[PAD{id}]")); // an id without a token
             Tag(piece, 2, 5);
             piece.Write(BitConverter.GetBytes(tokenizer.GetScore(id)));
             Number(piece, 3, (int)Kind(tokenizer, id));
@@ -40,7 +40,7 @@ internal static class SentencePieceWriter
 
     /// <summary>Turn markers are found in text, which SentencePiece does for user-defined pieces only.</summary>
     private static TokenKind Kind(GemmaTokenizer tokenizer, int id) =>
-        tokenizer.GetKind(id) == TokenKind.Control && id != tokenizer.BosId && id != tokenizer.EosId && id != tokenizer.PadId ? TokenKind.UserDefined : tokenizer.GetKind(id);
+        tokenizer.GetKind(id) == TokenKind.Control && !TokenizerVocabulary.IsSilent(Encoding.UTF8.GetBytes(tokenizer.GetPiece(id))) ? TokenKind.UserDefined : tokenizer.GetKind(id);
 
     private static void Tag(MemoryStream stream, int field, int wire) => Varint(stream, (ulong)(field << 3 | wire));
 

@@ -3,10 +3,13 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.Text;
 
-/// <summary>Reads a Hugging Face tokenizer.json that holds a byte-pair model: vocabulary, merges in order, added tokens.</summary>
+/// <summary>
+/// Reads a Hugging Face tokenizer.json that holds a byte-pair model: vocabulary, merges in order, added tokens. What would make other tokens of a
+/// text than Gemma's rules do (another normaliser, a pre-tokenizer, dropout) is refused.
+/// </summary>
 internal static class TokenizerJsonReader
 {
-    public static GemmaTokenizer Read(ReadOnlySpan<byte> bytes, string source)
+    public static VocabularyData Read(ReadOnlySpan<byte> bytes, string source)
     {
         try
         {
@@ -20,10 +23,10 @@ internal static class TokenizerJsonReader
         }
     }
 
-    private static GemmaTokenizer Parse(ReadOnlySpan<byte> bytes, string source)
+    private static VocabularyData Parse(ReadOnlySpan<byte> bytes, string source)
     {
         Dictionary<string, int> ids = new(StringComparer.Ordinal);
-        List<Added> added = [];
+        List<AddedToken> added = [];
         string type = "";
         string? unknown = null;
         Utf8JsonReader merges = default; // they name pieces, so they are read once the vocabulary is known
@@ -63,8 +66,24 @@ internal static class TokenizerJsonReader
                     }
                     else
                     {
-                        SkipValue(ref reader);
+                        CheckModel(ref reader, source);
                     }
+                }
+            }
+            else if (reader.ValueTextEquals("normalizer"u8))
+            {
+                JsonElement normalizer = ReadValue(ref reader);
+                if (!KeepsText(normalizer))
+                {
+                    throw Foreign(source, "normalizer", normalizer);
+                }
+            }
+            else if (reader.ValueTextEquals("pre_tokenizer"u8))
+            {
+                JsonElement preTokenizer = ReadValue(ref reader);
+                if (!KeepsWhole(preTokenizer))
+                {
+                    throw Foreign(source, "pre_tokenizer", preTokenizer);
                 }
             }
             else
@@ -82,42 +101,101 @@ internal static class TokenizerJsonReader
         return Build(ids, added, ranks, unknown, source);
     }
 
-    private static GemmaTokenizer Build(Dictionary<string, int> ids, List<Added> added, Dictionary<int, int> ranks, string? unknown, string source)
+    private static VocabularyData Build(Dictionary<string, int> ids, List<AddedToken> added, Dictionary<int, int> ranks, string? unknown, string source)
     {
-        foreach (Added token in added)
+        // Checked before anything is allocated by the ids.
+        int count = ids.Count;
+        foreach ((string piece, int id) in ids)
         {
-            if (ids.TryGetValue(token.Content, out int known) ? known != token.Id : !ids.TryAdd(token.Content, token.Id))
+            if (id < 0 || id >= (long)ids.Count + VocabularyData.MaxGap)
+            {
+                throw TokenizerVocabulary.Bad(source, $"the token '{piece}' has id {id:N0} among {ids.Count:N0} tokens");
+            }
+
+            count = Math.Max(count, id + 1);
+        }
+
+        string?[] names = new string?[count];
+        foreach ((string piece, int id) in ids)
+        {
+            names[id] = names[id] is null ? piece : throw TokenizerVocabulary.Bad(source, $"the tokens '{names[id]}' and '{piece}' have the same id {id:N0}");
+        }
+
+        var data = new VocabularyData(source);
+        for (int id = 0; id < count; id++)
+        {
+            string piece = names[id] ?? "";
+            bool hasRank = ranks.TryGetValue(id, out int rank);
+            TokenKind kind = names[id] is null ? TokenKind.Unused : piece == unknown ? TokenKind.Unknown : IsByte(piece) ? TokenKind.Byte : TokenKind.Normal;
+            data.Add(Encoding.UTF8.GetBytes(piece), hasRank ? -rank : 0, kind);
+            if (kind == TokenKind.Normal && !hasRank && !IsOneCharacter(piece))
+            {
+                data.Matching[id] = TokenMatching.NeverMerges;
+            }
+        }
+
+        foreach (AddedToken token in added)
+        {
+            if (ids.TryGetValue(token.Content, out int known) && known != token.Id)
             {
                 throw TokenizerVocabulary.Bad(source, $"the added token '{token.Content}' has id {token.Id:N0}, but the vocabulary gives it {known:N0}");
             }
+
+            data.Put(token);
         }
 
-        // Ids are dense in every Gemma vocabulary; checked before anything is allocated by them.
-        int count = ids.Count;
-        byte[]?[] pieces = new byte[]?[count];
-        float[] scores = new float[count];
-        TokenKind[] kinds = new TokenKind[count];
-        foreach ((string piece, int id) in ids)
+        return data;
+    }
+
+    private static bool IsOneCharacter(string piece) => piece.Length == (piece.Length > 1 && char.IsSurrogatePair(piece, 0) ? 2 : 1);
+
+    /// <summary>Whether text comes out as it went in but for spaces spelt U+2581.</summary>
+    private static bool KeepsText(JsonElement normalizer) => normalizer.ValueKind == JsonValueKind.Null || TypeOf(normalizer) switch
+    {
+        "Sequence" => normalizer.TryGetProperty("normalizers", out JsonElement parts) && parts.ValueKind == JsonValueKind.Array && parts.EnumerateArray().All(KeepsText),
+        "Replace" => IsSpace(normalizer) && normalizer.TryGetProperty("content", out JsonElement content) && content.ValueEquals("\u2581"),
+        _ => false,
+    };
+
+    /// <summary>Whether a pre-tokenizer leaves a text whole whose spaces are spelt U+2581.</summary>
+    private static bool KeepsWhole(JsonElement preTokenizer) => preTokenizer.ValueKind == JsonValueKind.Null || TypeOf(preTokenizer) switch
+    {
+        "Sequence" => preTokenizer.TryGetProperty("pretokenizers", out JsonElement parts) && parts.ValueKind == JsonValueKind.Array && parts.EnumerateArray().All(KeepsWhole),
+        "Split" => IsSpace(preTokenizer),
+        "Metaspace" => !AddedToken.Flag(preTokenizer, "split", true) && preTokenizer.TryGetProperty("prepend_scheme", out JsonElement scheme) && scheme.ValueEquals("never"),
+        _ => false,
+    };
+
+    private static string? TypeOf(JsonElement part) =>
+        part.ValueKind == JsonValueKind.Object && part.TryGetProperty("type", out JsonElement type) && type.ValueKind == JsonValueKind.String ? type.GetString() : null;
+
+    private static bool IsSpace(JsonElement part) => part.TryGetProperty("pattern", out JsonElement pattern) && pattern.ValueKind == JsonValueKind.Object
+        && pattern.TryGetProperty("String", out JsonElement text) && text.ValueKind == JsonValueKind.String && text.ValueEquals(" ");
+
+    private static GemmaModelFormatException Foreign(string source, string what, JsonElement found)
+    {
+        string text = found.GetRawText();
+        return TokenizerVocabulary.Bad(source, $"its {what} is {(text.Length <= 200 ? text : text[..200] + "…")}, which Gemma's vocabulary does not have: a text would get other tokens");
+    }
+
+    /// <summary>Refuses what changes how the model splits text; anything else that it says is of no consequence.</summary>
+    private static void CheckModel(ref Utf8JsonReader reader, string source)
+    {
+        string name = reader.GetString()!;
+        reader.Read();
+        bool isDefault = name switch
         {
-            if ((uint)id >= (uint)count || pieces[id] is not null)
-            {
-                throw TokenizerVocabulary.Bad(source, $"the token '{piece}' has id {id:N0}, expected each of 0 to {count - 1:N0} once");
-            }
-
-            pieces[id] = Encoding.UTF8.GetBytes(piece);
-            scores[id] = ranks.TryGetValue(id, out int rank) ? -rank : 0;
-            kinds[id] = piece == unknown ? TokenKind.Unknown : IsByte(piece) ? TokenKind.Byte : TokenKind.Normal;
-        }
-
-        foreach (Added token in added)
+            "dropout" => reader.TokenType == JsonTokenType.Null || (reader.TokenType == JsonTokenType.Number && reader.GetDouble() == 0),
+            "continuing_subword_prefix" or "end_of_word_suffix" => reader.TokenType == JsonTokenType.Null || (reader.TokenType == JsonTokenType.String && reader.ValueTextEquals(""u8)),
+            "ignore_merges" => reader.TokenType is JsonTokenType.False or JsonTokenType.Null,
+            _ => true,
+        };
+        if (!isDefault)
         {
-            if (kinds[token.Id] != TokenKind.Unknown)
-            {
-                kinds[token.Id] = token.IsSpecial ? TokenKind.Control : TokenKind.UserDefined;
-            }
+            throw TokenizerVocabulary.Bad(source, $"its model sets '{name}', which Gemma's does not: a text would get other tokens");
         }
 
-        return GemmaTokenizer.FromVocabulary(pieces!, scores, kinds, -1, -1, -1, source);
+        reader.Skip();
     }
 
     private static bool IsByte(string piece) =>
@@ -128,44 +206,27 @@ internal static class TokenizerJsonReader
         Expect(ref reader, JsonTokenType.StartObject);
         while (NextProperty(ref reader))
         {
-            string piece = Spell(reader.GetString()!);
+            string piece = AddedToken.Spell(reader.GetString()!);
             reader.Read();
             ids[piece] = reader.GetInt32();
         }
     }
 
-    private static void ReadAdded(ref Utf8JsonReader reader, List<Added> added)
+    private static void ReadAdded(ref Utf8JsonReader reader, List<AddedToken> added)
     {
         Expect(ref reader, JsonTokenType.StartArray);
         while (reader.Read() && reader.TokenType == JsonTokenType.StartObject)
         {
-            var token = new Added("", -1, false);
-            while (NextProperty(ref reader))
-            {
-                if (reader.ValueTextEquals("id"u8))
-                {
-                    reader.Read();
-                    token = token with { Id = reader.GetInt32() };
-                }
-                else if (reader.ValueTextEquals("content"u8))
-                {
-                    token = token with { Content = Spell(ReadString(ref reader)) };
-                }
-                else if (reader.ValueTextEquals("special"u8))
-                {
-                    reader.Read();
-                    token = token with { IsSpecial = reader.GetBoolean() };
-                }
-                else
-                {
-                    SkipValue(ref reader);
-                }
-            }
-
-            added.Add(token);
+            added.Add(AddedToken.Read(JsonElement.ParseValue(ref reader), null, normalizedUnlessSpecial: false));
         }
 
         Require(reader, JsonTokenType.EndArray);
+    }
+
+    private static JsonElement ReadValue(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        return JsonElement.ParseValue(ref reader);
     }
 
     /// <summary>
@@ -221,9 +282,6 @@ internal static class TokenizerJsonReader
             : throw TokenizerVocabulary.Bad(source, $"a merge has {reader.ValueSpan.Length:N0} bytes");
     }
 
-    /// <summary>Some files spell a space in added tokens as a space, others as U+2581: one spelling for both.</summary>
-    private static string Spell(string piece) => piece.Replace(' ', '\u2581');
-
     private static string ReadString(ref Utf8JsonReader reader)
     {
         Expect(ref reader, JsonTokenType.String);
@@ -251,6 +309,4 @@ internal static class TokenizerJsonReader
             throw new FormatException($"{reader.TokenType} at byte {reader.TokenStartIndex:N0}, expected {type}");
         }
     }
-
-    private readonly record struct Added(string Content, int Id, bool IsSpecial);
 }

@@ -1,8 +1,8 @@
-using System.Buffers;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Unicode;
 
 namespace Gemma.Extensions.AI.Text;
 
@@ -26,43 +26,42 @@ internal sealed class TokenizerVocabulary
     private readonly int[] _asciiIds = new int[128]; // Normal pieces of one ASCII character
     private readonly ulong[] _asciiPairs = new ulong[128 * 128 / 64]; // characters that stand side by side within some piece
     private readonly ulong[] _otherPairs; // the same for other characters, hashed
-    private readonly PieceTrie _matched;
+    private readonly TokenMatching[]? _matching; // by id; null where every token is simply matched where its text stands
 
-    /// <param name="pieces">UTF-8 of each piece by id, with U+2581 or a space for a space.</param>
-    /// <param name="scores">By id; the pair whose piece has the highest score merges first.</param>
-    /// <param name="kinds">By id. Control pieces for which <paramref name="isSilent"/> is false are matched where the caller allows it.</param>
-    /// <param name="isSilent">Whether a control piece is never matched in text (bos, eos, padding).</param>
-    /// <param name="source">Where it was read from, for messages.</param>
     /// <exception cref="GemmaModelFormatException">The vocabulary is not usable.</exception>
-    public TokenizerVocabulary(IReadOnlyList<byte[]> pieces, float[] scores, TokenKind[] kinds, Func<int, bool> isSilent, string source)
+    public TokenizerVocabulary(VocabularyData data)
     {
-        int count = pieces.Count;
+        string source = data.Source;
+        int count = data.Count;
         if (count is 0 or > MaxPieces)
         {
             throw Bad(source, $"it has {count:N0} pieces, expected 1 to {MaxPieces:N0}");
         }
 
-        if (scores.Length != count || kinds.Length != count)
+        _kinds = [.. data.Kinds];
+        if (data.Matching.Count > 0)
         {
-            throw Bad(source, $"it has {count:N0} pieces but {scores.Length:N0} scores and {kinds.Length:N0} types");
+            _matching = new TokenMatching[count];
+            foreach ((int id, TokenMatching matching) in data.Matching)
+            {
+                _matching[id] = matching;
+            }
         }
 
-        _kinds = kinds;
         _offsets = new int[count + 1];
         _mergeKeys = new uint[count];
-        _bytes = Concatenate(pieces, source);
+        _bytes = Concatenate(data.Pieces, source);
         Array.Fill(_byteIds, -1);
         Array.Fill(_asciiIds, -1);
 
         _table = new ulong[(int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(16, 2 * count))];
         _otherPairs = new ulong[Math.Max(64, (int)BitOperations.RoundUpToPowerOf2((uint)(8L * count / 64)))];
-        _matched = new PieceTrie();
         for (int id = 0; id < count; id++)
         {
-            Add(id, scores[id], isSilent, source);
+            Add(id, data.Scores[id], source);
         }
 
-        UnknownId = Array.IndexOf(kinds, TokenKind.Unknown);
+        UnknownId = Array.IndexOf(_kinds, TokenKind.Unknown);
         HasBytes = Array.TrueForAll(_byteIds, static id => id >= 0);
         if (!HasBytes && UnknownId < 0)
         {
@@ -81,7 +80,16 @@ internal sealed class TokenizerVocabulary
     /// <summary>Length in bytes of the longest piece that merges can produce.</summary>
     public int LongestMergeable { get; private set; }
 
-    public PieceTrie Matched => _matched;
+    /// <summary>Tokens that are matched in the text as it is.</summary>
+    public PieceTrie Matched { get; } = new();
+
+    /// <summary>Tokens that are matched in what those leave; null where there are none.</summary>
+    public PieceTrie? MatchedNormalized { get; private set; }
+
+    public TokenMatching GetMatching(int id) => _matching is null ? TokenMatching.None : _matching[id];
+
+    /// <summary>Whether a control piece is never matched in text, and vanishes in decoding: what SentencePiece itself puts around a text.</summary>
+    public static bool IsSilent(ReadOnlySpan<byte> piece) => piece.SequenceEqual("<bos>"u8) || piece.SequenceEqual("<eos>"u8) || piece.SequenceEqual("<pad>"u8);
 
     public TokenKind GetKind(int id) => _kinds[id];
 
@@ -186,7 +194,7 @@ internal sealed class TokenizerVocabulary
         return bytes;
     }
 
-    private void Add(int id, float score, Func<int, bool> isSilent, string source)
+    private void Add(int id, float score, string source)
     {
         if (!float.IsFinite(score))
         {
@@ -202,15 +210,16 @@ internal sealed class TokenizerVocabulary
                 _kinds[id] = TokenKind.Unused;
                 break;
             case TokenKind.Normal:
-                AddNormal(id, piece, source);
-                break;
-            case TokenKind.UserDefined:
-            case TokenKind.Control when !isSilent(id):
-                if (!piece.IsEmpty)
+                CheckText(id, piece, source);
+                if (!GetMatching(id).HasFlag(TokenMatching.NeverMerges))
                 {
-                    _matched.Add(piece, id);
+                    AddNormal(id, piece);
                 }
 
+                break;
+            case TokenKind.UserDefined:
+            case TokenKind.Control when !IsSilent(piece):
+                AddMatched(id, piece);
                 break;
             case TokenKind.Byte:
                 _byteIds[ParseByte(piece, id, source)] = id;
@@ -224,17 +233,38 @@ internal sealed class TokenizerVocabulary
         }
     }
 
+    private void AddMatched(int id, ReadOnlySpan<byte> piece)
+    {
+        TokenMatching matching = GetMatching(id);
+        if (piece.IsEmpty || !Utf8.IsValid(piece))
+        {
+            return; // no text holds it
+        }
+
+        (matching.HasFlag(TokenMatching.Normalized) ? MatchedNormalized ??= new PieceTrie() : Matched).Add(piece, id);
+        if (matching.HasFlag(TokenMatching.Merges) && _kinds[id] == TokenKind.UserDefined)
+        {
+            AddNormal(id, piece);
+        }
+    }
+
+    private static void CheckText(int id, ReadOnlySpan<byte> piece, string source)
+    {
+        if (!Utf8.IsValid(piece))
+        {
+            throw Bad(source, $"piece {id:N0} is not valid UTF-8");
+        }
+    }
+
+    /// <param name="id">Token that merges produce.</param>
+    /// <param name="piece">Its text, valid UTF-8.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void AddNormal(int id, ReadOnlySpan<byte> piece, string source)
+    private void AddNormal(int id, ReadOnlySpan<byte> piece)
     {
         uint previous = 0;
         for (int at = 0; at < piece.Length;)
         {
-            if (Rune.DecodeFromUtf8(piece[at..], out Rune rune, out int length) != OperationStatus.Done)
-            {
-                throw Bad(source, $"piece {id:N0} is not valid UTF-8");
-            }
-
+            Rune.DecodeFromUtf8(piece[at..], out Rune rune, out int length);
             if (at > 0)
             {
                 AllowJoin(previous, (uint)rune.Value);

@@ -1,3 +1,4 @@
+using System.Text;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
@@ -51,7 +52,13 @@ public sealed class ComparisonTests : IDisposable
         }
 
         Assert.Equal(29, collector.Matrix.Names.Count);
-        collector.Matrix.Save(_temp.File("imatrix.gguf"), "random ids");
+        collector.Matrix.Save(_temp.File("imatrix.gguf"), "random ids", 10, 200);
+        using (GgufFile written = GgufFile.Open(_temp.File("imatrix.gguf")))
+        {
+            Assert.Equal((10L, 200L, "random ids"), (written.Metadata.GetInteger("imatrix.chunk_count"), written.Metadata.GetInteger("imatrix.chunk_size"), Encoding.UTF8.GetString(written.Metadata.GetStrings("imatrix.datasets")!.Single())));
+            Assert.Equal((GgufType.UInt32, GgufType.UInt32), (written.Metadata.Values["imatrix.chunk_count"].Type, written.Metadata.Values["imatrix.chunk_size"].Type)); // llama.cpp ends on another type
+        }
+
         ImportanceMatrix loaded = ImportanceMatrix.Load(_temp.File("imatrix.gguf"));
         foreach (string name in collector.Matrix.Names)
         {

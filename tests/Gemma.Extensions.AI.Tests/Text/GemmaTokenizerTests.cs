@@ -243,23 +243,21 @@ public sealed class GemmaTokenizerTests
     /// <summary>The vocabulary as GGUF metadata would hold it.</summary>
     private static GemmaTokenizer Rebuild(GemmaTokenizer tokenizer, bool turnsAreControl, bool visibleSpaces)
     {
-        int count = tokenizer.VocabularySize;
-        byte[][] pieces = new byte[count][];
-        float[] scores = new float[count];
-        TokenKind[] kinds = new TokenKind[count];
-        for (int id = 0; id < count; id++)
+        var data = new VocabularyData("model.gguf") { BosId = tokenizer.BosId, EosId = tokenizer.EosId, PadId = tokenizer.PadId };
+        for (int id = 0; id < tokenizer.VocabularySize; id++)
         {
             string piece = tokenizer.GetPiece(id);
-            pieces[id] = Encoding.UTF8.GetBytes(visibleSpaces ? piece : piece.Replace('\u2581', ' '));
-            kinds[id] = tokenizer.GetKind(id);
-            scores[id] = kinds[id] == TokenKind.Normal ? -id : 0;
+            TokenKind kind = tokenizer.GetKind(id);
+            float score = kind == TokenKind.Normal ? -id : 0;
             if (id == tokenizer.StartOfTurnId || id == tokenizer.EndOfTurnId)
             {
-                kinds[id] = turnsAreControl ? TokenKind.Control : TokenKind.UserDefined;
+                kind = turnsAreControl ? TokenKind.Control : TokenKind.UserDefined;
             }
+
+            data.Add(Encoding.UTF8.GetBytes(visibleSpaces ? piece : piece.Replace('\u2581', ' ')), score, kind);
         }
 
-        return GemmaTokenizer.FromVocabulary(pieces, scores, kinds, tokenizer.BosId, tokenizer.EosId, tokenizer.PadId, "model.gguf");
+        return GemmaTokenizer.FromVocabulary(data);
     }
 
     /// <summary>The vocabulary as Hugging Face would write it: every way to make a piece of two others is a merge, in the order of the pieces.</summary>

@@ -27,7 +27,7 @@ public sealed class TokenizerFuzzTests
     [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>","merges":["a b"]}}""")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>","merges":["ab"]}}""")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":0}}}""")]
-    [InlineData("""{"added_tokens":[{"id":7,"content":"<bos>","special":true}],"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>"}}""")]
+    [InlineData("""{"added_tokens":[{"id":70000,"content":"<bos>","special":true}],"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>"}}""")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"\ud800":0}}}""")]
     public void Files_that_are_no_vocabulary_are_refused_with_what_was_found(string content)
     {
@@ -53,17 +53,27 @@ public sealed class TokenizerFuzzTests
         byte[][] pieces = [.. Enumerable.Range(0, 256).Select(value => Encoding.ASCII.GetBytes($"<0x{value:X2}>")), "a"u8.ToArray()];
         TokenKind[] kinds = [.. Enumerable.Repeat(TokenKind.Byte, 256), TokenKind.Normal];
         float[] scores = new float[257];
-        Assert.Equal([256, 256], GemmaTokenizer.FromVocabulary(pieces, scores, kinds, -1, -1, -1, "v").Encode("aa", true));
-        Refused(() => GemmaTokenizer.FromVocabulary(pieces, [.. scores[..256], float.NaN], kinds, -1, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores[..5], kinds, -1, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, kinds[..5], -1, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, kinds, 257, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, [.. kinds[..256], (TokenKind)9], -1, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary([.. pieces[..256], [0xFF]], scores, kinds, -1, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary([.. pieces[..256], new byte[2000]], scores, kinds, -1, -1, -1, "v"));
-        Refused(() => GemmaTokenizer.FromVocabulary(pieces, scores, [.. Enumerable.Repeat(TokenKind.Byte, 257)], -1, -1, -1, "v"));
+        Assert.Equal([256, 256], Build(pieces, scores, kinds).Encode("aa", true));
+        Refused(() => Build(pieces, [.. scores[..256], float.NaN], kinds));
+        Refused(() => Build([], [], []));
+        Refused(() => Build(pieces, scores, kinds, 257));
+        Refused(() => Build(pieces, scores, [.. kinds[..256], (TokenKind)9]));
+        Refused(() => Build([.. pieces[..256], [0xFF]], scores, kinds));
+        Refused(() => Build([.. pieces[..256], new byte[2000]], scores, kinds));
+        Refused(() => Build(pieces, scores, [.. Enumerable.Repeat(TokenKind.Byte, 257)]));
 
         static void Refused(Action action) => Assert.Throws<GemmaModelFormatException>(action);
+
+        static GemmaTokenizer Build(byte[][] pieces, float[] scores, TokenKind[] kinds, int bos = -1)
+        {
+            var data = new VocabularyData("v") { BosId = bos };
+            for (int id = 0; id < pieces.Length; id++)
+            {
+                data.Add(pieces[id], scores[id], kinds[id]);
+            }
+
+            return GemmaTokenizer.FromVocabulary(data);
+        }
     }
 
     private static void Fuzz(string path, int mutations, Func<byte[], GemmaTokenizer> read)

@@ -5,6 +5,7 @@ using Gemma.Extensions.AI.Cli;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Tests.Engine;
+using Gemma.Extensions.AI.Tests.Files;
 using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 using Xunit;
@@ -144,6 +145,20 @@ public sealed class TrainCommandTests : IDisposable
         using ModelFile before = ModelFile.Open(TestData.Local(Teacher)), after = ModelFile.Open(_directory.File("run/model"));
         Assert.True(ModelDirectory.Load(before).Weights.Span.SequenceEqual(ModelDirectory.Load(after).Weights.Span));
         Assert.Equal(before.CreateTokenizer().Encode("<start_of_turn>model\nIt's…", matchSpecial: true), after.CreateTokenizer().Encode("<start_of_turn>model\nIt's…", matchSpecial: true));
+    }
+
+    /// <summary>Added tokens stand in other files than tokenizer.model, which alone would make letters of them; so do the tokens that end replies.</summary>
+    [Fact]
+    public async Task KeepsTheTokensOfAFineTune()
+    {
+        string start = Directory.CreateDirectory(_directory.File("tuned")).FullName;
+        FineTune.Write(start, rows: 2, eos: [1025]);
+        FineTune.AddTokenizer(start, ["<|im_start|>", "<|im_end|>"], "tokenizer.model", "tokenizer.json", "added_tokens.json", "tokenizer_config.json");
+        await Succeed("train", "--model", start, "--data", _directory.File("corpus.txt"), "--output", _directory.File("run"), "--steps", "1", "--length", "32", "--batch-tokens", "32", "--micro-batches", "1");
+        using ModelFile after = ModelFile.Open(_directory.File("run/model"));
+        GemmaTokenizer tokenizer = after.CreateTokenizer();
+        Assert.Equal([1024, 1025], tokenizer.Encode("<|im_start|><|im_end|>", matchSpecial: true));
+        Assert.Equal([1, 9, 1025], EndTokens.Of(after, tokenizer));
     }
 
     [Fact]

@@ -1,0 +1,27 @@
+namespace Gemma.Extensions.AI.Text;
+
+/// <summary>How a token is found in text, beyond its kind: the flags of added tokens in the files of Hugging Face.</summary>
+[Flags]
+internal enum TokenMatching : byte
+{
+    /// <summary>Where its text stands, exactly.</summary>
+    None = 0,
+
+    /// <summary>Takes the white space before it too (<c>lstrip</c>).</summary>
+    LeftStrip = 1,
+
+    /// <summary>Takes the white space after it too (<c>rstrip</c>).</summary>
+    RightStrip = 2,
+
+    /// <summary>Matched in normalised text (<c>normalized</c>): after all tokens that are not, in what they leave.</summary>
+    Normalized = 4,
+
+    /// <summary>Not within a word (<c>single_word</c>).</summary>
+    SingleWord = 8,
+
+    /// <summary>Merges produce it as well as matching does.</summary>
+    Merges = 16,
+
+    /// <summary>A normal piece of several characters that no merge produces.</summary>
+    NeverMerges = 32,
+}
