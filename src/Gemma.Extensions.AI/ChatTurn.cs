@@ -1,5 +1,4 @@
 using Gemma.Extensions.AI.Engine;
-using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
@@ -66,7 +65,7 @@ internal sealed record ChatTurn(
 
         GenerationSettings settings = GenerationSettings.Resolve(options, raw, model.File.GenerationDefaults, model.Config.VocabularySize);
         LoraWeights? adapter = model.FindAdapter(settings.Adapter);
-        int[] endTokens = EndTokens.Of(model.File, model.Tokenizer);
+        int[] endTokens = model.StopTokens;
         ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
         return new ChatTurn(prompt, settings, endTokens, constraint, adapter, isConversation, mayCall, textIsFree, raw);

@@ -25,6 +25,7 @@ public sealed partial class GemmaModel : IDisposable
         Path = path;
         File = file;
         Tokenizer = tokenizer;
+        StopTokens = EndTokens.Of(file, tokenizer);
         Backend = backend;
         Engine = engine;
         ModelId = ModelAliases.ModelId(path);
@@ -46,6 +47,9 @@ public sealed partial class GemmaModel : IDisposable
     public GemmaTokenizer Tokenizer { get; }
 
     internal ModelFile File { get; }
+
+    /// <summary>Tokens that end a reply.</summary>
+    internal int[] StopTokens { get; }
 
     /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
     internal ReplyMemory? Replies { get; }

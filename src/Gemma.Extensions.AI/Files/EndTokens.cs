@@ -12,7 +12,7 @@ internal static class EndTokens
     private static readonly string[] s_keys = [.. new[] { "eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep" }.Select(name => $"tokenizer.ggml.{name}_token_id")];
 
     /// <summary>Control tokens that end a reply in whatever model has them, as llama.cpp has it too. Gemma's own <c>&lt;/s&gt;</c> is no control token but HTML.</summary>
-    private static readonly string[] s_names =
+    private static readonly HashSet<string> s_names =
     [
         "<eos>", "<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_utterance>", "<EOT>", "[EOT]", "[EOS]", "</s>",
     ];
@@ -45,5 +45,6 @@ internal static class EndTokens
         }
     }
 
-    private static IEnumerable<int> Named(GemmaTokenizer tokenizer) => s_names.Select(tokenizer.FindControl).Where(id => id >= 0);
+    private static IEnumerable<int> Named(GemmaTokenizer tokenizer) =>
+        Enumerable.Range(0, tokenizer.VocabularySize).Where(id => tokenizer.GetKind(id) == TokenKind.Control && s_names.Contains(tokenizer.GetPiece(id)));
 }

@@ -393,7 +393,7 @@ public sealed class GemmaTokenizer : Tokenizer
     }
 
     /// <summary>The control token of a name, -1 if the vocabulary has none.</summary>
-    internal int FindControl(string piece)
+    private int FindControl(string piece)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(piece);
         for (int id = 0; id < _vocabulary.Count; id++)
