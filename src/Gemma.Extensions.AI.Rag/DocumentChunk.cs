@@ -8,13 +8,16 @@ namespace Gemma.Extensions.AI.Rag;
 /// <summary>A passage of a document, as it is stored. Any vector store can hold it.</summary>
 public sealed class DocumentChunk
 {
-    /// <summary>Key, made from the document's name and the ordinal. A UUID, since some stores take no text for a key, and others not all of its characters.</summary>
+    /// <summary>Key, made from the document's name, its hash and the ordinal; that of passage 0 from the name alone. A UUID, since some stores take no text for a key, and others not all of its characters.</summary>
     public Guid Id { get; set; }
 
     /// <summary>Name of the document that the passage is from.</summary>
     public string DocumentId { get; set; } = "";
 
-    /// <summary>Number of the passage within its document, from 0. Passage 0 is written last: it says that the document is complete.</summary>
+    /// <summary>
+    /// Number of the passage within its document, from 0. Passage 0 is written last: it says that the document is complete. Passages with another hash than it are of a version
+    /// that is being written or was left behind, and are not found by <see cref="DocumentRetriever"/>.
+    /// </summary>
     public int Ordinal { get; set; }
 
     /// <summary>Hash of the document's bytes and of what else the passages depend on.</summary>
@@ -70,10 +73,17 @@ public sealed class DocumentChunk
         return definition;
     }
 
-    /// <summary>The key of a passage: a UUID of version 8 from the hash of what names it.</summary>
-    internal static Guid Key(string documentId, int ordinal)
+    /// <summary>The key of passage 0, and of all passages that earlier versions have written.</summary>
+    internal static Guid Key(string documentId, int ordinal) => Uuid(string.Create(CultureInfo.InvariantCulture, $"{documentId}#{ordinal}"));
+
+    /// <summary>The key of a passage of one version of a document.</summary>
+    internal static Guid Key(string documentId, string contentHash, int ordinal) =>
+        ordinal == 0 ? Key(documentId, 0) : Uuid(string.Create(CultureInfo.InvariantCulture, $"{documentId}#{contentHash}#{ordinal}"));
+
+    /// <summary>A UUID of version 8 from the hash of what names it.</summary>
+    private static Guid Uuid(string name)
     {
-        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{documentId}#{ordinal}")));
+        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes(name));
         hash[6] = (byte)((hash[6] & 0x0F) | 0x80);
         hash[8] = (byte)((hash[8] & 0x3F) | 0x80);
         return new Guid(hash.AsSpan(0, 16), bigEndian: true);

@@ -4,6 +4,7 @@ using Gemma.Extensions.AI.Rag;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Microsoft.Extensions.VectorData;
 using Microsoft.ML.Tokenizers;
@@ -11,7 +12,7 @@ using Microsoft.ML.Tokenizers;
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Registers answers from documents with a service collection.</summary>
-public static class GemmaRagServiceCollectionExtensions
+public static partial class GemmaRagServiceCollectionExtensions
 {
     /// <summary>
     /// Registers a whole pipeline: <see cref="DocumentIngestor"/>, <see cref="DocumentRetriever"/> and <see cref="DocumentAnswerer"/> over a
@@ -42,7 +43,7 @@ public static class GemmaRagServiceCollectionExtensions
             services.AddGemmaEmbeddingGenerator(options => options.ModelPath = modelPath ?? options.ModelPath);
         }
 
-        services.TryAddSingleton<VectorStore>(provider => new SqliteVectorStore(Options(provider).DatabasePath, Options(provider).Store));
+        services.TryAddSingleton<VectorStore>(CreateStore);
         services.TryAddSingleton(CreateCollection);
         services.TryAddSingleton(provider => new DocumentIngestor(Collection(provider), Tokenizer(provider), Embeddings(provider), Options(provider).Ingestion));
         services.TryAddSingleton(CreateRetriever);
@@ -59,6 +60,17 @@ public static class GemmaRagServiceCollectionExtensions
 
     private static IEmbeddingGenerator<string, Embedding<float>> Embeddings(IServiceProvider provider) =>
         provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
+
+    private static SqliteVectorStore CreateStore(IServiceProvider provider)
+    {
+        SqliteVectorStoreOptions options = Options(provider).Store;
+        if (options.ReindexProgress is null && provider.GetService<ILoggerFactory>() is { } loggers)
+        {
+            options.ReindexProgress = new ReindexLog(loggers.CreateLogger<SqliteVectorStore>());
+        }
+
+        return new SqliteVectorStore(Options(provider).DatabasePath, options);
+    }
 
     private static VectorStoreCollection<Guid, DocumentChunk> CreateCollection(IServiceProvider provider)
     {
@@ -92,4 +104,13 @@ public static class GemmaRagServiceCollectionExtensions
     private static Tokenizer Tokenizer(IServiceProvider provider) =>
         provider.GetRequiredService<IChatClient>().GetService<Tokenizer>() ?? Embeddings(provider).GetService<Tokenizer>() ?? provider.GetService<Tokenizer>()
         ?? throw new GemmaRagException("Neither the chat client nor the embedding generator has a tokenizer, and none is registered. Register a Microsoft.ML.Tokenizers.Tokenizer to count tokens with.");
+
+    /// <summary>Told in the log, since the first call after an update may take long.</summary>
+    private sealed partial class ReindexLog(ILogger logger) : IProgress<SqliteReindexProgress>
+    {
+        public void Report(SqliteReindexProgress value) => Indexed(logger, value.Done, value.Total, value.Collection);
+
+        [LoggerMessage(Level = LogLevel.Information, Message = "The words of {Done} of {Total} passages of '{Collection}' are indexed anew, since an earlier version has written the file.")]
+        private static partial void Indexed(ILogger logger, long done, long total, string collection);
+    }
 }

@@ -11,6 +11,7 @@ if (args is [Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.OneStart, strin
 RootCommand root = new("Benchmarks of Gemma.Extensions.AI. Results are committed under results/<cpu>/.");
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.VectorSearchBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.RetrievalBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Rag.LanguagesBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());

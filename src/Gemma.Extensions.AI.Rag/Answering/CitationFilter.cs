@@ -9,7 +9,18 @@ namespace Gemma.Extensions.AI.Rag.Answering;
 /// </summary>
 internal sealed class CitationFilter(int passages)
 {
+    /// <summary>More digits and commas than this name no passage.</summary>
+    private const int LongestBracket = 64;
+
     private readonly StringBuilder _held = new();
+
+    /// <summary>
+    /// The end of what was shown, where it could be the beginning of a citation. What follows a citation that was dropped would otherwise go on with it: "[7", "[0]", "]".
+    /// </summary>
+    private readonly StringBuilder _end = new();
+
+    /// <summary>Characters of what is held that were shown before.</summary>
+    private int _shown;
 
     /// <summary>Numbers that were cited, in order of first use.</summary>
     public List<int> Cited { get; } = [];
@@ -20,25 +31,32 @@ internal sealed class CitationFilter(int passages)
         StringBuilder shown = new();
         foreach (char c in text)
         {
-            if (_held.Length == 0)
+            if (_held.Length == 0 && c != '[')
             {
-                (c == '[' ? _held : shown).Append(c);
+                Show(shown, c.ToString());
                 continue;
             }
 
             _held.Append(c);
             if (c == ']')
             {
-                shown.Append(Resolve(_held.ToString()));
-                _held.Clear();
+                string bracket = _held.ToString(), resolved = Resolve(bracket);
+                Show(shown, resolved.StartsWith(bracket[.._shown], StringComparison.Ordinal) ? resolved : bracket[.._shown]);
+                if (_end.Length > 0)
+                {
+                    _held.Append(_end);
+                    _shown = _end.Length;
+                }
             }
-            else if (!char.IsAsciiDigit(c) && c is not (',' or ' ') || _held.Length > 64)
+            else if (_held.Length > 1 && !char.IsAsciiDigit(c) && c is not (',' or ' '))
             {
                 // Not a citation; a bracket that opens here may still begin one.
-                bool reopened = c == '[';
-                shown.Append(_held, 0, _held.Length - (reopened ? 1 : 0));
-                _held.Clear();
-                _held.Append(reopened ? "[" : "");
+                Show(shown, _held.ToString(0, _held.Length - (c == '[' ? 1 : 0)));
+                _held.Append(c == '[' ? "[" : "");
+            }
+            else if (_held.Length > LongestBracket)
+            {
+                _held.Remove(_shown, _held.Length - _shown).Append(_shown == 0 ? "[" : "");
             }
         }
 
@@ -48,9 +66,30 @@ internal sealed class CitationFilter(int passages)
     /// <summary>What is left at the end.</summary>
     public string Flush()
     {
-        string rest = _held.ToString();
+        StringBuilder rest = new();
+        Show(rest, _held.ToString());
+        return rest.ToString();
+    }
+
+    /// <summary>Shows a text that stands for what is held, without what was shown of it before.</summary>
+    private void Show(StringBuilder shown, string text)
+    {
+        foreach (char c in text.AsSpan(_shown))
+        {
+            shown.Append(c);
+            if (c == '[' || (_end.Length > 0 && !char.IsAsciiDigit(c) && c is not (',' or ' ')) || _end.Length > LongestBracket)
+            {
+                _end.Clear();
+            }
+
+            if (c == '[' || _end.Length > 0)
+            {
+                _end.Append(c);
+            }
+        }
+
         _held.Clear();
-        return rest;
+        _shown = 0;
     }
 
     private string Resolve(string bracket)

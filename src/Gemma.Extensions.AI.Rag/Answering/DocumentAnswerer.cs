@@ -183,7 +183,7 @@ public sealed class DocumentAnswerer
             any = true;
 
             // Number, brackets and blank line around a passage.
-            int tokens = _tokenizer.CountTokens(passage.Chunk.Text) + 6;
+            int tokens = _tokenizer.CountTokens(PassageFrame.Escape(passage.Chunk.Text)) + 6;
             if (tokens <= budget)
             {
                 packed.Add(passage);
@@ -213,16 +213,8 @@ public sealed class DocumentAnswerer
         "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. " +
         $"If the passages do not hold the answer, reply exactly: {_options.NotFoundText}";
 
-    private List<ChatMessage> Prompt(string question, List<RetrievedPassage> passages)
-    {
-        StringBuilder text = new("Passages:\n\n");
-        for (int i = 0; i < passages.Count; i++)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"[{i + 1}] {passages[i].Chunk.Text}\n\n");
-        }
-
-        return [new ChatMessage(ChatRole.System, Instruction()), new ChatMessage(ChatRole.User, text.Append("Question: ").Append(question.Trim()).ToString())];
-    }
+    private ChatMessage[] Prompt(string question, List<RetrievedPassage> passages) =>
+        [new ChatMessage(ChatRole.System, Instruction()), new ChatMessage(ChatRole.User, PassageFrame.Render(question.Trim(), passages.Select(p => p.Chunk.Text)))];
 
     private ChatOptions ChatOptions(int passages)
     {

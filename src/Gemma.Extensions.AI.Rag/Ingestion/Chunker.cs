@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.ML.Tokenizers;
@@ -16,15 +17,36 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
     /// <summary>A piece that is never split, with the separator before it and the place where it begins.</summary>
     private sealed record Unit(string Text, string Separator, int Tokens, int? Page, int? Line);
 
-    public IReadOnlyList<Chunk> Split(ParsedDocument document, string title)
+    /// <summary>
+    /// Characters of a text that are counted at a time for each token that is looked for, at first: a tokenizer reads all that it is given, so that asking it for the first tokens
+    /// of what is left of a long text, again and again, would take time and memory by the square of its length.
+    /// </summary>
+    private const int WindowPerToken = 8;
+
+    public IReadOnlyList<Chunk> Split(ParsedDocument document, string title, CancellationToken cancellationToken = default)
     {
+        title = Fitting(title, maxTokens / 4);
         List<Chunk> chunks = [];
         List<Unit> open = [];
         int tokens = 0, budget = 0, carried = 0;
         IReadOnlyList<string>? section = null;
+        IReadOnlyList<string> headings = [];
+        int blockBudget = Budget(title, headings);
         foreach (DocumentBlock block in document.Blocks)
         {
-            List<Unit> units = Units(block, Budget(title, block.Section));
+            cancellationToken.ThrowIfCancellationRequested();
+            if (!block.Section.SequenceEqual(headings))
+            {
+                headings = block.Section;
+                blockBudget = Budget(title, headings);
+            }
+
+            List<Unit> units = Units(block, blockBudget, cancellationToken);
+            if (units.Count == 0)
+            {
+                continue;
+            }
+
             int size = units.Sum(u => u.Tokens);
             bool newSection = section is not null && !section.SequenceEqual(block.Section);
             if (open.Count > carried && tokens >= minTokens && (newSection || tokens + size > budget))
@@ -51,7 +73,7 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
             if (open.Count == 0)
             {
                 section = block.Section;
-                budget = Budget(title, section);
+                budget = blockBudget;
             }
 
             foreach (Unit unit in units)
@@ -60,7 +82,7 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
                 {
                     Close(newSection: false);
                     section = block.Section;
-                    budget = Budget(title, section);
+                    budget = blockBudget;
                 }
 
                 while (open.Count > 0 && open.Count == carried && tokens + unit.Tokens > budget)
@@ -109,26 +131,35 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
         }
     }
 
-    /// <summary>Title and headings, the first line of every passage of the section: words that the passage itself need not repeat.</summary>
-    private static string Heading(string title, IReadOnlyList<string> section) =>
-        string.Join(" > ", section.Prepend(title).Where(s => s.Length > 0).Distinct(StringComparer.OrdinalIgnoreCase));
+    /// <summary>
+    /// Title and headings, the first line of every passage of the section: words that the passage itself need not repeat. Of what takes more than half of a passage the end is left out.
+    /// </summary>
+    private string Heading(string title, IReadOnlyList<string> section) =>
+        Fitting(string.Join(" > ", section.Prepend(title).Where(s => s.Length > 0).Distinct(StringComparer.OrdinalIgnoreCase)), maxTokens / 2);
+
+    private string Fitting(string text, int tokens) => FirstTokens(text, 0, tokens) is var length && length < text.Length ? text[..length].TrimEnd() : text;
 
     private int Budget(string title, IReadOnlyList<string> section) => Math.Max(maxTokens / 2, maxTokens - Count(Heading(title, section)) - 1);
 
-    private List<Unit> Units(DocumentBlock block, int budget)
+    private List<Unit> Units(DocumentBlock block, int budget, CancellationToken cancellationToken)
     {
         List<Unit> units = [];
-        int counted = 0;
+        int counted = 0, ended = 0;
         int? line = block.Line;
         foreach ((int start, string part) in block.IsPreformatted ? Lines(block.Text) : Sentences(block.Text))
         {
-            foreach ((int at, string piece) in Count(part) <= budget ? [(0, part)] : Words(part, budget))
+            foreach ((int at, string piece) in part.Length <= WindowPerToken * budget && Count(part) <= budget ? [(0, part)] : Words(part, budget))
             {
+                cancellationToken.ThrowIfCancellationRequested();
                 if (piece.Length > 0)
                 {
                     line += block.Text.AsSpan(counted, start + at - counted).Count('\n');
                     counted = start + at;
-                    units.Add(new Unit(piece, units.Count == 0 ? "\n\n" : block.IsPreformatted ? "\n" : " ", Count(piece) + 1, block.Page, line));
+
+                    // What stood side by side stays so: Chinese sentences, and pieces of what has no spaces.
+                    string between = block.Text.AsSpan(ended, Math.Max(0, counted - ended)).IndexOf('\n') >= 0 && block.IsPreformatted ? "\n" : counted > ended ? " " : "";
+                    ended = counted + piece.Length;
+                    units.Add(new Unit(piece, units.Count == 0 ? "\n\n" : between, Count(piece) + 1, block.Page, line));
                 }
             }
         }
@@ -171,23 +202,48 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
         int start = 0;
         while (start < text.Length)
         {
-            int length = Math.Max(1, tokenizer.GetIndexByTokenCount(text.AsSpan(start), budget - 1, out _, out _));
+            int length = Math.Max(1, FirstTokens(text, start, budget - 1));
             if (start + length < text.Length)
             {
                 int half = start + length / 2;
                 int space = text.LastIndexOf('\n', start + length - 1, length);
                 space = space > half ? space : text.LastIndexOfAny([' ', '\t'], start + length - 1, length);
                 length = space > half ? space - start + 1 : length;
-                if (char.IsHighSurrogate(text[start + length - 1]) && length > 1)
+                while (length > 1 && start + length - 1 > half && Joins(text, start + length))
                 {
                     length--;
                 }
+
+                length -= length > 1 && char.IsLowSurrogate(text[start + length]) && char.IsHighSurrogate(text[start + length - 1]) ? 1 : 0;
             }
 
-            yield return (start, text.Substring(start, length).Trim());
+            string piece = text.Substring(start, length).TrimEnd();
+            int spaces = piece.Length - piece.AsSpan().TrimStart().Length;
+            yield return (start + spaces, piece[spaces..]);
             start += length;
         }
     }
+
+    /// <summary>Characters of the first tokens from a place on, by reading no more of the text than a few times as many.</summary>
+    private int FirstTokens(string text, int start, int tokens)
+    {
+        for (int window = Math.Max(64, WindowPerToken * tokens); ; window *= 2)
+        {
+            int read = Math.Min(window, text.Length - start);
+            int length = tokenizer.GetIndexByTokenCount(text.AsSpan(start, read), tokens, out _, out _);
+
+            // The last token of a window may be the beginning of a longer one.
+            if (read == text.Length - start || length <= read / 2)
+            {
+                return length;
+            }
+        }
+    }
+
+    /// <summary>Whether what begins at a place belongs to the letter before it: the second half of a pair, a mark, what a joiner holds.</summary>
+    private static bool Joins(string text, int at) =>
+        char.IsLowSurrogate(text[at]) || text[at] is '\u200D' || text[at - 1] is '\u200D'
+        || char.GetUnicodeCategory(text, at) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;
 
     private int Count(string text) => text.Length == 0 ? 0 : tokenizer.CountTokens(text);
 

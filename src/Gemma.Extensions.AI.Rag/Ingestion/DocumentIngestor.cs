@@ -22,6 +22,20 @@ public sealed class DocumentIngestorOptions
 
     /// <summary>Passages that are embedded and stored at a time.</summary>
     public int BatchSize { get; set; } = 16;
+
+    /// <summary>Most bytes of a document. A document over this or another limit is reported as failed, and the others are ingested.</summary>
+    public long MaxDocumentBytes { get; set; } = 256L << 20;
+
+    /// <summary>Most bytes of a document in Markdown or HTML, whose parsers take many times the document's size in memory.</summary>
+    public long MaxMarkupBytes { get; set; } = 32L << 20;
+
+    /// <summary>Most characters of a document's text.</summary>
+    public long MaxTextLength { get; set; } = 64L << 20;
+
+    /// <summary>Longest time that reading and cutting one document may take; <see cref="Timeout.InfiniteTimeSpan"/> sets no limit. Fetching, embedding and storing don't count.</summary>
+    public TimeSpan ReadTimeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    internal ReadLimits Limits => new(MaxDocumentBytes, MaxMarkupBytes, MaxTextLength);
 }
 
 /// <summary>What was done with a document.</summary>
@@ -58,7 +72,8 @@ public sealed record IngestionResult(int Stored, int Unchanged, int Removed, int
 
 /// <summary>
 /// Brings a collection in line with a set of documents: reads, cuts into passages by structure and tokens, embeds, stores. Unchanged documents are
-/// skipped; an interrupted run goes on where it stopped, passage batch by passage batch.
+/// skipped; an interrupted run goes on where it stopped, passage batch by passage batch. Until a changed document is stored as a whole, <see cref="DocumentRetriever"/> finds
+/// the version before.
 /// </summary>
 public sealed class DocumentIngestor
 {
@@ -86,6 +101,15 @@ public sealed class DocumentIngestor
         ArgumentOutOfRangeException.ThrowIfGreaterThan(_options.MinTokens, _options.MaxTokens, nameof(options));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(_options.OverlapTokens, _options.MaxTokens / 2, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.BatchSize, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.MaxDocumentBytes, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.MaxMarkupBytes, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(_options.MaxTextLength, 1, nameof(options));
+        if (_options.ReadTimeout != Timeout.InfiniteTimeSpan)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(_options.ReadTimeout, TimeSpan.Zero, nameof(options));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(_options.ReadTimeout, TimeSpan.FromMilliseconds(int.MaxValue), nameof(options));
+        }
+
         _collection = collection;
         _embeddings = embeddings;
         _chunker = new Chunker(tokenizer, _options.MaxTokens, _options.MinTokens, _options.OverlapTokens);
@@ -94,7 +118,7 @@ public sealed class DocumentIngestor
         EmbeddingGeneratorMetadata? metadata = embeddings?.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
         _settings = string.Create(
             CultureInfo.InvariantCulture,
-            $"3|{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
+            $"{_options.MaxTokens}|{_options.MinTokens}|{_options.OverlapTokens}|{metadata?.ProviderName}|{metadata?.DefaultModelId}|{metadata?.DefaultModelDimensions}|{embeddings is not null}");
         if (embeddings?.GetService(typeof(GemmaEmbeddingOptions)) is GemmaEmbeddingOptions how)
         {
             _settings += $"|{how.Pooling}|{how.Normalize}|{how.AppendEndToken}|{how.MaxTokens}|{how.Truncate}|{how.Adapter}|{how.DocumentPrefix}";
@@ -111,7 +135,7 @@ public sealed class DocumentIngestor
     {
         ArgumentNullException.ThrowIfNull(documents);
         await _collection.EnsureCollectionExistsAsync(cancellationToken).ConfigureAwait(false);
-        Dictionary<string, string?> known = await KnownAsync(cancellationToken).ConfigureAwait(false);
+        (Dictionary<string, string?> known, HashSet<string> mixed) = await KnownAsync(cancellationToken).ConfigureAwait(false);
         HashSet<string> seen = [];
         Dictionary<string, Exception> failures = [];
         int stored = 0, unchanged = 0, passages = 0, done = 0;
@@ -125,26 +149,29 @@ public sealed class DocumentIngestor
 
             try
             {
-                byte[] content = await ReadAsync(document, cancellationToken).ConfigureAwait(false);
+                byte[] content = await FetchAsync(document, cancellationToken).ConfigureAwait(false);
                 string hash = Hash(content, document);
                 if (known.GetValueOrDefault(document.Id) is null)
                 {
-                    await LookUpAsync(document.Id, known, cancellationToken).ConfigureAwait(false);
+                    await LookUpAsync(document.Id, hash, known, cancellationToken).ConfigureAwait(false);
                 }
 
                 if (known.TryGetValue(document.Id, out string? before) && before == hash)
                 {
+                    if (mixed.Contains(document.Id))
+                    {
+                        await RemoveOthersAsync(document.Id, hash, cancellationToken).ConfigureAwait(false);
+                    }
+
                     unchanged++;
                     progress?.Report(new IngestionProgress(document.Id, IngestionAction.Unchanged, 0, ++done));
                     continue;
                 }
 
-                ParsedDocument parsed = DocumentReader.Read(content, document.Format, cancellationToken);
-                string title = parsed.Title ?? Path.GetFileNameWithoutExtension(document.Id);
-                IReadOnlyList<Chunk> chunks = _chunker.Split(parsed, title);
+                (string title, IReadOnlyList<Chunk> chunks) = Cut(document, content, cancellationToken);
                 if (chunks.Count == 0)
                 {
-                    await RemoveFromAsync(document.Id, 0, cancellationToken).ConfigureAwait(false);
+                    await RemoveOthersAsync(document.Id, null, cancellationToken).ConfigureAwait(false);
                     throw new GemmaRagException(document.Format == DocumentFormat.Pdf
                         ? $"'{document.Id}' holds no text; it is probably scanned. Run text recognition on it first."
                         : $"'{document.Id}' holds no text.");
@@ -164,7 +191,7 @@ public sealed class DocumentIngestor
         int removed = 0;
         foreach (string id in removeMissing ? known.Keys.Where(k => !seen.Contains(k)) : [])
         {
-            await RemoveFromAsync(id, 0, cancellationToken).ConfigureAwait(false);
+            await RemoveOthersAsync(id, null, cancellationToken).ConfigureAwait(false);
             removed++;
             progress?.Report(new IngestionProgress(id, IngestionAction.Removed, 0, ++done));
         }
@@ -177,12 +204,17 @@ public sealed class DocumentIngestor
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(documentId);
         await _collection.EnsureCollectionExistsAsync(cancellationToken).ConfigureAwait(false);
-        await RemoveFromAsync(documentId, 0, cancellationToken).ConfigureAwait(false);
+        await RemoveOthersAsync(documentId, null, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Where documents come from is the caller's: whatever goes wrong there is that document's failure.</summary>
-    private static async Task<byte[]> ReadAsync(SourceDocument document, CancellationToken cancellationToken)
+    private async Task<byte[]> FetchAsync(SourceDocument document, CancellationToken cancellationToken)
     {
+        if (document.Length is { } length)
+        {
+            DocumentReader.CheckSize(length, document.Format, _options.Limits);
+        }
+
         try
         {
             return await document.ReadAsync(cancellationToken).ConfigureAwait(false);
@@ -193,13 +225,32 @@ public sealed class DocumentIngestor
         }
     }
 
+    /// <summary>Reads a document and cuts it into passages, within the limits.</summary>
+    private (string Title, IReadOnlyList<Chunk> Chunks) Cut(SourceDocument document, byte[] content, CancellationToken cancellationToken)
+    {
+        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(_options.ReadTimeout);
+        try
+        {
+            ParsedDocument parsed = DocumentReader.Read(content, document.Format, limit.Token, _options.Limits);
+            string title = parsed.Title ?? Path.GetFileNameWithoutExtension(document.Id);
+            return (title, _chunker.Split(parsed, title, limit.Token));
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new GemmaRagException(
+                $"'{document.Id}' took longer to read than {_options.ReadTimeout}, which is what DocumentIngestorOptions.ReadTimeout allows. Split it, ingest it as DocumentFormat.Text, or raise the limit.");
+        }
+    }
+
     /// <summary>
-    /// Stored documents with their hash; null where a document is not complete. Ordered by what stores can order by, one number that is indexed, so that
-    /// a store which breaks ties as it likes may leave one out between two pages: who is missing here is looked up by key.
+    /// Stored documents with their hash, null where a document is not complete, and those that passages of several versions are stored of. Ordered by what stores can order
+    /// by, one number that is indexed, so that a store which breaks ties as it likes may leave one out between two pages: who is missing here is looked up by key.
     /// </summary>
-    private async Task<Dictionary<string, string?>> KnownAsync(CancellationToken cancellationToken)
+    private async Task<(Dictionary<string, string?> Known, HashSet<string> Mixed)> KnownAsync(CancellationToken cancellationToken)
     {
         Dictionary<string, string?> known = [];
+        List<(string Id, string Hash)> seconds = [];
         for (int skip = 0; ; skip += PageSize)
         {
             int count = 0;
@@ -208,11 +259,15 @@ public sealed class DocumentIngestor
             {
                 count++;
                 Note(known, chunk);
+                if (chunk.Ordinal == 1)
+                {
+                    seconds.Add((chunk.DocumentId, chunk.ContentHash));
+                }
             }
 
             if (count < PageSize)
             {
-                return known;
+                return (known, [.. seconds.Where(s => known[s.Id] != s.Hash).Select(s => s.Id)]);
             }
         }
     }
@@ -220,22 +275,21 @@ public sealed class DocumentIngestor
     private static void Note(Dictionary<string, string?> known, DocumentChunk chunk) =>
         known[chunk.DocumentId] = chunk.Ordinal == 0 ? chunk.ContentHash : known.GetValueOrDefault(chunk.DocumentId);
 
-    private async Task LookUpAsync(string id, Dictionary<string, string?> known, CancellationToken cancellationToken)
+    private async Task LookUpAsync(string id, string hash, Dictionary<string, string?> known, CancellationToken cancellationToken)
     {
-        await foreach (DocumentChunk chunk in _collection.GetAsync([DocumentChunk.Key(id, 0), DocumentChunk.Key(id, 1)], cancellationToken: cancellationToken).ConfigureAwait(false))
+        Guid[] keys = [DocumentChunk.Key(id, 0), DocumentChunk.Key(id, 1), DocumentChunk.Key(id, hash, 1)];
+        await foreach (DocumentChunk chunk in _collection.GetAsync(keys, cancellationToken: cancellationToken).ConfigureAwait(false))
         {
             Note(known, chunk);
         }
     }
 
-    /// <summary>Writes the passages, number 0 last. Batches that an interrupted run has written are kept. Returns the number written.</summary>
+    /// <summary>
+    /// Writes the passages beside those of the version before, number 0 last: with it, the document is the new one. Batches that an interrupted run has written are kept.
+    /// Returns the number written.
+    /// </summary>
     private async Task<int> StoreAsync(string id, string title, string hash, IReadOnlyList<Chunk> chunks, bool replaces, CancellationToken cancellationToken)
     {
-        if (replaces)
-        {
-            await _collection.DeleteAsync(DocumentChunk.Key(id, 0), cancellationToken).ConfigureAwait(false);
-        }
-
         int written = 0;
         int[] order = [.. Enumerable.Range(1, chunks.Count - 1), 0];
         foreach (int[] ordinals in order.Chunk(_options.BatchSize))
@@ -244,7 +298,7 @@ public sealed class DocumentIngestor
             HashSet<int> present = [];
             if (replaces)
             {
-                await foreach (DocumentChunk chunk in _collection.GetAsync(ordinals.Select(o => DocumentChunk.Key(id, o)), cancellationToken: cancellationToken).ConfigureAwait(false))
+                await foreach (DocumentChunk chunk in _collection.GetAsync(ordinals.Select(o => DocumentChunk.Key(id, hash, o)), cancellationToken: cancellationToken).ConfigureAwait(false))
                 {
                     if (chunk.ContentHash == hash)
                     {
@@ -257,7 +311,7 @@ public sealed class DocumentIngestor
             [
                 .. ordinals.Where(o => !present.Contains(o)).Select(o => new DocumentChunk
                 {
-                    Id = DocumentChunk.Key(id, o),
+                    Id = DocumentChunk.Key(id, hash, o),
                     DocumentId = id,
                     Ordinal = o,
                     ContentHash = hash,
@@ -289,42 +343,50 @@ public sealed class DocumentIngestor
 
         if (replaces)
         {
-            await RemoveFromAsync(id, chunks.Count, cancellationToken).ConfigureAwait(false);
+            await RemoveOthersAsync(id, hash, cancellationToken).ConfigureAwait(false);
         }
 
         return written;
     }
 
-    /// <summary>Removes the passages from an ordinal on; 0 goes first, so that an interruption leaves a document that is known to be incomplete.</summary>
-    private async Task RemoveFromAsync(string id, int first, CancellationToken cancellationToken)
+    /// <summary>
+    /// Removes the passages of all versions but one, or of all; then passage 0 goes first, so that an interruption leaves a document that is known to be incomplete.
+    /// </summary>
+    private async Task RemoveOthersAsync(string id, string? keep, CancellationToken cancellationToken)
     {
-        if (first == 0)
+        if (keep is null)
         {
             await _collection.DeleteAsync(DocumentChunk.Key(id, 0), cancellationToken).ConfigureAwait(false);
         }
 
-        while (true)
+        List<Guid> others = [];
+        for (int skip = 0, count = PageSize; count == PageSize; skip += PageSize)
         {
-            List<Guid> keys = await _collection.GetAsync(
-                c => c.DocumentId == id && c.Ordinal >= first, PageSize, new FilteredRecordRetrievalOptions<DocumentChunk> { OrderBy = o => o.Descending(c => c.Ordinal) }, cancellationToken)
-                .Select(c => c.Id).ToListAsync(cancellationToken).ConfigureAwait(false);
-            if (keys.Count > 0)
+            count = 0;
+            await foreach (DocumentChunk chunk in _collection.GetAsync(
+                c => c.DocumentId == id && c.Ordinal >= 0, PageSize, new FilteredRecordRetrievalOptions<DocumentChunk> { Skip = skip, OrderBy = o => o.Ascending(c => c.Ordinal) }, cancellationToken).ConfigureAwait(false))
             {
-                await _collection.DeleteAsync(keys, cancellationToken).ConfigureAwait(false);
+                count++;
+                if (chunk.ContentHash != keep)
+                {
+                    others.Add(chunk.Id);
+                }
             }
+        }
 
-            // Not until none is found: some stores show deleted records for a while.
-            if (keys.Count < PageSize)
-            {
-                return;
-            }
+        foreach (Guid[] keys in others.Chunk(PageSize))
+        {
+            await _collection.DeleteAsync(keys, cancellationToken).ConfigureAwait(false);
         }
     }
 
     private string Hash(byte[] content, SourceDocument document)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(Encoding.UTF8.GetBytes($"{_settings}|{document.Format}|"));
+
+        // Raised where other text is read from the same bytes.
+        int reading = document.Format is DocumentFormat.Html or DocumentFormat.Pdf ? 4 : 3;
+        hash.AppendData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{reading}|{_settings}|{document.Format}|")));
         hash.AppendData(content);
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }

@@ -1,59 +1,48 @@
 using System.Globalization;
 using System.Text;
-using System.Text.RegularExpressions;
-using AngleSharp.Dom;
-using AngleSharp.Html.Dom;
-using AngleSharp.Html.Parser;
-using Markdig;
-using Markdig.Extensions.Tables;
-using Markdig.Extensions.Yaml;
-using Markdig.Parsers;
-using Markdig.Syntax;
-using Markdig.Syntax.Inlines;
-using UglyToad.PdfPig;
-using UglyToad.PdfPig.Content;
-using UglyToad.PdfPig.DocumentLayoutAnalysis.TextExtractor;
 
 namespace Gemma.Extensions.AI.Rag.Ingestion;
 
-/// <summary>Reads documents into blocks.</summary>
-internal static partial class DocumentReader
+/// <summary>What a document may cost. Over any of them it is refused.</summary>
+/// <param name="Bytes">Most bytes of a document.</param>
+/// <param name="MarkupBytes">Most bytes of Markdown and HTML.</param>
+/// <param name="Text">Most characters of its text.</param>
+internal sealed record ReadLimits(long Bytes, long MarkupBytes, long Text)
 {
-    /// <summary>Deeper elements than this are read as one text: hostile nesting must not end the process.</summary>
-    private const int DeepestElement = 256;
+    public static ReadLimits Default { get; } = new DocumentIngestorOptions().Limits;
+}
 
-    /// <summary>
-    /// Deepest element of a page, where browsers stop too, and deepest block of a Markdown document. Both parsers look through all that is open at every
-    /// line or tag: 100,000 nested elements took minutes, and so did a list of 3,000 levels that Markdig refused only once it had read all of it.
-    /// </summary>
-    private const int DeepestPage = 512, DeepestMarkdown = 256;
-
+/// <summary>Reads documents into blocks.</summary>
+internal static class DocumentReader
+{
     private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    private static readonly HashSet<string> s_leftOut = new(StringComparer.OrdinalIgnoreCase)
-    {
-        "script", "style", "noscript", "template", "nav", "footer", "svg", "math", "iframe", "object", "canvas", "button", "select", "datalist", "textarea", "head",
-    };
-
-    private static readonly HashSet<string> s_inline = new(StringComparer.OrdinalIgnoreCase)
-    {
-        "a", "abbr", "b", "bdi", "bdo", "br", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "q", "ruby", "rt", "rp", "s", "samp",
-        "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
-    };
-
     /// <summary>Reads the bytes of a document.</summary>
-    /// <exception cref="GemmaRagException">The bytes are not of that format, or need a password.</exception>
-    public static ParsedDocument Read(byte[] content, DocumentFormat format, CancellationToken cancellationToken = default)
+    /// <exception cref="GemmaRagException">The bytes are not of that format, need a password, or are more than the limits allow.</exception>
+    public static ParsedDocument Read(byte[] content, DocumentFormat format, CancellationToken cancellationToken = default, ReadLimits? limits = null)
     {
+        limits ??= ReadLimits.Default;
+        CheckSize(content.LongLength, format, limits);
         try
         {
-            return format switch
+            BlockCollector blocks = new(limits.Text);
+            switch (format)
             {
-                DocumentFormat.Markdown => Markdown(Decode(content), cancellationToken),
-                DocumentFormat.Html => Html(ParseHtml(content, cancellationToken), cancellationToken),
-                DocumentFormat.Pdf => Pdf(content, cancellationToken),
-                _ => Text(Decode(content)),
-            };
+                case DocumentFormat.Markdown:
+                    MarkdownReader.Read(Decode(content), blocks, cancellationToken);
+                    break;
+                case DocumentFormat.Html:
+                    HtmlReader.Read(HtmlEncoding.Decode(content), blocks, cancellationToken);
+                    break;
+                case DocumentFormat.Pdf:
+                    PdfReader.Read(content, blocks, cancellationToken);
+                    break;
+                default:
+                    Text(Decode(content), blocks, cancellationToken);
+                    break;
+            }
+
+            return blocks.ToDocument();
         }
         catch (Exception error) when (error is not GemmaException and not OutOfMemoryException and not OperationCanceledException)
         {
@@ -61,7 +50,24 @@ internal static partial class DocumentReader
         }
     }
 
-    private static string Decode(byte[] content)
+    /// <summary>Refuses what is too large, before it is read where its length is known.</summary>
+    public static void CheckSize(long bytes, DocumentFormat format, ReadLimits limits)
+    {
+        bool markup = format is DocumentFormat.Markdown or DocumentFormat.Html;
+        long limit = markup ? Math.Min(limits.MarkupBytes, limits.Bytes) : limits.Bytes;
+        if (bytes > limit)
+        {
+            throw new GemmaRagException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The document has {bytes:N0} bytes; {(markup ? "Markdown and HTML" : "documents")} of at most {limit:N0} are read. Split it, or raise DocumentIngestorOptions.{(markup && limit == limits.MarkupBytes ? "MaxMarkupBytes" : "MaxDocumentBytes")}."));
+        }
+    }
+
+    internal static GemmaRagException TooDeep(int line, string what, int limit) => new(string.Create(
+        CultureInfo.InvariantCulture,
+        $"At line {line:N0}, more than {limit:N0} {what} are open, one in another; documents nest a few dozen. Something probably goes wrong where it is written; close what is open, or ingest it as DocumentFormat.Text."));
+
+    internal static string Decode(byte[] content)
     {
         using StreamReader reader = new(new MemoryStream(content), s_strict, detectEncodingFromByteOrderMarks: true);
         string text;
@@ -83,13 +89,13 @@ internal static partial class DocumentReader
         return text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
     }
 
-    private static ParsedDocument Text(string text)
+    private static void Text(string text, BlockCollector blocks, CancellationToken cancellationToken)
     {
-        BlockCollector blocks = new();
         StringBuilder paragraph = new();
         int line = 0, start = 1;
         foreach (string row in text.Split('\n').Append(""))
         {
+            cancellationToken.ThrowIfCancellationRequested();
             line++;
             if (string.IsNullOrWhiteSpace(row))
             {
@@ -102,275 +108,5 @@ internal static partial class DocumentReader
                 paragraph.Append(row).Append('\n');
             }
         }
-
-        return blocks.ToDocument();
     }
-
-    private static ParsedDocument Markdown(string text, CancellationToken cancellationToken)
-    {
-        MarkdownPipelineBuilder pipeline = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables();
-        pipeline.BlockParsers.Insert(0, new BlockGuard(cancellationToken));
-        BlockCollector blocks = new();
-        foreach (Block block in Markdig.Markdown.Parse(text, pipeline.Build()))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            switch (block)
-            {
-                case YamlFrontMatterBlock or LinkReferenceDefinitionGroup or ThematicBreakBlock:
-                    break;
-                case HeadingBlock heading:
-                    blocks.Heading(heading.Level, Squeeze(PlainText(heading.Inline)), block.Line + 1);
-                    break;
-                case ParagraphBlock paragraph:
-                    blocks.Add(PlainText(paragraph.Inline), line: block.Line + 1);
-                    break;
-                case HtmlBlock html:
-                    ParsedDocument page = Html(GuardedParser(cancellationToken).ParseDocument(Slice(text, html)), cancellationToken);
-                    blocks.Title ??= page.Title;
-                    foreach (DocumentBlock inner in page.Blocks)
-                    {
-                        blocks.Add(inner.Text, line: block.Line + 1);
-                    }
-
-                    break;
-                default:
-                    // Lists, tables, quotes and code read well as they were written.
-                    blocks.Add(Slice(text, block), line: block.Line + 1, preformatted: block is CodeBlock or Table or ListBlock);
-                    break;
-            }
-        }
-
-        return blocks.ToDocument();
-
-        static string Slice(string text, Block block) => block.Span.Start >= 0 && block.Span.End < text.Length ? text[block.Span.Start..(block.Span.End + 1)] : "";
-    }
-
-    /// <summary>Asked wherever a block may begin; never opens one.</summary>
-    private sealed class BlockGuard(CancellationToken cancellationToken) : BlockParser
-    {
-        public override BlockState TryOpen(BlockProcessor processor)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            int depth = 0;
-            for (ContainerBlock? container = processor.CurrentContainer; container is not null; container = container.Parent)
-            {
-                if (++depth > DeepestMarkdown)
-                {
-                    throw TooDeep(processor.LineIndex + 1, "list items and quotes", DeepestMarkdown);
-                }
-            }
-
-            return BlockState.None;
-        }
-    }
-
-    /// <summary>A parser that stops where it is cancelled, or where elements are nested too deep.</summary>
-    private static HtmlParser GuardedParser(CancellationToken cancellationToken)
-    {
-        INode? last = null;
-        return new HtmlParser(new HtmlParserOptions
-        {
-            MaximumDepth = DeepestPage + 8, // Deeper ones become siblings and would not be seen here.
-            OnCreated = (element, _) => last = element,
-            OnToken = (token, _) =>
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-
-                // An element has its place in the tree only when the next token is read.
-                int depth = 0;
-                for (INode? node = last?.Parent; node is not null; node = node.Parent)
-                {
-                    if (++depth > DeepestPage)
-                    {
-                        throw TooDeep(token.Position.Line, "elements", DeepestPage);
-                    }
-                }
-
-                last = null;
-            },
-        });
-    }
-
-    private static GemmaRagException TooDeep(int line, string what, int limit) => new(string.Create(
-        CultureInfo.InvariantCulture,
-        $"At line {line:N0}, more than {limit:N0} {what} are open, one in another; documents nest a few dozen. Something probably goes wrong where it is written; close what is open, or ingest it as DocumentFormat.Text."));
-
-    private static string PlainText(ContainerInline? inline)
-    {
-        StringBuilder text = new();
-        foreach (MarkdownObject part in inline?.Descendants() ?? [])
-        {
-            text.Append(part switch
-            {
-                LiteralInline literal => literal.Content.ToString(),
-                CodeInline code => code.Content,
-                AutolinkInline link => link.Url,
-                HtmlEntityInline entity => entity.Transcoded.ToString(),
-                HtmlInline html when html.Tag.StartsWith("<br", StringComparison.OrdinalIgnoreCase) => " ",
-                LineBreakInline => "\n", // Kept, so that lines can be counted.
-                _ => "",
-            });
-        }
-
-        return text.ToString();
-    }
-
-    /// <summary>A page that does not say its encoding is read as a text is.</summary>
-    private static IHtmlDocument ParseHtml(byte[] content, CancellationToken cancellationToken)
-    {
-        using MemoryStream stream = new(content);
-        IHtmlDocument document = GuardedParser(cancellationToken).ParseDocument(stream);
-        if (Ascii.IsValid(content) || document.QuerySelectorAll("meta").Any(m => m.HasAttribute("charset") || "content-type".Equals(m.GetAttribute("http-equiv"), StringComparison.OrdinalIgnoreCase)))
-        {
-            return document;
-        }
-
-        document.Dispose();
-        return GuardedParser(cancellationToken).ParseDocument(Decode(content));
-    }
-
-    private static ParsedDocument Html(IHtmlDocument page, CancellationToken cancellationToken)
-    {
-        using IHtmlDocument document = page;
-        BlockCollector blocks = new();
-        string title = Squeeze(document.Title ?? "");
-        blocks.Title = title.Length > 0 ? title : null;
-        foreach (IElement element in document.QuerySelectorAll(string.Join(',', s_leftOut)).ToArray())
-        {
-            element.Remove();
-        }
-
-        // One article is the page's subject, several are parts of it.
-        IElement? root = document.QuerySelector("main") ?? (document.QuerySelectorAll("article") is [var only] ? only : document.Body);
-        if (root is not null)
-        {
-            Walk(root, blocks, 0, cancellationToken);
-        }
-
-        return blocks.ToDocument();
-    }
-
-    /// <summary>Runs of text and inline elements are paragraphs; block elements are walked.</summary>
-    private static void Walk(INode node, BlockCollector blocks, int depth, CancellationToken cancellationToken)
-    {
-        StringBuilder run = new();
-        foreach (INode child in node.ChildNodes)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            if (child is IText || (child is IElement inline && IsInline(inline, depth)))
-            {
-                run.Append(TextOf(child));
-                continue;
-            }
-
-            if (child is not IElement block)
-            {
-                continue;
-            }
-
-            Flush();
-            switch (block.LocalName)
-            {
-                case ['h', >= '1' and <= '6']:
-                    blocks.Heading(block.LocalName[1] - '0', Squeeze(TextOf(block)));
-                    break;
-                case "pre":
-                    blocks.Add(TextOf(block, breaks: '\n'), preformatted: true);
-                    break;
-                case "table" when block.QuerySelector("table") is null: // One around others is there for the layout.
-                    blocks.Add(string.Join('\n', block.QuerySelectorAll("caption, tr").Select(Row)), preformatted: true);
-                    break;
-                case "ul" or "ol":
-                    // Not its items alone: lists are found right within lists.
-                    blocks.Add(string.Join('\n', block.Children.Select(c => Squeeze(TextOf(c))).Where(t => t.Length > 0).Select(t => $"- {t}")), preformatted: true);
-                    break;
-                case var _ when depth >= DeepestElement:
-                    blocks.Add(Squeeze(TextOf(block)));
-                    break;
-                default:
-                    Walk(block, blocks, depth + 1, cancellationToken);
-                    break;
-            }
-        }
-
-        Flush();
-
-        static string Row(IElement row) => row.LocalName == "caption" ? Squeeze(TextOf(row)) : string.Join(" | ", row.Children.Select(c => Squeeze(TextOf(c))));
-
-        void Flush()
-        {
-            blocks.Add(Squeeze(run.ToString()));
-            run.Clear();
-        }
-    }
-
-    /// <summary>The text of a node, in which line breaks and blocks part words as they do on the screen. By a stack: nesting may be deep.</summary>
-    private static string TextOf(INode root, char breaks = ' ')
-    {
-        StringBuilder text = new();
-        Stack<INode?> open = new([root]);
-        while (open.TryPop(out INode? node))
-        {
-            if (node is IText run)
-            {
-                text.Append(run.Data);
-            }
-            else if (node is null)
-            {
-                Break();
-            }
-            else
-            {
-                if (node is IElement element && (element.LocalName == "br" || !s_inline.Contains(element.LocalName)))
-                {
-                    Break();
-                    open.Push(null); // The end of the block.
-                }
-
-                for (int i = node.ChildNodes.Length - 1; i >= 0; i--)
-                {
-                    open.Push(node.ChildNodes[i]);
-                }
-            }
-        }
-
-        return text.ToString();
-
-        void Break()
-        {
-            if (text.Length == 0 || text[^1] != breaks)
-            {
-                text.Append(breaks);
-            }
-        }
-    }
-
-    /// <summary>A link around blocks is a block.</summary>
-    private static bool IsInline(IElement element, int depth) =>
-        s_inline.Contains(element.LocalName) && (depth >= DeepestElement || element.QuerySelectorAll("*").All(inner => s_inline.Contains(inner.LocalName)));
-
-    private static ParsedDocument Pdf(byte[] content, CancellationToken cancellationToken)
-    {
-        using PdfDocument document = PdfDocument.Open(content);
-        BlockCollector blocks = new() { Title = string.IsNullOrWhiteSpace(document.Information.Title) ? null : document.Information.Title.Trim() };
-        foreach (Page page in document.GetPages())
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            foreach (string paragraph in ContentOrderTextExtractor.GetText(page, addDoubleNewline: true).Replace("\r\n", "\n", StringComparison.Ordinal).Split("\n\n"))
-            {
-                // Lines of a paragraph are lines of the page: a hyphen at the end of one joins a word.
-                blocks.Add(Squeeze(HyphenAtLineEnd().Replace(paragraph, "$1$2")), page: page.Number);
-            }
-        }
-
-        return blocks.ToDocument();
-    }
-
-    private static string Squeeze(string text) => Spaces().Replace(text, " ").Trim();
-
-    [GeneratedRegex(@"\s+")]
-    private static partial Regex Spaces();
-
-    [GeneratedRegex(@"(\p{Ll})-\n(\p{Ll})")]
-    private static partial Regex HyphenAtLineEnd();
 }

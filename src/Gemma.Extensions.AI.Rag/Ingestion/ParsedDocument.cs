@@ -12,20 +12,37 @@ internal sealed record DocumentBlock(string Text, IReadOnlyList<string> Section,
 internal sealed record ParsedDocument(string? Title, IReadOnlyList<DocumentBlock> Blocks);
 
 /// <summary>Collects blocks under the headings that are open.</summary>
-internal sealed class BlockCollector
+/// <param name="room">Most characters that all blocks may have together.</param>
+internal sealed class BlockCollector(long room)
 {
+    /// <summary>A heading or title that is longer is text: every passage below repeats it.</summary>
+    private const int LongestHeading = 1000;
+
     private readonly List<DocumentBlock> _blocks = [];
     private readonly List<(int Level, string Text)> _headings = [];
 
     /// <summary>Line of the innermost heading, while nothing stands below it.</summary>
     private (bool Is, int? Line) _bare;
 
-    public string? Title { get; set; }
+    public string? Title
+    {
+        get;
+        set => field = value is { Length: > LongestHeading } ? value[..LongestHeading].TrimEnd() : value;
+    }
+
+    /// <summary>Characters that may still be added.</summary>
+    public long Room { get; private set; } = room;
 
     public void Heading(int level, string text, int? line = null)
     {
         if (text.Length == 0)
         {
+            return;
+        }
+
+        if (text.Length > LongestHeading)
+        {
+            Add(text, line: line);
             return;
         }
 
@@ -46,6 +63,11 @@ internal sealed class BlockCollector
         text = preformatted ? text.Trim('\n') : text.Trim();
         if (!string.IsNullOrWhiteSpace(text))
         {
+            if ((Room -= text.Length) < 0)
+            {
+                throw new GemmaRagException("The document holds more text than DocumentIngestorOptions.MaxTextLength allows. Split it, or raise the limit.");
+            }
+
             _blocks.Add(new DocumentBlock(text, [.. _headings.Select(h => h.Text)], page, line, preformatted));
             _bare = default;
         }

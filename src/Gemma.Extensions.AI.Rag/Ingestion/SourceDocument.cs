@@ -7,6 +7,7 @@ namespace Gemma.Extensions.AI.Rag;
 public sealed class SourceDocument
 {
     private readonly Func<CancellationToken, Task<byte[]>> _read;
+    private readonly Func<long?>? _length;
 
     /// <summary>Describes a document.</summary>
     /// <param name="id">Stable name within the collection, for example its path or URL.</param>
@@ -21,11 +22,17 @@ public sealed class SourceDocument
         _read = read;
     }
 
+    private SourceDocument(string id, DocumentFormat format, string path)
+        : this(id, format, token => ReadFileAsync(path, token)) => _length = () => Target(path) is FileInfo { Exists: true } file ? file.Length : null;
+
     /// <summary>Stable name within the collection.</summary>
     public string Id { get; }
 
     /// <summary>How the bytes are read.</summary>
     public DocumentFormat Format { get; }
+
+    /// <summary>Number of bytes, where it is known without reading them.</summary>
+    internal long? Length => _length?.Invoke();
 
     /// <summary>Reads the bytes.</summary>
     public Task<byte[]> ReadAsync(CancellationToken cancellationToken = default) => _read(cancellationToken);
@@ -54,16 +61,16 @@ public sealed class SourceDocument
             ".txt" or ".text" or ".log" or ".rst" or ".adoc" => DocumentFormat.Text,
             _ => null,
         };
-        return format is { } known ? new SourceDocument(id ?? path, known, token => ReadFileAsync(path, token)) : null;
+        return format is { } known ? new SourceDocument(id ?? path, known, path) : null;
     }
 
     /// <summary>What has no length is not opened: a pipe would block until somebody writes into it, and some devices never end.</summary>
     private static Task<byte[]> ReadFileAsync(string path, CancellationToken cancellationToken)
     {
-        FileInfo file = new(path);
-        FileSystemInfo target = file.ResolveLinkTarget(returnFinalTarget: true) ?? file;
-        return target is FileInfo { Exists: true, Length: 0 } ? Task.FromResult<byte[]>([]) : File.ReadAllBytesAsync(path, cancellationToken);
+        return Target(path) is FileInfo { Exists: true, Length: 0 } ? Task.FromResult<byte[]>([]) : File.ReadAllBytesAsync(path, cancellationToken);
     }
+
+    private static FileSystemInfo Target(string path) => new FileInfo(path) is var file ? file.ResolveLinkTarget(returnFinalTarget: true) ?? file : file;
 
     /// <summary>
     /// The documents of a folder and its subfolders in ordinal order, named by their path below it with '/'. Links to files are read; links to folders

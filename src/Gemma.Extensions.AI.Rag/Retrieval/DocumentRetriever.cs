@@ -115,7 +115,7 @@ public sealed class DocumentRetriever
         ArgumentOutOfRangeException.ThrowIfLessThan(top, 1);
         string[] words = QueryTerms.Words(question);
         int depth = _options.Reranker is null ? top : Math.Max(top, _options.RerankDepth);
-        List<VectorSearchResult<DocumentChunk>> found = await FindAsync(question, words, depth, filter, cancellationToken).ConfigureAwait(false);
+        List<VectorSearchResult<DocumentChunk>> found = await FindCompleteAsync(question, words, depth, filter, cancellationToken).ConfigureAwait(false);
         string[] content = QueryTerms.Content(words);
         List<RetrievedPassage> passages = [.. found.Select(r => new RetrievedPassage(r.Record, r.Score ?? 0, QueryTerms.Coverage(content, r.Record.Text), null))];
         if (_collection is SqliteVectorCollection<Guid, DocumentChunk> counting && passages.Count > 0)
@@ -147,6 +147,39 @@ public sealed class DocumentRetriever
             name,
             description);
 
+    /// <summary>
+    /// Passages of documents that are stored as a whole: where a run was interrupted, or goes on right now, the others are left out, and more is asked for in their place.
+    /// </summary>
+    private async Task<List<VectorSearchResult<DocumentChunk>>> FindCompleteAsync(
+        string question, string[] words, int depth, Expression<Func<DocumentChunk, bool>>? filter, CancellationToken cancellationToken)
+    {
+        const int MostRounds = 4;
+        for (int round = 0, count = depth; ; round++, count *= 4)
+        {
+            List<VectorSearchResult<DocumentChunk>> found = await FindAsync(question, words, count, filter, cancellationToken).ConfigureAwait(false);
+            Dictionary<string, string> heads = [];
+            if (found.Count > 0)
+            {
+                Guid[] keys = [.. found.Select(r => r.Record.DocumentId).Distinct(StringComparer.Ordinal).Select(id => DocumentChunk.Key(id, 0))];
+                await foreach (DocumentChunk head in _collection.GetAsync(keys, cancellationToken: cancellationToken).ConfigureAwait(false))
+                {
+                    heads[head.DocumentId] = head.ContentHash;
+                }
+            }
+
+            List<VectorSearchResult<DocumentChunk>> complete = [.. found.Where(r => IsComplete(r.Record, heads)).Take(depth)];
+            if (complete.Count == depth || found.Count < count || round == MostRounds || count > int.MaxValue / 4)
+            {
+                return complete;
+            }
+        }
+    }
+
+    /// <summary>Passages that something else than <see cref="DocumentIngestor"/> has stored have keys of their own and no passage that says they are complete.</summary>
+    private static bool IsComplete(DocumentChunk chunk, Dictionary<string, string> heads) =>
+        heads.TryGetValue(chunk.DocumentId, out string? hash) ? hash == chunk.ContentHash
+            : chunk.Id != DocumentChunk.Key(chunk.DocumentId, chunk.ContentHash, chunk.Ordinal) && chunk.Id != DocumentChunk.Key(chunk.DocumentId, chunk.Ordinal);
+
     private async Task<List<VectorSearchResult<DocumentChunk>>> FindAsync(
         string question, string[] words, int depth, Expression<Func<DocumentChunk, bool>>? filter, CancellationToken cancellationToken)
     {
@@ -165,7 +198,7 @@ public sealed class DocumentRetriever
                 RetrievalMode.Keywords => ((SqliteVectorCollection<Guid, DocumentChunk>)_collection)
                     .KeywordSearchAsync(QueryTerms.Searched(words), depth, new HybridSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken),
                 RetrievalMode.Hybrid when _collection is IKeywordHybridSearchable<DocumentChunk> hybrid => hybrid
-                    .HybridSearchAsync(vector, QueryTerms.Searched(words), depth, new SqliteHybridSearchOptions<DocumentChunk> { Filter = filter, VectorWeight = _options.VectorWeight }, cancellationToken),
+                    .HybridSearchAsync(vector, _collection is SqliteVectorCollection<Guid, DocumentChunk> ? QueryTerms.Searched(words) : QueryTerms.Written(question), depth, new SqliteHybridSearchOptions<DocumentChunk> { Filter = filter, VectorWeight = _options.VectorWeight }, cancellationToken),
                 _ => _collection.SearchAsync(vector, depth, new VectorSearchOptions<DocumentChunk> { Filter = filter }, cancellationToken),
             };
             return await results.ToListAsync(cancellationToken).ConfigureAwait(false);

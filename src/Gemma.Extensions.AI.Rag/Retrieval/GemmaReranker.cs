@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Gemma.Extensions.AI.Rag.Answering;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Rag;
@@ -46,7 +47,7 @@ public sealed class GemmaReranker(GemmaModel model) : IPassageReranker
     private async Task<double> AskAsync(string question, string passage, CancellationToken cancellationToken)
     {
         IReadOnlyList<GemmaScore> scores = await _model.ScoreAsync(
-            [new ChatMessage(ChatRole.User, $"Question: {question}\n\nPassage: {passage}\n\nDoes the passage answer the question? Reply Yes or No.")], s_answers, cancellationToken: cancellationToken).ConfigureAwait(false);
+            [new ChatMessage(ChatRole.User, PassageFrame.RenderJudgement(question, passage))], s_answers, cancellationToken: cancellationToken).ConfigureAwait(false);
         return scores[0].Logit - scores[1].Logit;
     }
 

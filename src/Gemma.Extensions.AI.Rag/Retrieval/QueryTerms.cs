@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Rag.Words;
 
 namespace Gemma.Extensions.AI.Rag.Retrieval;
 
@@ -6,9 +8,15 @@ namespace Gemma.Extensions.AI.Rag.Retrieval;
 internal static partial class QueryTerms
 {
     /// <summary>A question pasted from a document must not become a query of thousands of terms.</summary>
-    private const int MostWords = 64;
+    private const int MostWords = 128;
 
-    /// <summary>English words that questions are made of and that say nothing about their subject.</summary>
+    /// <summary>
+    /// What a pair of letters in a script without spaces counts, and a single one, where a word counts 1: words have two letters and more, so that pairs say
+    /// most letters twice. What is all that was asked for counts 1.
+    /// </summary>
+    private const double PairWeight = 0.5, LetterWeight = 0.25;
+
+    /// <summary>Words that questions are made of and that say nothing about their subject: English ones, and pairs of letters of other languages.</summary>
     private static readonly HashSet<string> s_function = new(StringComparer.Ordinal)
     {
         "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before", "but", "by", "can", "could", "did", "do", "does", "done", "during",
@@ -18,8 +26,29 @@ internal static partial class QueryTerms
         "you", "your",
     };
 
-    public static string[] Words(string text) =>
-        [.. Word().Matches(text.ToLowerInvariant()).Select(m => m.Value).Distinct(StringComparer.Ordinal).Take(MostWords)];
+    /// <summary>The same of languages without spaces between words, and of Korean: question words, particles and endings.</summary>
+    private static readonly string[] s_unspaced =
+    [
+        "的 了 是 在 有 和 与 與 吗 嗎 呢 要 会 會 不 我 你 他 它 这 這 那 个 個 几 幾 多 什 么 麼 哪 何 谁 誰 怎 の は が を に へ と も や か で 은 는 이 가 을 를 의 에 什么 什麼 怎么 怎麼 怎样 怎樣 么样 麼樣 多少 哪里 哪裡 哪儿 哪个 哪個 哪些 为什么 為什麼 什么时候 什麼時候 何时 何時 是否 如何 几个 幾個 多久 多长 多長 可以 能否 是什 多大 多高 多远 应该 應該 需要",
+        "です ですか ます ますか ました ません でしょうか ください いくら いくつ いつ どこ だれ なに なぜ どう どの どんな とは には では のは のが のを からの までの という ている ていますか ありますか ですが されて される されます しますか 何ですか どのくらい どれくらい",
+        "무엇 무엇인가요 인가요 하나요 나요 입니까 합니까 습니까 됩니까 입니다 합니다 됩니다 언제 어디 어디에 누가 얼마 어떻게 어떤 있나요 있습니까 되나요 에서 으로 까지",
+        "อะไร เมื่อไหร่ เมื่อไร ที่ไหน อย่างไร เท่าไร เท่าไหร่ ใคร ทำไม หรือ หรือไม่ เป็น ของ และ ได้ ที่",
+    ];
+
+    static QueryTerms() => s_function.UnionWith(s_unspaced.SelectMany(SearchWords.Asked).Select(w => w.Text));
+
+    /// <summary>The words as a collection of <see cref="SqliteVectorStore"/> indexes them.</summary>
+    public static string[] Words(string text)
+    {
+        SearchWord[] words = [.. SearchWords.Asked(text).Where(w => !w.IsLetter || !s_function.Contains(w.Text))];
+
+        // Chinese verbs have one letter: "how long is it boiled" shares no pair with "boil it for an hour".
+        IEnumerable<string> letters = words.Where(w => w.IsPair && !s_function.Contains(w.Text)).SelectMany(w => (string[])[w.Text[..w.First], w.Text[w.First..]]).Where(IsIdeograph);
+        return [.. words.Select(w => w.Text).Concat(letters).Distinct(StringComparer.Ordinal).Take(MostWords)];
+    }
+
+    /// <summary>The words as they are written, for stores with an index of their own.</summary>
+    public static string[] Written(string text) => Searched([.. Word().Matches(text.ToLowerInvariant()).Select(m => m.Value).Distinct(StringComparer.Ordinal).Take(MostWords)]);
 
     /// <summary>The words that name the subject.</summary>
     public static string[] Content(string[] words) => [.. words.Where(w => !s_function.Contains(w))];
@@ -35,8 +64,8 @@ internal static partial class QueryTerms
             return 0;
         }
 
-        HashSet<string> stems = [.. Word().Matches(text.ToLowerInvariant()).Select(m => Stem(m.Value))];
-        return words.Count(w => stems.Contains(Stem(w))) / (double)words.Length;
+        Dictionary<string, int> counts = Counts(text);
+        return words.Count(w => counts.ContainsKey(Key(w))) / (double)words.Length;
     }
 
     /// <summary>
@@ -51,25 +80,47 @@ internal static partial class QueryTerms
     /// <param name="found">Whether the full text finds each word in the passage: it knows accents and endings that are not known here.</param>
     public static double Evidence(IReadOnlyList<string> words, IReadOnlyList<long> matches, long passages, string text, IReadOnlyList<bool> found)
     {
-        Dictionary<string, int> counts = [];
-        foreach (Match word in Word().Matches(text.ToLowerInvariant()))
-        {
-            System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(counts, Stem(word.Value), out _)++;
-        }
-
+        Dictionary<string, int> counts = Counts(text);
+        SearchWord[] asked = [.. words.Select(w => SearchWords.Asked(w).First())];
+        int pairs = asked.Count(w => w.IsPair);
         double sum = 0;
         for (int i = 0; i < words.Count; i++)
         {
-            int times = Math.Max(counts.GetValueOrDefault(Stem(words[i])), found[i] ? 1 : 0);
+            int times = Math.Max(counts.GetValueOrDefault(Key(words[i])), found[i] ? 1 : 0);
             if (times > 0)
             {
                 double rarity = Math.Log(1 + ((passages - matches[i] + 0.5) / (matches[i] + 0.5)));
-                sum += rarity * 2.2 * times / (times + 1.2);
+                double weight = asked[i].IsPair ? (pairs > 1 ? PairWeight : 1) : asked[i].IsLetter && pairs > 0 ? LetterWeight : 1;
+                sum += weight * rarity * 2.2 * times / (times + 1.2);
             }
         }
 
         return sum / Math.Max(0.1, Math.Log(passages / 3.0));
     }
+
+    /// <summary>How often a text holds each word; of a script without spaces, also how often each letter.</summary>
+    private static Dictionary<string, int> Counts(string text)
+    {
+        Dictionary<string, int> counts = new(StringComparer.Ordinal);
+        foreach (SearchWord word in SearchWords.Of(text))
+        {
+            if (word.First == 0 || word.IsPair)
+            {
+                CollectionsMarshal.GetValueRefOrAddDefault(counts, word.First == 0 ? Stem(word.Text) : word.Text, out _)++;
+            }
+
+            if (word.First > 0)
+            {
+                CollectionsMarshal.GetValueRefOrAddDefault(counts, word.Text[..word.First], out _)++;
+            }
+        }
+
+        return counts;
+    }
+
+    private static bool IsIdeograph(string letter) => letter.Length == 2 || letter[0] is >= '\u3400' and <= '\u9FFF';
+
+    private static string Key(string word) => SearchWords.Asked(word).First() is { First: 0 } spaced ? Stem(spaced.Text) : word;
 
     /// <summary>Cuts common English endings, enough to match singular and plural, present and past.</summary>
     private static string Stem(string word)

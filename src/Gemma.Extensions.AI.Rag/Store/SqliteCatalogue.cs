@@ -9,7 +9,8 @@ namespace Gemma.Extensions.AI.Rag.Store;
 /// <param name="Definition">Columns and types, one a line.</param>
 /// <param name="Sequence">Number of the last change.</param>
 /// <param name="Generation">Raised when the traces of deleted rows are dropped.</param>
-internal sealed record CollectionEntry(long Id, string Definition, long Sequence, long Generation)
+/// <param name="Tokenizer">FTS5 tokenizer of its full text.</param>
+internal sealed record CollectionEntry(long Id, string Definition, long Sequence, long Generation, string Tokenizer)
 {
     public string Rows => $"vc{Id}";
 
@@ -41,17 +42,17 @@ internal static class SqliteCatalogue
     public static CollectionEntry? Find(SqliteConnection connection, SqliteTransaction transaction, string name)
     {
         using SqliteCommand command = SqliteDatabase.Command(
-            connection, transaction, "SELECT id, definition, sequence, generation FROM vector_collections WHERE name = $name", ("$name", name));
+            connection, transaction, "SELECT id, definition, sequence, generation, tokenizer FROM vector_collections WHERE name = $name", ("$name", name));
         using SqliteDataReader reader = command.ExecuteReader();
-        return reader.Read() ? new CollectionEntry(reader.GetInt64(0), reader.GetString(1), reader.GetInt64(2), reader.GetInt64(3)) : null;
+        return reader.Read() ? new CollectionEntry(reader.GetInt64(0), reader.GetString(1), reader.GetInt64(2), reader.GetInt64(3), reader.GetString(4)) : null;
     }
 
     /// <summary>Creates the row of a new collection.</summary>
-    public static CollectionEntry Add(SqliteConnection connection, SqliteTransaction transaction, string name, string definition)
+    public static CollectionEntry Add(SqliteConnection connection, SqliteTransaction transaction, string name, string definition, string tokenizer)
     {
         using SqliteCommand command = SqliteDatabase.Command(
-            connection, transaction, "INSERT INTO vector_collections (name, definition) VALUES ($name, $definition) RETURNING id", ("$name", name), ("$definition", definition));
-        return new CollectionEntry((long)command.ExecuteScalar()!, definition, 0, 0);
+            connection, transaction, "INSERT INTO vector_collections (name, definition, tokenizer) VALUES ($name, $definition, $tokenizer) RETURNING id", ("$name", name), ("$definition", definition), ("$tokenizer", tokenizer));
+        return new CollectionEntry((long)command.ExecuteScalar()!, definition, 0, 0, tokenizer);
     }
 
     /// <summary>Numbers a change.</summary>

@@ -9,20 +9,19 @@ namespace Gemma.Extensions.AI.Rag.Store;
 /// </summary>
 internal sealed class SqliteDatabase : IDisposable
 {
-    /// <summary>Layout of the tables. A file of a later one is refused.</summary>
-    private const int FormatVersion = 1;
-
     private readonly string _connectionString;
     private readonly int _busyMilliseconds;
+    private readonly IProgress<SqliteReindexProgress>? _reindexing;
     private readonly SemaphoreSlim _writer = new(1, 1);
     private readonly Lock _initialising = new();
     private volatile bool _initialised;
 
-    public SqliteDatabase(string path, TimeSpan busyTimeout)
+    public SqliteDatabase(string path, TimeSpan busyTimeout, IProgress<SqliteReindexProgress>? reindexing)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         Path = System.IO.Path.GetFullPath(path);
         _busyMilliseconds = (int)busyTimeout.TotalMilliseconds;
+        _reindexing = reindexing;
         _connectionString = new SqliteConnectionStringBuilder
         {
             DataSource = Path,
@@ -40,7 +39,7 @@ internal sealed class SqliteDatabase : IDisposable
             {
                 try
                 {
-                    using SqliteConnection connection = Open();
+                    using SqliteConnection connection = Open(cancellationToken);
                     using SqliteTransaction transaction = connection.BeginTransaction(deferred: true);
                     return work(connection, transaction);
                 }
@@ -62,7 +61,7 @@ internal sealed class SqliteDatabase : IDisposable
                 {
                     try
                     {
-                        using SqliteConnection connection = Open();
+                        using SqliteConnection connection = Open(cancellationToken);
                         using SqliteTransaction transaction = connection.BeginTransaction(deferred: false);
                         T result = work(connection, transaction);
                         transaction.Commit();
@@ -132,7 +131,7 @@ internal sealed class SqliteDatabase : IDisposable
         _writer.Dispose();
     }
 
-    private SqliteConnection Open()
+    private SqliteConnection Open(CancellationToken cancellationToken)
     {
         SqliteConnection connection = new(_connectionString);
         try
@@ -145,8 +144,11 @@ internal sealed class SqliteDatabase : IDisposable
             {
                 lock (_initialising)
                 {
-                    Initialise(connection);
-                    _initialised = true;
+                    if (!_initialised)
+                    {
+                        SqliteLayout.Prepare(connection, Path, _reindexing, cancellationToken);
+                        _initialised = true;
+                    }
                 }
             }
 
@@ -159,39 +161,9 @@ internal sealed class SqliteDatabase : IDisposable
         }
     }
 
-    private void Initialise(SqliteConnection connection)
-    {
-        Execute(connection, "PRAGMA journal_mode = WAL;");
-        long version = Scalar(connection, "PRAGMA user_version");
-        if (version == 0)
-        {
-            Execute(connection, $"""
-                BEGIN IMMEDIATE;
-                CREATE TABLE IF NOT EXISTS vector_collections (
-                    id INTEGER PRIMARY KEY AUTOINCREMENT,
-                    name TEXT NOT NULL UNIQUE,
-                    definition TEXT NOT NULL,
-                    sequence INTEGER NOT NULL DEFAULT 0,
-                    generation INTEGER NOT NULL DEFAULT 0) STRICT;
-                PRAGMA user_version = {FormatVersion};
-                COMMIT;
-                """);
-        }
-        else if (version != FormatVersion)
-        {
-            throw new VectorStoreException($"'{Path}' has layout {version}, but this version of the library reads layout {FormatVersion}. Update the library, or choose another file.");
-        }
-    }
-
     private static void Execute(SqliteConnection connection, string sql)
     {
         using SqliteCommand command = Command(connection, null, sql);
         command.ExecuteNonQuery();
-    }
-
-    private static long Scalar(SqliteConnection connection, string sql)
-    {
-        using SqliteCommand command = Command(connection, null, sql);
-        return (long)command.ExecuteScalar()!;
     }
 }

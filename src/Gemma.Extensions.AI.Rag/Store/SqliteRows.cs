@@ -1,4 +1,5 @@
 using System.Text;
+using Gemma.Extensions.AI.Rag.Words;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.VectorData.ProviderServices;
 
@@ -43,7 +44,7 @@ internal sealed class SqliteRows<TRecord>
 
     public static string Quote(string name) => $"\"{name.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
 
-    public IEnumerable<string> CreateStatements(CollectionEntry entry, string tokenizer)
+    public IEnumerable<string> CreateStatements(CollectionEntry entry)
     {
         StringBuilder table = new($"CREATE TABLE {entry.Rows} (_id_ INTEGER PRIMARY KEY AUTOINCREMENT, {Quote(_model.KeyProperty.StorageName)} {Declared(_model.KeyProperty.Type)} NOT NULL UNIQUE");
         foreach (DataPropertyModel property in _model.DataProperties)
@@ -59,9 +60,7 @@ internal sealed class SqliteRows<TRecord>
 
         if (_fullText.Length > 0)
         {
-            // Contentless: the text is in the rows already.
-            string columns = string.Join(", ", _fullText.Select((_, i) => $"t{i}"));
-            yield return $"CREATE VIRTUAL TABLE {entry.Text} USING fts5({columns}, content='', contentless_delete=1, tokenize='{tokenizer.Replace("'", "''", StringComparison.Ordinal)}')";
+            yield return SqliteLayout.CreateText(entry.Text, _fullText.Length, entry.Tokenizer);
         }
 
         for (int p = 0; p < _model.VectorProperties.Count; p++)
@@ -109,7 +108,7 @@ internal sealed class SqliteRows<TRecord>
                 text.Parameters.AddWithValue("$id", id);
                 for (int t = 0; t < _fullText.Length; t++)
                 {
-                    text.Parameters.AddWithValue($"$t{t}", FullTextValue(_fullText[t].GetValueAsObject(record)));
+                    text.Parameters.AddWithValue($"$t{t}", FullTextValue(_fullText[t], record, entry.Tokenizer));
                 }
 
                 text.ExecuteNonQuery();
@@ -221,7 +220,7 @@ internal sealed class SqliteRows<TRecord>
     public List<ScoredRow> FullText(
         SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, DataPropertyModel property, ICollection<string> keywords, Condition? condition, int count)
     {
-        string[] phrases = [.. keywords.Where(k => k.Any(char.IsLetterOrDigit)).Select(Phrase).Distinct(StringComparer.Ordinal)];
+        string[] phrases = [.. keywords.Select(k => SearchWords.Expression(k, entry.Tokenizer)).OfType<string>().Distinct(StringComparer.Ordinal)];
         if (phrases.Length == 0)
         {
             return [];
@@ -258,7 +257,12 @@ internal sealed class SqliteRows<TRecord>
         bool[][] byKey = [.. keys.Select(_ => new bool[words.Count])];
         for (int i = 0; i < matches.Length; i++)
         {
-            parameter.Value = held.Value = $"t{Array.IndexOf(_fullText, property)} : {Phrase(words[i])}";
+            if (SearchWords.Expression(words[i], entry.Tokenizer) is not { } expression)
+            {
+                continue;
+            }
+
+            parameter.Value = held.Value = $"t{Array.IndexOf(_fullText, property)} : {expression}";
             matches[i] = (long)match.ExecuteScalar()!;
             for (int k = 0; k < keys.Length && matches[i] > 0; k++)
             {
@@ -269,9 +273,6 @@ internal sealed class SqliteRows<TRecord>
 
         return ((long)count.ExecuteScalar()!, matches, byKey);
     }
-
-    private static string Phrase(string keyword) =>
-        $"\"{keyword.Replace("\"", "\"\"", StringComparison.Ordinal).Replace("\0", "", StringComparison.Ordinal)}\"";
 
     private void Read(SqliteCommand command, SqliteConnection connection, SqliteTransaction transaction, CollectionEntry entry, bool includeVectors, List<TRecord> records)
     {
@@ -324,10 +325,6 @@ internal sealed class SqliteRows<TRecord>
             : SqliteValues.ToSql(key);
     }
 
-    private static object FullTextValue(object? value) => value switch
-    {
-        null => DBNull.Value,
-        IEnumerable<string> list when value is not string => string.Join('\n', list),
-        _ => value.ToString()!,
-    };
+    private static object FullTextValue(DataPropertyModel property, TRecord record, string tokenizer) =>
+        SqliteValues.FullText(SqliteValues.ToSql(property.GetValueAsObject(record)), SqliteValues.ColumnType(property.Type) == "JSON") is { } text ? SearchWords.Indexed(text, tokenizer) : DBNull.Value;
 }

@@ -17,6 +17,17 @@ internal static class SqliteValues
 
     public const string SupportedVectors = "ReadOnlyMemory<float>, float[], Embedding<float>, ReadOnlyMemory<Half>, Half[], Embedding<Half>";
 
+    /// <summary>The text of a stored value that is searched by words; null where it has none.</summary>
+    /// <param name="value">The value as it is stored.</param>
+    /// <param name="isList">Whether it is stored as a JSON array, whose elements are lines then.</param>
+    public static string? FullText(object? value, bool isList) => value switch
+    {
+        null or DBNull => null,
+        string json when isList => JsonSerializer.Deserialize<JsonElement>(json) is { ValueKind: JsonValueKind.Array } list
+            ? string.Join('\n', list.EnumerateArray().Select(e => e.ToString())) : throw new InvalidDataException("A stored list is no JSON array."),
+        _ => Convert.ToString(value, CultureInfo.InvariantCulture),
+    };
+
     public static bool IsKey(Type type) => type == typeof(string) || type == typeof(int) || type == typeof(long) || type == typeof(Guid);
 
     public static bool IsData(Type type) => ColumnType(type) is not null;

@@ -81,8 +81,8 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
                     return true;
                 }
 
-                CollectionEntry entry = SqliteCatalogue.Add(connection, transaction, Name, _definition);
-                foreach (string sql in _rows.CreateStatements(entry, _tokenizer))
+                CollectionEntry entry = SqliteCatalogue.Add(connection, transaction, Name, _definition, _tokenizer);
+                foreach (string sql in _rows.CreateStatements(entry))
                 {
                     using SqliteCommand command = SqliteDatabase.Command(connection, transaction, sql);
                     command.ExecuteNonQuery();

@@ -12,11 +12,14 @@ public sealed class SqliteVectorStoreOptions
     /// <summary>Makes vectors for properties and searches that are given as text, where the property names no generator of its own.</summary>
     public IEmbeddingGenerator? EmbeddingGenerator { get; set; }
 
+    internal const string DefaultTokenizer = "porter ascii";
+
     /// <summary>
-    /// FTS5 tokenizer of new collections. The default folds case and accents and stems English; <c>trigram</c> suits languages that are
-    /// written without spaces.
+    /// FTS5 tokenizer of new collections. It reads words that are made before, the same for texts and searches: without case, accents and formatting
+    /// characters, parted by single spaces, pairs of letters where a script has no spaces (Chinese, Japanese, Thai). The default stems English;
+    /// <c>ascii</c> takes the words as they are, and <c>trigram</c> also finds parts of words.
     /// </summary>
-    public string FullTextTokenizer { get; set; } = "porter unicode61 remove_diacritics 2";
+    public string FullTextTokenizer { get; set; } = DefaultTokenizer;
 
     /// <summary>
     /// Most bytes that the in-memory index of one vector property may take: about dimensions + 56 for each record, so 238 MB for 100,000
@@ -24,8 +27,24 @@ public sealed class SqliteVectorStoreOptions
     /// </summary>
     public long IndexMemoryLimit { get; set; } = 1L << 30;
 
+    /// <summary>
+    /// Told when the words of a file that an earlier version has written are indexed anew. That is done in place when such a file is first used, in one
+    /// transaction: a process that ends in between leaves the file as it was.
+    /// </summary>
+    public IProgress<SqliteReindexProgress>? ReindexProgress { get; set; }
+
     /// <summary>How long a writer waits for the writers of other processes; at most 24 days.</summary>
     public TimeSpan BusyTimeout { get; set; } = TimeSpan.FromSeconds(30);
+}
+
+/// <summary>Progress of indexing the words of a collection anew; at the beginning, every <see cref="Rows"/> records and at the end.</summary>
+/// <param name="Collection">Name of the collection.</param>
+/// <param name="Done">Records done so far.</param>
+/// <param name="Total">All records of the collection.</param>
+public sealed record SqliteReindexProgress(string Collection, long Done, long Total)
+{
+    /// <summary>Records from one report to the next.</summary>
+    public const int Rows = 1000;
 }
 
 /// <summary>
@@ -51,7 +70,7 @@ public sealed class SqliteVectorStore : VectorStore
         ArgumentException.ThrowIfNullOrWhiteSpace(_options.FullTextTokenizer, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(_options.BusyTimeout, TimeSpan.Zero, nameof(options));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(_options.BusyTimeout, TimeSpan.FromMilliseconds(int.MaxValue), nameof(options));
-        _database = new SqliteDatabase(path, _options.BusyTimeout);
+        _database = new SqliteDatabase(path, _options.BusyTimeout, _options.ReindexProgress);
         _metadata = new VectorStoreMetadata { VectorStoreSystemName = "sqlite", VectorStoreName = _database.Path };
     }
 

@@ -9,7 +9,7 @@ namespace Gemma.Extensions.AI.Benchmarks.Rag;
 internal sealed record CorpusQuestion(string Text, string? DocumentId, bool IsNear);
 
 /// <summary>
-/// The corpus of corpus.txt: short documents of the project's own writing, two questions each, and questions that no document answers. A document
+/// The corpora of corpus.txt (English) and languages.txt (others, the language before the hyphen of each id): short documents of the project's own writing, two questions each, and questions that no document answers. A document
 /// is a line "# id | title", paragraphs, and lines "? question"; "none" (other subjects) and "near" (the documents' own) have questions only.
 /// </summary>
 internal sealed record RetrievalCorpus(IReadOnlyList<SourceDocument> Documents, IReadOnlyList<CorpusQuestion> Questions)
@@ -49,4 +49,27 @@ internal sealed record RetrievalCorpus(IReadOnlyList<SourceDocument> Documents, 
 
         return found / (double)Answerable.Count();
     }
+
+    /// <summary>Counts by language, all languages, and the questions about other subjects.</summary>
+    public async Task<LanguageResult[]> ByLanguageAsync(DocumentRetriever retriever)
+    {
+        Dictionary<string, LanguageResult> results = [];
+        double least = new DocumentAnswererOptions().MinEvidence;
+        foreach (CorpusQuestion question in Questions)
+        {
+            IReadOnlyList<RetrievedPassage> found = await retriever.SearchAsync(question.Text, 5);
+            int rank = found.Select((p, i) => p.Chunk.DocumentId == question.DocumentId ? i + 1 : 0).FirstOrDefault(r => r > 0);
+            bool answered = found.Any(p => p.Evidence >= least);
+            foreach (string language in (ReadOnlySpan<string>)(question.DocumentId is { } id ? [id[..id.IndexOf('-')], "all"] : ["other subjects"]))
+            {
+                LanguageResult so = results.GetValueOrDefault(language) ?? new LanguageResult(language, 0, 0, 0, 0);
+                results[language] = so with { Questions = so.Questions + 1, First = so.First + (rank == 1 ? 1 : 0), Five = so.Five + (rank > 0 ? 1 : 0), Answered = so.Answered + (answered ? 1 : 0) };
+            }
+        }
+
+        return [.. results.Values];
+    }
 }
+
+/// <summary>Questions of a language, how many of them find their document first and among five, and how many are not refused for want of evidence.</summary>
+internal sealed record LanguageResult(string Language, int Questions, int First, int Five, int Answered);

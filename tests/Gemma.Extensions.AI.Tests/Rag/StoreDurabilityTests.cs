@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Gemma.Extensions.AI.Rag;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.VectorData;
@@ -85,33 +84,6 @@ public sealed class StoreDurabilityTests
         return batches.Select(b => b.Key + 1).Append(first).Max();
     }
 
-    private static List<(char Kind, int Batch)> WriteAndKill(string path, int next, TimeSpan delay)
-    {
-        using Process writer = Process.Start(new ProcessStartInfo
-        {
-            FileName = Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet",
-            ArgumentList = { Path.Combine(AppContext.BaseDirectory, "Gemma.Extensions.AI.StoreWriter.dll"), path, next.ToString() },
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        })!;
-        List<(char, int)> said = [];
-        Timer? timer = null;
-        try
-        {
-            while (writer.StandardOutput.ReadLine() is { } line)
-            {
-                // The last line may be cut by the kill; a whole one has a number that was written before its newline.
-                said.Add((line[0], int.Parse(line.AsSpan(2))));
-                timer ??= new Timer(_ => writer.Kill(), null, delay, Timeout.InfiniteTimeSpan);
-            }
-        }
-        finally
-        {
-            timer?.Dispose();
-            writer.Kill();
-            writer.WaitForExit();
-        }
-
-        return said;
-    }
+    private static List<(char Kind, int Batch)> WriteAndKill(string path, int next, TimeSpan delay) =>
+        [.. StoreWriterProcess.RunAndKill(delay, "write", path, $"{next}").Select(line => (line[0], int.Parse(line.AsSpan(2))))];
 }

@@ -1,0 +1,149 @@
+using System.Globalization;
+using System.Text;
+using System.Text.RegularExpressions;
+using Markdig;
+using Markdig.Extensions.Tables;
+using Markdig.Extensions.Yaml;
+using Markdig.Helpers;
+using Markdig.Parsers;
+using Markdig.Syntax;
+using Markdig.Syntax.Inlines;
+
+namespace Gemma.Extensions.AI.Rag.Ingestion;
+
+/// <summary>Reads Markdown into blocks.</summary>
+internal static partial class MarkdownReader
+{
+    /// <summary>
+    /// Deepest block of a document. The parser looks through all that is open at every line: a list of 3,000 levels took minutes, since it is refused only once all of
+    /// it was read.
+    /// </summary>
+    private const int DeepestBlock = 256;
+
+    /// <summary>
+    /// Most of what may open emphasis in one paragraph, and most columns of a table: the parser takes time by the square of either, and does not ask whether it is
+    /// cancelled while it does.
+    /// </summary>
+    private const int MostMarks = 20_000, MostColumns = 10_000;
+
+    public static void Read(string text, BlockCollector blocks, CancellationToken cancellationToken)
+    {
+        MarkdownPipelineBuilder pipeline = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables();
+        pipeline.BlockParsers.Insert(0, new BlockGuard(cancellationToken));
+        pipeline.InlineParsers.Insert(0, new InlineGuard(cancellationToken));
+        foreach (Block block in Markdown.Parse(text, pipeline.Build()))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            switch (block)
+            {
+                case YamlFrontMatterBlock or LinkReferenceDefinitionGroup or ThematicBreakBlock:
+                    break;
+                case HeadingBlock heading:
+                    blocks.Heading(heading.Level, Spaces().Replace(PlainText(heading.Inline), " ").Trim(), block.Line + 1);
+                    break;
+                case ParagraphBlock paragraph:
+                    blocks.Add(PlainText(paragraph.Inline), line: block.Line + 1);
+                    break;
+                case HtmlBlock html:
+                    BlockCollector page = new(blocks.Room);
+                    HtmlReader.Read(Slice(text, html), page, cancellationToken);
+                    blocks.Title ??= page.Title;
+                    foreach (DocumentBlock inner in page.ToDocument().Blocks)
+                    {
+                        blocks.Add(inner.Text, line: block.Line + 1);
+                    }
+
+                    break;
+                default:
+                    // Lists, tables, quotes and code read well as they were written.
+                    blocks.Add(Slice(text, block), line: block.Line + 1, preformatted: block is CodeBlock or Table or ListBlock);
+                    break;
+            }
+        }
+
+        static string Slice(string text, Block block) => block.Span.Start >= 0 && block.Span.End < text.Length ? text[block.Span.Start..(block.Span.End + 1)] : "";
+    }
+
+    private static string PlainText(ContainerInline? inline)
+    {
+        StringBuilder text = new();
+        foreach (MarkdownObject part in inline?.Descendants() ?? [])
+        {
+            text.Append(part switch
+            {
+                LiteralInline literal => literal.Content.ToString(),
+                CodeInline code => code.Content,
+                AutolinkInline link => link.Url,
+                HtmlEntityInline entity => entity.Transcoded.ToString(),
+                HtmlInline html when html.Tag.StartsWith("<br", StringComparison.OrdinalIgnoreCase) => " ",
+                LineBreakInline => "\n", // Kept, so that lines can be counted.
+                _ => "",
+            });
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>Asked wherever a block may begin; never opens one.</summary>
+    private sealed class BlockGuard(CancellationToken cancellationToken) : BlockParser
+    {
+        public override BlockState TryOpen(BlockProcessor processor)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int depth = 0;
+            for (ContainerBlock? container = processor.CurrentContainer; container is not null; container = container.Parent)
+            {
+                if (++depth > DeepestBlock)
+                {
+                    throw DocumentReader.TooDeep(processor.LineIndex + 1, "list items and quotes", DeepestBlock);
+                }
+            }
+
+            return BlockState.None;
+        }
+    }
+
+    /// <summary>Asked wherever a link, emphasis, code, tag or cell may begin; never matches.</summary>
+    private sealed class InlineGuard : InlineParser
+    {
+        private readonly CancellationToken _cancellationToken;
+        private LeafBlock? _block;
+        private int _marks, _columns;
+
+        public InlineGuard(CancellationToken cancellationToken)
+        {
+            _cancellationToken = cancellationToken;
+            OpeningCharacters = ['[', ']', '!', '*', '_', '`', '<', '&', '\\', '|', '\n'];
+        }
+
+        public override bool Match(InlineProcessor processor, ref StringSlice slice)
+        {
+            _cancellationToken.ThrowIfCancellationRequested();
+            if (!ReferenceEquals(_block, processor.Block))
+            {
+                _block = processor.Block;
+                _marks = _columns = 0;
+            }
+
+            switch (slice.CurrentChar)
+            {
+                case '*' or '_' when ++_marks > MostMarks:
+                    throw TooMany(MostMarks, "asterisks and underscores in one paragraph");
+                case '|' when ++_columns > MostColumns:
+                    throw TooMany(MostColumns, "columns in one line");
+                case '\n':
+                    _columns = 0;
+                    break;
+            }
+
+            return false;
+
+            GemmaRagException TooMany(int limit, string what) => new(string.Create(
+                CultureInfo.InvariantCulture,
+                $"Near line {(processor.Block?.Line ?? 0) + 1:N0} there are more than {limit:N0} {what}, which is hardly Markdown that somebody wrote. Ingest it as DocumentFormat.Text."));
+        }
+    }
+
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Spaces();
+}

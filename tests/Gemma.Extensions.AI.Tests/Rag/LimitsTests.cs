@@ -1,0 +1,354 @@
+using System.Globalization;
+using System.IO.Compression;
+using System.Text;
+using Gemma.Extensions.AI.Rag;
+using Gemma.Extensions.AI.Rag.Ingestion;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.VectorData;
+using Microsoft.ML.Tokenizers;
+using UglyToad.PdfPig.Filters;
+using UglyToad.PdfPig.Tokens;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Rag;
+
+/// <summary>Documents that cost more than they are worth: they are refused with a reason, and the others are read.</summary>
+public sealed class LimitsTests : IDisposable
+{
+    private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    private async Task<string> ReasonAsync(SourceDocument document, DocumentIngestorOptions? options = null)
+    {
+        using SqliteVectorStore store = new(_directory.File($"{Guid.NewGuid()}.db"));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(null));
+        IngestionResult result = await new DocumentIngestor(collection, s_tokenizer, options: options).IngestAsync([SourceDocument.FromText("before", "Fine."), document, SourceDocument.FromText("after", "Fine too.")]);
+        Assert.Equal(2, result.Stored);
+        return Assert.IsType<GemmaRagException>(result.Failures[document.Id]).Message;
+    }
+
+    /// <summary>Text without spaces is cut by reading it a few times, however long it is.</summary>
+    [Theory]
+    [InlineData("中文字符")]
+    [InlineData("😀")]
+    [InlineData("abcdefgh")]
+    [InlineData("ปั๊มน้ำ")]
+    [InlineData("e\u0301")]
+    [InlineData("word ")]
+    [InlineData("One sentence. ")]
+    [InlineData("a\n")]
+    public void Cutting_reads_a_text_a_few_times(string of)
+    {
+        long Read(int length)
+        {
+            CountingTokenizer tokenizer = new();
+            string text = string.Concat(Enumerable.Repeat(of, length / of.Length));
+            IReadOnlyList<Chunk> chunks = new Chunker(tokenizer, 256, 48, 32).Split(new ParsedDocument(null, [new DocumentBlock(text, [])]), "x");
+            Assert.True(chunks.Count > length / 300);
+            Assert.All(chunks, c => Assert.False(char.IsLowSurrogate(c.Text[2]) || char.IsHighSurrogate(c.Text[^1])));
+            return tokenizer.Read;
+        }
+
+        long small = Read(20_000), large = Read(160_000);
+        Assert.True(large < 9 * small, $"{small:N0} and {large:N0} characters are read.");
+        Assert.True(large < 40 * 160_000, $"{large:N0} characters are read.");
+    }
+
+    /// <summary>The same by what a real tokenizer allocates, and the peak within a few times the text.</summary>
+    [Theory]
+    [InlineData("中文字符")]
+    [InlineData("😀")]
+    [InlineData("abcdefgh")]
+    public void Cutting_allocates_by_the_length(string of)
+    {
+        long Allocated(int length)
+        {
+            ParsedDocument document = new(null, [new DocumentBlock(string.Concat(Enumerable.Repeat(of, length / of.Length)), [])]);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            new Chunker(s_tokenizer, 256, 48, 32).Split(document, "x");
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Allocated(5_000);
+        long small = Allocated(10_000), large = Allocated(80_000);
+        Assert.True(large < 10 * small, $"{small:N0} and {large:N0} bytes are allocated.");
+    }
+
+    [Fact]
+    public void Cutting_can_be_cancelled_within_a_paragraph()
+    {
+        using CancellationTokenSource stop = new();
+        CountingTokenizer tokenizer = new() { Asked = calls => { if (calls == 50) { stop.Cancel(); } } };
+        ParsedDocument document = new(null, [new DocumentBlock(new string('中', 1_000_000), [])]);
+        Assert.Throws<OperationCanceledException>(() => new Chunker(tokenizer, 256, 48, 32).Split(document, "x", stop.Token));
+        Assert.True(tokenizer.Read < 200_000, $"{tokenizer.Read:N0} characters are read after all.");
+    }
+
+    /// <summary>Every passage repeats the headings above it.</summary>
+    [Fact]
+    public void Headings_take_half_a_passage_at_most()
+    {
+        string title = string.Join(' ', Enumerable.Range(0, 150).Select(i => $"title{i}"));
+        IReadOnlyList<Chunk> chunks = new Chunker(s_tokenizer, 128, 16, 0).Split(
+            new ParsedDocument(null, [.. Enumerable.Range(0, 40).Select(i => new DocumentBlock($"Paragraph {i} says that the number is {i * 7}, no more and no less than that.", [title + "a", title + "b"]))]), title);
+        Assert.All(chunks, c => Assert.True(c.Tokens <= 140, $"{c.Tokens} tokens"));
+        ParsedDocument read = DocumentReader.Read(Encoding.UTF8.GetBytes($"<title>{new string('t', 100_000)}</title><h1>{new string('h', 100_000)}</h1><p>x"), DocumentFormat.Html);
+        Assert.True(read.Title!.Length <= 1000);
+        Assert.Equal(100_000, read.Blocks[0].Text.Length);
+    }
+
+    [Fact]
+    public async Task Documents_that_are_too_large_are_named()
+    {
+        string file = _directory.File("large.txt");
+        await File.WriteAllTextAsync(file, new string('x', 5000));
+        DocumentIngestorOptions options = new() { MaxDocumentBytes = 4000, MaxMarkupBytes = 300, MaxTextLength = 2000 };
+        Assert.Contains("5,000 bytes", await ReasonAsync(SourceDocument.FromFile(file)!, options), StringComparison.Ordinal);
+        Assert.Contains("MaxDocumentBytes", await ReasonAsync(SourceDocument.FromText("x", new string('x', 4001)), options), StringComparison.Ordinal);
+        Assert.Contains("MaxMarkupBytes", await ReasonAsync(SourceDocument.FromText("x", new string('x', 301), DocumentFormat.Html), options), StringComparison.Ordinal);
+        Assert.Contains("MaxMarkupBytes", await ReasonAsync(SourceDocument.FromText("x", new string('x', 301), DocumentFormat.Markdown), options), StringComparison.Ordinal);
+        Assert.Contains("MaxTextLength", await ReasonAsync(SourceDocument.FromText("x", new string('x', 2001)), options), StringComparison.Ordinal);
+    }
+
+    /// <summary>What the Markdown parser reads by the square of the length, or deeper than its stack, ends by count or by time.</summary>
+    [Theory]
+    [InlineData("[a](")]
+    [InlineData("[](<")]
+    [InlineData("a <? ")]
+    [InlineData("*a **b ")]
+    [InlineData("**a _b ")]
+    [InlineData("|a")]
+    [InlineData("[")]
+    [InlineData("> ")]
+    [InlineData("![x][")]
+    public async Task Markdown_without_end_is_refused(string of)
+    {
+        string text = string.Concat(Enumerable.Repeat(of, 1_000_000 / of.Length));
+        string reason = await ReasonAsync(SourceDocument.FromText("x.md", of == "|a" ? text + "\n" + text.Replace('a', '-') : text, DocumentFormat.Markdown), new DocumentIngestorOptions { ReadTimeout = TimeSpan.FromSeconds(1) });
+        Assert.Matches("ReadTimeout|more than [0-9,]+ (list items|asterisks|columns)|too deeply nested", reason);
+    }
+
+    /// <summary>Objects as they are, numbered from 1; the first is the catalogue.</summary>
+    private static byte[] Pdf(params string[] objects)
+    {
+        MemoryStream pdf = new();
+        List<long> offsets = [];
+        void Write(string text) => pdf.Write(Encoding.Latin1.GetBytes(text));
+        Write("%PDF-1.5\n");
+        foreach (string body in objects)
+        {
+            offsets.Add(pdf.Position);
+            Write(string.Create(CultureInfo.InvariantCulture, $"{offsets.Count} 0 obj\n{body}\nendobj\n"));
+        }
+
+        long table = pdf.Position;
+        Write($"xref\n0 {offsets.Count + 1}\n0000000000 65535 f \n{string.Concat(offsets.Select(o => $"{o:0000000000} 00000 n \n"))}trailer<</Size {offsets.Count + 1}/Root 1 0 R>>\nstartxref\n{table}\n%%EOF");
+        return pdf.ToArray();
+    }
+
+    private static string Stream(string content, string entries = "") => $"<</Length {content.Length}{entries}>>\nstream\n{content}\nendstream";
+
+    private static string Form(string content, string forms) => Stream(content, $"/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources<</XObject<<{forms}>>>>");
+
+    private static byte[] Page(string contents, params string[] others) => Pdf(
+        ["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1/Resources<</Font<</F 5 0 R>>/XObject<</X 6 0 R>>>>>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R>>", contents, "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>", .. others]);
+
+    private static string Zeros(long length)
+    {
+        MemoryStream packed = new();
+        using (ZLibStream stream = new(packed, CompressionLevel.Fastest, leaveOpen: true))
+        {
+            byte[] block = new byte[1 << 20];
+            for (; length > 0; length -= block.Length)
+            {
+                stream.Write(block);
+            }
+        }
+
+        return Encoding.Latin1.GetString(packed.ToArray());
+    }
+
+    [Theory]
+    [InlineData("flate", "unpacks to more than")]
+    [InlineData("run length", "unpacks to more than")]
+    [InlineData("lzw", "unpacks to more than")]
+    [InlineData("large", "draws more than")]
+    [InlineData("fax", "packed as an image")]
+    [InlineData("itself", "draws itself")]
+    [InlineData("each other", "draws itself")]
+    [InlineData("tree", "drawing instructions|draws more than")]
+    [InlineData("deep", "64 deep")]
+    [InlineData("states", "1,024 drawing states")]
+    [InlineData("letters", "1,000,000 characters")]
+    [InlineData("arrays", "nesting depth")]
+    public async Task A_page_without_end_is_refused(string kind, string reason)
+    {
+        string Repeat(string text, int times) => string.Concat(Enumerable.Repeat(text, times));
+        byte[] pdf = kind switch
+        {
+            "flate" => Page(Stream(Zeros(140 << 20), "/Filter/FlateDecode")),
+            "run length" => Page(Stream(Repeat("\u0081q", 1_200_000), "/Filter/RunLengthDecode")),
+            "lzw" => Page(Stream(Encoding.Latin1.GetString(Lzw(new byte[140 << 20])), "/Filter/LZWDecode")),
+            "large" => Page(Stream(Zeros(40 << 20), "/Filter/FlateDecode")),
+            "fax" => Page(Stream("xxxx", "/Filter/CCITTFaxDecode/DecodeParms<</Columns 1000000000/Rows 1000000000>>")),
+            "itself" => Page(Stream("/X Do"), Form("/X Do", "/X 6 0 R")),
+            "each other" => Page(Stream("/X Do"), Form("/X Do", "/X 7 0 R"), Form("q /X Do Q", "/X 6 0 R")),
+            "tree" => Page(Stream("/X Do"), [.. Enumerable.Range(0, 12).Select(i => Form(Repeat("/X Do ", 10), i < 11 ? $"/X {7 + i} 0 R" : ""))]),
+            "deep" => Page(Stream("/X Do"), [.. Enumerable.Range(0, 80).Select(i => Form("/X Do", $"/X {7 + i} 0 R")), Form("", "")]),
+            "states" => Page(Stream(Repeat("q ", 2000))),
+            "letters" => Page(Stream("BT /F 12 Tf " + Repeat("(Hello you) Tj ", 120_000) + "ET")),
+            _ => Page(Stream("BT " + Repeat("[", 5000) + " TJ ET")),
+        };
+        Assert.Matches(reason, await ReasonAsync(new SourceDocument("x.pdf", DocumentFormat.Pdf, _ => Task.FromResult(pdf))));
+    }
+
+    /// <summary>What is packed and drawn as documents do it is read.</summary>
+    [Fact]
+    public void Ordinary_pages_are_within_the_limits()
+    {
+        string Text(string text) => $"BT /F 12 Tf 50 700 Td ({text}) Tj ET";
+        MemoryStream packed = new();
+        using (ZLibStream stream = new(packed, CompressionLevel.Optimal, leaveOpen: true))
+        {
+            stream.Write(Encoding.Latin1.GetBytes(Text("packed") + " q /X Do Q % (comment /X Do\n"));
+        }
+
+        byte[] pdf = Page(Stream(Encoding.Latin1.GetString(packed.ToArray()), "/Filter/FlateDecode"), Stream(Text("\\(drawn\\)"), "/Type/XObject/Subtype/Form/BBox[0 0 600 800]/Resources<</Font<</F 5 0 R>>>>"));
+        string read = string.Join(' ', DocumentReader.Read(pdf, DocumentFormat.Pdf).Blocks.Select(b => b.Text));
+        Assert.Contains("packed", read, StringComparison.Ordinal);
+        Assert.Contains("(drawn)", read, StringComparison.Ordinal);
+        string lzw = Encoding.Latin1.GetString(Lzw(Encoding.Latin1.GetBytes(Text("lzw"))));
+        Assert.Equal("lzw", DocumentReader.Read(Page(Stream(lzw, "/Filter/LZWDecode")), DocumentFormat.Pdf).Blocks.Single().Text);
+    }
+
+    /// <summary>A line of a PDF that ends with a hyphen, or with one that shows only there.</summary>
+    [Theory]
+    [InlineData("Donau\u00AD", "dampf", "Donaudampf")]
+    [InlineData("Donau-", "dampf", "Donaudampf")]
+    [InlineData("Nord-", "Ostsee", "Nord- Ostsee")]
+    [InlineData("Donau", "dampf", "Donau dampf")]
+    public void Words_go_on_over_the_end_of_a_line(string first, string second, string expected)
+    {
+        byte[] pdf = Page(
+            Stream($"BT /W 12 Tf 50 700 Td ({first}) Tj 0 -14 Td ({second}) Tj ET"), "<<>>",
+            "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>");
+        pdf = Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(pdf).Replace("/F 5 0 R", "/W 7 0 R", StringComparison.Ordinal));
+        Assert.Equal(expected, DocumentReader.Read(pdf, DocumentFormat.Pdf).Blocks.Single().Text);
+    }
+
+    /// <summary>The length that is foretold is the length that the parser's own filter gives.</summary>
+    [Fact]
+    public void The_length_of_lzw_is_foretold()
+    {
+        Random random = new(6);
+        IFilter filter = DefaultFilterProvider.Instance.GetAllFilters().First(f => f.GetType().Name == "LzwFilter");
+        DictionaryToken dictionary = new(new Dictionary<NameToken, IToken>());
+        for (int round = 0; round < 60; round++)
+        {
+            byte[] bytes = new byte[random.Next(0, 30_000)];
+            for (int i = 0; i < bytes.Length; i++)
+            {
+                bytes[i] = (byte)random.Next(1 + round);
+            }
+
+            byte[] packed = Lzw(bytes);
+            Assert.Equal(filter.Decode(packed, dictionary, DefaultFilterProvider.Instance, 0).Length, PdfGuard.LzwLength(packed, long.MaxValue));
+            Assert.Equal(bytes.Length, PdfGuard.LzwLength(packed, long.MaxValue));
+        }
+    }
+
+    /// <summary>LZW as PDF has it, with the early change of widths.</summary>
+    private static byte[] Lzw(byte[] bytes)
+    {
+        List<byte> packed = [];
+        int held = 0, bits = 0, width = 9, next = 258;
+        void Put(int code)
+        {
+            held = (held << width) | code;
+            bits += width;
+            while (bits >= 8)
+            {
+                packed.Add((byte)(held >> (bits -= 8)));
+            }
+
+            held &= (1 << bits) - 1;
+        }
+
+        Dictionary<(int, byte), int> table = [];
+        Put(256);
+        int current = -1;
+        foreach (byte b in bytes)
+        {
+            if (current < 0)
+            {
+                current = b;
+            }
+            else if (table.TryGetValue((current, b), out int longer))
+            {
+                current = longer;
+            }
+            else
+            {
+                Put(current);
+                table[(current, b)] = next++;
+                width = next >= 2048 ? 12 : next >= 1024 ? 11 : next >= 512 ? 10 : 9;
+                if (next == 4094)
+                {
+                    Put(256);
+                    table.Clear();
+                    (next, width) = (258, 9);
+                }
+
+                current = b;
+            }
+        }
+
+        if (current >= 0)
+        {
+            Put(current);
+            next++;
+            width = next >= 2048 ? 12 : next >= 1024 ? 11 : next >= 512 ? 10 : 9;
+        }
+
+        Put(257);
+        if (bits > 0)
+        {
+            packed.Add((byte)(held << (8 - bits)));
+        }
+
+        return [.. packed];
+    }
+
+    /// <summary>A token a character; counts the characters that it is given.</summary>
+    private sealed class CountingTokenizer : Tokenizer
+    {
+        private int _calls;
+
+        public long Read { get; private set; }
+
+        public Action<int>? Asked { get; init; }
+
+        protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+        {
+            ReadOnlySpan<char> given = text ?? textSpan;
+            Read += given.Length;
+            Asked?.Invoke(++_calls);
+            int count = Math.Min(given.Length, settings.MaxTokenCount);
+            return new EncodeResults<EncodedToken>
+            {
+                Tokens = [.. Enumerable.Range(0, count).Select(i => new EncodedToken(0, "x", new Range(i, i + 1)))],
+                CharsConsumed = count,
+            };
+        }
+
+        public override string Decode(IEnumerable<int> ids) => "";
+
+        public override System.Buffers.OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
+        {
+            idsConsumed = charsWritten = 0;
+            return System.Buffers.OperationStatus.Done;
+        }
+    }
+}
