@@ -22,7 +22,6 @@ internal sealed class HostileHub : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly ConcurrentDictionary<string, int> _requests = new();
     private int _leftAlone;
-    private long _flooded;
 
     private HostileHub(WebApplication app)
     {
@@ -43,8 +42,6 @@ internal sealed class HostileHub : IAsyncDisposable
 
     /// <summary>Requests that were never answered whose client went away.</summary>
     public int LeftAlone => _leftAlone;
-
-    public long Flooded => Interlocked.Read(ref _flooded);
 
     /// <summary>Whether the token came to the other host.</summary>
     public bool TokenWentElsewhere { get; private set; }
@@ -111,7 +108,6 @@ internal sealed class HostileHub : IAsyncDisposable
         "ra503" => Later(context, 503, "2000000000"),
         "hang" => Hang(context),
         "drip" => Drip(context, " "u8.ToArray()),
-        "flood" => Flood(context),
         "lengthy" => Lengthy(context),
         "deep" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":""" + new string('[', 100_000)),
         "many" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":[{{string.Join(',', Enumerable.Range(0, 100_000).Select(i => $$"""{"rfilename":"x{{i}}.txt","size":1,"blobId":"{{new string('1', 40)}}"}"""))}}]}"""),
@@ -266,16 +262,6 @@ internal sealed class HostileHub : IAsyncDisposable
         }
     }
 
-    private async Task Flood(HttpContext context)
-    {
-        byte[] spaces = Encoding.ASCII.GetBytes(new string(' ', 1 << 20));
-        for (int i = 0; i < 700; i++)
-        {
-            await context.Response.Body.WriteAsync(spaces, context.RequestAborted);
-            Interlocked.Add(ref _flooded, spaces.Length);
-        }
-    }
-
     private static async Task Lengthy(HttpContext context)
     {
         context.Response.ContentLength = 1L << 40;
@@ -323,6 +309,7 @@ internal sealed class RawServer : IDisposable
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _stop = new();
     private int _connections;
+    private long _sent;
 
     public RawServer(byte[][] pieces, TimeSpan pause)
     {
@@ -333,6 +320,9 @@ internal sealed class RawServer : IDisposable
     public Uri Address => new($"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}/");
 
     public int Connections => _connections;
+
+    /// <summary>Bytes that went out to a client who was there.</summary>
+    public long Sent => Interlocked.Read(ref _sent);
 
     public void Dispose()
     {
@@ -365,7 +355,13 @@ internal sealed class RawServer : IDisposable
             {
                 foreach (byte[] piece in pieces)
                 {
-                    await socket.SendAsync(piece, _stop.Token);
+                    for (int at = 0; at < piece.Length;)
+                    {
+                        int sent = await socket.SendAsync(piece.AsMemory(at), _stop.Token);
+                        at += sent;
+                        Interlocked.Add(ref _sent, sent);
+                    }
+
                     await Task.Delay(pause, _stop.Token);
                 }
 

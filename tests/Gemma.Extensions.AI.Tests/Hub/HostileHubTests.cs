@@ -38,7 +38,6 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("loop", "redirects more than 10 times")]
     [InlineData("filered", "no web address")]
     [InlineData("redirnowhere", "answered 302")]
-    [InlineData("flood", "more than")]
     [InlineData("lengthy", "more than")]
     [InlineData("deep", "did not answer as the hub does")]
     [InlineData("dup", "did not answer as the hub does")]
@@ -61,7 +60,6 @@ public sealed class HostileHubTests : IAsyncLifetime
     {
         var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => options.Connections = 1));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
-        Assert.InRange(_hub.Flooded, 0, 100 << 20);
         AssertNothingOutside();
     }
 
@@ -81,14 +79,14 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("ra429", " and asks to wait for 3,600 s")]
     [InlineData("ra429d", " and asks to wait for ")]
     [InlineData("ra429far", " and asks to wait for ")]
-    [InlineData("ra429huge", "2 retries. ")]
-    [InlineData("ra429past", "2 retries. ")]
+    [InlineData("ra429huge", "1 retries. ")]
+    [InlineData("ra429past", "1 retries. ")]
     [InlineData("ra503", " and asks to wait for 2,000,000,000 s")]
     public async Task RetryAfterIsFollowedUpToTheStallWindow(string way, string message)
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => (options.Retries, options.StallWindow) = (2, TimeSpan.FromSeconds(0.5))));
+        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => (options.Retries, options.StallWindow) = (1, TimeSpan.FromSeconds(0.5))));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
-        Assert.Equal(3, _hub.Requests($"/api/models/{way}/m/revision/main"));
+        Assert.Equal(2, _hub.Requests($"/api/models/{way}/m/revision/main"));
     }
 
     [Theory]
@@ -146,6 +144,18 @@ public sealed class HostileHubTests : IAsyncLifetime
             options.Endpoint = server.Address;
         }));
         Assert.True(server.Connections == 2, $"{what}: {server.Connections} connections");
+    }
+
+    /// <summary>700 MB in chunks, of which no header says how many they are.</summary>
+    [Fact]
+    public async Task AListingWithoutEndIsLeft()
+    {
+        byte[] chunk = Encoding.ASCII.GetBytes($"100000\r\n{new string(' ', 1 << 20)}\r\n");
+        using RawServer server = new([.. Enumerable.Repeat(chunk, 700).Prepend("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"u8.ToArray())], TimeSpan.Zero);
+        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync("a/b", options => options.Endpoint = server.Address));
+        Assert.Contains("more than 33,554,432 bytes", error.Message, StringComparison.Ordinal);
+        Assert.InRange(server.Sent, 32 << 20, 100 << 20); // and what lay in buffers
+        Assert.Equal(1, server.Connections);
     }
 
     [Theory]

@@ -194,11 +194,24 @@ internal sealed class Page(Browser browser, string session)
 
     public Task<string> TextAsync(string selector) => EvaluateAsync<string>($"document.querySelector({JsonSerializer.Serialize(selector)}).innerText");
 
-    /// <summary>Clicks with the mouse in the middle of an element.</summary>
+    /// <summary>Clicks with the mouse in the middle of an element, once it stands still and nothing lies over it: a page that lays itself out moves what was measured.</summary>
     public async Task ClickAsync(string selector)
     {
-        double[] at = await EvaluateAsync<double[]>(
-            $"(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector({JsonSerializer.Serialize(selector)}).getBoundingClientRect())");
+        double[]? at = await EvaluateAsync<double[]?>(
+            $$"""
+            (async () => {
+                for (let tries = 0, last; tries < 500; tries++) {
+                    const element = document.querySelector({{JsonSerializer.Serialize(selector)}});
+                    const box = element.getBoundingClientRect();
+                    const at = [box.x + box.width / 2, box.y + box.height / 2];
+                    if (String(at) === last && box.width > 0 && element.contains(document.elementFromPoint(...at))) return at;
+                    last = String(at);
+                    await new Promise(next => { requestAnimationFrame(next); setTimeout(next, 50); }); // a tab that is not seen has no frames
+                }
+                return null;
+            })()
+            """);
+        Assert.True(at is not null, $"'{selector}' does not stand still, is not visible, or something lies over it.");
         foreach (string type in (string[])["mousePressed", "mouseReleased"])
         {
             await CallAsync("Input.dispatchMouseEvent", new { type, x = at[0], y = at[1], button = "left", clickCount = 1 });
