@@ -5,15 +5,8 @@ internal sealed class CharSet : IEquatable<CharSet>
 {
     public const int MaxChar = 0x10FFFF;
 
-    /// <summary>Stands for the start of the text in a pattern; no character.</summary>
-    public const int StartMark = 0x110000;
-
-    /// <summary>Stands for the end of the text in a pattern; no character.</summary>
-    public const int EndMark = 0x110001;
-
     public static readonly CharSet None = new([]);
     public static readonly CharSet Any = new([0, MaxChar]);
-    public static readonly CharSet AnyOrMark = new([0, EndMark]);
 
     private readonly int _hash;
 
@@ -85,27 +78,20 @@ internal sealed class CharSet : IEquatable<CharSet>
 
     public CharSet Union(CharSet other) => Equals(other) ? this : FromRanges(Pairs().Concat(other.Pairs()));
 
-    public CharSet Intersect(CharSet other) => Complement(MaxChar + 2).Union(other.Complement(MaxChar + 2)).Complement(MaxChar + 2);
+    public CharSet Intersect(CharSet other) => Equals(Any) ? other : other.Equals(Any) ? this : Complement().Union(other.Complement()).Complement();
 
     /// <summary>The characters that are not in this set.</summary>
-    public CharSet Complement() => Complement(MaxChar);
-
-    private CharSet Complement(int max)
+    public CharSet Complement()
     {
         List<(int, int)> gaps = [];
         int next = 0;
         foreach ((int lo, int hi) in Pairs())
         {
-            if (lo > max)
-            {
-                break;
-            }
-
             gaps.Add((next, lo - 1));
             next = hi + 1;
         }
 
-        gaps.Add((next, max));
+        gaps.Add((next, MaxChar));
         return FromRanges(gaps);
     }
 

@@ -5,7 +5,7 @@ namespace Gemma.Extensions.AI.Grammar;
 
 /// <summary>
 /// Parses ECMA-262 regular expressions (as JSON Schema's pattern) into <see cref="Rx"/>, over Unicode scalar values.
-/// Look-ahead is supported where nothing repeats it; look-behind, word boundaries and back-references are not.
+/// Look-behind and back-references are not supported.
 /// </summary>
 internal sealed class EcmaRegex
 {
@@ -13,7 +13,7 @@ internal sealed class EcmaRegex
     private const int MaxDepth = 150;
 
     private static readonly CharSet s_digit = CharSet.Range('0', '9');
-    private static readonly CharSet s_word = CharSet.FromRanges([('0', '9'), ('A', 'Z'), ('a', 'z'), ('_', '_')]);
+    internal static readonly CharSet Word = CharSet.FromRanges([('0', '9'), ('A', 'Z'), ('a', 'z'), ('_', '_')]);
     private static readonly CharSet s_space = CharSet.FromRanges([(9, 13), (' ', ' '), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)]);
     private static readonly CharSet s_dot = CharSet.FromRanges([('\n', '\n'), ('\r', '\r'), (0x2028, 0x2029)]).Complement();
     private static readonly Lazy<Dictionary<string, CharSet>> s_categories = new(ReadCategories);
@@ -23,27 +23,6 @@ internal sealed class EcmaRegex
     private int _depth;
 
     private EcmaRegex(string pattern) => _pattern = pattern;
-
-    private enum NodeKind
-    {
-        Set,
-        Sequence,
-        Alternatives,
-        Repeat,
-        Start,
-        End,
-        LookAhead,
-        NegativeLookAhead,
-    }
-
-    private sealed record Node(NodeKind Kind, Node[] Kids, CharSet? Set = null, int Min = 0, int Max = 0)
-    {
-        public bool HasLook { get; } = Kind is NodeKind.LookAhead or NodeKind.NegativeLookAhead || Kids.Any(k => k.HasLook);
-
-        public bool Has(NodeKind kind) => Kind == kind || (HasAnchor && Kids.Any(k => k.Has(kind)));
-
-        public bool HasAnchor { get; } = Kind is NodeKind.Start or NodeKind.End || Kids.Any(k => k.HasAnchor);
-    }
 
     /// <summary>The texts in which the pattern occurs (JSON Schema's search), or which it matches as a whole.</summary>
     /// <exception cref="FormatException">The pattern is malformed.</exception>
@@ -56,90 +35,23 @@ internal sealed class EcmaRegex
         }
 
         EcmaRegex parser = new(pattern);
-        Node node = parser.Alternatives();
+        EcmaNode node = parser.Alternatives();
         if (parser._pos < pattern.Length)
         {
             throw parser.Bad("unmatched ')'");
         }
 
-        if (!node.HasAnchor && !node.HasLook)
-        {
-            Rx plain = Build(arena, node);
-            return wholeText ? plain : arena.Concat(arena.All, plain, arena.All);
-        }
-
-        // Over texts written between a start and an end mark: ^ and $ are these marks.
-        Rx startMark = arena.Set(CharSet.Of(CharSet.StartMark)), endMark = arena.Set(CharSet.Of(CharSet.EndMark));
-        Rx before = wholeText ? arena.Optional(startMark) : arena.Optional(arena.Concat(startMark, arena.All));
-        Rx after = wholeText ? arena.Optional(endMark) : arena.Optional(arena.Concat(arena.All, endMark));
-        Rx marked = arena.Concat(before, Build(arena, node, after));
-        return arena.AtEnd(arena.AfterStart(marked));
+        return EcmaRegexBuilder.Build(arena, node, wholeText);
     }
 
-    private static Rx Build(RxArena arena, Node node, Rx after)
-    {
-        RuntimeHelpers.EnsureSufficientExecutionStack();
-        if (!node.HasLook)
-        {
-            return arena.Concat(Build(arena, node), after);
-        }
-
-        switch (node.Kind)
-        {
-            case NodeKind.Sequence:
-                foreach (Node kid in node.Kids.Reverse())
-                {
-                    after = Build(arena, kid, after);
-                }
-
-                return after;
-            case NodeKind.Alternatives:
-                return arena.Alt(node.Kids.Select(k => Build(arena, k, after)).ToArray());
-            case NodeKind.LookAhead:
-                return arena.And(Build(arena, node.Kids[0], arena.AllWithMarks), after);
-            case NodeKind.NegativeLookAhead:
-                return arena.And(arena.Not(Build(arena, node.Kids[0], arena.AllWithMarks)), after);
-            default:
-                throw new NotSupportedException("look-ahead inside a repetition is not supported");
-        }
-    }
-
-    private static Rx Build(RxArena arena, Node node)
-    {
-        RuntimeHelpers.EnsureSufficientExecutionStack();
-        switch (node.Kind)
-        {
-            case NodeKind.Set:
-                return arena.Set(node.Set!);
-            case NodeKind.Sequence:
-                Rx sequence = arena.Epsilon;
-                foreach (Node kid in node.Kids.Reverse())
-                {
-                    sequence = arena.Concat(Build(arena, kid), sequence);
-                }
-
-                return sequence;
-            case NodeKind.Alternatives:
-                return arena.Alt(node.Kids.Select(k => Build(arena, k)).ToArray());
-            case NodeKind.Repeat:
-                return arena.Repeat(Build(arena, node.Kids[0]), node.Min, node.Max);
-            case NodeKind.Start:
-                return arena.Set(CharSet.Of(CharSet.StartMark));
-            case NodeKind.End:
-                return arena.Set(CharSet.Of(CharSet.EndMark));
-            default:
-                throw new NotSupportedException("look-ahead inside a repetition is not supported");
-        }
-    }
-
-    private Node Alternatives()
+    private EcmaNode Alternatives()
     {
         if (++_depth > MaxDepth)
         {
             throw new NotSupportedException($"the pattern nests deeper than {MaxDepth} groups");
         }
 
-        List<Node> alternatives = [Sequence()];
+        List<EcmaNode> alternatives = [Sequence()];
         while (_pos < _pattern.Length && _pattern[_pos] == '|')
         {
             _pos++;
@@ -147,84 +59,43 @@ internal sealed class EcmaRegex
         }
 
         _depth--;
-        return alternatives.Count == 1 ? alternatives[0] : new Node(NodeKind.Alternatives, [.. alternatives]);
+        return alternatives.Count == 1 ? alternatives[0] : new EcmaNode(EcmaNodeKind.Alternatives, [.. alternatives]);
     }
 
-    private Node Sequence()
+    private EcmaNode Sequence()
     {
-        List<Node> items = [];
+        List<EcmaNode> items = [];
         while (_pos < _pattern.Length && _pattern[_pos] is not ('|' or ')'))
         {
-            Node item = Atom();
-            while (TryQuantifier(out int min, out int max))
+            EcmaNode item = Atom();
+            if (TryQuantifier(out int min, out int max))
             {
-                if (item.Kind is NodeKind.Start or NodeKind.End)
+                if (item.Kind is EcmaNodeKind.Start or EcmaNodeKind.End or EcmaNodeKind.Boundary or EcmaNodeKind.NotBoundary)
                 {
                     throw Bad("nothing to repeat");
                 }
 
-                item = new Node(NodeKind.Repeat, [item], Min: min, Max: max);
-                if (_pos < _pattern.Length && _pattern[_pos] == '?')
+                item = new EcmaNode(EcmaNodeKind.Repeat, [item], Min: min, Max: max);
+                if (At("?"))
                 {
                     _pos++; // Lazy: the same texts.
                 }
-                else if (_pos < _pattern.Length && _pattern[_pos] == '+')
+                else if (At("+"))
                 {
                     throw new NotSupportedException("possessive quantifiers are not ECMA-262");
+                }
+
+                if (TryQuantifier(out _, out _))
+                {
+                    throw Bad("nothing to repeat");
                 }
             }
 
             items.Add(item);
         }
 
-        // An anchor next to an anchor adds nothing, and its mark can be read only once.
-        for (int i = 1; i < items.Count; i++)
-        {
-            if (items[i - 1].Kind == NodeKind.Start)
-            {
-                items[i] = WithoutStart(items[i]);
-                if (items[i] is { Kind: NodeKind.Sequence, Kids.Length: 0 })
-                {
-                    items.RemoveAt(i--);
-                }
-            }
-        }
-
-        for (int i = items.Count - 2; i >= 0; i--)
-        {
-            if (items[i + 1].Kind == NodeKind.End)
-            {
-                items[i] = WithoutEnd(items[i]);
-                if (items[i] is { Kind: NodeKind.Sequence, Kids.Length: 0 })
-                {
-                    items.RemoveAt(i);
-                }
-            }
-        }
-
-        if (items.Count(i => i.Has(NodeKind.Start)) > 1 || items.Count(i => i.Has(NodeKind.End)) > 1)
-        {
-            throw new NotSupportedException("several anchors of one kind in a row of parts are not supported");
-        }
-
-        return items.Count == 1 ? items[0] : new Node(NodeKind.Sequence, [.. items]);
+        return items.Count == 1 ? items[0] : new EcmaNode(EcmaNodeKind.Sequence, [.. items]);
     }
-
-    private static Node WithoutStart(Node node) => node.Kind switch
-    {
-        NodeKind.Start => new Node(NodeKind.Sequence, []),
-        NodeKind.Sequence when node.Kids.Length > 0 => new Node(NodeKind.Sequence, [WithoutStart(node.Kids[0]), .. node.Kids[1..]]),
-        NodeKind.Alternatives => new Node(NodeKind.Alternatives, [.. node.Kids.Select(WithoutStart)]),
-        _ => node,
-    };
-
-    private static Node WithoutEnd(Node node) => node.Kind switch
-    {
-        NodeKind.End => new Node(NodeKind.Sequence, []),
-        NodeKind.Sequence when node.Kids.Length > 0 => new Node(NodeKind.Sequence, [.. node.Kids[..^1], WithoutEnd(node.Kids[^1])]),
-        NodeKind.Alternatives => new Node(NodeKind.Alternatives, [.. node.Kids.Select(WithoutEnd)]),
-        _ => node,
-    };
 
     private bool TryQuantifier(out int min, out int max)
     {
@@ -276,17 +147,17 @@ internal sealed class EcmaRegex
 
     private int Bound(string digits) => digits.Length <= 9 ? int.Parse(digits, CultureInfo.InvariantCulture) : throw new NotSupportedException($"the repetition count {digits} is too large");
 
-    private Node Atom()
+    private EcmaNode Atom()
     {
         char c = _pattern[_pos];
         switch (c)
         {
             case '^':
                 _pos++;
-                return new Node(NodeKind.Start, []);
+                return new EcmaNode(EcmaNodeKind.Start, []);
             case '$':
                 _pos++;
-                return new Node(NodeKind.End, []);
+                return new EcmaNode(EcmaNodeKind.End, []);
             case '.':
                 _pos++;
                 return SetNode(s_dot);
@@ -298,23 +169,24 @@ internal sealed class EcmaRegex
                 _pos++;
                 return Escape();
             case '*' or '+' or '?':
+            case '{' when TryQuantifier(out _, out _):
                 throw Bad("nothing to repeat");
             default:
                 return SetNode(CharSet.Of(Scalar()));
         }
     }
 
-    private Node Group()
+    private EcmaNode Group()
     {
         _pos++;
-        NodeKind? look = null;
+        EcmaNodeKind? look = null;
         if (At("?:"))
         {
             _pos += 2;
         }
         else if (At("?=") || At("?!"))
         {
-            look = _pattern[_pos + 1] == '=' ? NodeKind.LookAhead : NodeKind.NegativeLookAhead;
+            look = _pattern[_pos + 1] == '=' ? EcmaNodeKind.LookAhead : EcmaNodeKind.NegativeLookAhead;
             _pos += 2;
         }
         else if (At("?<=") || At("?<!"))
@@ -331,19 +203,19 @@ internal sealed class EcmaRegex
             throw new NotSupportedException($"the group '(?{(_pos + 1 < _pattern.Length ? _pattern[_pos + 1] : ' ')}' is not supported (flags are not ECMA-262)");
         }
 
-        Node inner = Alternatives();
+        EcmaNode inner = Alternatives();
         if (_pos >= _pattern.Length)
         {
             throw Bad("an unclosed group");
         }
 
         _pos++;
-        return look is { } kind ? new Node(kind, [inner]) : inner.Kind is NodeKind.Set ? inner : new Node(NodeKind.Sequence, [inner]);
+        return look is { } kind ? new EcmaNode(kind, [inner]) : inner.Kind is EcmaNodeKind.Set ? inner : new EcmaNode(EcmaNodeKind.Sequence, [inner]); // (^)* may be repeated, ^* not.
     }
 
     private bool At(string text) => string.CompareOrdinal(_pattern, _pos, text, 0, text.Length) == 0;
 
-    private Node Escape()
+    private EcmaNode Escape()
     {
         if (_pos >= _pattern.Length)
         {
@@ -353,7 +225,8 @@ internal sealed class EcmaRegex
         char c = _pattern[_pos];
         if (c is 'b' or 'B')
         {
-            throw new NotSupportedException("word boundaries are not supported");
+            _pos++;
+            return new EcmaNode(c == 'b' ? EcmaNodeKind.Boundary : EcmaNodeKind.NotBoundary, []);
         }
 
         if (c is 'A' or 'Z' or 'z' or 'G')
@@ -377,8 +250,8 @@ internal sealed class EcmaRegex
         {
             case 'd': return s_digit;
             case 'D': return s_digit.Complement();
-            case 'w': return s_word;
-            case 'W': return s_word.Complement();
+            case 'w': return Word;
+            case 'W': return Word.Complement();
             case 's': return s_space;
             case 'S': return s_space.Complement();
             case 't': return CharSet.Of('\t');
@@ -386,7 +259,7 @@ internal sealed class EcmaRegex
             case 'r': return CharSet.Of('\r');
             case 'f': return CharSet.Of('\f');
             case 'v': return CharSet.Of('\v');
-            case '0': return CharSet.Of(0);
+            case '0': return _pos < _pattern.Length && char.IsAsciiDigit(_pattern[_pos]) ? throw new NotSupportedException("octal escapes are not supported") : CharSet.Of(0);
             case 'p' or 'P':
                 CharSet set = Category();
                 return c == 'p' ? set : set.Complement();
@@ -396,7 +269,7 @@ internal sealed class EcmaRegex
                 if (_pos < _pattern.Length && _pattern[_pos] == '{')
                 {
                     int end = _pattern.IndexOf('}', _pos);
-                    if (end < 0 || !int.TryParse(_pattern.AsSpan(_pos + 1, end - _pos - 1), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out int scalar) || scalar > CharSet.MaxChar)
+                    if (end < 0 || !int.TryParse(_pattern.AsSpan(_pos + 1, end - _pos - 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int scalar) || scalar > CharSet.MaxChar)
                     {
                         throw Bad("a malformed \\u{…}");
                     }
@@ -481,6 +354,12 @@ internal sealed class EcmaRegex
             }
 
             ranges.AddRange(first.Pairs());
+            if (_pos + 1 < _pattern.Length && _pattern[_pos] == '-' && _pattern[_pos + 1] != ']')
+            {
+                _pos++; // [\w-z] style: the dash is a character, and so is what follows it.
+                ranges.Add(('-', '-'));
+                ranges.AddRange(ClassAtom().Pairs());
+            }
         }
 
         CharSet set = CharSet.FromRanges(ranges);
@@ -574,7 +453,7 @@ internal sealed class EcmaRegex
         return _pattern[_pos++];
     }
 
-    private static Node SetNode(CharSet set) => new(NodeKind.Set, [], set);
+    private static EcmaNode SetNode(CharSet set) => new(EcmaNodeKind.Set, [], set);
 
     private FormatException Bad(string what) => new($"the pattern has {what} at character {_pos}");
 }

@@ -12,8 +12,10 @@ internal enum RxKind : byte
     And,
     Not,
     Repeat,
-    AtEnd,
     Leaf,
+
+    /// <summary>A term that stands in its own definition, its only kid.</summary>
+    Recursive,
 }
 
 /// <summary>A language given by a small hand-written automaton rather than by an expression (literals, number ranges, multiples).</summary>
@@ -67,7 +69,7 @@ internal sealed class Rx
 
     public RxKind Kind { get; }
 
-    public Rx[] Kids { get; }
+    public Rx[] Kids { get; internal set; }
 
     public CharSet? Set { get; }
 
@@ -107,17 +109,15 @@ internal sealed class RxArena
     private readonly HashSet<Rx> _terms = new(new Comparer());
     private readonly Dictionary<(int, int), Rx> _derivatives = [];
     private readonly Dictionary<int, bool> _live = [];
-    private readonly Rx _endMark;
+    private int _recursive;
     private long _work;
 
     public RxArena()
     {
         Empty = Make(new Rx(RxKind.Empty, []));
         Epsilon = Make(new Rx(RxKind.Epsilon, []));
-        _endMark = Set(CharSet.Of(CharSet.EndMark));
         AnyChar = Set(CharSet.Any);
         All = Repeat(AnyChar, 0, -1);
-        AllWithMarks = Repeat(Set(CharSet.AnyOrMark), 0, -1);
     }
 
     public Rx Empty { get; }
@@ -128,8 +128,6 @@ internal sealed class RxArena
 
     /// <summary>Every text.</summary>
     public Rx All { get; }
-
-    public Rx AllWithMarks { get; }
 
     public int Count => _terms.Count;
 
@@ -163,11 +161,6 @@ internal sealed class RxArena
         if (b == Epsilon || (a == All && b == All))
         {
             return a;
-        }
-
-        if (a == _endMark)
-        {
-            return b.Nullable ? a : Empty; // Nothing comes after the end.
         }
 
         if (a.Kind == RxKind.Concat)
@@ -396,36 +389,15 @@ internal sealed class RxArena
 
     public Rx Optional(Rx a) => Alt(a, Epsilon);
 
-    /// <summary>The texts t for which t followed by the end mark is in <paramref name="a"/>.</summary>
-    public Rx AtEnd(Rx a) => a == Empty ? Empty : Make(new Rx(RxKind.AtEnd, [a]));
-
-    /// <summary>What is left of an expression once the start mark has been read: it cannot come again.</summary>
-    public Rx AfterStart(Rx t) => WithoutStartMark(Derive(t, CharSet.StartMark), []);
-
-    private Rx WithoutStartMark(Rx t, Dictionary<Rx, Rx> known)
+    /// <summary>A new term, whose definition (<see cref="Define"/>) may hold it behind at least one character; whether it matches the empty text is known before.</summary>
+    public Rx Recursive(bool nullable)
     {
-        if (t.Kids.Length == 0)
-        {
-            return t.Kind == RxKind.Set && t.Set!.Ranges is [CharSet.StartMark, CharSet.StartMark] ? Empty : t;
-        }
-
-        if (known.TryGetValue(t, out Rx? result))
-        {
-            return result;
-        }
-
-        RuntimeHelpers.EnsureSufficientExecutionStack();
-        Rx[] kids = Array.ConvertAll(t.Kids, k => WithoutStartMark(k, known));
-        return known[t] = t.Kind switch
-        {
-            RxKind.Concat => Concat(kids[0], kids[1]),
-            RxKind.Alt => Alt(kids),
-            RxKind.And => And(kids),
-            RxKind.Not => Not(kids[0]),
-            RxKind.Repeat => Repeat(kids[0], t.Min, t.Max),
-            _ => AtEnd(kids[0]),
-        };
+        Rx term = Make(new Rx(RxKind.Recursive, [], min: ++_recursive));
+        term.Nullable = nullable;
+        return term;
     }
+
+    public void Define(Rx recursive, Rx definition) => recursive.Kids = [definition];
 
     /// <summary>Any text of min to max characters (max -1: no limit).</summary>
     public bool IsSpan(Rx t) => t == AnyChar || (t.Kind == RxKind.Repeat && t.Kids[0] == AnyChar);
@@ -441,7 +413,7 @@ internal sealed class RxArena
             case RxKind.Set:
                 return t.Set!.Contains(c) ? Epsilon : Empty;
             case RxKind.Leaf:
-                return c > CharSet.MaxChar ? Empty : Leaf(t.Leaf!.Derive(c));
+                return Leaf(t.Leaf!.Derive(c));
         }
 
         if (_derivatives.TryGetValue((t.Id, c), out Rx? known))
@@ -467,8 +439,8 @@ internal sealed class RxArena
             case RxKind.Not:
                 result = Not(Derive(t.Kids[0], c));
                 break;
-            case RxKind.AtEnd:
-                result = AtEnd(Derive(t.Kids[0], c));
+            case RxKind.Recursive:
+                result = Derive(t.Kids[0], c);
                 break;
             default:
                 Rx[] kids = new Rx[t.Kids.Length];
@@ -634,12 +606,12 @@ internal sealed class RxArena
 
         candidate.Id = _terms.Count;
         Rx[] kids = candidate.Kids;
-        candidate.NeedsSearch = candidate.Kind is RxKind.And or RxKind.Not or RxKind.AtEnd or RxKind.Leaf || kids.Any(k => k.NeedsSearch);
+        candidate.NeedsSearch = candidate.Kind is RxKind.And or RxKind.Not or RxKind.Leaf or RxKind.Recursive || kids.Any(k => k.NeedsSearch);
         candidate.Finite = candidate.Kind switch
         {
             RxKind.Leaf => candidate.Leaf!.Finite,
             RxKind.And => kids.Any(k => k.Finite),
-            RxKind.Not => false,
+            RxKind.Not or RxKind.Recursive => false,
             RxKind.Repeat => candidate.Max >= 0 && kids[0].Finite,
             _ => kids.All(k => k.Finite),
         };
@@ -652,10 +624,8 @@ internal sealed class RxArena
             RxKind.Not => !kids[0].Nullable,
             RxKind.Repeat => candidate.Min == 0 || kids[0].Nullable,
             RxKind.Leaf => candidate.Leaf!.Nullable,
-            RxKind.AtEnd => Derive(kids[0], CharSet.EndMark).Nullable,
             _ => false,
         };
-        candidate.Id = _terms.Count; // AtEnd may have made terms meanwhile.
         _terms.Add(candidate);
         return candidate;
     }
