@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Grammar;
 // The keywords: from schemas to disjunctions, and their complements.
 internal sealed partial class JsonSchemaCompiler
 {
-    private static readonly string[] s_inPlace = ["$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies"];
+    private static readonly string[] s_inPlace = ["$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies"];
 
     /// <summary>The alternatives of a schema (even code) or of its complement (odd code).</summary>
     private Conjunction[] Dnf(int code)
@@ -55,20 +55,17 @@ internal sealed partial class JsonSchemaCompiler
         }
 
         Conjunction[] result = [_any];
-        if (e.TryGetProperty("$ref", out JsonElement reference) && reference.ValueKind == JsonValueKind.String)
+        foreach ((string keyword, Func<string, SchemaPlace, SchemaPlace> resolve) in References())
         {
-            result = Dnf(Resolve(reference.GetString()!, place.Path + "/$ref").Id * 2);
-            if (_document.ReferencesStandAlone)
+            if (!e.TryGetProperty(keyword, out JsonElement reference))
+            {
+                continue;
+            }
+
+            result = Product(result, Dnf(Resolve(reference, place, keyword, resolve).Id * 2));
+            if (keyword == "$ref" && _document.ReferencesStandAlone(place))
             {
                 return result;
-            }
-        }
-
-        foreach (string keyword in (ReadOnlySpan<string>)["$dynamicRef", "$recursiveRef"])
-        {
-            if (e.TryGetProperty(keyword, out _))
-            {
-                Refuse(place.Path + "/" + keyword, "dynamic references are not supported");
             }
         }
 
@@ -80,7 +77,7 @@ internal sealed partial class JsonSchemaCompiler
         result = Product(result, [simple]);
         if (e.TryGetProperty("const", out JsonElement constant))
         {
-            result = Product(result, Dnf(_document.At(constant, place.Path + "/const", true).Id * 2));
+            result = Product(result, Dnf(_document.At(place, constant, "/const", true).Id * 2));
         }
 
         if (e.TryGetProperty("enum", out JsonElement values))
@@ -105,16 +102,16 @@ internal sealed partial class JsonSchemaCompiler
 
         if (e.TryGetProperty("not", out JsonElement not))
         {
-            SchemaPlace sub = _document.At(not, place.Path + "/not");
+            SchemaPlace sub = _document.At(place, not, "/not");
             result = Guarded(sub.Path, result, r => Product(r, Dnf((sub.Id * 2) + 1)));
         }
 
         if (e.TryGetProperty("if", out JsonElement condition))
         {
-            SchemaPlace test = _document.At(condition, place.Path + "/if");
-            Conjunction[] then = e.TryGetProperty("then", out JsonElement t) ? Dnf(_document.At(t, place.Path + "/then").Id * 2) : [_any];
-            Conjunction[] otherwise = e.TryGetProperty("else", out JsonElement o) ? Dnf(_document.At(o, place.Path + "/else").Id * 2) : [_any];
-            result = Guarded(test.Path, result, r => Union([Product(r, Product(Dnf(test.Id * 2), then)), Product(r, Product(Dnf((test.Id * 2) + 1), otherwise))]));
+            SchemaPlace test = _document.At(place, condition, "/if");
+            Conjunction[] then = e.TryGetProperty("then", out JsonElement t) ? Dnf(_document.At(place, t, "/then").Id * 2) : [_any];
+            Conjunction[] otherwise = e.TryGetProperty("else", out JsonElement o) ? Dnf(_document.At(place, o, "/else").Id * 2) : [_any];
+            result = Guarded(test.Path, result, r => Union([Product(r, Product(ClosedObjects.WithoutSaying(Dnf(test.Id * 2)), then)), Product(r, Product(Dnf((test.Id * 2) + 1), otherwise))]));
         }
 
         foreach (string keyword in (ReadOnlySpan<string>)["dependencies", "dependentSchemas"])
@@ -132,7 +129,7 @@ internal sealed partial class JsonSchemaCompiler
 
     private static ObjectConstraint Key(string name, SchemaLiterals value, bool required) => new()
     {
-        Clauses = value == SchemaLiterals.Any ? [] : [new KeyClause(new Dictionary<string, SchemaLiterals> { [name] = value }, [], null)],
+        Clauses = value == SchemaLiterals.Any ? [] : [new KeyClause(new Dictionary<string, SchemaLiterals> { [name] = value }, [], null, KeyClause.Says.Nothing)],
         Required = required ? [name] : [],
     };
 
@@ -289,7 +286,7 @@ internal sealed partial class JsonSchemaCompiler
         if (e.TryGetProperty(restKeyword, out JsonElement rest) && rest.ValueKind != JsonValueKind.True)
         {
             any = false;
-            result = result with { Rest = SchemaLiterals.Of(_document.At(rest, place.Path + "/" + restKeyword).Id * 2) };
+            result = result with { Rest = SchemaLiterals.Of(_document.At(place, rest, "/" + restKeyword).Id * 2) };
         }
 
         if (e.TryGetProperty("contains", out JsonElement contains))
@@ -298,7 +295,7 @@ internal sealed partial class JsonSchemaCompiler
             if (min > 0 || max >= 0)
             {
                 any = false;
-                result = result with { Contains = [(SchemaLiterals.Of(_document.At(contains, place.Path + "/contains").Id * 2), min, max)] };
+                result = result with { Contains = [(SchemaLiterals.Of(_document.At(place, contains, "/contains").Id * 2), min, max)] };
             }
         }
 
@@ -362,9 +359,11 @@ internal sealed partial class JsonSchemaCompiler
 
         if (e.TryGetProperty(keyword, out JsonElement rest) && rest.ValueKind != JsonValueKind.True)
         {
-            additional = rest.ValueKind == JsonValueKind.False ? SchemaLiterals.Of(_document.False.Id * 2) : SchemaLiterals.Of(_document.At(rest, place.Path + "/" + keyword).Id * 2);
+            additional = rest.ValueKind == JsonValueKind.False ? SchemaLiterals.Of(_document.False.Id * 2) : SchemaLiterals.Of(_document.At(place, rest, "/" + keyword).Id * 2);
         }
 
+        KeyClause.Says says = additional is not null || patterns.Count > 0 || e.TryGetProperty("additionalProperties", out _) || e.TryGetProperty("unevaluatedProperties", out _) ? KeyClause.Says.WhatElse
+            : e.TryGetProperty("properties", out _) ? KeyClause.Says.WhatThereIs : KeyClause.Says.Nothing;
         List<(string, IReadOnlyList<string>)> dependents = [];
         foreach (string dependency in (ReadOnlySpan<string>)["dependentRequired", "dependencies"])
         {
@@ -379,10 +378,10 @@ internal sealed partial class JsonSchemaCompiler
 
         ObjectConstraint result = new()
         {
-            Clauses = properties.Count + patterns.Count == 0 && additional is null ? [] : [new KeyClause(properties, patterns, additional)],
+            Clauses = says == KeyClause.Says.Nothing ? [] : [new KeyClause(properties, patterns, additional, says)],
             Required = e.TryGetProperty("required", out JsonElement required) && required.ValueKind == JsonValueKind.Array ? Names(required, place.Path + "/required") : [],
             Dependents = dependents,
-            Names = e.TryGetProperty("propertyNames", out JsonElement names) && names.ValueKind != JsonValueKind.True ? SchemaLiterals.Of(_document.At(names, place.Path + "/propertyNames").Id * 2) : SchemaLiterals.Any,
+            Names = e.TryGetProperty("propertyNames", out JsonElement names) && names.ValueKind != JsonValueKind.True ? SchemaLiterals.Of(_document.At(place, names, "/propertyNames").Id * 2) : SchemaLiterals.Any,
             Min = Count(place, "minProperties") ?? 0,
             Max = Count(place, "maxProperties") ?? -1,
         };
@@ -404,7 +403,7 @@ internal sealed partial class JsonSchemaCompiler
         {
             if (value.ValueKind is JsonValueKind.Array or JsonValueKind.Object)
             {
-                structures.Add(Dnf(_document.At(value, path + "/" + i, true).Id * 2));
+                structures.Add(Dnf(_document.At(place, value, "/enum/" + i, true).Id * 2));
             }
             else
             {
@@ -426,13 +425,13 @@ internal sealed partial class JsonSchemaCompiler
                 Dictionary<string, SchemaLiterals> properties = [];
                 foreach (JsonProperty p in e.EnumerateObject())
                 {
-                    properties[p.Name] = SchemaLiterals.Of(_document.At(p.Value, place.Path + "/" + SchemaDocument.Escape(p.Name), true).Id * 2);
+                    properties[p.Name] = SchemaLiterals.Of(_document.At(place, p.Value, "/" + SchemaDocument.Escape(p.Name), true).Id * 2);
                 }
 
-                ObjectConstraint o = new() { Clauses = [new KeyClause(properties, [], SchemaLiterals.Of(_document.False.Id * 2))], Required = [.. properties.Keys] };
+                ObjectConstraint o = new() { Clauses = [new KeyClause(properties, [], SchemaLiterals.Of(_document.False.Id * 2), KeyClause.Says.WhatElse)], Required = [.. properties.Keys] };
                 return [_any with { Types = JsonTypes.Object, Object = o }];
             case JsonValueKind.Array:
-                SchemaLiterals[] items = [.. e.EnumerateArray().Select((item, i) => SchemaLiterals.Of(_document.At(item, place.Path + "/" + i, true).Id * 2))];
+                SchemaLiterals[] items = [.. e.EnumerateArray().Select((item, i) => SchemaLiterals.Of(_document.At(place, item, "/" + i, true).Id * 2))];
                 return [_any with { Types = JsonTypes.Array, Array = new ArrayConstraint { Prefix = items, Min = items.Length, Max = items.Length } }];
             default:
                 return [Scalars([e])];
@@ -762,15 +761,23 @@ internal sealed partial class JsonSchemaCompiler
         }
     }
 
-    private SchemaPlace Resolve(string reference, string at)
+    private (string Keyword, Func<string, SchemaPlace, SchemaPlace> Resolve)[] References() =>
+        [("$ref", _document.Resolve), ("$dynamicRef", _document.ResolveDynamic), ("$recursiveRef", (_, place) => _document.ResolveRecursive(place))];
+
+    private SchemaPlace Resolve(JsonElement reference, SchemaPlace place, string keyword, Func<string, SchemaPlace, SchemaPlace> resolve)
     {
+        if (reference.ValueKind != JsonValueKind.String || (keyword == "$recursiveRef" && reference.GetString() != "#"))
+        {
+            throw Malformed(place.Path + "/" + keyword, keyword == "$recursiveRef" ? "must be \"#\"" : "must be a text");
+        }
+
         try
         {
-            return _document.Resolve(reference, at);
+            return resolve(reference.GetString()!, place);
         }
         catch (NotSupportedException) when (_options.Lenient)
         {
-            return _document.At(JsonElement.Parse("true"), at);
+            return _document.True;
         }
     }
 
@@ -789,7 +796,7 @@ internal sealed partial class JsonSchemaCompiler
         int i = 0;
         foreach (JsonElement item in list.EnumerateArray())
         {
-            yield return (_document.At(item, place.Path + "/" + keyword + "/" + i), i);
+            yield return (_document.At(place, item, "/" + keyword + "/" + i), i);
             i++;
         }
     }
@@ -810,7 +817,7 @@ internal sealed partial class JsonSchemaCompiler
         {
             if (p.Value.ValueKind != without)
             {
-                yield return (p.Name, _document.At(p.Value, place.Path + "/" + keyword + "/" + SchemaDocument.Escape(p.Name)));
+                yield return (p.Name, _document.At(place, p.Value, "/" + keyword + "/" + SchemaDocument.Escape(p.Name)));
             }
         }
     }

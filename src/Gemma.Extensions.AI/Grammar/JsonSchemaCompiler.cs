@@ -336,7 +336,7 @@ internal sealed partial class JsonSchemaCompiler
             throw new GrammarComplexityException($"an object has {names.Count:N0} properties; at most {MaxNames:N0} are supported");
         }
 
-        if (c.Clauses.Any(x => x.Patterns.Count == 0 && IsClosed(x)))
+        if (c.Clauses.Any(x => x.Patterns.Count == 0 && IsClosed(x)) || (_options.ClosesObjects && ClosedObjects.CanClose(c)))
         {
             keys = Arena.Empty; // Closed: no other names.
         }

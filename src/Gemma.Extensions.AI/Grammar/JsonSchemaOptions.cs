@@ -11,4 +11,7 @@ internal sealed record JsonSchemaOptions
 
     /// <summary>Accept declared properties in any order; otherwise they come in the order of the schema, and all others after them.</summary>
     public bool AnyPropertyOrder { get; init; }
+
+    /// <summary>Objects that a schema gives properties hold those alone, unless it says something of others (<see cref="ClosedObjects"/>).</summary>
+    public bool ClosesObjects { get; init; }
 }

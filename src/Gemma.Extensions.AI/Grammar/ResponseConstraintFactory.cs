@@ -21,7 +21,7 @@ internal static class ResponseConstraintFactory
     public static ITokenConstraint? Create(GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, bool lenient = false)
     {
         GrammarCompiler compiler = GrammarCompiler.For(tokenizer);
-        JsonSchemaOptions schemaOptions = new() { Lenient = lenient };
+        JsonSchemaOptions schemaOptions = new() { Lenient = lenient, ClosesObjects = true };
         ToolSignature[] tools = Tools(options);
         bool required = options?.ToolMode is RequiredChatToolMode && tools.Length > 0;
         bool several = options?.AllowMultipleToolCalls ?? true;
@@ -105,6 +105,6 @@ internal static class ResponseConstraintFactory
         }
 
         schema = CompactJson.WithoutHalves(schema);
-        return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(ClosedObjects.Close(schema), schemaOptions)));
+        return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(schema, schemaOptions)));
     }
 }

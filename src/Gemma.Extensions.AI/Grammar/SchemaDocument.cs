@@ -2,141 +2,113 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.Grammar;
 
-/// <summary>A place in the schema document that is read as a schema, or as a constant.</summary>
-internal sealed record SchemaPlace(int Id, JsonElement Element, string Path, bool IsConstant);
+/// <summary>A place in the schema document that is read as a schema, or as a constant, with the dynamic anchors that hold on the way to it.</summary>
+internal sealed record SchemaPlace(int Id, JsonElement Element, string Path, bool IsConstant, DynamicScope Scope);
 
-/// <summary>The schema document: its places by JSON pointer, and references between them.</summary>
+/// <summary>The dynamic anchors of the resources that were entered on the way to a place: of those of one name, the outermost.</summary>
+/// <remarks>Equal scopes are the same object, so that a place reached in the same scope is the same place.</remarks>
+internal sealed record DynamicScope(int Id, IReadOnlyDictionary<string, string> Paths);
+
+/// <summary>
+/// The schema document: its places by JSON pointer, and the references between them. References are resolved against the nearest $id as URIs (RFC 3986), anchors
+/// belong to the resource that they stand in, dynamic ones are looked up in the <see cref="DynamicScope"/>.
+/// </summary>
 internal sealed class SchemaDocument
 {
-    private readonly JsonElement _root;
+    private readonly SchemaResources _resources;
     private readonly List<SchemaPlace> _places = [];
-    private readonly Dictionary<(string, bool), SchemaPlace> _byPath = [];
-    private Dictionary<string, (JsonElement Element, string Path)>? _identified;
+    private readonly Dictionary<(string Path, bool IsConstant, int Scope), SchemaPlace> _byPath = [];
+    private readonly Dictionary<string, DynamicScope> _scopes = [];
+    private readonly JsonElement _root;
 
     public SchemaDocument(JsonElement root)
     {
         _root = root;
-        Root = At(root, "", false);
-        False = new SchemaPlace(_places.Count, JsonElement.Parse("false"), "", false);
+        _resources = new SchemaResources(root);
+        DynamicScope outside = Intern(new Dictionary<string, string>());
+        Root = At(root, "", false, outside);
+        True = new SchemaPlace(_places.Count, JsonElement.Parse("true"), "", false, outside);
+        _places.Add(True);
+        False = new SchemaPlace(_places.Count, JsonElement.Parse("false"), "", false, outside);
         _places.Add(False);
-        string draft = root.ValueKind == JsonValueKind.Object && root.TryGetProperty("$schema", out JsonElement s) && s.ValueKind == JsonValueKind.String ? s.GetString()! : "";
-        ReferencesStandAlone = draft.Contains("draft-03", StringComparison.Ordinal) || draft.Contains("draft-04", StringComparison.Ordinal)
-            || draft.Contains("draft-06", StringComparison.Ordinal) || draft.Contains("draft-07", StringComparison.Ordinal);
     }
 
     public SchemaPlace Root { get; }
 
-    public SchemaPlace False { get; }
+    public SchemaPlace True { get; }
 
-    /// <summary>Whether the declared draft (7 or older) says that what stands beside a $ref is ignored.</summary>
-    public bool ReferencesStandAlone { get; }
+    public SchemaPlace False { get; }
 
     public SchemaPlace this[int id] => _places[id];
 
-    public SchemaPlace At(JsonElement element, string path, bool isConstant = false)
+    /// <summary>Whether the draft of the resource around a place (7 or older) says that what stands beside a $ref is ignored.</summary>
+    public bool ReferencesStandAlone(SchemaPlace place) => _resources.Around(place.Path).Dialect.IgnoresSiblings;
+
+    /// <summary>The place of a part of another place.</summary>
+    /// <param name="parent">The place.</param>
+    /// <param name="element">Its part.</param>
+    /// <param name="pointer">The JSON pointer from the place to its part.</param>
+    /// <param name="isConstant">Whether the part is a value rather than a schema.</param>
+    public SchemaPlace At(SchemaPlace parent, JsonElement element, string pointer, bool isConstant = false) => At(element, parent.Path + pointer, isConstant, parent.Scope);
+
+    public static string Escape(string name) => name.Replace("~", "~0").Replace("/", "~1");
+
+    /// <summary>The schema that a reference of a place names.</summary>
+    /// <exception cref="NotSupportedException">It names another document.</exception>
+    /// <exception cref="ArgumentException">There is no such place, or there are two.</exception>
+    public SchemaPlace Resolve(string reference, SchemaPlace place) => Place(_resources.Resolve(reference, place.Path, place.Path + "/$ref"), place.Scope);
+
+    /// <summary>The schema that $dynamicRef names: where a $ref would find a dynamic anchor, the outermost one of that name.</summary>
+    /// <inheritdoc cref="Resolve"/>
+    public SchemaPlace ResolveDynamic(string reference, SchemaPlace place)
     {
-        if (!_byPath.TryGetValue((path, isConstant), out SchemaPlace? place))
+        string path = _resources.Resolve(reference, place.Path, place.Path + "/$dynamicRef");
+        int hash = reference.IndexOf('#');
+        string anchor = hash < 0 ? "" : Uri.UnescapeDataString(reference[(hash + 1)..]);
+        return Place(_resources.Around(path).Dynamic.GetValueOrDefault(anchor) == path && place.Scope.Paths.TryGetValue(anchor, out string? outermost) ? outermost : path, place.Scope);
+    }
+
+    /// <summary>The schema that draft 2019-09's $recursiveRef names: the root of the resource, or of the outermost one, where both have a $recursiveAnchor.</summary>
+    public SchemaPlace ResolveRecursive(SchemaPlace place)
+    {
+        SchemaResource resource = _resources.Around(place.Path);
+        return Place(resource.Dynamic.ContainsKey(SchemaResource.RecursiveAnchor) ? place.Scope.Paths[SchemaResource.RecursiveAnchor] : resource.Path, place.Scope);
+    }
+
+    private SchemaPlace Place(string path, DynamicScope scope) => At(SchemaResources.Follow(_root, path) ?? throw new ArgumentException($"The JSON schema has nothing at '{path}'."), path, false, scope);
+
+    private SchemaPlace At(JsonElement element, string path, bool isConstant, DynamicScope outer)
+    {
+        DynamicScope scope = isConstant ? outer : Enter(outer, _resources.Around(path));
+        if (!_byPath.TryGetValue((path, isConstant, scope.Id), out SchemaPlace? place))
         {
-            place = new SchemaPlace(_places.Count, element, path, isConstant);
+            place = new SchemaPlace(_places.Count, element, path, isConstant, scope);
             _places.Add(place);
-            _byPath[(path, isConstant)] = place;
+            _byPath[(path, isConstant, scope.Id)] = place;
         }
 
         return place;
     }
 
-    public static string Escape(string name) => name.Replace("~", "~0").Replace("/", "~1");
-
-    /// <summary>The schema that a reference names.</summary>
-    public SchemaPlace Resolve(string reference, string at)
+    private DynamicScope Enter(DynamicScope scope, SchemaResource resource)
     {
-        int hash = reference.IndexOf('#');
-        string address = hash < 0 ? reference : reference[..hash];
-        string fragment = hash < 0 ? "" : Uri.UnescapeDataString(reference[(hash + 1)..]);
-        (JsonElement element, string path) = address.Length == 0 ? (_root, "") : Identified(address, at, reference);
-        if (fragment.Length == 0)
+        if (resource.Dynamic.Keys.All(scope.Paths.ContainsKey))
         {
-            return At(element, path);
+            return scope;
         }
 
-        if (fragment[0] != '/')
+        Dictionary<string, string> paths = new(scope.Paths);
+        foreach ((string anchor, string path) in resource.Dynamic)
         {
-            (element, path) = Identified("#" + fragment, at, reference);
-            return At(element, path);
+            paths.TryAdd(anchor, path);
         }
 
-        foreach (string part in fragment[1..].Split('/'))
-        {
-            string name = part.Replace("~1", "/").Replace("~0", "~");
-            JsonElement next = default;
-            bool found = element.ValueKind switch
-            {
-                JsonValueKind.Object => element.TryGetProperty(name, out next),
-                JsonValueKind.Array => int.TryParse(name, out int i) && i >= 0 && i < element.GetArrayLength() && (next = element[i]).ValueKind != JsonValueKind.Undefined,
-                _ => false,
-            };
-            if (!found)
-            {
-                throw new ArgumentException($"The JSON schema refers to '{reference}' at '{at}', but there is no '{name}' in '{path}'.");
-            }
-
-            element = next;
-            path += "/" + Escape(name);
-        }
-
-        return At(element, path);
+        return Intern(paths);
     }
 
-    private (JsonElement Element, string Path) Identified(string id, string at, string reference)
+    private DynamicScope Intern(Dictionary<string, string> paths)
     {
-        if (_identified is null)
-        {
-            _identified = [];
-            Identify(_root, "", null);
-        }
-
-        if (_identified.TryGetValue(id, out (JsonElement, string) found) || _identified.TryGetValue(id.TrimEnd('#'), out found))
-        {
-            return found;
-        }
-
-        // Relative to the document's own address.
-        foreach ((string known, (JsonElement, string) place) in _identified)
-        {
-            if (known.EndsWith("/" + id.TrimStart('/'), StringComparison.Ordinal))
-            {
-                return place;
-            }
-        }
-
-        throw new NotSupportedException($"The JSON schema refers to another document at '{at}': '{reference}'. Put that schema into $defs and refer to it there.");
-    }
-
-    private void Identify(JsonElement element, string path, string? key)
-    {
-        System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
-        if (element.ValueKind == JsonValueKind.Object)
-        {
-            foreach (JsonProperty property in element.EnumerateObject())
-            {
-                if (key is not ("properties" or "patternProperties" or "enum" or "const") && property.Value.ValueKind == JsonValueKind.String && property.Name is "$id" or "id" or "$anchor")
-                {
-                    string id = property.Value.GetString()!;
-                    _identified!.TryAdd(property.Name == "$anchor" ? "#" + id : id.Length > 1 ? id.TrimEnd('#') : id, (element, path));
-                }
-                else
-                {
-                    Identify(property.Value, path + "/" + Escape(property.Name), property.Name);
-                }
-            }
-        }
-        else if (element.ValueKind == JsonValueKind.Array)
-        {
-            int i = 0;
-            foreach (JsonElement item in element.EnumerateArray())
-            {
-                Identify(item, path + "/" + i++, key);
-            }
-        }
+        string key = string.Join('\n', paths.OrderBy(static p => p.Key, StringComparer.Ordinal).Select(static p => $"{p.Key}\n{p.Value}"));
+        return _scopes.TryGetValue(key, out DynamicScope? scope) ? scope : _scopes[key] = new DynamicScope(_scopes.Count, paths);
     }
 }

@@ -56,7 +56,24 @@ internal sealed class SchemaLiterals : IEquatable<SchemaLiterals>
 }
 
 /// <summary>What one schema object says of keys: additional applies to names that neither its properties nor its patterns cover.</summary>
-internal sealed record KeyClause(Dictionary<string, SchemaLiterals> Properties, IReadOnlyList<(Rx Pattern, SchemaLiterals Value)> Patterns, SchemaLiterals? Additional);
+/// <param name="Properties">The schemas of names.</param>
+/// <param name="Patterns">The schemas of names that match an expression.</param>
+/// <param name="Additional">The schema of all others.</param>
+/// <param name="Speaks">What the schema itself says of the names that an object has, which <see cref="ClosedObjects"/> goes by.</param>
+internal sealed record KeyClause(Dictionary<string, SchemaLiterals> Properties, IReadOnlyList<(Rx Pattern, SchemaLiterals Value)> Patterns, SchemaLiterals? Additional, KeyClause.Says Speaks)
+{
+    public enum Says
+    {
+        /// <summary>It is a condition, or follows from one.</summary>
+        Nothing,
+
+        /// <summary>It declares properties and is silent about others.</summary>
+        WhatThereIs,
+
+        /// <summary>It speaks of other properties: allows, forbids or describes them.</summary>
+        WhatElse,
+    }
+}
 
 internal sealed record ObjectConstraint
 {

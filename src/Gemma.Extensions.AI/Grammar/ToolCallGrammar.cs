@@ -17,6 +17,12 @@ internal static class ToolCallGrammar
     public const string Marker = "<tool_call>";
     public const string EndMarker = "</tool_call>";
 
+    private static readonly string[] s_describing =
+    [
+        "properties", "additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "enum", "const",
+        "$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies",
+    ];
+
     /// <summary>One call, or several where allowed, the first marker included.</summary>
     /// <exception cref="NotSupportedException">A tool's schema cannot be enforced; the message names the tool and the keyword.</exception>
     public static Rule Calls(IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
@@ -51,8 +57,7 @@ internal static class ToolCallGrammar
     {
         try
         {
-            // Arguments are an object, and a schema that leaves open what else it may hold means nothing by it: the function would ignore it.
-            return JsonSchemaCompiler.Compile(Closed(tool.Parameters), options with { AllowWhitespace = false });
+            return JsonSchemaCompiler.Compile(Arguments(tool.Parameters), options with { AllowWhitespace = false, ClosesObjects = true });
         }
         catch (NotSupportedException e)
         {
@@ -64,22 +69,21 @@ internal static class ToolCallGrammar
         }
     }
 
-    private static JsonElement Closed(JsonElement schema)
+    private static JsonElement Arguments(JsonElement schema)
     {
         if (schema.ValueKind != JsonValueKind.Object)
         {
             return JsonElement.Parse("""{"type":"object","additionalProperties":false}""");
         }
 
-        JsonObject closed = JsonObject.Create(ClosedObjects.Close(schema))!;
-        closed["type"] = ObjectType(closed);
-        string[] open = ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "$ref", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "enum", "const"];
-        if (!open.Any(closed.ContainsKey) && ClosedObjects.RequiresDeclared(closed))
+        JsonObject arguments = JsonObject.Create(schema)!;
+        arguments["type"] = ObjectType(arguments);
+        if (!s_describing.Any(arguments.ContainsKey))
         {
-            closed["additionalProperties"] = false;
+            arguments["properties"] = new JsonObject(); // A tool that says nothing of its arguments has none.
         }
 
-        return JsonSerializer.SerializeToElement(closed);
+        return JsonSerializer.SerializeToElement(arguments);
     }
 
     /// <summary>Whatever else the schema allows, arguments are an object.</summary>
