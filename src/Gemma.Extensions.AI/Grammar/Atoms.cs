@@ -436,7 +436,7 @@ internal sealed class KeyLexer : Lexer
     public KeyLexer(ObjectAtom atom)
     {
         _atom = atom;
-        _partition = CharPartition.Of([atom.KeyTerm, .. atom.Patterns]);
+        _partition = atom.Arena.Partition([atom.KeyTerm, .. atom.Patterns]);
         _trie.Add(([], -1, new ulong[atom.Words]));
         for (int i = 0; i < atom.Names.Length; i++)
         {

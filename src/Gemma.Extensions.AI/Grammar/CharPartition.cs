@@ -52,9 +52,9 @@ internal sealed class CharPartition
         IEnumerable<int> Slice(int from, int to) => from > to ? [] : _classes[IndexOf(from)..(IndexOf(to) + 1)];
     }
 
-    public static CharPartition Of(params IEnumerable<Rx> roots)
+    public static CharPartition Of(IEnumerable<Rx> roots, CharSet? beside = null)
     {
-        HashSet<CharSet> sets = [];
+        HashSet<CharSet> sets = beside is null ? [] : [beside];
         HashSet<int> singles = [];
         HashSet<int> seen = [];
         Stack<Rx> todo = new(roots);

@@ -16,11 +16,11 @@ internal sealed class EcmaRegex
     internal static readonly CharSet Word = CharSet.FromRanges([('0', '9'), ('A', 'Z'), ('a', 'z'), ('_', '_')]);
     private static readonly CharSet s_space = CharSet.FromRanges([(9, 13), (' ', ' '), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)]);
     private static readonly CharSet s_dot = CharSet.FromRanges([('\n', '\n'), ('\r', '\r'), (0x2028, 0x2029)]).Complement();
-    private static readonly Lazy<Dictionary<string, CharSet>> s_categories = new(ReadCategories);
 
     private readonly string _pattern;
     private int _pos;
     private int _depth;
+    private bool _dependsOnUnicode;
 
     private EcmaRegex(string pattern) => _pattern = pattern;
 
@@ -39,6 +39,11 @@ internal sealed class EcmaRegex
         if (parser._pos < pattern.Length)
         {
             throw parser.Bad("unmatched ')'");
+        }
+
+        if (parser._dependsOnUnicode)
+        {
+            arena.Leave(UnicodeProperties.Unsure);
         }
 
         return EcmaRegexBuilder.Build(arena, node, wholeText);
@@ -261,7 +266,7 @@ internal sealed class EcmaRegex
             case 'v': return CharSet.Of('\v');
             case '0': return _pos < _pattern.Length && char.IsAsciiDigit(_pattern[_pos]) ? throw new NotSupportedException("octal escapes are not supported") : CharSet.Of(0);
             case 'p' or 'P':
-                CharSet set = Category();
+                CharSet set = Property();
                 return c == 'p' ? set : set.Complement();
             case 'x':
                 return CharSet.Of(Hex(2));
@@ -388,7 +393,7 @@ internal sealed class EcmaRegex
         return EscapedSet();
     }
 
-    private CharSet Category()
+    private CharSet Property()
     {
         int end = _pos < _pattern.Length && _pattern[_pos] == '{' ? _pattern.IndexOf('}', _pos) : -1;
         if (end < 0)
@@ -398,48 +403,8 @@ internal sealed class EcmaRegex
 
         string name = _pattern[(_pos + 1)..end];
         _pos = end + 1;
-        foreach (string prefix in (ReadOnlySpan<string>)["General_Category=", "gc="])
-        {
-            name = name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : name;
-        }
-
-        name = name switch
-        {
-            "Letter" or "Alphabetic" or "Alpha" => "L",
-            "Uppercase_Letter" or "Uppercase" or "Upper" => "Lu",
-            "Lowercase_Letter" or "Lowercase" or "Lower" => "Ll",
-            "Mark" => "M",
-            "Number" => "N",
-            "Decimal_Number" => "Nd",
-            "Punctuation" or "punct" => "P",
-            "Symbol" => "S",
-            "Separator" => "Z",
-            "Other" => "C",
-            _ => name,
-        };
-        return s_categories.Value.TryGetValue(name, out CharSet? set) ? set : throw new NotSupportedException($"the Unicode property '{name}' is not supported");
-    }
-
-    private static Dictionary<string, CharSet> ReadCategories()
-    {
-        string[] codes = ["Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Cn"];
-        Dictionary<string, List<(int, int)>> ranges = [];
-        for (int c = 0; c <= CharSet.MaxChar;)
-        {
-            UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(c);
-            int start = c;
-            while (++c <= CharSet.MaxChar && CharUnicodeInfo.GetUnicodeCategory(c) == category)
-            {
-            }
-
-            string code = codes[(int)category];
-            foreach (string name in (ReadOnlySpan<string>)[code, code[..1]])
-            {
-                (ranges.TryGetValue(name, out List<(int, int)>? list) ? list : ranges[name] = []).Add((start, c - 1));
-            }
-        }
-
-        return ranges.ToDictionary(r => r.Key, r => CharSet.FromRanges(r.Value));
+        _dependsOnUnicode |= !UnicodeProperties.IsStable(name);
+        return UnicodeProperties.TryGet(name) ?? throw new NotSupportedException($"ECMA-262 has no Unicode property '{name}' (names are case-sensitive)");
     }
 
     private int Scalar()

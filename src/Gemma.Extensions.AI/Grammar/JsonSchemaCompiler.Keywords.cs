@@ -190,17 +190,9 @@ internal sealed partial class JsonSchemaCompiler
             text = Arena.And(text, Pattern(pattern.GetString()!, path));
         }
 
-        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String)
+        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && StringFormats.TryGet(Arena, format.GetString()!) is { } rx)
         {
-            string name = format.GetString()!;
-            if (StringFormats.IsUnsupported(name))
-            {
-                Refuse(place.Path + "/format", $"the format '{name}' cannot be enforced");
-            }
-            else if (StringFormats.TryGet(Arena, name) is { } rx)
-            {
-                text = Arena.And(text, rx);
-            }
+            text = Arena.And(text, rx);
         }
 
         return text;
@@ -247,10 +239,17 @@ internal sealed partial class JsonSchemaCompiler
                 throw Malformed(place.Path + "/multipleOf", "must be greater than 0");
             }
 
-            result = result?.And(NumberConstraint.None with { Multiples = [divisor] });
+            if (!MultipleLeaf.CanDivideBy(divisor))
+            {
+                Refuse(place.Path + "/multipleOf", $"a multiple of {divisor} is beyond what is supported (17 digits)");
+            }
+            else
+            {
+                result = result?.And(NumberConstraint.None with { Multiples = [divisor] });
+            }
         }
 
-        return result;
+        return e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && NumberConstraint.OfFormat(format.GetString()!) is { } range ? result?.And(range) : result;
     }
 
     private ArrayConstraint? Arrays(SchemaPlace place)
@@ -484,7 +483,7 @@ internal sealed partial class JsonSchemaCompiler
                 List<Conjunction> kept = [];
                 foreach (Conjunction c in left)
                 {
-                    if (alternatives[j].All(d => And(c, d) is not { } both || !IsPossible(both)))
+                    if (!alternatives[j].Any(d => Overlap(c, d)))
                     {
                         kept.Add(c);
                         continue;
@@ -501,6 +500,17 @@ internal sealed partial class JsonSchemaCompiler
         }
 
         return Union(result);
+    }
+
+    /// <summary>Whether some reader may see a value in both.</summary>
+    private bool Overlap(Conjunction a, Conjunction b)
+    {
+        if (And(a, b) is { } both && IsPossible(both))
+        {
+            return true;
+        }
+
+        return (a.Types & b.Types).HasFlag(JsonTypes.Number) && a.Number.AsDoubles().And(b.Number.AsDoubles()) is { } number && Arena.IsLive(NumberSpelling.Of(Arena, number));
     }
 
     private Conjunction[] Negate(Conjunction[] alternatives, SchemaPlace place)

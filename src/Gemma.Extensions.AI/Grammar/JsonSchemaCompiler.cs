@@ -108,7 +108,7 @@ internal sealed partial class JsonSchemaCompiler
 
             if (c.Types.HasFlag(JsonTypes.Number))
             {
-                numbers.Add(c.Number.ToRx(Arena));
+                numbers.Add(NumberSpelling.Of(Arena, c.Number));
             }
         }
 
@@ -280,7 +280,7 @@ internal sealed partial class JsonSchemaCompiler
 
     private bool IsPossible(Conjunction c) =>
         (c.Types & (JsonTypes.Null | JsonTypes.True | JsonTypes.False | JsonTypes.String)) != 0
-        || (c.Types.HasFlag(JsonTypes.Number) && Arena.IsLive(c.Number.ToRx(Arena)))
+        || (c.Types.HasFlag(JsonTypes.Number) && Arena.IsLive(NumberSpelling.Of(Arena, c.Number)))
         || (c.Types.HasFlag(JsonTypes.Array) && (c.Array is null || (c.Array.Min == 0 && c.Array.Contains.Count == 0) || MakeArray(c.Array).IsSatisfiable()))
         || (c.Types.HasFlag(JsonTypes.Object) && (c.Object is null || IsPossible(c.Object)));
 
@@ -535,7 +535,7 @@ internal sealed partial class JsonSchemaCompiler
             if (c.Types.HasFlag(JsonTypes.Number))
             {
                 // One spelling a value.
-                texts.UnionWith(c.Number.Values?.Where(v => c.Number.Allows(v.Value)).Select(v => v.Value.ToString()) ?? Arena.Enumerate(c.Number.ToRx(Arena), Limit));
+                texts.UnionWith(c.Number.Values?.Where(v => c.Number.Allows(v.Value)).Select(v => v.Value.ToString()) ?? Arena.Enumerate(NumberSpelling.Of(Arena, c.Number), Limit));
             }
 
             if (c.Types.HasFlag(JsonTypes.String))
@@ -552,7 +552,9 @@ internal sealed partial class JsonSchemaCompiler
             }
         }
 
-        return [.. texts.Select(System.Text.Encoding.UTF8.GetBytes)];
+        // Numbers that one reader cannot tell apart are one number.
+        HashSet<double> numbers = [];
+        return [.. texts.Where(text => text[0] is not ('-' or (>= '0' and <= '9')) || numbers.Add(ExactDecimal.Parse(text).ToDouble())).Select(System.Text.Encoding.UTF8.GetBytes)];
     }
 
     private void CheckTime()

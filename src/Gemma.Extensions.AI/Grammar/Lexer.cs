@@ -98,7 +98,7 @@ internal sealed class RxLexer : Lexer
     {
         _arena = arena;
         _spelling = spelling;
-        _partition = CharPartition.Of(term);
+        _partition = arena.Partition(term);
         Start = StateOf(term, CharNode.Root);
     }
 

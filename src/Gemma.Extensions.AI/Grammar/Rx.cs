@@ -109,6 +109,7 @@ internal sealed class RxArena
     private readonly HashSet<Rx> _terms = new(new Comparer());
     private readonly Dictionary<(int, int), Rx> _derivatives = [];
     private readonly Dictionary<int, bool> _live = [];
+    private CharSet? _left;
     private int _recursive;
     private long _work;
 
@@ -402,8 +403,23 @@ internal sealed class RxArena
     /// <summary>Any text of min to max characters (max -1: no limit).</summary>
     public bool IsSpan(Rx t) => t == AnyChar || (t.Kind == RxKind.Repeat && t.Kids[0] == AnyChar);
 
+    /// <summary>Makes all terms be without texts that hold one of these characters.</summary>
+    public void Leave(CharSet characters)
+    {
+        if (_left is null)
+        {
+            _left = characters;
+            _live.Clear();
+        }
+    }
+
+    /// <summary>The characters that terms tell apart.</summary>
+    public CharPartition Partition(params IEnumerable<Rx> terms) => CharPartition.Of(terms, _left);
+
     /// <summary>The texts that may follow after <paramref name="c"/>.</summary>
-    public Rx Derive(Rx t, int c)
+    public Rx Derive(Rx t, int c) => _left is not null && _left.Contains(c) ? Empty : DeriveBy(t, c);
+
+    private Rx DeriveBy(Rx t, int c)
     {
         switch (t.Kind)
         {
@@ -426,27 +442,27 @@ internal sealed class RxArena
         switch (t.Kind)
         {
             case RxKind.Concat:
-                result = Concat(Derive(t.Kids[0], c), t.Kids[1]);
+                result = Concat(DeriveBy(t.Kids[0], c), t.Kids[1]);
                 if (t.Kids[0].Nullable)
                 {
-                    result = Alt(result, Derive(t.Kids[1], c));
+                    result = Alt(result, DeriveBy(t.Kids[1], c));
                 }
 
                 break;
             case RxKind.Repeat:
-                result = Concat(Derive(t.Kids[0], c), Repeat(t.Kids[0], Math.Max(0, t.Min - 1), t.Max < 0 ? -1 : t.Max - 1));
+                result = Concat(DeriveBy(t.Kids[0], c), Repeat(t.Kids[0], Math.Max(0, t.Min - 1), t.Max < 0 ? -1 : t.Max - 1));
                 break;
             case RxKind.Not:
-                result = Not(Derive(t.Kids[0], c));
+                result = Not(DeriveBy(t.Kids[0], c));
                 break;
             case RxKind.Recursive:
-                result = Derive(t.Kids[0], c);
+                result = DeriveBy(t.Kids[0], c);
                 break;
             default:
                 Rx[] kids = new Rx[t.Kids.Length];
                 for (int i = 0; i < kids.Length; i++)
                 {
-                    kids[i] = Derive(t.Kids[i], c);
+                    kids[i] = DeriveBy(t.Kids[i], c);
                     if (kids[i] == Empty && t.Kind == RxKind.And)
                     {
                         return _derivatives[(t.Id, c)] = Empty;
@@ -480,7 +496,7 @@ internal sealed class RxArena
         }
 
         // Depth first towards an accepting derivative. The path to it is live; if none is found, all that was seen is dead.
-        CharPartition partition = CharPartition.Of(t);
+        CharPartition partition = Partition(t);
         HashSet<int> seen = [t.Id];
         Stack<(Rx Term, int Next)> path = new();
         path.Push((t, 0));
@@ -568,7 +584,7 @@ internal sealed class RxArena
                 throw new NotSupportedException($"more than {limit} different values are allowed");
             }
 
-            CharPartition partition = CharPartition.Of(top.Term);
+            CharPartition partition = Partition(top.Term);
             for (int i = 0; i < partition.Count; i++)
             {
                 Rx next = Derive(top.Term, partition.Representative(i));

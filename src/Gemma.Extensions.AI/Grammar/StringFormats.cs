@@ -23,31 +23,64 @@ internal static class StringFormats
         + "|(?:(?:" + H16 + ":){0,5}" + H16 + ")?::" + H16
         + "|(?:(?:" + H16 + ":){0,6}" + H16 + ")?::)";
 
+    // No two hyphens in a row: "ab--" begins the encoded form of an international label (RFC 5891), which few of them are.
     private const string Label = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
-    private const string Hostname = Label + @"(?:\." + Label + "){0,10}";
-    private const string AtomText = @"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
-    private const string Email = AtomText + @"(?:\." + AtomText + ")*@(?:" + Hostname + @"|\[" + Ipv4 + @"\])";
+    private const string Hostname = @"(?!.*--)(?=.{1,253}$)" + Label + @"(?:\." + Label + ")*";
+
+    // Letters of scripts written from left to right that RFC 5892 allows in labels, as few as are within 63 bytes in any encoding.
+    private const string IdnCharacter = @"[a-z0-9\u00df-\u00f6\u00f8-\u00ff\u03b1-\u03c9\u0430-\u044f\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3]";
+    private const string IdnLabel = IdnCharacter + "(?:-?" + IdnCharacter + "){0,10}";
+    private const string IdnHostname = IdnLabel + @"(?:\." + IdnLabel + "){0,3}";
+
+    private const string AtomCharacter = @"A-Za-z0-9!#$%&'*+/=?^_`{|}~-";
+    private const string Email = @"(?!.*@.*--)(?=[^@]{1,64}@)(?=.{1,254}$)[" + AtomCharacter + @"]+(?:\.[" + AtomCharacter + "]+)*@(?:" + Label + @"\.)+" + Label;
+    private const string IdnAtom = @"[\u00c0-\u024f\u0391-\u03a1\u03a3-\u03c9\u0400-\u045f\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3" + AtomCharacter + "]";
+    private const string IdnEmail = IdnAtom + "{1,12}(?:[.]" + IdnAtom + "{1,8})?@" + IdnLabel + @"(?:\." + IdnLabel + "){1,3}";
     private const string Pct = "%[0-9A-Fa-f]{2}";
     // The hyphen comes first, as these stand inside character classes.
     private const string Unreserved = @"-A-Za-z0-9._~!$&'()*+,;=";
     private const string Pchar = "(?:[" + Unreserved + ":@]|" + Pct + ")";
-    private const string IUnreserved = Unreserved + @"\u00a0-\ud7ff\uf900-\ufdcf\ufdf0-\uffef";
+    private const string IUnreserved = Unreserved + @"\u00a0-\u200d\u2010-\u2027\u2030-\u205f\u2070-\ud7ff\uf900-\ufdcf\ufdf0-\uffef";
     private const string IPchar = "(?:[" + IUnreserved + ":@]|" + Pct + ")";
     private const string PointerToken = "(?:[^/~]|~[01])*";
 
+    private const string Count = "[0-9]{1,9}";
+    private const string DurationTime = "T(?:" + Count + "H(?:" + Count + "M(?:" + Count + "S)?)?|" + Count + "M(?:" + Count + "S)?|" + Count + "S)";
+    private const string Duration = "P(?:(?:" + Count + "Y(?:" + Count + "M(?:" + Count + "D)?)?|" + Count + "M(?:" + Count + "D)?|" + Count + "D)(?:" + DurationTime + ")?|" + DurationTime + "|" + Count + "W)";
+
+    private const string TemplateVariable = "(?:[A-Za-z0-9_]|" + Pct + ")+(?::[1-9][0-9]{0,3}|[*])?";
+    private const string UriTemplate = @"(?:[-A-Za-z0-9._~:/?#\[\]@!$&()*+,;=\u00a1-\u00ff\u0370-\u03ff\u0400-\u04ff\u3041-\u30ff\u4e00-\u9fff\uac00-\ud7a3]|" + Pct + "|[{][+#./;?&]?" + TemplateVariable + "(?:," + TemplateVariable + ")*[}])*";
+
+    private const string UrlTail = @"(?:\?(?:" + Pchar + @"|[/?])*)?(?:#(?:" + Pchar + "|[/?])*)?";
+    private const string UrlLabel = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+    private const string Url = "(?!.*--)(?:https?|ftp)://(?:" + UrlLabel + @"\.){1,3}[a-z]{2,24}(?::[1-9][0-9]{1,4})?(?:(?:/" + Pchar + "*)+" + UrlTail + ")?";
+
+    // Expressions that mean the same with and without the flags u and v: characters, classes, assertions and quantifiers, in groups of two levels.
+    private const string RegexQuantifier = "(?:(?:[*+?]|[{](?:[0-9]{1,2},?|[0-9],[1-9][0-9])[}])[?]?)?";
+    private const string RegexCharacter = @"(?:[A-Za-z0-9 _,:;<>=!@#%&~""'-]|[.]|\\[dDwWsSfnrtv^$.*+?()\[\]{}|/\\]|\[\^?(?:a-z|A-Z|0-9|[A-Za-z0-9_ ]|\\[dDwWsSnrt\\\]\[^-])+\])" + RegexQuantifier;
+    private const string RegexAssertion = @"[\^$]|\\[bB]";
+    private const string RegexInner = "(?:" + RegexCharacter + "|" + RegexAssertion + "|[|])*";
+    private const string RegexGroup = @"[(](?:[?]:)?" + RegexInner + "[)]" + RegexQuantifier + "|[(][?][=!]" + RegexInner + "[)]";
+    private const string RegexOuter = "(?:" + RegexCharacter + "|" + RegexAssertion + "|[|]|" + RegexGroup + ")*";
+    private const string Regex = "(?:" + RegexCharacter + "|" + RegexAssertion + "|[|]|" + RegexGroup + "|[(](?:[?]:)?" + RegexOuter + "[)]" + RegexQuantifier + ")*";
+
     /// <summary>
-    /// RFC 3339, 5321, 1123, 2673, 4291, 4122, 3986, 3987, 6901, as JSON Schema names them. Of dates and times it is what .NET reads, a subset: no year 0, no leap
-    /// seconds, T and Z in capitals, offsets up to 14 hours. Lengths are bounded where a standard bounds them as a whole (hostnames).
+    /// What is generated of each format of JSON Schema and OpenAPI: texts that its RFC (3339, 5321, 6531, 1123, 5890, 2673, 4291, 9562, 3986, 3987, 6570, 6901, 4648)
+    /// and the usual validators accept, not all that there are. Of dates and times it is what .NET reads: no year 0, no leap seconds, T and Z in capitals, offsets up to
+    /// 14 hours. Domains of addresses have two labels or more, no label two hyphens in a row.
     /// </summary>
     private static readonly Dictionary<string, string> s_patterns = new()
     {
         ["date"] = Date,
         ["time"] = Time,
+        ["iso-time"] = Time,
         ["date-time"] = Date + "T" + Time,
-        ["duration"] = "P(?:(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)(?:T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S))?|T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)|[0-9]+W)",
+        ["iso-date-time"] = Date + "T" + Time,
+        ["duration"] = Duration,
         ["email"] = Email,
-        ["idn-email"] = "[^\\s@\"]+@[^\\s@\"]+",
+        ["idn-email"] = IdnEmail,
         ["hostname"] = Hostname,
+        ["idn-hostname"] = IdnHostname,
         ["ipv4"] = Ipv4,
         ["ipv6"] = Ipv6,
         ["uuid"] = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}",
@@ -55,24 +88,29 @@ internal static class StringFormats
         ["uri-reference"] = "(?:" + Uri(Unreserved, Pchar) + "|" + Relative(Unreserved, Pchar) + ")",
         ["iri"] = Uri(IUnreserved, IPchar),
         ["iri-reference"] = "(?:" + Uri(IUnreserved, IPchar) + "|" + Relative(IUnreserved, IPchar) + ")",
+        ["uri-template"] = UriTemplate,
+        ["url"] = Url,
         ["json-pointer"] = "(?:/" + PointerToken + ")*",
-        ["relative-json-pointer"] = "(?:0|[1-9][0-9]*)(?:#|(?:/" + PointerToken + ")*)",
+        ["json-pointer-uri-fragment"] = "#(?:/(?:[A-Za-z0-9_.!$&'()*+,;:=@-]|" + Pct + "|~[01])*)*",
+        ["relative-json-pointer"] = "(?:0|[1-9][0-9]{0,5})(?:#|(?:/" + PointerToken + ")*)",
+        ["regex"] = Regex,
+        ["byte"] = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?",
     };
 
-    /// <summary>Formats of the standard that no automaton is given for.</summary>
-    public static bool IsUnsupported(string format) => format is "idn-hostname" or "uri-template" or "regex";
+    /// <summary>The formats that are enforced; others are annotations.</summary>
+    public static IEnumerable<string> Names => s_patterns.Keys;
 
     /// <summary>The expression of a format; null where the format asserts nothing (unknown names are annotations).</summary>
     public static Rx? TryGet(RxArena arena, string format) => s_patterns.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true) : null;
 
     private static string Uri(string unreserved, string pchar) =>
-        "[A-Za-z][A-Za-z0-9+.-]*:(?:" + Authority(unreserved) + "(?:/" + pchar + "*)*|/(?:" + pchar + "+(?:/" + pchar + "*)*)?|" + pchar + "+(?:/" + pchar + "*)*|)" + Tail(pchar);
+        "[A-Za-z][A-Za-z0-9+.-]*:(?:" + Authority(unreserved) + "(?:/" + pchar + "*)*|/(?:" + pchar + "+(?:/" + pchar + "*)*)?|" + pchar + "+(?:/" + pchar + "*)*)" + Tail(pchar);
 
     private static string Relative(string unreserved, string pchar) =>
         "(?:" + Authority(unreserved) + "(?:/" + pchar + "*)*|/(?:" + pchar + "+(?:/" + pchar + "*)*)?|(?:[" + unreserved + "@]|" + Pct + ")+(?:/" + pchar + "*)*|)" + Tail(pchar);
 
     private static string Authority(string unreserved) =>
-        "//(?:(?:[" + unreserved + ":]|" + Pct + @")*@)?(?:\[(?:" + Ipv6 + @")\]|(?:[" + unreserved + "]|" + Pct + ")*)(?::[0-9]*)?";
+        "//(?:(?:[" + unreserved + ":]|" + Pct + @")*@)?(?:\[(?:" + Ipv6 + @")\]|(?:[" + unreserved + "]|" + Pct + ")*)(?::[0-9]{0,5})?";
 
     private static string Tail(string pchar) => @"(?:\?(?:" + pchar + @"|[/?])*)?(?:#(?:" + pchar + "|[/?])*)?";
 }

@@ -1,0 +1,84 @@
+using System.Text;
+using System.Text.Json;
+using Gemma.Extensions.AI.Grammar;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Grammar;
+
+public sealed class StringFormatTests
+{
+    public static TheoryData<string> Formats => [.. StringFormats.Names];
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Texts_written_from_the_standard_are_judged_alike(string format)
+    {
+        (string written, string leftOut, string invalid) = FormatTexts.All[format is "iso-time" or "iso-date-time" ? format[4..] : format];
+        Assert.True(Split(written).Length + Split(leftOut).Length + Split(invalid).Length >= 50);
+        RxArena arena = new();
+        Rx rx = StringFormats.TryGet(arena, format)!;
+        Assert.All(Split(written), text => Assert.True(FormatChecker.IsValid(format, text) && arena.Matches(rx, text), $"{format}: '{text}' is valid and written ({FormatChecker.IsValid(format, text)})."));
+        Assert.All(Split(leftOut), text => Assert.True(FormatChecker.IsValid(format, text) && !arena.Matches(rx, text), $"{format}: '{text}' is valid and left out ({FormatChecker.IsValid(format, text)})."));
+        Assert.All(Split(invalid), text => Assert.False(FormatChecker.IsValid(format, text) || arena.Matches(rx, text), $"{format}: '{text}' is not valid ({FormatChecker.IsValid(format, text)})."));
+    }
+
+    /// <summary>Every text that can be written is valid: random walks over the expression, short ones and such that go on as long as they can.</summary>
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void What_is_written_is_valid(string format)
+    {
+        RxArena arena = new();
+        Rx rx = StringFormats.TryGet(arena, format)!;
+        for (int seed = 0; seed < 60; seed++)
+        {
+            Random random = new(seed);
+            string text = RandomText(arena, rx, random, seed % 12 == 0 ? 280 : 2 + random.Next(20));
+            Assert.True(FormatChecker.IsValid(format, text), $"{format}: '{text}' was written (seed {seed}).");
+        }
+    }
+
+    [Theory]
+    [InlineData("hostname", 254)]
+    [InlineData("hostname", 300)]
+    [InlineData("email", 255)]
+    [InlineData("date", 11)]
+    [InlineData("uuid", 37)]
+    [InlineData("ipv6", 46)]
+    public void Longer_than_a_format_can_be_is_refused(string format, int length) =>
+        Assert.Contains("Nothing satisfies", Assert.Throws<ArgumentException>(() => GrammarTestbed.Schema($$"""{"type":"string","format":"{{format}}","minLength":{{length}}}""")).Message);
+
+    [Fact]
+    public void Names_of_no_format_are_annotations() => Assert.Null(StringFormats.TryGet(new RxArena(), "colour"));
+
+    private static string[] Split(string texts) => [.. texts.Split((char[])[' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries).Select(static t => t.Replace('·', ' '))];
+
+    private static string RandomText(RxArena arena, Rx term, Random random, int length)
+    {
+        StringBuilder text = new();
+        for (int i = 0; ; i++)
+        {
+            CharPartition partition = arena.Partition(term);
+            int[] next = [.. Enumerable.Range(0, partition.Count).Where(k => partition.Representative(k) is < 0xD800 or > 0xDFFF && arena.IsLive(arena.Derive(term, partition.Representative(k))))];
+            if (next.Length == 0 || (i >= length && term.Nullable) || i > length + 400)
+            {
+                Assert.True(term.Nullable || i > length + 400, $"no way on after '{text}'");
+                return term.Nullable ? text.ToString() : RandomText(arena, term, random, 0);
+            }
+
+            // Any character of the class, the first ones most often.
+            int kind = next[random.Next(next.Length)], c = partition.Representative(kind);
+            for (int tries = 0; tries < 10; tries++)
+            {
+                int other = random.Next(3) == 0 ? random.Next(0x3000) : c + random.Next(60);
+                if (other is < 0xD800 or (> 0xDFFF and <= CharSet.MaxChar) && partition.ClassOf(other) == kind)
+                {
+                    c = other;
+                    break;
+                }
+            }
+
+            term = arena.Derive(term, c);
+            text.Append(char.ConvertFromUtf32(c));
+        }
+    }
+}
