@@ -21,10 +21,10 @@ internal static partial class MarkdownReader
     private const int DeepestBlock = 256;
 
     /// <summary>
-    /// Most of what may open emphasis in one paragraph, and most columns of a table: the parser takes time by the square of either, and does not ask whether it is
-    /// cancelled while it does.
+    /// Most of what may open emphasis in one paragraph, most columns of a table, and most lines in a row that may define references: the parser takes time by the square
+    /// of each (a second or two at these), and does not ask whether it is cancelled while it does.
     /// </summary>
-    private const int MostMarks = 20_000, MostColumns = 10_000;
+    private const int MostMarks = 20_000, MostColumns = 10_000, MostReferences = 20_000;
 
     public static void Read(string text, BlockCollector blocks, CancellationToken cancellationToken)
     {
@@ -87,9 +87,21 @@ internal static partial class MarkdownReader
     /// <summary>Asked wherever a block may begin; never opens one.</summary>
     private sealed class BlockGuard(CancellationToken cancellationToken) : BlockParser
     {
+        private int _references, _line;
+
         public override BlockState TryOpen(BlockProcessor processor)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            if (processor.CurrentChar == '[' && processor.LineIndex != _line)
+            {
+                _references = processor.LineIndex == _line + 1 ? _references + 1 : 1;
+                _line = processor.LineIndex;
+                if (_references > MostReferences)
+                {
+                    throw TooMany(_line, MostReferences, "lines in a row that begin with a bracket");
+                }
+            }
+
             int depth = 0;
             for (ContainerBlock? container = processor.CurrentContainer; container is not null; container = container.Parent)
             {
@@ -127,22 +139,23 @@ internal static partial class MarkdownReader
 
             switch (slice.CurrentChar)
             {
+                case '_' when char.IsLetterOrDigit(slice.PeekCharExtra(-1)) && char.IsLetterOrDigit(slice.PeekChar()):
+                    break; // Within a word it opens nothing.
                 case '*' or '_' when ++_marks > MostMarks:
-                    throw TooMany(MostMarks, "asterisks and underscores in one paragraph");
+                    throw TooMany(processor.Block?.Line ?? 0, MostMarks, "asterisks and underscores in one paragraph");
                 case '|' when ++_columns > MostColumns:
-                    throw TooMany(MostColumns, "columns in one line");
+                    throw TooMany(processor.Block?.Line ?? 0, MostColumns, "columns in one line");
                 case '\n':
                     _columns = 0;
                     break;
             }
 
             return false;
-
-            GemmaRagException TooMany(int limit, string what) => new(string.Create(
-                CultureInfo.InvariantCulture,
-                $"Near line {(processor.Block?.Line ?? 0) + 1:N0} there are more than {limit:N0} {what}, which is hardly Markdown that somebody wrote. Ingest it as DocumentFormat.Text."));
         }
     }
+
+    private static GemmaRagException TooMany(int line, int limit, string what) => new(string.Create(
+        CultureInfo.InvariantCulture, $"Near line {line + 1:N0} there are more than {limit:N0} {what}, which is hardly Markdown that somebody wrote. Ingest it as DocumentFormat.Text."));
 
     [GeneratedRegex(@"\s+")]
     private static partial Regex Spaces();

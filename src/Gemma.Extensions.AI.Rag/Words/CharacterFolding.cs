@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Rag.Words;
 /// only format, digits of all scripts as ASCII. Letters, marks and digits remain, parted by single spaces.
 /// </summary>
 /// <remarks>
-/// From a table of the project's own (Folding.txt, by the properties of Unicode 16), since <see cref="string.Normalize()"/> does nothing in processes that run with invariant
+/// From a table of the project's own (Folding.txt, by the properties of Unicode 17), since <see cref="string.Normalize()"/> does nothing in processes that run with invariant
 /// globalization: an index must not depend on the settings of the process that wrote it.
 /// </remarks>
 internal static class CharacterFolding

@@ -42,7 +42,7 @@ public sealed class LanguagesTests : IDisposable
     [InlineData("Das Volumen beträgt 5 m³.", "m3")]
     public async Task A_text_is_found_in_whatever_way_it_is_written(string text, string question)
     {
-        foreach (string tokenizer in (string[])[new SqliteVectorStoreOptions().FullTextTokenizer, "trigram", "ascii"])
+        foreach (string tokenizer in (string[])[new SqliteVectorStoreOptions().FullTextTokenizer, "trigram"])
         {
             using SqliteVectorStore store = new(_directory.File($"{tokenizer}.db"), new SqliteVectorStoreOptions { FullTextTokenizer = tokenizer });
             VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(null));

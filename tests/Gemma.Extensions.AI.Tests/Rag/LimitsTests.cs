@@ -121,13 +121,15 @@ public sealed class LimitsTests : IDisposable
     [InlineData("**a _b ")]
     [InlineData("|a")]
     [InlineData("[")]
+    [InlineData("[a]: x\n")]
+    [InlineData("[a]: \n")]
     [InlineData("> ")]
     [InlineData("![x][")]
     public async Task Markdown_without_end_is_refused(string of)
     {
         string text = string.Concat(Enumerable.Repeat(of, 1_000_000 / of.Length));
-        string reason = await ReasonAsync(SourceDocument.FromText("x.md", of == "|a" ? text + "\n" + text.Replace('a', '-') : text, DocumentFormat.Markdown), new DocumentIngestorOptions { ReadTimeout = TimeSpan.FromSeconds(1) });
-        Assert.Matches("ReadTimeout|more than [0-9,]+ (list items|asterisks|columns)|too deeply nested", reason);
+        string reason = await ReasonAsync(SourceDocument.FromText("x.md", of == "|a" ? text + "\n" + text.Replace('a', '-') : text, DocumentFormat.Markdown), new DocumentIngestorOptions { ReadTimeout = TimeSpan.FromSeconds(0.4) });
+        Assert.Matches("ReadTimeout|more than [0-9,]+ (list items|asterisks|columns|lines in a row)|too deeply nested", reason);
     }
 
     /// <summary>Objects as they are, numbered from 1; the first is the catalogue.</summary>
@@ -190,7 +192,7 @@ public sealed class LimitsTests : IDisposable
         {
             "flate" => Page(Stream(Zeros(140 << 20), "/Filter/FlateDecode")),
             "run length" => Page(Stream(Repeat("\u0081q", 1_200_000), "/Filter/RunLengthDecode")),
-            "lzw" => Page(Stream(Encoding.Latin1.GetString(Lzw(new byte[140 << 20])), "/Filter/LZWDecode")),
+            "lzw" => Page(Stream(Encoding.Latin1.GetString(LzwZeros(20)), "/Filter/LZWDecode")),
             "large" => Page(Stream(Zeros(40 << 20), "/Filter/FlateDecode")),
             "fax" => Page(Stream("xxxx", "/Filter/CCITTFaxDecode/DecodeParms<</Columns 1000000000/Rows 1000000000>>")),
             "itself" => Page(Stream("/X Do"), Form("/X Do", "/X 6 0 R")),
@@ -259,25 +261,65 @@ public sealed class LimitsTests : IDisposable
         }
     }
 
-    /// <summary>LZW as PDF has it, with the early change of widths.</summary>
-    private static byte[] Lzw(byte[] bytes)
+    /// <summary>Codes of LZW as PDF has it, with the early change of widths.</summary>
+    private sealed class LzwWriter
     {
-        List<byte> packed = [];
-        int held = 0, bits = 0, width = 9, next = 258;
-        void Put(int code)
+        private readonly List<byte> _packed = [];
+        private int _held, _bits, _width = 9;
+
+        /// <summary>The code that the next string will have.</summary>
+        public int Next { get; private set; } = 258;
+
+        public void Put(int code)
         {
-            held = (held << width) | code;
-            bits += width;
-            while (bits >= 8)
+            _held = (_held << _width) | code;
+            _bits += _width;
+            while (_bits >= 8)
             {
-                packed.Add((byte)(held >> (bits -= 8)));
+                _packed.Add((byte)(_held >> (_bits -= 8)));
             }
 
-            held &= (1 << bits) - 1;
+            _held &= (1 << _bits) - 1;
+            Next = code == 256 ? 258 : Next;
+            _width = code == 256 ? 9 : _width;
         }
 
+        public int Add()
+        {
+            int code = Next++;
+            _width = Next >= 2048 ? 12 : Next >= 1024 ? 11 : Next >= 512 ? 10 : 9;
+            return code;
+        }
+
+        public byte[] ToArray()
+        {
+            Put(257);
+            return [.. _packed, .. _bits > 0 ? new[] { (byte)(_held << (8 - _bits)) } : []];
+        }
+    }
+
+    /// <summary>Zeros, 7 MB at a time: each code is a string that is one longer than the one before.</summary>
+    private static byte[] LzwZeros(int times)
+    {
+        LzwWriter writer = new();
+        for (int i = 0; i < times; i++)
+        {
+            writer.Put(256);
+            writer.Put(0);
+            while (writer.Next < 4094)
+            {
+                writer.Put(writer.Add());
+            }
+        }
+
+        return writer.ToArray();
+    }
+
+    private static byte[] Lzw(byte[] bytes)
+    {
+        LzwWriter writer = new();
         Dictionary<(int, byte), int> table = [];
-        Put(256);
+        writer.Put(256);
         int current = -1;
         foreach (byte b in bytes)
         {
@@ -291,14 +333,12 @@ public sealed class LimitsTests : IDisposable
             }
             else
             {
-                Put(current);
-                table[(current, b)] = next++;
-                width = next >= 2048 ? 12 : next >= 1024 ? 11 : next >= 512 ? 10 : 9;
-                if (next == 4094)
+                writer.Put(current);
+                table[(current, b)] = writer.Add();
+                if (writer.Next == 4094)
                 {
-                    Put(256);
+                    writer.Put(256);
                     table.Clear();
-                    (next, width) = (258, 9);
                 }
 
                 current = b;
@@ -307,18 +347,11 @@ public sealed class LimitsTests : IDisposable
 
         if (current >= 0)
         {
-            Put(current);
-            next++;
-            width = next >= 2048 ? 12 : next >= 1024 ? 11 : next >= 512 ? 10 : 9;
+            writer.Put(current);
+            writer.Add();
         }
 
-        Put(257);
-        if (bits > 0)
-        {
-            packed.Add((byte)(held << (8 - bits)));
-        }
-
-        return [.. packed];
+        return writer.ToArray();
     }
 
     /// <summary>A token a character; counts the characters that it is given.</summary>
