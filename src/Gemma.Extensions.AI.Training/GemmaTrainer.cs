@@ -169,7 +169,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         byte[] key;
         MemoryAdvice advice;
         int vocabulary, longest = documents.Max(document => document.Tokens.Length);
-        using (ModelFile file = ModelFile.Open(path))
+        using (ModelFile file = ModelFile.Open(path, checkScales: false)) // whether it fits is known without reading its weights; loading it checks them
         {
             vocabulary = file.Config.VocabularySize;
             advice = MemoryAdvice.For(file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), longest, KvType.F16);

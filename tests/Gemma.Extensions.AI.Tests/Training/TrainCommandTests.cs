@@ -104,7 +104,7 @@ public sealed class TrainCommandTests : IDisposable
     public async Task DistillLearnsFromAQuantisedTeacher(int top)
     {
         string output = await Succeed(Distill("run", 60, "--top-k", $"{top}", "--mix", "1", "--temperature", "1.5"));
-        Assert.Matches(@"teacher tiny-Q4_K_M needs [\d.]+ MB .* are available; its answers take [\d.]+ MB", output);
+        Assert.Matches(@"teacher tiny-Q4_K_M needs [\d.]+ MB .* are free; its answers take [\d.]+ MB", output);
         Assert.True(Rows("run")[^1][2] < 0.95 * Rows("run")[0][2], $"divergence {Rows("run")[0][2]} at step 20, {Rows("run")[^1][2]} at step 60");
         AssertEngineAgrees(_directory.File("run/model"));
 
@@ -271,19 +271,21 @@ public sealed class TrainCommandTests : IDisposable
     [Fact]
     public async Task TeacherThatDoesNotFitIsRefusedWithNumbers()
     {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "The file of 806 GB has no data: not every file system makes such holes unasked.");
+        const int Layers = 1000;
         string big = _directory.File("big");
         Directory.CreateDirectory(big);
         AddTokenizer("big");
         File.WriteAllText(Path.Combine(big, "config.json"), File.ReadAllText(_directory.File("student/config.json"))
-            .Replace("\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2", "\"hidden_size\":4096,\"intermediate_size\":32768,\"num_hidden_layers\":4", StringComparison.Ordinal));
-        WriteHollowWeights(Path.Combine(big, "model.safetensors"), 4096, 32768, 4, 32, 16);
+            .Replace("\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2", "\"hidden_size\":4096,\"intermediate_size\":32768,\"num_hidden_layers\":1000", StringComparison.Ordinal));
+        WriteHollowWeights(Path.Combine(big, "model.safetensors"), 4096, 32768, Layers, 32, 16);
         string[] command = Distill("run", 10);
         command[Array.IndexOf(command, "--teacher") + 1] = big;
-        using Process process = Start(command, ("DOTNET_GCHeapHardLimit", "0x40000000"));
+        using Process process = Start(command);
         string error = await process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         await process.WaitForExitAsync(TestContext.Current.CancellationToken);
         Assert.Equal(GemmaCli.Failure, process.ExitCode);
-        Assert.Matches(@"^gemma: '.*big' needs 3\.\d GB \(3\.\d GB weights, .* 1\.1 GB are available\. ", error);
+        Assert.Matches(@"^gemma: '.*big' needs 80\d\.\d GB \(80\d\.\d GB weights, .* has [\d.]+ GB, of which [\d.]+ GB are free\. ", error);
     }
 
     private string[] Train(string output, int steps, params string[] more) =>
