@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Training;
@@ -34,7 +35,8 @@ internal sealed unsafe class GemmaBackprop
     private readonly GemmaConfig _config;
     private readonly int _maxTokens, _headRows;
     private readonly LayerState[] _layers;
-    private readonly FloatBuffer _last, _selected, _normalised, _logits, _scratch, _rope;
+    private readonly string _head;
+    private readonly FloatBuffer _last, _selected, _normalised, _logits, _scratch, _rope, _localRope;
     private readonly FloatBuffer _dX, _dBranch, _dNorm, _dWide, _dQkv, _dHead, _dSelected;
 
     /// <summary>Activations of one layer that the backward needs, [tokens, …].</summary>
@@ -62,6 +64,7 @@ internal sealed unsafe class GemmaBackprop
         _model = model;
         _maxTokens = maxTokens;
         _headRows = HeadRows(c);
+        _head = GemmaTensors.LogitsOf(c);
         _layers = [.. Enumerable.Range(0, c.LayerCount).Select(_ => new LayerState(c, maxTokens))];
         long hidden = (long)maxTokens * c.HiddenSize;
         _last = new(hidden);
@@ -76,7 +79,8 @@ internal sealed unsafe class GemmaBackprop
         _dQkv = new((long)maxTokens * (c.QuerySize + 2 * c.KvSize));
         _logits = new(2L * _headRows * c.VocabularySize);
         _scratch = new(Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
-        _rope = RopeTable(c, maxLength);
+        _rope = RopeTable(c.RopeBase, c.HeadDim, maxLength);
+        _localRope = c.LocalRopeBase is { } local ? RopeTable(local, c.HeadDim, maxLength) : _rope;
     }
 
     /// <summary>Targets whose logits exist at once.</summary>
@@ -86,7 +90,7 @@ internal sealed unsafe class GemmaBackprop
     public static long WorkerBytes(GemmaConfig c, int maxTokens, int maxLength) => 4L * (
         (long)maxTokens * (c.LayerCount * (6L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + c.HeadCount + 3L * c.FeedForwardSize)
             + 7L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + 3L * c.FeedForwardSize)
-        + 2L * HeadRows(c) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim) + (long)maxLength * c.HeadDim);
+        + 2L * HeadRows(c) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim) + (c.LocalRopeBase is null ? 1L : 2) * maxLength * c.HeadDim);
 
     /// <summary>Loss of the batch without gradients.</summary>
     public LossSums Evaluate(PackedBatch batch, LossOptions loss)
@@ -113,7 +117,7 @@ internal sealed unsafe class GemmaBackprop
         float[] logits = new float[(long)tokens * vocabulary];
         fixed (float* output = logits)
         {
-            Gemm.NT(tokens, vocabulary, hidden, _normalised.Pointer, hidden, W("token_embd.weight"), hidden, output, vocabulary, accumulate: false);
+            Gemm.NT(tokens, vocabulary, hidden, _normalised.Pointer, hidden, W(_head), hidden, output, vocabulary, accumulate: false);
         }
 
         if (_config.FinalSoftcap != 0)
@@ -142,7 +146,7 @@ internal sealed unsafe class GemmaBackprop
             float* output = l + 1 < c.LayerCount ? _layers[l + 1].Input.Pointer : _last.Pointer;
             Operations.RmsNorm(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, s.AttentionInput.Pointer, tokens, hidden);
             _model.Forward(l, LayerMap.Qkv, tokens, s.AttentionInput.Pointer, s.Qkv.Pointer);
-            Rope(s.Qkv, batch.Positions, 1);
+            Rope(l, s.Qkv, batch.Positions, 1);
             for (int d = 0; d + 1 < batch.Starts.Length; d++)
             {
                 int start = batch.Starts[d];
@@ -189,7 +193,7 @@ internal sealed unsafe class GemmaBackprop
                     s.LogSumExp.Pointer + start, tokens, _dHead.Pointer + (long)start * c.QuerySize, _dQkv.Pointer + (long)start * qkvSize, scratch);
             }
 
-            Rope(_dQkv, batch.Positions, -1);
+            Rope(l, _dQkv, batch.Positions, -1);
             _model.Backward(l, LayerMap.Qkv, tokens, s.AttentionInput.Pointer, _dQkv.Pointer, _dNorm.Pointer, gradient);
             Operations.RmsNormBackward(s.Input.Pointer, W(p + "attn_norm.weight"), c.RmsNormEpsilon, _dNorm.Pointer, dX, G(p + "attn_norm.weight"), tokens, hidden, true);
         }
@@ -203,14 +207,14 @@ internal sealed unsafe class GemmaBackprop
     }
 
     /// <summary>
-    /// Final norm, tied head, cap and loss at the target rows only, a few rows at a time so that [tokens, vocabulary] never exists. With a
+    /// Final norm, head, cap and loss at the target rows only, a few rows at a time so that [tokens, vocabulary] never exists. With a
     /// gradient, leaves the gradient of the last layer's output in _dX.
     /// </summary>
     private LossSums Head(PackedBatch batch, LossOptions loss, float scale, FloatBuffer? gradient)
     {
         GemmaConfig c = _config;
         int hidden = c.HiddenSize, vocabulary = c.VocabularySize, targets = batch.TargetRows.Length;
-        float* embedding = W("token_embd.weight");
+        float* head = W(_head);
         for (int i = 0; i < targets; i++)
         {
             Row(_last, batch.TargetRows[i]).CopyTo(Row(_selected, i));
@@ -222,7 +226,7 @@ internal sealed unsafe class GemmaBackprop
         {
             int rows = Math.Min(_headRows, targets - first);
             float* x = _normalised.Pointer + (long)first * hidden;
-            Gemm.NT(rows, vocabulary, hidden, x, hidden, embedding, hidden, _logits.Pointer, vocabulary, accumulate: false);
+            Gemm.NT(rows, vocabulary, hidden, x, hidden, head, hidden, _logits.Pointer, vocabulary, accumulate: false);
             TeacherTargets? teacher = loss.Mix > 0 ? batch.TeacherAt(first, rows) : null;
             for (int r = 0; r < rows; r++)
             {
@@ -233,10 +237,10 @@ internal sealed unsafe class GemmaBackprop
             if (gradient is not null)
             {
                 float* dLogits = _logits.Pointer + (long)rows * vocabulary;
-                Gemm.NN(rows, hidden, vocabulary, dLogits, vocabulary, embedding, hidden, _dSelected.Pointer + (long)first * hidden, hidden, accumulate: false);
-                if (_model.Gradient(gradient, "token_embd.weight") is var dTable && dTable is not null)
+                Gemm.NN(rows, hidden, vocabulary, dLogits, vocabulary, head, hidden, _dSelected.Pointer + (long)first * hidden, hidden, accumulate: false);
+                if (_model.Gradient(gradient, _head) is var dHead && dHead is not null)
                 {
-                    Gemm.TN(vocabulary, hidden, rows, dLogits, vocabulary, x, hidden, dTable, hidden, accumulate: true);
+                    Gemm.TN(vocabulary, hidden, rows, dLogits, vocabulary, x, hidden, dHead, hidden, accumulate: true);
                 }
             }
         }
@@ -257,8 +261,9 @@ internal sealed unsafe class GemmaBackprop
         Span<float> Row(FloatBuffer matrix, int row) => matrix.Span.Slice(row * hidden, hidden);
     }
 
-    private void Rope(FloatBuffer qkv, int[] positions, float direction) => Operations.Rope(
-        qkv.Pointer, _config.QuerySize + 2 * _config.KvSize, _config.HeadCount + _config.KvHeadCount, _config.HeadDim, positions, _rope.Pointer, _rope.Length / 2, direction);
+    private void Rope(int layer, FloatBuffer qkv, int[] positions, float direction) => Operations.Rope(
+        qkv.Pointer, _config.QuerySize + 2 * _config.KvSize, _config.HeadCount + _config.KvHeadCount, _config.HeadDim, positions,
+        (GemmaConfig.IsLocal(layer) ? _localRope : _rope).Pointer, _rope.Length / 2, direction);
 
     private Attention.Shape Shape(int layer, int length) => new(
         length, _config.HeadCount, _config.KvHeadCount, _config.HeadDim, GemmaConfig.IsLocal(layer) ? _config.SlidingWindow : int.MaxValue,
@@ -266,15 +271,15 @@ internal sealed unsafe class GemmaBackprop
 
     private float* W(string name) => _model.Tensor(name);
 
-    private static FloatBuffer RopeTable(GemmaConfig c, int maxLength)
+    private static FloatBuffer RopeTable(float ropeBase, int headDim, int maxLength)
     {
-        int half = c.HeadDim / 2;
+        int half = headDim / 2;
         var table = new FloatBuffer(2L * maxLength * half);
         for (int position = 0; position < maxLength; position++)
         {
             for (int i = 0; i < half; i++)
             {
-                double angle = position * Math.Pow(c.RopeBase, -2.0 * i / c.HeadDim);
+                double angle = position * Math.Pow(ropeBase, -2.0 * i / headDim);
                 table.Span[position * half + i] = (float)Math.Cos(angle);
                 table.Span[(maxLength + position) * half + i] = (float)Math.Sin(angle);
             }

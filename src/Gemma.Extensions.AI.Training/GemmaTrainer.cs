@@ -100,6 +100,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         ModelFile file = ModelFile.Open(Find(_options.Model));
         try
         {
+            file.Warnings.ForEach(warning => Warn?.Invoke(warning));
             CheckMemory(file.Config, run, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
             var model = new LoraModel(file, lora, run.Seed);
             model.CheckResumed(Path.Combine(_options.Output, model.Kind));
@@ -119,6 +120,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
         {
             using ModelFile file = ModelFile.Open(Find(path));
+            file.Warnings.ForEach(warning => Warn?.Invoke(warning));
             CheckMemory(file.Config, run);
             GemmaTokenizer own = file.CreateTokenizer();
             return (ModelDirectory.Load(file), own, TokenizerBytes(file.Path, own), file.Path);

@@ -33,7 +33,7 @@ internal sealed record LoraOptions(int Rank, float Alpha, IReadOnlyList<string> 
 
 /// <summary>
 /// A low-rank adapter over a model that is not changed: W + s·B·A with s = alpha / rank. The base stays in its file, in whatever format; its matrices are
-/// decoded a tile at a time where they are needed, only the embedding and the norms are kept as float32. Disposing closes the base.
+/// decoded a tile at a time where they are needed, only the embedding, a head of its own and the norms are kept as float32. Disposing closes the base.
 /// </summary>
 internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
 {
@@ -46,8 +46,7 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
     private readonly ModelFile _base;
     private readonly LoraOptions _options;
     private readonly float _scale;
-    private readonly FloatBuffer _embedding;
-    private readonly Dictionary<string, FloatBuffer> _norms = [];
+    private readonly Dictionary<string, FloatBuffer> _tensors = [];
     private readonly Part[][] _maps;
 
     /// <summary>Takes ownership of the base.</summary>
@@ -55,12 +54,16 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
         : base(file.Config, Factors(file.Config, options))
     {
         (_base, _options, _scale) = (file, options, options.Alpha / options.Rank);
-        _embedding = Decode(file.Tensors[GemmaTensors.Embedding]);
+        foreach (string name in (ReadOnlySpan<string>)[GemmaTensors.Embedding, GemmaTensors.LogitsOf(file.Config)])
+        {
+            _tensors[name] = _tensors.GetValueOrDefault(name) ?? Decode(file.Tensors[name]);
+        }
+
         foreach (TensorView norm in file.Tensors.Values.Where(tensor => tensor.Shape.Count == 1))
         {
             FloatBuffer values = Decode(norm);
             TensorPrimitives.Subtract(values.Span, file.NormsIncludeOne ? 1f : 0f, values.Span);
-            _norms.Add(norm.Name, values);
+            _tensors.Add(norm.Name, values);
         }
 
         LayerMap[] kinds = Enum.GetValues<LayerMap>();
@@ -70,13 +73,13 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
 
     public override string Kind => "adapter";
 
-    /// <summary>Bytes of float32 that the base takes beside its file: the embedding and the norms.</summary>
-    public static long BaseBytes(GemmaConfig config) => 4L * config.HiddenSize * (config.VocabularySize + 4L * config.LayerCount + 1);
+    /// <summary>Bytes of float32 that the base takes beside its file: the embedding, a head of its own and the norms.</summary>
+    public static long BaseBytes(GemmaConfig config) => 4L * config.HiddenSize * ((config.Head == OutputHead.Own ? 2L : 1) * config.VocabularySize + 4L * config.LayerCount + 1);
 
     /// <summary>Trained parameters of an adapter.</summary>
     public static long ParameterCount(GemmaConfig config, LoraOptions options) => Factors(config, options).Sum(f => f.Rows * f.Columns);
 
-    public override float* Tensor(string name) => name == GemmaTensors.Embedding ? _embedding.Pointer : _norms[name].Pointer;
+    public override float* Tensor(string name) => _tensors[name].Pointer;
 
     public override float* Gradient(FloatBuffer gradient, string name) => null;
 

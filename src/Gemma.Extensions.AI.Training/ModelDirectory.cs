@@ -71,28 +71,45 @@ internal static class ModelDirectory
         }
     }
 
-    private static string Config(GemmaConfig c, bool bfloat16) => new JsonObject
+    private static string Config(GemmaConfig c, bool bfloat16)
     {
-        ["architectures"] = new JsonArray("Gemma2ForCausalLM"),
-        ["model_type"] = "gemma2",
-        ["vocab_size"] = c.VocabularySize,
-        ["hidden_size"] = c.HiddenSize,
-        ["intermediate_size"] = c.FeedForwardSize,
-        ["num_hidden_layers"] = c.LayerCount,
-        ["num_attention_heads"] = c.HeadCount,
-        ["num_key_value_heads"] = c.KvHeadCount,
-        ["head_dim"] = c.HeadDim,
-        ["hidden_activation"] = "gelu_pytorch_tanh",
-        ["max_position_embeddings"] = c.ContextLength,
-        ["sliding_window"] = c.SlidingWindow,
-        ["rms_norm_eps"] = (double)(decimal)c.RmsNormEpsilon,
-        ["rope_theta"] = c.RopeBase,
-        ["query_pre_attn_scalar"] = (double)(decimal)(1 / (c.QueryScale * c.QueryScale)),
-        ["attn_logit_softcapping"] = c.AttentionSoftcap,
-        ["final_logit_softcapping"] = c.FinalSoftcap,
-        ["bos_token_id"] = 2,
-        ["eos_token_id"] = 1,
-        ["pad_token_id"] = 0,
-        ["torch_dtype"] = bfloat16 ? "bfloat16" : "float32",
-    }.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
+        var json = new JsonObject
+        {
+            ["architectures"] = new JsonArray("Gemma2ForCausalLM"),
+            ["model_type"] = "gemma2",
+            ["vocab_size"] = c.VocabularySize,
+            ["hidden_size"] = c.HiddenSize,
+            ["intermediate_size"] = c.FeedForwardSize,
+            ["num_hidden_layers"] = c.LayerCount,
+            ["num_attention_heads"] = c.HeadCount,
+            ["num_key_value_heads"] = c.KvHeadCount,
+            ["head_dim"] = c.HeadDim,
+            ["hidden_activation"] = "gelu_pytorch_tanh",
+            ["max_position_embeddings"] = c.ContextLength,
+            ["sliding_window"] = c.SlidingWindow,
+            ["rms_norm_eps"] = (double)(decimal)c.RmsNormEpsilon,
+            ["query_pre_attn_scalar"] = (double)(decimal)(1 / (c.QueryScale * c.QueryScale)),
+            ["attn_logit_softcapping"] = Cap(c.AttentionSoftcap),
+            ["final_logit_softcapping"] = Cap(c.FinalSoftcap),
+            ["tie_word_embeddings"] = c.Head == OutputHead.Tied,
+            ["bos_token_id"] = 2,
+            ["eos_token_id"] = 1,
+            ["pad_token_id"] = 0,
+            ["torch_dtype"] = bfloat16 ? "bfloat16" : "float32",
+        };
+        if (c.LocalRopeBase is { } local)
+        {
+            json["rope_parameters"] = new JsonObject { [HuggingFaceRope.Global] = Rope(c.RopeBase), [HuggingFaceRope.Local] = Rope(local) };
+        }
+        else
+        {
+            json["rope_theta"] = c.RopeBase;
+        }
+
+        return json.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
+
+        static JsonNode? Cap(float cap) => cap > 0 ? JsonValue.Create(cap) : null; // 0 would be divided by
+
+        static JsonObject Rope(float theta) => new() { ["rope_type"] = "default", ["rope_theta"] = theta };
+    }
 }

@@ -26,7 +26,7 @@ internal abstract unsafe class TrainedWeights
 
     protected TrainedWeights(GemmaConfig config, IEnumerable<(string Name, long Rows, long Columns)> parameters)
     {
-        Config = config;
+        Config = config.HasLogits ? config : throw new NotSupportedException($"Training minimises the loss of predicted tokens, but the model predicts none: {config.UseWithoutLogits()}");
         (string Name, long Rows, long Columns)[] all = [.. parameters];
         Weights = new FloatBuffer(all.Sum(parameter => parameter.Rows * parameter.Columns)); // refuses what offsets could not name
         long offset = 0;
@@ -55,10 +55,10 @@ internal abstract unsafe class TrainedWeights
     /// <summary>Where a parameter lies in a vector laid out like <see cref="Weights"/> (the weights themselves, their gradient, a moment).</summary>
     public Span<float> Slice(FloatBuffer vector, Parameter parameter) => vector.Span.Slice(parameter.Offset, parameter.Length);
 
-    /// <summary>The embedding [vocabulary, hidden] or a norm [hidden] (as w) in float32.</summary>
+    /// <summary>The embedding or the head [vocabulary, hidden], or a norm [hidden] (as w) in float32.</summary>
     public abstract float* Tensor(string name);
 
-    /// <summary>Where the gradient of the embedding or a norm is summed; null where it is not trained.</summary>
+    /// <summary>Where the gradient of the embedding, the head or a norm is summed; null where it is not trained.</summary>
     public abstract float* Gradient(FloatBuffer gradient, string name);
 
     /// <summary>y = x · Wᵀ of one linear map.</summary>

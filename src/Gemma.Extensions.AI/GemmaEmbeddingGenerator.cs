@@ -19,9 +19,6 @@ namespace Gemma.Extensions.AI;
 /// </remarks>
 public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedding<float>>
 {
-    /// <summary>Texts of one call that the engine is given at a time: enough to fill its steps, few enough to leave the queue to others.</summary>
-    private const int MostAtOnce = 16;
-
     private readonly ModelReference _model;
     private readonly GemmaEmbeddingOptions _options;
     private EmbeddingGeneratorMetadata? _metadata;
@@ -54,28 +51,8 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         int dimensions = Dimensions(model, options);
         int[][] texts = [.. Tokenize(model, values, settings, IsQuery(options))];
 
-        float[][] vectors = new float[texts.Length][];
-        using CancellationTokenSource failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using SemaphoreSlim places = new(MostAtOnce);
-        await Task.WhenAll(Enumerable.Range(0, texts.Length).Select(async i =>
-        {
-            await places.WaitAsync(failed.Token).ConfigureAwait(false);
-            try
-            {
-                vectors[i] = await EmbedAsync(model, texts[i], settings, dimensions, failed.Token).ConfigureAwait(false);
-            }
-            catch
-            {
-                // The call fails as a whole: what has not begun need not.
-                await failed.CancelAsync().ConfigureAwait(false);
-                throw;
-            }
-            finally
-            {
-                places.Release();
-            }
-        })).ConfigureAwait(false);
-
+        float[][] vectors = await EngineCalls.RunAsync(
+            texts, (text, token) => EmbedAsync(model, text, settings, dimensions, token), cancellationToken).ConfigureAwait(false);
         DateTimeOffset now = DateTimeOffset.UtcNow;
         long tokens = texts.Sum(t => (long)t.Length);
         return new GeneratedEmbeddings<Embedding<float>>(vectors.Select(v => new Embedding<float>(v) { ModelId = model.ModelId, CreatedAt = now }))

@@ -32,6 +32,7 @@ public sealed partial class GemmaModel : IDisposable
         Replies = engine.KeepsPrefixes ? new ReplyMemory() : null;
         LoggerFactory = loggerFactory ?? NullLoggerFactory.Instance;
         HostedTools = new HostedTools(LoggerFactory.CreateLogger<GemmaChatClient>());
+        _classifier = file.Labels is { } labels ? new Classifier(labels, file) : null;
     }
 
     /// <summary>Name of the model: of its file without extension, or of its directory.</summary>
@@ -125,7 +126,10 @@ public sealed partial class GemmaModel : IDisposable
         return Engine.LoadPromptCacheAsync(path, cancellationToken);
     }
 
-    /// <summary>A chat client over this model. Disposing the client leaves the model as it is.</summary>
+    /// <summary>
+    /// A chat client over this model. Disposing the client leaves the model as it is. Of a classifier or an embedding model, which write no text, it refuses
+    /// every request with <see cref="NotSupportedException"/>.
+    /// </summary>
     public IChatClient AsIChatClient() => new GemmaChatClient(this);
 
     /// <summary>An embedding generator over this model. Disposing the generator leaves the model as it is.</summary>
@@ -167,6 +171,7 @@ public sealed partial class GemmaModel : IDisposable
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
             draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
             (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
+            draft?.Warnings.ForEach(warning => logger?.LogWarning("{Warning}", warning));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
             var gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);

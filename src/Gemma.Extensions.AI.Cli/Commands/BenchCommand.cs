@@ -40,7 +40,7 @@ internal static class BenchCommand
                 SpeculativeTokens = 0,
             };
             long started = Stopwatch.GetTimestamp();
-            using GemmaModel loaded = GemmaModel.LoadUnlessCancelled(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
+            using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             Report report = await MeasureAsync(loaded, plan, Stopwatch.GetElapsedTime(started).TotalSeconds, cancellationToken);
             TextWriter output = parsed.Host().Output;
             if (parsed.GetValue(json))

@@ -38,7 +38,7 @@ internal static class ChatCommand
                 Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel), MemoryCheck = parsed.MemoryCheck(ignoreMemory),
             };
             string? adapter = options.AddLora(parsed.GetValue(lora));
-            using GemmaModel loaded = GemmaModel.LoadUnlessCancelled(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
+            using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             Answerer answerer = parsed.GetValue(raw)
                 ? (messages, asked, ct) => loaded.CompleteStreamingAsync(messages[^1].Text, asked, ct)
                 : loaded.AsIChatClient().GetStreamingResponseAsync;

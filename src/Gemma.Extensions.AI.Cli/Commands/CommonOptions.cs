@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
 
@@ -47,4 +48,21 @@ internal static class CommonOptions
         given ?? (Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable) is { Length: > 0 } path ? path : ModelAliases.Nano);
 
     public static CliInvocation Host(this ParseResult parsed) => (CliInvocation)parsed.InvocationConfiguration;
+
+    /// <summary>Loads a model, and tells on the error output what of it is not used.</summary>
+    public static GemmaModel Load(this CliInvocation host, string path, GemmaOptions options, CancellationToken cancellationToken)
+    {
+        GemmaModel model = GemmaModel.LoadUnlessCancelled(path, options, cancellationToken);
+        host.Warn(model.File);
+        return model;
+    }
+
+    /// <summary>Tells on the error output what of a model is not used.</summary>
+    public static void Warn(this CliInvocation host, ModelFile file)
+    {
+        foreach (string warning in file.Warnings)
+        {
+            host.Error.WriteLine($"gemma: warning: {warning}");
+        }
+    }
 }

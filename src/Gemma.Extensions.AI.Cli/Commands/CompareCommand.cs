@@ -27,8 +27,8 @@ internal static class CompareCommand
         command.SetAction(async (parsed, cancellationToken) =>
         {
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), PrefixCache = false };
-            using GemmaModel right = GemmaModel.LoadUnlessCancelled(parsed.GetRequiredValue(a), options, cancellationToken);
-            using GemmaModel judged = GemmaModel.LoadUnlessCancelled(parsed.GetRequiredValue(b), options, cancellationToken);
+            using GemmaModel right = parsed.Host().Load(parsed.GetRequiredValue(a), options, cancellationToken);
+            using GemmaModel judged = parsed.Host().Load(parsed.GetRequiredValue(b), options, cancellationToken);
             if (right.Config.VocabularySize != judged.Config.VocabularySize)
             {
                 throw new ArgumentException($"'{right.ModelId}' has {right.Config.VocabularySize:N0} tokens and '{judged.ModelId}' {judged.Config.VocabularySize:N0}: their predictions cannot be compared.");

@@ -62,6 +62,12 @@ internal static class ConvertCommand
             host.Error.WriteLine("gemma: warning: the model is quantised already; quantising it again adds up the errors. Take the original where you can.");
         }
 
+        host.Warn(source);
+        if (ModelConverter.IsForThisEngineOnly(source))
+        {
+            host.Error.WriteLine("gemma: warning: the model has a head of its own. This engine reads it from the new file; llama.cpp reads no such head of Gemma 2 and refuses the file.");
+        }
+
         using LoraFile? lora = adapter is null ? null : LoraFile.Open(adapter);
         ImportanceMatrix? matrix = importance is null ? null : ImportanceMatrix.Load(importance);
         var watch = Stopwatch.StartNew();

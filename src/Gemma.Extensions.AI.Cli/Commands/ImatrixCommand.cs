@@ -30,6 +30,7 @@ internal static class ImatrixCommand
             string target = parsed.GetRequiredValue(output);
             CheckWritable(target);
             using ModelFile source = ModelFile.Open(path);
+            parsed.Host().Warn(source);
             List<int[]> texts = TextWindows.Read(source.CreateTokenizer(), parsed.GetRequiredValue(file), parsed.GetValue(context), source.Config.ContextLength, parsed.GetValue(windows));
             using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel) });
             using var collector = new ImportanceCollector(backend);

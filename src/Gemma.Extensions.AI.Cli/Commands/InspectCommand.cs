@@ -58,6 +58,7 @@ internal static class InspectCommand
             ["parameters"] = config.ParameterCount,
             ["weight_bytes"] = file.Tensors.Values.Sum(tensor => tensor.ByteLength),
             ["config"] = JsonSerializer.SerializeToNode(config),
+            ["labels"] = file.Labels is { } labels ? new JsonArray([.. labels.Names.Select(name => JsonValue.Create(name))]) : null,
             ["end_tokens"] = new JsonArray([.. file.GenerationDefaults.StopTokens.Select(id => JsonValue.Create(id))]),
             ["warnings"] = new JsonArray([.. file.Warnings.Select(warning => JsonValue.Create(warning))]),
             ["tensor_types"] = TensorTypes(file),
@@ -129,6 +130,7 @@ internal static class InspectCommand
             ("weights", Size((long)report["weight_bytes"]!)),
             .. ((JsonObject)report["config"]!).Select(pair => (pair.Key, Text(pair.Value))),
         ]);
+        Table(console, "Labels", report["labels"] is JsonArray labels ? labels.Select((label, i) => ($"{i}", Text(label))) : []);
         Table(console, "Not used as it stands in the file", ((JsonArray)report["warnings"]!).Select(warning => ("", Text(warning))));
         Table(console, "Tensors by type",
             ((JsonArray)report["tensor_types"]!).Select(type => (Text(type!["type"]), $"{Text(type["tensors"])} tensors, {Count(type["elements"])} elements, {Size((long)type["bytes"]!)}")));

@@ -30,7 +30,7 @@ internal static class LogitsCommand
 
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
             string? adapter = options.AddLora(parsed.GetValue(lora));
-            using GemmaModel loaded = GemmaModel.LoadUnlessCancelled(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
+            using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             int vocabulary = loaded.Config.VocabularySize;
             if (ids.FirstOrDefault(id => id >= vocabulary, -1) is >= 0 and int bad)
             {

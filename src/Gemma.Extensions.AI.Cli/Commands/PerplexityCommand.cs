@@ -26,7 +26,7 @@ internal static class PerplexityCommand
         {
             string text = await File.ReadAllTextAsync(parsed.GetRequiredValue(file).FullName, cancellationToken);
             GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
-            using GemmaModel loaded = GemmaModel.LoadUnlessCancelled(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
+            using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             int window = parsed.GetValue(context) ?? Math.Min(DefaultContext, loaded.ContextLength);
             if (window < 2 || window > loaded.ContextLength)
             {

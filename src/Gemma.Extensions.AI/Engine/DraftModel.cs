@@ -27,6 +27,11 @@ internal sealed class DraftModel : IDisposable
                 $"The draft model has a vocabulary of {config.VocabularySize:N0} tokens, the model one of {vocabularySize:N0}. A draft model must be of the same family.");
         }
 
+        if (!config.HasLogits)
+        {
+            throw new ArgumentException($"The draft model predicts no tokens: {config.UseWithoutLogits()}");
+        }
+
         _contextLength = Math.Min(contextLength, config.ContextLength);
         _gaps = options.Gaps;
         _chunk = options.PrefillChunk;

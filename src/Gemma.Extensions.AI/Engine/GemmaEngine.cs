@@ -98,6 +98,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <exception cref="GemmaContextLengthException">The prompt is longer than the context.</exception>
     /// <exception cref="GemmaKvCacheException">The request needs more key/value memory than there is in total.</exception>
     /// <exception cref="GemmaOverloadedException">Too many requests wait already, or the engine is stopping.</exception>
+    /// <exception cref="NotSupportedException">The request needs logits, and the model predicts no tokens.</exception>
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     public void Submit(GenerationRequest request)
     {
@@ -609,6 +610,11 @@ internal sealed class GemmaEngine : IDisposable
     private void Validate(GenerationRequest request)
     {
         ArgumentOutOfRangeException.ThrowIfZero(request.Prompt.Length, "Prompt.Length");
+        if (!_config.HasLogits && request.Reader is not { WantsHidden: true })
+        {
+            throw new NotSupportedException($"'{_options.ModelName}' predicts no tokens: {_config.UseWithoutLogits()}");
+        }
+
         if (request.Prompt.Length > ContextLength)
         {
             throw new GemmaContextLengthException(request.Prompt.Length, ContextLength);

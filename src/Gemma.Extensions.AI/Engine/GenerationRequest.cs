@@ -82,6 +82,9 @@ internal abstract class RowReader
     /// <summary>True: the final hidden state [hidden]; false: the logits [vocabulary].</summary>
     public abstract bool WantsHidden { get; }
 
+    /// <summary>What telemetry calls the request.</summary>
+    public virtual string Operation => WantsHidden ? "embeddings" : "score";
+
     /// <summary>Called for each wanted position. The values are valid during the call.</summary>
     public abstract void OnRow(int position, ReadOnlySpan<float> values);
 }
@@ -94,6 +97,8 @@ internal sealed class NoRows : RowReader
     public override int FirstPosition => int.MaxValue;
 
     public override bool WantsHidden => true;
+
+    public override string Operation => "prompt_cache";
 
     public override void OnRow(int position, ReadOnlySpan<float> values)
     {
@@ -132,7 +137,7 @@ internal sealed class GenerationRequest
     public RowReader? Reader { get; init; }
 
     /// <summary>What telemetry calls the request, OpenTelemetry's gen_ai.operation.name: its well-known values where there is one.</summary>
-    public string Operation => Reader switch { null => "chat", NoRows => "prompt_cache", { WantsHidden: true } => "embeddings", _ => "score" };
+    public string Operation => Reader?.Operation ?? "chat";
 
     /// <summary>Higher runs first.</summary>
     public int Priority { get; init; }

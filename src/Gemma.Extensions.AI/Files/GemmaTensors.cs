@@ -9,6 +9,12 @@ internal static partial class GemmaTensors
     public const string Embedding = "token_embd.weight";
     public const string FinalNorm = "output_norm.weight";
 
+    /// <summary>Output head that is not the embedding.</summary>
+    public const string Output = "output.weight";
+
+    /// <summary>Scores of a classifier, under the name that llama.cpp gives such heads.</summary>
+    public const string Classifier = "cls.output.weight";
+
     /// <summary>Parts of a layer: canonical name, name in Hugging Face checkpoints.</summary>
     private static readonly (string Gguf, string HuggingFace)[] s_layerParts =
     [
@@ -52,11 +58,28 @@ internal static partial class GemmaTensors
         }
 
         yield return (FinalNorm, [hidden]);
+        if (config.Head == OutputHead.Own)
+        {
+            yield return (Output, [config.VocabularySize, hidden]);
+        }
+        else if (config.Head == OutputHead.Classifier)
+        {
+            yield return (Classifier, [config.LabelCount, hidden]);
+        }
     }
 
-    /// <summary>Canonical name of a tensor of a Hugging Face checkpoint; null for one that is not part of the model (the tied <c>lm_head</c>).</summary>
+    /// <summary>Name of the matrix that gives the logits.</summary>
+    public static string LogitsOf(GemmaConfig config) => config.Head == OutputHead.Own ? Output : Embedding;
+
+    /// <summary>Canonical name of a tensor of a Hugging Face checkpoint; null for one that Gemma 2 models do not have.</summary>
     public static string? FromHuggingFace(string name)
     {
+        switch (name)
+        {
+            case "lm_head.weight": return Output;
+            case "score.weight": return Classifier;
+        }
+
         // Checkpoints saved without a language-model head (embedding models) leave the prefix out.
         string bare = name.StartsWith("model.", StringComparison.Ordinal) ? name["model.".Length..] : name;
         switch (bare)
@@ -76,6 +99,8 @@ internal static partial class GemmaTensors
         {
             case Embedding: return "model.embed_tokens.weight";
             case FinalNorm: return "model.norm.weight";
+            case Output: return "lm_head.weight";
+            case Classifier: return "score.weight";
         }
 
         Match match = GgufLayer().Match(name);
@@ -84,7 +109,7 @@ internal static partial class GemmaTensors
             : throw new ArgumentException($"'{name}' is not the name of a Gemma 2 tensor.", nameof(name));
     }
 
-    /// <summary>Checks that every tensor is there in its shape, and that no layer holds one that the model does not have. Formats may be mixed.</summary>
+    /// <summary>Checks that every tensor is there in its shape, and that there is none that the model does not have. Formats may be mixed.</summary>
     /// <exception cref="GemmaModelFormatException">A tensor is missing, mis-shaped or unknown; the message names it.</exception>
     public static void Check(GemmaConfig config, IReadOnlyDictionary<string, TensorView> tensors, string source)
     {
@@ -105,13 +130,33 @@ internal static partial class GemmaTensors
 
         foreach (TensorView tensor in tensors.Values)
         {
-            // A stray output head is ignored: the head is the embedding. Anything else in a layer would change the result.
-            if (tensor.Name.StartsWith("blk.", StringComparison.Ordinal) && !known.Contains(tensor.Name))
+            if (!known.Contains(tensor.Name))
             {
                 throw new GemmaModelFormatException($"'{tensor.Source}' holds the tensor '{tensor.Name}', which a Gemma 2 model of {config.LayerCount} layers does not have. The file is of another kind of model, or was converted wrongly.");
             }
         }
     }
+
+    /// <summary>
+    /// Names the tensors of a Hugging Face checkpoint that Gemma 2 does not have, and refuses those that belong to its layers, embedding, norm or head:
+    /// whoever wrote them computes something else from the checkpoint.
+    /// </summary>
+    /// <exception cref="GemmaModelFormatException">A tensor would change the result.</exception>
+    public static void CheckUnknown(IReadOnlyList<string> names, string source, List<string> warnings)
+    {
+        if (names.FirstOrDefault(name => PartOfTheModel().IsMatch(name) && !name.EndsWith("rotary_emb.inv_freq", StringComparison.Ordinal)) is { } part)
+        {
+            throw new GemmaModelFormatException($"'{source}' holds the tensor '{ErrorText.Printable(part)}', which a Gemma 2 model does not have. The checkpoint is of another kind of model, or of a kind of quantisation or adapter that is not supported; take the original, or merge it with the library that wrote it.");
+        }
+
+        if (names.Count > 0)
+        {
+            warnings.Add($"'{source}' holds {names.Count:N0} tensors that Gemma 2 does not have and that are not used: {string.Join(", ", names.Take(10).Select(name => $"'{ErrorText.Printable(name)}'"))}{(names.Count > 10 ? ", …" : "")}.");
+        }
+    }
+
+    [GeneratedRegex(@"^(model|layers|embed_tokens|norm|lm_head|score)\.", RegexOptions.CultureInvariant)]
+    private static partial Regex PartOfTheModel();
 
     [GeneratedRegex(@"^layers\.(?<layer>0|[1-9]\d{0,3})\.(?<part>[a-z_.]+)\.weight$", RegexOptions.CultureInvariant)]
     private static partial Regex HuggingFaceLayer();

@@ -107,6 +107,24 @@ internal sealed unsafe class GgufMetadata(byte* data, string source)
         ? GetArray<int>(key, GgufType.UInt32, "an array of 32-bit integers")
         : GetArray<int>(key, GgufType.Int32, "an array of 32-bit integers");
 
+    /// <summary>An array of flags.</summary>
+    public bool[]? GetBooleans(string key) => GetArray<byte>(key, GgufType.Bool, "an array of flags") is { } flags ? Array.ConvertAll(flags, flag => flag != 0) : null;
+
+    /// <summary>A whole number that fits 32 bits, or an array of them that are all alike, as converters write what may differ by layer.</summary>
+    /// <exception cref="GemmaModelFormatException">The numbers differ, which Gemma 2's do not.</exception>
+    public int? GetUniformInt32(string key)
+    {
+        if (!Find(key, out GgufValue value) || value.Type != GgufType.Array)
+        {
+            return GetInt32(key);
+        }
+
+        int[] numbers = GetInt32s(key)!;
+        return numbers.Length > 0 && numbers.All(number => number == numbers[0])
+            ? numbers[0]
+            : throw new GemmaModelFormatException($"'{Source}': '{key}' is {ErrorText.Printable($"[{string.Join(", ", numbers)}]")}, which is not supported: expected one number for all layers, as in all Gemma 2 models.");
+    }
+
     private T[]? GetArray<T>(string key, GgufType type, string expected) where T : unmanaged => FindArray(key, type, expected, out GgufValue value)
         ? System.Runtime.InteropServices.MemoryMarshal.Cast<byte, T>(new ReadOnlySpan<byte>(data + value.Offset + ArrayHeader, checked((int)value.Count * sizeof(T)))).ToArray()
         : null;

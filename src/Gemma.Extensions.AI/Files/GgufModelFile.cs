@@ -8,6 +8,7 @@ internal sealed class GgufModelFile : ModelFile
 {
     private const string Architecture = "gemma2";
     private readonly GgufFile _file;
+    private readonly Dictionary<string, TensorView> _tensors;
 
     /// <summary>Takes ownership of the file.</summary>
     /// <exception cref="GemmaModelFormatException">The file is not a complete Gemma 2 model.</exception>
@@ -28,8 +29,14 @@ internal sealed class GgufModelFile : ModelFile
             throw new GemmaModelFormatException($"'{file.Path}' is an adapter, not a model. Load its base model and add it with GemmaOptions.Adapters, or merge it with 'gemma convert --lora'.");
         }
 
-        Config = ReadConfig(metadata, file.Tensors, file.Path);
-        GemmaTensors.Check(Config, file.Tensors, file.Path);
+        _tensors = new(file.Tensors, StringComparer.Ordinal);
+        GemmaConfig stated = ReadConfig(metadata, _tensors, file.Path);
+        GgufVariations.Check(metadata, stated, Warnings);
+        GgufVariations.DropNeutralRopeFactors(_tensors, Warnings);
+        Config = OutputHeads.Resolve(stated, statesArchitecture: false, statesTying: false, _tensors, file.Path, Warnings);
+        GemmaTensors.Check(Config, _tensors, file.Path);
+        GgufVariations.CheckPooling(metadata, Config);
+        Labels = Config.Head == OutputHead.Classifier ? ClassifierLabels.Read(metadata, Config.LabelCount) : null;
         Name = metadata.GetString("general.name") is { Length: > 0 } name ? name : System.IO.Path.GetFileNameWithoutExtension(file.Path);
         AddsEndToken = metadata.GetBoolean("tokenizer.ggml.add_eos_token") ?? false;
         GenerationDefaults = new GenerationDefaults
@@ -53,7 +60,9 @@ internal sealed class GgufModelFile : ModelFile
 
     public override GemmaConfig Config { get; }
 
-    public override IReadOnlyDictionary<string, TensorView> Tensors => _file.Tensors;
+    public override ClassifierLabels? Labels { get; }
+
+    public override IReadOnlyDictionary<string, TensorView> Tensors => _tensors;
 
     public override bool NormsIncludeOne => true;
 
@@ -65,13 +74,8 @@ internal sealed class GgufModelFile : ModelFile
 
     private static GemmaConfig ReadConfig(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)
     {
-        if (metadata.GetString("gemma2.rope.scaling.type") is { } scaling and not "none")
-        {
-            throw new GemmaModelFormatException($"'{source}' scales its rotary embedding ('gemma2.rope.scaling.type' is '{scaling}'), which Gemma 2 models do not. Take the original model.");
-        }
-
         int hidden = Required("embedding_length");
-        int heads = Required("attention.head_count");
+        int heads = metadata.GetUniformInt32("gemma2.attention.head_count") ?? throw Missing("gemma2.attention.head_count");
         int layers = Required("block_count");
         int headDim = metadata.GetInt32("gemma2.attention.key_length") ?? (heads > 0 ? hidden / heads : 0);
         if (metadata.GetInt32("gemma2.attention.value_length") is { } valueDim && valueDim != headDim)
@@ -79,14 +83,15 @@ internal sealed class GgufModelFile : ModelFile
             throw new GemmaModelFormatException($"'{source}' has keys of {headDim} and values of {valueDim} elements; in Gemma 2 they are equal. The file is damaged; download or convert it again.");
         }
 
+        float rope = (float)(metadata.GetNumber("gemma2.rope.freq_base") ?? 10000), localRope = (float)(metadata.GetNumber("gemma2.rope.freq_base_swa") ?? rope);
         return new GemmaConfig
         {
             VocabularySize = Vocabulary(metadata, tensors, source),
             HiddenSize = hidden,
-            FeedForwardSize = Required("feed_forward_length"),
+            FeedForwardSize = metadata.GetUniformInt32("gemma2.feed_forward_length") ?? throw Missing("gemma2.feed_forward_length"),
             LayerCount = layers,
             HeadCount = heads,
-            KvHeadCount = metadata.GetInt32("gemma2.attention.head_count_kv") ?? heads,
+            KvHeadCount = metadata.GetUniformInt32("gemma2.attention.head_count_kv") ?? heads,
             HeadDim = headDim,
             ContextLength = Required("context_length"),
 
@@ -95,14 +100,17 @@ internal sealed class GgufModelFile : ModelFile
             AttentionSoftcap = (float)(metadata.GetNumber("gemma2.attn_logit_softcapping") ?? 50),
             FinalSoftcap = (float)(metadata.GetNumber("gemma2.final_logit_softcapping") ?? 30),
             RmsNormEpsilon = (float)(metadata.GetNumber("gemma2.attention.layer_norm_rms_epsilon") ?? 1e-6),
-            RopeBase = (float)(metadata.GetNumber("gemma2.rope.freq_base") ?? 10000),
+            RopeBase = rope,
+            LocalRopeBase = localRope == rope ? null : localRope,
+            Head = GgufVariations.IsEmbeddingModel(metadata) ? OutputHead.None : OutputHead.Tied,
 
             // GGUF does not store query_pre_attn_scalar. Only the 27B model (46 layers) divides by hidden/heads instead of the head's size.
             QueryScale = 1 / MathF.Sqrt(layers == 46 && heads > 0 ? hidden / (float)heads : headDim),
         }.Validate(source);
 
-        int Required(string key) => metadata.GetInt32("gemma2." + key)
-            ?? throw new GemmaModelFormatException($"'{source}' has no metadata '{"gemma2." + key}'. The file is damaged or was converted wrongly; download or convert it again.");
+        int Required(string key) => metadata.GetInt32("gemma2." + key) ?? throw Missing("gemma2." + key);
+
+        GemmaModelFormatException Missing(string key) => new($"'{source}' has no metadata '{key}'. The file is damaged or was converted wrongly; download or convert it again.");
     }
 
     private static int Vocabulary(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)

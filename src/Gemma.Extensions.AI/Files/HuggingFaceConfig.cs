@@ -1,20 +1,27 @@
+using System.Text.Json;
 using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Files;
 
-/// <summary>Reads the numbers of a model from a checkpoint's config.json. Absent fields have the defaults of transformers' Gemma2Config.</summary>
+/// <summary>
+/// Reads the numbers of a model from a checkpoint's config.json. Absent fields have the defaults of transformers' Gemma2Config. What would change the
+/// result and is not implemented is refused; what is not known is named (<see cref="HuggingFaceFields"/>).
+/// </summary>
 internal static class HuggingFaceConfig
 {
+    private const int DefaultKvHeads = 4;
+
     /// <exception cref="GemmaModelFormatException">The configuration is damaged, or of a model that is not supported.</exception>
     public static GemmaConfig Read(JsonFile config)
     {
-        CheckArchitecture(config);
+        OutputHead head = Head(config);
         int layers = config.RequiredInt32("num_hidden_layers");
         int heads = config.RequiredInt32("num_attention_heads");
         int hidden = config.RequiredInt32("hidden_size");
         int headDim = config.GetInt32("head_dim") ?? 256;
         int context = config.GetInt32("max_position_embeddings") ?? 8192;
         CheckVariation(config, layers);
+        (double rope, double localRope) = HuggingFaceRope.Bases(config);
         return new GemmaConfig
         {
             VocabularySize = config.GetInt32("vocab_size") ?? 256000,
@@ -22,17 +29,25 @@ internal static class HuggingFaceConfig
             FeedForwardSize = config.RequiredInt32("intermediate_size"),
             LayerCount = layers,
             HeadCount = heads,
-            KvHeadCount = config.GetInt32("num_key_value_heads") ?? heads,
+            KvHeadCount = config.GetInt32("num_key_value_heads") ?? (config.Has("num_key_value_heads") ? heads : DefaultKvHeads),
             HeadDim = headDim,
             ContextLength = context,
             SlidingWindow = config.GetInt32("sliding_window") ?? (config.Has("sliding_window") ? context : 4096),
             RmsNormEpsilon = (float)(config.GetNumber("rms_norm_eps") ?? 1e-6),
-            RopeBase = (float)RopeBase(config),
+            RopeBase = (float)rope,
+            LocalRopeBase = localRope == rope ? null : (float)localRope,
             QueryScale = (float)(1 / Math.Sqrt(QueryScalar(config, layers, hidden, heads, headDim))),
             AttentionSoftcap = Cap(config, "attn_logit_softcapping", 50),
             FinalSoftcap = Cap(config, "final_logit_softcapping", 30),
+            Head = head,
+            LabelCount = head == OutputHead.Classifier ? ClassifierLabels.CountOf(config) : 0,
         }.Validate(config.Path);
     }
+
+    /// <summary>Whether the file says which class of transformers it belongs to.</summary>
+    public static bool StatesArchitecture(JsonFile config) => Architecture(config) is not null;
+
+    private static string? Architecture(JsonFile config) => config.GetStrings("architectures")?.FirstOrDefault();
 
     /// <summary>JSON null means no cap; absent means the default.</summary>
     private static float Cap(JsonFile config, string name, double absent) => (float)(config.GetNumber(name) ?? (config.Has(name) ? 0 : absent));
@@ -45,61 +60,63 @@ internal static class HuggingFaceConfig
         return layers == 42 && heads > 0 && scalar == (double)hidden / heads ? headDim : scalar;
     }
 
-    private static double RopeBase(JsonFile config)
+    private static OutputHead Head(JsonFile config)
     {
-        if (config.Find("rope_parameters") is { ValueKind: System.Text.Json.JsonValueKind.Object } parameters)
-        {
-            // transformers 5 writes { "rope_theta": 10000.0, "rope_type": "default" }.
-            if (parameters.TryGetProperty("rope_type", out var type) && type.ValueKind == System.Text.Json.JsonValueKind.String && !type.ValueEquals("default"))
-            {
-                throw config.Wrong("rope_parameters", parameters, "the default kind, which all Gemma 2 models have");
-            }
-
-            if (parameters.TryGetProperty("rope_theta", out var theta) && theta.ValueKind == System.Text.Json.JsonValueKind.Number && theta.TryGetDouble(out double value))
-            {
-                return value;
-            }
-        }
-
-        return config.GetNumber("rope_theta") ?? 10000;
-    }
-
-    private static void CheckArchitecture(JsonFile config)
-    {
-        string? architecture = config.GetStrings("architectures")?.FirstOrDefault();
+        string? architecture = Architecture(config);
         string? type = config.GetString("model_type");
         if ((type ?? "gemma2") != "gemma2" || (type is null && architecture?.StartsWith("Gemma2", StringComparison.Ordinal) != true))
         {
-            throw new GemmaModelFormatException($"'{config.Path}' is of a model of type '{type ?? architecture ?? "(none stated)"}'; only 'gemma2' is supported (Gemma 2: 2B, 9B, 27B and models derived from them).");
+            throw new GemmaModelFormatException($"'{config.Path}' is of a model of type '{ErrorText.Printable(type ?? architecture ?? "(none stated)")}'; only 'gemma2' is supported (Gemma 2: 2B, 9B, 27B and models derived from them).");
         }
+
+        return architecture switch
+        {
+            null or "Gemma2ForCausalLM" => config.GetBoolean("tie_word_embeddings") == false ? OutputHead.Own : OutputHead.Tied,
+            "Gemma2ForSequenceClassification" => OutputHead.Classifier,
+            "Gemma2Model" => OutputHead.None,
+            _ => throw new GemmaModelFormatException(
+                $"'{config.Path}' is of the architecture '{ErrorText.Printable(architecture)}'; supported are 'Gemma2ForCausalLM' (chat), 'Gemma2ForSequenceClassification' (classifiers, reward models) and 'Gemma2Model' (embeddings). What another one computes from the weights is not known here."),
+        };
     }
 
     /// <summary>Rejects what would change the result and is not implemented, because no Gemma 2 model has it.</summary>
     private static void CheckVariation(JsonFile config, int layers)
     {
-        if (config.Find("rope_scaling") is { } scaling)
+        RefuseUnless("attention_bias", false, "projections with biases are not implemented");
+        RefuseUnless("mlp_bias", false, "projections with biases are not implemented");
+        RefuseUnless("use_bidirectional_attention", false, "attention to later tokens is not implemented; Gemma 2 attends to earlier ones");
+        RefuseUnless("is_causal", true, "attention to later tokens is not implemented; Gemma 2 attends to earlier ones");
+        RefuseUnless("is_encoder_decoder", false, "Gemma 2 is a decoder");
+        RefuseUnless("add_cross_attention", false, "Gemma 2 is a decoder");
+        if (config.Find("hidden_activation") is { } activation && !HuggingFaceFields.IsTanhGelu(activation))
         {
-            throw config.Wrong("rope_scaling", scaling, "none, as in all Gemma 2 models");
+            throw config.Unsupported("hidden_activation", activation, "expected 'gelu_pytorch_tanh', as in all Gemma 2 models");
         }
 
-        if (config.GetBoolean("attention_bias") == true)
+        foreach (string name in (ReadOnlySpan<string>)["quantization_config", "compression_config"])
         {
-            throw config.Wrong("attention_bias", config.Find("attention_bias")!.Value, "false, as in all Gemma 2 models");
+            if (config.Find(name) is { } quantization)
+            {
+                throw config.Unsupported(name, quantization, "expected an unquantised checkpoint (F32, F16 or BF16); take the original, or a GGUF file");
+            }
         }
 
-        if (config.GetString("hidden_activation") is { } activation and not ("gelu_pytorch_tanh" or "gelu_tanh"))
+        if (config.Find("pruned_heads") is { } pruned && !JsonFile.IsOff(pruned))
         {
-            throw config.Wrong("hidden_activation", config.Find("hidden_activation")!.Value, $"'gelu_pytorch_tanh', not '{activation}'");
+            throw config.Unsupported("pruned_heads", pruned, "layers with heads of their own number are not implemented");
         }
 
-        if (config.Find("quantization_config") is { } quantization)
+        if (config.GetStrings("layer_types") is { } types && (types.Length != layers || types.Where((type, i) => type != (GemmaConfig.IsLocal(i) ? HuggingFaceRope.Local : HuggingFaceRope.Global)).Any()))
         {
-            throw config.Wrong("quantization_config", quantization, "an unquantised checkpoint (F32, F16 or BF16); take the original, or a GGUF file");
+            throw config.Unsupported("layer_types", config.Find("layer_types")!.Value, $"expected {layers:N0} layers, '{HuggingFaceRope.Local}' and '{HuggingFaceRope.Global}' by turns");
         }
 
-        if (config.GetStrings("layer_types") is { } types && (types.Length != layers || types.Where((t, i) => t != (GemmaConfig.IsLocal(i) ? "sliding_attention" : "full_attention")).Any()))
+        void RefuseUnless(string name, bool neutral, string why)
         {
-            throw config.Wrong("layer_types", config.Find("layer_types")!.Value, $"{layers} layers, sliding_attention and full_attention by turns");
+            if (config.GetBoolean(name) is { } value && value != neutral)
+            {
+                throw config.Unsupported(name, config.Find(name)!.Value, why);
+            }
         }
     }
 }

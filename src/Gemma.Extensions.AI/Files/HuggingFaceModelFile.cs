@@ -15,6 +15,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
     private readonly string _directory;
     private readonly List<SafetensorsFile> _files = [];
     private readonly Dictionary<string, TensorView> _tensors = new(StringComparer.Ordinal);
+    private readonly List<string> _unknown = [];
     private readonly Lazy<bool> _addsEndToken;
 
     /// <summary>Opens a directory.</summary>
@@ -28,10 +29,14 @@ internal sealed class HuggingFaceModelFile : ModelFile
         try
         {
             using JsonFile config = JsonFile.Open(System.IO.Path.Combine(_directory, ConfigName));
-            Config = HuggingFaceConfig.Read(config);
+            GemmaConfig stated = HuggingFaceConfig.Read(config);
             GenerationDefaults = ReadGenerationDefaults(config);
+            Warnings.AddRange(HuggingFaceFields.Unknown(config));
             OpenWeights(weights);
+            Config = OutputHeads.Resolve(stated, HuggingFaceConfig.StatesArchitecture(config), statesTying: true, _tensors, _directory, Warnings);
             GemmaTensors.Check(Config, _tensors, _directory);
+            GemmaTensors.CheckUnknown(_unknown, _directory, Warnings);
+            Labels = Config.Head == OutputHead.Classifier ? ClassifierLabels.Read(config, Config.LabelCount) : null;
         }
         catch
         {
@@ -45,6 +50,8 @@ internal sealed class HuggingFaceModelFile : ModelFile
     public override string Name => NameOf(_directory);
 
     public override GemmaConfig Config { get; }
+
+    public override ClassifierLabels? Labels { get; }
 
     public override IReadOnlyDictionary<string, TensorView> Tensors => _tensors;
 
@@ -175,7 +182,11 @@ internal sealed class HuggingFaceModelFile : ModelFile
         _files.Add(file);
         foreach (string name in file.Tensors.Keys)
         {
-            if (GemmaTensors.FromHuggingFace(name) is { } canonical && !_tensors.TryAdd(canonical, file.View(name, canonical)))
+            if (GemmaTensors.FromHuggingFace(name) is not { } canonical)
+            {
+                _unknown.Add(name);
+            }
+            else if (!_tensors.TryAdd(canonical, file.View(name, canonical)))
             {
                 throw new GemmaModelFormatException($"'{path}' holds the tensor '{name}', which '{_tensors[canonical].Source}' holds too. The files do not belong together; download them again.");
             }

@@ -123,6 +123,20 @@ internal sealed class JsonFile : IDisposable
 
     public void Dispose() => _document.Dispose();
 
+    /// <summary>Whether a value says that something is not there: null, false, or empty.</summary>
+    public static bool IsOff(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Null or JsonValueKind.False => true,
+        JsonValueKind.Array => value.GetArrayLength() == 0,
+        JsonValueKind.Object => !value.EnumerateObject().Any(),
+        JsonValueKind.String => value.GetString()!.Length == 0,
+        _ => false,
+    };
+
+    /// <summary>A field that is well-formed but asks for what is not implemented.</summary>
+    public GemmaModelFormatException Unsupported(string name, JsonElement found, string why) =>
+        new($"'{Path}': '{name}' is {ErrorText.Printable(found.GetRawText())}, which is not supported: {why}. The results would be wrong, so the model is not opened; take another checkpoint of it.");
+
     public GemmaModelFormatException Wrong(string name, JsonElement found, string expected) =>
         new($"'{Path}': '{name}' is {ErrorText.Printable(found.GetRawText())}, expected {expected}. The file is damaged or of another kind of model; download it again.");
 

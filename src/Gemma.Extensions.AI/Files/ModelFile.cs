@@ -50,7 +50,10 @@ internal abstract class ModelFile : IDisposable
 
     public abstract GemmaConfig Config { get; }
 
-    /// <summary>Tensors by canonical (GGUF) name.</summary>
+    /// <summary>What the scores of a classifier mean; null for other models.</summary>
+    public abstract ClassifierLabels? Labels { get; }
+
+    /// <summary>Tensors by canonical (GGUF) name: those that the model is made of.</summary>
     public abstract IReadOnlyDictionary<string, TensorView> Tensors { get; }
 
     /// <summary>GGUF stores norm weights as 1 + w (true), Hugging Face checkpoints as w (false).</summary>

@@ -101,7 +101,7 @@ internal sealed class PeftConfig
             throw Unsupported("init_lora_weights", $"'{ErrorText.Printable(name!)}'", "it changes the base's own weights; save the adapter converted to plain LoRA");
         }
 
-        foreach (JsonProperty field in json.Root.EnumerateObject().Where(field => !s_descriptive.Contains(field.Name) && !IsOff(field.Value)))
+        foreach (JsonProperty field in json.Root.EnumerateObject().Where(field => !s_descriptive.Contains(field.Name) && !JsonFile.IsOff(field.Value)))
         {
             throw Unsupported(field.Name, ErrorText.Printable(field.Value.GetRawText()), field.Name switch
             {
@@ -112,15 +112,6 @@ internal sealed class PeftConfig
             });
         }
     }
-
-    private static bool IsOff(JsonElement value) => value.ValueKind switch
-    {
-        JsonValueKind.Null or JsonValueKind.False => true,
-        JsonValueKind.Array => value.GetArrayLength() == 0,
-        JsonValueKind.Object => !value.EnumerateObject().Any(),
-        JsonValueKind.String => value.GetString()!.Length == 0,
-        _ => false,
-    };
 
     /// <summary>A list of names matches modules that end in one of them; a string is an expression for whole names. Null where the field is absent.</summary>
     private Func<string, bool>? Modules(JsonFile json, string field)

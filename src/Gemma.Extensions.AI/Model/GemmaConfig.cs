@@ -1,4 +1,23 @@
+using System.Text.Json.Serialization;
+
 namespace Gemma.Extensions.AI.Model;
+
+/// <summary>What a model computes from its final hidden states.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<OutputHead>))]
+internal enum OutputHead
+{
+    /// <summary>Logits, with the token embedding as the head: every checkpoint of Google's.</summary>
+    Tied,
+
+    /// <summary>Logits, with a head of its own (<c>lm_head.weight</c>, <c>output.weight</c>).</summary>
+    Own,
+
+    /// <summary>A score for each label (<c>score.weight</c>): reward models and other classifiers. No logits.</summary>
+    Classifier,
+
+    /// <summary>Nothing: an embedding model. No logits.</summary>
+    None,
+}
 
 /// <summary>Every number that distinguishes one Gemma 2 checkpoint from another. All of them come from the model file.</summary>
 internal sealed record GemmaConfig
@@ -18,7 +37,12 @@ internal sealed record GemmaConfig
     public required int SlidingWindow { get; init; }
 
     public required float RmsNormEpsilon { get; init; }
+
+    /// <summary>Base of the rotary frequencies; of the global layers alone where <see cref="LocalRopeBase"/> is set.</summary>
     public required float RopeBase { get; init; }
+
+    /// <summary>Base of the rotary frequencies of the local layers; null: that of the others, as in all of Google's checkpoints.</summary>
+    public float? LocalRopeBase { get; init; }
 
     /// <summary>Factor on q·k before the cap: 1/√query_pre_attn_scalar.</summary>
     public required float QueryScale { get; init; }
@@ -29,6 +53,15 @@ internal sealed record GemmaConfig
     /// <summary>Cap of the logits; 0 where the model has none.</summary>
     public required float FinalSoftcap { get; init; }
 
+    public OutputHead Head { get; init; }
+
+    /// <summary>Labels of a classifier; 0 for other models.</summary>
+    public int LabelCount { get; init; }
+
+    /// <summary>Whether the model predicts tokens.</summary>
+    [JsonIgnore]
+    public bool HasLogits => Head is OutputHead.Tied or OutputHead.Own;
+
     /// <summary>Factor on token embeddings. float32, not rounded to bfloat16 (gemma_pytorch in float32, llama.cpp).</summary>
     public float EmbeddingScale => MathF.Sqrt(HiddenSize);
 
@@ -38,15 +71,24 @@ internal sealed record GemmaConfig
     /// <summary>Even layers attend within the window, odd layers over everything.</summary>
     public static bool IsLocal(int layer) => layer % 2 == 0;
 
-    /// <summary>Parameters of the model, the tied embedding counted once.</summary>
+    /// <summary>Base of the rotary frequencies of a layer.</summary>
+    public float RopeBaseOf(int layer) => IsLocal(layer) ? LocalRopeBase ?? RopeBase : RopeBase;
+
+    /// <summary>Parameters of the model, a tied embedding counted once.</summary>
     public long ParameterCount
     {
         get
         {
             long layer = 4L * HiddenSize + (long)HiddenSize * (2 * QuerySize + 2 * KvSize) + 3L * HiddenSize * FeedForwardSize;
-            return (long)VocabularySize * HiddenSize + LayerCount * layer + HiddenSize;
+            long head = Head switch { OutputHead.Own => VocabularySize, OutputHead.Classifier => LabelCount, _ => 0 };
+            return (VocabularySize + head) * HiddenSize + LayerCount * layer + HiddenSize;
         }
     }
+
+    /// <summary>For those who ask a model without logits for tokens: what it is, and how it is used.</summary>
+    public string UseWithoutLogits() => Head == OutputHead.Classifier
+        ? $"it is a classifier (Gemma2ForSequenceClassification), which scores texts and writes none. Use {nameof(GemmaModel)}.{nameof(GemmaModel.ClassifyAsync)}."
+        : $"it is an embedding model (Gemma2Model), which has no output head. Use {nameof(GemmaModel)}.{nameof(GemmaModel.AsIEmbeddingGenerator)}.";
 
     /// <summary>Checks that the numbers are possible together.</summary>
     /// <exception cref="GemmaModelFormatException">A number is out of range; the message names it, its value and the file.</exception>
@@ -73,6 +115,7 @@ internal sealed record GemmaConfig
 
         Positive(RmsNormEpsilon, "RMS norm epsilon", zero: true);
         Positive(RopeBase, "RoPE base", zero: false);
+        Positive(LocalRopeBase ?? RopeBase, "RoPE base of the local layers", zero: false);
         Positive(QueryScale, "query scale", zero: false);
         Positive(AttentionSoftcap, "attention soft cap", zero: true);
         Positive(FinalSoftcap, "final soft cap", zero: true);

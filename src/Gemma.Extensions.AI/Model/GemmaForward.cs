@@ -12,7 +12,8 @@ internal sealed class GemmaForward : IDisposable
     private readonly GemmaWeights _weights;
     private readonly Backend _backend;
     private readonly AttentionSpec[] _attention;
-    private readonly Matrix _x, _h, _qkv, _heads, _branch, _gateUp, _ffn, _selected, _logits;
+    private readonly Matrix _x, _h, _qkv, _heads, _branch, _gateUp, _ffn, _selected;
+    private readonly Matrix? _logits;
 
     /// <param name="config">Numbers of the model.</param>
     /// <param name="weights">Weights of the model, loaded by <paramref name="backend"/>.</param>
@@ -35,7 +36,7 @@ internal sealed class GemmaForward : IDisposable
         _gateUp = backend.CreateMatrix(maxRows, 2 * config.FeedForwardSize);
         _ffn = backend.CreateMatrix(maxRows, config.FeedForwardSize);
         _selected = backend.CreateMatrix(maxLogitRows, config.HiddenSize);
-        _logits = backend.CreateMatrix(maxLogitRows, config.VocabularySize);
+        _logits = weights.Head is null ? null : backend.CreateMatrix(maxLogitRows, config.VocabularySize);
     }
 
     public int MaxLogitRows { get; }
@@ -91,10 +92,16 @@ internal sealed class GemmaForward : IDisposable
 
     /// <summary>Logits of some rows of the batch that <see cref="Run"/> computed last, after the final cap.</summary>
     /// <returns>[rows.Length, vocabulary] in the order of <paramref name="rows"/>; valid until the next call.</returns>
+    /// <exception cref="InvalidOperationException">The model predicts no tokens.</exception>
     public Matrix Logits(ReadOnlySpan<int> rows)
     {
+        if (_weights.Head is null || _logits is null)
+        {
+            throw new InvalidOperationException("The model has no output head, so it has no logits.");
+        }
+
         _backend.SelectRows(_h, rows, _selected);                                       // selected [m, hidden]
-        _backend.MatMul(_selected, _weights.Embedding, _logits, rows.Length);           // logits [m, vocabulary]
+        _backend.MatMul(_selected, _weights.Head, _logits, rows.Length);                // logits [m, vocabulary]
         if (_config.FinalSoftcap > 0)
         {
             _backend.Softcap(_logits, _config.FinalSoftcap, rows.Length);
@@ -105,9 +112,9 @@ internal sealed class GemmaForward : IDisposable
 
     public void Dispose()
     {
-        foreach (var matrix in (ReadOnlySpan<Matrix>)[_x, _h, _qkv, _heads, _branch, _gateUp, _ffn, _selected, _logits])
+        foreach (var matrix in (ReadOnlySpan<Matrix?>)[_x, _h, _qkv, _heads, _branch, _gateUp, _ffn, _selected, _logits])
         {
-            matrix.Dispose();
+            matrix?.Dispose();
         }
     }
 
@@ -128,6 +135,6 @@ internal sealed class GemmaForward : IDisposable
         bool local = GemmaConfig.IsLocal(layer);
         return new AttentionSpec(
             pool, layer / 2, local, local ? config.SlidingWindow : int.MaxValue, config.HeadCount, config.KvHeadCount, config.HeadDim,
-            config.QueryScale, config.AttentionSoftcap, config.RopeBase);
+            config.QueryScale, config.AttentionSoftcap, config.RopeBaseOf(layer));
     }
 }

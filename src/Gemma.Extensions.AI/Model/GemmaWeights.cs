@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 
@@ -23,15 +24,18 @@ internal sealed class GemmaWeights
 {
     private const int SampleBytes = 1024;
 
-    /// <summary>Token embeddings [vocabulary, hidden]; also the output head, which Gemma 2 ties to them.</summary>
+    /// <summary>Token embeddings [vocabulary, hidden].</summary>
     public required WeightMatrix Embedding { get; init; }
+
+    /// <summary>Output head [vocabulary, hidden]: the embedding itself where the two are tied; null for a model that predicts no tokens.</summary>
+    public required WeightMatrix? Head { get; init; }
 
     public required LayerWeights[] Layers { get; init; }
 
     /// <summary>Norm before the output head [hidden].</summary>
     public required WeightVector OutputNorm { get; init; }
 
-    /// <summary>Tells models apart: a hash over the shape and parts of the bytes of every tensor [32 bytes].</summary>
+    /// <summary>Tells models apart: a hash over the numbers of the configuration, and the shape and parts of the bytes of every tensor [32 bytes].</summary>
     public required byte[] Fingerprint { get; init; }
 
     /// <summary>Hands every tensor of the file to the backend. The file must stay open as long as the weights are used.</summary>
@@ -48,7 +52,13 @@ internal sealed class GemmaWeights
             progress?.Report((i + 1.0) / layers.Length);
         }
 
-        return new GemmaWeights { Embedding = embedding, Layers = layers, OutputNorm = Norm("output_norm.weight"), Fingerprint = FingerprintOf(file) };
+        WeightMatrix? head = file.Config.Head switch
+        {
+            OutputHead.Tied => embedding,
+            OutputHead.Own => backend.LoadWeights(Tensor(GemmaTensors.Output)),
+            _ => null,
+        };
+        return new GemmaWeights { Embedding = embedding, Head = head, Layers = layers, OutputNorm = Norm("output_norm.weight"), Fingerprint = FingerprintOf(file) };
 
         LayerWeights LoadLayer(string prefix) => new()
         {
@@ -74,6 +84,7 @@ internal sealed class GemmaWeights
     public static unsafe byte[] FingerprintOf(ModelFile file)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(file.Config)); // the same weights with another rotary base are another model
         foreach (var tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"{tensor.Name} {tensor.Format.Name} {string.Join(',', tensor.Shape)};"));

@@ -26,6 +26,7 @@ internal sealed class ModelConverter
         + "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}";
 
     private readonly ModelFile _source;
+    private readonly GemmaConfig _config;
     private readonly QuantizationRecipe _recipe;
     private readonly ImportanceMatrix? _importance;
     private readonly LoraFile? _adapter;
@@ -38,7 +39,8 @@ internal sealed class ModelConverter
     {
         (_source, _recipe, _importance, _adapter, _progress) = (source, recipe, importance, adapter, progress);
         _parallel = new ParallelOptions { MaxDegreeOfParallelism = threads ?? Environment.ProcessorCount, CancellationToken = cancellationToken };
-        _total = source.Config.ParameterCount;
+        _config = WithoutEqualHead(source);
+        _total = _config.ParameterCount;
     }
 
     /// <summary>Converts a model.</summary>
@@ -75,6 +77,15 @@ internal sealed class ModelConverter
         writer.Save(path);
     }
 
+    /// <summary>Whether llama.cpp refuses the converted file: of Gemma 2 it reads no head beside the embedding, and no classifier.</summary>
+    public static bool IsForThisEngineOnly(ModelFile source) => WithoutEqualHead(source).Head is OutputHead.Own or OutputHead.Classifier;
+
+    /// <summary>A head that is the embedding over again need not be stored, whatever the configuration says of it.</summary>
+    private static GemmaConfig WithoutEqualHead(ModelFile source) =>
+        source.Config.Head == OutputHead.Own && OutputHeads.AreEqual(source.Tensors[GemmaTensors.Output], source.Tensors[GemmaTensors.Embedding])
+            ? source.Config with { Head = OutputHead.Tied }
+            : source.Config;
+
     private GgufWriter Describe()
     {
         var writer = new GgufWriter();
@@ -89,14 +100,15 @@ internal sealed class ModelConverter
         {
             DescribeModel(writer);
             DescribeTokenizer(writer);
+            DescribeHead(writer);
         }
 
         writer.Set("general.file_type", _recipe.FileType);
         writer.Set("general.quantization_version", 2u);
         writer.Remove("general.alignment");
-        foreach ((string name, long[] shape) in GemmaTensors.Expected(_source.Config))
+        foreach ((string name, long[] shape) in GemmaTensors.Expected(_config))
         {
-            BlockFormat format = _recipe.FormatOf(name, shape, _source.Config, _importance is not null);
+            BlockFormat format = _recipe.FormatOf(name, shape, _config, _importance is not null);
             writer.Add(name, format, shape, stream => WriteTensor(_source.Tensors[name], format, stream));
         }
 
@@ -128,6 +140,11 @@ internal sealed class ModelConverter
         writer.Set("gemma2.attn_logit_softcapping", config.AttentionSoftcap);
         writer.Set("gemma2.final_logit_softcapping", config.FinalSoftcap);
         writer.Set("gemma2.rope.freq_base", config.RopeBase);
+        if (config.LocalRopeBase is { } local)
+        {
+            writer.Set("gemma2.rope.freq_base_swa", local);
+        }
+
         if (_source.GenerationDefaults.Temperature is { } temperature)
         {
             writer.Set("general.sampling.temp", temperature);
@@ -141,6 +158,26 @@ internal sealed class ModelConverter
         if (_source.GenerationDefaults.TopP is { } topP)
         {
             writer.Set("general.sampling.top_p", topP);
+        }
+    }
+
+    /// <summary>What tells a reader that the file is no chat model. The labels' key and the kinds of pooling are llama.cpp's.</summary>
+    private void DescribeHead(GgufWriter writer)
+    {
+        if (_source.Labels is { } labels)
+        {
+            writer.Set("gemma2.pooling_type", (uint)GgufVariations.RankPooling);
+            writer.Set(ClassifierLabels.NamesKey, [.. labels.Names.Select(Encoding.UTF8.GetBytes)]);
+            writer.Set(ClassifierLabels.ProblemKey, labels.Problem);
+            writer.Remove("tokenizer.ggml.padding_token_id");
+            if (labels.PadId >= 0)
+            {
+                writer.Set("tokenizer.ggml.padding_token_id", (uint)labels.PadId);
+            }
+        }
+        else if (_config.Head == OutputHead.None)
+        {
+            writer.Set("gemma2.pooling_type", (uint)GgufVariations.LastTokenPooling);
         }
     }
 

@@ -5,7 +5,7 @@ namespace Gemma.Extensions.AI.Quantization;
 
 /// <summary>
 /// Which tensor gets which format, under the names that GGUF files are published by. The mixtures are llama.cpp's: values and the down projection,
-/// which suffer most, get more bits in some layers, and the embedding, which is the output head too, gets Q6_K.
+/// which suffer most, get more bits in some layers, and the output head gets Q6_K: the embedding where the two are tied, which is then no head elsewhere.
 /// </summary>
 internal sealed class QuantizationRecipe
 {
@@ -77,7 +77,8 @@ internal sealed class QuantizationRecipe
     /// <param name="hasImportance">Whether an importance matrix is used, which makes one exception unnecessary.</param>
     public BlockFormat FormatOf(string name, IReadOnlyList<long> shape, GemmaConfig config, bool hasImportance = false)
     {
-        if (shape.Count == 1)
+        // The few rows of a classifier are its whole result.
+        if (shape.Count == 1 || name == Files.GemmaTensors.Classifier)
         {
             return BlockFormat.Get(TensorType.F32);
         }
@@ -108,14 +109,16 @@ internal sealed class QuantizationRecipe
         return format;
     }
 
-    private static TensorType? Head(Place place) => place.Part == "token_embd" ? TensorType.Q6_K : null;
+    private static TensorType? Head(Place place) => place.IsHead ? TensorType.Q6_K : null;
 
     private static TensorType? Iq4(Place place) =>
         place.Part == "attn_v" && place.HeadsPerKvHead >= 4 || place.Part == "ffn_down" && place.Layer < place.Layers / 8 && !place.HasImportance ? TensorType.Q5_K : null;
 
     /// <summary>Where a tensor stands in the model.</summary>
-    private readonly record struct Place(string Part, int Layer, int Layers, int HeadsPerKvHead, bool HasImportance)
+    private readonly record struct Place(string Part, int Layer, int Layers, int HeadsPerKvHead, bool HasImportance, OutputHead Head)
     {
+        public bool IsHead => Part == "output" || (Part == "token_embd" && Head != OutputHead.Own);
+
         public bool IsSensitive => Part is "attn_v" or "ffn_down";
 
         /// <summary>The first and the last eighth of the layers, and every third between.</summary>
@@ -125,8 +128,8 @@ internal sealed class QuantizationRecipe
         {
             string[] parts = name.Split('.');
             return parts is ["blk", var layer, var part, ..]
-                ? new Place(part, int.Parse(layer), config.LayerCount, config.HeadCount / config.KvHeadCount, hasImportance)
-                : new Place(parts[0], 0, config.LayerCount, config.HeadCount / config.KvHeadCount, hasImportance);
+                ? new Place(part, int.Parse(layer), config.LayerCount, config.HeadCount / config.KvHeadCount, hasImportance, config.Head)
+                : new Place(parts[0], 0, config.LayerCount, config.HeadCount / config.KvHeadCount, hasImportance, config.Head);
         }
     }
 }

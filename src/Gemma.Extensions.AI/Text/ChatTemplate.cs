@@ -24,13 +24,14 @@ internal static class ChatTemplate
     public const string ToolsIntroduction =
         "You can call tools. To call one, write " + CallStart + """{"name":"…","arguments":{…}}""" + CallEnd + " and nothing else.\nTools:";
 
-    /// <summary>The prompt of a conversation, up to where the model's turn begins.</summary>
+    /// <summary>The prompt of a conversation, up to where the model's turn begins, or the conversation alone.</summary>
     /// <param name="tokenizer">The vocabulary.</param>
     /// <param name="messages">The conversation; see <see cref="ConversationContents"/> for what becomes of contents other than text.</param>
     /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described, and of the others those that are functions.</param>
     /// <param name="replies">Tokens of replies that the model spelt in its own way.</param>
+    /// <param name="opensReply">Whether the model's turn is begun; false for conversations that are judged, not answered.</param>
     /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read; the message names its type.</exception>
-    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null)
+    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null, bool opensReply = true)
     {
         List<int> tokens = [];
         if (tokenizer.BosId >= 0)
@@ -43,7 +44,11 @@ internal static class ChatTemplate
             AppendTurn(tokenizer, turn, replies, tokens);
         }
 
-        OpenTurn(tokenizer, "model\n", tokens);
+        if (opensReply)
+        {
+            OpenTurn(tokenizer, "model\n", tokens);
+        }
+
         return [.. tokens];
     }
 

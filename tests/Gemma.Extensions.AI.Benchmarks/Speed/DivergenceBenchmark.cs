@@ -111,7 +111,7 @@ internal static class DivergenceBenchmark
         fixed (float* data = values)
         {
             var changed = new TensorView(norm.Name, norm.Format, [.. norm.Shape], (byte*)data, norm.ByteLength, norm.Source);
-            return new GemmaWeights { Embedding = weights.Embedding, Layers = weights.Layers, OutputNorm = backend.LoadVector(changed, 0), Fingerprint = weights.Fingerprint };
+            return new GemmaWeights { Embedding = weights.Embedding, Head = weights.Head, Layers = weights.Layers, OutputNorm = backend.LoadVector(changed, 0), Fingerprint = weights.Fingerprint };
         }
     }
 

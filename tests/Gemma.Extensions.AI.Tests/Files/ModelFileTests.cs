@@ -86,7 +86,12 @@ public sealed class ModelFileTests
             Assert.Equal(name, GemmaTensors.FromHuggingFace(GemmaTensors.ToHuggingFace(name)));
         }
 
-        Assert.Null(GemmaTensors.FromHuggingFace("lm_head.weight"));
+        foreach (string name in (string[])["output.weight", "cls.output.weight"])
+        {
+            Assert.Equal(name, GemmaTensors.FromHuggingFace(GemmaTensors.ToHuggingFace(name)));
+        }
+
+        Assert.Null(GemmaTensors.FromHuggingFace("model.lm_head.weight"));
         Assert.Equal("token_embd.weight", GemmaTensors.FromHuggingFace("embed_tokens.weight"));
     }
 

@@ -67,9 +67,12 @@ public sealed class GradientTests
     [InlineData(5, 8, 0f)]
     [InlineData(5, 8, 0.6f)]
     [InlineData(0, 0, 1f)]
-    public void GradientsEqualFiniteDifferences(float attentionCap, float finalCap, float mix)
+    [InlineData(5, 8, 0f, true)]
+    [InlineData(5, 8, 0.6f, true)]
+    public void GradientsEqualFiniteDifferences(float attentionCap, float finalCap, float mix, bool ownHead = false)
     {
-        TrainingModel model = SmallModel(attentionCap, finalCap);
+        TrainingModel model = SmallModel(attentionCap, finalCap, ownHead, ownHead ? 300 : null);
+        Assert.Equal(ownHead, model.Parameters.Any(parameter => parameter.Name == "output.weight"));
         PackedBatch batch = SmallBatch(model.Config, mix > 0);
         var loss = new LossOptions(mix, mix > 0 ? 2f : 1f);
         var backprop = new GemmaBackprop(model, 64, 32);
@@ -136,7 +139,32 @@ public sealed class GradientTests
         }
     }
 
-    internal static TrainingModel SmallModel(float attentionCap, float finalCap)
+    /// <summary>A head of its own that equals the embedding splits the tied gradient in two: of the rows looked up, and of the head.</summary>
+    [Fact]
+    public void TheTiedGradientIsTheSumOfBothUses()
+    {
+        TrainingModel tied = SmallModel(5, 8), untied = SmallModel(5, 8, ownHead: true);
+        foreach (Parameter parameter in untied.Parameters)
+        {
+            tied.Slice(tied.Weights, tied[parameter.Name == "output.weight" ? "token_embd.weight" : parameter.Name]).CopyTo(untied.Slice(untied.Weights, parameter));
+        }
+
+        PackedBatch batch = SmallBatch(tied.Config, teacher: false);
+        FloatBuffer together = new(tied.Weights.Length), apart = new(untied.Weights.Length);
+        double loss = new GemmaBackprop(tied, 64, 32).Accumulate(batch, LossOptions.Label, 1f, together).Loss;
+        Assert.Equal(loss, new GemmaBackprop(untied, 64, 32).Accumulate(batch, LossOptions.Label, 1f, apart).Loss, 1e-4);
+        foreach (Parameter parameter in tied.Parameters)
+        {
+            Span<float> expected = tied.Slice(together, parameter), actual = untied.Slice(apart, untied[parameter.Name]);
+            for (int i = 0; i < expected.Length; i++)
+            {
+                float head = parameter.Name == "token_embd.weight" ? untied.Slice(apart, untied["output.weight"])[i] : 0;
+                Assert.InRange(MathF.Abs(expected[i] - actual[i] - head), 0, 1e-4f * (1 + MathF.Abs(expected[i])));
+            }
+        }
+    }
+
+    internal static TrainingModel SmallModel(float attentionCap, float finalCap, bool ownHead = false, float? localRopeBase = null)
     {
         var model = new TrainingModel(new GemmaConfig
         {
@@ -154,6 +182,8 @@ public sealed class GradientTests
             QueryScale = 0.7f,
             AttentionSoftcap = attentionCap,
             FinalSoftcap = finalCap,
+            Head = ownHead ? OutputHead.Own : OutputHead.Tied,
+            LocalRopeBase = localRopeBase,
         });
         model.Initialize(3);
         var random = new Random(4);

@@ -21,10 +21,12 @@ public sealed class LoraTrainingTests : IDisposable
     public void Dispose() => _temp.Dispose();
 
     /// <summary>W' = W + s·B·A gives dA = s·Bᵀ·dW' and dB = s·dW'·Aᵀ; dW' comes from the pass that trains every weight, itself equal to autograd.</summary>
-    [Fact]
-    public void GradientsFollowFromTheFullWeightGradient()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void GradientsFollowFromTheFullWeightGradient(bool ownHead)
     {
-        using LoraModel lora = Small(s_lora);
+        using LoraModel lora = Small(s_lora, ownHead);
         using ModelFile file = ModelFile.Open(_temp.Path);
         TrainingModel whole = ModelDirectory.Load(file);
         float scale = s_lora.Alpha / s_lora.Rank;
@@ -234,9 +236,9 @@ public sealed class LoraTrainingTests : IDisposable
     }
 
     /// <summary>A small base on disk, and an adapter over it whose B are not zero.</summary>
-    private LoraModel Small(LoraOptions options)
+    private LoraModel Small(LoraOptions options, bool ownHead = false)
     {
-        ModelDirectory.Save(GradientTests.SmallModel(5, 8), _temp.Path, bfloat16: false, default);
+        ModelDirectory.Save(GradientTests.SmallModel(5, 8, ownHead), _temp.Path, bfloat16: false, default);
         var lora = new LoraModel(ModelFile.Open(_temp.Path), options, seed: 1);
         var random = new Random(9);
         foreach (Parameter parameter in lora.Parameters.Where(p => p.Name.EndsWith('b')))

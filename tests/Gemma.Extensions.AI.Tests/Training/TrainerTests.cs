@@ -212,12 +212,13 @@ public sealed class TrainerTests
     }
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void WeightsGoOutAndComeBack(bool bfloat16)
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public void WeightsGoOutAndComeBack(bool bfloat16, bool ownHead)
     {
         using var directory = new TempDirectory();
-        TrainingModel model = GradientTests.SmallModel(5, 8);
+        TrainingModel model = GradientTests.SmallModel(ownHead ? 0 : 5, ownHead ? 0 : 8, ownHead, ownHead ? 300 : null);
         ModelDirectory.Save(model, directory.Path, bfloat16, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model")));
         using ModelFile file = ModelFile.Open(directory.Path);
         Assert.Equal(model.Config with { QueryScale = file.Config.QueryScale }, file.Config);
