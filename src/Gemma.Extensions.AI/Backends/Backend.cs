@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends;
 
-/// <summary>What attention needs to know about a layer.</summary>
+/// <summary>The attention parameters of one layer.</summary>
 /// <param name="Pool">Memory that holds the keys and values of the layer.</param>
 /// <param name="PoolLayer">Index of the layer within its pool.</param>
 /// <param name="IsLocal">Which block table of the slices to use.</param>
@@ -18,18 +18,18 @@ internal readonly record struct AttentionSpec(
     KvPool Pool, int PoolLayer, bool IsLocal, int Window, int Heads, int KvHeads, int HeadDim, float QueryScale, float Softcap, float RopeBase);
 
 /// <summary>
-/// The seam between the model and the hardware: a dozen coarse operations on matrices. The first rows of each matrix are used, as many as the
-/// operation says. Operations are called from one thread at a time; a backend spreads each over its own workers.
+/// The seam between the model and the hardware: a dozen coarse operations on matrices. An operation on n rows uses the first n rows of each
+/// matrix. Operations are called from one thread at a time; a backend spreads each over its own workers.
 /// </summary>
 internal abstract class Backend : IDisposable
 {
     /// <summary>Name of the backend with its tier, e.g. <c>cpu/avx512-vnni</c>.</summary>
     public abstract string Name { get; }
 
-    /// <summary>Threads of this process that compute.</summary>
+    /// <summary>Number of threads of this process that compute.</summary>
     public abstract int Threads { get; }
 
-    /// <summary>Why faster kernels than those in use had to be given up, for the log; null if none were. Part of the name.</summary>
+    /// <summary>Why slower kernels than requested are in use, for the log; null if they are not. Part of <see cref="Name"/>.</summary>
     public abstract string? FallbackReason { get; }
 
     /// <summary>A zeroed matrix [rows, columns].</summary>
@@ -59,7 +59,7 @@ internal abstract class Backend : IDisposable
     /// <summary>output[r] = weights · x[r]; x is [rows, weights.Columns], output [rows, weights.Rows].</summary>
     public abstract void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows);
 
-    /// <summary>output[r] += weights · x[r] for the given rows; each row's result is independent of which others are given.</summary>
+    /// <summary>output[r] += weights · x[r] for the given rows; a row's result does not depend on which other rows are given.</summary>
     public abstract void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows);
 
     /// <summary>Rotates q and k of qkv [rows, (heads + 2·kvHeads)·headDim] (q in place) and stores k and v at their positions.</summary>

@@ -21,7 +21,7 @@ internal struct BatchSlice
     /// <summary>Block numbers of the global layers' pool by position / blockTokens.</summary>
     public int[] GlobalBlocks;
 
-    /// <summary>Updates of the adapter that the sequence runs with, as the forward pass numbers them; null for the base model.</summary>
+    /// <summary>The sequence's adapter: its updates in the forward pass's numbering; null for the base model.</summary>
     public LowRankMatrix?[]? Adapter;
 }
 
@@ -30,14 +30,14 @@ internal struct AdapterGroup
 {
     public LowRankMatrix?[] Adapter;
 
-    /// <summary>Where the numbers of the rows begin in the list of all groups' rows.</summary>
+    /// <summary>Start of the group's row numbers in the list of all groups' rows.</summary>
     public int Start;
 
     /// <summary>Rows of the group.</summary>
     public int Count;
 }
 
-/// <summary>What one forward pass works on: rows of one or more sequences. Reused between steps, so that a step allocates nothing.</summary>
+/// <summary>The input of one forward pass: rows of one or more sequences. Reused between steps, so a step allocates nothing.</summary>
 internal sealed class ForwardBatch(int maxRows, int maxSlices)
 {
     private readonly AdapterGroup[] _groups = new AdapterGroup[maxSlices];
@@ -78,7 +78,7 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
         _hasAdapters |= adapter is not null;
     }
 
-    /// <summary>The adapters of the batch, each once; valid until the batch changes. Their rows need not lie together.</summary>
+    /// <summary>The adapters of the batch, each once; valid until the batch changes. The rows of a group need not be contiguous.</summary>
     public ReadOnlySpan<AdapterGroup> GroupByAdapter()
     {
         int groups = 0, rows = 0;

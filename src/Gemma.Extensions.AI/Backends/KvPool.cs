@@ -29,7 +29,7 @@ internal readonly record struct KvLayout(int Layers, int KvHeads, int HeadDim, i
 
 /// <summary>
 /// Key/value memory in blocks of equal size. Blocks are numbered from 0; memory is reserved at construction and committed by use.
-/// Who owns which block is not known here.
+/// The pool does not know who owns a block.
 /// </summary>
 internal abstract class KvPool(KvLayout layout, int blockCount) : IDisposable
 {

@@ -28,8 +28,8 @@ internal abstract class WeightVector(int length)
     public int Length { get; } = length;
 }
 
-/// <summary>One update of rank r within a stacked weight matrix: B · A, from which LoRA's scale has been multiplied into B.</summary>
-/// <param name="FirstRow">Row of the stacked matrix at which the updated tensor begins.</param>
+/// <summary>One rank-r update B · A of a tensor within a stacked weight matrix. LoRA's scale is already multiplied into B.</summary>
+/// <param name="FirstRow">First row of the updated tensor in the stacked matrix.</param>
 /// <param name="Rank">r.</param>
 /// <param name="A">[r, columns], row-major.</param>
 /// <param name="B">[rows of the tensor, r], row-major.</param>

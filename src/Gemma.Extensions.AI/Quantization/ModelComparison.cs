@@ -37,23 +37,10 @@ internal sealed record ModelComparison(
         return totals.Result();
     }
 
-    /// <summary>log of the sum of exp, without overflow.</summary>
-    private static double LogSumExp(ReadOnlySpan<float> values)
-    {
-        float max = TensorPrimitives.Max(values);
-        double sum = 0;
-        foreach (float value in values)
-        {
-            sum += Math.Exp(value - max);
-        }
-
-        return max + Math.Log(sum);
-    }
-
     /// <summary>KL(A ‖ B) of the softmax distributions of two rows of logits, in nats.</summary>
     internal static double Divergence(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {
-        double normA = LogSumExp(a), normB = LogSumExp(b), sum = 0;
+        double normA = TokenLogProbabilities.LogSumExp(a), normB = TokenLogProbabilities.LogSumExp(b), sum = 0;
         for (int i = 0; i < a.Length; i++)
         {
             double p = a[i] - normA;
@@ -73,7 +60,7 @@ internal sealed record ModelComparison(
         public override void OnRow(int position, ReadOnlySpan<float> values)
         {
             Rows.Add(values.ToArray());
-            Nll += LogSumExp(values) - values[ids[position + 1]];
+            Nll += TokenLogProbabilities.LogSumExp(values) - values[ids[position + 1]];
         }
     }
 
@@ -85,7 +72,7 @@ internal sealed record ModelComparison(
         public override void OnRow(int position, ReadOnlySpan<float> values)
         {
             float[] expected = reference[position];
-            totals.NllB += LogSumExp(values) - values[ids[position + 1]];
+            totals.NllB += TokenLogProbabilities.LogSumExp(values) - values[ids[position + 1]];
             totals.Divergences.Add(Divergence(expected, values));
             totals.SameTop += TensorPrimitives.IndexOfMax(expected) == TensorPrimitives.IndexOfMax(values) ? 1 : 0;
         }

@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
@@ -47,5 +48,30 @@ public sealed unsafe class KvRowsTests
         {
             Assert.True(Half.IsNaN(BitConverter.UInt16BitsToHalf(target[i])));
         }
+    }
+
+    /// <summary>Ties to even; a NaN whose payload would be rounded away stays one (0x7FFFFFFF used to become -0); what is too large becomes infinite.</summary>
+    [Theory]
+    [InlineData(0x3F800000u, 0x3F80)]
+    [InlineData(0x3F808000u, 0x3F80)]
+    [InlineData(0x3F808001u, 0x3F81)]
+    [InlineData(0x3F818000u, 0x3F82)]
+    [InlineData(0xBF818000u, 0xBF82)]
+    [InlineData(0x7F7FFFFFu, 0x7F80)]
+    [InlineData(0xFF800000u, 0xFF80)]
+    [InlineData(0x00000001u, 0x0000)]
+    [InlineData(0x7FFFFFFFu, 0x7FFF)]
+    [InlineData(0xFFFFFFFFu, 0xFFFF)]
+    [InlineData(0x7F800001u, 0x7FC0)]
+    [InlineData(0xFF80FFFFu, 0xFFC0)]
+    public void BFloat16RoundsToNearestEvenAndKeepsNaN(uint bits, int expected)
+    {
+        float value = BitConverter.UInt32BitsToSingle(bits);
+        ushort stored;
+        KvRows.Store(&value, (byte*)&stored, 1, KvType.BF16);
+        Assert.Equal(expected, stored);
+        float loaded;
+        KvRows.Load((byte*)&stored, &loaded, 1, KvType.BF16);
+        Assert.Equal(float.IsNaN(value), float.IsNaN(loaded));
     }
 }

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>Runs the operations on the processor with the kernels of one tier. Quantised weights are used where they lie in the mapped file.</summary>
+/// <summary>Runs the operations on the processor with the kernels of one tier. Quantised weights are used in place in the mapped file.</summary>
 internal sealed unsafe class CpuBackend : Backend
 {
     private readonly WorkerPool _workers;
@@ -219,7 +219,7 @@ internal sealed unsafe class CpuBackend : Backend
         return created;
     }
 
-    // Kernels work on bare pointers: a wrong shape has to stop here.
+    // Kernels work on raw pointers: a wrong shape must be caught here.
     private static void CheckColumns(Matrix matrix, int expected)
     {
         if (matrix.Columns != expected)

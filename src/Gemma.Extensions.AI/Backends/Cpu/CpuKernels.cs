@@ -5,10 +5,10 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
 {
     protected WorkerPool Workers { get; } = workers;
 
-    /// <summary>What this tier had to do without, for the name and the log; null if nothing.</summary>
+    /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
     public virtual string? FallbackReason => null;
 
-    /// <summary>Stacks tensors, and decides about products what depends on the weights alone.</summary>
+    /// <summary>Stacks tensors and plans their products: everything that depends on the weights alone.</summary>
     public virtual CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => new(parts, rows, columns);
 
     public abstract void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows);

@@ -17,13 +17,13 @@ internal sealed unsafe partial class CpuKvPool : KvPool
     {
         ArgumentOutOfRangeException.ThrowIfNegative(blockCount);
 
-        // Zeroed memory of this size comes straight from the operating system, which backs a page when it is first touched.
+        // Zeroed memory of this size comes straight from the operating system, which commits a page on first touch.
         nuint bytes = checked((nuint)(layout.BlockBytes * blockCount));
         _allocation = NativeMemory.AllocZeroed(bytes + HugePage);
         _data = (byte*)(((nuint)_allocation + HugePage - 1) & ~(HugePage - 1));
         if (OperatingSystem.IsLinux() && bytes >= HugePage)
         {
-            // Long contexts are read from end to end for every token. Where the system has no huge pages to give, small ones do.
+            // Long contexts are read from end to end for every token. If the system has no huge pages, small ones will do.
             _ = Advise(_data, bytes & ~(HugePage - 1), AdviseHugePages);
         }
     }

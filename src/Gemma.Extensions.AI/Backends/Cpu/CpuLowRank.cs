@@ -57,13 +57,13 @@ internal sealed unsafe class CpuLowRank : LowRankMatrix
     /// <summary>[<see cref="Rank"/>, columns].</summary>
     public float* A { get; }
 
-    /// <summary>Pieces of the outputs, none longer than the first-level cache likes.</summary>
+    /// <summary>Slices of the outputs, each short enough for L1.</summary>
     public Chunk[] Chunks { get; }
 
     /// <summary>Some outputs of one part.</summary>
     public readonly struct Chunk(float* b, int stride, int firstRank, int rank, int firstRow, int rows)
     {
-        /// <summary>First of the chunk's outputs in the transposed B, whose rows are <see cref="Stride"/> apart.</summary>
+        /// <summary>The chunk's first output in the transposed B; its rows are <see cref="Stride"/> floats apart.</summary>
         public readonly float* B = b;
         public readonly int Stride = stride;
         public readonly int FirstRank = firstRank;

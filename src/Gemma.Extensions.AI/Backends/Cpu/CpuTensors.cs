@@ -11,7 +11,7 @@ internal sealed unsafe class CpuMatrix : Matrix
     public CpuMatrix(int rows, int columns)
         : base(rows, columns)
     {
-        // Zeroed by the system where it is large, so that rows which no batch is long enough for never take memory.
+        // The system zeroes large allocations lazily, so rows beyond the largest batch never take memory.
         _allocation = NativeMemory.AllocZeroed(checked((nuint)rows * (nuint)columns * sizeof(float) + 64));
         Data = (float*)(((nint)_allocation + 63) & ~63);
     }
@@ -42,7 +42,7 @@ internal readonly unsafe struct WeightPart(BlockFormat format, byte* data, int f
     public readonly byte* Data = data;
     public readonly long RowBytes = format.ByteLength(columns);
 
-    /// <summary>Row of the stacked matrix at which this part begins.</summary>
+    /// <summary>First row of this part in the stacked matrix.</summary>
     public readonly int FirstRow = firstRow;
     public readonly int Rows = rows;
 }

@@ -6,17 +6,17 @@ using Gemma.Extensions.AI.Backends.Cpu.Vector;
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>A set of kernels for one level of processor support.</summary>
-/// <param name="Name">Name by which a tier is forced.</param>
-/// <param name="Rationale">Why it stands where it stands in the list.</param>
-/// <param name="Unsupported">Null where this machine can run it, else the reason why not.</param>
+/// <param name="Name">The name that forces the tier.</param>
+/// <param name="Rationale">Why the tier is at this place in the list.</param>
+/// <param name="Unsupported">Null if this machine can run the tier, otherwise the reason why not.</param>
 /// <param name="Create">Makes the kernels over a pool of workers.</param>
 internal sealed record KernelTier(string Name, string Rationale, Func<string?> Unsupported, Func<WorkerPool, CpuKernels> Create)
 {
     /// <summary>All tiers, slowest first. The last one that the machine supports is the default.</summary>
     /// <remarks>
-    /// neon-dot passes the kernel tests under emulation (qemu-user, Neoverse N1) and has not run on a processor; avx-vnni has run nowhere, since no machine
-    /// of this project has it and QEMU does not emulate it.
-    /// avx512-bf16 passes its tests on a Zen 4; its machine code is also interpreted, on any processor.
+    /// neon-dot passes the kernel tests under emulation (qemu-user, Neoverse N1) but has not run on a real processor. avx-vnni has never run: no machine of
+    /// this project has it, and QEMU does not emulate it. avx512-bf16 passes its tests on Zen 4; its machine code is also tested in an interpreter,
+    /// on any processor.
     /// </remarks>
     public static IReadOnlyList<KernelTier> All { get; } =
     [

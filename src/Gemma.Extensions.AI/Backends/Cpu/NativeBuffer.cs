@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>Native memory aligned to cache lines, which grows and never moves while in use.</summary>
+/// <summary>Native memory aligned to cache lines. It grows on demand and never moves while in use.</summary>
 internal sealed unsafe class NativeBuffer : IDisposable
 {
     private nuint _bytes;

@@ -1,11 +1,11 @@
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>What the operating system says about the processor.</summary>
+/// <summary>Processor topology as reported by the operating system.</summary>
 internal static class ProcessorTopology
 {
     /// <summary>
-    /// Physical cores that this process may use: hyper-threads of a core share its multipliers and caches, so a second one does not help. Limits
-    /// by affinity and containers count (<see cref="Environment.ProcessorCount"/>). Where the system does not say, every processor counts.
+    /// Physical cores that this process may use. The hyper-threads of a core share its multipliers and caches, so a second one does not help. Affinity and
+    /// container limits are respected (<see cref="Environment.ProcessorCount"/>). If the system does not report siblings, every processor counts.
     /// </summary>
     public static int PhysicalCores()
     {

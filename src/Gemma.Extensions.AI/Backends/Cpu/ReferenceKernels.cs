@@ -5,8 +5,8 @@ using Gemma.Extensions.AI.Backends.Cpu.Attention;
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>
-/// The oracle: weights are decoded to float32 by the formats' scalar decoders, everything is float32, and each row is worked on by itself in a
-/// fixed order, so that results depend neither on the batch nor on the number of workers.
+/// The oracle: weights are decoded to float32 by the formats' scalar decoders, everything is float32, and each row is computed on its own in a
+/// fixed order, so results depend neither on the batch nor on the number of workers.
 /// </summary>
 internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(workers)
 {

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>
-/// Cosines and sines of the rotary angles by position, grown as positions come up. Angles are float32 products of position and frequency,
+/// Cosines and sines of the rotary angles by position, extended on demand. Angles are float32 products of position and frequency,
 /// as in gemma_pytorch's precompute_freqs_cis; their cosines are taken in double precision.
 /// </summary>
 internal sealed unsafe class RopeTable(float @base, int headDim) : IDisposable

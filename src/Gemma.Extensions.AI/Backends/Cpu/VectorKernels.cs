@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>The fast tiers: products and attention by tiles, everything else in vectors of 16. Tiers differ in their <see cref="MatMulKernels"/>.</summary>
+/// <summary>The fast tiers: tiled products and attention, everything else in vectors of 16 floats. Tiers differ in their <see cref="MatMulKernels"/>.</summary>
 internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels kernels) : CpuKernels(workers)
 {
     /// <summary>Elements below which an operation is not worth waking a worker.</summary>

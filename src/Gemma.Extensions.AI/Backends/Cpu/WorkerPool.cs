@@ -3,18 +3,18 @@ using System.Runtime.ExceptionServices;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>Work that can be cut into numbered parts.</summary>
+/// <summary>Work divided into numbered parts.</summary>
 internal interface IParallelWork
 {
     /// <param name="part">0 to the number of parts - 1; each is run once.</param>
-    /// <param name="worker">0 to the number of workers - 1; one thread at a time has this number, so it selects scratch memory.</param>
+    /// <param name="worker">0 to the number of workers - 1; unique among running threads, so it can select scratch memory.</param>
     void Run(int part, int worker);
 }
 
 /// <summary>
-/// Threads that live as long as the backend. The caller is worker 0. Parts are handed out one by one, so that a thread that the operating
-/// system took off its core delays only the part in its hands. A thread without work spins for a short while (operations follow each other
-/// within microseconds during a forward pass) and then sleeps: an idle engine uses no processor time. Running work allocates nothing.
+/// Threads that live as long as the backend. The caller is worker 0. Parts are handed out one by one, so a preempted thread delays only
+/// the part it is working on. A thread without work spins for a short while (operations follow each other within microseconds during a forward
+/// pass) and then sleeps: an idle engine uses no processor time. Running work allocates nothing.
 /// </summary>
 internal sealed unsafe class WorkerPool : IDisposable
 {
@@ -66,7 +66,7 @@ internal sealed unsafe class WorkerPool : IDisposable
             return;
         }
 
-        // The struct lies on the caller's stack, which stays put until this method returns.
+        // The struct is on the caller's stack, which outlives all parts: this method returns last.
         _work = Unsafe.AsPointer(ref work);
         _invoke = &Invoke<TWork>;
         _parts = parts;
@@ -82,7 +82,7 @@ internal sealed unsafe class WorkerPool : IDisposable
 
         Drain(0);
 
-        // A worker that has not joined by now is not waited for.
+        // Close the door: a worker that has not joined by now is not waited for.
         Interlocked.And(ref _counters.State, ~OpenBit);
         SpinWait spin = default;
         while ((Volatile.Read(ref _counters.State) & ActiveMask) != 0)

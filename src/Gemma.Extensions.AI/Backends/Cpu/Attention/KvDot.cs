@@ -7,14 +7,14 @@ using Gemma.Extensions.AI.Backends.Cpu.Vector;
 namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 /// <summary>
-/// Attention of one query row, two heads that share a key/value head: 32 keys and values are used as they are stored, without a float tile. Sums are taken in
-/// the order of the tiles.
+/// Attention of one query row for two heads that share a key/value head: blocks of 32 keys and values are used as stored, without a float32 tile. Sums have
+/// the same order as with tiles.
 /// </summary>
 internal static unsafe class KvDot<TIsa, TPair>
     where TIsa : struct, IVectorIsa
     where TPair : struct, IKvPair
 {
-    /// <summary>Scores [2][32] of two queries with 32 keys of whole rows of 8 elements; asks for the 32 keys at <paramref name="ahead"/>.</summary>
+    /// <summary>Scores [2][32] of two queries with 32 keys of whole rows of 8 elements; prefetches the 32 keys at <paramref name="ahead"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scores(byte* keys, int dim, float* queries, float* scores, byte* ahead)
     {
@@ -59,8 +59,8 @@ internal static unsafe class KvDot<TIsa, TPair>
     }
 
     /// <summary>
-    /// Adds <paramref name="count"/> values [count][dim] times their weights [2][32] to the sums [2][dim], in whose steps of 32 the even elements
-    /// stand before the odd ones; asks for the 32 values at <paramref name="ahead"/>.
+    /// Adds <paramref name="count"/> values [count][dim] times their weights [2][32] to the sums [2][dim]. Within each 32 sums the even elements come
+    /// before the odd ones. Prefetches the 32 values at <paramref name="ahead"/>.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Values(byte* values, int count, int dim, float* weights, float* sums, byte* ahead)

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
-/// <summary>How two stored numbers in a dword become two floats.</summary>
+/// <summary>Converts two stored numbers in a dword to two floats.</summary>
 internal interface IKvPair
 {
     /// <summary>The even elements.</summary>

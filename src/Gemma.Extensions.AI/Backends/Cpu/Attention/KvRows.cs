@@ -1,10 +1,11 @@
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
-/// <summary>Conversion of key and value rows between float32 and the type in which they are stored.</summary>
+/// <summary>Conversion of key and value rows between float32 and the stored type.</summary>
 internal static unsafe class KvRows
 {
     /// <summary>Stores a row. float16 and bfloat16 round to nearest even.</summary>
@@ -21,8 +22,7 @@ internal static unsafe class KvRows
             case KvType.BF16:
                 for (int i = 0; i < count; i++)
                 {
-                    uint bits = BitConverter.SingleToUInt32Bits(source[i]);
-                    ((ushort*)destination)[i] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+                    ((ushort*)destination)[i] = HalfBits.BFloat16FromSingle(source[i]);
                 }
 
                 break;
@@ -101,7 +101,7 @@ internal static unsafe class KvRows
         }
     }
 
-    /// <summary>Exact for all finite values. Subnormals go by way of integers: processors may be slow to multiply subnormal floats.</summary>
+    /// <summary>Exact for all finite values. Subnormals are converted through integers: processors may be slow to multiply subnormal floats.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void HalfToSingle(ushort* source, float* destination, int count)
     {

@@ -9,14 +9,14 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 /// <summary>
 /// Attention over paged keys and values without a matrix of scores (Dao et al., FlashAttention): a task takes some query rows with all heads that share
 /// a key/value head, walks the visible keys 32 at a time, converts them to float32 once for all of these queries, and keeps a running softmax.
-/// Key tiles begin at multiples of 32 positions, so a row's result does not depend on the rows beside it. Tiles out of a window are never read.
+/// Key tiles begin at multiples of 32 positions, so a row's result does not depend on the rows beside it. Tiles outside the window are never read.
 /// </summary>
 internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels kernels) : IDisposable
 {
     private const int Keys = TileFormat.Rows;
 
-    /// <summary>Query vectors of a task.</summary>
-    private const int MostQueries = 64;
+    /// <summary>Maximum query vectors of a task.</summary>
+    private const int MaxQueries = 64;
 
     /// <summary>Scores within a cap up to this need no running maximum: e^60 times the number of keys is far from the end of float32.</summary>
     private const float SafeCap = 60;
@@ -25,7 +25,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
 
     public void Run(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output)
     {
-        int rowsPerTask = Math.Max(1, MostQueries / (layer.Heads / layer.KvHeads)), tasks = 0;
+        int rowsPerTask = Math.Max(1, MaxQueries / (layer.Heads / layer.KvHeads)), tasks = 0;
         foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
         {
             tasks += (slice.RowCount + rowsPerTask - 1) / rowsPerTask * layer.KvHeads;
@@ -133,7 +133,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             return group == 2 && layout.Type is KvType.F16 or KvType.BF16 && layout.BlockTokens % Keys == 0 && layout.HeadDim % 32 == 0;
         }
 
-        /// <summary>Generation: reading keys and values is what takes time, so they are used as they are stored, the next ones asked for meanwhile.</summary>
+        /// <summary>Generation is bound by reading keys and values: they are used as stored, and the next ones are prefetched.</summary>
         private void OneRow(in BatchSlice slice, int row, int kvHead, float* q, float* sums, float* scores, float* state)
         {
             KvKernels kernels = layer.Pool.Layout.Type == KvType.F16 ? owner.Kernels.Float16Kv : owner.Kernels.BFloat16Kv;

@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Formats;
 /// <summary>The steps that the GEMV kernels of several formats share: 16 weight rows in 16 lanes against one activation row.</summary>
 internal static unsafe class GemvSteps
 {
-    /// <summary>16 bytes of each of 16 rows; asks for as many bytes of what comes next.</summary>
+    /// <summary>16 bytes of each of 16 rows, transposed; prefetches as many bytes of the next rows.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Read<TIsa>(
         byte* rows, long stride, ref byte* ahead, long stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)

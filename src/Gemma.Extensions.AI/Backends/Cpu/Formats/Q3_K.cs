@@ -27,7 +27,7 @@ internal static unsafe class Q3_KTiles
         Vector512<uint> two = Vector512.Create(0x03030303u), four = Vector512.Create(Nibbles), one = Vector512.Create(0x01010101u);
         for (int k = 0; k < columns; k += 256, rows += 110, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
-            // The scales start at byte 96; 16 bytes from there would reach past the block, so they are read two bytes earlier and shifted.
+            // The scales start at byte 96. Reading 16 bytes there would run past the block, so they are read two bytes earlier and shifted.
             TIsa.Transpose(rows + 94, stride, out Vector512<uint> w0, out Vector512<uint> w1, out Vector512<uint> w2, out Vector512<uint> w3);
             Vector512<uint> a = (w0 >> 16) | (w1 << 16), b = (w1 >> 16) | (w2 << 16), c = (w2 >> 16) | (w3 << 16);
             PutSignedScales(

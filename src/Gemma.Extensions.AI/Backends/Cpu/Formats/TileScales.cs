@@ -86,8 +86,8 @@ internal static unsafe class TileScales
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> HighHalf(Vector512<uint> value) => FromHalf((value >> 16) & Vector512.Create(0x7FFFu), value);
 
-    // Exact for finite numbers (files are checked for others when they are loaded). Subnormal halves, which are common among scales, go by way of
-    // integers: processors may take a slow path to multiply subnormal floats (its share here was not measured apart).
+    // Exact for finite numbers (non-finite scales are refused when a file is loaded). Subnormal halves, which are common among scales, are converted through
+    // integers: processors may be slow to multiply subnormal floats (not measured separately).
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> FromHalf(Vector512<uint> magnitude, Vector512<uint> sign)
     {

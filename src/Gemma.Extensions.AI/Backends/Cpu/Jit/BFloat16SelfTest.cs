@@ -5,15 +5,15 @@ using Gemma.Extensions.AI.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// Whether kernels multiply pairs of bfloat16 as they should: one product for each way that rows go. Numbers are small and whole, so that every sum is
-/// exact; a processor that adds a pair in another order, or rounds otherwise than Intel's manual has it, passes.
+/// Checks that kernels multiply pairs of bfloat16 correctly, with one product for each path. The numbers are small integers, so every sum is exact: a processor
+/// that adds a pair in another order, or rounds differently from Intel's manual, passes.
 /// </summary>
 internal static unsafe class BFloat16SelfTest
 {
     private const int Columns = 32;
     private const int Outputs = TileFormat.Rows;
 
-    // One row (generation), the most that go past the tiles at a time, and panels of twelve.
+    // One row (generation), the most rows that GEMV takes at a time, and GEMM panels of twelve.
     private static readonly int[] Batches = [1, 8, 36];
 
     public static bool Passes(MatMulKernels kernels)

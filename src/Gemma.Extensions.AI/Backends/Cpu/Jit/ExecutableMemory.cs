@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
-/// <summary>Makes machine code executable; null with a reason where that is not allowed.</summary>
+/// <summary>Makes machine code executable; null with a reason if the system does not allow it.</summary>
 internal delegate ExecutableMemory? CodeAllocator(ReadOnlySpan<byte> code, out string? reason);
 
 /// <summary>Pages of machine code: mapped writable, written, then made executable and read-only. Never both at once.</summary>

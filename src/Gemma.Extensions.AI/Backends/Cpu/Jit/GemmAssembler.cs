@@ -21,7 +21,7 @@ internal static class GemmAssembler
 
     /// <summary>
     /// Panels of floats a[column][rows], or of pairs of bfloat16 a[column/2][rows][2]: 24 sums, two weight registers and one activation, or pair, at a time.
-    /// Four a turn (tiles have a multiple of four), so that counting takes few of the slots of the multiply-adds; the next panel is asked for meanwhile.
+    /// Unrolled by four (a tile has a multiple of four steps), so that loop overhead takes few issue slots from the multiply-adds; the next panel is prefetched.
     /// </summary>
     public static byte[] FloatKernel(int rows, bool bfloat16, bool windows)
     {
@@ -87,7 +87,7 @@ internal static class GemmAssembler
         c.mov(steps, __qword_ptr[args + 56]);
         c.Label(ref loop);
 
-        // The next panel of a batch lies behind this one.
+        // Prefetch the next panel of the batch, which follows this one.
         for (int line = 0; line < 32 * rows; line += 64)
         {
             c.prefetcht0(__byte_ptr[activations + BlockSizes.Int8Columns * rows + line]);
@@ -187,7 +187,7 @@ internal static class GemmAssembler
             c.vmovdqu32(zmm25, __zmmword_ptr[weights + 128 * step + 64]);
             for (int row = 0; row < rows; row++)
             {
-                // Loaded once for both: two products run in a cycle, but only one load of a vector.
+                // Loaded once for both halves: two products issue per cycle but only one vector load.
                 AssemblerRegisterZMM x = Register(26 + row % 6);
                 c.vpbroadcastd(x, __dword_ptr[activations + 4 * (step * rows + row)]);
                 c.vpdpbusd(Integer(row, 0), zmm24, x);
@@ -238,7 +238,7 @@ internal static class GemmAssembler
 
     public const int SavedVectorBytes = 168;
 
-    // The Windows calling convention keeps the low halves of xmm6 to xmm15.
+    // In the Windows calling convention xmm6 to xmm15 are callee-saved.
     public static void SaveVectors(Assembler c)
     {
         c.sub(rsp, SavedVectorBytes);

@@ -11,7 +11,7 @@ internal sealed partial class GemvAssembler
     {
         for (int i = 0; i < 4; i++)
         {
-            // Halves first: twice as many inserts into 256 bits run in a cycle (Zen 4) as into 512.
+            // Halves first: Zen 4 inserts into 256-bit registers at twice the rate of 512-bit ones.
             foreach (int half in (int[])[free[i], free[4]])
             {
                 int first = i + (half == free[4] ? 8 : 0);
@@ -81,8 +81,8 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>
-    /// The float16 at the beginning of each of 16 rows, as float32. Inserted one by one into registers of 128 bits, twice as many of which are shuffled in a
-    /// cycle (Zen 4) as of 512: with 16 bytes of each row transposed instead, one row of Q4_0 in the cache took a seventh more time.
+    /// The float16 at the start of each of 16 rows, as float32. Inserted one by one into 128-bit registers, which Zen 4 shuffles at twice the rate of
+    /// 512-bit ones: transposing 16 bytes of each row instead took a seventh more time for one row of Q4_0 in the cache.
     /// </summary>
     private void HalfScales()
     {

@@ -8,16 +8,16 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
 /// Assembles <see cref="Gemv"/> for one to <see cref="GemvArgs.MaxActivationRows"/> activation rows, <c>void f(GemvArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
-/// and an activation row costs eight <c>vpdpbusd</c> with the activations as broadcast memory operands and four instructions of scaling for each 32
-/// columns. Requests for what comes next stand evenly among the products, because a burst of them fills the buffers of the core and stalls it.
-/// A loop works on 32 to 128 columns, few enough instructions for the cache of decoded ones.
+/// and for every 32 columns an activation row costs eight <c>vpdpbusd</c> with broadcast memory operands and four instructions of scaling.
+/// Prefetches are spread evenly among the products: a burst of them fills the core's line fill buffers and stalls it.
+/// A loop body covers 32 to 128 columns, few enough instructions for the micro-op cache.
 /// </summary>
 internal sealed partial class GemvAssembler
 {
     private const int LoopScratch = 1024, Line = 64;
     private const uint Nibbles = 0x0F0F0F0F;
 
-    // Weight rows 0, 4, 8 and 12; their stride, once and three times.
+    // Weight rows 0, 4, 8 and 12; the stride, and three times the stride.
     private static readonly AssemblerRegister64[] Bases = [r8, r9, r10, r11];
     private static readonly AssemblerRegister64 Stride = rcx, Stride3 = rdx;
     private static readonly AssemblerRegister64 Activations = rsi, ActivationScales = rdi, ZeroPointTerms = rbx;
@@ -25,7 +25,7 @@ internal sealed partial class GemvAssembler
     private static readonly AssemblerRegister64 Scratch = r14, PartOffset = r15, Blocks = rax;
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15, rsi, rdi];
 
-    // 0 to 7: sums; 8 to 15: accumulators, free between groups; 16 to 24: packed weights; from 25: temporaries and what stays.
+    // zmm0-7: sums; 8-15: integer accumulators, free between groups; 16-24: packed weights; from 25: temporaries and constants.
     private static readonly AssemblerRegisterZMM Scale = zmm27, Minimum = zmm28, Mask = zmm30, LowNibbles = zmm31;
 
     private readonly Assembler _c = new(64);
@@ -40,8 +40,8 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>
-    /// The machine code for the calling convention of Windows or of the others, or null for a type that goes by way of tiles. Weights of bfloat16
-    /// meet activations of bfloat16 where their tiles would.
+    /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel, which goes through tiles. bfloat16 weights
+    /// take bfloat16 activations if their tiles do.
     /// </summary>
     public static byte[]? Assemble(TileFormat format, int rows, bool windows)
     {
@@ -119,7 +119,7 @@ internal sealed partial class GemvAssembler
         }
     }
 
-    /// <summary>16 columns with activations from memory, a load for each product.</summary>
+    /// <summary>16 columns with activations as broadcast memory operands, one load per product.</summary>
     private void BroadcastProducts(int offset, int first, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights)
     {
         for (int j = first; j < first + 4; j++)
@@ -133,8 +133,8 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>
-    /// 16 columns with one load of activations a row and four shuffles. On an Ice Lake server two products ran in a cycle but only one load of a
-    /// vector, so groups of 16 columns, which load most beside them, take turns: 5 to 12 % less time for eight rows of Q6_K. Groups of 32 columns did not gain.
+    /// 16 columns with one load of activations per row and four shuffles. On an Ice Lake server two products issued per cycle but only one vector
+    /// load, so groups of 16 columns, the most load-bound, alternate between the two ways: 5 to 12 % less time for eight rows of Q6_K. Groups of 32 columns gained nothing.
     /// </summary>
     private void ShuffledProducts(int offset, int first, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights)
     {
@@ -150,13 +150,13 @@ internal sealed partial class GemvAssembler
         }
     }
 
-    /// <summary>Where the activations a[column/16][P][16] of four columns lie.</summary>
+    /// <summary>Offset of four columns in a[column/16][P][16].</summary>
     private int Activation(int step, int row) => 16 * ((step >> 2) * _rows + row) + 4 * (step & 3);
 
-    /// <summary>Steps from the place of the pointer back to the first of the part.</summary>
+    /// <summary>Steps from the activation pointer back to the first of the part.</summary>
     private static int Middle(int steps) => steps == 4 ? 16 : 0;
 
-    /// <summary>Goes on by some bytes of weights and columns of activations.</summary>
+    /// <summary>Advances the pointers by bytes of weights and columns of activations.</summary>
     private void Advance(int bytes, int columns)
     {
         foreach (AssemblerRegister64 row in Bases)
@@ -172,7 +172,7 @@ internal sealed partial class GemvAssembler
         }
     }
 
-    /// <summary>The outer loop, over blocks. Its body goes on by itself, but for the bytes behind the parts of a block.</summary>
+    /// <summary>The outer loop, over blocks. The body advances the pointers itself, except past the bytes that follow a block's parts.</summary>
     private void Loop(int restBytes, Action body)
     {
         Label start = _c.CreateLabel();
@@ -210,10 +210,10 @@ internal sealed partial class GemvAssembler
 
     private static AssemblerMemoryOperand Kept(int offset, int j) => __zmmword_ptr[Scratch + offset + Line * j];
 
-    /// <summary>What belongs to the part that the inner loop is at.</summary>
+    /// <summary>Scratch of the part that the inner loop is at.</summary>
     private static AssemblerMemoryOperand KeptOfPart(int offset, int j) => __zmmword_ptr[Scratch + PartOffset + offset + Line * j];
 
-    /// <summary>Asks for the next lines, in four streams.</summary>
+    /// <summary>Prefetches the next lines, in four streams.</summary>
     private void Requests(int count)
     {
         for (; count > 0; count--)
@@ -255,7 +255,7 @@ internal sealed partial class GemvAssembler
         _c.vpbroadcastd(target, r15d);
     }
 
-    /// <summary>Three registers in turn.</summary>
+    /// <summary>Rotates through three registers.</summary>
     private AssemblerRegisterZMM Temporary() => (_turn++ % 3) switch { 0 => zmm25, 1 => zmm26, _ => zmm29 };
 
     private static AssemblerRegisterZMM Sum(int row) => Z(row);
@@ -264,7 +264,7 @@ internal sealed partial class GemvAssembler
 
     private static AssemblerRegisterZMM Z(int index) => new(Register.ZMM0 + index);
 
-    /// <summary>Registers from the arguments; the sums are zero.</summary>
+    /// <summary>Prologue: loads the arguments and clears the sums.</summary>
     private void Begin()
     {
         foreach (AssemblerRegister64 register in Saved)
@@ -300,7 +300,7 @@ internal sealed partial class GemvAssembler
         }
     }
 
-    /// <summary>Sums to the output, then the registers as they were.</summary>
+    /// <summary>Epilogue: stores the sums and restores the registers.</summary>
     private void End()
     {
         _c.mov(rax, __qword_ptr[rsp + (_windows ? GemmAssembler.SavedVectorBytes : 0)]);

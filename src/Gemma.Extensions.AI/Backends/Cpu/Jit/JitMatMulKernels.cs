@@ -9,18 +9,18 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// Byte tiles by <c>vpdpbusd</c> on 512-bit registers, which .NET does not expose: four products and their sum a lane in one instruction, against
-/// three instructions of the AVX-512 tier. The kernels are assembled when the tier is made. Six activation rows by 32 weight rows fill the
+/// Int8 tiles by <c>vpdpbusd</c> on 512-bit registers, which .NET does not expose: four products and their sum per lane in one instruction instead of
+/// the AVX-512 tier's three. The kernels are assembled when the tier is created. Six activation rows by 32 weight rows fill the
 /// registers: 12 float sums, 12 integer sums, the weights, their scales and minima, and two temporaries. Conversion and
-/// scaling of a finished group run beside the products of the next one. Where the processor has <c>vdpbf16ps</c>, weights of bfloat16 are multiplied
-/// in pairs by the loop for floats, with half as many steps.
+/// scaling of a finished group run beside the products of the next one. With <c>vdpbf16ps</c>, bfloat16 weights are multiplied
+/// in pairs by the float32 loop with half as many steps.
 /// </summary>
 internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
 {
-    private const int MostRows = 6;
-    private const int MostFloatRows = 12;
-    private const int FirstFloat = 4 * (MostRows + 1);
-    private const int FirstBFloat16 = FirstFloat + MostFloatRows;
+    private const int MaxRows = 6;
+    private const int MaxFloat32Rows = 12;
+    private const int FirstFloat = 4 * (MaxRows + 1);
+    private const int FirstBFloat16 = FirstFloat + MaxFloat32Rows;
     private readonly ExecutableMemory _code;
     private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
 
@@ -48,9 +48,9 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
 
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
-    public override int MaxPanel(ActivationLayout layout) => layout == ActivationLayout.Int8x4 ? MostRows : MostFloatRows;
+    public override int MaxPanel(ActivationLayout layout) => layout == ActivationLayout.Int8x4 ? MaxRows : MaxFloat32Rows;
 
-    /// <summary>Assembles the kernel when it is first needed: a model has two or three types, and most runs few counts of rows.</summary>
+    /// <summary>Assembles the kernel on first use: a model has two or three types, and most runs see few row counts.</summary>
     public override bool CanGemv(TileFormat format, int rows)
     {
         int index = (GemvArgs.MaxActivationRows + 1) * (int)format.Type + rows;
@@ -90,7 +90,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         return (X86Base.CpuId(7, 0).Ecx & (1 << 11)) != 0 ? null : "the processor has no AVX512-VNNI";
     }
 
-    /// <summary>Why the kernels for pairs of bfloat16 cannot run here, or the others; null if they can.</summary>
+    /// <summary>Why the bfloat16 kernels (or the tier at all) cannot run here; null if they can.</summary>
     public static string? UnsupportedBFloat16()
     {
         if (Unsupported() is { } reason)
@@ -103,12 +103,12 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     }
 
     /// <summary>
-    /// The kernels, or those of the avx512 tier with a fallbackReason where machine code cannot be made executable. Those for pairs have run on one kind of
-    /// processor only (Zen 4), so a small product is checked first, and on a wrong one floats do without them.
+    /// The kernels, or those of the avx512 tier with a fallback reason if machine code cannot be made executable. The bfloat16 kernels have run on one kind of
+    /// processor only (Zen 4), so they must pass a self test; if they fail, bfloat16 is multiplied as float32.
     /// </summary>
     /// <param name="allocate">Makes code executable.</param>
-    /// <param name="bfloat16">Whether weights of bfloat16 are multiplied in pairs.</param>
-    /// <param name="fallbackReason">What these kernels have to do without.</param>
+    /// <param name="bfloat16">True to multiply bfloat16 weights in pairs.</param>
+    /// <param name="fallbackReason">Why these kernels are not those that were asked for.</param>
     public static MatMulKernels Create(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null)
     {
         JitMatMulKernels? kernels = TryCreate(allocate, bfloat16, fallbackReason, out string? reason);
@@ -129,7 +129,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     private static JitMatMulKernels? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, out string? reason)
     {
         using var stream = new MemoryStream();
-        var offsets = new int[bfloat16 ? FirstBFloat16 + MostFloatRows : FirstBFloat16];
+        var offsets = new int[bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16];
         bool windows = OperatingSystem.IsWindows();
         for (int i = 4; i < offsets.Length; i++)
         {
@@ -141,7 +141,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
             offsets[i] = (int)stream.Length;
             stream.Write(i < FirstFloat
                 ? GemmAssembler.ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
-                : GemmAssembler.FloatKernel((i - FirstFloat) % MostFloatRows + 1, i >= FirstBFloat16, windows));
+                : GemmAssembler.FloatKernel((i - FirstFloat) % MaxFloat32Rows + 1, i >= FirstBFloat16, windows));
         }
 
         return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels(code, offsets, allocate, bfloat16, fallbackReason) : null;

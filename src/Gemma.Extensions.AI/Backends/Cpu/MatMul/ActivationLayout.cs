@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 /// </summary>
 internal enum ActivationLayout
 {
-    /// <summary>float32: <c>a[column][P]</c>. A single row is used where it lies.</summary>
+    /// <summary>float32: <c>a[column][P]</c>. A single row is used in place.</summary>
     Float32,
 
     /// <summary>bfloat16: <c>a[column/2][P][2]</c>, the operand order of a dot product of pairs.</summary>
@@ -15,11 +15,11 @@ internal enum ActivationLayout
     /// <summary>Signed bytes <c>a[column/4][P][4]</c>, the operand order of a four-way dot product, with a scale for 32 columns and zero-point terms.</summary>
     Int8x4,
 
-    /// <summary>Signed bytes <c>a[column/16][P][16]</c>, for GEMV: what meets 16 bytes of a weight row lies together. Otherwise as <see cref="Int8x4"/>.</summary>
+    /// <summary>Signed bytes <c>a[column/16][P][16]</c>, for GEMV: the operands of 16 bytes of a weight row are contiguous. Otherwise as <see cref="Int8x4"/>.</summary>
     Int8x16,
 }
 
-/// <summary>What follows from a layout alone.</summary>
+/// <summary>Properties of the layouts.</summary>
 internal static class ActivationLayouts
 {
     public static bool IsInt8(this ActivationLayout layout) => layout is ActivationLayout.Int8x4 or ActivationLayout.Int8x16;

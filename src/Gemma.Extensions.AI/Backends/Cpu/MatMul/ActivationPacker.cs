@@ -5,8 +5,8 @@ using Gemma.Extensions.AI.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
-/// Packs the activations of a product into the layouts that its weights need, each once: interleaved floats, or signed bytes with a scale for 32 of them
-/// and the sums that weights with a zero point or minima need.
+/// Packs the activations of a product into the layouts that its weights need, each once: interleaved floats, or signed bytes with a scale for every 32
+/// and the sums for zero points or minima.
 /// </summary>
 internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
 {
@@ -69,7 +69,7 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
             _terms[kind].Reserve((long)rows * (columns / terms[kind].Group) * sizeof(int));
         }
 
-        // A batch is shared out by panels; a single panel, which lies the same whatever the steps, by columns where that is worth waking workers.
+        // A batch is divided by panels. A single panel, whose layout does not depend on the step, is divided by columns if that is worth waking workers.
         int share = columns;
         if (panel == rows)
         {

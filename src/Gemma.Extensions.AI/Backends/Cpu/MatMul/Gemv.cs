@@ -4,13 +4,13 @@ using Gemma.Extensions.AI.Backends.Cpu.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
-/// A few activation rows (generation). Weights are unpacked as for tiles but multiplied in registers, without the way through a tile: what a core
-/// takes from L2 rose from 12 to more than 20 GB/s, so that reading memory is all that is left.
+/// Few activation rows (generation). Weights are unpacked as for tiles but multiplied in registers instead of through a tile: throughput from L2
+/// rose from 12 to more than 20 GB/s a core, so that memory bandwidth is the only limit left.
 /// </summary>
 internal static unsafe class Gemv
 {
     /// <summary>
-    /// While 16 weight rows are worked on, the next 16 are prefetched in four streams, a line of each at a time. On one core of an Ice Lake server reading a
+    /// While 16 weight rows are multiplied, the next 16 are prefetched in four streams, one line of each at a time. On one core of an Ice Lake server reading a
     /// file's pages that way gave 13.0 GB/s; loads alone in four streams 11.4, in one stream 9.0; the walk over 16 rows without prefetch 7.5, with prefetch in
     /// one stream 9.2, in eight streams in bursts 10.8.
     /// </summary>
@@ -36,7 +36,7 @@ internal static unsafe class Gemv
         };
         for (int row = first; row < last; row += GemvArgs.WeightRows)
         {
-            // The last rows of a part may not be 16: some are worked on twice.
+            // The last block may overlap the one before it: some rows are computed twice.
             int start = Math.Min(row, plan.Part.Rows - GemvArgs.WeightRows), next = row + GemvArgs.WeightRows;
             if (next >= last)
             {

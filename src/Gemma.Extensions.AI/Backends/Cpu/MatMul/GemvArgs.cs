@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
-/// <summary>A few activation rows (P of them) against <see cref="WeightRows"/> weight rows over all columns. The assembled kernels know the places of the fields.</summary>
+/// <summary>Arguments of a GEMV kernel: P activation rows and <see cref="WeightRows"/> weight rows, over all columns. The assembled kernels depend on the offsets of the fields.</summary>
 [StructLayout(LayoutKind.Explicit)]
 internal unsafe struct GemvArgs
 {
@@ -28,25 +28,25 @@ internal unsafe struct GemvArgs
     [FieldOffset(ZeroPointTermsAt)]
     public void* ZeroPointTerms;
 
-    /// <summary>Where the sums go: [P][<see cref="WeightRows"/>].</summary>
+    /// <summary>Receives the sums: [P][<see cref="WeightRows"/>].</summary>
     [FieldOffset(OutputAt)]
     public float* Output;
 
-    /// <summary>What will be read next: four streams that lie <see cref="Stream"/> bytes apart. They are asked for while this is worked on.</summary>
+    /// <summary>The data to prefetch meanwhile: four streams, <see cref="Stream"/> bytes apart.</summary>
     [FieldOffset(AheadAt)]
     public byte* Ahead;
 
     [FieldOffset(StreamAt)]
     public long Stream;
 
-    /// <summary>The first of the weight rows, and the bytes from one to the next.</summary>
+    /// <summary>First weight row, and the bytes from one row to the next.</summary>
     [FieldOffset(WeightsAt)]
     public byte* Weights;
 
     [FieldOffset(WeightStrideAt)]
     public long WeightStride;
 
-    /// <summary>Turns of an assembled kernel's loop; set by its caller.</summary>
+    /// <summary>Iterations of an assembled kernel's outer loop; set by its caller.</summary>
     [FieldOffset(BlocksAt)]
     public long Blocks;
 

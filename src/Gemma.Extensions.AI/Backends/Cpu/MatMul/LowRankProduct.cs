@@ -5,7 +5,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
 /// output += B·(A·x) for some rows, in float32 on every tier: factors of rank 16 are 1% of the arithmetic of a 2B model, and adapters are small
-/// corrections that quantising would blur. Each number is computed in one fixed order, whatever else is in the batch.
+/// corrections that quantising would blur. Each output is summed in a fixed order, independent of the rest of the batch.
 /// </summary>
 internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
 {

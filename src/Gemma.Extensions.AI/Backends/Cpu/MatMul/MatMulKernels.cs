@@ -5,38 +5,38 @@ using Gemma.Extensions.AI.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
-/// The contract of a tier: its micro-kernels. All of them compute an output in the same order, whatever the panel: for each group of columns, the exact integer
+/// The contract of a tier: its micro-kernels. All of them add up an output in the same order, whatever the panel. Int8, for each group of columns: the exact integer
 /// sum of products, then sum = fma(integer sum, weight scale · activation scale, sum), then sum = fma(-minimum, activation sum, sum). So a
-/// row's result depends neither on the rows that it is batched with nor on the tier. Floats: sum = fma(weight, activation, sum) for each column in turn.
-/// Pairs of bfloat16: one <c>vdpbf16ps</c> for each two columns in turn, whatever the processor makes of it, so that there, too, a row does not depend on its batch.
+/// row's result depends neither on its batch nor on the tier. Float32: sum = fma(weight, activation, sum) for each column in turn.
+/// bfloat16: one <c>vdpbf16ps</c> for each pair of columns in turn, with the rounding of the processor, so a row does not depend on its batch there either.
 /// </summary>
 internal abstract unsafe class MatMulKernels : IDisposable
 {
-    /// <summary>Tile formats by tensor type, never of bfloat16 pairs. Keys and values have them, too.</summary>
+    /// <summary>Tile formats by tensor type, bfloat16 as float32. Attention unpacks keys and values with them, too.</summary>
     public abstract TileFormats Formats { get; }
 
-    /// <summary>The tile format of weights; null if the type has none and goes row by row.</summary>
+    /// <summary>The tile format of a weight type; null if it has none and is multiplied row by row.</summary>
     public virtual TileFormat? WeightFormat(TensorType type) => Formats.Find(type);
 
-    /// <summary>How GEMM wants the activations that meet weights of a format.</summary>
+    /// <summary>The activation layout that GEMM takes for weights of a format.</summary>
     public abstract ActivationLayout GemmLayout(TileFormat format);
 
-    /// <summary>Most activation rows of a panel.</summary>
+    /// <summary>Maximum activation rows of a panel.</summary>
     public abstract int MaxPanel(ActivationLayout layout);
 
-    /// <summary>Multiplies a tile with a panel. A tier without int8 kernels is given int8 tiles as float32.</summary>
+    /// <summary>Multiplies a tile by a panel. A tier without int8 kernels gets int8 tiles converted to float32.</summary>
     public abstract void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format);
 
     /// <summary>A float32 tile with any number of activation rows, any strides (attention).</summary>
     public abstract void GemmFloat32(TileArgs* args, int rows);
 
-    /// <summary>Whether <see cref="Gemv"/> takes this many activation rows of a format; elsewhere tiles serve them. Called before it, by one thread.</summary>
+    /// <summary>True if <see cref="Gemv"/> has a kernel for this many activation rows of a format; if not, they go through GEMM. Called first, by one thread: kernels may be assembled here.</summary>
     public virtual bool CanGemv(TileFormat format, int rows) => false;
 
-    /// <summary>A few activation rows past the tiles.</summary>
-    public virtual void Gemv(TileFormat format, GemvArgs* args) => throw new NotSupportedException("This tier has no kernels for a few rows.");
+    /// <summary>Multiplies 16 weight rows by a few activation rows without unpacking them to memory.</summary>
+    public virtual void Gemv(TileFormat format, GemvArgs* args) => throw new NotSupportedException("This tier has no GEMV kernels.");
 
-    /// <summary>Why faster kernels had to be given up; null if they were not.</summary>
+    /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
     public virtual string? FallbackReason => null;
 
     /// <summary>Attention of one row over float16 keys and values; <see cref="BFloat16Kv"/> over bfloat16.</summary>

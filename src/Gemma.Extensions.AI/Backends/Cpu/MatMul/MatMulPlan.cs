@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Backends.Cpu.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
-/// <summary>What of a product depends on the weight matrix and the tier alone: decided when weights are loaded.</summary>
+/// <summary>Everything about a product that depends only on the weight matrix and the tier. Decided once, when weights are loaded.</summary>
 internal sealed class MatMulPlan
 {
     public MatMulPlan(MatMulKernels kernels, ReadOnlySpan<WeightPart> parts, int columns)
@@ -62,13 +62,13 @@ internal sealed class MatMulPlan
     }
 }
 
-/// <summary>How a part of a stacked weight matrix may be multiplied.</summary>
+/// <summary>The paths open to a part of a stacked weight matrix.</summary>
 internal enum MatMulPath
 {
-    /// <summary>By tiles, however few rows.</summary>
+    /// <summary>Always by tiles.</summary>
     Gemm,
 
-    /// <summary>By tiles, or a few rows past them where the tier has such a kernel for the format.</summary>
+    /// <summary>By GEMV for a few activation rows if the tier has a kernel for the format, otherwise by tiles.</summary>
     Gemv,
 
     /// <summary>Row by row with the reference decoder.</summary>
@@ -76,8 +76,8 @@ internal enum MatMulPath
 }
 
 /// <summary>
-/// Sums over groups of columns that an int8 product needs beside the bytes: -Offset times the sum of the activation bytes, as int32 with which
-/// the integer sum begins; where the format has minima, the sum of the activations, as float32.
+/// The sums over groups of columns that an int8 product needs besides the bytes. For a zero point: -Offset times the sum of the activation bytes, the
+/// initial value of the integer sum. For a format with minima: the sum of the activations, as float32.
 /// </summary>
 /// <param name="Group">Columns of a group.</param>
 /// <param name="Offset">Zero point of the weight bytes.</param>
@@ -98,10 +98,10 @@ internal readonly struct PartPlan(in WeightPart part, MatMulPath path, TileForma
     /// <summary>Index of the part's zero-point terms; -1: none.</summary>
     public readonly int TermsIndex = terms;
 
-    /// <summary>The last tile is moved back to end with the part where the rows are not whole tiles.</summary>
+    /// <summary>If the rows are not a multiple of 32, the last tile overlaps the one before it.</summary>
     public readonly int Tiles = Math.Max(1, (part.Rows + TileFormat.Rows - 1) / TileFormat.Rows);
 
-    /// <summary>Not of a part that falls back to rows.</summary>
+    /// <summary>Not available on <see cref="MatMulPath.RowFallback"/>.</summary>
     public TileFormat Format => _format!;
 
     public int Tasks(int tilesPerTask) => (Tiles + tilesPerTask - 1) / tilesPerTask;

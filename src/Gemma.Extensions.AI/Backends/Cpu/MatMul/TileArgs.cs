@@ -4,8 +4,8 @@ using Gemma.Extensions.AI.Backends.Cpu.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
-/// What a tile kernel multiplies: a tile of <see cref="TileFormat.Rows"/> weight rows with a panel of P activation rows, over a run of columns.
-/// The assembled kernels know the order of the fields.
+/// Arguments of a GEMM micro-kernel: a tile of <see cref="TileFormat.Rows"/> weight rows and a panel of P activation rows, over a run of columns.
+/// The assembled kernels depend on the order of the fields.
 /// </summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct TileArgs
@@ -23,8 +23,8 @@ internal unsafe struct TileArgs
     public float* ActivationScales;
 
     /// <summary>
-    /// [group][P]: -Offset times the sum of the group's bytes as int32, with which the integer sum begins; where the format has minima, the sum of
-    /// the group's activations as float32.
+    /// [group][P], see <see cref="MatMul.ZeroPointTerms"/>: the initial value of the integer sum, as int32; for a format with minima, the sum of the
+    /// group's activations, as float32.
     /// </summary>
     public void* ZeroPointTerms;
 

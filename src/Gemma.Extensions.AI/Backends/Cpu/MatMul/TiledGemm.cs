@@ -15,7 +15,7 @@ internal static unsafe class TiledGemm
     private const int Float32TileBytes = BlockSizes.Float32Columns * TileFormat.Rows * sizeof(float);
     private const int ScaleBytes = BlockSizes.Int8Columns / 16 * 2 * TileFormat.Rows * sizeof(float);
 
-    // An int8 tile and its scales, then what a tier of float32 makes of 128 of its columns.
+    // An int8 tile and its scales, then 128 of its columns as float32 for tiers without int8 kernels.
     private const int SlotBytes = Int8TileBytes + ScaleBytes + Float32TileBytes;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -24,7 +24,7 @@ internal static unsafe class TiledGemm
         byte* scratch = call.Scratch[worker].Reserve(call.TilesPerTask * SlotBytes);
         if (call.Rows <= BlockSizes.MemoryBoundRows)
         {
-            // Tile after tile, in the order of the file, reading ahead.
+            // Tile after tile, in the order of the file, with prefetch.
             for (int tile = first; tile < last; tile++)
             {
                 Tiles(call, plan, tile, tile + 1, scratch, worker, readAhead: tile + 2 <= plan.Part.Rows / TileFormat.Rows);
@@ -39,7 +39,7 @@ internal static unsafe class TiledGemm
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tiles(in MatMulCall call, in PartPlan plan, int first, int last, byte* scratch, int worker, bool readAhead)
     {
-        int all = call.X.Columns, step = BlockSizes.Step(plan.Layout, call.Rows, all);
+        int all = call.X.Columns, step = BlockSizes.Step(plan.Layout, call.Rows, all), panel = BlockSizes.PanelRows(call.Rows, call.Kernels.MaxPanel(plan.Layout));
         if (Expands(plan))
         {
             step = Math.Max(step, plan.Format.BlockElements);
@@ -66,7 +66,7 @@ internal static unsafe class TiledGemm
 
             for (int tile = first; tile < last; tile++)
             {
-                Multiply(call, plan, tile, k, columns, scratch, tile - first, worker);
+                Multiply(call, plan, tile, k, columns, panel, scratch, tile - first, worker);
             }
         }
     }
@@ -98,7 +98,7 @@ internal static unsafe class TiledGemm
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Multiply(in MatMulCall call, in PartPlan plan, int tile, int k, int columns, byte* scratch, int index, int worker)
+    private static void Multiply(in MatMulCall call, in PartPlan plan, int tile, int k, int columns, int panel, byte* scratch, int index, int worker)
     {
         Row(plan, tile, k, out int row);
         byte* slot = scratch + index * SlotBytes;
@@ -114,8 +114,8 @@ internal static unsafe class TiledGemm
         bool apart = overlap > 0 || rows > BlockSizes.MemoryBoundRows;
         if (apart)
         {
-            // Another worker may be adding up the rows that both tiles hold. And output rows of a batch lie so far apart (often whole pages) that
-            // going on with their sums at every step of columns should miss the TLB; whether it costs was not settled by measurement.
+            // Sums go to the worker's own memory first: another worker may be summing the rows that overlapping tiles share. And output rows of a batch are so
+            // far apart (often whole pages) that accumulating there at every step should miss the TLB; measurements did not settle whether it matters.
             args.OutputStride = TileFormat.Rows * sizeof(float);
             target = (float*)call.Sums[worker].Reserve(call.TilesPerTask * rows * args.OutputStride) + (long)index * rows * TileFormat.Rows;
         }
@@ -127,13 +127,13 @@ internal static unsafe class TiledGemm
                 int count = Math.Min(BlockSizes.Float32Columns, columns - done);
                 args.Weights = slot + Int8TileBytes + ScaleBytes;
                 Expand(plan.Format, slot + done * TileFormat.Rows, (float*)(slot + Int8TileBytes) + done / plan.Format.Group * plan.Format.ScaleStride, count, (float*)args.Weights);
-                Panels(call, plan, k + done, count, target, ref args);
+                Panels(call, plan, k + done, count, panel, target, ref args);
                 args.Accumulate = 1;
             }
         }
         else
         {
-            Panels(call, plan, k, columns, target, ref args);
+            Panels(call, plan, k, columns, panel, target, ref args);
         }
 
         if (apart && k + columns == call.X.Columns)
@@ -147,29 +147,39 @@ internal static unsafe class TiledGemm
 
     /// <summary>A tile with all panels of activations, at the same columns.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Panels(in MatMulCall call, in PartPlan plan, int k, int columns, float* target, ref TileArgs args)
+    private static void Panels(in MatMulCall call, in PartPlan plan, int k, int columns, int panel, float* target, ref TileArgs args)
     {
         ActivationLayout layout = plan.Layout;
-        int rows = call.Rows, panel = BlockSizes.PanelRows(rows, call.Kernels.MaxPanel(layout)), bytesPerColumn = layout.BytesPerColumn();
-        byte* activations = call.Packed.Data(layout, call.X, rows) + (long)rows * k * bytesPerColumn;
-        bool int8 = layout.IsInt8();
-        int group = int8 ? plan.Format.Group : columns;
-        float* scales = call.Packed.Scales + (long)rows * (k / 32);
-        int* terms = int8 ? call.Packed.Terms(plan.TermsIndex) + (long)rows * (k / group) : null;
-        args.Steps = layout switch { ActivationLayout.Float32 => columns, ActivationLayout.BFloat16x2 => columns / 2, _ => columns / 32 };
+        int rows = call.Rows, bytesPerColumn = layout.BytesPerColumn(), blocks = 0, groups = 0;
+        args.Activations = call.Packed.Data(layout, call.X, rows) + (long)rows * k * bytesPerColumn;
+        args.Output = target;
         args.WeightStride = TileFormat.Rows;
         args.ActivationStride = 1;
+        if (layout.IsInt8())
+        {
+            int group = plan.Format.Group;
+            blocks = columns / 32;
+            groups = columns / group;
+            args.Steps = blocks;
+            args.ActivationScales = call.Packed.Scales + (long)rows * (k / 32);
+            args.ZeroPointTerms = call.Packed.Terms(plan.TermsIndex) + (long)rows * (k / group);
+        }
+        else
+        {
+            args.Steps = layout == ActivationLayout.BFloat16x2 ? columns / 2 : columns;
+        }
+
         fixed (TileArgs* pinned = &args)
         {
             for (int first = 0; first < rows; first += panel)
             {
                 int count = Math.Min(panel, rows - first);
-                pinned->Activations = activations + (long)first * columns * bytesPerColumn;
                 pinned->ActivationStep = count;
-                pinned->ActivationScales = scales + (long)first * (columns / 32);
-                pinned->ZeroPointTerms = terms + (long)first * (columns / group);
-                pinned->Output = target + first * (args.OutputStride / sizeof(float));
                 call.Kernels.Gemm(layout, pinned, count, plan.Format);
+                pinned->Activations += (long)count * columns * bytesPerColumn;
+                pinned->ActivationScales += count * blocks;
+                pinned->ZeroPointTerms = (int*)pinned->ZeroPointTerms + count * groups;
+                pinned->Output += count * (pinned->OutputStride / sizeof(float));
             }
         }
     }
@@ -196,6 +206,6 @@ internal static unsafe class TiledGemm
         }
     }
 
-    /// <summary>Whether the tier multiplies int8 tiles as float32.</summary>
+    /// <summary>True if the tier has no int8 kernels and multiplies int8 tiles as float32.</summary>
     private static bool Expands(in PartPlan plan) => plan.Format.Layout == TileLayout.Int8x4 && !plan.Layout.IsInt8();
 }

@@ -4,7 +4,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
 /// Matrix products of one tier: chooses a path for each part of the weights, packs the activations, and shares out the weight rows among the workers. Many
-/// rows go by tiles (<see cref="TiledGemm"/>), a few past them (<see cref="Gemv"/>), with the same numbers.
+/// rows go through <see cref="TiledGemm"/>, a few through <see cref="Gemv"/>, with bit-identical results.
 /// </summary>
 internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kernels) : IDisposable
 {
@@ -14,7 +14,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer[] _sums = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
 
-    /// <summary>Stacks tensors and decides what does not depend on the activations.</summary>
+    /// <summary>Stacks tensors and plans their products.</summary>
     public CpuWeights Load(WeightPart[] parts, int rows, int columns)
     {
         if (parts.Length > MaxParts)
@@ -39,7 +39,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
 
         ulong gemvParts = GemvParts(plan, rows);
 
-        // Several rows are packed for the one way or the other; a single row lies the same for both.
+        // Several rows are packed for one path or the other; a single row looks the same in both layouts.
         bool gemv = gemvParts != 0 || rows == 1;
         Pack(x, rows, plan, gemv);
         int tilesPerTask = BlockSizes.TilesFor(gemv, weights.Rows, workers.Count), tasks = 0;
@@ -61,7 +61,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         }
     }
 
-    /// <summary>The parts that GEMV takes, a bit each: of one row those that it can take, of several all or none.</summary>
+    /// <summary>Bit mask of the parts multiplied by GEMV: for one row every part with a kernel, for several rows all parts or none.</summary>
     private ulong GemvParts(MatMulPlan plan, int rows)
     {
         if (rows > BlockSizes.MaxGemvRows)
@@ -133,7 +133,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
     }
 }
 
-/// <summary>One product, as its tasks see it.</summary>
+/// <summary>The arguments that all tasks of one product share.</summary>
 /// <param name="x">Activations.</param>
 /// <param name="output">Receives the products.</param>
 /// <param name="rows">Activation rows.</param>

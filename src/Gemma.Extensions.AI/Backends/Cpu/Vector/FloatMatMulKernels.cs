@@ -5,8 +5,8 @@ using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-/// <summary>Float tiles on any vector unit; byte tiles are turned into float tiles. The slowest of the fast tiers, and the one that runs everywhere.</summary>
-/// <param name="bfloat16">Whether a subclass multiplies bfloat16 weights as pairs.</param>
+/// <summary>float32 tiles on any vector unit; int8 tiles are converted to float32. The slowest of the fast tiers, and the one that runs everywhere.</summary>
+/// <param name="bfloat16">True if a subclass multiplies bfloat16 weights as pairs.</param>
 internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false) : MatMulKernels
     where TIsa : struct, IVectorIsa
 {

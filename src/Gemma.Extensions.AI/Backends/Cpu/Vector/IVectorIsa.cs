@@ -14,13 +14,13 @@ internal unsafe interface IVectorIsa
     /// <summary>Replaces each byte (0 to 15) by that element of a table of 16 bytes.</summary>
     static abstract Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices);
 
-    /// <summary>Whether one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
+    /// <summary>True if one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
     static abstract bool HasDot { get; }
 
-    /// <summary>sum + four products a lane. Weights up to 127; only where <see cref="HasDot"/>, as the next one.</summary>
+    /// <summary>sum + four products per lane. Weights up to 127; only where <see cref="HasDot"/>, as the next one.</summary>
     static abstract Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations);
 
-    /// <summary>sum + four products a lane, any weights.</summary>
+    /// <summary>sum + four products per lane, any weights.</summary>
     static abstract Vector512<int> WideDot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations);
 
     /// <summary>Sums of two neighbouring products, saturated to 16 bits; only where there is no dot product, as the next one.</summary>

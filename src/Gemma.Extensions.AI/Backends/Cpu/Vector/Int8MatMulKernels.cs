@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-/// <summary>Byte tiles by multiply-add of byte pairs (AVX2, AVX-512) or by the four-way dot product that .NET exposes (AVX-VNNI).</summary>
+/// <summary>Int8 tiles by multiply-add of byte pairs (AVX2, AVX-512) or by the four-way dot products that .NET exposes (AVX-VNNI, NEON).</summary>
 internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = null) : FloatMatMulKernels<TIsa>
     where TIsa : struct, IVectorIsa
 {
@@ -17,13 +17,15 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
 
     public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
     {
-        if (layout != ActivationLayout.Int8x4)
+        if (layout == ActivationLayout.Float32)
+        {
+            GemmFloat32(args, panel);
+        }
+        else if (layout != ActivationLayout.Int8x4)
         {
             base.Gemm(layout, args, panel, format);
-            return;
         }
-
-        if (TIsa.HasDot)
+        else if (TIsa.HasDot)
         {
             if (format.MaxByte > 127)
             {
@@ -33,22 +35,19 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
             {
                 GemmInt8<DotSum>(args, panel, format);
             }
-
-            return;
         }
-
-        // How many pair sums fit 16 bits: each is at most twice the largest weight byte times 127.
-        switch (format.MaxByte)
+        else if (format.MaxByte <= 31)
         {
-            case <= 31:
-                GemmInt8<FourPairs>(args, panel, format);
-                break;
-            case <= 63:
-                GemmInt8<TwoPairs>(args, panel, format);
-                break;
-            default:
-                GemmInt8<HalfPairs>(args, panel, format);
-                break;
+            // How many pair sums fit 16 bits: each is at most twice the largest weight byte times 127.
+            GemmInt8<FourPairs>(args, panel, format);
+        }
+        else if (format.MaxByte <= 63)
+        {
+            GemmInt8<TwoPairs>(args, panel, format);
+        }
+        else
+        {
+            GemmInt8<HalfPairs>(args, panel, format);
         }
     }
 
