@@ -20,9 +20,6 @@ internal static unsafe class IQ4_NLTiles
         Unpack = &Unpack<TIsa>,
     };
 
-    /// <summary>The table of IQ4_NL and IQ4_XS, plus 128.</summary>
-    public static Vector128<byte> Codes => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
-
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
@@ -30,7 +27,13 @@ internal static unsafe class IQ4_NLTiles
         for (int k = 0; k < columns; k += 32, rows += 18, tile += 8 * ByteStep, scales += TileFormat.Rows)
         {
             LowHalf(First<TIsa>(rows, stride)).Store(scales);
-            PutCodes<TIsa>(rows + 2, stride, Codes, tile);
+            PutCodes<TIsa, IQ4_NLCodes>(rows + 2, stride, tile);
         }
     }
+}
+
+/// <summary>The table of IQ4_NL and IQ4_XS.</summary>
+internal readonly struct IQ4_NLCodes : ICodeTable
+{
+    public static Vector128<byte> Codes => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
 }

@@ -33,7 +33,7 @@ internal static unsafe class IQ4_XSTiles
             {
                 Vector512<uint> scale = ((low >> (4 * group)) & four) | (((head >> (16 + 2 * group)) & two) << 4);
                 (d * Vector512.ConvertToSingle(scale.AsInt32() - Vector512.Create(32))).Store(scales + group * TileFormat.Rows);
-                PutCodes<TIsa>(rows + 8 + 16 * group, stride, IQ4_NLTiles.Codes, tile + 8 * group * ByteStep);
+                PutCodes<TIsa, IQ4_NLCodes>(rows + 8 + 16 * group, stride, tile + 8 * group * ByteStep);
             }
         }
     }
