@@ -111,27 +111,34 @@ internal sealed class EndlessClient(IChatClient inner) : DelegatingChatClient(in
     {
         options = options?.Clone() ?? new ChatOptions();
         options.RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "[a-z ]{4000}", TopK = 0, Temperature = 1 };
-        while (true)
+        try
         {
-            await using var updates = base.GetStreamingResponseAsync(messages, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
-            bool more = true;
-            while (more)
+            while (true)
             {
-                try
+                await using var updates = base.GetStreamingResponseAsync(messages, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
+                bool more = true;
+                while (more)
                 {
-                    more = await updates.MoveNextAsync();
-                }
-                catch (Exception exception)
-                {
-                    _ended.TrySetResult(exception);
-                    throw;
-                }
+                    try
+                    {
+                        more = await updates.MoveNextAsync();
+                    }
+                    catch (Exception exception)
+                    {
+                        _ended.TrySetResult(exception);
+                        throw;
+                    }
 
-                if (more)
-                {
-                    yield return updates.Current;
+                    if (more)
+                    {
+                        yield return updates.Current;
+                    }
                 }
             }
+        }
+        finally
+        {
+            _ended.TrySetResult(new OperationCanceledException("The reader left while it had a piece.")); // is cancelled there as well as in waiting for the next
         }
     }
 }
