@@ -510,7 +510,8 @@ internal sealed partial class JsonSchemaCompiler
             return true;
         }
 
-        return (a.Types & b.Types).HasFlag(JsonTypes.Number) && a.Number.AsDoubles().And(b.Number.AsDoubles()) is { } number && Arena.IsLive(NumberSpelling.Of(Arena, number));
+        // That none is written does not say that none is in both: what readers judge differently is never written.
+        return (a.Types & b.Types).HasFlag(JsonTypes.Number) && a.Number.AsDoubles().And(b.Number.AsDoubles()) is not null;
     }
 
     private Conjunction[] Negate(Conjunction[] alternatives, SchemaPlace place)
