@@ -258,7 +258,7 @@ internal static class Commands
 
         if (drawn.Options?.Tools is { Count: > 0 } tools)
         {
-            var text = new System.Text.StringBuilder(ChatTemplate.ToolsIntroduction.Replace("…", "", StringComparison.Ordinal) + "\n");
+            var text = new System.Text.StringBuilder(ToolMarkup.Own.Introduction.Replace("…", "", StringComparison.Ordinal) + "\n");
             foreach (Microsoft.Extensions.AI.AITool tool in tools)
             {
                 text.Append("- ");
@@ -277,7 +277,7 @@ internal static class Commands
                 {
                     Microsoft.Extensions.AI.TextContent t => t.Text,
                     Microsoft.Extensions.AI.FunctionCallContent call => ChatTemplate.RenderCall(call),
-                    Microsoft.Extensions.AI.FunctionResultContent result => ChatTemplate.CallStart + "{\"result\":" + System.Text.Json.JsonSerializer.Serialize(result.Result) + "}",
+                    Microsoft.Extensions.AI.FunctionResultContent result => ToolMarkup.Own.CallStart + "{\"result\":" + System.Text.Json.JsonSerializer.Serialize(result.Result) + "}",
                     _ => "",
                 };
             }

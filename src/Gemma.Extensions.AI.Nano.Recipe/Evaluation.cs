@@ -87,9 +87,9 @@ internal sealed class Evaluation(IChatClient client, TextWriter? failures)
     {
         FunctionCallContent[] wanted = [.. expected.Contents.OfType<FunctionCallContent>()];
         FunctionCallContent[] called = [.. response.Messages.SelectMany(message => message.Contents).OfType<FunctionCallContent>()];
-        string text = called.Length == 0 ? response.Text : string.Join('\n', called.Select(ChatTemplate.RenderCall));
+        string text = called.Length == 0 ? response.Text : string.Join('\n', called.Select(static call => ChatTemplate.RenderCall(call)));
         bool chosen = called.Length > 0 && called.All(call => call.Name == wanted[0].Name);
-        bool exact = wanted.Select(ChatTemplate.RenderCall).SequenceEqual(called.Select(ChatTemplate.RenderCall));
+        bool exact = wanted.Select(static call => ChatTemplate.RenderCall(call)).SequenceEqual(called.Select(static call => ChatTemplate.RenderCall(call)));
         return chosen
             ? [new("tool chosen", true, drawn, text), new("arguments exact", exact, drawn, text)]
             : [new("tool chosen", false, drawn, text)];

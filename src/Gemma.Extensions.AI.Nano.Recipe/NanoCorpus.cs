@@ -189,7 +189,7 @@ internal static class NanoCorpus
 
     /// <summary>The whole conversation as tokens; the assistant's turns with their ends are what is trained.</summary>
     public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn) =>
-        TrainingData.Conversation(tokenizer, drawn.Messages, modelTurnsOnly: true, drawn.Options);
+        TrainingData.Conversation(TurnFormat.Gemma(tokenizer), drawn.Messages, modelTurnsOnly: true, drawn.Options);
 
     /// <summary>
     /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, which tool a call names, which

@@ -49,7 +49,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     {
         TrainingOptions run = _options.ToRun();
         string? teacher = _options.Teacher is null ? null : Find(_options.Teacher);
-        (TrainedWeights model, GemmaTokenizer tokenizer, byte[] tokenizerBytes, string tokenizerSource) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
+        (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, string tokenizerSource) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
         using var file = model as IDisposable;
         Directory.CreateDirectory(_options.Output);
         if (tokenizerBytes.Length > 0)
@@ -57,13 +57,18 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             TokenizerFiles.CopyBeside(tokenizerSource, Path.Combine(_options.Output, model.Kind));
         }
 
-        List<TrainingDocument> documents = Read(_options.Data, "training", tokenizer, model.Config);
-        List<TrainingDocument> validation = _options.Validation.Count > 0 ? Read(_options.Validation, "validation", tokenizer, model.Config) : [];
+        List<TrainingDocument> documents = Read(_options.Data, "training", format, model.Config);
+        List<TrainingDocument> validation = _options.Validation.Count > 0 ? Read(_options.Validation, "validation", format, model.Config) : [];
         Log?.Invoke($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
         ModelConverter.CheckRoom(Path.Combine(_options.Output, TrainingJob.CheckpointName), TrainingJob.FileBytes(model, _options.Output));
-        using TeacherCache? cache = teacher is null ? null : await AskAsync(teacher, tokenizer, model.Config, documents, cancellationToken).ConfigureAwait(false);
+        using TeacherCache? cache = teacher is null ? null : await AskAsync(teacher, format.Tokenizer, model.Config, documents, cancellationToken).ConfigureAwait(false);
         var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, run, _options.Output, tokenizerBytes) { BFloat16 = _options.BFloat16, Progress = Progress };
         double loss = job.Run(line => Log?.Invoke(line), cancellationToken);
+        if (model is not LoraModel && format.Template is { } template)
+        {
+            File.WriteAllText(Path.Combine(_options.Output, model.Kind, "chat_template.jinja"), template);
+        }
+
         return new GemmaTrainingResult(
             Path.GetFullPath(Path.Combine(_options.Output, model.Kind)), Trainer.StepOf(Path.Combine(_options.Output, TrainingJob.CheckpointName)), double.IsNaN(loss) ? null : loss);
     }
@@ -75,9 +80,9 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         return options;
     }
 
-    private List<TrainingDocument> Read(IReadOnlyList<string> paths, string kind, GemmaTokenizer tokenizer, GemmaConfig model)
+    private List<TrainingDocument> Read(IReadOnlyList<string> paths, string kind, ChatFormat format, GemmaConfig model)
     {
-        List<TrainingDocument> read = TrainingData.Read(paths, tokenizer, _options.MaxLength, _options.ModelTurnsOnly, out int tooLong);
+        List<TrainingDocument> read = TrainingData.Read(paths, format, _options.MaxLength, _options.ModelTurnsOnly, out int tooLong);
         if (tooLong > 0)
         {
             Warn?.Invoke($"{tooLong:N0} conversations of the {kind} data are longer than {_options.MaxLength:N0} tokens and are left out; raise the length to take them in.");
@@ -95,7 +100,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>An adapter over a model that stays in its file.</summary>
-    private (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes, string TokenizerSource) StartAdapter(LoraOptions lora, TrainingOptions run)
+    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, string TokenizerSource) StartAdapter(LoraOptions lora, TrainingOptions run)
     {
         ModelFile file = ModelFile.Open(Find(_options.Model));
         try
@@ -104,7 +109,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             CheckMemory(file.Config, run, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
             var model = new LoraModel(file, lora, run.Seed);
             model.CheckResumed(Path.Combine(_options.Output, model.Kind));
-            return (model, file.CreateTokenizer(), [], file.Path);
+            return (model, FormatOf(file, file.CreateTokenizer()), [], file.Path);
         }
         catch
         {
@@ -114,7 +119,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>A model with weights goes on from them; a bare config.json starts at random, with the tokenizer beside it or the teacher's.</summary>
-    private (TrainedWeights Model, GemmaTokenizer Tokenizer, byte[] TokenizerBytes, string TokenizerSource) Start(TrainingOptions run, string? teacher)
+    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, string TokenizerSource) Start(TrainingOptions run, string? teacher)
     {
         string path = _options.Model, config = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
         if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
@@ -123,7 +128,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             file.Warnings.ForEach(warning => Warn?.Invoke(warning));
             CheckMemory(file.Config, run);
             GemmaTokenizer own = file.CreateTokenizer();
-            return (ModelDirectory.Load(file), own, TokenizerBytes(file.Path, own), file.Path);
+            return (ModelDirectory.Load(file), FormatOf(file, own), TokenizerBytes(file.Path, own), file.Path);
         }
 
         using JsonFile json = JsonFile.Open(config);
@@ -141,9 +146,12 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         using ModelFile? source = hasTokenizer ? null : ModelFile.Open(teacher!, checkScales: false);
         GemmaTokenizer tokenizer = source?.CreateTokenizer() ?? TokenizerFiles.Open(directory);
         return tokenizer.VocabularySize <= fresh.Config.VocabularySize
-            ? (fresh, tokenizer, TokenizerBytes(source?.Path ?? directory, tokenizer), source?.Path ?? directory)
+            ? (fresh, source is null ? ChatFormats.Resolve(tokenizer, CheckpointTemplate.Read(directory)) : FormatOf(source, tokenizer), TokenizerBytes(source?.Path ?? directory, tokenizer), source?.Path ?? directory)
             : throw new GemmaModelFormatException($"'{config}' has a vocab_size of {fresh.Config.VocabularySize:N0}, but the vocabulary has {tokenizer.VocabularySize:N0} tokens. Set vocab_size to that.");
     }
+
+    /// <summary>The checkpoint's own format: what is trained is what the model is asked for later.</summary>
+    private static ChatFormat FormatOf(ModelFile file, GemmaTokenizer tokenizer) => ChatFormats.Resolve(tokenizer, file.ReadChatTemplate());
 
     /// <summary>The vocabulary as the checkpoint has it, or written anew where it came from a GGUF file or a tokenizer.json.</summary>
     private static byte[] TokenizerBytes(string model, GemmaTokenizer tokenizer) =>

@@ -11,12 +11,12 @@ internal static class TrainingData
     private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <param name="paths">Files.</param>
-    /// <param name="tokenizer">Vocabulary of the model.</param>
+    /// <param name="format">How the model reads conversations, and its vocabulary.</param>
     /// <param name="maxLength">Tokens of the longest document; longer conversations are left out, and counted in <paramref name="tooLong"/>.</param>
     /// <param name="modelTurnsOnly">In conversations, train on what the model says only.</param>
     /// <param name="tooLong">Conversations that were left out.</param>
     /// <exception cref="FormatException">A path is a directory, a file is not text, or a line is no conversation; the message names file and line.</exception>
-    public static List<TrainingDocument> Read(IEnumerable<string> paths, GemmaTokenizer tokenizer, int maxLength, bool modelTurnsOnly, out int tooLong)
+    public static List<TrainingDocument> Read(IEnumerable<string> paths, ChatFormat format, int maxLength, bool modelTurnsOnly, out int tooLong)
     {
         var documents = new List<TrainingDocument>();
         tooLong = 0;
@@ -31,11 +31,11 @@ internal static class TrainingData
             {
                 if (path.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase))
                 {
-                    tooLong += AddConversations(documents, tokenizer, path, maxLength, modelTurnsOnly);
+                    tooLong += AddConversations(documents, format, path, maxLength, modelTurnsOnly);
                 }
                 else
                 {
-                    AddText(documents, tokenizer, File.ReadAllText(path, s_strict), maxLength);
+                    AddText(documents, format.Tokenizer, File.ReadAllText(path, s_strict), maxLength);
                 }
             }
             catch (DecoderFallbackException exception)
@@ -48,7 +48,7 @@ internal static class TrainingData
         return documents;
     }
 
-    private static int AddConversations(List<TrainingDocument> documents, GemmaTokenizer tokenizer, string path, int maxLength, bool modelTurnsOnly)
+    private static int AddConversations(List<TrainingDocument> documents, ChatFormat format, string path, int maxLength, bool modelTurnsOnly)
     {
         int number = 0, tooLong = 0;
         foreach (string line in File.ReadLines(path, s_strict))
@@ -59,7 +59,7 @@ internal static class TrainingData
                 continue;
             }
 
-            TrainingDocument document = Document(tokenizer, line, path, number, modelTurnsOnly);
+            TrainingDocument document = Document(format, line, path, number, modelTurnsOnly);
             if (document.Tokens.Length <= maxLength)
             {
                 documents.Add(document);
@@ -73,8 +73,8 @@ internal static class TrainingData
         return tooLong;
     }
 
-    /// <summary>A conversation that ends with the model's turn, as the chat template renders it; the model's turns with their ends are marked as trained.</summary>
-    public static TrainingDocument Conversation(GemmaTokenizer tokenizer, IReadOnlyList<ChatMessage> messages, bool modelTurnsOnly, ChatOptions? options = null)
+    /// <summary>A conversation that ends with the model's turn, as the format writes it; the model's turns with their ends are marked as trained.</summary>
+    public static TrainingDocument Conversation(ChatFormat format, IReadOnlyList<ChatMessage> messages, bool modelTurnsOnly, ChatOptions? options = null)
     {
         int last = messages.Count - 1;
         if (last < 1 || messages[last].Role != ChatRole.Assistant)
@@ -82,33 +82,19 @@ internal static class TrainingData
             throw new ArgumentException("A conversation to train on ends with a message of the assistant, after at least one other.");
         }
 
-        int[] tokens = [.. ChatTemplate.Render(tokenizer, messages.Take(last), options), .. ChatTemplate.RenderReply(tokenizer, messages[last])];
-        return new TrainingDocument(tokens, modelTurnsOnly ? ModelTurns(tokenizer, tokens) : null);
-    }
-
-    /// <summary>Everything after "&lt;start_of_turn&gt;model\n" up to and with &lt;end_of_turn&gt;.</summary>
-    private static bool[] ModelTurns(GemmaTokenizer tokenizer, int[] tokens)
-    {
-        bool[] trained = new bool[tokens.Length];
-        int[] opening = [tokenizer.StartOfTurnId, .. tokenizer.Encode("model\n", matchSpecial: false)];
-        for (int i = 0; i + opening.Length <= tokens.Length; i++)
+        ChatPrompt whole = ChatTemplate.RenderWhole(format, messages, options);
+        if (!modelTurnsOnly)
         {
-            if (!tokens.AsSpan(i, opening.Length).SequenceEqual(opening))
-            {
-                continue;
-            }
-
-            for (i += opening.Length; i < tokens.Length; i++)
-            {
-                trained[i] = true;
-                if (tokens[i] == tokenizer.EndOfTurnId)
-                {
-                    break;
-                }
-            }
+            return new TrainingDocument(whole.Tokens);
         }
 
-        return trained;
+        bool[] trained = new bool[whole.Tokens.Length];
+        foreach (Range turn in whole.ModelTurns)
+        {
+            trained.AsSpan(turn).Fill(true);
+        }
+
+        return new TrainingDocument(whole.Tokens, trained);
     }
 
     private static void AddText(List<TrainingDocument> documents, GemmaTokenizer tokenizer, string text, int maxLength)
@@ -124,7 +110,7 @@ internal static class TrainingData
         }
     }
 
-    private static TrainingDocument Document(GemmaTokenizer tokenizer, string line, string path, int number, bool modelTurnsOnly)
+    private static TrainingDocument Document(ChatFormat format, string line, string path, int number, bool modelTurnsOnly)
     {
         List<ChatMessage> messages;
         try
@@ -140,7 +126,7 @@ internal static class TrainingData
 
         try
         {
-            return Conversation(tokenizer, messages, modelTurnsOnly);
+            return Conversation(format, messages, modelTurnsOnly);
         }
         catch (ArgumentException exception)
         {

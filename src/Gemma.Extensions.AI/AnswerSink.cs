@@ -13,14 +13,14 @@ internal readonly record struct AnswerPart(AIContent Content, IReadOnlyList<Gemm
 /// Turns the tokens of one request into contents for its reader: characters once they are whole, calls once they are complete, text up to a stop
 /// sequence. Written on the engine's thread, read on the caller's.
 /// </summary>
-internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall, bool textIsFree) : GenerationSink
+internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall, bool textIsFree, ToolMarkup? markup = null) : GenerationSink
 {
     private readonly Channel<AnswerPart> _parts = Channel.CreateUnbounded<AnswerPart>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly StringBuilder _decoded = new();
     private readonly StringBuilder _released = new();
     private readonly StopMatcher _stops = new(stopSequences);
-    private readonly ToolCallParser? _calls = mayCall ? new ToolCallParser(textIsFree) : null;
+    private readonly ToolCallParser? _calls = mayCall ? new ToolCallParser(textIsFree, markup) : null;
     private readonly List<AIContent> _parsed = [];
     private readonly List<int> _tokens = [];
     private TokenStream _stream = new(tokenizer);

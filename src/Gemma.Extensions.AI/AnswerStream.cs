@@ -13,7 +13,7 @@ internal static class AnswerStream
     {
         UpdateFactory updates = new(model.ModelId);
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree);
+        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree, markup: turn.Conversation?.Format.Tools);
         List<AIContent> said = [];
         model.Engine.Submit(turn.ToRequest(answer, isStreaming, abandoned.Token));
         try
@@ -26,9 +26,9 @@ internal static class AnswerStream
 
             GenerationResult result = await answer.Completion.ConfigureAwait(false);
             ThrowIfIncomplete(result, cancellationToken);
-            if (turn.IsConversation && answer.Tokens is { } tokens && model.Replies is { } replies)
+            if (turn.Conversation is { } conversation && answer.Tokens is { } tokens && model.Replies is { } replies)
             {
-                ChatTemplate.Remember(model.Tokenizer, replies, turn.Prompt, new ChatMessage(ChatRole.Assistant, said), tokens);
+                ChatTemplate.Remember(replies, conversation, said, tokens);
             }
 
             yield return updates.CreateLast(result, answer);

@@ -12,12 +12,12 @@ namespace Gemma.Extensions.AI;
 /// <param name="StopTokens">Tokens that end it.</param>
 /// <param name="Constraint">What keeps it to a format; null where any text will do.</param>
 /// <param name="Adapter">Adapter to compute with; null: the base model.</param>
-/// <param name="IsConversation">Whether the prompt was rendered from messages, so that the answer may come back as one of them.</param>
+/// <param name="Conversation">The messages that the prompt was rendered from, so that the answer may come back as one of them; null for a prompt that is no conversation.</param>
 /// <param name="MayCall">Whether the answer may call a tool.</param>
 /// <param name="TextIsFree">Whether it may be text of any form.</param>
 /// <param name="Raw">The options in Gemma's own terms.</param>
 internal sealed record ChatTurn(
-    int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, bool IsConversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
+    int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, ChatPrompt? Conversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
 {
     /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
@@ -32,7 +32,8 @@ internal sealed record ChatTurn(
         CheckOptions(model, options);
         model.HostedTools.Check(options);
         bool mayCall = CheckTools(options);
-        return Create(model, ChatTemplate.Render(model.Tokenizer, messages, options, model.Replies), options, raw, isConversation: true, mayCall);
+        ChatPrompt conversation = ChatTemplate.Render(model.ChatFormat, messages, options, model.Replies, model.ContextLength);
+        return Create(model, conversation.Tokens, options, raw, conversation, mayCall);
     }
 
     /// <summary>A prompt that is no conversation.</summary>
@@ -53,10 +54,10 @@ internal sealed record ChatTurn(
                 $"ChatOptions has {(options.Tools is { Count: > 0 } ? "Tools" : "Instructions")}, but a raw prompt is passed on as it stands, so the model would not know of them. Write them into the prompt, or use the chat client.");
         }
 
-        return Create(model, prompt, options, raw, isConversation: false, mayCall: false);
+        return Create(model, prompt, options, raw, conversation: null, mayCall: false);
     }
 
-    private static ChatTurn Create(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, bool isConversation, bool mayCall)
+    private static ChatTurn Create(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, ChatPrompt? conversation, bool mayCall)
     {
         if (prompt.Length >= model.ContextLength)
         {
@@ -65,10 +66,16 @@ internal sealed record ChatTurn(
 
         GenerationSettings settings = GenerationSettings.Resolve(options, raw, model.File.GenerationDefaults, model.Config.VocabularySize);
         LoraWeights? adapter = model.FindAdapter(settings.Adapter);
-        int[] endTokens = model.StopTokens;
-        ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens);
+        if (conversation?.Format is { EndId: < 0, EndMarker: { } marker })
+        {
+            // What ends a turn is a stop sequence where the vocabulary has no token for it.
+            settings = settings with { StopSequences = [.. settings.StopSequences, marker] };
+        }
+
+        int[] endTokens = conversation?.Format.StopTokens(model.StopTokens) ?? model.StopTokens;
+        ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens, conversation?.Format.Tools);
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
-        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, isConversation, mayCall, textIsFree, raw);
+        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, conversation, mayCall, textIsFree, raw);
     }
 
     public GenerationRequest ToRequest(GenerationSink sink, bool isStreaming, CancellationToken cancellationToken) => new()
@@ -128,7 +135,7 @@ internal sealed record ChatTurn(
     }
 
     /// <summary>What keeps the reply to its format and its calls to their schemas; null, without preparing the vocabulary, where any text will do.</summary>
-    private static ITokenConstraint? CreateConstraint(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens)
+    private static ITokenConstraint? CreateConstraint(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens, ToolMarkup? markup)
     {
         if (options?.ResponseFormat is { } format and not (ChatResponseFormatText or ChatResponseFormatJson))
         {
@@ -136,7 +143,7 @@ internal sealed record ChatTurn(
         }
 
         return mayCall || options?.ResponseFormat is ChatResponseFormatJson || raw?.Regex is not null || raw?.Grammar is not null
-            ? ResponseConstraintFactory.Create(tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, raw?.LenientSchemas ?? false)
+            ? ResponseConstraintFactory.Create(tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, raw?.LenientSchemas ?? false, markup)
             : null;
     }
 }

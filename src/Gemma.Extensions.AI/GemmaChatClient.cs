@@ -26,6 +26,11 @@ namespace Gemma.Extensions.AI;
 /// chosen differently: so its computation is reused too. That holds where everything before it is the same as well; no other conversation is
 /// affected, and turning <see cref="GemmaOptions.PrefixCache"/> off turns it off.
 /// </para>
+/// <para>
+/// A conversation whose last message is the assistant's is continued: the model goes on from that text in the same turn, and the response is what it adds. What the options
+/// ask of the answer (format, calls, stop sequences) holds for what is added. Where the prompt format drops white space around content, it is also dropped at the end of that text.
+/// To keep the result in a history, put both texts into one message.
+/// </para>
 /// </remarks>
 public sealed class GemmaChatClient : IChatClient
 {

@@ -23,14 +23,16 @@ public class GemmaModelFormatException : GemmaException
 /// <summary>A prompt does not fit the context.</summary>
 public sealed class GemmaContextLengthException : GemmaException
 {
-    internal GemmaContextLengthException(int promptTokens, int contextTokens)
-        : base($"The prompt has {promptTokens:N0} tokens but the context holds {contextTokens:N0}. Shorten the conversation or the documents, or raise GemmaOptions.ContextLength up to what the model was trained for.")
+    internal GemmaContextLengthException(int promptTokens, int contextTokens, bool isExact = true)
+        : base($"The prompt has {(isExact ? "" : "at least ")}{promptTokens:N0} tokens but the context holds {contextTokens:N0}. Shorten the conversation or the documents, or raise GemmaOptions.ContextLength up to what the model was trained for.")
     {
         PromptTokens = promptTokens;
         ContextTokens = contextTokens;
     }
 
-    /// <summary>Tokens in the rejected prompt, with the template's own tokens.</summary>
+    /// <summary>
+    /// Tokens in the rejected prompt, with the template's own tokens. A prompt whose mere size shows that it is too long is not encoded: this is then the least that it can have.
+    /// </summary>
     public int PromptTokens { get; }
 
     /// <summary>Tokens that the configured context holds.</summary>

@@ -53,7 +53,7 @@ public sealed partial class GemmaModel
     public Task<IReadOnlyList<GemmaClassification>> ClassifyAsync(IEnumerable<IEnumerable<ChatMessage>> conversations, string? adapter = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(conversations);
-        return ClassifyAsync(conversations.Select(messages => ChatTemplate.Render(Tokenizer, messages, opensReply: false)), adapter, cancellationToken);
+        return ClassifyAsync(conversations.Select(messages => ChatTemplate.Render(ChatFormat, messages, opensReply: false).Tokens), adapter, cancellationToken);
     }
 
     /// <inheritdoc cref="ClassifyAsync(IEnumerable{ChatMessage}, string, CancellationToken)"/>

@@ -19,7 +19,7 @@ public sealed partial class GemmaModel
     /// Scores how the model would go on after a conversation: classification by Yes and No, choosing among labels. Generates nothing. Where every
     /// continuation is one token, that is one pass over the prompt; longer ones share the prompt's computation.
     /// </summary>
-    /// <param name="messages">The conversation; the model's turn comes next.</param>
+    /// <param name="messages">The conversation; the model's turn comes next, or goes on where the last message is its.</param>
     /// <param name="continuations">Beginnings of the model's answer to compare, at least one.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
     /// <param name="cancellationToken">Cancels the computation.</param>
@@ -29,7 +29,7 @@ public sealed partial class GemmaModel
     public Task<IReadOnlyList<GemmaScore>> ScoreAsync(IEnumerable<ChatMessage> messages, IReadOnlyList<string> continuations, string? adapter = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        return ScoreAsync(ChatTemplate.Render(Tokenizer, [.. messages], null), continuations, adapter, cancellationToken);
+        return ScoreAsync(ChatTemplate.Render(ChatFormat, messages).Tokens, continuations, adapter, cancellationToken);
     }
 
     /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)"/>

@@ -17,9 +17,11 @@ namespace Gemma.Extensions.AI;
 public sealed partial class GemmaModel : IDisposable
 {
     private readonly ModelFile? _draft;
+    private readonly FoundFormat _format;
 
-    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, Backend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters, ILoggerFactory? loggerFactory)
+    private GemmaModel(string path, ModelFile file, ModelFile? draft, GemmaTokenizer tokenizer, Backend backend, GemmaEngine engine, IEnumerable<LoraWeights> adapters, FoundFormat format, ILoggerFactory? loggerFactory)
     {
+        _format = format;
         _draft = draft;
         _adapters = new(adapters.Select(adapter => KeyValuePair.Create(adapter.Name, adapter)), StringComparer.OrdinalIgnoreCase);
         Path = path;
@@ -51,6 +53,10 @@ public sealed partial class GemmaModel : IDisposable
 
     /// <summary>Tokens that end a reply.</summary>
     internal int[] StopTokens { get; }
+
+    /// <summary>How conversations are written.</summary>
+    /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used; says why, where, and what to do.</exception>
+    internal ChatFormat ChatFormat => _format.Format;
 
     /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
     internal ReplyMemory? Replies { get; }
@@ -110,9 +116,8 @@ public sealed partial class GemmaModel : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         ArgumentNullException.ThrowIfNull(messages);
-        int[] prompt = ChatTemplate.Render(Tokenizer, messages, options, Replies);
-        int end = Tokenizer.EndOfTurnId < 0 ? prompt.Length : Array.LastIndexOf(prompt, Tokenizer.EndOfTurnId); // a conversation goes on within the last turn
-        return Engine.SavePromptCacheAsync(path, end > 0 ? prompt[..end] : prompt, cancellationToken);
+        ChatPrompt prompt = ChatTemplate.Render(ChatFormat, messages, options, Replies);
+        return Engine.SavePromptCacheAsync(path, prompt.Tokens[..prompt.ContentEnd], cancellationToken); // a conversation goes on within the last turn
     }
 
     /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/>. Returns how many tokens need not be computed again.</summary>
@@ -175,8 +180,9 @@ public sealed partial class GemmaModel : IDisposable
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
             var gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
+            FoundFormat format = FoundFormat.Find(file, ready, options.ChatFormat, loggerFactory?.CreateLogger<GemmaModel>());
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
-            return new GemmaModel(path, file, draft, ready, backend, engine, adapters, loggerFactory);
+            return new GemmaModel(path, file, draft, ready, backend, engine, adapters, format, loggerFactory);
         }
         catch
         {

@@ -24,6 +24,12 @@ public sealed class GemmaOptions
     /// <summary>Tokens of prompt and answer together, at most what the model was trained for; null takes the model's own number.</summary>
     public int? ContextLength { get; set; }
 
+    /// <summary>
+    /// The format in which conversations are put to the model. Null takes the checkpoint's own, as its chat template describes it (<c>chat_template.jinja</c>,
+    /// <c>tokenizer_config.json</c>, GGUF metadata), or Google's where it has none. The log says which.
+    /// </summary>
+    public GemmaChatFormat? ChatFormat { get; set; }
+
     /// <summary>Threads that compute; null takes the number of physical cores.</summary>
     public int? Threads { get; set; }
 
@@ -118,6 +124,11 @@ public sealed class GemmaOptions
             yield return $"{nameof(KvCacheBytes)} is {KvCacheBytes}, expected a number of bytes, or nothing to have it chosen.";
         }
 
+        if (ChatFormat is { } format && !Enum.IsDefined(format))
+        {
+            yield return $"{nameof(ChatFormat)} is {(int)format}, expected one of {string.Join(", ", Enum.GetNames<GemmaChatFormat>())}, or nothing for the checkpoint's own.";
+        }
+
         if (MaxConcurrentRequests is < 1 or > 4096)
         {
             yield return $"{nameof(MaxConcurrentRequests)} is {MaxConcurrentRequests}, expected 1 to 4,096.";
@@ -172,7 +183,7 @@ public sealed class GemmaOptions
         CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
-        PrefixCache == other.PrefixCache && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+        PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     /// <summary>Makes the backend that the model runs on. The CPU, unless a package that brings another backend has put its own here.</summary>
     internal Func<GemmaOptions, Backend> CreateBackend { get; set; } =
@@ -184,6 +195,19 @@ public sealed class GemmaOptions
         clone.Adapters = new Dictionary<string, string>(Adapters);
         return clone;
     }
+}
+
+/// <summary>Formats of a conversation that can be chosen whatever a checkpoint says.</summary>
+public enum GemmaChatFormat
+{
+    /// <summary>Google's for Gemma 2: <c>&lt;start_of_turn&gt;user</c> and <c>model</c> in alternation; system text opens the first user turn.</summary>
+    Gemma,
+
+    /// <summary>The same with turns of <c>system</c>.</summary>
+    GemmaSystem,
+
+    /// <summary>ChatML: <c>&lt;|im_start|&gt;system</c>, <c>user</c> and <c>assistant</c>, with bos in front.</summary>
+    ChatML,
 }
 
 /// <summary>How keys and values are stored in memory.</summary>

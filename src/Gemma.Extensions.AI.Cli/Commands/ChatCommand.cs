@@ -16,6 +16,7 @@ internal static class ChatCommand
         Option<float?> temperature = new("--temperature") { Description = "0 always takes the most probable token. Default: the checkpoint's, else 1.", HelpName = "number" };
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answer.", HelpName = "number" };
         Option<int?> maxTokens = new("--max-tokens") { Description = "Most tokens of an answer.", HelpName = "n" };
+        Option<GemmaChatFormat?> format = new("--chat-format") { Description = "How conversations are put to the model. Default: as the checkpoint's template says.", HelpName = "gemma|gemmasystem|chatml" };
         Option<string?> lora = CommonOptions.Lora();
         Option<int?> threads = CommonOptions.Threads();
         Option<int?> context = CommonOptions.Context();
@@ -23,7 +24,7 @@ internal static class ChatCommand
         Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
         Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends.\n\nExample:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"")
         {
-            model, prompt, raw, system, temperature, seed, maxTokens, lora, threads, context, kernel, ignoreMemory,
+            model, prompt, raw, system, temperature, seed, maxTokens, format, lora, threads, context, kernel, ignoreMemory,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -36,6 +37,7 @@ internal static class ChatCommand
             GemmaOptions options = new()
             {
                 Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel), MemoryCheck = parsed.MemoryCheck(ignoreMemory),
+                ChatFormat = parsed.GetValue(format),
             };
             string? adapter = options.AddLora(parsed.GetValue(lora));
             using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);

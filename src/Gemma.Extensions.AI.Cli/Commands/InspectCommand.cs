@@ -50,6 +50,7 @@ internal static class InspectCommand
             throw new ArgumentException($"--context is {tokens:N0}, expected 1 to {config.ContextLength:N0} tokens, for which '{file.Path}' was trained.");
         }
 
+        FoundFormat format = FoundFormat.Find(file);
         return new JsonObject
         {
             ["model"] = ModelAliases.ModelId(file.Path),
@@ -59,7 +60,9 @@ internal static class InspectCommand
             ["weight_bytes"] = file.Tensors.Values.Sum(tensor => tensor.ByteLength),
             ["config"] = JsonSerializer.SerializeToNode(config),
             ["labels"] = file.Labels is { } labels ? new JsonArray([.. labels.Names.Select(name => JsonValue.Create(name))]) : null,
-            ["end_tokens"] = new JsonArray([.. file.GenerationDefaults.StopTokens.Select(id => JsonValue.Create(id))]),
+            ["chat_format"] = format.Problem ?? format.Format.Name,
+            ["chat_format_source"] = format.Problem is null ? format.Format.Source : null,
+            ["end_tokens"] = new JsonArray([.. (format.Problem is null ? format.Format.StopTokens(EndTokens.Of(file, format.Format.Tokenizer)) : file.GenerationDefaults.StopTokens).Select(id => JsonValue.Create(id))]),
             ["warnings"] = new JsonArray([.. file.Warnings.Select(warning => JsonValue.Create(warning))]),
             ["tensor_types"] = TensorTypes(file),
             ["context_memory"] = ContextMemory(file, tokens),
@@ -128,6 +131,8 @@ internal static class InspectCommand
             ("path", Text(report["path"])),
             ("parameters", Count(report["parameters"])),
             ("weights", Size((long)report["weight_bytes"]!)),
+            ("chat format", report["chat_format_source"] is { } source ? $"{report["chat_format"]} ({source})" : Text(report["chat_format"])),
+            ("end tokens", string.Join(", ", (JsonArray)report["end_tokens"]!)),
             .. ((JsonObject)report["config"]!).Select(pair => (pair.Key, Text(pair.Value))),
         ]);
         Table(console, "Labels", report["labels"] is JsonArray labels ? labels.Select((label, i) => ($"{i}", Text(label))) : []);

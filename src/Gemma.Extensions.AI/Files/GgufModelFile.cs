@@ -70,6 +70,8 @@ internal sealed class GgufModelFile : ModelFile
 
     protected override GemmaTokenizer ReadTokenizer() => GgufTokenizer.Create(Metadata);
 
+    public override ChatTemplateText? ReadChatTemplate() => CheckpointTemplate.Read(Metadata, Path);
+
     public override void Dispose() => _file.Dispose();
 
     private static GemmaConfig ReadConfig(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)

@@ -63,6 +63,8 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     protected override GemmaTokenizer ReadTokenizer() => TokenizerFiles.Open(_directory, GenerationDefaults.StopTokens);
 
+    public override ChatTemplateText? ReadChatTemplate() => CheckpointTemplate.Read(_directory);
+
     public override void Dispose()
     {
         foreach (SafetensorsFile file in _files)

@@ -79,6 +79,10 @@ internal abstract class ModelFile : IDisposable
 
     protected abstract GemmaTokenizer ReadTokenizer();
 
+    /// <summary>The prompt format that the model brings, null where it brings none.</summary>
+    /// <exception cref="GemmaModelFormatException">It brings one that cannot be read.</exception>
+    public abstract ChatTemplateText? ReadChatTemplate();
+
     public abstract void Dispose();
 
     /// <summary>

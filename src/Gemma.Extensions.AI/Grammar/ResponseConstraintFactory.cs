@@ -15,12 +15,14 @@ internal static class ResponseConstraintFactory
     /// <param name="regex">An ECMA-262 expression that the whole answer must match, where set.</param>
     /// <param name="gbnf">A GBNF grammar of the answer, where set.</param>
     /// <param name="lenient">Ignore keywords of schemas that cannot be enforced.</param>
+    /// <param name="markup">What stands around a call; null: our own.</param>
     /// <returns>Null where any text is allowed.</returns>
     /// <exception cref="NotSupportedException">Something cannot be enforced; the message names it.</exception>
     /// <exception cref="ArgumentException">A schema, expression or grammar is malformed, nothing satisfies it, or the required tool is not offered.</exception>
-    public static ITokenConstraint? Create(GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, bool lenient = false)
+    public static ITokenConstraint? Create(GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, bool lenient = false, ToolMarkup? markup = null)
     {
         GrammarCompiler compiler = GrammarCompiler.For(tokenizer);
+        markup ??= ToolMarkup.Own;
         JsonSchemaOptions schemaOptions = new() { Lenient = lenient, ClosesObjects = true };
         ToolSignature[] tools = Tools(options);
         bool required = options?.ToolMode is RequiredChatToolMode && tools.Length > 0;
@@ -39,18 +41,18 @@ internal static class ResponseConstraintFactory
 
         if (required)
         {
-            return compiler.Keep("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(tools, several, schemaOptions)))).CreateConstraint(endTokens);
+            return compiler.Keep("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions)))).CreateConstraint(endTokens);
         }
 
         if (answer is null)
         {
-            return new ToolCallConstraint(compiler.Keep("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(tools, several, schemaOptions))), endTokens);
+            return new ToolCallConstraint(markup, compiler.Keep("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions))), endTokens);
         }
 
         return compiler.Keep($"either {answer.Value.Key}\n{key}", () =>
         {
             Rule either = new("answer");
-            either.Alternatives.Add([new RuleSymbol(ToolCallGrammar.Calls(tools, several, schemaOptions))]);
+            either.Alternatives.Add([new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))]);
             either.Alternatives.Add([answer.Value.Make()]);
             return new Grammar(compiler.Vocabulary, new RuleSymbol(either));
         }).CreateConstraint(endTokens);

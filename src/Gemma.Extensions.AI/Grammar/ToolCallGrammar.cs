@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Grammar;
 
@@ -14,9 +15,6 @@ internal sealed record ToolSignature(string Name, JsonElement Parameters);
 /// </summary>
 internal static class ToolCallGrammar
 {
-    public const string Marker = "<tool_call>";
-    public const string EndMarker = "</tool_call>";
-
     private static readonly string[] s_describing =
     [
         "properties", "additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "enum", "const",
@@ -25,21 +23,21 @@ internal static class ToolCallGrammar
 
     /// <summary>One call, or several where allowed, the first marker included.</summary>
     /// <exception cref="NotSupportedException">A tool's schema cannot be enforced; the message names the tool and the keyword.</exception>
-    public static Rule Calls(IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
+    public static Rule Calls(ToolMarkup markup, IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
     {
         Rule calls = new("calls");
-        calls.Alternatives.Add([new LiteralSymbol(Marker), .. AfterMarker(tools, several, options)]);
+        calls.Alternatives.Add([new LiteralSymbol(markup.CallStart), .. AfterMarker(markup, tools, several, options)]);
         return calls;
     }
 
     /// <summary>What follows the first marker.</summary>
-    public static Symbol[] AfterMarker(IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
+    public static Symbol[] AfterMarker(ToolMarkup markup, IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
     {
         Rule envelope = new("envelope");
         foreach (ToolSignature tool in tools)
         {
             string name = Encoding.UTF8.GetString(JsonText.Escape(tool.Name));
-            envelope.Alternatives.Add([new LiteralSymbol($"{{\"name\":\"{name}\",\"arguments\":"), new ValueSymbol(Arguments(tool, options)), new LiteralSymbol("}" + EndMarker)]);
+            envelope.Alternatives.Add([new LiteralSymbol($"{{\"name\":\"{name}\",\"arguments\":"), new ValueSymbol(Arguments(tool, options)), new LiteralSymbol("}" + markup.CallEnd)]);
         }
 
         if (!several)
@@ -49,7 +47,7 @@ internal static class ToolCallGrammar
 
         Rule more = new("more");
         more.Alternatives.Add([]);
-        more.Alternatives.Add([new LiteralSymbol("\n" + Marker), new RuleSymbol(envelope), new RuleSymbol(more)]);
+        more.Alternatives.Add([new LiteralSymbol("\n" + markup.CallStart), new RuleSymbol(envelope), new RuleSymbol(more)]);
         return [new RuleSymbol(envelope), new RuleSymbol(more)];
     }
 
@@ -102,16 +100,21 @@ internal static class ToolCallGrammar
 /// </summary>
 internal sealed class ToolCallConstraint : ITokenConstraint
 {
-    private static readonly byte[] s_marker = Encoding.UTF8.GetBytes(ToolCallGrammar.Marker);
-
+    private readonly byte[] _marker;
     private readonly Grammar _afterMarker;
     private readonly IReadOnlyList<int> _endTokens;
     private int _matched;
     private GrammarConstraint? _call;
 
+    /// <param name="markup">What stands around a call.</param>
     /// <param name="afterMarker">What follows the first marker.</param>
     /// <param name="endTokens">Tokens that end the reply.</param>
-    public ToolCallConstraint(Grammar afterMarker, IReadOnlyList<int> endTokens) => (_afterMarker, _endTokens) = (afterMarker, endTokens);
+    public ToolCallConstraint(ToolMarkup markup, Grammar afterMarker, IReadOnlyList<int> endTokens)
+        : this(Encoding.UTF8.GetBytes(markup.CallStart), afterMarker, endTokens)
+    {
+    }
+
+    private ToolCallConstraint(byte[] marker, Grammar afterMarker, IReadOnlyList<int> endTokens) => (_marker, _afterMarker, _endTokens) = (marker, afterMarker, endTokens);
 
     public bool TryFillMask(Span<ulong> mask)
     {
@@ -156,16 +159,16 @@ internal sealed class ToolCallConstraint : ITokenConstraint
 
     public int GetForcedTokens(Span<int> tokens) => _call?.GetForcedTokens(tokens) ?? 0;
 
-    public ITokenConstraint Clone() => new ToolCallConstraint(_afterMarker, _endTokens) { _matched = _matched, _call = (GrammarConstraint?)_call?.Clone() };
+    public ITokenConstraint Clone() => new ToolCallConstraint(_marker, _afterMarker, _endTokens) { _matched = _matched, _call = (GrammarConstraint?)_call?.Clone() };
 
     /// <summary>Reads on; where the marker is complete, the position after it, else -1.</summary>
-    private static int Complete(ReadOnlySpan<byte> bytes, ref int matched)
+    private int Complete(ReadOnlySpan<byte> bytes, ref int matched)
     {
         for (int i = 0; i < bytes.Length; i++)
         {
             // The marker's first byte does not occur in it again, so a mismatch can only start anew.
-            matched = bytes[i] == s_marker[matched] ? matched + 1 : bytes[i] == s_marker[0] ? 1 : 0;
-            if (matched == s_marker.Length)
+            matched = bytes[i] == _marker[matched] ? matched + 1 : bytes[i] == _marker[0] ? 1 : 0;
+            if (matched == _marker.Length)
             {
                 matched = 0;
                 return i + 1;
@@ -183,7 +186,7 @@ internal sealed class ToolCallConstraint : ITokenConstraint
         for (int token = 0; token < _afterMarker.Vocabulary.Count; token++)
         {
             byte[] bytes = _afterMarker.Vocabulary.Bytes(token);
-            if (bytes.AsSpan().Contains(s_marker[^1]))
+            if (bytes.AsSpan().Contains(_marker[^1]))
             {
                 int state = matched, end = Complete(bytes, ref state);
                 if (end >= 0 && end < bytes.Length && !call.IsAllowed(bytes.AsSpan(end)))

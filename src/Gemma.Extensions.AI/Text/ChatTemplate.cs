@@ -1,13 +1,13 @@
-using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
-/// Gemma 2's prompt: one bos, turns of user and model in alternation, no system role. System text and the description of the tools open the first user
-/// turn; messages of one role that follow each other are one turn; content is trimmed. Calls and results are lines of text, since Gemma 2 has no format
-/// of its own for them. Content is encoded with turn markers switched off, so that nothing a user types or a tool returns can end a turn.
+/// Renders a conversation in a model's <see cref="ChatFormat"/>. Where the format has no turns of the system, system text opens the first user turn, as does the
+/// description of the tools; where user and model must alternate, messages of one role that follow each other are one turn. Calls and results are lines of text.
+/// Content is encoded with turn markers switched off, so that nothing a user types or a tool returns can end a turn, and content that looks like the frame of a call or
+/// result is escaped (<see cref="ToolMarkup.Escape"/>).
 /// </summary>
 /// <remarks>
 /// A turn that the model generated is encoded again from its text, which gives the same tokens wherever the model spelt it as the tokenizer does;
@@ -15,224 +15,212 @@ namespace Gemma.Extensions.AI.Text;
 /// </remarks>
 internal static class ChatTemplate
 {
-    public const string CallStart = "<tool_call>";
-    public const string CallEnd = "</tool_call>";
-    private const string ResultStart = "<tool_result>";
-    private const string ResultEnd = "</tool_result>";
     private const string Blank = "\n\n";
 
-    public const string ToolsIntroduction =
-        "You can call tools. To call one, write " + CallStart + """{"name":"…","arguments":{…}}""" + CallEnd + " and nothing else.\nTools:";
-
-    /// <summary>The prompt of a conversation, up to where the model's turn begins, or the conversation alone.</summary>
-    /// <param name="tokenizer">The vocabulary.</param>
+    /// <summary>The prompt of a conversation, up to where the model's turn begins; where the last message is the model's, up to the end of its text, which goes on.</summary>
+    /// <param name="format">The model's format.</param>
     /// <param name="messages">The conversation; see <see cref="ConversationContents"/> for what becomes of contents other than text.</param>
     /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described, and of the others those that are functions.</param>
     /// <param name="replies">Tokens of replies that the model spelt in its own way.</param>
-    /// <param name="opensReply">Whether the model's turn is begun; false for conversations that are judged, not answered.</param>
-    /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read; the message names its type.</exception>
-    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null, bool opensReply = true)
+    /// <param name="contextLength">A prompt whose size shows that it has as many tokens or more is refused before it is encoded.</param>
+    /// <param name="opensReply">Whether the model's turn is begun or goes on; false for conversations that are judged, not answered.</param>
+    /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read, or the checkpoint's template refuses the conversation.</exception>
+    /// <exception cref="GemmaContextLengthException">The prompt is much longer than the context.</exception>
+    public static ChatPrompt Render(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null, int contextLength = int.MaxValue, bool opensReply = true)
     {
-        List<int> tokens = [];
-        if (tokenizer.BosId >= 0)
+        ChatMessage[] all = [.. messages];
+        List<TurnText> turns = Texts(format, all, options);
+        bool endsWithModel = all is [.., { } last] && last.Role == ChatRole.Assistant && turns is [.., { Role: TurnRole.Model }];
+        if (opensReply && endsWithModel && string.IsNullOrWhiteSpace(turns[^1].Text))
         {
-            tokens.Add(tokenizer.BosId);
+            // There is nothing to go on from.
+            turns.RemoveAt(turns.Count - 1);
+            endsWithModel = false;
         }
 
-        foreach (Turn turn in Turns(messages, options))
-        {
-            AppendTurn(tokenizer, turn, replies, tokens);
-        }
-
-        if (opensReply)
-        {
-            OpenTurn(tokenizer, "model\n", tokens);
-        }
-
-        return [.. tokens];
+        PromptEnd end = !opensReply ? PromptEnd.Closed : endsWithModel ? PromptEnd.Continue : PromptEnd.Answer;
+        return format.Encoder.Encode(format.Write(turns, end), turns, end, replies, contextLength) with { Format = format };
     }
 
-    /// <summary>What the model has to generate to give an answer: the text or the calls of an assistant message, and the end of the turn.</summary>
-    /// <exception cref="NotSupportedException">The message holds content other than text and calls.</exception>
-    public static int[] RenderReply(GemmaTokenizer tokenizer, ChatMessage reply)
+    /// <summary>The tokens of a prompt in Google's format.</summary>
+    public static int[] Render(GemmaTokenizer tokenizer, IEnumerable<ChatMessage> messages, ChatOptions? options = null, bool opensReply = true) =>
+        Render(TurnFormat.Gemma(tokenizer), messages, options, opensReply: opensReply).Tokens;
+
+    /// <summary>A conversation to train on, up to the marker behind the model's last turn: the model's turns are encoded by themselves, as it generates them.</summary>
+    public static ChatPrompt RenderWhole(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options = null)
     {
-        List<int> tokens = [];
-        tokenizer.Encode(string.Concat(Turns([reply], null).Select(static turn => turn.Text)), tokens, matchSpecial: false);
-        AppendMarker(tokenizer, tokenizer.EndOfTurnId, "<end_of_turn>", tokens);
-        return [.. tokens];
+        List<TurnText> turns = Texts(format, messages, options);
+        ChatPrompt whole = format.Encoder.Encode(format.Write(turns, PromptEnd.Closed), turns, PromptEnd.Closed, splitsReplies: true) with { Format = format };
+        return whole.ModelTurns is [.., { } last] ? whole with { Tokens = whole.Tokens[..last.End] } : whole;
     }
 
     /// <summary>The text of the call, as the model writes it.</summary>
-    public static string RenderCall(FunctionCallContent call)
+    public static string RenderCall(FunctionCallContent call, ToolMarkup? markup = null)
     {
         StringBuilder text = new();
-        AppendCall(text, call);
+        AppendCall(text, markup ?? ToolMarkup.Own, call);
         return text.ToString();
     }
 
     /// <summary>Remembers how the model spelt its reply to a prompt, if not as the tokenizer does and without anything that could end a turn.</summary>
-    public static void Remember(GemmaTokenizer tokenizer, ReplyMemory replies, ReadOnlySpan<int> prompt, ChatMessage reply, int[] generated)
+    /// <param name="replies">Where to keep it.</param>
+    /// <param name="prompt">The prompt.</param>
+    /// <param name="said">What it said, the text that it went on from not included.</param>
+    /// <param name="generated">The tokens.</param>
+    public static void Remember(ReplyMemory replies, ChatPrompt prompt, IReadOnlyList<AIContent> said, int[] generated)
     {
-        string text = string.Concat(Turns([reply], null).Select(static turn => turn.Text));
-        List<int> encoded = [];
-        tokenizer.Encode(text, encoded, matchSpecial: false);
-        if (!encoded.SequenceEqual(generated) && generated.All(id => tokenizer.GetKind(id) != TokenKind.Control && id != tokenizer.StartOfTurnId && id != tokenizer.EndOfTurnId))
+        ChatFormat format = prompt.Format;
+        if (prompt.ReplyStart < 0 || said.Any(content => content is TextContent text && format.Tools.Escape(text.Text) != text.Text))
         {
-            replies.Remember(prompt, text, generated);
+            return; // what comes back as history is not what was generated
+        }
+
+        ChatMessage reply = new(ChatRole.Assistant, prompt.Begun.Length > 0 ? [new TextContent(format.Tools.Unescape(prompt.Begun)), .. said] : [.. said]);
+        string text = string.Concat(Texts(format, [reply], null).Select(static turn => turn.Text));
+        GemmaTokenizer tokenizer = format.Tokenizer;
+        int[] spelt = [.. prompt.Tokens.AsSpan(prompt.ReplyStart), .. generated];
+        if (!tokenizer.Encode(text, matchSpecial: false).AsSpan().SequenceEqual(spelt) && !spelt.Any(id => tokenizer.GetKind(id) == TokenKind.Control || id == format.EndId))
+        {
+            replies.Remember(prompt.Tokens.AsSpan(0, prompt.ReplyStart), prompt.Settled, text, spelt);
         }
     }
 
-    private static void AppendTurn(GemmaTokenizer tokenizer, Turn turn, ReplyMemory? replies, List<int> tokens)
-    {
-        if (!turn.IsModel || replies is null || !TryRespell(tokenizer, turn.Text, replies, tokens))
-        {
-            OpenTurn(tokenizer, (turn.IsModel ? "model\n" : "user\n") + turn.Text, tokens);
-        }
+    private static List<TurnText> Texts(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options) =>
+        Turns(format, messages, options).ConvertAll(static turn => new TurnText(turn.Role, turn.Text));
 
-        AppendMarker(tokenizer, tokenizer.EndOfTurnId, "<end_of_turn>", tokens);
-        tokenizer.Encode("\n", tokens, matchSpecial: false);
-    }
-
-    /// <summary>Adds the model's turn in the tokens in which the model generated it, where they are known.</summary>
-    private static bool TryRespell(GemmaTokenizer tokenizer, string text, ReplyMemory replies, List<int> tokens)
-    {
-        int before = tokens.Count;
-        OpenTurn(tokenizer, "model\n", tokens); // with it, the tokens are the prompt that the turn answered
-        if (replies.Find(CollectionsMarshal.AsSpan(tokens), text) is { } spelt)
-        {
-            tokens.AddRange(spelt);
-            return true;
-        }
-
-        tokens.RemoveRange(before, tokens.Count - before);
-        return false;
-    }
-
-    private static void OpenTurn(GemmaTokenizer tokenizer, string text, List<int> tokens)
-    {
-        AppendMarker(tokenizer, tokenizer.StartOfTurnId, "<start_of_turn>", tokens);
-        tokenizer.Encode(text, tokens, matchSpecial: false);
-    }
-
-    /// <summary>A vocabulary without turn markers (a base model's, a test's) spells them.</summary>
-    private static void AppendMarker(GemmaTokenizer tokenizer, int id, string spelling, List<int> tokens)
-    {
-        if (id >= 0)
-        {
-            tokens.Add(id);
-        }
-        else
-        {
-            tokenizer.Encode(spelling, tokens, matchSpecial: false);
-        }
-    }
-
-    private static List<Turn> Turns(IEnumerable<ChatMessage> messages, ChatOptions? options)
+    private static List<Turn> Turns(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options)
     {
         List<string> preface = [];
-        AddBlock(preface, options?.Instructions);
+        AddBlock(preface, format, options?.Instructions);
         List<Turn> turns = [];
         CallLog calls = new();
+        bool hasSystem = false;
+        ChatRole? previous = null;
         foreach (ChatMessage message in ConversationContents.Reduce(messages))
         {
-            if (ConversationContents.IsSystem(message))
+            bool isSystem = ConversationContents.IsSystem(message);
+            if (isSystem && (!format.HasSystemAnywhere || (turns.Count == 0 && !hasSystem)))
             {
-                AddBlock(preface, message.Text);
+                AddBlock(preface, format, message.Text);
+                hasSystem = true;
                 continue;
             }
 
-            bool isModel = message.Role == ChatRole.Assistant;
-            if (turns.Count == 0 || turns[^1].IsModel != isModel)
+            TurnRole role = isSystem ? TurnRole.System : message.Role == ChatRole.Assistant ? TurnRole.Model : TurnRole.User;
+            bool goesOn = turns is [.., var last] && last.Role == role && (format.Alternates || (message.Role == ChatRole.Tool && previous == ChatRole.Tool));
+            if (!goesOn)
             {
-                turns.Add(new Turn(isModel));
+                turns.Add(new Turn(role, format.Trims));
             }
 
-            AddContents(turns[^1], message, calls);
+            AddContents(turns[^1], message, calls, format.Tools);
+            previous = message.Role;
         }
 
-        AddBlock(preface, DescribeTools(options));
         turns.RemoveAll(static turn => turn.IsEmpty);
-        Merge(turns);
-        if (preface.Count > 0 || turns.Count == 0)
+        if (format.Alternates)
         {
-            if (turns is not [{ IsModel: false }, ..])
-            {
-                turns.Insert(0, new Turn(isModel: false));
-            }
-
-            turns[0].Preface = string.Join(Blank, preface);
+            turns = Merged(turns);
         }
 
+        AddBlock(preface, format, DescribeTools(options, format.Tools), escapes: false);
+        AddPreface(turns, format, preface);
         return turns;
     }
 
-    /// <summary>Turns that an empty one stood between are one turn.</summary>
-    private static void Merge(List<Turn> turns)
+    /// <summary>System text and the tools go into a turn of the system, or open the first user turn.</summary>
+    private static void AddPreface(List<Turn> turns, ChatFormat format, List<string> preface)
     {
-        for (int i = turns.Count - 1; i > 0; i--)
+        if (preface.Count == 0 && turns.Count > 0)
         {
-            if (turns[i].IsModel == turns[i - 1].IsModel)
-            {
-                turns[i - 1].Append(turns[i]);
-                turns.RemoveAt(i);
-            }
+            return;
         }
+
+        TurnRole role = format.HasSystemTurn && preface.Count > 0 ? TurnRole.System : TurnRole.User;
+        if (role == TurnRole.System || turns is not [{ Role: TurnRole.User }, ..])
+        {
+            turns.Insert(0, new Turn(role, format.Trims));
+        }
+
+        turns[0].Preface = preface.Count == 1 ? preface[0] : string.Join(Blank, preface.Select(static text => text.Trim()));
     }
 
-    private static void AddContents(Turn turn, ChatMessage message, CallLog calls)
+    /// <summary>Turns that an empty one stood between are one turn.</summary>
+    private static List<Turn> Merged(List<Turn> turns)
+    {
+        List<Turn> merged = [];
+        foreach (Turn turn in turns)
+        {
+            if (merged is [.., var last] && last.Role == turn.Role)
+            {
+                last.Append(turn);
+            }
+            else
+            {
+                merged.Add(turn);
+            }
+        }
+
+        return merged;
+    }
+
+    private static void AddContents(Turn turn, ChatMessage message, CallLog calls, ToolMarkup markup)
     {
         StringBuilder text = new();
+        bool hasText = false;
         foreach (AIContent content in message.Contents)
         {
             switch (content)
             {
                 case TextContent part:
                     text.Append(part.Text);
+                    hasText = true;
                     break;
                 case FunctionCallContent call:
-                    turn.AddText(text);
+                    turn.AddText(text, markup);
                     calls.Add(turn, call);
-                    turn.AddLine(RenderCall(call), 0);
+                    turn.AddLine(RenderCall(call, markup), 0);
                     break;
                 case FunctionResultContent result:
-                    turn.AddText(text);
+                    turn.AddText(text, markup);
                     (string? name, int order) = calls.Answer(result.CallId);
-                    turn.AddLine(RenderResult(result, name), order);
+                    turn.AddLine(RenderResult(markup, result, name), order);
                     break;
             }
         }
 
-        turn.AddText(text);
+        turn.AddText(text, markup, keepsBlank: hasText && turn.IsEmpty);
     }
 
-    private static void AddBlock(List<string> blocks, string? text)
+    private static void AddBlock(List<string> blocks, ChatFormat format, string? text, bool escapes = true)
     {
-        if (text?.Trim() is { Length: > 0 } trimmed)
+        if (!string.IsNullOrWhiteSpace(text))
         {
-            blocks.Add(trimmed);
+            text = escapes ? format.Tools.Escape(text) : text;
+            blocks.Add(format.Trims ? text.Trim() : text);
         }
     }
 
-    private static string? DescribeTools(ChatOptions? options)
+    private static string? DescribeTools(ChatOptions? options, ToolMarkup markup)
     {
         if (options?.Tools is not { } tools || options.ToolMode is NoneChatToolMode || !tools.OfType<AIFunctionDeclaration>().Any())
         {
             return null;
         }
 
-        StringBuilder text = new(ToolsIntroduction);
+        StringBuilder text = new();
         foreach (AIFunctionDeclaration tool in tools.OfType<AIFunctionDeclaration>())
         {
             text.Append("\n- ");
             ToolSignature.Append(text, tool);
         }
 
-        return text.ToString();
+        return markup.Introduction + markup.Escape(text.ToString());
     }
 
-    private static void AppendCall(StringBuilder text, FunctionCallContent call)
+    private static void AppendCall(StringBuilder prompt, ToolMarkup markup, FunctionCallContent call)
     {
-        text.Append(CallStart).Append("{\"name\":");
+        StringBuilder text = new("{\"name\":");
         CompactJson.AppendString(text, call.Name);
         text.Append(",\"arguments\":{");
         string comma = "";
@@ -245,13 +233,13 @@ internal static class ChatTemplate
             comma = ",";
         }
 
-        text.Append("}}").Append(CallEnd);
+        text.Append("}}");
+        prompt.Append(markup.CallStart).Append(markup.EscapeJson(text.ToString())).Append(markup.CallEnd);
     }
 
-    private static string RenderResult(FunctionResultContent result, string? name)
+    private static string RenderResult(ToolMarkup markup, FunctionResultContent result, string? name)
     {
-        StringBuilder text = new(ResultStart);
-        text.Append('{');
+        StringBuilder text = new("{");
         if (name is not null)
         {
             text.Append("\"name\":");
@@ -270,7 +258,7 @@ internal static class ChatTemplate
             ToolResultText.Append(text, result.Result);
         }
 
-        return text.Append('}').Append(ResultEnd).ToString();
+        return markup.ResultStart + markup.EscapeJson(text.Append('}').ToString()) + markup.ResultEnd;
     }
 
     /// <summary>
@@ -307,11 +295,11 @@ internal static class ChatTemplate
     }
 
     /// <summary>One turn: paragraphs, and runs of lines that are calls or results.</summary>
-    private sealed class Turn(bool isModel)
+    private sealed class Turn(TurnRole role, bool trims)
     {
         private readonly List<Block> _blocks = [];
 
-        public bool IsModel { get; } = isModel;
+        public TurnRole Role { get; } = role;
 
         public string Preface { get; set; } = "";
 
@@ -321,24 +309,30 @@ internal static class ChatTemplate
         {
             get
             {
+                if (!trims && Preface.Length == 0 && _blocks is [{ AreLines: false } only])
+                {
+                    return only.Parts[0].Text;
+                }
+
                 StringBuilder text = new(Preface);
                 foreach (Block block in _blocks)
                 {
                     // A call follows the model's text on the next line, as the model writes it.
-                    text.Append(text.Length == 0 ? "" : IsModel && block.AreLines ? "\n" : Blank);
-                    text.AppendJoin('\n', block.Parts.OrderBy(static part => part.Order).Select(static part => part.Text));
+                    text.Append(text.Length == 0 ? "" : Role == TurnRole.Model && block.AreLines ? "\n" : Blank);
+                    text.AppendJoin('\n', block.Parts.OrderBy(static part => part.Order).Select(static part => part.Text.Trim()));
                 }
 
                 return text.ToString();
             }
         }
 
-        /// <summary>Adds what was collected as a paragraph, and clears it.</summary>
-        public void AddText(StringBuilder text)
+        /// <summary>Adds what was collected as a paragraph, and clears it. White space alone is none, unless the format keeps what is said as it is and nothing else is said.</summary>
+        public void AddText(StringBuilder text, ToolMarkup markup, bool keepsBlank = false)
         {
-            if (text.ToString().Trim() is { Length: > 0 } trimmed)
+            string said = text.ToString();
+            if (!string.IsNullOrWhiteSpace(said) || (keepsBlank && !trims))
             {
-                _blocks.Add(new Block(false, [(trimmed, 0)]));
+                _blocks.Add(new Block(false, [(markup.Escape(trims ? said.Trim() : said), 0)]));
             }
 
             text.Clear();

@@ -11,8 +11,8 @@ namespace Gemma.Extensions.AI.Text;
 /// </summary>
 /// <remarks>
 /// <see cref="Tokenizer.Decode(IEnumerable{int})"/> is SentencePiece's: bos, eos and padding vanish, bytes that are not UTF-8 become U+FFFD each.
-/// Typed control text such as <c>&lt;bos&gt;</c> is text; turn markers match, as they do in SentencePiece. The chat template encodes
-/// message content without matching them, so that no content can end a turn.
+/// Typed control text such as <c>&lt;bos&gt;</c> is text; turn markers match in every method of <see cref="Tokenizer"/> (<c>EncodeToIds</c>, <c>CountTokens</c>…), as they do in
+/// SentencePiece: only pass text that you wrote yourself. <see cref="EncodeContent"/> is for text of others, where no marker counts; the chat template encodes message content so.
 /// </remarks>
 public sealed class GemmaTokenizer : Tokenizer
 {
@@ -22,6 +22,8 @@ public sealed class GemmaTokenizer : Tokenizer
     private static readonly byte[] s_allBytes = [.. Enumerable.Range(0, 256).Select(static value => (byte)value)];
 
     private readonly TokenizerVocabulary _vocabulary;
+    private MarkerSet? _controls;
+    private int _longestPiece = -1;
 
     private GemmaTokenizer(TokenizerVocabulary vocabulary, int bosId, int eosId, int padId)
     {
@@ -151,6 +153,48 @@ public sealed class GemmaTokenizer : Tokenizer
     private static bool IsTurnMarker(ReadOnlySpan<byte> piece) =>
         piece.SequenceEqual("<start_of_turn>"u8) || piece.SequenceEqual("<end_of_turn>"u8) || piece.SequenceEqual("<|im_start|>"u8) || piece.SequenceEqual("<|im_end|>"u8);
 
+    /// <summary>
+    /// The tokens of text that users wrote or a tool returned: what looks like a turn marker or another control token in it is spelt in letters, whereas
+    /// <see cref="Tokenizer.EncodeToIds(string, bool, bool)"/> takes it for the token. No bos is added. For putting prompts together by hand.
+    /// </summary>
+    /// <param name="text">Lone surrogates become U+FFFD.</param>
+    /// <returns>Token ids.</returns>
+    public IReadOnlyList<int> EncodeContent(ReadOnlySpan<char> text) => Encode(text, matchSpecial: false);
+
+    /// <summary>Every control piece by its spelling, bos and eos included.</summary>
+    internal MarkerSet Controls => LazyInitializer.EnsureInitialized(
+        ref _controls, () => new MarkerSet(Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.Control).Select(id => (GetPiece(id), id))))!;
+
+    /// <summary>The pieces that are matched in any text.</summary>
+    internal IEnumerable<string> UserDefinedPieces => Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => Encoding.UTF8.GetString(GetBytes(id)));
+
+    /// <summary>Most bytes that a token of a text spells; 0 where one may stand for any number of unknown characters.</summary>
+    internal int LongestPiece
+    {
+        get
+        {
+            if (_longestPiece < 0)
+            {
+                _longestPiece = !_vocabulary.HasBytes ? 0 : Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => GetBytes(id).Length)
+                    .Append(_vocabulary.LongestMergeable).Append(1).Max();
+            }
+
+            return _longestPiece;
+        }
+    }
+
+    /// <summary>The token that a marker is, -1 where it is spelt in several.</summary>
+    internal int FindMarker(string marker)
+    {
+        if (Controls.Find(marker) is var control and >= 0)
+        {
+            return control;
+        }
+
+        byte[] bytes = Encoding.UTF8.GetBytes(marker);
+        return Enumerable.Range(0, VocabularySize).FirstOrDefault(id => GetKind(id) == TokenKind.UserDefined && GetBytes(id).SequenceEqual(bytes), -1);
+    }
+
     /// <summary>Appends the tokens of a text.</summary>
     /// <param name="text">Lone surrogates become U+FFFD.</param>
     /// <param name="ids">Receives the tokens.</param>
@@ -214,6 +258,10 @@ public sealed class GemmaTokenizer : Tokenizer
         return new EncodeResults<EncodedToken> { Tokens = tokens, CharsConsumed = consumed };
     }
 
+    /// <summary>
+    /// The tokens of a text, as SentencePiece gives them: turn markers in it become control tokens, which end turns. For text that users wrote
+    /// use <see cref="EncodeContent"/>.
+    /// </summary>
     /// <inheritdoc/>
     protected override EncodeResults<int> EncodeToIds(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
     {

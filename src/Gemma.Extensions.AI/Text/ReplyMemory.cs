@@ -19,16 +19,25 @@ internal sealed class ReplyMemory(int capacity = 1 << 18)
     private readonly LinkedList<(Key Key, int[] Tokens)> _byUse = new();
     private readonly Lock _lock = new();
     private long _size;
+    private long _hashedTokens;
+
+    /// <summary>How many tokens were hashed so far to find replies.</summary>
+    public long HashedTokens => Interlocked.Read(ref _hashedTokens);
 
     /// <summary>Keeps the tokens of the reply to a prompt under the text that <see cref="ChatTemplate"/> renders it as.</summary>
-    public void Remember(ReadOnlySpan<int> prompt, string text, int[] tokens)
+    /// <param name="prompt">The prompt that was answered.</param>
+    /// <param name="settled">Its tokens up to and with the last marker.</param>
+    /// <param name="text">The reply.</param>
+    /// <param name="tokens">As the model generated it.</param>
+    public void Remember(ReadOnlySpan<int> prompt, int settled, string text, int[] tokens)
     {
         if (tokens.Length + Overhead > capacity)
         {
             return;
         }
 
-        var key = KeyOf(prompt, text);
+        using Reader reader = new(this);
+        var key = reader.KeyOf(prompt, settled, text);
         lock (_lock)
         {
             if (_byKey.Remove(key, out var known))
@@ -47,30 +56,8 @@ internal sealed class ReplyMemory(int capacity = 1 << 18)
         }
     }
 
-    /// <summary>The tokens of the reply to a prompt, or null where the model spelt it as the tokenizer does, or long ago.</summary>
-    public int[]? Find(ReadOnlySpan<int> prompt, string text)
-    {
-        lock (_lock)
-        {
-            if (_byKey.Count == 0)
-            {
-                return null;
-            }
-        }
-
-        var key = KeyOf(prompt, text);
-        lock (_lock)
-        {
-            if (!_byKey.TryGetValue(key, out var found))
-            {
-                return null;
-            }
-
-            _byUse.Remove(found);
-            _byUse.AddLast(found);
-            return found.Value.Tokens;
-        }
-    }
+    /// <summary>Begins to look for the replies of one conversation, from its first to its last.</summary>
+    public Reader Read() => new(this);
 
     private void Forget(LinkedListNode<(Key Key, int[] Tokens)> reply)
     {
@@ -78,17 +65,66 @@ internal sealed class ReplyMemory(int capacity = 1 << 18)
         _size -= reply.Value.Tokens.Length + Overhead;
     }
 
-    // A cryptographic hash, since users choose what goes in and one conversation must not find the reply of another.
-    private static Key KeyOf(ReadOnlySpan<int> prompt, string text)
+    /// <summary>Looks for the replies of a conversation, hashing each of its tokens once however many replies there are.</summary>
+    internal sealed class Reader(ReplyMemory memory) : IDisposable
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(MemoryMarshal.AsBytes([prompt.Length]));
-        hash.AppendData(MemoryMarshal.AsBytes(prompt));
-        hash.AppendData(MemoryMarshal.AsBytes(text.AsSpan()));
-        Span<byte> bytes = stackalloc byte[SHA256.HashSizeInBytes];
-        hash.GetHashAndReset(bytes);
-        return MemoryMarshal.Read<Key>(bytes);
+        // A cryptographic hash, since users choose what goes in and one conversation must not find the reply of another.
+        private readonly IncrementalHash _settled = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        private readonly IncrementalHash _whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        private int _done;
+
+        public bool HasReplies
+        {
+            get
+            {
+                lock (memory._lock)
+                {
+                    return memory._byKey.Count > 0;
+                }
+            }
+        }
+
+        /// <summary>The tokens of the reply to a prompt, or null where the model spelt it as the tokenizer does, or long ago.</summary>
+        /// <param name="prompt">The prompt; begins with all settled tokens of the call before.</param>
+        /// <param name="settled">Its tokens up to and with the last marker, which no later call changes.</param>
+        /// <param name="text">The reply.</param>
+        public int[]? Find(ReadOnlySpan<int> prompt, int settled, string text)
+        {
+            var key = KeyOf(prompt, settled, text);
+            lock (memory._lock)
+            {
+                if (!memory._byKey.TryGetValue(key, out var found))
+                {
+                    return null;
+                }
+
+                memory._byUse.Remove(found);
+                memory._byUse.AddLast(found);
+                return found.Value.Tokens;
+            }
+        }
+
+        public Key KeyOf(ReadOnlySpan<int> prompt, int settled, string text)
+        {
+            _settled.AppendData(MemoryMarshal.AsBytes(prompt[_done..settled]));
+            Interlocked.Add(ref memory._hashedTokens, prompt.Length - _done);
+            _done = settled;
+            Span<byte> bytes = stackalloc byte[SHA256.HashSizeInBytes];
+            _settled.GetCurrentHash(bytes);
+            _whole.AppendData(bytes);
+            _whole.AppendData(MemoryMarshal.AsBytes([prompt.Length]));
+            _whole.AppendData(MemoryMarshal.AsBytes(prompt[settled..]));
+            _whole.AppendData(MemoryMarshal.AsBytes(text.AsSpan()));
+            _whole.GetHashAndReset(bytes);
+            return MemoryMarshal.Read<Key>(bytes);
+        }
+
+        public void Dispose()
+        {
+            _settled.Dispose();
+            _whole.Dispose();
+        }
     }
 
-    private readonly record struct Key(UInt128 High, UInt128 Low);
+    internal readonly record struct Key(UInt128 High, UInt128 Low);
 }

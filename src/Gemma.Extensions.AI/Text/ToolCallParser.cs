@@ -11,8 +11,10 @@ namespace Gemma.Extensions.AI.Text;
 /// <param name="textIsFree">
 /// Whether the answer may be any text. Otherwise, as after a call, the beginning of a marker at the end of an answer that was cut belongs to a call.
 /// </param>
-internal sealed class ToolCallParser(bool textIsFree = true)
+/// <param name="markup">What stands around a call; null: our own.</param>
+internal sealed class ToolCallParser(bool textIsFree = true, ToolMarkup? markup = null)
 {
+    private readonly ToolMarkup _markup = markup ?? ToolMarkup.Own;
     private readonly StringBuilder _held = new(); // text that may turn out to belong to a call, or the call so far
     private readonly StringBuilder _text = new();
     private State _state;
@@ -83,9 +85,9 @@ internal sealed class ToolCallParser(bool textIsFree = true)
 
     private void MatchStart(char next)
     {
-        if (next == ChatTemplate.CallStart[_markerLength])
+        if (next == _markup.CallStart[_markerLength])
         {
-            if (++_markerLength == ChatTemplate.CallStart.Length)
+            if (++_markerLength == _markup.CallStart.Length)
             {
                 (_state, _markerLength) = (State.BeforeJson, 0);
             }
@@ -94,7 +96,7 @@ internal sealed class ToolCallParser(bool textIsFree = true)
         }
 
         // Only the first character of the marker is '<': a mismatch can only begin anew with it.
-        int keep = next == ChatTemplate.CallStart[0] ? 1 : 0;
+        int keep = next == _markup.CallStart[0] ? 1 : 0;
         bool isSpace = _markerLength == 0 && keep == 0 && next is ' ' or '\n' or '\r' or '\t';
         _markerLength = keep;
         if (!isSpace)
@@ -147,13 +149,13 @@ internal sealed class ToolCallParser(bool textIsFree = true)
             return;
         }
 
-        if (next != ChatTemplate.CallEnd[_markerLength])
+        if (next != _markup.CallEnd[_markerLength])
         {
             Reject();
             return;
         }
 
-        if (++_markerLength < ChatTemplate.CallEnd.Length)
+        if (++_markerLength < _markup.CallEnd.Length)
         {
             return;
         }
@@ -201,8 +203,8 @@ internal sealed class ToolCallParser(bool textIsFree = true)
     private void Reject()
     {
         _state = State.Text;
-        _markerLength = Math.Min(ChatTemplate.CallStart.Length - 1, _held.Length);
-        while (!_held.ToString(_held.Length - _markerLength, _markerLength).Equals(ChatTemplate.CallStart[.._markerLength], StringComparison.Ordinal))
+        _markerLength = Math.Min(_markup.CallStart.Length - 1, _held.Length);
+        while (!_held.ToString(_held.Length - _markerLength, _markerLength).Equals(_markup.CallStart[.._markerLength], StringComparison.Ordinal))
         {
             _markerLength--;
         }

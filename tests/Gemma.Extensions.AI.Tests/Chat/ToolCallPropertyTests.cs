@@ -50,7 +50,7 @@ public class ToolCallPropertyTests
 
             Assert.True(options.AllowMultipleToolCalls is true || found.Length <= 1);
             string said = string.Concat(contents.OfType<TextContent>().Select(content => content.Text));
-            Assert.DoesNotContain(ChatTemplate.CallStart, said, StringComparison.Ordinal);
+            Assert.DoesNotContain(ToolMarkup.Own.CallStart, said, StringComparison.Ordinal);
             if (ended)
             {
                 replies++;

@@ -107,12 +107,12 @@ public sealed class ConversationReuseTests
         var reply = (await client.GetResponseAsync([question], options)).Messages[0];
 
         ChatMessage[] same = [question, reply, more];
-        int[] spelt = ChatTemplate.Render(model.Tokenizer, same, null, model.Replies);
+        int[] spelt = ChatTemplate.Render(model.ChatFormat, same, null, model.Replies).Tokens;
         Assert.NotEqual(ChatTemplate.Render(model.Tokenizer, same), spelt); // the model's own tokens
         Assert.Equal(model.Tokenizer.Decode(ChatTemplate.Render(model.Tokenizer, same)), model.Tokenizer.Decode(spelt), ignoreWhiteSpaceDifferences: true, ignoreLineEndingDifferences: true);
 
         ChatMessage[] other = [new(ChatRole.User, "Tell me something else."), reply, more];
-        Assert.Equal(ChatTemplate.Render(model.Tokenizer, other), ChatTemplate.Render(model.Tokenizer, other, null, model.Replies));
+        Assert.Equal(ChatTemplate.Render(model.Tokenizer, other), ChatTemplate.Render(model.ChatFormat, other, null, model.Replies).Tokens);
     }
 
     [Fact]
@@ -127,18 +127,24 @@ public sealed class ConversationReuseTests
     {
         int[] prompt = [2, 7, 8];
         var memory = new ReplyMemory(capacity: 2 * ReplyMemory.Overhead + 10);
-        memory.Remember(prompt, "a", [1, 2, 3, 4]);
-        memory.Remember(prompt, "b", [1, 2, 3, 4]);
-        Assert.NotNull(memory.Find(prompt, "a"));
-        Assert.Null(memory.Find([2, 7, 9], "a"));
-        Assert.Null(memory.Find([2, 7], "a"));
-        memory.Remember(prompt, "c", [1, 2, 3, 4]);
-        Assert.Null(memory.Find(prompt, "b"));
-        Assert.Equal([1, 2, 3, 4], memory.Find(prompt, "a")!);
-        memory.Remember(prompt, "d", new int[2 * ReplyMemory.Overhead]);
-        Assert.Null(memory.Find(prompt, "d"));
-        memory.Remember(prompt, "a", [5]);
-        Assert.Equal([5], memory.Find(prompt, "a")!);
+        memory.Remember(prompt, 2, "a", [1, 2, 3, 4]);
+        memory.Remember(prompt, 2, "b", [1, 2, 3, 4]);
+        Assert.NotNull(Find(prompt, "a"));
+        Assert.Null(Find([2, 7, 9], "a"));
+        Assert.Null(Find([2, 7], "a"));
+        memory.Remember(prompt, 2, "c", [1, 2, 3, 4]);
+        Assert.Null(Find(prompt, "b"));
+        Assert.Equal([1, 2, 3, 4], Find(prompt, "a")!);
+        memory.Remember(prompt, 2, "d", new int[2 * ReplyMemory.Overhead]);
+        Assert.Null(Find(prompt, "d"));
+        memory.Remember(prompt, 2, "a", [5]);
+        Assert.Equal([5], Find(prompt, "a")!);
+
+        int[]? Find(int[] read, string text)
+        {
+            using ReplyMemory.Reader reader = memory.Read();
+            return reader.Find(read, 2, text);
+        }
     }
 
     [Fact]

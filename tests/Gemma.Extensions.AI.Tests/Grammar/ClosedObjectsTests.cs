@@ -86,7 +86,7 @@ public sealed class ClosedObjectsTests
     [InlineData("""{"type":"object","required":["b"]}""", """{"b":1}""", """{"b":1,"c":1}""")]
     public void Arguments_of_tools_are_closed_alike(string schema, string accepted, string rejected)
     {
-        Rule calls = ToolCallGrammar.Calls([new ToolSignature("f", JsonElement.Parse(schema))], false, new JsonSchemaOptions());
+        Rule calls = ToolCallGrammar.Calls(Gemma.Extensions.AI.Text.ToolMarkup.Own, [new ToolSignature("f", JsonElement.Parse(schema))], false, new JsonSchemaOptions());
         Gemma.Extensions.AI.Grammar.Grammar grammar = new(GrammarTestbed.Vocabulary, new RuleSymbol(calls));
         Assert.True(GrammarTestbed.Accepts(grammar, Call(accepted)));
         Assert.False(GrammarTestbed.Accepts(grammar, Call(rejected)));

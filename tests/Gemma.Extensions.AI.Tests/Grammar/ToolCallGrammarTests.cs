@@ -3,6 +3,8 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Text;
+using ToolSignature = Gemma.Extensions.AI.Grammar.ToolSignature;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Grammar;
@@ -109,12 +111,12 @@ public sealed class ToolCallGrammarTests
             ToolSignature[] signatures = [.. tools.Select(t => new ToolSignature(t.Key, t.Value))];
             bool several = random.Next(2) == 0, auto = random.Next(2) == 0;
             ITokenConstraint constraint = auto
-                ? new ToolCallConstraint(new(GrammarTestbed.Vocabulary, ToolCallGrammar.AfterMarker(signatures, several, new())), [GrammarTestbed.End])
-                : new Gemma.Extensions.AI.Grammar.Grammar(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(signatures, several, new()))).CreateConstraint([GrammarTestbed.End]);
+                ? new ToolCallConstraint(ToolMarkup.Own, new(GrammarTestbed.Vocabulary, ToolCallGrammar.AfterMarker(ToolMarkup.Own, signatures, several, new())), [GrammarTestbed.End])
+                : new Gemma.Extensions.AI.Grammar.Grammar(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(ToolMarkup.Own, signatures, several, new()))).CreateConstraint([GrammarTestbed.End]);
             string prefix = "";
             if (auto)
             {
-                prefix = "text " + ToolCallGrammar.Marker;
+                prefix = "text " + ToolMarkup.Own.CallStart;
                 AcceptText(constraint, prefix);
             }
 
@@ -124,12 +126,12 @@ public sealed class ToolCallGrammarTests
             }
 
             string text = prefix + rest;
-            string[] lines = text[text.IndexOf(ToolCallGrammar.Marker, StringComparison.Ordinal)..].Split(ToolCallGrammar.EndMarker + "\n");
+            string[] lines = text[text.IndexOf(ToolMarkup.Own.CallStart, StringComparison.Ordinal)..].Split(ToolMarkup.Own.CallEnd + "\n");
             Assert.True(several || lines.Length == 1);
-            lines[^1] = lines[^1][..^ToolCallGrammar.EndMarker.Length];
+            lines[^1] = lines[^1][..^ToolMarkup.Own.CallEnd.Length];
             foreach (string line in lines)
             {
-                using JsonDocument call = JsonDocument.Parse(line[ToolCallGrammar.Marker.Length..]);
+                using JsonDocument call = JsonDocument.Parse(line[ToolMarkup.Own.CallStart.Length..]);
                 Assert.Equal(["name", "arguments"], call.RootElement.EnumerateObject().Select(p => p.Name));
                 JsonElement schema = tools[call.RootElement.GetProperty("name").GetString()!];
                 bool valid = SchemaOracle.IsValid(schema, call.RootElement.GetProperty("arguments"));
@@ -154,9 +156,9 @@ public sealed class ToolCallGrammarTests
         return JsonSerializer.SerializeToElement(schema);
     }
 
-    private static Gemma.Extensions.AI.Grammar.Grammar Required(bool several) => new(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(s_tools, several, new JsonSchemaOptions())));
+    private static Gemma.Extensions.AI.Grammar.Grammar Required(bool several) => new(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(ToolMarkup.Own, s_tools, several, new JsonSchemaOptions())));
 
-    private static ToolCallConstraint Auto(bool several) => new(new(GrammarTestbed.Vocabulary, ToolCallGrammar.AfterMarker(s_tools, several, new JsonSchemaOptions())), [GrammarTestbed.End]);
+    private static ToolCallConstraint Auto(bool several) => new(ToolMarkup.Own, new(GrammarTestbed.Vocabulary, ToolCallGrammar.AfterMarker(ToolMarkup.Own, s_tools, several, new JsonSchemaOptions())), [GrammarTestbed.End]);
 
     private static void AcceptText(ITokenConstraint constraint, string text)
     {

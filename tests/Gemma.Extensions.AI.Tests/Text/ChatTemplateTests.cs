@@ -249,9 +249,13 @@ public sealed class ChatTemplateTests
         ];
         foreach (ChatMessage reply in replies)
         {
-            int[] start = [.. ChatTemplate.Render(Tokenizers.Tiny, [question]), .. ChatTemplate.RenderReply(Tokenizers.Tiny, reply)];
+            int[] asked = ChatTemplate.Render(Tokenizers.Tiny, [question]);
+            ChatPrompt trained = ChatTemplate.RenderWhole(TurnFormat.Gemma(Tokenizers.Tiny), [question, reply]);
             int[] whole = ChatTemplate.Render(Tokenizers.Tiny, [question, reply, new(ChatRole.User, "More")]);
-            Assert.Equal(start, whole[..start.Length]);
+            Assert.Equal(asked, trained.Tokens[..asked.Length]);
+            Assert.Equal(trained.Tokens, whole[..trained.Tokens.Length]);
+            Assert.Equal(asked.Length..trained.Tokens.Length, Assert.Single(trained.ModelTurns));
+            Assert.Equal(Tokenizers.Tiny.EndOfTurnId, trained.Tokens[^1]);
         }
     }
 

@@ -216,7 +216,7 @@ public sealed class ToolCallParserTests
             else
             {
                 var call = (FunctionCallContent)content;
-                string rendered = ChatTemplate.RenderCall(call);
+                string rendered = ChatTemplate.RenderCall(call).Replace("\\u003c", "<", StringComparison.Ordinal);
                 shown.Append(shown.Length > 0 ? "|" : "").Append(call.Name).Append(rendered[rendered.IndexOf(":{", StringComparison.Ordinal)..^"}</tool_call>".Length].TrimStart(':'));
                 wasText = false;
             }

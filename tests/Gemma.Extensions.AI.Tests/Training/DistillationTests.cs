@@ -171,9 +171,9 @@ public sealed class DistillationTests
     {
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
         TrainingDocument document = TrainingData.Conversation(
-            tokenizer, [new(ChatRole.User, "model hi"), new(ChatRole.Assistant, "one"), new(ChatRole.User, "x"), new(ChatRole.Assistant, "two")], modelTurnsOnly: true);
+            TurnFormat.Gemma(tokenizer), [new(ChatRole.User, "model hi"), new(ChatRole.Assistant, "one"), new(ChatRole.User, "x"), new(ChatRole.Assistant, "two")], modelTurnsOnly: true);
         int[] trained = [.. document.Tokens.Where((_, i) => document.Trained![i])];
-        int[] expected = [.. ChatTemplate.RenderReply(tokenizer, new(ChatRole.Assistant, "one")), .. ChatTemplate.RenderReply(tokenizer, new(ChatRole.Assistant, "two"))];
+        int[] expected = [.. tokenizer.Encode("one", matchSpecial: false), tokenizer.EndOfTurnId, .. tokenizer.Encode("two", matchSpecial: false), tokenizer.EndOfTurnId];
         Assert.Equal(expected, trained);
     }
 
@@ -190,7 +190,7 @@ public sealed class DistillationTests
         string path = directory.File("chat.jsonl");
         File.WriteAllText(path, $"{{\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}},{{\"role\":\"assistant\",\"content\":\"b\"}}]}}\n{line}\n");
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
-        FormatException refused = Assert.Throws<FormatException>(() => TrainingData.Read([path], tokenizer, 64, true, out _));
+        FormatException refused = Assert.Throws<FormatException>(() => TrainingData.Read([path], TurnFormat.Gemma(tokenizer), 64, true, out _));
         Assert.StartsWith($"'{path}', line 2: ", refused.Message, StringComparison.Ordinal);
         Assert.Contains(says, refused.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("Parameter", refused.Message, StringComparison.Ordinal);
@@ -206,9 +206,9 @@ public sealed class DistillationTests
         string path = directory.File(name);
         File.WriteAllBytes(path, [.. System.Text.Encoding.Latin1.GetBytes("Un café, s'il vous plaît.\n")]);
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
-        string message = Assert.Throws<FormatException>(() => TrainingData.Read([path], tokenizer, 64, false, out _)).Message;
+        string message = Assert.Throws<FormatException>(() => TrainingData.Read([path], TurnFormat.Gemma(tokenizer), 64, false, out _)).Message;
         Assert.StartsWith($"'{path}' is not text in UTF-8: it has the bytes E9", message, StringComparison.Ordinal);
-        Assert.Contains("is a directory", Assert.Throws<FormatException>(() => TrainingData.Read([directory.Path], tokenizer, 64, false, out _)).Message, StringComparison.Ordinal);
+        Assert.Contains("is a directory", Assert.Throws<FormatException>(() => TrainingData.Read([directory.Path], TurnFormat.Gemma(tokenizer), 64, false, out _)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

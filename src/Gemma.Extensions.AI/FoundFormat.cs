@@ -1,0 +1,60 @@
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma.Extensions.AI;
+
+/// <summary>
+/// The prompt format that was found for a model, or why none was. A template that cannot be used keeps nobody from what needs no conversation: embeddings,
+/// raw prompts, measuring.
+/// </summary>
+internal sealed class FoundFormat
+{
+    private readonly ChatFormat? _format;
+    private readonly GemmaModelFormatException? _problem;
+
+    private FoundFormat(ChatFormat? format, GemmaModelFormatException? problem) => (_format, _problem) = (format, problem);
+
+    /// <summary>Without a vocabulary at hand: one that cannot be read is a problem like another.</summary>
+    public static FoundFormat Find(ModelFile file)
+    {
+        try
+        {
+            return Find(file, file.CreateTokenizer(), null);
+        }
+        catch (GemmaModelFormatException e)
+        {
+            return new FoundFormat(null, e);
+        }
+    }
+
+    /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used.</exception>
+    public ChatFormat Format => _format ?? throw new GemmaModelFormatException(_problem!.Message, _problem);
+
+    /// <summary>What is wrong; null where nothing is.</summary>
+    public string? Problem => _problem?.Message;
+
+    /// <summary>The forced format, else the checkpoint's; the log says which, and what ends a turn.</summary>
+    public static FoundFormat Find(ModelFile file, GemmaTokenizer tokenizer, GemmaChatFormat? forced, ILogger? log = null)
+    {
+        try
+        {
+            const string Option = "GemmaOptions.ChatFormat";
+            ChatFormat format = forced switch
+            {
+                GemmaChatFormat.Gemma => TurnFormat.Gemma(tokenizer, Option),
+                GemmaChatFormat.GemmaSystem => TurnFormat.GemmaSystem(tokenizer, Option),
+                GemmaChatFormat.ChatML => TurnFormat.ChatML(tokenizer, Option),
+                _ => ChatFormats.Resolve(tokenizer, file.ReadChatTemplate()),
+            };
+            log?.LogInformation(
+                "{Path} Conversations are written in the format '{Format}' ({Source}); answers end with the tokens {StopIds}.", file.Path, format.Name, format.Source, string.Join(", ", format.StopTokens(EndTokens.Of(file, tokenizer))));
+            return new FoundFormat(format, null);
+        }
+        catch (GemmaModelFormatException e)
+        {
+            log?.LogWarning("{Path} {Problem}", file.Path, e.Message);
+            return new FoundFormat(null, e);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+namespace Gemma.Extensions.AI.Text;
+
+/// <summary>Who speaks in a turn.</summary>
+internal enum TurnRole
+{
+    System,
+    User,
+    Model,
+}
+
+/// <summary>A turn as a format writes it.</summary>
+internal readonly record struct TurnText(TurnRole Role, string Text);
+
+/// <summary>What a prompt ends with.</summary>
+internal enum PromptEnd
+{
+    /// <summary>The beginning of the model's turn.</summary>
+    Answer,
+
+    /// <summary>The last turn, which is the model's, left open.</summary>
+    Continue,
+
+    /// <summary>The last turn, closed.</summary>
+    Closed,
+}
+
+/// <summary>A piece of a prompt.</summary>
+/// <param name="Text">Its characters.</param>
+/// <param name="Turn">The turn whose content it is; <see cref="Own"/> for the format's text, in which markers count; <see cref="Other"/> for content of no turn.</param>
+internal readonly record struct PromptPart(string Text, int Turn)
+{
+    public const int Own = -1;
+    public const int Other = -2;
+}
+
+/// <summary>
+/// How a model was taught to read conversations: the one place that knows what begins and ends a turn, which roles there are, and what stands around calls and
+/// results. Template, parser, grammar and stop tokens all ask it. Bound to a vocabulary; immutable and safe for concurrent use.
+/// </summary>
+internal abstract class ChatFormat(GemmaTokenizer tokenizer)
+{
+    private int? _endId;
+
+    public GemmaTokenizer Tokenizer { get; } = tokenizer;
+
+    /// <summary>Name for logs and reports.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Where it was found: a file, the metadata, an option, or that nothing was said.</summary>
+    public string Source { get; init; } = "no template";
+
+    /// <summary>The checkpoint's template that describes it; null where it was chosen otherwise.</summary>
+    public string? Template { get; init; }
+
+    public ToolMarkup Tools { get; } = ToolMarkup.Own;
+
+    /// <summary>Whether a conversation may begin with a turn of the system; otherwise system text opens the first user turn.</summary>
+    public abstract bool HasSystemTurn { get; }
+
+    /// <summary>Whether turns of the system may also stand later.</summary>
+    public abstract bool HasSystemAnywhere { get; }
+
+    /// <summary>Whether user and model must alternate: messages of one role that follow each other are then one turn.</summary>
+    public abstract bool Alternates { get; }
+
+    /// <summary>Whether white space around content is dropped.</summary>
+    public abstract bool Trims { get; }
+
+    /// <summary>What ends the model's turn; null where the format has nothing for it.</summary>
+    public abstract string? EndMarker { get; }
+
+    /// <summary>The token that ends the model's turn, -1 where it is none.</summary>
+    public int EndId => _endId ??= EndMarker is { } marker ? Tokenizer.FindMarker(marker) : -1;
+
+    /// <summary>What ends a reply: what ends it in any conversation with the model, and what ends a turn.</summary>
+    public int[] StopTokens(int[] ofModel) => EndId < 0 || ofModel.Contains(EndId) ? ofModel : [.. ofModel, EndId];
+
+    /// <summary>Turns parts into tokens.</summary>
+    public abstract PromptEncoder Encoder { get; }
+
+    /// <summary>Writes a conversation.</summary>
+    /// <exception cref="NotSupportedException">The checkpoint's template refuses the conversation.</exception>
+    /// <exception cref="GemmaModelFormatException">The checkpoint's template fails.</exception>
+    public abstract List<PromptPart> Write(IReadOnlyList<TurnText> turns, PromptEnd end);
+}
