@@ -334,8 +334,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
     /// <summary>Names of types that exist and are not supported.</summary>
     private static string TypeName(uint type) => type switch
     {
-        9 => "Q8_1", 15 => "Q8_K", 16 => "IQ2_XXS", 17 => "IQ2_XS", 18 => "IQ3_XXS", 19 => "IQ1_S", 21 => "IQ3_S", 22 => "IQ2_S",
-        24 => "I8", 25 => "I16", 26 => "I32", 27 => "I64", 28 => "F64", 29 => "IQ1_M", 34 => "TQ1_0", 35 => "TQ2_0", 39 => "MXFP4",
+        9 => "Q8_1", 15 => "Q8_K", 24 => "I8", 25 => "I16", 26 => "I32", 27 => "I64", 28 => "F64", 40 => "NVFP4",
         _ => $"type {type}",
     };
 

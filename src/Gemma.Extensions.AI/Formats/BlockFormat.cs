@@ -15,7 +15,9 @@ internal abstract unsafe class BlockFormat
         new F32Format(), new F16Format(), new BF16Format(),
         new Q8_0Format(), new Q4_0Format(), new Q4_1Format(), new Q5_0Format(), new Q5_1Format(),
         new Q2_KFormat(), new Q3_KFormat(), new Q4_KFormat(), new Q5_KFormat(), new Q6_KFormat(),
-        new IQ4_NLFormat(), new IQ4_XSFormat(),
+        new IQ4_NLFormat(), new IQ4_XSFormat(), new IQ3_SFormat(), new IQ3_XXSFormat(),
+        new IQ2_SFormat(), new IQ2_XSFormat(), new IQ2_XXSFormat(), new IQ1_MFormat(), new IQ1_SFormat(),
+        new TQ2_0Format(), new TQ1_0Format(), new MXFP4Format(),
     ];
 
     private static readonly BlockFormat?[] s_byType = IndexByType();
@@ -46,11 +48,15 @@ internal abstract unsafe class BlockFormat
     /// <summary>Scalar reference decoder: the oracle from which every fast path is tested.</summary>
     public abstract void Decode(byte* source, float* destination, long elements);
 
+    /// <summary>Whether <see cref="Encode"/> can make the format; the others are only read.</summary>
+    public virtual bool CanEncode => true;
+
     /// <summary>Packs elements, which must be finite and whole blocks.</summary>
     /// <param name="source">Elements.</param>
     /// <param name="destination">Receives <see cref="ByteLength"/> bytes.</param>
     /// <param name="elements">How many.</param>
     /// <param name="importance">What the squared error of each element weighs; null: the format's own choice. Only formats that search for scales use it.</param>
+    /// <exception cref="NotSupportedException">The format is only read.</exception>
     public abstract void Encode(float* source, byte* destination, long elements, float* importance);
 
     /// <summary>

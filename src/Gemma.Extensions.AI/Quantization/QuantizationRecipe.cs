@@ -45,14 +45,27 @@ internal sealed class QuantizationRecipe
             "attn_output" => TensorType.Q4_K,
             _ => null,
         }),
+        new("IQ3_M", 27, TensorType.IQ3_S, p => Head(p) ?? (p.Part is "attn_v" or "attn_output" || p.Part == "ffn_down" && p.Layer < p.Layers / 8 ? TensorType.Q4_K : null)),
         new("Q3_K_S", 11, TensorType.Q3_K, Head),
+        new("IQ3_S", 26, TensorType.IQ3_S, p => Head(p) ?? (p.Part == "attn_v" && p.HeadsPerKvHead >= 4 ? TensorType.Q4_K : null)),
         new("Q2_K", 10, TensorType.Q2_K, p => Head(p) ?? p.Part switch
         {
             "attn_v" => p.HeadsPerKvHead >= 4 ? TensorType.Q4_K : TensorType.Q3_K,
             "ffn_down" or "attn_output" => TensorType.Q3_K,
             _ => null,
         }),
+        new("IQ3_XXS", 23, TensorType.IQ3_XXS, p => p.Part switch
+        {
+            "token_embd" => TensorType.Q5_K,
+            "attn_v" => p.HeadsPerKvHead >= 4 ? TensorType.Q4_K : p.HasImportance ? null : TensorType.IQ3_S,
+            "attn_q" or "attn_k" => TensorType.IQ2_S,
+            "attn_output" => TensorType.IQ3_S,
+            "ffn_down" when !p.HasImportance => p.Layer < p.Layers / 8 ? TensorType.Q4_K : TensorType.Q3_K,
+            _ => null,
+        }),
         new("Q2_K_S", 21, TensorType.Q2_K, p => Head(p) ?? (p.Part == "attn_v" && p.HeadsPerKvHead >= 4 || p.Part == "ffn_down" && p.Layer < p.Layers / 8 ? TensorType.Q4_K : null)),
+        new("IQ2_M", 29, TensorType.IQ2_S, p => Iq2(p) ?? (p.Part == "attn_output" ? TensorType.IQ3_S : null)),
+        new("IQ2_S", 28, TensorType.IQ2_S, Iq2), // llama.cpp's file of this name has IQ2_XS in the place of IQ2_S
     ];
 
     /// <summary>Name as users write it: <c>Q4_K_M</c>.</summary>
@@ -98,7 +111,7 @@ internal sealed class QuantizationRecipe
         {
             format = BlockFormat.Get(format.Type switch
             {
-                TensorType.Q2_K or TensorType.Q3_K or TensorType.IQ4_XS => TensorType.IQ4_NL,
+                TensorType.Q2_K or TensorType.Q3_K or TensorType.IQ4_XS or TensorType.IQ3_S or TensorType.IQ3_XXS or TensorType.IQ2_S => TensorType.IQ4_NL,
                 TensorType.Q4_K => TensorType.Q5_0,
                 TensorType.Q5_K => TensorType.Q5_1,
                 TensorType.Q6_K => TensorType.Q8_0,
@@ -113,6 +126,14 @@ internal sealed class QuantizationRecipe
 
     private static TensorType? Iq4(Place place) =>
         place.Part == "attn_v" && place.HeadsPerKvHead >= 4 || place.Part == "ffn_down" && place.Layer < place.Layers / 8 && !place.HasImportance ? TensorType.Q5_K : null;
+
+    private static TensorType? Iq2(Place place) => place.Part switch
+    {
+        "token_embd" => TensorType.Q5_K,
+        "attn_v" => place.HeadsPerKvHead >= 4 ? TensorType.Q4_K : TensorType.IQ3_S,
+        "ffn_down" when place.Layer < place.Layers / 8 => TensorType.IQ3_S,
+        _ => null,
+    };
 
     /// <summary>Where a tensor stands in the model.</summary>
     private readonly record struct Place(string Part, int Layer, int Layers, int HeadsPerKvHead, bool HasImportance, OutputHead Head)

@@ -24,7 +24,21 @@ internal sealed unsafe class RandomTensors(int seed) : IDisposable
                 *(Half*)(block + offset) = (Half)((_random.NextSingle() - 0.5f) * (_random.Next(4) == 0 ? 1e-4f : 0.1f));
             }
 
-            if (type == TensorType.F32)
+            if (type == TensorType.IQ1_M)
+            {
+                // The float16 scale lies in the upper quarters of four words.
+                ushort scale = BitConverter.HalfToUInt16Bits((Half)((_random.NextSingle() - 0.5f) * 0.1f));
+                for (int i = 0; i < 4; i++)
+                {
+                    ref ushort word = ref ((ushort*)(block + 48))[i];
+                    word = (ushort)((word & 0x0FFF) | (scale >> (4 * i) & 0xF) << 12);
+                }
+            }
+            else if (type == TensorType.MXFP4)
+            {
+                *block = (byte)(_random.Next(8) == 0 ? _random.Next(3) : _random.Next(115, 125));
+            }
+            else if (type == TensorType.F32)
             {
                 *(float*)block = _random.NextSingle() - 0.5f;
             }

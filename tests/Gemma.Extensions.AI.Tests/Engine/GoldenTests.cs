@@ -17,7 +17,7 @@ public sealed class GoldenTests
             var data = new TheoryData<string, string>();
             foreach (string tier in TinyEngine.Tiers)
             {
-                foreach (string type in (string[])["Q2_K", "Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_NL", "IQ4_XS", "F16", "BF16"])
+                foreach (string type in (string[])["Q2_K", "Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ2_XS", "IQ1_M", "F16", "BF16"])
                 {
                     data.Add(type, tier);
                 }

@@ -146,8 +146,8 @@ public sealed class BadFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData(16u, "IQ2_XXS")]
-    [InlineData(39u, "MXFP4")]
+    [InlineData(15u, "Q8_K")]
+    [InlineData(40u, "NVFP4")]
     [InlineData(4242u, "4242")]
     public void UnsupportedType(uint type, string expected)
     {

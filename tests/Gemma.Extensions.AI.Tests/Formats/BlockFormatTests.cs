@@ -63,6 +63,54 @@ public sealed unsafe class BlockFormatTests
         Assert.False(BlockFormat.TryGet(uint.MaxValue, out _));
     }
 
+    /// <summary>Random blocks and what gguf-py, the reference of the GGUF project, makes of them.</summary>
+    [Fact]
+    public void BlocksAreDecodedAsTheReferenceDecodesThem()
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("formats/blocks.safetensors"));
+        string[] names = [.. file.Tensors.Keys.Where(name => name.EndsWith(".blocks", StringComparison.Ordinal)).Select(name => name[..^7])];
+        Assert.Equal(10, names.Length);
+        foreach (string name in names)
+        {
+            Assert.True(BlockFormat.TryGet(name, out BlockFormat? format), name);
+            byte[] blocks = [.. file.ReadInt32s($"{name}.blocks").Select(value => (byte)value)];
+            float[] expected = file.ReadSingles($"{name}.values"), actual = new float[expected.Length];
+            fixed (byte* source = blocks)
+            fixed (float* destination = actual)
+            {
+                Assert.Equal(-1, format.FindNonFiniteScale(source, blocks.Length / format.BlockBytes));
+                format.Decode(source, destination, actual.Length);
+            }
+
+            Assert.Equal(expected, actual);
+        }
+    }
+
+    [Fact]
+    public void ScalesThatAreNotWholeFloat16NumbersAreCheckedToo()
+    {
+        byte[] quarters = new byte[3 * 56], exponents = new byte[3 * 17];
+        fixed (byte* p = quarters)
+        fixed (byte* e = exponents)
+        {
+            for (int bits = 0; bits <= ushort.MaxValue; bits++)
+            {
+                for (int i = 0; i < 4; i++)
+                {
+                    ((ushort*)(p + 56 + 48))[i] = (ushort)((bits >> (4 * i) & 0xF) << 12 | 0x0FFF);
+                }
+
+                Assert.Equal((bits & 0x7C00) == 0x7C00 ? 1 : -1, BlockFormat.Get(TensorType.IQ1_M).FindNonFiniteScale(p, 3));
+            }
+
+            for (int exponent = 0; exponent < 256; exponent++)
+            {
+                e[2 * 17] = (byte)exponent;
+                Assert.Equal(exponent > 252 ? 2 : -1, BlockFormat.Get(TensorType.MXFP4).FindNonFiniteScale(e, 3));
+            }
+        }
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
@@ -70,7 +118,7 @@ public sealed unsafe class BlockFormatTests
     [InlineData(34)]
     public void NonFiniteScalesAreFoundInTheirBlock(int block)
     {
-        foreach (BlockFormat format in BlockFormat.All)
+        foreach (BlockFormat format in BlockFormat.All.Where(format => format.Type is not (TensorType.IQ1_M or TensorType.MXFP4)))
         {
             var data = new byte[35 * format.BlockBytes];
             fixed (byte* p = data)

@@ -40,19 +40,9 @@ public sealed class ComparisonTests : IDisposable
     public async Task AnImportanceMatrixSurvivesItsFileAndLowersTheDivergence()
     {
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
-        using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
-        using var collector = new ImportanceCollector(backend);
-        using (var engine = new GemmaEngine(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = KvType.F32, KvCacheBytes = 16 << 20, PrefixCache = false }))
-        {
-            var ignore = new Ignore();
-            for (int seed = 10; seed < 20; seed++)
-            {
-                await engine.EvaluateAsync(TinyEngine.Prompt(seed, 200), ignore);
-            }
-        }
-
-        Assert.Equal(29, collector.Matrix.Names.Count);
-        collector.Matrix.Save(_temp.File("imatrix.gguf"), "random ids", 10, 200);
+        ImportanceMatrix matrix = await Importance(original);
+        Assert.Equal(29, matrix.Names.Count);
+        matrix.Save(_temp.File("imatrix.gguf"), "random ids", 10, 200);
         using (GgufFile written = GgufFile.Open(_temp.File("imatrix.gguf")))
         {
             Assert.Equal((10L, 200L, "random ids"), (written.Metadata.GetInteger("imatrix.chunk_count"), written.Metadata.GetInteger("imatrix.chunk_size"), Encoding.UTF8.GetString(written.Metadata.GetStrings("imatrix.datasets")!.Single())));
@@ -60,9 +50,9 @@ public sealed class ComparisonTests : IDisposable
         }
 
         ImportanceMatrix loaded = ImportanceMatrix.Load(_temp.File("imatrix.gguf"));
-        foreach (string name in collector.Matrix.Names)
+        foreach (string name in matrix.Names)
         {
-            Assert.Equal(collector.Matrix.For(name), loaded.For(name));
+            Assert.Equal(matrix.For(name), loaded.For(name));
         }
 
         // q, k and v read the same input.
@@ -87,6 +77,36 @@ public sealed class ComparisonTests : IDisposable
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         Assert.Contains("99", Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(original, QuantizationRecipe.Get("Q4_K_M"), _temp.File("x.gguf"), matrix)).Message, StringComparison.Ordinal);
         Assert.Throws<GemmaModelFormatException>(() => new ImportanceMatrix().Check(original.Config));
+    }
+
+    /// <summary>The same mixture as a file that llama.cpp's quantiser made with an importance matrix of its own.</summary>
+    [Fact]
+    public async Task EntriesOfACodebookDivergeNoMoreThanLlamaCpps()
+    {
+        string theirs = TestData.Shared("reference/gguf/tiny-IQ3_S.gguf");
+        using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
+        ModelConverter.Write(original, QuantizationRecipe.Get("IQ3_S"), _temp.File("IQ3_S.gguf"), await Importance(original));
+        int[][] windows = [TinyEngine.Prompt(1, 200), TinyEngine.Prompt(2, 200), TinyEngine.Prompt(3, 200)];
+        using var exact = new TinyEngine();
+        using var mine = new TinyEngine(path: _temp.File("IQ3_S.gguf"));
+        using var llama = new TinyEngine(path: theirs);
+        double own = (await ModelComparison.RunAsync(exact.Engine, mine.Engine, windows)).MeanDivergence, other = (await ModelComparison.RunAsync(exact.Engine, llama.Engine, windows)).MeanDivergence;
+        TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {own:F4}, llama.cpp's {other:F4}");
+        Assert.True(own <= other, $"{own} against {other}");
+    }
+
+    private static async Task<ImportanceMatrix> Importance(ModelFile original)
+    {
+        using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
+        using var collector = new ImportanceCollector(backend);
+        using var engine = new GemmaEngine(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = KvType.F32, KvCacheBytes = 16 << 20, PrefixCache = false });
+        var ignore = new Ignore();
+        for (int seed = 10; seed < 20; seed++)
+        {
+            await engine.EvaluateAsync(TinyEngine.Prompt(seed, 200), ignore);
+        }
+
+        return collector.Matrix;
     }
 
     [Fact]

@@ -82,6 +82,7 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     [InlineData("Q6_K")]
     [InlineData("IQ4_NL")]
     [InlineData("IQ4_XS")]
+    [InlineData("IQ3_S")]
     public void MixturesAreThoseOfLlamaCpp(string type)
     {
         string path = type is "Q2_K" or "Q4_0" or "Q4_K_M" or "Q6_K" ? TestData.Local($"gguf/tiny-{type}.gguf") : TestData.Shared($"reference/gguf/tiny-{type}.gguf");
@@ -118,6 +119,16 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
                 Assert.Contains($"| {size} | {type} | {bytes / 1e9:F1} GB | {needed / 1e9:F1} GB | {1e9 / bytes:F2} |", readme, StringComparison.Ordinal);
             }
         }
+    }
+
+    [Fact]
+    public void TheReadmesTableOfTypesIsTheOneOfTheCode()
+    {
+        string readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
+        Assert.Contains($"| read and written | {string.Join(", ", BlockFormat.All.Where(format => format.CanEncode))} |", readme, StringComparison.Ordinal);
+        Assert.Contains($"| read | {string.Join(", ", BlockFormat.All.Where(format => !format.CanEncode))} |", readme, StringComparison.Ordinal);
+        Assert.False(BlockFormat.TryGet("NVFP4", out _));
+        Assert.All(QuantizationRecipe.All, recipe => Assert.True(recipe.Default.CanEncode));
     }
 
     [Fact]

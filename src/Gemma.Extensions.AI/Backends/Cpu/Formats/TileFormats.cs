@@ -39,6 +39,16 @@ internal sealed class TileFormats
         Q6_KTiles.Create<TIsa>(),
         IQ4_NLTiles.Create<TIsa>(),
         IQ4_XSTiles.Create<TIsa>(),
+        IQ3_STiles.Create<TIsa>(),
+        IQ3_XXSTiles.Create<TIsa>(),
+        IQ2_STiles.Create<TIsa>(),
+        IQ2_XSTiles.Create<TIsa>(),
+        IQ2_XXSTiles.Create<TIsa>(),
+        IQ1_MTiles.Create<TIsa>(),
+        IQ1_STiles.Create<TIsa>(),
+        TQ2_0Tiles.Create<TIsa>(),
+        TQ1_0Tiles.Create<TIsa>(),
+        MXFP4Tiles.Create<TIsa>(),
     ]);
 
     /// <summary>The tile format of a type; null if it has no row.</summary>

@@ -40,6 +40,10 @@ internal readonly unsafe struct Avx2Isa : IVectorIsa
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Gather(uint* table, Vector512<uint> indices) => Vector512.Create(
+        Avx2.GatherVector256(table, indices.GetLower().AsInt32(), 4), Avx2.GatherVector256(table, indices.GetUpper().AsInt32(), 4));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Half(byte* rows, long stride, out Vector256<uint> d0, out Vector256<uint> d1, out Vector256<uint> d2, out Vector256<uint> d3)
     {
         Vector256<uint> z0 = Load(rows, stride), z1 = Load(rows + stride, stride), z2 = Load(rows + 2 * stride, stride), z3 = Load(rows + 3 * stride, stride);

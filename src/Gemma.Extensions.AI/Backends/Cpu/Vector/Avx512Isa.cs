@@ -38,6 +38,9 @@ internal readonly unsafe struct Avx512Isa : IVectorIsa
         return Avx512BW.Shuffle(Vector512.Create(wide, wide), indices.AsByte()).AsUInt32();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Gather(uint* table, Vector512<uint> indices) => Avx2Isa.Gather(table, indices);
+
     /// <summary>Lane i: row 4i from here.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<uint> Load(byte* row, long stride)

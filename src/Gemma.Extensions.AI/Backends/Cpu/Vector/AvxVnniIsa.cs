@@ -27,4 +27,7 @@ internal readonly unsafe struct AvxVnniIsa : IVectorIsa
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices) => Avx2Isa.Lookup(table, indices);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Gather(uint* table, Vector512<uint> indices) => Avx2Isa.Gather(table, indices);
 }

@@ -14,6 +14,9 @@ internal unsafe interface IVectorIsa
     /// <summary>Replaces each byte (0 to 15) by that element of a table of 16 bytes.</summary>
     static abstract Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices);
 
+    /// <summary>Reads an element of a table for each lane.</summary>
+    static abstract Vector512<uint> Gather(uint* table, Vector512<uint> indices);
+
     /// <summary>True if one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
     static abstract bool HasDot { get; }
 

@@ -56,6 +56,9 @@ internal readonly unsafe struct NeonDotIsa : IVectorIsa
             Vector256.Create(AdvSimd.Arm64.VectorTableLookup(table, i.GetUpper().GetLower()), AdvSimd.Arm64.VectorTableLookup(table, i.GetUpper().GetUpper()))).AsUInt32();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Gather(uint* table, Vector512<uint> indices) => PortableIsa.Gather(table, indices);
+
     /// <summary>The transpose of four rows of four dwords.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Four(byte* rows, long stride, out Vector128<uint> d0, out Vector128<uint> d1, out Vector128<uint> d2, out Vector128<uint> d3)

@@ -39,4 +39,16 @@ internal readonly unsafe struct PortableIsa : IVectorIsa
             Vector256.Create(Vector128.Shuffle(table, i.GetLower().GetLower()), Vector128.Shuffle(table, i.GetLower().GetUpper())),
             Vector256.Create(Vector128.Shuffle(table, i.GetUpper().GetLower()), Vector128.Shuffle(table, i.GetUpper().GetUpper()))).AsUInt32();
     }
+
+    public static Vector512<uint> Gather(uint* table, Vector512<uint> indices)
+    {
+        uint* lanes = stackalloc uint[16];
+        indices.Store(lanes);
+        for (int i = 0; i < 16; i++)
+        {
+            lanes[i] = table[lanes[i]];
+        }
+
+        return Vector512.Load(lanes);
+    }
 }

@@ -1,0 +1,59 @@
+namespace Gemma.Extensions.AI.Formats;
+
+/// <summary>
+/// 256 numbers of a codebook of 512 entries of four in 8 groups of 32: <c>d: f16, low: u8[64], high: u8[8], signs: u8[32], scales: u8[4]</c>;
+/// x = d·(2·scale + 1)·±number. An index has 8 bits of low and one of high; scales are nibbles.
+/// </summary>
+internal sealed unsafe class IQ3_SFormat : GroupedFormat
+{
+    private static readonly Lazy<CodebookSearch> s_search = new(() => new(TensorType.IQ3_S, Codebooks.Levels3S, dimension: 4, group: 32, evenSigns: false, unit: 1));
+
+    public override TensorType Type => TensorType.IQ3_S;
+    public override int BlockElements => SuperBlock;
+    public override int BlockBytes => 110;
+    public override int GroupElements => 32;
+    public override ReadOnlySpan<int> ScaleOffsets => [0];
+
+    public override void Unpack(byte* block, sbyte* values, float* scales)
+    {
+        float d = HalfBits.ToSingle(*(ushort*)block);
+        byte* low = block + 2, high = block + 66, signs = block + 74;
+        for (int group = 0; group < 8; group++)
+        {
+            scales[group] = d * (2 * (block[106 + group / 2] >> (group % 2 * 4) & 0xF) + 1);
+            for (int i = 8 * group; i < 8 * group + 8; i += 2)
+            {
+                ulong numbers = Codebooks.Iq3S[low[i] | (high[group] >> (i & 7) & 1) << 8] | (ulong)Codebooks.Iq3S[low[i + 1] | (high[group] >> (i + 1 & 7) & 1) << 8] << 32;
+                Store(values + i * 4, numbers, signs[i / 2]);
+            }
+        }
+    }
+
+    public override bool CanEncode => true;
+
+    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    {
+        CodebookSearch search = s_search.Value;
+        float* w = stackalloc float[SuperBlock];
+        ushort* entries = stackalloc ushort[64];
+        byte* signs = stackalloc byte[32];
+        byte* scales = stackalloc byte[8];
+        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 110)
+        {
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
+            new Span<byte>(destination, 110).Clear();
+            *(ushort*)destination = search.Pack(source, w, entries, signs, scales);
+            for (int entry = 0; entry < 64; entry++)
+            {
+                destination[2 + entry] = (byte)entries[entry];
+                destination[66 + entry / 8] |= (byte)(entries[entry] >> 8 << (entry & 7));
+            }
+
+            Buffer.MemoryCopy(signs, destination + 74, 32, 32);
+            for (int group = 0; group < 8; group++)
+            {
+                destination[106 + group / 2] |= (byte)(scales[group] << (group % 2 * 4));
+            }
+        }
+    }
+}
