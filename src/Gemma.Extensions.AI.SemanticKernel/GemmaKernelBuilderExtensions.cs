@@ -71,11 +71,15 @@ public static class GemmaKernelBuilderExtensions
             configure?.Invoke(gemma);
         };
         ChatClientBuilder client = serviceId is null ? services.AddGemmaChatClient(options) : services.AddKeyedGemmaChatClient(serviceId, options);
+        client.UseKernelFunctions();
+    }
+
+    /// <summary>What makes a client one of kernels: their functions are invoked, settings are read by their names, arguments as kernel functions read them.</summary>
+    internal static ChatClientBuilder UseKernelFunctions(this ChatClientBuilder client) =>
         client
             .Use((inner, provider) => inner.AsBuilder().UseKernelFunctionInvocation(provider.GetService<ILoggerFactory>()).Build(provider))
             .ConfigureOptions(SettingNames.Apply)
-            .Use(inner => new PlainTextArguments(inner));
-    }
+            .Use(inner => new KernelArgumentValues(inner));
 
     private static IChatClient Client(IServiceProvider provider, string? serviceId) =>
         serviceId is null ? provider.GetRequiredService<IChatClient>() : provider.GetRequiredKeyedService<IChatClient>(serviceId);

@@ -143,7 +143,8 @@ internal sealed record ChatTurn(
         }
 
         return mayCall || options?.ResponseFormat is ChatResponseFormatJson || raw?.Regex is not null || raw?.Grammar is not null
-            ? ResponseConstraintFactory.Create(tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, raw?.LenientSchemas ?? false, markup)
+            ? ResponseConstraintFactory.Create(
+                tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, new JsonSchemaOptions { Lenient = raw?.LenientSchemas ?? false, Rfc3339Times = raw?.Rfc3339Times ?? false }, raw?.ResponseTypeInfo, markup)
             : null;
     }
 }

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
@@ -85,4 +86,17 @@ public sealed class GemmaGenerationOptions
 
     /// <summary>Ignore what a JSON schema asks for and cannot be enforced, instead of refusing the request.</summary>
     public bool? LenientSchemas { get; set; }
+
+    /// <summary>
+    /// The .NET type as which a JSON answer is read, with the options by which it is read: <c>AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(Order))</c> for
+    /// <c>GetResponseAsync&lt;Order&gt;</c>. Schemas say less than types (an <c>int</c> is any integer, <c>byte[]</c> and flags are any text), and only the schema
+    /// comes with <see cref="ChatOptions.ResponseFormat"/>; with the type, whatever is answered can be read. Parameters of functions need nothing: their types are known.
+    /// </summary>
+    public JsonTypeInfo? ResponseTypeInfo { get; set; }
+
+    /// <summary>
+    /// Write the format "time" of JSON schemas with an offset ("10:30:00Z"), as RFC 3339 says. Otherwise it has none, as System.Text.Json reads a
+    /// <see cref="TimeOnly"/>.
+    /// </summary>
+    public bool? Rfc3339Times { get; set; }
 }

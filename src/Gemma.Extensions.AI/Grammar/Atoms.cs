@@ -18,6 +18,12 @@ internal sealed class ValueNode(JsonSchemaCompiler compiler, int id, SchemaLiter
 
     /// <summary>Whether no finite value is allowed.</summary>
     public bool IsEmpty => compiler.IsEmpty(this);
+
+    /// <summary>The fewest objects and arrays that are open at a time in a value.</summary>
+    public int Height => compiler.HeightOf(this);
+
+    /// <summary>Objects and arrays that may be open at a time in the whole text.</summary>
+    public int MaxNesting => compiler.MaxNesting;
 }
 
 /// <summary>Keys and values of an object, in conjunctive form, ready to be read.</summary>
@@ -30,6 +36,9 @@ internal sealed class ObjectAtom
     private readonly int _max;
     private readonly bool _anyOrder;
     private bool[]? _possible;
+    private int[]? _nameHeights;
+    private int? _otherHeight;
+    private int? _height;
     private readonly Dictionary<ulong, ValueNode> _others = [];
     private KeyLexer? _keys;
 
@@ -99,15 +108,62 @@ internal sealed class ObjectAtom
         return _possible = possible;
     }
 
-    /// <summary>The keys after which the object can still be finished.</summary>
-    public Choice Choose(ulong[] seen, int position, int count)
+    /// <summary>Every value that there may be.</summary>
+    public IEnumerable<ValueNode> AllNodes() => KeyTerm == Arena.Empty ? Nodes : Nodes.Concat(OtherNodes());
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its values.</summary>
+    public int HeightBy(Func<ValueNode, int> heightOf)
+    {
+        ulong[] needed = Needed(new ulong[Words]);
+        int height = Indices(needed).Select(i => heightOf(Nodes[i])).DefaultIfEmpty(0).Max();
+        int more = _min - Count(needed);
+        if (more > 0)
+        {
+            IEnumerable<int> optional = Enumerable.Range(0, Names.Length).Where(i => Possible()[i] && (needed[i >> 6] & (1UL << i)) == 0).Select(i => HeightWithNeeds(i, heightOf));
+            IEnumerable<int> others = KeyTerm == Arena.Empty ? [] : Enumerable.Repeat(OtherNodes().Max(heightOf), more);
+            height = Math.Max(height, optional.Concat(others).Order().Skip(more - 1).DefaultIfEmpty(JsonSchemaCompiler.Endless).First());
+        }
+
+        return Math.Min(height + 1, JsonSchemaCompiler.Endless);
+    }
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
+    public int Height => _height ??= HeightBy(static node => node.Height);
+
+    private int HeightWithNeeds(int name, Func<ValueNode, int> heightOf) =>
+        _dependents[name] is { } needs ? Indices(needs).Select(j => heightOf(Nodes[j])).Append(heightOf(Nodes[name])).Max() : heightOf(Nodes[name]);
+
+    private IEnumerable<ValueNode> OtherNodes() => Enumerable.Range(0, Patterns.Length).Select(i => OtherNode(1UL << i)).Prepend(OtherNode(0)).Where(static node => !node.IsEmpty).DefaultIfEmpty(OtherNode(0));
+
+    /// <summary>The names that can be given a value with no more than so many objects and arrays open.</summary>
+    private bool[] Possible(int nesting)
     {
         bool[] possible = Possible();
+        if (nesting == int.MaxValue)
+        {
+            return possible;
+        }
+
+        _nameHeights ??= [.. Enumerable.Range(0, Names.Length).Select(i => possible[i] ? HeightWithNeeds(i, static node => node.Height) : 0)];
+        return _nameHeights.All(height => height <= nesting) ? possible : [.. possible.Select((can, i) => can && _nameHeights[i] <= nesting)];
+    }
+
+    private bool CanNestOthers(int nesting) => nesting == int.MaxValue || (_otherHeight ??= OtherNodes().Max(static node => node.Height)) <= nesting;
+
+    /// <summary>The keys after which the object can still be finished.</summary>
+    /// <param name="seen">Names that came.</param>
+    /// <param name="position">In schema order: the first name that may still come.</param>
+    /// <param name="count">Keys that came.</param>
+    /// <param name="nesting">How many objects and arrays may be open at a time in a value.</param>
+    public Choice Choose(ulong[] seen, int position, int count, int nesting = int.MaxValue)
+    {
+        bool[] possible = Possible(nesting);
         ulong[] names = new ulong[Words];
         ulong[] needed = Needed(seen);
         int neededCount = Count(needed);
-        bool others = Keys.HasOthers(Keys.Start) && (_max < 0 || count + 1 + neededCount <= _max);
-        bool endless = others || Keys.HasOthers(Keys.Start);
+        bool mayHaveOthers = Keys.HasOthers(Keys.Start) && CanNestOthers(nesting);
+        bool others = mayHaveOthers && (_max < 0 || count + 1 + neededCount <= _max);
+        bool endless = mayHaveOthers;
         int end = Names.Length;
         if (!_anyOrder)
         {
@@ -250,6 +306,7 @@ internal sealed class ArrayAtom
     private readonly int _cap;
     private readonly Dictionary<(int, long), bool> _canFinish = [];
     private int? _effectiveMax;
+    private int? _height;
 
     public ArrayAtom(int id, Func<int, int, ValueNode> node, int prefix, int min, int max, (int Min, int Max)[] contains, TextChoice? unique, bool allowsWhitespace)
     {
@@ -320,7 +377,17 @@ internal sealed class ArrayAtom
 
     public bool IsSatisfiable() => CanFinish(0, new int[Contains.Length]);
 
-    public bool CanContinue(int count, int[] matched, UsedTexts? used) => (_max < 0 || count < _max) && (Contains.Length == 0 || Items(count, matched).Any());
+    /// <summary>Whether another item may come in which no more than so many objects and arrays are open at a time.</summary>
+    public bool CanContinue(int count, int[] matched, int nesting) => (_max < 0 || count < _max) && (Unique is not null || Items(count, matched).Any(item => item.Node.Height <= nesting));
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its items. With "contains" no less than any item's.</summary>
+    public int HeightBy(Func<ValueNode, int> heightOf) => Math.Min(JsonSchemaCompiler.Endless, 1 + (
+        Unique is not null || CanClose(0, new int[Contains.Length]) ? 0
+        : Contains.Length > 0 ? AllNodes().Where(static node => !node.IsEmpty).Select(heightOf).DefaultIfEmpty(0).Max()
+        : Enumerable.Range(0, Math.Min(_min, _prefix + 1)).Max(i => heightOf(_node(i, 0)))));
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
+    public int Height => _height ??= HeightBy(static node => node.Height);
 
     /// <summary>The items that may come next, with what they are counted for, such that the array can be finished.</summary>
     public IEnumerable<(ValueNode Node, int[] Matched)> Items(int count, int[] matched)

@@ -8,143 +8,116 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.Grammar;
 
 /// <summary>
-/// Parameters of functions that are .NET methods. The schema that .NET derives from a type says less than the type: an <c>int</c> is any integer, a
-/// <see cref="TimeOnly"/> has format "time", whose offset it does not read. Where the method is known, its types complete the schema, so that what the model
-/// writes can be bound.
+/// Schemas of which the .NET types are known: parameters of functions that are methods, and answers that are read as a type. The types complete them, so that
+/// what the model writes can be bound.
 /// </summary>
 internal static class DotNetParameters
 {
-    private const int MaxDepth = 16;
-
-    private static readonly ConditionalWeakTable<AIFunctionDeclaration, object> s_narrowed = [];
-
-    private static readonly Dictionary<Type, (string Min, string Max)> s_ranges = new()
-    {
-        [typeof(sbyte)] = ("-128", "127"),
-        [typeof(byte)] = ("0", "255"),
-        [typeof(short)] = ("-32768", "32767"),
-        [typeof(ushort)] = ("0", "65535"),
-        [typeof(int)] = ("-2147483648", "2147483647"),
-        [typeof(uint)] = ("0", "4294967295"),
-        [typeof(long)] = ("-9223372036854775808", "9223372036854775807"),
-        [typeof(ulong)] = ("0", "18446744073709551615"),
-        [typeof(Half)] = ("-65504", "65504"),
-        [typeof(decimal)] = ("-79228162514264337593543950335", "79228162514264337593543950335"),
-    };
-
-    private static readonly Dictionary<Type, string> s_patterns = new()
-    {
-        [typeof(TimeOnly)] = @"^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,7})?$",
-        [typeof(TimeSpan)] = @"^-?(?:[0-9]{1,6}\.)?(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,7})?$",
-        [typeof(Version)] = @"^[0-9]{1,9}(?:\.[0-9]{1,9}){1,3}$",
-        [typeof(byte[])] = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-        [typeof(char)] = @"^[\u0000-\ud7ff\ue000-\uffff]$",
-    };
+    private static readonly ConditionalWeakTable<AIFunctionDeclaration, Narrowed> s_narrowed = [];
 
     /// <summary>The schema of a tool's parameters, narrowed where the tool is a .NET method.</summary>
-    public static JsonElement SchemaOf(AIFunctionDeclaration tool) =>
-        tool is AIFunction { UnderlyingMethod: not null, JsonSchema.ValueKind: JsonValueKind.Object } function
-            ? (JsonElement)s_narrowed.GetValue(function, static function => Narrow((AIFunction)function))
-            : tool.JsonSchema;
+    /// <exception cref="NotSupportedException">A type cannot be read, or what is read as it is not known.</exception>
+    public static JsonElement SchemaOf(AIFunctionDeclaration tool, bool lenient = false)
+    {
+        if (tool is not AIFunction { UnderlyingMethod: not null, JsonSchema.ValueKind: JsonValueKind.Object } function)
+        {
+            return tool.JsonSchema;
+        }
 
-    private static object Narrow(AIFunction function)
+        Narrowed narrowed = s_narrowed.GetValue(function, static function => Narrow((AIFunction)function));
+        return narrowed.Refusal is null || lenient ? narrowed.Schema : throw new NotSupportedException($"The parameters of the tool '{tool.Name}' cannot be enforced: {narrowed.Refusal}");
+    }
+
+    /// <summary>The schema of an answer, narrowed by the type as which it is read or, for a scalar, by the type that its name tells.</summary>
+    /// <inheritdoc cref="SchemaOf"/>
+    public static JsonElement AnswerOf(JsonElement schema, string? schemaName, JsonTypeInfo? type, bool lenient)
+    {
+        // Values that are no object come in one: {"data": …}, whose schema keeps the mark of a schema of its own.
+        bool isWrapped = schema.ValueKind == JsonValueKind.Object && schema.TryGetProperty("properties", out JsonElement members) && members.ValueKind == JsonValueKind.Object
+            && members.TryGetProperty("data", out JsonElement data) && data.ValueKind == JsonValueKind.Object && data.TryGetProperty("$schema", out _);
+        Type? known = type?.Type ?? (isWrapped ? DotNetScalars.Named(schemaName) : null);
+        if (known is null || schema.ValueKind != JsonValueKind.Object)
+        {
+            return schema;
+        }
+
+        DotNetSchema types = new(type?.Options ?? AIJsonUtilities.DefaultOptions);
+        JsonObject root = JsonObject.Create(schema)!;
+        types.Narrow(isWrapped ? root["properties"]!["data"] : root, known, isWrapped ? "/properties/data" : "");
+        return types.Refusals is [] || lenient
+            ? JsonSerializer.SerializeToElement(root)
+            : throw new NotSupportedException($"An answer of the type {known} cannot be enforced: {types.Refusals[0]}, or allow the lenient mode, which ignores it.");
+    }
+
+    private static Narrowed Narrow(AIFunction function)
     {
         JsonObject schema = JsonObject.Create(function.JsonSchema)!;
+        DotNetSchema types = new(function.JsonSerializerOptions);
         if (schema["properties"] is JsonObject properties)
         {
             foreach (ParameterInfo parameter in function.UnderlyingMethod!.GetParameters())
             {
-                Narrow(properties[parameter.Name ?? ""], parameter.ParameterType, function.JsonSerializerOptions, 0);
+                if (parameter.Name is { } name && properties[name] is { } own)
+                {
+                    string path = "/properties/" + SchemaDocument.Escape(name);
+                    Rebase(own, own, path, schema);
+                    DotNetSchema.Put(properties, name, types.Narrow(own, parameter.ParameterType, path));
+                }
             }
         }
 
-        return JsonSerializer.SerializeToElement(schema);
+        return new Narrowed(JsonSerializer.SerializeToElement(schema), types.Refusals is [] ? null : types.Refusals[0] + ", or allow the lenient mode, which ignores it.");
     }
 
-    private static void Narrow(JsonNode? node, Type? type, JsonSerializerOptions options, int depth)
+    /// <summary>
+    /// Semantic Kernel makes a schema for each parameter and puts them together as they are: references in them that name the root mean the parameter. Those
+    /// that name the parameter by its place are right already.
+    /// </summary>
+    private static void Rebase(JsonNode? node, JsonNode parameter, string path, JsonObject root)
     {
-        if (node is not JsonObject schema || type is null || depth > MaxDepth || schema.ContainsKey("$ref") || schema.ContainsKey("enum") || schema.ContainsKey("const"))
+        RuntimeHelpers.EnsureSufficientExecutionStack();
+        switch (node)
         {
-            return;
-        }
-
-        type = Nullable.GetUnderlyingType(type) ?? type;
-        if (s_ranges.TryGetValue(type, out (string Min, string Max) range))
-        {
-            AddBound(schema, "minimum", "exclusiveMinimum", range.Min);
-            AddBound(schema, "maximum", "exclusiveMaximum", range.Max);
-        }
-        else if (s_patterns.TryGetValue(type, out string? pattern))
-        {
-            AddPattern(schema, pattern, type == typeof(TimeOnly));
-        }
-        else if (type.IsEnum)
-        {
-            AddFlags(schema, type, options);
-        }
-        else if (options.TryGetTypeInfo(type, out JsonTypeInfo? info))
-        {
-            NarrowParts(schema, info, options, depth);
-        }
-    }
-
-    private static void NarrowParts(JsonObject schema, JsonTypeInfo info, JsonSerializerOptions options, int depth)
-    {
-        switch (info.Kind)
-        {
-            case JsonTypeInfoKind.Object when schema["properties"] is JsonObject properties:
-                foreach (JsonPropertyInfo property in info.Properties)
+            case JsonArray list:
+                foreach (JsonNode? item in list)
                 {
-                    Narrow(properties[property.Name], property.PropertyType, options, depth + 1);
+                    Rebase(item, parameter, path, root);
                 }
 
                 break;
-            case JsonTypeInfoKind.Enumerable:
-                Narrow(schema["items"], info.ElementType, options, depth + 1);
+            case JsonObject schema:
+                if (schema["$ref"] is JsonValue reference && reference.ToString() is ['#', .. string pointer]
+                    && !(pointer.StartsWith(path, StringComparison.Ordinal) && Exists(root, pointer)) && Exists(parameter, pointer))
+                {
+                    schema["$ref"] = "#" + path + pointer;
+                }
+
+                foreach ((_, JsonNode? child) in schema)
+                {
+                    Rebase(child, parameter, path, root);
+                }
+
                 break;
-            case JsonTypeInfoKind.Dictionary:
-                Narrow(schema["additionalProperties"], info.ElementType, options, depth + 1);
-                break;
         }
     }
 
-    /// <summary>Adds a bound of the type where the schema has none of its own.</summary>
-    private static void AddBound(JsonObject schema, string keyword, string exclusive, string value)
+    private static bool Exists(JsonNode? at, string pointer)
     {
-        if (!schema.ContainsKey(keyword) && !schema.ContainsKey(exclusive))
+        foreach (string part in pointer.Split('/').Skip(1))
         {
-            schema[keyword] = JsonNode.Parse(value);
+            string name = part.Replace("~1", "/").Replace("~0", "~");
+            at = at switch
+            {
+                JsonObject schema => schema[name],
+                JsonArray list when int.TryParse(name, out int i) && i >= 0 && i < list.Count => list[i],
+                _ => null,
+            };
         }
+
+        return at is not null;
     }
 
-    /// <summary>Adds a pattern beside the one that the schema may have.</summary>
-    private static void AddPattern(JsonObject schema, string pattern, bool replacesFormat)
-    {
-        if (replacesFormat)
-        {
-            schema.Remove("format");
-        }
-
-        if (!schema.TryAdd("pattern", pattern) && !schema.ContainsKey("allOf"))
-        {
-            schema["allOf"] = new JsonArray(new JsonObject { ["pattern"] = pattern });
-        }
-    }
-
-    /// <summary>Enumerations of flags are described as any text; what can be read is names with commas in between.</summary>
-    private static void AddFlags(JsonObject schema, Type type, JsonSerializerOptions options)
-    {
-        if (!type.IsDefined(typeof(FlagsAttribute)) || schema["type"] is not JsonValue value || value.ToString() != "string")
-        {
-            return;
-        }
-
-        string[] names = [.. Enum.GetValuesAsUnderlyingType(type).Cast<object>().Select(member => JsonSerializer.SerializeToElement(Enum.ToObject(type, member), options.GetTypeInfo(type)))
-            .Where(static name => name.ValueKind == JsonValueKind.String).Select(static name => name.GetString()!).Where(static name => name.All(c => char.IsLetterOrDigit(c) || c == '_'))];
-        if (names.Length > 0)
-        {
-            string any = $"(?:{string.Join('|', names.Distinct())})";
-            AddPattern(schema, $"^{any}(?:, {any})*$", replacesFormat: false);
-        }
-    }
+    /// <param name="Schema">Completed by the types.</param>
+    /// <param name="Refusal">What cannot be enforced, if anything.</param>
+    private sealed record Narrowed(JsonElement Schema, string? Refusal);
 }

@@ -1,10 +1,11 @@
 using System.Globalization;
 using System.Numerics;
+using System.Text.RegularExpressions;
 
 namespace Gemma.Extensions.AI.Grammar;
 
 /// <summary>An exact decimal number: mantissa / 10^scale, without trailing zeros.</summary>
-internal readonly record struct ExactDecimal : IComparable<ExactDecimal>
+internal readonly partial record struct ExactDecimal : IComparable<ExactDecimal>
 {
     private ExactDecimal(BigInteger mantissa, int scale)
     {
@@ -46,6 +47,17 @@ internal readonly record struct ExactDecimal : IComparable<ExactDecimal>
         BigInteger value = BigInteger.Parse(mantissa.Replace(".", ""), CultureInfo.InvariantCulture);
         return scale < 0 ? new ExactDecimal(value * BigInteger.Pow(10, -scale), 0) : new ExactDecimal(value, scale);
     }
+
+    /// <summary>Reads a JSON number from text that may be anything.</summary>
+    public static bool TryParse(string text, out ExactDecimal value)
+    {
+        bool isNumber = JsonNumber().IsMatch(text);
+        value = isNumber ? Parse(text) : Zero;
+        return isNumber;
+    }
+
+    [GeneratedRegex("^-?(?:0|[1-9][0-9]*)(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?\\z")]
+    private static partial Regex JsonNumber();
 
     public ExactDecimal Abs() => new(BigInteger.Abs(Mantissa), Scale);
 

@@ -31,14 +31,20 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
             case (byte)'{':
                 foreach (ObjectAtom atom in _node.Shape.Objects)
                 {
-                    next.Add(new ObjectFrame(atom, Parent), 0);
+                    if (Depth + atom.Height <= _node.MaxNesting)
+                    {
+                        next.Add(new ObjectFrame(atom, _node.MaxNesting, Parent), 0);
+                    }
                 }
 
                 break;
             case (byte)'[':
                 foreach (ArrayAtom atom in _node.Shape.Arrays)
                 {
-                    next.Add(new ArrayFrame(atom, Parent), 0);
+                    if (Depth + atom.Height <= _node.MaxNesting)
+                    {
+                        next.Add(new ArrayFrame(atom, _node.MaxNesting, Parent), 0);
+                    }
                 }
 
                 break;
@@ -89,20 +95,21 @@ internal sealed class ObjectFrame : Frame
     private readonly UsedTexts? _used;
     private readonly bool _unknownKey; // A key outside the schema ended within the token being tried; its text is not known.
     private readonly ValueNode? _value;
+    private readonly int _maxNesting;
 
     private ObjectAtom.Choice? _choice;
     private ObjectFrame? _afterComma;
     private ObjectFrame? _inKey;
 
-    public ObjectFrame(ObjectAtom atom, Frame? parent)
-        : this(atom, Phase.Start, new ulong[atom.Words], 0, 0, null, false, null, parent)
+    public ObjectFrame(ObjectAtom atom, int maxNesting, Frame? parent)
+        : this(atom, Phase.Start, new ulong[atom.Words], 0, 0, null, false, null, maxNesting, parent)
     {
     }
 
-    private ObjectFrame(ObjectAtom atom, Phase phase, ulong[] seen, int position, int count, UsedTexts? used, bool unknownKey, ValueNode? value, Frame? parent)
+    private ObjectFrame(ObjectAtom atom, Phase phase, ulong[] seen, int position, int count, UsedTexts? used, bool unknownKey, ValueNode? value, int maxNesting, Frame? parent)
         : base(parent, HashCode.Combine(atom.Id, phase, seen.Length == 0 ? 0 : seen[0].GetHashCode(), position, count, used?.Hash ?? 0, unknownKey, value?.Id ?? -1), nests: true)
     {
-        (_atom, _phase, _seen, _position, _count, _used, _unknownKey, _value) = (atom, phase, seen, position, count, used, unknownKey, value);
+        (_atom, _phase, _seen, _position, _count, _used, _unknownKey, _value, _maxNesting) = (atom, phase, seen, position, count, used, unknownKey, value, maxNesting);
     }
 
     private enum Phase : byte
@@ -119,7 +126,7 @@ internal sealed class ObjectFrame : Frame
     public KeyLexer Keys => _atom.Keys;
 
     /// <summary>Which keys may come next.</summary>
-    public ObjectAtom.Choice Choice => _choice ??= _atom.Choose(_seen, _position, _count);
+    public ObjectAtom.Choice Choice => _choice ??= _atom.Choose(_seen, _position, _count, _maxNesting - Depth);
 
     /// <summary>Whether keys outside the declared names may come.</summary>
     public bool AllowsOthers => Choice.Others && !_unknownKey;
@@ -158,7 +165,7 @@ internal sealed class ObjectFrame : Frame
 
                 break;
             case Phase.AfterKey when b == ':':
-                next.Add(new ValueFrame(_value!, new ObjectFrame(_atom, Phase.AfterValue, _seen, _position, _count, _used, _unknownKey, null, Parent), _atom.AllowsWhitespace), 0);
+                next.Add(new ValueFrame(_value!, new ObjectFrame(_atom, Phase.AfterValue, _seen, _position, _count, _used, _unknownKey, null, _maxNesting, Parent), _atom.AllowsWhitespace), 0);
                 break;
             case Phase.AfterValue when b == ',' && Choice.Any:
                 _afterComma ??= With(Phase.AfterComma);
@@ -184,12 +191,12 @@ internal sealed class ObjectFrame : Frame
 
             ulong[] seen = (ulong[])_seen.Clone();
             seen[label >> 6] |= 1UL << label;
-            next.Add(new ObjectFrame(_atom, Phase.AfterKey, seen, label + 1, _count + 1, _used, _unknownKey, _atom.Nodes[label], Parent), 0);
+            next.Add(new ObjectFrame(_atom, Phase.AfterKey, seen, label + 1, _count + 1, _used, _unknownKey, _atom.Nodes[label], _maxNesting, Parent), 0);
         }
         else if (AllowsOthers && (used < 0 || !_used!.IsEnd(used)))
         {
             UsedTexts? texts = next.History is null ? _used : UsedTexts.Add(_used, next.History.LastString());
-            next.Add(new ObjectFrame(_atom, Phase.AfterKey, _seen, _atom.Names.Length, _atom.CountMatters ? _count + 1 : _count, texts, next.History is null, _atom.Keys.NodeOf(label), Parent), 0);
+            next.Add(new ObjectFrame(_atom, Phase.AfterKey, _seen, _atom.Names.Length, _atom.CountMatters ? _count + 1 : _count, texts, next.History is null, _atom.Keys.NodeOf(label), _maxNesting, Parent), 0);
         }
     }
 
@@ -216,7 +223,7 @@ internal sealed class ObjectFrame : Frame
         }
     }
 
-    private ObjectFrame With(Phase phase) => new(_atom, phase, _seen, _position, _count, _used, _unknownKey, null, Parent);
+    private ObjectFrame With(Phase phase) => new(_atom, phase, _seen, _position, _count, _used, _unknownKey, null, _maxNesting, Parent);
 }
 
 /// <summary>Inside a JSON array.</summary>
@@ -227,15 +234,16 @@ internal sealed class ArrayFrame : Frame
     private readonly int _count;
     private readonly int[] _matched;
     private readonly UsedTexts? _used;
+    private readonly int _maxNesting;
 
-    public ArrayFrame(ArrayAtom atom, Frame? parent) : this(atom, Phase.Start, 0, new int[atom.Contains.Length], null, parent)
+    public ArrayFrame(ArrayAtom atom, int maxNesting, Frame? parent) : this(atom, Phase.Start, 0, new int[atom.Contains.Length], null, maxNesting, parent)
     {
     }
 
-    private ArrayFrame(ArrayAtom atom, Phase phase, int count, int[] matched, UsedTexts? used, Frame? parent)
+    private ArrayFrame(ArrayAtom atom, Phase phase, int count, int[] matched, UsedTexts? used, int maxNesting, Frame? parent)
         : base(parent, HashCode.Combine(atom.Id, phase, count, matched.Length == 0 ? 0 : matched[0], used?.Hash ?? 0), nests: true)
     {
-        (_atom, _phase, _count, _matched, _used) = (atom, phase, count, matched, used);
+        (_atom, _phase, _count, _matched, _used, _maxNesting) = (atom, phase, count, matched, used, maxNesting);
     }
 
     private enum Phase : byte
@@ -266,9 +274,9 @@ internal sealed class ArrayFrame : Frame
         }
         else if (_phase == Phase.AfterValue)
         {
-            if (b == ',' && _atom.CanContinue(_count, _matched, _used))
+            if (b == ',' && _atom.CanContinue(_count, _matched, _maxNesting - Depth))
             {
-                next.Add(new ArrayFrame(_atom, Phase.AfterComma, _count, _matched, _used, Parent), 0);
+                next.Add(new ArrayFrame(_atom, Phase.AfterComma, _count, _matched, _used, _maxNesting, Parent), 0);
             }
         }
         else if (_atom.Unique is { } unique)
@@ -279,14 +287,17 @@ internal sealed class ArrayFrame : Frame
         {
             foreach ((ValueNode node, int[] matched) in _atom.Items(_count, _matched))
             {
-                new ValueFrame(node, new ArrayFrame(_atom, Phase.AfterValue, _atom.Cap(_count + 1), matched, null, Parent), false).Step(0, -1, b, next);
+                if (node.Height <= _maxNesting - Depth)
+                {
+                    new ValueFrame(node, new ArrayFrame(_atom, Phase.AfterValue, _atom.Cap(_count + 1), matched, null, _maxNesting, Parent), false).Step(0, -1, b, next);
+                }
             }
         }
     }
 
     /// <summary>Goes on after a unique item, whose text is known unless a token is only being tried.</summary>
     public void EndUnique(ReadOnlySpan<byte> text, ThreadList next) =>
-        next.Add(new ArrayFrame(_atom, Phase.AfterValue, _atom.Cap(_count + 1), _matched, UsedTexts.Add(_used, text.ToArray()), Parent), 0);
+        next.Add(new ArrayFrame(_atom, Phase.AfterValue, _atom.Cap(_count + 1), _matched, UsedTexts.Add(_used, text.ToArray()), _maxNesting, Parent), 0);
 
     public override void ChildDone(ThreadList next) => next.Add(this, 0);
 
@@ -295,7 +306,7 @@ internal sealed class ArrayFrame : Frame
 
     private void StepUnique(TextChoice unique, byte b, ThreadList next)
     {
-        if (_atom.CanContinue(_count, _matched, _used))
+        if (_atom.CanContinue(_count, _matched, _maxNesting - Depth))
         {
             new ChoiceFrame(unique, _used, this).Step(0, -1, b, next);
         }

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.RegularExpressions;
 
 namespace Gemma.Extensions.AI.Grammar;
 
@@ -138,7 +137,7 @@ internal sealed partial class JsonSchemaCompiler
     {
         JsonElement e = place.Element;
         (JsonTypes types, bool integersOnly) = Types(place);
-        NumberConstraint? number = Numbers(place);
+        NumberConstraint? number = Numbers(place, types);
         number = integersOnly ? number?.And(NumberConstraint.None with { Integer = true }) : number;
         Conjunction result = new(number is null ? types & ~JsonTypes.Number : types, Texts(place), number ?? NumberConstraint.None, Arrays(place), Objects(place));
         return Clean(result);
@@ -187,10 +186,16 @@ internal sealed partial class JsonSchemaCompiler
                 throw Malformed(path, "must be a string");
             }
 
-            text = Arena.And(text, Pattern(pattern.GetString()!, path));
+            string? comment = e.TryGetProperty("$comment", out JsonElement c) && c.ValueKind == JsonValueKind.String ? c.GetString() : null;
+            text = Arena.And(text, Pattern(DotNetScalars.PatternOf(comment, pattern.GetString()!) ?? pattern.GetString()!, path));
         }
 
-        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && StringFormats.TryGet(Arena, format.GetString()!) is { } rx)
+        if (e.TryGetProperty("contentEncoding", out JsonElement encoding) && encoding.ValueKind == JsonValueKind.String && encoding.GetString() == "base64")
+        {
+            text = Arena.And(text, EcmaRegex.Compile(Arena, DotNetScalars.Base64Text, wholeText: true));
+        }
+
+        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && StringFormats.TryGet(Arena, format.GetString()!, _options.Rfc3339Times) is { } rx)
         {
             text = Arena.And(text, rx);
         }
@@ -215,7 +220,7 @@ internal sealed partial class JsonSchemaCompiler
         }
     }
 
-    private NumberConstraint? Numbers(SchemaPlace place)
+    private NumberConstraint? Numbers(SchemaPlace place, JsonTypes types)
     {
         JsonElement e = place.Element;
         NumberConstraint? result = NumberConstraint.None;
@@ -224,6 +229,11 @@ internal sealed partial class JsonSchemaCompiler
             if (!e.TryGetProperty(keyword, out JsonElement bound) || (exclusive && bound.ValueKind is JsonValueKind.True or JsonValueKind.False))
             {
                 continue;
+            }
+
+            if (bound.ValueKind == JsonValueKind.String && !types.HasFlag(JsonTypes.Number))
+            {
+                continue; // [Range(typeof(DateTime), "2020-01-01", …)]: of texts a bound says nothing.
             }
 
             ExactDecimal value = Number(bound, place.Path + "/" + keyword);
@@ -851,11 +861,8 @@ internal sealed partial class JsonSchemaCompiler
     /// <summary>A number; as text too, which .NET makes of [Range(typeof(decimal), "0.01", "99.99")].</summary>
     private static ExactDecimal Number(JsonElement value, string path) =>
         value.ValueKind == JsonValueKind.Number ? ExactDecimal.Parse(value.GetRawText())
-        : value.ValueKind == JsonValueKind.String && NumberText().IsMatch(value.GetString()!) ? ExactDecimal.Parse(value.GetString()!)
+        : value.ValueKind == JsonValueKind.String && ExactDecimal.TryParse(value.GetString()!, out ExactDecimal number) ? number
         : throw Malformed(path, $"must be a number, not {Shown(value)}");
-
-    [GeneratedRegex("^-?(?:0|[1-9][0-9]*)(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?\\z")]
-    private static partial Regex NumberText();
 
     private static string Shown(JsonElement value) => value.GetRawText() is { Length: > 60 } text ? text[..60] + "…" : value.GetRawText();
 

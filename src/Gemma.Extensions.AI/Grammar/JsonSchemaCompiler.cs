@@ -60,6 +60,7 @@ internal sealed partial class JsonSchemaCompiler
             }
 
             compiler.Explore(root);
+            compiler.LimitNesting(root);
             compiler._compiled = true;
             return root;
         }

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Gemma.Extensions.AI.Grammar;
 
 /// <summary>
@@ -47,6 +49,12 @@ internal static class NumberSpelling
             result = arena.Alt(result, arena.Concat(arena.Literal("-"), arena.And([digits, some, negative, .. Divisibility(arena, bounded, negative: true)])));
         }
 
+        if (plain)
+        {
+            Rx positives = Large(arena, number.Min is { Sign: > 0 } ? null : number.Max, ""), negatives = Large(arena, number.Max is { Sign: < 0 } ? null : -number.Min, "-");
+            result = arena.Alt(result, arena.Alt(positives, negatives));
+        }
+
         if (plain && number.Min is { Sign: <= 0 } && number.Max is { } top && top.CompareTo(ExactDecimal.One) >= 0)
         {
             result = arena.Alt(result, Expression(arena, @"[1-9](?:\.[0-9]{1,15})?[eE]-0?[1-9][0-9]?")); // 0 < d.ddde-n < 1.
@@ -54,6 +62,12 @@ internal static class NumberSpelling
 
         return result;
     }
+
+    /// <summary>Exponents below a bound that is far away.</summary>
+    private static Rx Large(RxArena arena, ExactDecimal? bound, string sign) =>
+        bound is { Sign: > 0 } far && far.Digits().Whole - 2 is >= DoubleDigits and int exponent
+            ? Expression(arena, $@"{sign}[1-9](?:\.[0-9]{{1,15}})?[eE]\+?{DecimalRanges.OneUpTo(exponent.ToString(CultureInfo.InvariantCulture))}")
+            : arena.Empty;
 
     private static Rx Expression(RxArena arena, string expression) => EcmaRegex.Compile(arena, expression, wholeText: true);
 

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
@@ -14,20 +15,23 @@ internal static class ResponseConstraintFactory
     /// <param name="endTokens">Tokens that end the reply.</param>
     /// <param name="regex">An ECMA-262 expression that the whole answer must match, where set.</param>
     /// <param name="gbnf">A GBNF grammar of the answer, where set.</param>
-    /// <param name="lenient">Ignore keywords of schemas that cannot be enforced.</param>
+    /// <param name="schemaOptions">How schemas are read; null takes the defaults.</param>
+    /// <param name="answerType">The type as which a JSON answer is read, where known.</param>
     /// <param name="markup">What stands around a call; null: our own.</param>
     /// <returns>Null where any text is allowed.</returns>
     /// <exception cref="NotSupportedException">Something cannot be enforced; the message names it.</exception>
     /// <exception cref="ArgumentException">A schema, expression or grammar is malformed, nothing satisfies it, or the required tool is not offered.</exception>
-    public static ITokenConstraint? Create(GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, bool lenient = false, ToolMarkup? markup = null)
+    public static ITokenConstraint? Create(
+        GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, JsonSchemaOptions? schemaOptions = null, JsonTypeInfo? answerType = null,
+        ToolMarkup? markup = null)
     {
         GrammarCompiler compiler = GrammarCompiler.For(tokenizer);
         markup ??= ToolMarkup.Own;
-        JsonSchemaOptions schemaOptions = new() { Lenient = lenient, ClosesObjects = true };
-        ToolSignature[] tools = Tools(options);
+        schemaOptions = (schemaOptions ?? new JsonSchemaOptions()) with { ClosesObjects = true };
+        ToolSignature[] tools = Tools(options, schemaOptions.Lenient);
         bool required = options?.ToolMode is RequiredChatToolMode && tools.Length > 0;
         bool several = options?.AllowMultipleToolCalls ?? true;
-        (string Key, Func<Symbol> Make)? answer = Answer(options, schemaOptions, regex, gbnf);
+        (string Key, Func<Symbol> Make)? answer = Answer(options, schemaOptions, regex, gbnf, answerType);
         if (tools.Length == 0)
         {
             return answer is null ? null : compiler.Keep(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make())).CreateConstraint(endTokens);
@@ -58,14 +62,14 @@ internal static class ResponseConstraintFactory
         }).CreateConstraint(endTokens);
     }
 
-    private static ToolSignature[] Tools(ChatOptions? options)
+    private static ToolSignature[] Tools(ChatOptions? options, bool lenient)
     {
         if (options?.Tools is not { Count: > 0 } || options.ToolMode is NoneChatToolMode)
         {
             return [];
         }
 
-        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, CompactJson.WithoutHalves(DotNetParameters.SchemaOf(t))))];
+        ToolSignature[] tools = [.. options.Tools.OfType<AIFunctionDeclaration>().Select(t => new ToolSignature(t.Name, CompactJson.WithoutHalves(DotNetParameters.SchemaOf(t, lenient))))];
         if (options.ToolMode is RequiredChatToolMode { RequiredFunctionName: { } name })
         {
             tools = [.. tools.Where(t => t.Name == name)];
@@ -78,7 +82,7 @@ internal static class ResponseConstraintFactory
         return tools;
     }
 
-    private static (string Key, Func<Symbol> Make)? Answer(ChatOptions? options, JsonSchemaOptions schemaOptions, string? regex, string? gbnf)
+    private static (string Key, Func<Symbol> Make)? Answer(ChatOptions? options, JsonSchemaOptions schemaOptions, string? regex, string? gbnf, JsonTypeInfo? type)
     {
         if ((regex is not null && gbnf is not null) || ((regex ?? gbnf) is not null && options?.ResponseFormat is ChatResponseFormatJson))
         {
@@ -106,7 +110,7 @@ internal static class ResponseConstraintFactory
             throw new ArgumentException("ChatOptions.ResponseFormat has a schema that is default(JsonElement). Parse one, or use ChatResponseFormat.Json for any JSON.", nameof(options));
         }
 
-        schema = CompactJson.WithoutHalves(schema);
+        schema = CompactJson.WithoutHalves(DotNetParameters.AnswerOf(schema, json.SchemaName, type, schemaOptions.Lenient));
         return ($"schema {schemaOptions} {schema.GetRawText()}", () => new ValueSymbol(JsonSchemaCompiler.Compile(schema, schemaOptions)));
     }
 }

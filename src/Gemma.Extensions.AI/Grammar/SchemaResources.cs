@@ -76,7 +76,7 @@ internal sealed class SchemaResources
     {
         int hash = reference.IndexOf('#');
         string address = hash < 0 ? reference : reference[..hash], fragment = hash < 0 ? "" : Uri.UnescapeDataString(reference[(hash + 1)..]);
-        string path = address.Length == 0 ? Around(from).Path : Identified(UriReference.Resolve(Around(from).Uri, address), reference, at);
+        string path = address.Length == 0 ? Embedding(from, fragment) : Identified(UriReference.Resolve(Around(from).Uri, address), reference, at);
         if (fragment.Length == 0)
         {
             return path;
@@ -90,6 +90,24 @@ internal sealed class SchemaResources
         return Around(path).Anchors.TryGetValue(fragment, out List<string>? anchors)
             ? Only(anchors, reference, at)
             : throw new ArgumentException($"The JSON schema refers to '{reference}' at '{at}', but there is no anchor '{fragment}' in the schema of that address.");
+    }
+
+    /// <summary>
+    /// The path from which a pointer leads: of the innermost schema around the reference that says "$schema", and so is a document put into another one, as
+    /// Microsoft.Extensions.AI puts the schema of a list into that of its answer; of the resource where there is none, or where the pointer leads nowhere there.
+    /// </summary>
+    private string Embedding(string from, string fragment)
+    {
+        string resource = Around(from).Path;
+        for (string path = from; fragment is "" or ['/', ..] && path.Length > resource.Length; path = path[..path.LastIndexOf('/')])
+        {
+            if (Follow(_root, path) is { ValueKind: JsonValueKind.Object } schema && Text(schema, "$schema") is not null && Follow(schema, fragment) is not null)
+            {
+                return path;
+            }
+        }
+
+        return resource;
     }
 
     /// <summary>The value at a path of the document; null where there is none.</summary>

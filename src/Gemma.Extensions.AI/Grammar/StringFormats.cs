@@ -5,9 +5,16 @@ internal static class StringFormats
 {
     // The years of .NET, 1 to 9999.
     private const string Year = "(?:[1-9][0-9]{3}|0(?:[1-9][0-9]{2}|0(?:[1-9][0-9]|0[1-9])))";
-    private const string Date = "(?:" + Year + @"-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29)";
+    private const string InnerYear = "(?:[1-8][0-9]{3}|9(?:[0-8][0-9]{2}|9(?:[0-8][0-9]|9[0-8]))|0(?:[1-9][0-9]{2}|0(?:[1-9][0-9]|0[2-9])))";
+    private const string Days = @"-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))";
+    private const string LeapDay = @"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29";
+    private const string Date = "(?:" + Year + Days + "|" + LeapDay + ")";
     private const string Offset = @"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))";
-    private const string Time = @"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,12})?" + Offset;
+    private const string LocalTime = @"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,12})?";
+    private const string Time = LocalTime + Offset;
+
+    // An offset on the first or last day that there is could lead out of them.
+    private const string DateTime = "(?:" + Date + "T" + LocalTime + "Z|(?:" + InnerYear + Days + "|" + LeapDay + ")T" + Time + ")";
     private const string Octet = @"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
     private const string Ipv4 = Octet + @"(?:\." + Octet + "){3}";
     private const string H16 = "[0-9A-Fa-f]{1,4}";
@@ -67,15 +74,15 @@ internal static class StringFormats
     /// <summary>
     /// What is generated of each format of JSON Schema and OpenAPI: texts that its RFC (3339, 5321, 6531, 1123, 5890, 2673, 4291, 9562, 3986, 3987, 6570, 6901, 4648)
     /// and the usual validators accept, not all that there are. Of dates and times it is what .NET reads: no year 0, no leap seconds, T and Z in capitals, offsets up to
-    /// 14 hours. Domains of addresses have two labels or more, no label two hyphens in a row.
+    /// 14 hours, a "time" without an offset unless RFC 3339 is asked for. Domains of addresses have two labels or more, no label two hyphens in a row.
     /// </summary>
     private static readonly Dictionary<string, string> s_patterns = new()
     {
         ["date"] = Date,
         ["time"] = Time,
         ["iso-time"] = Time,
-        ["date-time"] = Date + "T" + Time,
-        ["iso-date-time"] = Date + "T" + Time,
+        ["date-time"] = DateTime,
+        ["iso-date-time"] = DateTime,
         ["duration"] = Duration,
         ["email"] = Email,
         ["idn-email"] = IdnEmail,
@@ -94,14 +101,20 @@ internal static class StringFormats
         ["json-pointer-uri-fragment"] = "#(?:/(?:[A-Za-z0-9_.!$&'()*+,;:=@-]|" + Pct + "|~[01])*)*",
         ["relative-json-pointer"] = "(?:0|[1-9][0-9]{0,5})(?:#|(?:/" + PointerToken + ")*)",
         ["regex"] = Regex,
-        ["byte"] = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?",
+        ["byte"] = DotNetScalars.Base64Text,
     };
 
     /// <summary>The formats that are enforced; others are annotations.</summary>
     public static IEnumerable<string> Names => s_patterns.Keys;
 
     /// <summary>The expression of a format; null where the format asserts nothing (unknown names are annotations).</summary>
-    public static Rx? TryGet(RxArena arena, string format) => s_patterns.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true) : null;
+    /// <param name="arena">Holds the expression.</param>
+    /// <param name="format">The name of the format.</param>
+    /// <param name="rfc3339Times">Whether a "time" has an offset, as RFC 3339 says; otherwise it has none, as .NET reads a <see cref="TimeOnly"/>.</param>
+    public static Rx? TryGet(RxArena arena, string format, bool rfc3339Times) =>
+        format == "time" && !rfc3339Times ? EcmaRegex.Compile(arena, DotNetScalars.Time, wholeText: true)
+        : s_patterns.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true)
+        : null;
 
     private static string Uri(string unreserved, string pchar) =>
         "[A-Za-z][A-Za-z0-9+.-]*:(?:" + Authority(unreserved) + "(?:/" + pchar + "*)*|/(?:" + pchar + "+(?:/" + pchar + "*)*)?|" + pchar + "+(?:/" + pchar + "*)*)" + Tail(pchar);

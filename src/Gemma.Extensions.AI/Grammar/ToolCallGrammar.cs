@@ -15,6 +15,9 @@ internal sealed record ToolSignature(string Name, JsonElement Parameters);
 /// </summary>
 internal static class ToolCallGrammar
 {
+    /// <summary>Levels that are left for what a call travels in: messages are written and read as JSON too, with the same limit.</summary>
+    private const int LevelsAround = 8;
+
     private static readonly string[] s_describing =
     [
         "properties", "additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "enum", "const",
@@ -55,7 +58,7 @@ internal static class ToolCallGrammar
     {
         try
         {
-            return JsonSchemaCompiler.Compile(Arguments(tool.Parameters), options with { AllowWhitespace = false, ClosesObjects = true });
+            return JsonSchemaCompiler.Compile(Arguments(tool.Parameters), options with { AllowWhitespace = false, ClosesObjects = true, MaxNesting = options.MaxNesting - LevelsAround });
         }
         catch (NotSupportedException e)
         {

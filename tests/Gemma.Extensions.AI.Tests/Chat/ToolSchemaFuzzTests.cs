@@ -47,7 +47,7 @@ public sealed class ToolSchemaFuzzTests
             try
             {
                 ChatTemplate.Render(tokenizer, [new(ChatRole.User, "Hi")], options);
-                ResponseConstraintFactory.Create(tokenizer, options, [tokenizer.EndOfTurnId], lenient: random.Next(2) == 0);
+                ResponseConstraintFactory.Create(tokenizer, options, [tokenizer.EndOfTurnId], schemaOptions: new JsonSchemaOptions { Lenient = random.Next(2) == 0 });
                 used++;
             }
             catch (Exception e) when (e is ArgumentException or NotSupportedException)

@@ -50,7 +50,21 @@ public sealed class JsonSchemaKeywordTests
         { "bounds as text, which .NET makes of [Range(typeof(decimal), …)]", """{"type":"number","minimum":"0.01","maximum":"99.99"}""", ["0.01", "1.5", "99.99"], ["0", "0.001", "100", "-1"] },
         { "date-time", """{"type":"string","format":"date-time"}""", ["\"2024-02-29T23:59:59Z\"", "\"2023-12-01T00:00:00.123+05:30\"", "\"0001-01-01T00:00:00Z\"", "\"2023-12-01T00:00:00+14:00\""], ["\"0000-01-01T00:00:00Z\"", "\"2023-12-01t00:00:00z\"", "\"2023-12-01T00:00:00+15:00\"", "\"2023-02-29T00:00:00Z\"", "\"2024-13-01T00:00:00Z\"", "\"2024-01-01\"", "\"2024-01-01T24:00:00Z\""] },
         { "date", """{"format":"date","type":"string"}""", ["\"2000-02-29\"", "\"1999-04-30\""], ["\"1900-02-29\"", "\"1999-04-31\"", "\"99-04-01\""] },
-        { "time", """{"format":"time","type":"string"}""", ["\"12:00:00Z\"", "\"23:59:59.5-01:00\""], ["\"12:00\"", "\"25:00:00Z\""] },
+        { "time", """{"format":"time","type":"string"}""", ["\"12:00:00\"", "\"23:59:59.5\""], ["\"12:00\"", "\"25:00:00\"", "\"12:00:00Z\"", "\"23:59:59.5-01:00\"", "\"12:00:00.12345678\""] },
+        { "date-time at the ends of the years", """{"type":"string","format":"date-time"}""", ["\"0001-01-01T00:00:00Z\"", "\"9999-12-31T23:59:59Z\"", "\"9998-12-31T23:59:59-14:00\"", "\"0002-01-01T00:00:00+14:00\""], ["\"0001-01-01T00:00:00+14:00\"", "\"9999-12-31T23:59:59-01:00\""] },
+        { "TimeSpan of .NET", """{"$comment":"Represents a System.TimeSpan value.","type":"string","pattern":"^-?(\\d+\\.)?\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,7})?$"}""", ["\"1.02:03:04\"", "\"-00:00:00.5\"", "\"23:59:59\""], ["\"24:00:00\"", "\"00:60:00\"", "\"99999999999.00:00:00\""] },
+        { "the same pattern of another", """{"type":"string","pattern":"^-?(\\d+\\.)?\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,7})?$"}""", ["\"24:00:00\""], ["\"24\""] },
+        { "Version of .NET", """{"$comment":"Represents a version string.","type":"string","pattern":"^\\d+(\\.\\d+){1,3}$"}""", ["\"1.2\"", "\"1.2.3.4\""], ["\"1\"", "\"99999999999.1\"", "\"1.2.3.4.5\""] },
+        { "base64", """{"type":"string","contentEncoding":"base64"}""", ["\"\"", "\"AA==\"", "\"AAA=\"", "\"+/9a\""], ["\"A\"", "\"AB==\"", "\"AAB=\"", "\"AA\"", "\"A-_A\""] },
+        { "bounds of texts, which .NET makes of [Range(typeof(DateTime), …)]", """{"type":["string","null"],"minimum":"2020-01-01","exclusiveMaximum":"2021-01-01"}""", ["\"x\"", "null"], ["1"] },
+        { "integers of 64 bits", """{"type":"integer"}""", ["9223372036854775807", "-9223372036854775808", "0", "-1"], ["9223372036854775808", "-9223372036854775809", "99999999999999999999"] },
+        { "integers beyond 64 bits, where the schema says so", """{"type":"integer","minimum":9223372036854775808}""", ["9223372036854775808", "99999999999999999999"], ["9223372036854775807"] },
+        { "integers up to a bound beyond 64 bits", """{"type":"integer","maximum":18446744073709551615}""", ["18446744073709551615", "-9223372036854775808"], ["18446744073709551616", "-9223372036854775809"] },
+        { "exponents below far bounds", """{"type":"number","minimum":-3.4e38,"maximum":3.4e38}""", ["1e30", "-2.5E+36", "9.9e37", "1e-9", "3.5"], ["4e38", "-4e38", "1e300"] },
+        { "exponents beside one far bound", """{"type":"number","minimum":5,"maximum":3.4e38}""", ["5", "7.5"], ["1e0", "-1e30", "4.9"] },
+        { "references in a schema put into another", """{"type":"object","properties":{"data":{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"array","items":{"type":"object","properties":{"n":{"type":"array","items":{"$ref":"#/items"}}},"required":["n"]}}},"required":["data"]}""", ["{\"data\":[{\"n\":[{\"n\":[]}]}]}"], ["{\"data\":[{\"n\":[1]}]}", "{\"data\":[{\"n\":[{}]}]}"] },
+        { "the root of a schema put into another", """{"type":"object","properties":{"data":{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"array","items":{"$ref":"#"}}},"required":["data"]}""", ["{\"data\":[[],[[]]]}"], ["{\"data\":[{\"data\":[]}]}"] },
+        { "references past a schema put into another", """{"$defs":{"s":{"type":"string"}},"type":"object","properties":{"data":{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"array","items":{"$ref":"#/$defs/s"}}},"required":["data"]}""", ["{\"data\":[\"x\"]}"], ["{\"data\":[1]}"] },
         { "duration", """{"format":"duration","type":"string"}""", ["\"P1Y2M3DT4H5M6S\"", "\"PT5M\"", "\"P3W\""], ["\"P\"", "\"PT\"", "\"1D\""] },
         { "email", """{"format":"email","type":"string"}""", ["\"a.b@example.com\""], ["\"a@\"", "\"a\"", "\"@b.c\"", "\"a..b@c.d\""] },
         { "hostname", """{"format":"hostname","type":"string"}""", ["\"example.com\"", "\"a-b.c\""], ["\"-a.com\"", "\"a..b\"", "\"\""] },
@@ -118,6 +132,14 @@ public sealed class JsonSchemaKeywordTests
         Assert.All(ordered, t => Assert.True(GrammarTestbed.Accepts(strict, t)));
         Assert.All(unordered, t => Assert.False(GrammarTestbed.Accepts(strict, t)));
         Assert.All(ordered.Concat(unordered), t => Assert.True(GrammarTestbed.Accepts(loose, t)));
+    }
+
+    [Fact]
+    public void TimesHaveOffsetsWhereRfc3339IsAskedFor()
+    {
+        var grammar = GrammarTestbed.Schema("""{"type":"string","format":"time"}""", new JsonSchemaOptions { Rfc3339Times = true });
+        Assert.All(["\"12:00:00Z\"", "\"23:59:59.5-01:00\""], text => Assert.True(GrammarTestbed.Accepts(grammar, text)));
+        Assert.All(["\"12:00:00\"", "\"25:00:00Z\""], text => Assert.False(GrammarTestbed.Accepts(grammar, text)));
     }
 
     [Fact]

@@ -16,7 +16,7 @@ public sealed class StringFormatTests
         (string written, string leftOut, string invalid) = FormatTexts.All[format is "iso-time" or "iso-date-time" ? format[4..] : format];
         Assert.True(Split(written).Length + Split(leftOut).Length + Split(invalid).Length >= 50);
         RxArena arena = new();
-        Rx rx = StringFormats.TryGet(arena, format)!;
+        Rx rx = StringFormats.TryGet(arena, format, rfc3339Times: true)!;
         Assert.All(Split(written), text => Assert.True(FormatChecker.IsValid(format, text) && arena.Matches(rx, text), $"{format}: '{text}' is valid and written ({FormatChecker.IsValid(format, text)})."));
         Assert.All(Split(leftOut), text => Assert.True(FormatChecker.IsValid(format, text) && !arena.Matches(rx, text), $"{format}: '{text}' is valid and left out ({FormatChecker.IsValid(format, text)})."));
         Assert.All(Split(invalid), text => Assert.False(FormatChecker.IsValid(format, text) || arena.Matches(rx, text), $"{format}: '{text}' is not valid ({FormatChecker.IsValid(format, text)})."));
@@ -28,7 +28,7 @@ public sealed class StringFormatTests
     public void What_is_written_is_valid(string format)
     {
         RxArena arena = new();
-        Rx rx = StringFormats.TryGet(arena, format)!;
+        Rx rx = StringFormats.TryGet(arena, format, rfc3339Times: true)!;
         for (int seed = 0; seed < 60; seed++)
         {
             Random random = new(seed);
@@ -48,7 +48,7 @@ public sealed class StringFormatTests
         Assert.Contains("Nothing satisfies", Assert.Throws<ArgumentException>(() => GrammarTestbed.Schema($$"""{"type":"string","format":"{{format}}","minLength":{{length}}}""")).Message);
 
     [Fact]
-    public void Names_of_no_format_are_annotations() => Assert.Null(StringFormats.TryGet(new RxArena(), "colour"));
+    public void Names_of_no_format_are_annotations() => Assert.Null(StringFormats.TryGet(new RxArena(), "colour", rfc3339Times: true));
 
     private static string[] Split(string texts) => [.. texts.Split((char[])[' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries).Select(static t => t.Replace('·', ' '))];
 
