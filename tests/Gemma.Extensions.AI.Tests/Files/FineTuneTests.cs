@@ -162,6 +162,25 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
+    public void A_tag_that_is_spelt_as_the_end_of_other_models_is_text()
+    {
+        // Gemma 2's own vocabulary has HTML's </s>, user-defined.
+        FineTune.Write(_temp.Path, rows: 8);
+        FineTune.AddTokenizer(_temp.Path, ["</s>"], "tokenizer.json");
+        using ModelFile file = ModelFile.Open(_temp.Path);
+        string gguf = _temp.File("tag.gguf");
+        ModelConverter.Write(file, QuantizationRecipe.Get("BF16"), gguf);
+        using ModelFile converted = ModelFile.Open(gguf);
+        foreach (ModelFile each in (ModelFile[])[file, converted])
+        {
+            GemmaTokenizer tokenizer = each.CreateTokenizer();
+            Assert.Equal((TokenKind.UserDefined, "</s>"), (tokenizer.GetKind(1024), tokenizer.GetPiece(1024)));
+            Assert.Equal([1, 9], EndTokens.Of(each, tokenizer));
+            Assert.Equal(1024, tokenizer.Encode("x</s>", matchSpecial: false)[^1]);
+        }
+    }
+
+    [Fact]
     public void A_number_is_a_list_of_one()
     {
         FineTune.Write(_temp.Path, rows: 0);
