@@ -43,7 +43,7 @@ public sealed class ChatFormatTests
         Assert.Equal(Tokenizers.Tiny.EndOfTurnId, format.EndId);
     }
 
-    /// <summary>Ids written by SentencePiece for texts written by hand, which Jinja gives for the templates too (Data/README.md).</summary>
+    /// <summary>Ids of SentencePiece for texts that Jinja gives for the templates too (Data/README.md).</summary>
     [Theory]
     [InlineData("gemma")]
     [InlineData("gemma-system")]
