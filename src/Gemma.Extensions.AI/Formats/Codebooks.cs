@@ -37,6 +37,20 @@ internal static unsafe class Codebooks
     /// <summary>IQ1_S and IQ1_M [2048] of eight signed bytes.</summary>
     public static ulong* Iq1 { get; } = (ulong*)Expand(Iq1Codes, 2, Levels1);
 
+    /// <summary>One byte an entry: the levels' indices of its first numbers (two of IQ3, four of the others), or of its last ones.</summary>
+    public static byte* Plane(TensorType type, bool last)
+    {
+        ushort[] codes = Codes(type);
+        int shift = type is TensorType.IQ3_XXS or TensorType.IQ3_S ? 6 : 8;
+        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)codes.Length, 64);
+        for (int i = 0; i < codes.Length; i++)
+        {
+            bytes[i] = (byte)((last ? codes[i] >> shift : codes[i]) & ((1 << shift) - 1));
+        }
+
+        return bytes;
+    }
+
     /// <summary>Eight sign bits from the seven that IQ2_XXS, IQ2_XS and IQ3_XXS store: their number is even.</summary>
     public static byte EvenSigns(uint seven) => (byte)(seven | (uint)(System.Numerics.BitOperations.PopCount(seven) & 1) << 7);
 

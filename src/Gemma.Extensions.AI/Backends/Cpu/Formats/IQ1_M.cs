@@ -25,6 +25,7 @@ internal static unsafe class IQ1_MTiles
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
     {
+        CodebookTables tables = IQ1Book.Tables;
         Vector512<uint> three = Vector512.Create(7u);
         for (int k = 0; k < columns; k += 256, rows += 56, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
@@ -32,31 +33,27 @@ internal static unsafe class IQ1_MTiles
             Vector512<uint> top = Vector512.Create(0xF000u);
             Vector512<float> d = LowHalf(((s0 & top) >> 12) | ((s0 >> 24) & Vector512.Create(0xF0u)) | ((s1 & top) >> 4) | ((s1 >> 16) & top)) * 0.125f;
             TIsa.Transpose(rows + 32, stride, out Vector512<uint> h0, out Vector512<uint> h1, out Vector512<uint> h2, out Vector512<uint> h3);
-            for (int part = 0; part < 2; part++, h0 = h2, h1 = h3)
+            for (int part = 0; part < 2; part++, h0 = h2, h1 = h3, s0 = s1)
             {
                 TIsa.Transpose(rows + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                Four(tile, 4 * part, d0, h0);
-                Four(tile, 4 * part + 1, d1, h0 >> 16);
-                Four(tile, 4 * part + 2, d2, h1);
-                Four(tile, 4 * part + 3, d3, h1 >> 16);
-                Vector512<uint> words = part == 0 ? s0 : s1;
+                byte* target = tile + 32 * part * ByteStep;
+                Four(tables, target, d0, h0);
+                Four(tables, target + 8 * ByteStep, d1, h0 >> 16);
+                Four(tables, target + 16 * ByteStep, d2, h1);
+                Four(tables, target + 24 * ByteStep, d3, h1 >> 16);
                 for (int group = 0; group < 8; group++)
                 {
-                    PutOddScale(scales + (8 * part + group) * TileFormat.Rows, d, (words >> (group / 4 * 16 + group % 4 * 3)) & three);
+                    PutOddScale(scales + (8 * part + group) * TileFormat.Rows, d, (s0 >> (group / 4 * 16 + group % 4 * 3)) & three);
                 }
             }
         }
 
         // 32 columns: four indices, and a nibble each of upper bits and shift.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Four(byte* tile, int group, Vector512<uint> indices, Vector512<uint> high)
+        static void Four(CodebookTables tables, byte* tile, Vector512<uint> indices, Vector512<uint> nibbles)
         {
-            Vector512<uint> low = Vector512.Create(255u), three = Vector512.Create(7u);
-            for (int i = 0; i < 4; i++)
-            {
-                Vector512<uint> nibble = high >> (4 * i);
-                IQ1_STiles.PutEntry<TIsa>(tile, 8 * group + 2 * i, ((indices >> (8 * i)) & low) | ((nibble & three) << 8), IQ1_STiles.Shift(nibble >> 3));
-            }
+            Vector512<uint> bytes = (nibbles & Vector512.Create(0xFu)) | ((nibbles << 4) & Vector512.Create(0xF00u)) | ((nibbles << 8) & Vector512.Create(0xF0000u)) | ((nibbles << 12) & Vector512.Create(0xF000000u));
+            PutShiftedEights<TIsa, IQ1Book>(tables, tile, indices, bytes & Vector512.Create(0x07070707u), IQ1_STiles.Shifts((bytes >> 3) & Vector512.Create(0x01010101u)));
         }
     }
 }

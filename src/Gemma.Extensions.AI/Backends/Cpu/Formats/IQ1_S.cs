@@ -25,47 +25,44 @@ internal static unsafe class IQ1_STiles
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
     {
+        CodebookTables tables = IQ1Book.Tables;
         for (int k = 0; k < columns; k += 256, rows += 50, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
-            for (int part = 0; part < 2; part++)
+            TIsa.Transpose(rows + 34, stride, out Vector512<uint> h0, out Vector512<uint> h1, out Vector512<uint> h2, out Vector512<uint> h3);
+            for (int part = 0; part < 2; part++, h0 = h2, h1 = h3)
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                TIsa.Transpose(rows + 34, stride, out Vector512<uint> h0, out Vector512<uint> h1, out Vector512<uint> h2, out Vector512<uint> h3);
-                (h0, h1) = part == 0 ? (h0, h1) : (h2, h3);
-                Group(tile, scales, 4 * part, d, d0, h0);
-                Group(tile, scales, 4 * part + 1, d, d1, h0 >> 16);
-                Group(tile, scales, 4 * part + 2, d, d2, h1);
-                Group(tile, scales, 4 * part + 3, d, d3, h1 >> 16);
+                Group(tables, tile, scales, 4 * part, d, d0, h0);
+                Group(tables, tile, scales, 4 * part + 1, d, d1, h0 >> 16);
+                Group(tables, tile, scales, 4 * part + 2, d, d2, h1);
+                Group(tables, tile, scales, 4 * part + 3, d, d3, h1 >> 16);
             }
         }
 
         // 32 columns: four indices, and a word of their upper bits, the scale and the shift.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Group(byte* tile, float* scales, int group, Vector512<float> d, Vector512<uint> indices, Vector512<uint> high)
+        static void Group(CodebookTables tables, byte* tile, float* scales, int group, Vector512<float> d, Vector512<uint> indices, Vector512<uint> word)
         {
-            Vector512<uint> low = Vector512.Create(255u), three = Vector512.Create(7u);
-            Vector512<byte> shift = Shift(high >> 15);
-            for (int i = 0; i < 4; i++)
-            {
-                PutEntry<TIsa>(tile, 8 * group + 2 * i, ((indices >> (8 * i)) & low) | (((high >> (3 * i)) & three) << 8), shift);
-            }
-
-            PutOddScale(scales + group * TileFormat.Rows, d, (high >> 12) & three);
+            Vector512<uint> upper = (word & Vector512.Create(7u)) | ((word << 5) & Vector512.Create(0x700u)) | ((word << 10) & Vector512.Create(0x70000u)) | ((word << 15) & Vector512.Create(0x7000000u));
+            PutShiftedEights<TIsa, IQ1Book>(tables, tile + 8 * group * ByteStep, indices, upper, Shifts(((word >> 15) & Vector512<uint>.One) * 0x01010101u));
+            PutOddScale(scales + group * TileFormat.Rows, d, (word >> 12) & Vector512.Create(7u));
         }
     }
 
-    /// <summary>The zero point of 16 and an eighth more, or less where the lowest bit is set, in four bytes.</summary>
+    /// <summary>The zero point of 16 and an eighth more, or less where a byte is one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector512<byte> Shift(Vector512<uint> minus) => (Vector512.Create(0x11111111u) - (minus & Vector512<uint>.One) * 0x02020202u).AsByte();
+    internal static Vector512<uint> Shifts(Vector512<uint> minus) => Vector512.Create(0x11111111u) - (minus + minus);
+}
 
-    /// <summary>Eight columns of an entry.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static void PutEntry<TIsa>(byte* tile, int step, Vector512<uint> index, Vector512<byte> shift)
-        where TIsa : struct, IVectorIsa
-    {
-        index += index;
-        Put(tile, step, (TIsa.Gather((uint*)Codebooks.Iq1, index).AsByte() + shift).AsUInt32());
-        Put(tile, step + 1, (TIsa.Gather((uint*)Codebooks.Iq1 + 1, index).AsByte() + shift).AsUInt32());
-    }
+/// <summary>The codebook of IQ1_S and IQ1_M.</summary>
+internal readonly unsafe struct IQ1Book : ICodebook
+{
+    private static readonly CodebookTables s_tables = CodebookTables.Create(TensorType.IQ1_S, Codebooks.Iq1);
+
+    public static int Entries => 2048;
+
+    public static Vector128<byte> Levels => Vector128.Create(unchecked((byte)-8), 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    public static CodebookTables Tables => s_tables;
 }

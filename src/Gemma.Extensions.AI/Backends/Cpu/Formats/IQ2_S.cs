@@ -25,7 +25,9 @@ internal static unsafe class IQ2_STiles
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
     {
+        CodebookTables tables = IQ2_SBook.Tables;
         Vector512<uint> four = Vector512.Create(15u);
+        Vector512<byte> offset = Vector512.Create((byte)64);
         for (int k = 0; k < columns; k += 256, rows += 82, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
@@ -35,14 +37,10 @@ internal static unsafe class IQ2_STiles
                 TIsa.Transpose(rows + 2 + 16 * half, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 34 + 16 * half, stride, out Vector512<uint> s0, out Vector512<uint> s1, out Vector512<uint> s2, out Vector512<uint> s3);
                 byte* target = tile + 32 * half * ByteStep;
-                for (int i = 0; i < 4; i++)
-                {
-                    Entry(target + 2 * i * ByteStep, d0 >> (8 * i), high >> (2 * i), s0 >> (8 * i));
-                    Entry(target + (8 + 2 * i) * ByteStep, d1 >> (8 * i), high >> (8 + 2 * i), s1 >> (8 * i));
-                    Entry(target + (16 + 2 * i) * ByteStep, d2 >> (8 * i), high >> (16 + 2 * i), s2 >> (8 * i));
-                    Entry(target + (24 + 2 * i) * ByteStep, d3 >> (8 * i), high >> (24 + 2 * i), s3 >> (8 * i));
-                }
-
+                PutEights<TIsa, IQ2_SBook>(tables, target, d0, Pairs(high), s0, offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target + 8 * ByteStep, d1, Pairs(high >> 8), s1, offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target + 16 * ByteStep, d2, Pairs(high >> 16), s2, offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target + 24 * ByteStep, d3, Pairs(high >> 24), s3, offset);
                 for (int group = 0; group < 8; group++)
                 {
                     PutOddScale(scales + (8 * half + group) * TileFormat.Rows, d, (scale >> (4 * group)) & four);
@@ -50,8 +48,24 @@ internal static unsafe class IQ2_STiles
             }
         }
 
+        // Four pairs of bits as four bytes.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Entry(byte* tile, Vector512<uint> index, Vector512<uint> upper, Vector512<uint> signs) =>
-            PutEight<TIsa>(tile, 0, Codebooks.Iq2S, (index & Vector512.Create(255u)) | ((upper & Vector512.Create(3u)) << 8), signs, Vector512.Create((byte)64));
+        static Vector512<uint> Pairs(Vector512<uint> bits)
+        {
+            Vector512<uint> x = bits & Vector512.Create(255u);
+            x = (x | (x << 12)) & Vector512.Create(0x000F000Fu);
+            return (x | (x << 6)) & Vector512.Create(0x03030303u);
+        }
     }
+}
+
+internal readonly unsafe struct IQ2_SBook : ICodebook
+{
+    private static readonly CodebookTables s_tables = CodebookTables.Create(TensorType.IQ2_S, Codebooks.Iq2S);
+
+    public static int Entries => 1024;
+
+    public static Vector128<byte> Levels => Vector128.Create((byte)8, 25, 43, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    public static CodebookTables Tables => s_tables;
 }

@@ -25,6 +25,7 @@ internal static unsafe class IQ2_XSTiles
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
     {
+        CodebookTables tables = IQ2_XSBook.Tables;
         Vector512<uint> four = Vector512.Create(15u);
         for (int k = 0; k < columns; k += 256, rows += 74, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
@@ -34,10 +35,8 @@ internal static unsafe class IQ2_XSTiles
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> e0, out Vector512<uint> e1, out Vector512<uint> e2, out Vector512<uint> e3);
                 byte* target = tile + 16 * part * ByteStep;
-                Pair(target, e0);
-                Pair(target + 4 * ByteStep, e1);
-                Pair(target + 8 * ByteStep, e2);
-                Pair(target + 12 * ByteStep, e3);
+                Four(tables, target, e0, e1);
+                Four(tables, target + 8 * ByteStep, e2, e3);
                 Vector512<uint> scale = (part < 2 ? s0 : s1) >> (part % 2 * 16);
                 for (int group = 0; group < 4; group++)
                 {
@@ -46,14 +45,34 @@ internal static unsafe class IQ2_XSTiles
             }
         }
 
-        // 16 columns: two entries.
+        // 32 columns: four words, the lower nine bits of each the index.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Pair(byte* tile, Vector512<uint> entries)
+        static void Four(CodebookTables tables, byte* tile, Vector512<uint> a, Vector512<uint> b)
         {
-            Vector512<uint> nine = Vector512.Create(511u);
-            Vector512<byte> offset = Vector512.Create((byte)64);
-            PutEight<TIsa>(tile, 0, Codebooks.Iq2Xs, entries & nine, EvenSigns(entries >> 9), offset);
-            PutEight<TIsa>(tile, 2, Codebooks.Iq2Xs, (entries >> 16) & nine, EvenSigns(entries >> 25), offset);
+            Vector512<uint> low = Pack(a & Vector512.Create(0x00FF00FFu), b & Vector512.Create(0x00FF00FFu));
+            Vector512<uint> ninth = Pack((a >> 8) & Vector512.Create(0x00010001u), (b >> 8) & Vector512.Create(0x00010001u));
+            Vector512<uint> sevens = Pack((a >> 9) & Vector512.Create(0x007F007Fu), (b >> 9) & Vector512.Create(0x007F007Fu));
+            PutEights<TIsa, IQ2_XSBook>(tables, tile, low, ninth, EvenSigns(sevens), Vector512.Create((byte)64));
+        }
+
+        // The lower bytes of two words each, as four bytes.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector512<uint> Pack(Vector512<uint> a, Vector512<uint> b)
+        {
+            a = (a | (a >> 8)) & Vector512.Create(0xFFFFu);
+            b = (b | (b >> 8)) << 16;
+            return a | b;
         }
     }
+}
+
+internal readonly unsafe struct IQ2_XSBook : ICodebook
+{
+    private static readonly CodebookTables s_tables = CodebookTables.Create(TensorType.IQ2_XS, Codebooks.Iq2Xs);
+
+    public static int Entries => 512;
+
+    public static Vector128<byte> Levels => Vector128.Create((byte)8, 25, 43, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    public static CodebookTables Tables => s_tables;
 }

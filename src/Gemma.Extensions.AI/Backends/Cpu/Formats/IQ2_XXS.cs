@@ -25,7 +25,7 @@ internal static unsafe class IQ2_XXSTiles
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
     {
-        Vector512<uint> low = Vector512.Create(255u);
+        CodebookTables tables = IQ2_XXSBook.Tables;
         Vector512<byte> offset = Vector512.Create((byte)64);
         for (int k = 0; k < columns; k += 256, rows += 66, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
@@ -33,15 +33,22 @@ internal static unsafe class IQ2_XXSTiles
             for (int part = 0; part < 4; part++)
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> i0, out Vector512<uint> w0, out Vector512<uint> i1, out Vector512<uint> w1);
-                for (int i = 0; i < 4; i++)
-                {
-                    PutEight<TIsa>(tile, 16 * part + 2 * i, Codebooks.Iq2Xxs, (i0 >> (8 * i)) & low, EvenSigns(w0 >> (7 * i)), offset);
-                    PutEight<TIsa>(tile, 16 * part + 8 + 2 * i, Codebooks.Iq2Xxs, (i1 >> (8 * i)) & low, EvenSigns(w1 >> (7 * i)), offset);
-                }
-
+                PutEights<TIsa, IQ2_XXSBook>(tables, tile + 16 * part * ByteStep, i0, default, EvenSigns(SpreadSevens(w0)), offset);
+                PutEights<TIsa, IQ2_XXSBook>(tables, tile + (16 * part + 8) * ByteStep, i1, default, EvenSigns(SpreadSevens(w1)), offset);
                 PutOddScale(scales + 2 * part * TileFormat.Rows, d, w0 >> 28);
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, w1 >> 28);
             }
         }
     }
+}
+
+internal readonly unsafe struct IQ2_XXSBook : ICodebook
+{
+    private static readonly CodebookTables s_tables = CodebookTables.Create(TensorType.IQ2_XXS, Codebooks.Iq2Xxs);
+
+    public static int Entries => 256;
+
+    public static Vector128<byte> Levels => Vector128.Create((byte)8, 25, 43, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    public static CodebookTables Tables => s_tables;
 }

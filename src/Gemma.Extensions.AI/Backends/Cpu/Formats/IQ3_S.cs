@@ -25,35 +25,38 @@ internal static unsafe class IQ3_STiles
     public static void Unpack<TIsa>(byte* rows, long stride, int columns, byte* tile, float* scales)
         where TIsa : struct, IVectorIsa
     {
+        CodebookTables tables = IQ3_SBook.Tables;
         Vector512<uint> four = Vector512.Create(15u);
+        Vector512<byte> offset = Vector512.Create((byte)16);
         for (int k = 0; k < columns; k += 256, rows += 110, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
-            // The last four bytes are the scales; of the 16 before them and these, signs end where the scales begin.
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride));
             Vector512<uint> scale = Last<TIsa>(rows + 94, stride);
-            TIsa.Transpose(rows + 66, stride, out Vector512<uint> highs, out Vector512<uint> laterHighs, out _, out _);
-            for (int part = 0; part < 4; part++, highs = part == 2 ? laterHighs : highs)
+            TIsa.Transpose(rows + 66, stride, out Vector512<uint> high, out Vector512<uint> laterHigh, out _, out _);
+            for (int part = 0; part < 4; part++, high = part == 2 ? laterHigh : high >> 16)
             {
                 // 64 columns: 16 indices, two bytes of their highest bits, 8 bytes of signs.
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 74 + 8 * part, stride, out Vector512<uint> s0, out Vector512<uint> s1, out _, out _);
-                Vector512<uint> high = highs >> (part % 2 * 16);
                 byte* target = tile + 16 * part * ByteStep;
-                for (int i = 0; i < 4; i++)
-                {
-                    Entry(target + i * ByteStep, d0 >> (8 * i), high >> i, s0 >> (4 * i));
-                    Entry(target + (4 + i) * ByteStep, d1 >> (8 * i), high >> (4 + i), s0 >> (16 + 4 * i));
-                    Entry(target + (8 + i) * ByteStep, d2 >> (8 * i), high >> (8 + i), s1 >> (4 * i));
-                    Entry(target + (12 + i) * ByteStep, d3 >> (8 * i), high >> (12 + i), s1 >> (16 + 4 * i));
-                }
-
+                PutFours<TIsa, IQ3_SBook>(tables, target, d0, SpreadBits(high), s0, offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target + 4 * ByteStep, d1, SpreadBits(high >> 4), s0 >> 16, offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target + 8 * ByteStep, d2, SpreadBits(high >> 8), s1, offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target + 12 * ByteStep, d3, SpreadBits(high >> 12), s1 >> 16, offset);
                 PutOddScale(scales + 2 * part * TileFormat.Rows, d, (scale >> (8 * part)) & four);
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, (scale >> (8 * part + 4)) & four);
             }
         }
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Entry(byte* tile, Vector512<uint> index, Vector512<uint> ninth, Vector512<uint> signs) => PutSigned(
-            tile, 0, TIsa.Gather(Codebooks.Iq3S, (index & Vector512.Create(255u)) | ((ninth & Vector512<uint>.One) << 8)), signs, Vector512.Create((byte)16));
     }
+}
+
+internal readonly unsafe struct IQ3_SBook : ICodebook
+{
+    private static readonly CodebookTables s_tables = CodebookTables.Create(TensorType.IQ3_S, Codebooks.Iq3S);
+
+    public static int Entries => 512;
+
+    public static Vector128<byte> Levels => Vector128.Create((byte)1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    public static CodebookTables Tables => s_tables;
 }
