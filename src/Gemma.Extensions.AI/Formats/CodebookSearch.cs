@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Formats;
 
@@ -173,28 +174,30 @@ internal sealed unsafe class CodebookSearch
         float bestScale = 0;
         for (int step = -4; step <= 14; step++)
         {
-            float inverse = _levels[^1] / largest * (1 - step * 0.04f);
-            for (int round = 0; round < 2; round++)
-            {
-                FindEntries(magnitudes, weights, inverse, trial);
-                (double dot, double square) = Moments(magnitudes, weights, trial);
-                if (dot <= 0)
-                {
-                    break;
-                }
+            Try(_levels[^1] / largest * (1 - step * 0.04f));
+        }
 
-                if (dot * dot / square > best)
-                {
-                    best = dot * dot / square;
-                    bestScale = (float)(dot / square);
-                    Buffer.MemoryCopy(trial, entries, count * sizeof(ushort), count * sizeof(ushort));
-                }
-
-                inverse = (float)(square / dot);
-            }
+        // The scale that suits these entries best may suit others better.
+        for (int round = 0; round < 3 && bestScale > 0 && Try(1 / bestScale); round++)
+        {
         }
 
         return bestScale;
+
+        bool Try(float inverse)
+        {
+            FindEntries(magnitudes, weights, inverse, trial);
+            (double dot, double square) = Moments(magnitudes, weights, trial);
+            if (dot <= 0 || dot * dot / square <= best)
+            {
+                return false;
+            }
+
+            best = dot * dot / square;
+            bestScale = (float)(dot / square);
+            Buffer.MemoryCopy(trial, entries, count * sizeof(ushort), count * sizeof(ushort));
+            return true;
+        }
     }
 
     /// <summary>The d under which the scales that can be stated come nearest to the best ones, and these scales.</summary>
@@ -237,15 +240,15 @@ internal sealed unsafe class CodebookSearch
     /// <summary>Sums of weight·magnitude·number and weight·number² over a group.</summary>
     private (double Dot, double Square) Moments(float* magnitudes, float* weights, ushort* entries)
     {
-        float dot = 0, square = 0;
-        for (int i = 0; i < _group; i++)
+        Vector128<float> dot = default, square = default;
+        for (int i = 0; i < _group; i += 4)
         {
-            float number = _numbers[entries[i / _dimension] * _dimension + i % _dimension];
-            dot += weights[i] * magnitudes[i] * number;
-            square += weights[i] * number * number;
+            Vector128<float> numbers = Vector128.Load(_numbers + entries[i / _dimension] * _dimension + i % _dimension), weighted = Vector128.Load(weights + i) * numbers;
+            dot += weighted * Vector128.Load(magnitudes + i);
+            square += weighted * numbers;
         }
 
-        return (dot, square);
+        return (Vector128.Sum(dot), Vector128.Sum(square));
     }
 
     private void FindEntries(float* magnitudes, float* weights, float inverseScale, ushort* entries)
@@ -286,16 +289,24 @@ internal sealed unsafe class CodebookSearch
 
         ushort best = candidates[0];
         float least = float.PositiveInfinity;
-        for (int i = 0; i < Candidates; i++)
+        if (_dimension == 8)
         {
-            float* numbers = _numbers + candidates[i] * _dimension;
-            float distance = 0;
-            for (int j = 0; j < _dimension; j++)
+            Vector256<float> x = Vector256.Load(scaled), w = Vector256.Load(weights);
+            for (int i = 0; i < Candidates; i++)
             {
-                float difference = scaled[j] - numbers[j];
-                distance += weights[j] * difference * difference;
+                Vector256<float> difference = x - Vector256.Load(_numbers + candidates[i] * 8);
+                float distance = Vector256.Sum(w * difference * difference);
+                (least, best) = distance < least ? (distance, candidates[i]) : (least, best);
             }
 
+            return best;
+        }
+
+        Vector128<float> four = Vector128.Load(scaled), fourWeights = Vector128.Load(weights);
+        for (int i = 0; i < Candidates; i++)
+        {
+            Vector128<float> difference = four - Vector128.Load(_numbers + candidates[i] * 4);
+            float distance = Vector128.Sum(fourWeights * difference * difference);
             (least, best) = distance < least ? (distance, candidates[i]) : (least, best);
         }
 
