@@ -97,7 +97,7 @@ public sealed class GemmaChatClient : IChatClient
         cancellationToken.ThrowIfCancellationRequested();
         GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
         GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
-        ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw);
+        ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw, cancellationToken);
         await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(model, turn, isStreaming, cancellationToken).ConfigureAwait(false))
         {
             yield return update;

@@ -14,7 +14,7 @@ namespace Gemma.Extensions.AI.Benchmarks;
 /// first mask, time of every mask. An instance is tried as its compact and as its indented spelling; the masks are those along the tokenizer's own
 /// split of it, and an instance is accepted if at each step the mask holds the next token and at the end the text may end.
 /// </summary>
-internal static class MaskBenchCommand
+internal static partial class MaskBenchCommand
 {
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
 
@@ -59,6 +59,20 @@ internal static class MaskBenchCommand
         return 0;
     }
 
+    /// <summary>Time that this thread has computed, where the system tells: other processes and threads do not count.</summary>
+    private static double Microseconds() => OperatingSystem.IsLinux() && ClockGetTime(3, out TimeSpec time) == 0
+        ? (time.Seconds * 1e6) + (time.Nanoseconds / 1e3)
+        : Stopwatch.GetTimestamp() * 1e6 / Stopwatch.Frequency;
+
+    [System.Runtime.InteropServices.LibraryImport("libc", EntryPoint = "clock_gettime")]
+    private static partial int ClockGetTime(int clock, out TimeSpec time);
+
+    private struct TimeSpec
+    {
+        public nint Seconds;
+        public nint Nanoseconds;
+    }
+
     private sealed class Case(GrammarCompiler compiler, GemmaTokenizer tokenizer, JsonSchemaOptions options, FileInfo file)
     {
         public string Verdict { get; private set; } = "pass";
@@ -79,10 +93,10 @@ internal static class MaskBenchCommand
             {
                 // A fresh grammar: nothing is reused between files.
                 JsonElement schema = document.RootElement.GetProperty("schema");
-                long start = Stopwatch.GetTimestamp();
+                double start = Microseconds();
                 grammar = new Grammar.Grammar(compiler.Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)));
                 grammar.CreateConstraint([tokenizer.EndOfTurnId]).TryFillMask(mask);
-                CompileMicroseconds = Stopwatch.GetElapsedTime(start).TotalMicroseconds;
+                CompileMicroseconds = Microseconds() - start;
             }
             catch (Exception e) when (e is NotSupportedException or ArgumentException)
             {
@@ -139,9 +153,9 @@ internal static class MaskBenchCommand
             int position = 0;
             foreach (int id in ids)
             {
-                long start = Stopwatch.GetTimestamp();
+                double start = Microseconds();
                 constraint.TryFillMask(mask);
-                MaskMicroseconds.Add(Stopwatch.GetElapsedTime(start).TotalMicroseconds);
+                MaskMicroseconds.Add(Microseconds() - start);
                 if ((mask[id >> 6] & (1UL << id)) == 0)
                 {
                     byte[] all = Encoding.UTF8.GetBytes(text);
@@ -190,7 +204,7 @@ internal static class MaskBenchCommand
             _masks.Sort();
             _compiles.Sort();
             Console.WriteLine($"{_count} schemas: {string.Join(", ", _verdicts.OrderByDescending(v => v.Value).Select(v => $"{v.Value} {v.Key} ({100.0 * v.Value / _count:F1}%)"))}");
-            Console.WriteLine($"{_masks.Count} masks: mean {(_masks.Count == 0 ? 0 : _masks.Average()):F1}, p50 {At(_masks, 0.5):F1}, p90 {At(_masks, 0.9):F1}, p99 {At(_masks, 0.99):F1}, max {At(_masks, 1):F1} us");
+            Console.WriteLine($"{_masks.Count} masks: mean {(_masks.Count == 0 ? 0 : _masks.Average()):F1}, p50 {At(_masks, 0.5):F1}, p90 {At(_masks, 0.9):F1}, p99 {At(_masks, 0.99):F1}, p99.99 {At(_masks, 0.9999):F1}, max {At(_masks, 1):F1} us");
             Console.WriteLine($"compile to first mask: p50 {At(_compiles, 0.5):F0}, p90 {At(_compiles, 0.9):F0}, p99 {At(_compiles, 0.99):F0}, max {At(_compiles, 1):F0} us");
             if (json)
             {
@@ -206,6 +220,7 @@ internal static class MaskBenchCommand
                     mask_mean_us = Round(_masks.Count == 0 ? 0 : _masks.Average()),
                     mask_p50_us = Round(At(_masks, 0.5)),
                     mask_p99_us = Round(At(_masks, 0.99)),
+                    mask_p9999_us = Round(At(_masks, 0.9999)),
                     mask_max_us = Round(At(_masks, 1)),
                     compile_p50_us = Round(At(_compiles, 0.5)),
                     compile_p99_us = Round(At(_compiles, 0.99)),

@@ -61,11 +61,23 @@ internal sealed class DraftModel : IDisposable
             return 0;
         }
 
+        long budget = StepOutputs.MaskBudget / 8;
+        if (!(sequence.Request.Constraint?.TryPrepare(ref budget) ?? true))
+        {
+            return 0;
+        }
+
         state.Sampler.CopyFrom(sequence.Sampler!);
         var constraint = sequence.Request.Constraint?.Clone();
         int count = 0;
         while (true)
         {
+            if (constraint is not null && !constraint.TryPrepare(ref budget))
+            {
+                constraint.Stop();
+                return count;
+            }
+
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
             Span<float> logits = _forward.Logits([_batch.Rows - 1]).Row(0);
             _gaps.Forbid(logits);

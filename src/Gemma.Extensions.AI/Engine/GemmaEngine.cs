@@ -104,6 +104,11 @@ internal sealed class GemmaEngine : IDisposable
     {
         Validate(request);
         var sequence = CreateSequence(request, _metrics.StartActivity(request));
+        if (request.Constraint is { } constraint)
+        {
+            constraint.WhenPrepared = Wake;
+        }
+
         try
         {
             Accept(sequence);
@@ -249,6 +254,8 @@ internal sealed class GemmaEngine : IDisposable
             {
                 Steps++;
                 Sweep();
+                _outputs.Resume(_scheduler.Running, _scheduler.Waiting);
+                CompleteFinished();
                 _scheduler.Plan(_batch);
                 if (_batch.Rows > 0)
                 {
@@ -256,7 +263,7 @@ internal sealed class GemmaEngine : IDisposable
                 }
                 else if (_scheduler.HasWork)
                 {
-                    _wake.Wait(10); // a prompt that is being saved holds the memory; the end of that wakes the loop, a cancellation does not
+                    _wake.Wait(10); // a prompt that is being saved holds the memory, or masks are worked out; the end of that wakes the loop, a cancellation does not
                 }
             }
         }
@@ -476,6 +483,8 @@ internal sealed class GemmaEngine : IDisposable
 
     private void Tell(Sequence sequence)
     {
+        sequence.Request.Constraint?.Stop();
+        sequence.LetGo();
         Interlocked.Decrement(ref _accepted);
         var result = new GenerationResult(
             sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);

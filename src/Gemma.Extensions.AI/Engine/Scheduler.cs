@@ -6,7 +6,8 @@ namespace Gemma.Extensions.AI.Engine;
 /// Decides which rows the next step computes. Sequences that generate come first, each with its next token; what is left of the step goes to
 /// prompts, oldest first. Waiting requests are admitted by priority, then to the caller with the fewest running, of these to the one
 /// whose last turn is the longest ago, then by arrival. When
-/// key/value memory runs out, the sequence of least priority that arrived last gives its memory back and waits.
+/// key/value memory runs out, the sequence of least priority that arrived last gives its memory back and waits. Sequences whose next token is still to be
+/// drawn, because its mask is not worked out, are left out.
 /// </summary>
 internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel? draft = null)
 {
@@ -123,7 +124,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         for (int i = 0; i < _running.Count; i++)
         {
             var sequence = _running[i];
-            if (!IsGenerating(sequence))
+            if (!IsGenerating(sequence) || sequence.HeldLogits is not null)
             {
                 continue;
             }
@@ -147,7 +148,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         for (int i = 0; i < _running.Count && budget > 0; i++)
         {
             var sequence = _running[i];
-            if (IsGenerating(sequence))
+            if (IsGenerating(sequence) || sequence.HeldLogits is not null)
             {
                 continue;
             }

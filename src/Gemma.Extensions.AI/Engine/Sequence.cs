@@ -81,6 +81,9 @@ internal sealed class Sequence
     /// <summary>Whether the sequence produces (or has produced) output, so that a step that leaves it out delays a reader.</summary>
     public bool IsGenerating => GeneratedCount > 0;
 
+    /// <summary>Logits of the next token, kept while the mask that it is drawn under is worked out beside the steps; null otherwise. Steps leave the sequence out meanwhile.</summary>
+    public float[]? HeldLogits { get; private set; }
+
     /// <summary>Tokens guessed after the known ones, to be checked in the next step.</summary>
     public int DraftCount { get; private set; }
 
@@ -143,6 +146,24 @@ internal sealed class Sequence
         FollowsDraft = FollowsDraft && AcceptedDraft < DraftCount && _tokens[Count] == token;
         AcceptedDraft += FollowsDraft ? 1 : 0;
         _tokens[Count++] = token;
+    }
+
+    /// <summary>Keeps the logits of the next token, and drops the guesses after it.</summary>
+    public void Hold(ReadOnlySpan<float> logits)
+    {
+        HeldLogits = System.Buffers.ArrayPool<float>.Shared.Rent(logits.Length);
+        logits.CopyTo(HeldLogits);
+        FollowsDraft = false;
+    }
+
+    /// <summary>Lets go of the logits that were held.</summary>
+    public void LetGo()
+    {
+        if (HeldLogits is { } logits)
+        {
+            System.Buffers.ArrayPool<float>.Shared.Return(logits);
+            HeldLogits = null;
+        }
     }
 
     /// <summary>Guesses the next tokens. They replace earlier guesses.</summary>

@@ -6,6 +6,14 @@ namespace Gemma.Extensions.AI.Engine;
 /// <summary>What follows the forward pass of a step: logits where a token is due, the next tokens, and their delivery.</summary>
 internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, EngineMetrics metrics, TokenGaps gaps, int maxRows)
 {
+    /// <summary>
+    /// Work on masks that a step may take, in the units of <see cref="ITokenConstraint.TryPrepare"/>: about 5 ms. A mask has at most half of what is left, so that
+    /// one that is dear does not take the share of those after it; masks mostly take less than <see cref="LeastMaskBudget"/>.
+    /// </summary>
+    internal const long MaskBudget = 1_200_000;
+
+    private const long LeastMaskBudget = 20_000;
+
     private readonly int[] _rows = new int[maxRows];
     private readonly int[] _owners = new int[maxRows];
     private readonly int[] _offsets = new int[maxRows];
@@ -13,6 +21,30 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
     private readonly int[] _forced = new int[Scheduler.MaxForcedTokens - 1];
     private float[] _logits = []; // of the token that is being drawn, where a request wants log probabilities
     private int _count;
+    private long _maskBudget;
+
+    /// <summary>
+    /// Begins a step: the work on masks that it may take is counted anew, and the sequences go on whose masks were worked out meanwhile. They were left out of
+    /// the steps before, with the logits of their next token.
+    /// </summary>
+    public void Resume(List<Sequence> running, List<Sequence> waiting)
+    {
+        _maskBudget = MaskBudget;
+        Resume(running);
+        Resume(waiting);
+    }
+
+    private void Resume(List<Sequence> sequences)
+    {
+        foreach (var sequence in sequences)
+        {
+            if (sequence.HeldLogits is { } logits && sequence.Finish is null)
+            {
+                sequence.SetDraft(default);
+                Continue(sequence, logits.AsSpan(0, config.VocabularySize));
+            }
+        }
+    }
 
     /// <summary>Samples the sequences whose known tokens are all computed, and reads rows out to those that asked for them.</summary>
     public void Deliver(ForwardBatch batch, List<Sequence> sequences, Matrix hidden)
@@ -138,6 +170,16 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         {
             gaps.Forbid(logits);
             var constraint = sequence.Request.Constraint;
+            if (constraint is not null && !TryPrepare(constraint))
+            {
+                if (sequence.HeldLogits is null)
+                {
+                    sequence.Hold(logits);
+                }
+
+                return;
+            }
+
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
             var wanted = sequence.Request.LogProbabilities;
             int token = wanted is null ? sequence.Sampler!.Sample(logits, masked ? _mask : default) : Sample(sequence.Sampler!, logits, masked ? _mask : default, wanted);
@@ -146,7 +188,10 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             // Of a token that is not computed the model's opinion is not known: who asks for it has forced tokens drawn under the mask, one a step.
             if (goesOn && constraint is not null && wanted is not { Constrained: false })
             {
-                int forced = constraint.GetForcedTokens(_forced);
+                long budget = Share();
+                _maskBudget -= budget;
+                int forced = constraint.GetForcedTokens(_forced, ref budget);
+                _maskBudget += budget;
                 for (int i = 0; i < forced && Take(sequence, _forced[i], wanted is null ? null : TokenLogProbabilities.Certain(_forced[i], wanted.Top)); i++)
                 {
                 }
@@ -156,7 +201,20 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         {
             sequence.Fail(exception);
         }
+
+        sequence.LetGo();
     }
+
+    private bool TryPrepare(ITokenConstraint constraint)
+    {
+        long budget = Share();
+        _maskBudget -= budget;
+        bool prepared = constraint.TryPrepare(ref budget);
+        _maskBudget += budget;
+        return prepared;
+    }
+
+    private long Share() => Math.Max(LeastMaskBudget, _maskBudget / 2);
 
     /// <summary>Draws a token and keeps the logits that the request wants to know.</summary>
     private int Sample(Sampler sampler, Span<float> logits, ReadOnlySpan<ulong> mask, LogProbabilityOptions wanted)

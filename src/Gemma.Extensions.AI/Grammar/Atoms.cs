@@ -35,6 +35,7 @@ internal sealed class ObjectAtom
     private readonly int _min;
     private readonly int _max;
     private readonly bool _anyOrder;
+    private readonly bool _hasDependents;
     private bool[]? _possible;
     private int[]? _nameHeights;
     private int? _otherHeight;
@@ -47,6 +48,7 @@ internal sealed class ObjectAtom
         RxArena arena, Rx keyTerm, Rx[] patterns, Func<ulong, ValueNode> otherNode, bool anyOrder, bool allowsWhitespace)
     {
         (Id, Names, Nodes, _required, _dependents, _min, _max) = (id, names, nodes, required, dependents, min, max);
+        _hasDependents = dependents.AsSpan().ContainsAnyExcept((ulong[]?)null);
         (Arena, KeyTerm, Patterns, _otherNode, _anyOrder, AllowsWhitespace) = (arena, keyTerm, patterns, otherNode, anyOrder, allowsWhitespace);
     }
 
@@ -182,6 +184,8 @@ internal sealed class ObjectAtom
             others &= neededCount == 0;
         }
 
+        GrammarWork.Spend(2 * Names.Length);
+        bool neededPossible = _hasDependents || Indices(needed).All(j => possible[j]);
         int available = 0;
         for (int i = Names.Length - 1; i >= 0; i--)
         {
@@ -197,6 +201,18 @@ internal sealed class ObjectAtom
                 continue;
             }
 
+            if (!_hasDependents)
+            {
+                int left = neededCount - (int)((needed[i >> 6] >> i) & 1);
+                if (neededPossible && (_max < 0 || count + 1 + left <= _max) && (endless || count + (_anyOrder ? int.MaxValue / 2 : available) >= _min))
+                {
+                    names[i >> 6] |= 1UL << i;
+                }
+
+                continue;
+            }
+
+            GrammarWork.Spend(Names.Length + (10 * Words));
             ulong[] after = (ulong[])seen.Clone();
             after[i >> 6] |= 1UL << i;
             ulong[] then = Needed(after);
@@ -228,7 +244,7 @@ internal sealed class ObjectAtom
     private ulong[] Needed(ulong[] seen)
     {
         ulong[] needed = (ulong[])_required.Clone();
-        for (int w = 0; w < seen.Length; w++)
+        for (int w = 0; w < seen.Length && _hasDependents; w++)
         {
             for (ulong bits = seen[w]; bits != 0; bits &= bits - 1)
             {
@@ -243,7 +259,7 @@ internal sealed class ObjectAtom
         }
 
         // What is needed may need more.
-        for (int i = 0; i < Names.Length; i++)
+        for (int i = 0; i < Names.Length && _hasDependents; i++)
         {
             if ((needed[i >> 6] & (1UL << i)) != 0 && _dependents[i] is { } more)
             {
@@ -298,7 +314,7 @@ internal sealed class ObjectAtom
 /// <summary>Items of an array, ready to be read.</summary>
 internal sealed class ArrayAtom
 {
-    private const int MaxStates = 20_000;
+    private const int MaxStates = 100_000;
     private readonly Func<int, int, ValueNode> _node; // (index capped at the prefix, bits of contains that the item is counted for) → item.
     private readonly int _prefix;
     private readonly int _min;
@@ -313,6 +329,18 @@ internal sealed class ArrayAtom
         (Id, _node, _prefix, _min, Contains, Unique, AllowsWhitespace) = (id, node, prefix, min, contains, unique, allowsWhitespace);
         _declaredMax = unique is null ? max : max < 0 ? unique.Count : Math.Min(max, unique.Count);
         _cap = _declaredMax >= 0 ? int.MaxValue : Math.Max(prefix, min);
+
+        // What counts there can be is known from the start, and so whether telling them apart is too much.
+        long states = contains.Length == 0 ? 0 : 1L + (_declaredMax >= 0 ? _declaredMax : _cap);
+        foreach ((int least, int most) in contains)
+        {
+            states = Math.Min(states, MaxStates + 1) * (1L + (most < 0 ? least : most));
+        }
+
+        if (states > MaxStates)
+        {
+            throw new GrammarComplexityException($"counting the items of an array beside contains takes more than {MaxStates:N0} states");
+        }
     }
 
     public int Id { get; }
@@ -454,11 +482,6 @@ internal sealed class ArrayAtom
             return known;
         }
 
-        if (_canFinish.Count > MaxStates)
-        {
-            throw new GrammarComplexityException("counting the items of an array takes more than " + MaxStates + " states");
-        }
-
         System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
         _canFinish[(count, key)] = false; // A cycle makes no progress.
         bool result = false;
@@ -501,6 +524,7 @@ internal sealed class KeyLexer : Lexer
     private readonly List<ulong> _labels = [];
 
     public KeyLexer(ObjectAtom atom)
+        : base(atom.Arena)
     {
         _atom = atom;
         _partition = atom.Arena.Partition([atom.KeyTerm, .. atom.Patterns]);
@@ -529,6 +553,51 @@ internal sealed class KeyLexer : Lexer
 
         void Mark(int node, int name) => _trie[node].Names[name >> 6] |= 1UL << name;
     }
+
+    /// <summary>
+    /// The values of all names outside the declared ones, by the patterns that they can match together: what cannot be enforced, or is too
+    /// much, is found before anything is generated.
+    /// </summary>
+    public IEnumerable<ValueNode> AllOthers()
+    {
+        if (!HasOthers(Start))
+        {
+            return [];
+        }
+
+        if (_atom.Patterns.Length == 0)
+        {
+            return [_atom.OtherNode(0)];
+        }
+
+        HashSet<ulong> matched = [];
+        for (int vector = 0; vector < _vectors.Count; vector++)
+        {
+            if (!IsLive(vector))
+            {
+                continue;
+            }
+
+            if (_vectors[vector][0].Nullable)
+            {
+                matched.Add(Matched(vector));
+            }
+
+            for (int i = 0; i < _partition.Count; i++)
+            {
+                VectorAfter(vector, i);
+            }
+
+            if (_vectors.Count > MaxSearch)
+            {
+                throw TooManyStates();
+            }
+        }
+
+        return [.. matched.Select(_atom.OtherNode)];
+    }
+
+    private static GrammarComplexityException TooManyStates() => new("its patternProperties take more than " + MaxSearch + " automaton states");
 
     /// <summary>Whether one of the given names begins like this.</summary>
     public bool HasName(int state, ulong[] names)
@@ -715,7 +784,7 @@ internal sealed class KeyLexer : Lexer
             {
                 if (seen.Count > MaxSearch)
                 {
-                    throw new GrammarComplexityException("its patternProperties take more than " + MaxSearch + " automaton states");
+                    throw TooManyStates();
                 }
 
                 path.Push((next, -1));

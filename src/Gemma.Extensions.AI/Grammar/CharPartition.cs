@@ -60,6 +60,7 @@ internal sealed class CharPartition
         Stack<Rx> todo = new(roots);
         while (todo.TryPop(out Rx? t))
         {
+            GrammarWork.Spend(5);
             if (!seen.Add(t.Id))
             {
                 continue;
@@ -85,6 +86,7 @@ internal sealed class CharPartition
 
     public static CharPartition Of(IReadOnlyCollection<CharSet> sets, IReadOnlyCollection<int> singles)
     {
+        GrammarWork.Spend(100 * singles.Count);
         SortedSet<int> boundaries = [0];
         foreach (CharSet set in sets)
         {
@@ -119,11 +121,14 @@ internal sealed class CharPartition
         {
             foreach ((int lo, int hi) in set.Pairs())
             {
-                int i = Array.BinarySearch(starts, lo);
+                GrammarWork.Spend(50);
+                int i = Array.BinarySearch(starts, lo), first = i;
                 for (; i >= 0 && i < starts.Length && starts[i] <= hi; i++)
                 {
                     members[i].Add(number);
                 }
+
+                GrammarWork.Spend(10 * Math.Max(0, i - first));
             }
 
             number++;

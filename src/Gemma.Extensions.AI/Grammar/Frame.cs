@@ -9,10 +9,27 @@ internal readonly record struct Thread(Frame? Frame, int State, int Used = -1);
 /// <summary>The threads that read the same text, without repetition.</summary>
 internal sealed class ThreadList
 {
-    private const int MaxThreads = 4_000;
+    /// <summary>
+    /// A text is read in at most so many ways at once. Further ones are left out: what the others allow is as valid, and each of them can be finished.
+    /// </summary>
+    public const int MaxThreads = 2_000;
+
+    private const int MaxCompared = 12; // with so few, comparing is quicker than a table
     private Thread[] _items = new Thread[4];
+    private int[] _table = []; // of indices + 1, by hash
+    private int _indexed;
+    private int _ended; // threads of which it is known what they become where they may end
+
+    /// <summary>How many threads are kept.</summary>
+    public int Limit { get; init; } = MaxThreads;
 
     public int Count { get; private set; }
+
+    /// <summary>Whether the text is complete in one of the ways.</summary>
+    public bool HasEnd { get; private set; }
+
+    /// <summary>Whether ways were left out since the list was cleared.</summary>
+    public bool Overflowed { get; private set; }
 
     /// <summary>The bytes of the text up to and with the one being stepped over; null while trying tokens.</summary>
     public TextHistory? History { get; set; }
@@ -21,22 +38,30 @@ internal sealed class ThreadList
 
     public ReadOnlySpan<Thread> Span => _items.AsSpan(0, Count);
 
-    public void Clear() => Count = 0;
+    public void Clear()
+    {
+        Count = 0;
+        Overflowed = HasEnd = false;
+        _ended = 0;
+        if (_indexed > 0)
+        {
+            Array.Clear(_table);
+            _indexed = 0;
+        }
+    }
 
     public void Add(Frame? frame, int state, int used = -1)
     {
-        Thread thread = new(frame, state, used);
-        for (int i = 0; i < Count; i++)
+        HasEnd |= frame is null;
+        if (Contains(frame, state, used))
         {
-            if (_items[i].State == state && _items[i].Used == used && Frame.Same(_items[i].Frame, frame))
-            {
-                return;
-            }
+            return;
         }
 
-        if (Count == MaxThreads)
+        if (Count >= Limit)
         {
-            throw new GrammarComplexityException("the text can be read in more than " + MaxThreads + " ways at once");
+            Overflowed = true;
+            return;
         }
 
         if (Count == _items.Length)
@@ -44,7 +69,7 @@ internal sealed class ThreadList
             Array.Resize(ref _items, Count * 2);
         }
 
-        _items[Count++] = thread;
+        _items[Count++] = new Thread(frame, state, used);
     }
 
     public void CopyFrom(ThreadList other)
@@ -57,6 +82,80 @@ internal sealed class ThreadList
 
         other.Span.CopyTo(_items);
         Count = other.Count;
+        HasEnd = other.HasEnd;
+    }
+
+    /// <summary>Adds what the threads become that may end here, and what those become.</summary>
+    public void AddEnds()
+    {
+        for (; _ended < Count && !Overflowed; _ended++)
+        {
+            Thread thread = _items[_ended];
+            if (thread.Frame?.CanEnd(thread.State) ?? false)
+            {
+                Frame.Finish(thread.Frame.Parent, this);
+            }
+        }
+    }
+
+    /// <summary>Adds the threads after one more byte; <see cref="AddEnds"/> came before.</summary>
+    public void StepAll(byte b, ThreadList next)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            ref readonly Thread thread = ref _items[i];
+            if (thread.Frame is LexFrame lexeme)
+            {
+                lexeme.Read(thread.State, b, next);
+            }
+            else
+            {
+                thread.Frame?.Step(thread.State, thread.Used, b, next);
+            }
+        }
+    }
+
+    private bool Contains(Frame? frame, int state, int used)
+    {
+        if (Count <= MaxCompared)
+        {
+            for (int i = 0; i < Count; i++)
+            {
+                if (_items[i].State == state && _items[i].Used == used && Frame.Same(_items[i].Frame, frame))
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+
+        GrammarWork.Spend(5);
+        if (_table.Length < 4 * Count)
+        {
+            _table = new int[(int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)(8 * Count))];
+            _indexed = 0;
+        }
+
+        for (; _indexed < Count; _indexed++)
+        {
+            int free = SlotOf(_items[_indexed].Frame, _items[_indexed].State, _items[_indexed].Used);
+            _table[free] = _indexed + 1;
+        }
+
+        return _table[SlotOf(frame, state, used)] != 0;
+    }
+
+    /// <summary>The place of a thread in the table, or a free one.</summary>
+    private int SlotOf(Frame? frame, int state, int used)
+    {
+        int slot = HashCode.Combine(frame?.Hash ?? 0, state, used) & (_table.Length - 1);
+        while (_table[slot] is > 0 and int index && !(_items[index - 1].State == state && _items[index - 1].Used == used && Frame.Same(_items[index - 1].Frame, frame)))
+        {
+            slot = (slot + 1) & (_table.Length - 1);
+        }
+
+        return slot;
     }
 }
 
@@ -76,6 +175,9 @@ internal sealed class TextHistory
 
         _bytes[Length++] = b;
     }
+
+    /// <summary>Takes back what was appended after so many bytes.</summary>
+    public void Truncate(int length) => Length = length;
 
     /// <summary>What stands between the quote just read and the one that opened the string.</summary>
     public byte[] LastString()
@@ -173,15 +275,24 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
         _ => Math.Max(state, 3) - 3 < IndentationPerLevel * Depth ? Math.Max(state, 3) + 1 : -1,
     };
 
-    /// <summary>Ends this frame before <paramref name="b"/>, which what follows reads.</summary>
-    protected void EndThenStep(byte b, ThreadList next)
+    /// <summary>Ends the frame above <paramref name="parent"/> before <paramref name="b"/>, which what follows reads: it may end before it as well.</summary>
+    public static void EndThenStep(Frame? parent, byte b, ThreadList next)
     {
-        ThreadList after = new() { History = next.History };
-        Finish(Parent, after);
-        foreach (ref readonly Thread thread in after.Span)
+        if (parent is null)
         {
-            thread.Frame?.Step(thread.State, thread.Used, b, next);
+            return;
         }
+
+        Ends(parent, next.History).StepAll(b, next);
+    }
+
+    /// <summary>What reads on once the frame above <paramref name="parent"/> has ended, and what does where that ends as well.</summary>
+    public static ThreadList Ends(Frame parent, TextHistory? history)
+    {
+        ThreadList after = new() { History = history };
+        parent.ChildDone(after);
+        after.AddEnds();
+        return after;
     }
 }
 
@@ -192,6 +303,16 @@ internal sealed class LexFrame(Lexer lexer, Frame? parent) : Frame(parent, lexer
 
     public override void Step(int state, int used, byte b, ThreadList next)
     {
+        Read(state, b, next);
+        if (Lexer.IsAccepting(state))
+        {
+            EndThenStep(Parent, b, next);
+        }
+    }
+
+    /// <summary>Reads the byte as one of the lexeme.</summary>
+    public void Read(int state, byte b, ThreadList next)
+    {
         int n = Lexer.Next(state, b);
         if (n >= 0)
         {
@@ -200,11 +321,6 @@ internal sealed class LexFrame(Lexer lexer, Frame? parent) : Frame(parent, lexer
         else if (n <= Lexer.FinalBase)
         {
             Finish(Parent, next);
-        }
-
-        if (Lexer.IsAccepting(state))
-        {
-            EndThenStep(b, next);
         }
     }
 

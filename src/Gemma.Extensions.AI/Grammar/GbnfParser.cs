@@ -48,6 +48,7 @@ internal sealed class GbnfParser
             throw new NotSupportedException($"The grammar has {text.Length:N0} characters; at most {MaxLength:N0} are supported.");
         }
 
+        using GrammarWork.Scope limits = GrammarWork.Compiling();
         try
         {
             GbnfParser parser = new(text);
@@ -533,6 +534,11 @@ internal sealed class GbnfParser
         Stack<Rule> todo = new(_compiled.Values);
         while (todo.TryPop(out Rule? rule))
         {
+            if (rule.Alternatives.Count > ThreadList.MaxThreads)
+            {
+                throw new NotSupportedException($"The grammar's rule '{rule.Name}' has {rule.Alternatives.Count:N0} alternatives; at most {ThreadList.MaxThreads:N0} are supported in one that is recursive.");
+            }
+
             if (rules.Add(rule))
             {
                 foreach (RuleSymbol symbol in rule.Alternatives.SelectMany(a => a).OfType<RuleSymbol>())
@@ -592,11 +598,21 @@ internal sealed class GbnfParser
     private static HashSet<Rule> Fixpoint(HashSet<Rule> rules, Func<Symbol, HashSet<Rule>, bool> holds)
     {
         HashSet<Rule> result = [];
-        while (rules.Where(r => !result.Contains(r) && r.Alternatives.Any(a => a.All(s => holds(s, result)))).ToList() is { Count: > 0 } more)
+        while (rules.Where(Holds).ToList() is { Count: > 0 } more)
         {
             result.UnionWith(more);
         }
 
         return result;
+
+        bool Holds(Rule rule)
+        {
+            GrammarWork.Spend(10);
+            return !result.Contains(rule) && rule.Alternatives.Any(a => a.All(s =>
+            {
+                GrammarWork.Spend(5);
+                return holds(s, result);
+            }));
+        }
     }
 }

@@ -8,14 +8,21 @@ namespace Gemma.Extensions.AI.Grammar;
 /// </summary>
 internal sealed class Grammar
 {
+    // Rules that end one after another without a byte.
+    private const int MaxEnds = 20_000;
+
+    // Fewer threads are stepped one by one.
+    private const int MaxAlone = 64;
+
     // A full mask of 256,000 tokens takes 32 KB.
     private const long MaxCachedBytes = 24L << 20;
 
     private readonly Symbol[] _start;
     private readonly MaskBuilder _masks;
     private readonly Dictionary<StateKey, ulong[]> _cache = [];
-    private readonly Dictionary<int, int[]> _forbidden = [];
+    private ulong[]? _spare; // of a mask that was interrupted
     private long _cachedBytes;
+    private long _rowBytes;
 
     internal Grammar(VocabularyTrie vocabulary, params Symbol[] start)
     {
@@ -26,45 +33,57 @@ internal sealed class Grammar
 
     public VocabularyTrie Vocabulary { get; }
 
-    /// <summary>Bytes of the masks that are kept.</summary>
-    public long CachedBytes => Volatile.Read(ref _cachedBytes);
+    /// <summary>Bytes of the masks, and of the automata's transitions, that are kept.</summary>
+    public long CachedBytes => Volatile.Read(ref _cachedBytes) + Volatile.Read(ref _rowBytes);
 
     internal Lock Lock { get; } = new();
+
+    /// <summary>By number of marker bytes read, the tokens that may not complete the marker (tool calls).</summary>
+    internal int[][]? ForbiddenCompletions { get; set; }
 
     /// <summary>A new text under the grammar, ended by any of <paramref name="endTokens"/>.</summary>
     public ITokenConstraint CreateConstraint(IReadOnlyList<int> endTokens) => new GrammarConstraint(this, endTokens);
 
-    /// <summary>Keeps, for each number of marker bytes read, the tokens that may not complete the marker (tool calls).</summary>
-    internal int[] ForbiddenCompletions(int matched, Func<int, int[]> find)
+    /// <summary>The threads before the first byte. The lock is held.</summary>
+    internal void Begin(ThreadList threads) => SequenceFrame.Enter(_start, 0, null, threads);
+
+    /// <summary>Works out the first mask, so that a grammar for which that is too much is refused and not begun.</summary>
+    internal void Prepare()
     {
         lock (Lock)
         {
-            return _forbidden.TryGetValue(matched, out int[]? known) ? known : _forbidden[matched] = find(matched);
-        }
-    }
+            ThreadList threads = new();
+            Begin(threads);
+            if (threads.Overflowed)
+            {
+                throw new GrammarComplexityException($"the text can begin in more than {ThreadList.MaxThreads:N0} ways");
+            }
 
-    /// <summary>The threads before the first byte.</summary>
-    internal ThreadList Begin()
-    {
-        ThreadList threads = new();
-        lock (Lock)
-        {
-            SequenceFrame.Enter(_start, 0, null, threads);
+            MaskOf(threads);
         }
-
-        return threads;
     }
 
     /// <summary>The tokens that the threads can read. The lock is held.</summary>
-    internal ReadOnlySpan<ulong> MaskOf(ThreadList threads)
+    internal ulong[] MaskOf(ThreadList threads)
     {
         if (_cache.TryGetValue(new StateKey(threads), out ulong[]? mask))
         {
             return mask;
         }
 
-        mask = new ulong[Vocabulary.MaskWords];
-        _masks.Fill(threads, mask);
+        mask = _spare ??= new ulong[Vocabulary.MaskWords];
+        Array.Clear(mask);
+        long rows = Lexer.RowsMade;
+        try
+        {
+            _masks.Fill(threads, mask);
+        }
+        finally
+        {
+            _rowBytes += (Lexer.RowsMade - rows) * 1024;
+        }
+
+        _spare = null;
         long size = 8L * mask.Length;
         if (_cachedBytes + size > MaxCachedBytes)
         {
@@ -79,44 +98,100 @@ internal sealed class Grammar
         return mask;
     }
 
-    /// <summary>Whether the text may end.</summary>
+    /// <summary>Whether the text may end. The lock is held.</summary>
     internal static bool CanEnd(ThreadList threads)
     {
+        if (threads.HasEnd)
+        {
+            return true;
+        }
+
+        ThreadList? ends = null;
         foreach (ref readonly Thread thread in threads.Span)
         {
-            if (CanEnd(thread))
+            if (thread.Frame!.CanEnd(thread.State))
             {
-                return true;
+                Frame.Finish(thread.Frame.Parent, ends ??= new ThreadList { Limit = MaxEnds });
+                ends.AddEnds();
+                if (ends.HasEnd || ends.Overflowed)
+                {
+                    return ends.HasEnd;
+                }
             }
         }
 
         return false;
     }
 
-    private static bool CanEnd(in Thread thread)
+    /// <summary>
+    /// Replaces the threads by those after some more bytes; none: the bytes are not allowed. The lock is held. When it is interrupted, the threads are as before.
+    /// </summary>
+    /// <param name="threads">Before and after.</param>
+    /// <param name="bytes">What is read.</param>
+    /// <param name="history">The text so far, to which the bytes are added; null while trying tokens.</param>
+    /// <param name="scratch">Two lists that are overwritten.</param>
+    internal static void Read(ref ThreadList threads, ReadOnlySpan<byte> bytes, TextHistory? history, ref (ThreadList A, ThreadList B) scratch)
     {
-        if (thread.Frame is null)
+        int length = history?.Length ?? 0;
+        try
         {
-            return true;
+            (ThreadList from, ThreadList to) = (threads, scratch.A);
+            bool overflowed = false;
+            foreach (byte b in bytes)
+            {
+                history?.Append(b);
+                to.Clear();
+                to.History = history;
+                if (from.Count > MaxAlone)
+                {
+                    ThreadList all = new() { Limit = 2 * ThreadList.MaxThreads, History = history };
+                    all.CopyFrom(from);
+                    all.AddEnds();
+                    all.StepAll(b, to);
+                }
+                else
+                {
+                    foreach (ref readonly Thread thread in from.Span)
+                    {
+                        thread.Frame?.Step(thread.State, thread.Used, b, to);
+                    }
+                }
+
+                overflowed |= to.Overflowed;
+                (from, to) = (to, ReferenceEquals(to, scratch.A) ? scratch.B : scratch.A);
+            }
+
+            if (from.Count == 0 && overflowed)
+            {
+                // Of all ways those were left out that read on to the end.
+                history?.Truncate(length);
+                from.Clear();
+                new ThreadSearch(bytes, history, from).Search(threads.Span, 0);
+                foreach (byte b in bytes)
+                {
+                    history?.Append(b);
+                }
+            }
+
+            if (ReferenceEquals(from, scratch.A))
+            {
+                scratch.A = threads;
+            }
+            else if (ReferenceEquals(from, scratch.B))
+            {
+                scratch.B = threads;
+            }
+
+            threads = from;
         }
-
-        if (!thread.Frame.CanEnd(thread.State))
+        catch
         {
-            return false;
+            history?.Truncate(length);
+            throw;
         }
-
-        ThreadList after = new();
-        Frame.Finish(thread.Frame.Parent, after);
-        return CanEnd(after);
-    }
-
-    /// <summary>Replaces the threads by those after one more byte. The lock is held.</summary>
-    internal static void Step(ThreadList threads, byte b, ThreadList next)
-    {
-        next.Clear();
-        foreach (ref readonly Thread thread in threads.Span)
+        finally
         {
-            thread.Frame?.Step(thread.State, thread.Used, b, next);
+            threads.History = scratch.A.History = scratch.B.History = null;
         }
     }
 
@@ -161,186 +236,45 @@ internal sealed class Grammar
     }
 }
 
-/// <summary>One text under a <see cref="Grammar"/>.</summary>
-internal sealed class GrammarConstraint : ITokenConstraint
+/// <summary>Looks for the ways in which bytes can be read to the end, one after another, where there are too many to follow all at once.</summary>
+internal ref struct ThreadSearch(ReadOnlySpan<byte> bytes, TextHistory? history, ThreadList found)
 {
-    private readonly Grammar _grammar;
-    private readonly IReadOnlyList<int> _endTokens;
-    private readonly TextHistory _history;
-    private ThreadList _threads;
-    private ThreadList _next = new();
-    private bool _ended;
+    private const int MaxSeen = 400_000;
 
-    public GrammarConstraint(Grammar grammar, IReadOnlyList<int> endTokens)
-    {
-        (_grammar, _endTokens, _history) = (grammar, endTokens, new TextHistory());
-        _threads = grammar.Begin();
-    }
+    private readonly ReadOnlySpan<byte> _bytes = bytes;
+    private readonly ThreadList?[] _seen = new ThreadList?[bytes.Length + 1];
+    private int _seenCount;
 
-    private GrammarConstraint(GrammarConstraint from)
+    /// <summary>Adds what the threads become that read the bytes from <paramref name="depth"/> on.</summary>
+    public void Search(ReadOnlySpan<Thread> threads, int depth)
     {
-        (_grammar, _endTokens, _history, _ended) = (from._grammar, from._endTokens, from._history.Clone(), from._ended);
-        _threads = new ThreadList();
-        _threads.CopyFrom(from._threads);
-    }
-
-    /// <summary>Whether the text is complete as it stands.</summary>
-    public bool CanEnd
-    {
-        get
+        ThreadList seen = _seen[depth] ??= new ThreadList { Limit = int.MaxValue };
+        foreach (Thread thread in threads)
         {
-            lock (_grammar.Lock)
+            if (found.Overflowed || (found.Count > 0 && _seenCount > MaxSeen))
             {
-                return _ended || Grammar.CanEnd(_threads);
-            }
-        }
-    }
-
-    public bool TryFillMask(Span<ulong> mask)
-    {
-        bool canEnd;
-        lock (_grammar.Lock)
-        {
-            ReadOnlySpan<ulong> allowed = _ended ? [] : _grammar.MaskOf(_threads);
-            int words = Math.Min(allowed.Length, mask.Length);
-            allowed[..words].CopyTo(mask);
-            mask[words..].Clear();
-            canEnd = _ended || Grammar.CanEnd(_threads);
-        }
-
-        if (canEnd)
-        {
-            foreach (int token in _endTokens)
-            {
-                mask[token >> 6] |= 1UL << token;
-            }
-        }
-        else if (!mask.ContainsAnyExcept(0UL))
-        {
-            throw new GemmaException("The grammar allows no token of this vocabulary here. The vocabulary cannot spell the text that the grammar demands.");
-        }
-
-        return true;
-    }
-
-    public bool IsAllowed(int token)
-    {
-        lock (_grammar.Lock)
-        {
-            if (_endTokens.Contains(token) && (_ended || Grammar.CanEnd(_threads)))
-            {
-                return true;
-            }
-
-            byte[] bytes = _grammar.Vocabulary.Bytes(token);
-            return !_ended && bytes.Length > 0 && IsAllowed(bytes);
-        }
-    }
-
-    public void Accept(int token)
-    {
-        lock (_grammar.Lock)
-        {
-            if (_endTokens.Contains(token) && (_ended || Grammar.CanEnd(_threads)))
-            {
-                _ended = true;
                 return;
             }
 
-            if (_ended || _grammar.Vocabulary.Bytes(token) is not { Length: > 0 } bytes)
+            if (depth == _bytes.Length)
             {
-                throw new InvalidOperationException($"Token {token} is not allowed here. Ask TryFillMask or IsAllowed before Accept.");
+                found.Add(thread.Frame, thread.State, thread.Used);
+                continue;
             }
 
-            Accept(bytes);
-        }
-    }
-
-    /// <summary>Whether a text may go on with these bytes.</summary>
-    public bool IsAllowed(ReadOnlySpan<byte> bytes)
-    {
-        lock (_grammar.Lock)
-        {
-            ThreadList threads = new(), next = new();
-            threads.CopyFrom(_threads);
-            foreach (byte b in bytes)
-            {
-                Grammar.Step(threads, b, next);
-                (threads, next) = (next, threads);
-            }
-
-            return threads.Count > 0;
-        }
-    }
-
-    /// <summary>Advances by bytes, which must be allowed.</summary>
-    public void Accept(ReadOnlySpan<byte> bytes)
-    {
-        lock (_grammar.Lock)
-        {
-            _next.History = _threads.History = _history;
-            foreach (byte b in bytes)
-            {
-                _history.Append(b);
-                Grammar.Step(_threads, b, _next);
-                (_threads, _next) = (_next, _threads);
-            }
-
-            _next.History = _threads.History = null;
-            if (_threads.Count == 0)
-            {
-                throw new InvalidOperationException("The text is not allowed by the grammar here. Ask TryFillMask or IsAllowed before Accept.");
-            }
-        }
-    }
-
-    public int GetForcedTokens(Span<int> tokens)
-    {
-        // Only where the mask leaves one token is the choice independent of the model: a forced text can usually be split in several ways.
-        int count = 0;
-        ulong[]? mask = null;
-        GrammarConstraint? ahead = null;
-        while (count < tokens.Length && (ahead ?? this).SingleToken(mask ??= new ulong[_grammar.Vocabulary.MaskWords]) is >= 0 and int token)
-        {
-            tokens[count++] = token;
-            if (_endTokens.Contains(token))
-            {
-                break;
-            }
-
-            ahead ??= new GrammarConstraint(this);
-            ahead.Accept(token);
-        }
-
-        return count;
-    }
-
-    public ITokenConstraint Clone() => new GrammarConstraint(this);
-
-    private int SingleToken(Span<ulong> mask)
-    {
-        if (_ended)
-        {
-            return -1;
-        }
-
-        TryFillMask(mask);
-        int token = -1;
-        for (int i = 0; i < mask.Length; i++)
-        {
-            if (mask[i] == 0)
+            int before = seen.Count;
+            seen.Add(thread.Frame, thread.State, thread.Used);
+            if (seen.Count == before || thread.Frame is null)
             {
                 continue;
             }
 
-            if (token >= 0 || System.Numerics.BitOperations.PopCount(mask[i]) > 1)
-            {
-                return -1;
-            }
-
-            token = (i << 6) + System.Numerics.BitOperations.TrailingZeroCount(mask[i]);
+            _seenCount++;
+            history?.Append(_bytes[depth]);
+            ThreadList next = new() { History = history };
+            thread.Frame.Step(thread.State, thread.Used, _bytes[depth], next);
+            Search(next.Span, depth + 1);
+            history?.Truncate(history.Length - 1);
         }
-
-        return token;
     }
 }

@@ -8,6 +8,10 @@ namespace Gemma.Extensions.AI.Grammar;
 internal sealed class GrammarCompiler
 {
     private const int MaxKept = 64;
+    private const int MaxRefused = 256;
+
+    /// <summary>How long a refusal is remembered.</summary>
+    internal static readonly TimeSpan RefusedFor = TimeSpan.FromMinutes(5);
 
     /// <summary>Most bytes of masks that the kept grammars may hold together.</summary>
     internal const long MaxKeptBytes = 128L << 20;
@@ -15,6 +19,8 @@ internal sealed class GrammarCompiler
     private static readonly ConditionalWeakTable<GemmaTokenizer, GrammarCompiler> s_compilers = [];
 
     private readonly Dictionary<string, (Grammar Grammar, long Used)> _kept = [];
+    private readonly Dictionary<string, (Exception Reason, long At)> _refused = [];
+    private readonly Dictionary<string, Task> _making = [];
     private readonly Lock _lock = new();
     private long _uses;
 
@@ -24,6 +30,9 @@ internal sealed class GrammarCompiler
 
     /// <summary>Bytes of masks that the kept grammars hold.</summary>
     internal long CachedBytes => _kept.Values.Sum(k => k.Grammar.CachedBytes);
+
+    /// <summary>Refusals that are remembered.</summary>
+    internal int RefusedCount => _refused.Count;
 
     /// <summary>The compiler of a tokenizer; the vocabulary is prepared when it is first asked for.</summary>
     public static GrammarCompiler For(GemmaTokenizer tokenizer) => s_compilers.GetValue(tokenizer, static t =>
@@ -58,6 +67,7 @@ internal sealed class GrammarCompiler
 
     internal static RxLexer RegexLexer(string pattern)
     {
+        using GrammarWork.Scope limits = GrammarWork.Compiling();
         RxArena arena = new();
         try
         {
@@ -78,28 +88,91 @@ internal sealed class GrammarCompiler
         }
     }
 
-    /// <summary>A grammar made by <paramref name="make"/>, or the one made before under the same key.</summary>
-    internal Grammar Keep(string key, Func<Grammar> make)
+    /// <summary>A grammar made by <paramref name="make"/>, or the one made before under the same key. Never on the engine's thread: it may take seconds.</summary>
+    /// <exception cref="NotSupportedException">It cannot be enforced, or takes more work than a grammar may.</exception>
+    /// <exception cref="ArgumentException">It is malformed, or nothing satisfies it.</exception>
+    /// <exception cref="OperationCanceledException"><paramref name="cancellation"/> was.</exception>
+    internal Grammar Keep(string key, Func<Grammar> make, CancellationToken cancellation = default)
     {
-        lock (_lock)
+        key = Short(key);
+        while (true)
         {
-            if (_kept.TryGetValue(key, out (Grammar Grammar, long) found))
+            TaskCompletionSource? mine = null;
+            Task? others;
+            lock (_lock)
             {
-                _kept[key] = (found.Grammar, ++_uses);
-                Trim();
-                return found.Grammar;
+                if (_kept.TryGetValue(key, out (Grammar Grammar, long) found) && found.Grammar.CachedBytes < MaxKeptBytes / 2)
+                {
+                    _kept[key] = (found.Grammar, ++_uses);
+                    Trim();
+                    return found.Grammar;
+                }
+
+                if (_refused.TryGetValue(key, out (Exception Reason, long At) refused) && Environment.TickCount64 - refused.At < RefusedFor.TotalMilliseconds)
+                {
+                    throw refused.Reason is ArgumentException ? new ArgumentException(refused.Reason.Message, refused.Reason) : new NotSupportedException(refused.Reason.Message, refused.Reason);
+                }
+
+                if (!_making.TryGetValue(key, out others))
+                {
+                    mine = new(TaskCreationOptions.RunContinuationsAsynchronously);
+                    _making[key] = mine.Task;
+                }
             }
-        }
 
-        Grammar grammar = make();
-        lock (_lock)
-        {
-            _kept[key] = (grammar, ++_uses);
-            Trim();
-        }
+            if (mine is not null)
+            {
+                return Make(key, make, mine, cancellation);
+            }
 
-        return grammar;
+            // Somebody else is making it: what comes of that is found above. Where they gave up, it is made here.
+            others!.Wait(cancellation);
+        }
     }
+
+    private Grammar Make(string key, Func<Grammar> make, TaskCompletionSource done, CancellationToken cancellation)
+    {
+        try
+        {
+            using GrammarWork.Scope limits = GrammarWork.Compiling(cancellation);
+            Grammar grammar = make();
+            grammar.Prepare();
+            lock (_lock)
+            {
+                _kept[key] = (grammar, ++_uses);
+                Trim();
+            }
+
+            return grammar;
+        }
+        catch (Exception e) when (e is NotSupportedException or ArgumentException)
+        {
+            lock (_lock)
+            {
+                if (_refused.Count >= MaxRefused)
+                {
+                    _refused.Remove(_refused.MinBy(r => r.Value.At).Key);
+                }
+
+                _refused[key] = (e, Environment.TickCount64);
+            }
+
+            throw;
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _making.Remove(key);
+            }
+
+            done.SetResult();
+        }
+    }
+
+    /// <summary>Long keys would be most of the memory.</summary>
+    private static string Short(string key) =>
+        key.Length <= 256 ? key : Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.Unicode.GetBytes(key)));
 
     /// <summary>Lets go of the grammars that were not used for longest until few enough with few enough masks are kept. Requests keep their own.</summary>
     private void Trim()

@@ -696,7 +696,7 @@ internal sealed partial class JsonSchemaCompiler
                 }
             }
 
-            CheckTime();
+            GrammarWork.Spend(2 * GrammarWork.State * b.Length);
         }
 
         return Limited(result);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 
 namespace Gemma.Extensions.AI.Grammar;
@@ -14,11 +13,9 @@ internal sealed partial class JsonSchemaCompiler
     private const int MaxNodes = 30_000;
     private const int MaxDepth = 400;
     private const int MaxNames = 3_000;
-    private static readonly TimeSpan s_timeLimit = TimeSpan.FromSeconds(5);
 
     private readonly JsonSchemaOptions _options;
     private readonly SchemaDocument _document;
-    private readonly Stopwatch _clock = Stopwatch.StartNew();
     private readonly Dictionary<int, Conjunction[]> _dnf = [];
     private readonly HashSet<int> _inProgress = [];
     private readonly Dictionary<SchemaLiterals, ValueNode> _nodes = [];
@@ -32,7 +29,6 @@ internal sealed partial class JsonSchemaCompiler
     private ArrayAtom? _anyArray;
     private bool _assumedEmpty;
     private bool _assumedNonEmpty;
-    private bool _compiled;
     private int _depth;
     private int _atoms;
 
@@ -50,6 +46,7 @@ internal sealed partial class JsonSchemaCompiler
     /// <exception cref="ArgumentException">The schema is malformed, or nothing satisfies it.</exception>
     public static ValueNode Compile(JsonElement schema, JsonSchemaOptions? options = null)
     {
+        using GrammarWork.Scope limits = GrammarWork.Compiling();
         try
         {
             JsonSchemaCompiler compiler = new(schema, options ?? new JsonSchemaOptions());
@@ -61,7 +58,6 @@ internal sealed partial class JsonSchemaCompiler
 
             compiler.Explore(root);
             compiler.LimitNesting(root);
-            compiler._compiled = true;
             return root;
         }
         catch (InsufficientExecutionStackException)
@@ -94,6 +90,7 @@ internal sealed partial class JsonSchemaCompiler
 
     public Shape ShapeOf(ValueNode node)
     {
+        using GrammarWork.Scope whole = GrammarWork.Whole();
         Conjunction[] alternatives = Expand(node);
         JsonTypes types = JsonTypes.None;
         List<Rx> texts = [], numbers = [];
@@ -145,7 +142,12 @@ internal sealed partial class JsonSchemaCompiler
         (_assumedEmpty, _assumedNonEmpty) = (false, false);
         Conjunction[] alternatives = Expand(node);
         _evaluating.Add(node);
-        bool empty = !alternatives.Any(IsPossible);
+        bool empty;
+        using (GrammarWork.Whole())
+        {
+            empty = !alternatives.Any(IsPossible);
+        }
+
         _evaluating.Remove(node);
 
         // What rests on an assumption about a node further up is only good for this once; at the top nothing is assumed any more.
@@ -214,15 +216,9 @@ internal sealed partial class JsonSchemaCompiler
                     Visit(child);
                 }
 
-                if (atom.KeyTerm != Arena.Empty)
+                foreach (ValueNode other in atom.Keys.AllOthers())
                 {
-                    Visit(atom.OtherNode(0));
-                    for (int i = 0; i < atom.Patterns.Length; i++)
-                    {
-                        Visit(atom.OtherNode(1UL << i));
-                    }
-
-                    _ = atom.Keys;
+                    Visit(other);
                 }
             }
 
@@ -237,7 +233,7 @@ internal sealed partial class JsonSchemaCompiler
 
         void Visit(ValueNode child)
         {
-            if (seen.Add(child))
+            if (seen.Add(child) && !child.IsEmpty)
             {
                 todo.Enqueue(child);
             }
@@ -558,11 +554,5 @@ internal sealed partial class JsonSchemaCompiler
         return [.. texts.Where(text => text[0] is not ('-' or (>= '0' and <= '9')) || numbers.Add(ExactDecimal.Parse(text).ToDouble())).Select(System.Text.Encoding.UTF8.GetBytes)];
     }
 
-    private void CheckTime()
-    {
-        if (!_compiled && _clock.Elapsed > s_timeLimit)
-        {
-            throw new GrammarComplexityException($"compiling it takes longer than {s_timeLimit.TotalSeconds} s");
-        }
-    }
+    private static void CheckTime() => GrammarWork.Spend(GrammarWork.State);
 }

@@ -20,7 +20,7 @@ internal enum SliceKind : byte
 /// A deterministic automaton over bytes whose rows are filled when they are first needed. Only states from which an accepting one can be reached
 /// exist; everything else is <see cref="Dead"/>. Not thread-safe: the grammar's lock guards it.
 /// </summary>
-internal abstract class Lexer
+internal abstract class Lexer(RxArena arena)
 {
     public const int Dead = -2;
 
@@ -29,8 +29,11 @@ internal abstract class Lexer
 
     protected const int Unknown = -1;
 
-    // 256 entries of 4 bytes a state: 64 MB at most.
-    private const int MaxStates = 64_000;
+    /// <summary>Rows that this thread ever made.</summary>
+    [ThreadStatic]
+    public static long RowsMade;
+
+    private static readonly int[] s_noRow = Enumerable.Repeat(Unknown, 256).ToArray();
 
     private int[][] _rows = new int[16][];
     private SliceKind[] _slices = new SliceKind[16];
@@ -39,6 +42,9 @@ internal abstract class Lexer
 
     public int StateCount { get; private set; }
 
+    /// <summary>Whether so many states are known that the transitions of further ones are not kept.</summary>
+    public bool IsFull => arena.Rows >= arena.MaxRows;
+
     /// <summary>The state before the first byte. Never dead.</summary>
     public int Start { get; protected init; }
 
@@ -46,7 +52,17 @@ internal abstract class Lexer
     public int Next(int state, byte b)
     {
         int next = _rows[state][b];
-        return next == Unknown ? _rows[state][b] = Compute(state, b) : next;
+        if (next == Unknown)
+        {
+            GrammarWork.Spend(GrammarWork.State);
+            next = Compute(state, b);
+            if (_rows[state] != s_noRow)
+            {
+                _rows[state][b] = next;
+            }
+        }
+
+        return next;
     }
 
     public int[] Row(int state) => _rows[state];
@@ -62,11 +78,6 @@ internal abstract class Lexer
 
     protected int AddState(bool accepting, SliceKind slice, int sliceLimit)
     {
-        if (StateCount == MaxStates)
-        {
-            throw new GrammarComplexityException("one of its automata has more than " + MaxStates + " states");
-        }
-
         if (StateCount == _rows.Length)
         {
             Array.Resize(ref _rows, StateCount * 2);
@@ -75,8 +86,15 @@ internal abstract class Lexer
             Array.Resize(ref _accepting, StateCount * 2);
         }
 
-        int[] row = new int[256];
-        row.AsSpan().Fill(Unknown);
+        int[] row = s_noRow;
+        if (!IsFull)
+        {
+            row = new int[256];
+            row.AsSpan().Fill(Unknown);
+            arena.Rows++;
+            RowsMade++;
+        }
+
         _rows[StateCount] = row;
         _slices[StateCount] = slice;
         _sliceLimits[StateCount] = sliceLimit;
@@ -95,6 +113,7 @@ internal sealed class RxLexer : Lexer
     private readonly List<(Rx Term, CharNode Node)> _states = [];
 
     public RxLexer(RxArena arena, Rx term, CharSpelling spelling)
+        : base(arena)
     {
         _arena = arena;
         _spelling = spelling;
@@ -102,24 +121,39 @@ internal sealed class RxLexer : Lexer
         Start = StateOf(term, CharNode.Root);
     }
 
-    protected override int Compute(int state, byte b)
+    /// <summary>What the state stands for: the expression that the rest must match, and the part of a character that was read.</summary>
+    public (Rx Term, CharNode Node) this[int state] => _states[state];
+
+    /// <summary>The next step without a state being made: where many states would be needed once only. 0, <see cref="Lexer.Dead"/>, or a final label.</summary>
+    public int Next((Rx Term, CharNode Node) state, byte b, out (Rx Term, CharNode Node) next)
     {
-        (Rx term, CharNode node) = _states[state];
+        GrammarWork.Spend(GrammarWork.State);
+        (Rx term, CharNode node) = next = state;
         if (b == (byte)'"' && node == CharNode.Root && _spelling != CharSpelling.Raw)
         {
             return term.Nullable ? FinalBase : Dead;
         }
 
-        switch (CharNode.Step(node, b, _spelling, _partition, out CharNode next, out int charClass))
+        switch (CharNode.Step(node, b, _spelling, _partition, out CharNode nextNode, out int charClass))
         {
             case CharStep.Char:
-                Rx after = _arena.Derive(term, _partition.Representative(charClass));
-                return _arena.IsLive(after) ? StateOf(after, CharNode.Root) : Dead;
+                next = (_arena.Derive(term, _partition.Representative(charClass)), CharNode.Root);
+                return _arena.IsLive(next.Term) ? 0 : Dead;
             case CharStep.Partial:
-                return AnyLive(term, next) ? StateOf(term, next) : Dead;
+                next = (term, nextNode);
+                return AnyLive(term, nextNode) ? 0 : Dead;
             default:
                 return Dead;
         }
+    }
+
+    /// <summary>Whether the lexeme may end here without a closing byte.</summary>
+    public bool IsAccepting((Rx Term, CharNode Node) state) => state.Node == CharNode.Root && _spelling == CharSpelling.Raw && state.Term.Nullable;
+
+    protected override int Compute(int state, byte b)
+    {
+        int result = Next(_states[state], b, out (Rx Term, CharNode Node) next);
+        return result < 0 ? result : StateOf(next.Term, next.Node);
     }
 
     private bool AnyLive(Rx term, CharNode node)
@@ -143,7 +177,7 @@ internal sealed class RxLexer : Lexer
         }
 
         (SliceKind slice, int limit) = node == CharNode.Root && _spelling != CharSpelling.Raw ? SliceOf(_arena, term) : (SliceKind.None, 0);
-        id = AddState(node == CharNode.Root && _spelling == CharSpelling.Raw && term.Nullable, slice, limit);
+        id = AddState(IsAccepting((term, node)), slice, limit);
         _states.Add((term, node));
         return _ids[(term.Id, node)] = id;
     }

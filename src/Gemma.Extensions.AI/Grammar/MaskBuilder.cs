@@ -3,17 +3,63 @@ namespace Gemma.Extensions.AI.Grammar;
 /// <summary>Marks the tokens that threads can read. Not thread-safe.</summary>
 internal sealed class MaskBuilder(VocabularyTrie vocabulary)
 {
+    // Threads are walked one by one, which is quick for each. Where they part again and again that would be without end: beyond so many they go together.
+    private const int MaxWays = 64;
+    private const int MaxThreadsAlone = 256;
+    private const int NodesPerCount = 4096;
+
     private readonly int[] _states = new int[256];
     private readonly int[] _used = new int[256];
+    private readonly (Rx Term, CharNode Node)[] _terms = new (Rx, CharNode)[256];
     private readonly ThreadList[] _lists = new ThreadList[256];
 
     public void Fill(ThreadList threads, Span<ulong> mask)
     {
+        bool together = IsMany(threads);
+        ThreadList? plain = together ? new ThreadList() : null;
         foreach (ref readonly Thread thread in threads.Span)
         {
-            Fill(thread, mask);
+            if (together && !HasSlices(thread))
+            {
+                plain!.Add(thread.Frame, thread.State, thread.Used);
+            }
+            else
+            {
+                Fill(thread, mask);
+            }
+        }
+
+        if (together)
+        {
+            WalkTogether(vocabulary.All, 0, vocabulary.All.Count, 0, plain!, MaxWays + 1, mask);
         }
     }
+
+    /// <summary>Whether there are many threads, with those that come where lexemes may end.</summary>
+    private static bool IsMany(ThreadList threads)
+    {
+        if (threads.Count > MaxThreadsAlone)
+        {
+            return true;
+        }
+
+        foreach (ref readonly Thread thread in threads.Span)
+        {
+            if (thread.Frame is LexFrame { Parent: SequenceFrame } frame && frame.CanEnd(thread.State))
+            {
+                ThreadList all = new();
+                all.CopyFrom(threads);
+                all.AddEnds();
+                return all.Count > MaxThreadsAlone;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether many tokens may be taken at once.</summary>
+    private static bool HasSlices(in Thread thread) =>
+        thread.Frame is ObjectFrame { IsInKey: true } || (thread.Frame is LexFrame frame && frame.Lexer.Slice(thread.State) != SliceKind.None);
 
     private void Fill(in Thread thread, Span<ulong> mask)
     {
@@ -38,7 +84,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
                         break;
                 }
 
-                WalkLexer(trie, 0, trie.Count, 0, frame, thread.State, mask);
+                WalkLexer(trie, 0, trie.Count, 0, frame, thread.State, 1, mask);
                 return;
             case ObjectFrame { IsInKey: true } key:
                 ByteTrie keyTrie = vocabulary.All;
@@ -60,10 +106,10 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
                     }
                 }
 
-                WalkKey(keyTrie, 0, keyTrie.Count, 0, key, thread.State, thread.Used, mask);
+                WalkKey(keyTrie, 0, keyTrie.Count, 0, key, thread.State, thread.Used, 1, mask);
                 return;
             default:
-                Walk(vocabulary.All, 0, vocabulary.All.Count, 0, thread, mask);
+                Walk(vocabulary.All, 0, vocabulary.All.Count, 0, thread, 1, mask);
                 return;
         }
     }
@@ -74,7 +120,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         Or(mask, slice.Closing);
         ThreadList after = ListAt(0);
         Frame.Finish(parent, after);
-        WalkAll(slice.Tails, 0, slice.Tails.Count, 0, after, mask);
+        WalkAll(slice.Tails, 0, slice.Tails.Count, 0, after, 1, mask);
     }
 
     private void FillFreeKey(ObjectFrame key, int state, Span<ulong> mask)
@@ -92,44 +138,81 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         if (after.Count > 0)
         {
             Or(mask, slice.Closing);
-            WalkAll(slice.Tails, 0, slice.Tails.Count, 0, after, mask);
+            WalkAll(slice.Tails, 0, slice.Tails.Count, 0, after, 1, mask);
         }
     }
 
-    private void WalkAll(ByteTrie trie, int begin, int end, int depth, ThreadList threads, Span<ulong> mask)
+    /// <param name="trie">The tokens.</param>
+    /// <param name="begin">The first node.</param>
+    /// <param name="end">The node after the last.</param>
+    /// <param name="depth">Bytes that the threads have read.</param>
+    /// <param name="threads">What reads on.</param>
+    /// <param name="ways">How many threads the one of which these come has become, at each byte where it parted, multiplied.</param>
+    /// <param name="mask">Where tokens are marked.</param>
+    private void WalkAll(ByteTrie trie, int begin, int end, int depth, ThreadList threads, int ways, Span<ulong> mask)
     {
+        if (threads.Count > 1)
+        {
+            ways = (int)Math.Min(MaxWays + 1, (long)ways * threads.Count);
+            if (ways > MaxWays)
+            {
+                WalkTogether(trie, begin, end, depth, threads, ways, mask);
+                return;
+            }
+        }
+
         for (int i = 0; i < threads.Count; i++)
         {
             Thread thread = threads[i];
-            Walk(trie, begin, end, depth, thread, mask);
+            Walk(trie, begin, end, depth, thread, ways, mask);
+        }
+    }
+
+    private void WalkTogether(ByteTrie trie, int begin, int end, int depth, ThreadList threads, int ways, Span<ulong> mask)
+    {
+        ThreadList all = new() { Limit = 2 * ThreadList.MaxThreads };
+        foreach (ref readonly Thread thread in threads.Span)
+        {
+            all.Add(thread.Frame, thread.State, thread.Used);
+        }
+
+        all.AddEnds();
+        for (int i = begin; i < end; i = trie.Skips[i])
+        {
+            GrammarWork.Spend(1 + (5 * all.Count));
+            ThreadList next = ListAt(depth + 1);
+            all.StepAll(trie.Bytes[i], next);
+
+            Descend(trie, i, next, depth + 1, ways, mask);
         }
     }
 
     /// <summary>Marks the tokens of nodes begin to end (siblings at depth + 1 with their subtrees) that the thread can read.</summary>
-    private void Walk(ByteTrie trie, int begin, int end, int depth, in Thread thread, Span<ulong> mask)
+    private void Walk(ByteTrie trie, int begin, int end, int depth, in Thread thread, int ways, Span<ulong> mask)
     {
         switch (thread.Frame)
         {
             case null:
                 return;
             case LexFrame frame:
-                WalkLexer(trie, begin, end, depth, frame, thread.State, mask);
+                WalkLexer(trie, begin, end, depth, frame, thread.State, ways, mask);
                 return;
             case ObjectFrame { IsInKey: true } key:
-                WalkKey(trie, begin, end, depth, key, thread.State, thread.Used, mask);
+                WalkKey(trie, begin, end, depth, key, thread.State, thread.Used, ways, mask);
                 return;
         }
 
         for (int i = begin; i < end; i = trie.Skips[i])
         {
+            GrammarWork.Spend(1);
             ThreadList next = ListAt(depth + 1);
             thread.Frame.Step(thread.State, thread.Used, trie.Bytes[i], next);
-            Descend(trie, i, next, depth + 1, mask);
+            Descend(trie, i, next, depth + 1, ways, mask);
         }
     }
 
     /// <summary>Marks node i, whose text the threads have read, and what is below it.</summary>
-    private void Descend(ByteTrie trie, int i, ThreadList threads, int depth, Span<ulong> mask)
+    private void Descend(ByteTrie trie, int i, ThreadList threads, int depth, int ways, Span<ulong> mask)
     {
         if (threads.Count == 0)
         {
@@ -143,19 +226,32 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
 
         if (i + 1 < trie.Skips[i])
         {
-            WalkAll(trie, i + 1, trie.Skips[i], depth, threads, mask);
+            WalkAll(trie, i + 1, trie.Skips[i], depth, threads, ways, mask);
         }
     }
 
-    private void WalkLexer(ByteTrie trie, int begin, int end, int depth, LexFrame frame, int state, Span<ulong> mask)
+    private void WalkLexer(ByteTrie trie, int begin, int end, int depth, LexFrame frame, int state, int ways, Span<ulong> mask)
     {
         Lexer lexer = frame.Lexer;
+        if (lexer.IsFull && lexer is RxLexer full)
+        {
+            WalkTerms(trie, begin, end, depth, frame, full, full[state], ways, mask);
+            return;
+        }
+
         byte[] bytes = trie.Bytes, depths = trie.Depths;
         int[] skips = trie.Skips, groups = trie.Groups, states = _states;
         states[depth] = state;
-        int i = begin;
+        ThreadList? ends = null;
+        int i = begin, nodes = 0;
         while (i < end)
         {
+            if (++nodes == NodesPerCount)
+            {
+                GrammarWork.Spend(nodes);
+                nodes = 0;
+            }
+
             int d = depths[i], s = states[d - 1];
             byte b = bytes[i];
             int n = lexer.Row(s)[b];
@@ -164,14 +260,14 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
                 n = lexer.Next(s, b);
             }
 
-            if (lexer.IsAccepting(s))
+            if (frame.Parent is not null && lexer.IsAccepting(s))
             {
                 // The lexeme may end before this byte. What follows saves the states that it overwrites below.
                 ThreadList next = ListAt(d);
-                StepAfter(frame.Parent, b, next);
+                (ends ??= Frame.Ends(frame.Parent, null)).StepAll(b, next);
                 if (next.Count > 0)
                 {
-                    Descend(trie, i, next, d, mask);
+                    Descend(trie, i, next, d, ways, mask);
                     states = _states;
                 }
             }
@@ -192,14 +288,58 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
             {
                 ThreadList next = ListAt(d);
                 Frame.Finish(frame.Parent, next);
-                Descend(trie, i, next, d, mask);
+                Descend(trie, i, next, d, ways, mask);
             }
 
             i = skips[i];
         }
+
+        GrammarWork.Spend(nodes);
     }
 
-    private void WalkKey(ByteTrie trie, int begin, int end, int depth, ObjectFrame frame, int state, int used, Span<ulong> mask)
+    /// <summary>As <see cref="WalkLexer"/>, without making states: the automaton has as many as are kept.</summary>
+    private void WalkTerms(ByteTrie trie, int begin, int end, int depth, LexFrame frame, RxLexer lexer, (Rx Term, CharNode Node) state, int ways, Span<ulong> mask)
+    {
+        _terms[depth] = state;
+        ThreadList? ends = null;
+        int i = begin;
+        while (i < end)
+        {
+            int d = trie.Depths[i];
+            byte b = trie.Bytes[i];
+            (Rx Term, CharNode Node) before = _terms[d - 1];
+            int n = lexer.Next(before, b, out (Rx Term, CharNode Node) after);
+            if (frame.Parent is not null && lexer.IsAccepting(before))
+            {
+                ThreadList next = ListAt(d);
+                (ends ??= Frame.Ends(frame.Parent, null)).StepAll(b, next);
+                Descend(trie, i, next, d, ways, mask);
+            }
+
+            if (n >= 0)
+            {
+                _terms[d] = after;
+                if (trie.Groups[i] >= 0)
+                {
+                    trie.SetGroup(trie.Groups[i], mask);
+                }
+
+                i++;
+                continue;
+            }
+
+            if (n <= Lexer.FinalBase)
+            {
+                ThreadList next = ListAt(d);
+                Frame.Finish(frame.Parent, next);
+                Descend(trie, i, next, d, ways, mask);
+            }
+
+            i = trie.Skips[i];
+        }
+    }
+
+    private void WalkKey(ByteTrie trie, int begin, int end, int depth, ObjectFrame frame, int state, int used, int ways, Span<ulong> mask)
     {
         KeyLexer lexer = frame.Keys;
         byte[] bytes = trie.Bytes, depths = trie.Depths;
@@ -209,6 +349,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         int i = begin;
         while (i < end)
         {
+            GrammarWork.Spend(2);
             int d = depths[i], s = _states[d - 1], u = _used[d - 1];
             int n = lexer.Next(s, bytes[i]);
             if (n >= 0)
@@ -231,25 +372,10 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
             {
                 ThreadList next = ListAt(d);
                 frame.EndKey(Lexer.FinalBase - n, u, next);
-                Descend(trie, i, next, d, mask);
+                Descend(trie, i, next, d, ways, mask);
             }
 
             i = skips[i];
-        }
-    }
-
-    private static void StepAfter(Frame? parent, byte b, ThreadList next)
-    {
-        if (parent is null)
-        {
-            return;
-        }
-
-        ThreadList after = new();
-        parent.ChildDone(after);
-        foreach (ref readonly Thread thread in after.Span)
-        {
-            thread.Frame?.Step(thread.State, thread.Used, b, next);
         }
     }
 

@@ -18,12 +18,13 @@ internal static class ResponseConstraintFactory
     /// <param name="schemaOptions">How schemas are read; null takes the defaults.</param>
     /// <param name="answerType">The type as which a JSON answer is read, where known.</param>
     /// <param name="markup">What stands around a call; null: our own.</param>
+    /// <param name="cancellation">Ends the compilation.</param>
     /// <returns>Null where any text is allowed.</returns>
     /// <exception cref="NotSupportedException">Something cannot be enforced; the message names it.</exception>
     /// <exception cref="ArgumentException">A schema, expression or grammar is malformed, nothing satisfies it, or the required tool is not offered.</exception>
     public static ITokenConstraint? Create(
         GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, JsonSchemaOptions? schemaOptions = null, JsonTypeInfo? answerType = null,
-        ToolMarkup? markup = null)
+        ToolMarkup? markup = null, CancellationToken cancellation = default)
     {
         GrammarCompiler compiler = GrammarCompiler.For(tokenizer);
         markup ??= ToolMarkup.Own;
@@ -34,7 +35,7 @@ internal static class ResponseConstraintFactory
         (string Key, Func<Symbol> Make)? answer = Answer(options, schemaOptions, regex, gbnf, answerType);
         if (tools.Length == 0)
         {
-            return answer is null ? null : compiler.Keep(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make())).CreateConstraint(endTokens);
+            return answer is null ? null : compiler.Keep(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make()), cancellation).CreateConstraint(endTokens);
         }
 
         StringBuilder key = new($"tools {several} {schemaOptions} ");
@@ -45,12 +46,12 @@ internal static class ResponseConstraintFactory
 
         if (required)
         {
-            return compiler.Keep("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions)))).CreateConstraint(endTokens);
+            return compiler.Keep("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))), cancellation).CreateConstraint(endTokens);
         }
 
         if (answer is null)
         {
-            return new ToolCallConstraint(markup, compiler.Keep("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions))), endTokens);
+            return new ToolCallConstraint(markup, compiler.Keep("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions)), cancellation), endTokens);
         }
 
         return compiler.Keep($"either {answer.Value.Key}\n{key}", () =>
@@ -59,7 +60,7 @@ internal static class ResponseConstraintFactory
             either.Alternatives.Add([new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))]);
             either.Alternatives.Add([answer.Value.Make()]);
             return new Grammar(compiler.Vocabulary, new RuleSymbol(either));
-        }).CreateConstraint(endTokens);
+        }, cancellation).CreateConstraint(endTokens);
     }
 
     private static ToolSignature[] Tools(ChatOptions? options, bool lenient)

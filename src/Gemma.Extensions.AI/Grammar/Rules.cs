@@ -34,35 +34,62 @@ internal sealed class SequenceFrame(Symbol[] sequence, int position, Frame? pare
     private readonly Symbol[] _sequence = sequence;
     private readonly int _position = position;
 
+    private const int UncheckedSteps = 100;
+
+    /// <summary>Adds the threads with which a sequence begins at a position. Rules may nest, and end, as deep as the text: the stack is a list.</summary>
     public static void Enter(Symbol[] sequence, int position, Frame? parent, ThreadList next)
     {
-        if (position == sequence.Length)
+        Stack<(Symbol[] Sequence, int Position, Frame? Parent)>? todo = null;
+        HashSet<(Symbol[], int, Frame?)>? seen = null; // Where empty rules follow each other, the same place is reached in many ways.
+        for (int steps = 0; ; steps++)
         {
-            Finish(parent, next);
-            return;
-        }
-
-        // The last symbol needs no frame of its sequence: right recursion does not grow the stack.
-        Frame? after = position + 1 == sequence.Length ? parent : new SequenceFrame(sequence, position + 1, parent);
-        switch (sequence[position])
-        {
-            case LiteralSymbol literal:
-                next.Add(new LiteralFrame(literal.Bytes, after), 0);
-                break;
-            case LexerSymbol lexeme:
-                next.Add(new LexFrame(lexeme.Lexer, after), lexeme.Lexer.Start);
-                break;
-            case ValueSymbol value:
-                next.Add(new ValueFrame(value.Node, after, leadingWhitespace: false), 0);
-                break;
-            case RuleSymbol rule:
-                System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
-                foreach (Symbol[] alternative in rule.Rule.Alternatives)
+            GrammarWork.Spend(5);
+            if (steps > UncheckedSteps && !(seen ??= new(PlaceComparer.Instance)).Add((sequence, position, parent)))
+            {
+                // Known.
+            }
+            else if (position == sequence.Length)
+            {
+                if (parent is SequenceFrame up)
                 {
-                    Enter(alternative, 0, after, next);
+                    (sequence, position, parent) = (up._sequence, up._position, up.Parent);
+                    continue;
                 }
 
-                break;
+                Finish(parent, next);
+            }
+            else
+            {
+                // The last symbol needs no frame of its sequence: right recursion does not grow the stack.
+                Frame? after = position + 1 == sequence.Length ? parent : new SequenceFrame(sequence, position + 1, parent);
+                switch (sequence[position])
+                {
+                    case LiteralSymbol literal:
+                        next.Add(new LiteralFrame(literal.Bytes, after), 0);
+                        break;
+                    case LexerSymbol lexeme:
+                        next.Add(new LexFrame(lexeme.Lexer, after), lexeme.Lexer.Start);
+                        break;
+                    case ValueSymbol value:
+                        next.Add(new ValueFrame(value.Node, after, leadingWhitespace: false), 0);
+                        break;
+                    case RuleSymbol rule:
+                        todo ??= new();
+                        for (int i = rule.Rule.Alternatives.Count - 1; i >= 0; i--)
+                        {
+                            todo.Push((rule.Rule.Alternatives[i], 0, after));
+                        }
+
+                        break;
+                }
+            }
+
+            if (todo is null || next.Overflowed || !todo.TryPop(out (Symbol[] Sequence, int Position, Frame? Parent) top))
+            {
+                return;
+            }
+
+            (sequence, position, parent) = top;
         }
     }
 
@@ -71,4 +98,15 @@ internal sealed class SequenceFrame(Symbol[] sequence, int position, Frame? pare
     public override void ChildDone(ThreadList next) => Enter(_sequence, _position, Parent, next);
 
     protected override bool SameContent(Frame other) => other is SequenceFrame o && ReferenceEquals(_sequence, o._sequence) && _position == o._position;
+
+    private sealed class PlaceComparer : IEqualityComparer<(Symbol[] Sequence, int Position, Frame? Parent)>
+    {
+        public static readonly PlaceComparer Instance = new();
+
+        public bool Equals((Symbol[] Sequence, int Position, Frame? Parent) x, (Symbol[] Sequence, int Position, Frame? Parent) y) =>
+            ReferenceEquals(x.Sequence, y.Sequence) && x.Position == y.Position && Same(x.Parent, y.Parent);
+
+        public int GetHashCode((Symbol[] Sequence, int Position, Frame? Parent) place) =>
+            HashCode.Combine(System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(place.Sequence), place.Position, place.Parent?.Hash ?? 0);
+    }
 }

@@ -89,6 +89,9 @@ internal sealed class Rx
 
     public bool Finite { get; internal set; }
 
+    /// <summary>How deep the recursion of a derivative goes.</summary>
+    internal int Recursion { get; set; }
+
     internal int Hash { get; }
 
     internal bool SameAs(Rx other) =>
@@ -100,21 +103,24 @@ internal sealed class Rx
 internal sealed class RxArena
 {
     // Bounds the memory of one grammar: an expression takes about 200 bytes with its entries.
-    private const int MaxTerms = 400_000;
     private const int MaxSearch = 60_000;
 
-    // Each derivative is made once, so this bounds the time of a grammar's whole life (some seconds), not of one text.
-    private const long MaxWork = 5_000_000;
+    // Derivatives are worked out by recursion: so deep that every thread's stack is enough.
+    private const int MaxRecursion = 2_500;
 
     private readonly HashSet<Rx> _terms = new(new Comparer());
     private readonly Dictionary<(int, int), Rx> _derivatives = [];
     private readonly Dictionary<int, bool> _live = [];
     private CharSet? _left;
+    private readonly int _maxTerms;
     private int _recursive;
-    private long _work;
+    private int _ids;
 
-    public RxArena()
+    /// <param name="maxTerms">Most expressions that are kept.</param>
+    /// <param name="maxRows">Most rows of transitions that automata over these expressions keep: 256 entries of 4 bytes each.</param>
+    public RxArena(int maxTerms = 400_000, int maxRows = 48_000)
     {
+        (_maxTerms, MaxRows) = (maxTerms, maxRows);
         Empty = Make(new Rx(RxKind.Empty, []));
         Epsilon = Make(new Rx(RxKind.Epsilon, []));
         AnyChar = Set(CharSet.Any);
@@ -131,6 +137,11 @@ internal sealed class RxArena
     public Rx All { get; }
 
     public int Count => _terms.Count;
+
+    /// <summary>Rows of transitions that automata over these expressions keep.</summary>
+    public int Rows { get; set; }
+
+    public int MaxRows { get; }
 
     public Rx Set(CharSet set) => set.IsUnspellable ? Empty : Make(new Rx(RxKind.Set, [], set));
 
@@ -164,13 +175,24 @@ internal sealed class RxArena
             return a;
         }
 
-        if (a.Kind == RxKind.Concat)
+        if (a.Kind != RxKind.Concat)
         {
-            RuntimeHelpers.EnsureSufficientExecutionStack();
-            return Concat(a.Kids[0], Concat(a.Kids[1], b));
+            return Make(new Rx(RxKind.Concat, [a, b]));
         }
 
-        return Make(new Rx(RxKind.Concat, [a, b]));
+        List<Rx> parts = [];
+        for (; a.Kind == RxKind.Concat; a = a.Kids[1])
+        {
+            parts.Add(a.Kids[0]);
+        }
+
+        b = Concat(a, b);
+        for (int i = parts.Count - 1; i >= 0; i--)
+        {
+            b = Concat(parts[i], b);
+        }
+
+        return b;
     }
 
     public Rx Concat(params ReadOnlySpan<Rx> parts)
@@ -477,7 +499,10 @@ internal sealed class RxArena
         return result;
     }
 
-    /// <summary>Whether the language has any text. Bounded: throws where the search gets too large.</summary>
+    /// <summary>
+    /// Whether the language has any text. The search is bounded: while compiling it is refused where it gets too large; later an expression
+    /// counts as having none where none was found. There always is one that has: the text on which the first search ended goes on.
+    /// </summary>
     public bool IsLive(Rx t)
     {
         if (t == Empty)
@@ -502,6 +527,7 @@ internal sealed class RxArena
         path.Push((t, 0));
         while (path.TryPop(out (Rx Term, int Next) top))
         {
+            GrammarWork.Spend(20);
             if (top.Next == partition.Count)
             {
                 continue;
@@ -522,9 +548,11 @@ internal sealed class RxArena
 
             if (next != Empty && !known && seen.Add(next.Id))
             {
-                if (seen.Count > MaxSearch)
+                if (seen.Count > (GrammarWork.IsCompiling ? MaxSearch : 2 * MaxSearch))
                 {
-                    throw new GrammarComplexityException("deciding whether any text satisfies it takes more than " + MaxSearch + " automaton states");
+                    return GrammarWork.IsCompiling
+                        ? throw new GrammarComplexityException("deciding whether any text satisfies it takes more than " + MaxSearch + " automaton states")
+                        : _live[t.Id] = false;
                 }
 
                 path.Push((next, 0));
@@ -604,23 +632,17 @@ internal sealed class RxArena
 
     private Rx Make(Rx candidate)
     {
-        _work += candidate.Kids.Length + 1;
+        GrammarWork.Spend(GrammarWork.Term * (candidate.Kids.Length + 1));
         if (_terms.TryGetValue(candidate, out Rx? known))
         {
             return known;
         }
 
-        if (_work > MaxWork)
+        if (_terms.Count >= _maxTerms)
         {
-            throw new GrammarComplexityException("working out its automaton takes more than " + MaxWork + " steps");
+            Forget();
         }
 
-        if (_terms.Count >= MaxTerms)
-        {
-            throw new GrammarComplexityException("its automaton has more than " + MaxTerms + " states");
-        }
-
-        candidate.Id = _terms.Count;
         Rx[] kids = candidate.Kids;
         candidate.NeedsSearch = candidate.Kind is RxKind.And or RxKind.Not or RxKind.Leaf or RxKind.Recursive || kids.Any(k => k.NeedsSearch);
         candidate.Finite = candidate.Kind switch
@@ -642,8 +664,35 @@ internal sealed class RxArena
             RxKind.Leaf => candidate.Leaf!.Nullable,
             _ => false,
         };
+        candidate.Recursion = 1 + candidate.Kind switch
+        {
+            RxKind.Concat => Math.Max(kids[0].Recursion, kids[0].Nullable ? kids[1].Recursion : 0),
+            _ => kids.Length == 0 ? 0 : kids.Max(k => k.Recursion),
+        };
+        if (candidate.Recursion > MaxRecursion && GrammarWork.IsCompiling)
+        {
+            throw new GrammarComplexityException("it nests too deeply, or has too many optional parts in a row");
+        }
+
+        candidate.Id = _ids++;
         _terms.Add(candidate);
         return candidate;
+    }
+
+    /// <summary>
+    /// The table is full: while compiling the expression is refused; later the later terms, and what is known of any, are forgotten. Those in use
+    /// stay as they are; an equal one that is made again is another, which costs states and nothing else.
+    /// </summary>
+    private void Forget()
+    {
+        if (GrammarWork.IsCompiling)
+        {
+            throw new GrammarComplexityException("its automaton has more than " + _maxTerms + " states");
+        }
+
+        _terms.RemoveWhere(t => t.Id >= _maxTerms / 2);
+        _derivatives.Clear();
+        _live.Clear();
     }
 
     private sealed class Comparer : IEqualityComparer<Rx>

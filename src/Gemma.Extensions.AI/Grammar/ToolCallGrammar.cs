@@ -106,6 +106,7 @@ internal sealed class ToolCallConstraint : ITokenConstraint
     private readonly byte[] _marker;
     private readonly Grammar _afterMarker;
     private readonly IReadOnlyList<int> _endTokens;
+    private readonly int[][] _forbidden; // by bytes of the marker that were read
     private int _matched;
     private GrammarConstraint? _call;
 
@@ -113,11 +114,22 @@ internal sealed class ToolCallConstraint : ITokenConstraint
     /// <param name="afterMarker">What follows the first marker.</param>
     /// <param name="endTokens">Tokens that end the reply.</param>
     public ToolCallConstraint(ToolMarkup markup, Grammar afterMarker, IReadOnlyList<int> endTokens)
-        : this(Encoding.UTF8.GetBytes(markup.CallStart), afterMarker, endTokens)
     {
+        (_marker, _afterMarker, _endTokens) = (Encoding.UTF8.GetBytes(markup.CallStart), afterMarker, endTokens);
+        _forbidden = afterMarker.ForbiddenCompletions ??= Forbidden();
     }
 
-    private ToolCallConstraint(byte[] marker, Grammar afterMarker, IReadOnlyList<int> endTokens) => (_marker, _afterMarker, _endTokens) = (marker, afterMarker, endTokens);
+    private ToolCallConstraint(ToolCallConstraint from)
+    {
+        (_marker, _afterMarker, _endTokens, _forbidden, _matched) = (from._marker, from._afterMarker, from._endTokens, from._forbidden, from._matched);
+        _call = (GrammarConstraint?)from._call?.Clone();
+    }
+
+    public Action? WhenPrepared { get; set; }
+
+    public bool TryPrepare(ref long budget) => _call?.TryPrepare(ref budget) ?? true;
+
+    public void Stop() => _call?.Stop();
 
     public bool TryFillMask(Span<ulong> mask)
     {
@@ -126,7 +138,7 @@ internal sealed class ToolCallConstraint : ITokenConstraint
             return _call.TryFillMask(mask);
         }
 
-        int[] forbidden = _afterMarker.ForbiddenCompletions(_matched, Forbidden);
+        int[] forbidden = _forbidden[_matched];
         if (forbidden.Length == 0)
         {
             return false;
@@ -141,7 +153,7 @@ internal sealed class ToolCallConstraint : ITokenConstraint
         return true;
     }
 
-    public bool IsAllowed(int token) => _call?.IsAllowed(token) ?? !_afterMarker.ForbiddenCompletions(_matched, Forbidden).Contains(token);
+    public bool IsAllowed(int token) => _call?.IsAllowed(token) ?? !_forbidden[_matched].Contains(token);
 
     public void Accept(int token)
     {
@@ -155,14 +167,14 @@ internal sealed class ToolCallConstraint : ITokenConstraint
         int end = Complete(bytes, ref _matched);
         if (end >= 0)
         {
-            _call = new GrammarConstraint(_afterMarker, _endTokens);
-            _call.Accept(bytes.AsSpan(end));
+            _call = new GrammarConstraint(_afterMarker, _endTokens) { WhenPrepared = WhenPrepared };
+            _call.Begin(bytes.AsMemory(end));
         }
     }
 
-    public int GetForcedTokens(Span<int> tokens) => _call?.GetForcedTokens(tokens) ?? 0;
+    public int GetForcedTokens(Span<int> tokens, ref long budget) => _call?.GetForcedTokens(tokens, ref budget) ?? 0;
 
-    public ITokenConstraint Clone() => new ToolCallConstraint(_marker, _afterMarker, _endTokens) { _matched = _matched, _call = (GrammarConstraint?)_call?.Clone() };
+    public ITokenConstraint Clone() => new ToolCallConstraint(this);
 
     /// <summary>Reads on; where the marker is complete, the position after it, else -1.</summary>
     private int Complete(ReadOnlySpan<byte> bytes, ref int matched)
@@ -181,24 +193,23 @@ internal sealed class ToolCallConstraint : ITokenConstraint
         return -1;
     }
 
-    /// <summary>Tokens that complete the marker and go on with what no call begins with.</summary>
-    private int[] Forbidden(int matched)
+    /// <summary>By bytes of the marker that were read: tokens that complete it and go on with what no call begins with.</summary>
+    private int[][] Forbidden()
     {
-        List<int> forbidden = [];
         GrammarConstraint call = new(_afterMarker, _endTokens);
-        for (int token = 0; token < _afterMarker.Vocabulary.Count; token++)
+        VocabularyTrie vocabulary = _afterMarker.Vocabulary;
+        int[] candidates = [.. Enumerable.Range(0, vocabulary.Count).Where(token => vocabulary.Bytes(token).AsSpan(..^Math.Min(1, vocabulary.Bytes(token).Length)).Contains(_marker[^1]))];
+        int[][] forbidden = new int[_marker.Length][];
+        for (int matched = 0; matched < forbidden.Length; matched++)
         {
-            byte[] bytes = _afterMarker.Vocabulary.Bytes(token);
-            if (bytes.AsSpan().Contains(_marker[^1]))
+            forbidden[matched] = [.. candidates.Where(token =>
             {
+                byte[] bytes = vocabulary.Bytes(token);
                 int state = matched, end = Complete(bytes, ref state);
-                if (end >= 0 && end < bytes.Length && !call.IsAllowed(bytes.AsSpan(end)))
-                {
-                    forbidden.Add(token);
-                }
-            }
+                return end >= 0 && end < bytes.Length && !call.IsAllowed(bytes.AsSpan(end));
+            })];
         }
 
-        return [.. forbidden];
+        return forbidden;
     }
 }

@@ -79,6 +79,7 @@ internal sealed class UsedTexts
             return true;
         }
 
+        GrammarWork.Spend(50);
         for (int i = 0; i < 256; i++)
         {
             byte b = (byte)(i ^ 0x61); // Letters first: most languages have them.
@@ -164,5 +165,9 @@ internal sealed class TextChoice
 
     public byte[]? TextAt(int node) => _texts[node];
 
-    public bool HasUnused(int node, UsedTexts? used) => used is null || _below[node].Any(i => !used.Contains(_all[i]));
+    public bool HasUnused(int node, UsedTexts? used) => used is null || _below[node].Any(i =>
+    {
+        GrammarWork.Spend(2 * used.Count);
+        return !used.Contains(_all[i]);
+    });
 }

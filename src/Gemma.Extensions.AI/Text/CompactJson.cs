@@ -12,6 +12,8 @@ namespace Gemma.Extensions.AI.Text;
 /// </summary>
 internal static partial class CompactJson
 {
+    private const int MaxRecursion = 500;
+
     /// <summary>Appends any value: what is not JSON already is serialised as Microsoft.Extensions.AI serialises it.</summary>
     /// <exception cref="NotSupportedException">The value cannot be written as JSON; the message names its type.</exception>
     public static void Append(StringBuilder text, object? value)
@@ -46,7 +48,7 @@ internal static partial class CompactJson
         }
 
         string whole = Halves().Replace(raw, static match => match.Groups["half"].Success ? "\\ufffd" : match.Value);
-        return whole == raw ? element : JsonElement.Parse(whole, new JsonDocumentOptions { MaxDepth = 1000 });
+        return whole == raw ? element : JsonElement.Parse(whole, new JsonDocumentOptions { MaxDepth = int.MaxValue });
     }
 
     /// <summary>Escapes that are whole, which are kept, and halves.</summary>
@@ -68,8 +70,14 @@ internal static partial class CompactJson
         }
     }
 
-    public static void Append(StringBuilder text, JsonElement element)
+    public static void Append(StringBuilder text, JsonElement element, int depth = 0)
     {
+        if (depth == MaxRecursion)
+        {
+            text.Append(element.GetRawText()); // A model can nest as deep as its context is long.
+            return;
+        }
+
         switch (element.ValueKind)
         {
             case JsonValueKind.Object:
@@ -80,7 +88,7 @@ internal static partial class CompactJson
                     text.Append(comma);
                     AppendString(text, property.Name);
                     text.Append(':');
-                    Append(text, property.Value);
+                    Append(text, property.Value, depth + 1);
                     comma = ",";
                 }
 
@@ -92,7 +100,7 @@ internal static partial class CompactJson
                 foreach (JsonElement item in element.EnumerateArray())
                 {
                     text.Append(comma);
-                    Append(text, item);
+                    Append(text, item, depth + 1);
                     comma = ",";
                 }
 

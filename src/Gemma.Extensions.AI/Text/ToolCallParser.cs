@@ -177,7 +177,7 @@ internal sealed class ToolCallParser(bool textIsFree = true, ToolMarkup? markup 
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = 512 });
+            using JsonDocument document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = int.MaxValue });
             JsonElement root = document.RootElement;
             if (root.TryGetProperty("name", out JsonElement name) && name.ValueKind == JsonValueKind.String
                 && root.TryGetProperty("arguments", out JsonElement arguments) && arguments.ValueKind == JsonValueKind.Object)

@@ -101,7 +101,7 @@ internal sealed class CopyConstraint(int[] tokens) : ITokenConstraint
 
     public void Accept(int token) => _next++;
 
-    public int GetForcedTokens(Span<int> destination) => 0;
+    public int GetForcedTokens(Span<int> destination, ref long budget) => 0;
 
     public ITokenConstraint Clone() => new CopyConstraint(tokens) { _next = _next };
 }

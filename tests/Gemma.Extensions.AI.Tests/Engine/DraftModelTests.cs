@@ -113,7 +113,7 @@ public sealed class DraftModelTests
 
         public void Accept(int other) => _done = true;
 
-        public int GetForcedTokens(Span<int> tokens) => 0;
+        public int GetForcedTokens(Span<int> tokens, ref long budget) => 0;
 
         public ITokenConstraint Clone() => new Fixed(token) { _done = _done };
     }

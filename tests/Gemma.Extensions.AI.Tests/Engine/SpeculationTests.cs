@@ -135,7 +135,7 @@ public sealed class SpeculationTests
             _next++;
         }
 
-        public int GetForcedTokens(Span<int> destination)
+        public int GetForcedTokens(Span<int> destination, ref long budget)
         {
             int count = forced ? Math.Min(tokens.Length - 1 - (_next + tokens.Length - 1) % tokens.Length, destination.Length) : 0;
             for (int i = 0; i < count; i++)

@@ -79,7 +79,8 @@ internal static class GrammarTestbed
         List<byte> text = [];
         for (int step = 0; step < maxTokens; step++)
         {
-            int count = constraint.GetForcedTokens(forced);
+            long budget = long.MaxValue;
+            int count = constraint.GetForcedTokens(forced, ref budget);
             if (!constraint.TryFillMask(mask))
             {
                 mask.AsSpan().Fill(ulong.MaxValue);

@@ -70,9 +70,9 @@ public sealed class JumpForwardTests
 
         public void Accept(int token) => inner.Accept(token);
 
-        public int GetForcedTokens(Span<int> tokens)
+        public int GetForcedTokens(Span<int> tokens, ref long budget)
         {
-            int count = jump ? inner.GetForcedTokens(tokens) : 0;
+            int count = jump ? inner.GetForcedTokens(tokens, ref budget) : 0;
             Forced += count;
             return count;
         }

@@ -1,0 +1,316 @@
+using System.Text;
+using System.Text.Json;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Xunit;
+using Thread = System.Threading.Thread;
+
+namespace Gemma.Extensions.AI.Tests.Grammar;
+
+/// <summary>
+/// A grammar that compiles never fails while a text is generated, whatever work its masks are; that work is counted, done beside the caller where it exceeds the
+/// budget, and changes no mask. What is too much from the start is refused at the start, and refusals are remembered.
+/// </summary>
+public sealed class GrammarBudgetTests
+{
+    private const string Ambiguous = "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"a\" root | \"a\" root \"d\" | \"e\"";
+    private const string Empties = "root ::= x{0,200} \"!\"\nx ::= \"(\" x \")\" | y\ny ::= \"[\" x \"]\" | \"\"";
+
+    public static TheoryData<string> Grammars =>
+    [
+        "regex ^(a|b)*a(a|b){40}$",
+        "regex ^((a{1,1000}b?){1,1000}c?){1,1000}$",
+        "regex ^(?=(.*a){12})(?=(.*b){12})(?=(.*c){12}).*$",
+        "regex ^(?!.*(abc|bca|cab).{7}x)[^]*y[^]{60}$",
+        "gbnf " + Ambiguous,
+        "gbnf " + Empties,
+        "gbnf root ::= (\"x\" root \"y\" | \"z\"){1,9000}",
+        "gbnf root ::= " + string.Concat(Enumerable.Repeat("e ", 200)) + "\".\"\ne ::= \"(\" e \")\" | \"\" | f\nf ::= \"(\" f e \")\" | \"\"",
+        """schema {"type":"object","patternProperties":{"a.*b.{4}$":{"type":"integer"},"^[ab]*a.{3}":{"minimum":3}},"minProperties":6}""",
+        """schema {"type":"array","contains":{"const":"a"},"minContains":300,"maxContains":310,"items":{"enum":["a","b"]}}""",
+        """schema {"type":"array","items":{"enum":["a","b","c"]},"allOf":[{"contains":{"const":"a"},"minContains":20,"maxContains":25},{"contains":{"const":"b"},"minContains":20}]}""",
+    ];
+
+    [Theory]
+    [MemberData(nameof(Grammars))]
+    public void ATextIsGeneratedToItsEndOrItsLimit(string grammar)
+    {
+        for (int seed = 0; seed < 2; seed++)
+        {
+            ITokenConstraint constraint = Compile(grammar).CreateConstraint([GrammarTestbed.End]);
+            GrammarTestbed.RandomText(constraint, new Random(seed), 40, endBias: 0.02, checkMasks: false);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Grammars))]
+    public void AMaskBeyondTheBudgetIsTheSameLater(string grammar)
+    {
+        ITokenConstraint plain = Compile(grammar).CreateConstraint([GrammarTestbed.End]), sliced = Compile(grammar).CreateConstraint([GrammarTestbed.End]);
+        using SemaphoreSlim prepared = new(0);
+        sliced.WhenPrepared = () => prepared.Release();
+        ulong[] expected = new ulong[GrammarTestbed.Vocabulary.MaskWords], actual = new ulong[expected.Length];
+        Random random = new(5);
+        int late = 0;
+        for (int step = 0; step < 25; step++)
+        {
+            long budget = 500;
+            if (!sliced.TryPrepare(ref budget))
+            {
+                late++;
+                Assert.Equal(0, budget);
+                Assert.True(prepared.Wait(TimeSpan.FromSeconds(60)), "The mask was not worked out within a minute.");
+                while (!sliced.TryPrepare(ref budget))
+                {
+                    Thread.Yield(); // told a moment before the end
+                }
+            }
+
+            Assert.InRange(budget, 0, 500);
+            plain.TryFillMask(expected);
+            sliced.TryFillMask(actual);
+            Assert.Equal(expected, actual);
+            int[] allowed = [.. Enumerable.Range(1, GrammarTestbed.Vocabulary.Count - 1).Where(id => (expected[id >> 6] & (1UL << id)) != 0)];
+            if (allowed.Length == 0)
+            {
+                break;
+            }
+
+            int token = allowed[random.Next(allowed.Length)];
+            plain.Accept(token);
+            sliced.Accept(token);
+        }
+
+        Assert.True(late > 0, "Every mask took less than the budget, so nothing was shown.");
+    }
+
+    [Fact]
+    public void AMaskThatIsStoppedEnds()
+    {
+        GrammarConstraint constraint = (GrammarConstraint)Compile("gbnf " + Ambiguous).CreateConstraint([GrammarTestbed.End]);
+        constraint.Accept(Encoding.UTF8.GetBytes(new string('a', 300)));
+        using ManualResetEventSlim ended = new();
+        constraint.WhenPrepared = ended.Set;
+        long budget = 100;
+        Assert.False(constraint.TryPrepare(ref budget));
+        constraint.Stop();
+        Assert.True(ended.Wait(TimeSpan.FromSeconds(60)));
+    }
+
+    /// <summary>The tables of an automaton are bounded: beyond, states are made again, and masks stay what they are.</summary>
+    [Theory]
+    [InlineData("^(a|b)*a(a|b){40}$")]
+    [InlineData("^(?=(.*a){5})(?=(.*b){5})[ab]*x?[ab日]{3,90}$")]
+    [InlineData("^(?!.*aab)[abx]*y?[^]{30}$")]
+    public void FullTablesChangeNoMask(string pattern)
+    {
+        Gemma.Extensions.AI.Grammar.Grammar large = Compile("regex " + pattern), small = new(GrammarTestbed.Vocabulary, new LexerSymbol(Lexer(pattern, out RxArena arena)));
+        ITokenConstraint expected = large.CreateConstraint([GrammarTestbed.End]), actual = small.CreateConstraint([GrammarTestbed.End]);
+        ulong[] x = new ulong[GrammarTestbed.Vocabulary.MaskWords], y = new ulong[x.Length];
+        Random random = new(1);
+        for (int step = 0; step < 60; step++)
+        {
+            expected.TryFillMask(x);
+            actual.TryFillMask(y);
+            Assert.Equal(x, y);
+            int[] allowed = [.. Enumerable.Range(1, GrammarTestbed.Vocabulary.Count - 1).Where(id => (x[id >> 6] & (1UL << id)) != 0)];
+            if (allowed.Length == 0)
+            {
+                break;
+            }
+
+            int token = allowed[random.Next(allowed.Length)];
+            expected.Accept(token);
+            actual.Accept(token);
+        }
+
+        Assert.True(arena.Rows == arena.MaxRows, "The table was never full, so nothing was shown.");
+        Assert.InRange(arena.Count, 1, 3000);
+    }
+
+    private static RxLexer Lexer(string pattern, out RxArena arena)
+    {
+        arena = new RxArena(maxTerms: 3000, maxRows: 8);
+        return new RxLexer(arena, EcmaRegex.Compile(arena, pattern, wholeText: true), CharSpelling.Raw);
+    }
+
+    /// <summary>What a mask allows can be accepted, also where a text is read in more ways than are followed.</summary>
+    [Fact]
+    public void OfTooManyWaysEnoughAreKept()
+    {
+        VocabularyTrie vocabulary = new([[], .. Enumerable.Range(0, 256).Select(b => new[] { (byte)b }), "aaaaaaaa"u8.ToArray(), "aaaaaaaaaaaaaaaaaaaae"u8.ToArray(), "aaaaaaaaaaed"u8.ToArray(), "bcbcdb"u8.ToArray(), "ccccccccccccccdd"u8.ToArray()]);
+        Gemma.Extensions.AI.Grammar.Grammar grammar = new(vocabulary, GbnfParser.Parse(Ambiguous));
+        ulong[] mask = new ulong[vocabulary.MaskWords];
+        for (int seed = 0; seed < 1; seed++)
+        {
+            Random random = new(seed);
+            ITokenConstraint constraint = grammar.CreateConstraint([0]);
+            for (int step = 0; step < 5; step++)
+            {
+                constraint.TryFillMask(mask);
+                int[] allowed = [.. Enumerable.Range(1, vocabulary.Count - 1).Where(id => (mask[id >> 6] & (1UL << id)) != 0)];
+                if (allowed.Length == 0)
+                {
+                    break;
+                }
+
+                Assert.All(allowed, id => Assert.True(constraint.IsAllowed(id)));
+                constraint.Accept(allowed[random.Next(4) == 0 ? random.Next(allowed.Length) : allowed.Length - 1]);
+            }
+        }
+    }
+
+    /// <summary>Rules nest as deep as a text is long, on a thread with little stack, and end all at once.</summary>
+    [Theory]
+    [InlineData("root ::= \"x\" root y | \"z\"\ny ::= \"(\" y \")\" | \"\"")]
+    [InlineData("root ::= \"x\" root [y]* [w]* | \"z\"")]
+    public void DeepRulesNeedNoStack(string grammar)
+    {
+        bool canEnd = false, allowed = false;
+        Exception? failure = null;
+        Thread thread = new(
+            () =>
+            {
+                try
+                {
+                    GrammarConstraint constraint = (GrammarConstraint)Compile("gbnf " + grammar).CreateConstraint([GrammarTestbed.End]);
+                    constraint.Accept(Encoding.UTF8.GetBytes(new string('x', 3_000) + "z"));
+                    canEnd = constraint.IsAllowed(GrammarTestbed.End);
+                    allowed = constraint.IsAllowed("y"u8) || constraint.IsAllowed("()"u8);
+                }
+                catch (Exception e)
+                {
+                    failure = e;
+                }
+            },
+            256 << 10);
+        thread.Start();
+        thread.Join();
+        Assert.Null(failure);
+        Assert.True(canEnd && allowed);
+    }
+
+    [Theory]
+    [InlineData("""schema {"type":"array","allOf":[{"contains":{"const":"a"},"minContains":100,"maxContains":120},{"contains":{"const":"b"},"minContains":100,"maxContains":120},{"contains":{"const":"c"},"minContains":100,"maxContains":120}],"items":{"enum":["a","b","c"]}}""", "counting the items")]
+    [InlineData("""schema {"type":"object","patternProperties":{"a.*b.*c":{"type":"array","uniqueItems":true,"items":{"enum":[1,2,3]}},"^x[^]{3,9}$":{"prefixItems":[{"type":"number"}]}}}""", "uniqueItems")]
+    [InlineData("""schema {"type":"object","patternProperties":{"a[^]{20}$":{"type":"integer"},"b[^]{21}$":{"minimum":3},"c[^]{9}$":{"maximum":3}}}""", "patternProperties")]
+    [InlineData("""schema {"type":"object","patternProperties":{"a":{"type":"array","uniqueItems":true,"items":{"enum":[1,2,3]}},"b":{"contains":{"const":1}},"c":{"type":"string"}}}""", "uniqueItems")]
+    public void WhatCannotBeKeptUpIsRefusedAtTheStart(string grammar, string reason) =>
+        Assert.Contains(reason, Assert.Throws<NotSupportedException>(() => Compile(grammar)).Message);
+
+    [Fact]
+    public void RefusalsAreRememberedButNotWithoutBound()
+    {
+        GrammarCompiler compiler = new(GrammarTestbed.Vocabulary);
+        int made = 0;
+        for (int i = 0; i < 5; i++)
+        {
+            Assert.Contains("no", Assert.Throws<NotSupportedException>(() => compiler.Keep("key", () => Refuse("no"))).Message);
+            Assert.Contains("bad", Assert.Throws<ArgumentException>(() => compiler.Keep("other", () => throw new ArgumentException($"bad {++made}"))).Message);
+        }
+
+        Assert.Equal(2, made);
+        for (int i = 0; i < 1000; i++)
+        {
+            Assert.Throws<NotSupportedException>(() => compiler.Keep("key" + new string('x', 1000) + i, () => Refuse("no")));
+        }
+
+        Assert.InRange(compiler.RefusedCount, 1, 256);
+
+        Gemma.Extensions.AI.Grammar.Grammar Refuse(string why)
+        {
+            made++;
+            throw new NotSupportedException(why);
+        }
+    }
+
+    [Fact]
+    public void ACompilationIsCancelledAndThenMadeByTheNext()
+    {
+        GrammarCompiler compiler = new(GrammarTestbed.Vocabulary);
+        using CancellationTokenSource cancelled = new();
+        Assert.ThrowsAny<OperationCanceledException>(() => compiler.Keep("key", () =>
+        {
+            cancelled.Cancel();
+            return Endless();
+        }, cancelled.Token));
+        Assert.Contains("steps", Assert.Throws<GrammarComplexityException>(() => compiler.Keep("key", Endless)).Message);
+
+        static Gemma.Extensions.AI.Grammar.Grammar Endless()
+        {
+            while (true)
+            {
+                GrammarWork.Spend(500_000);
+            }
+        }
+    }
+
+    [Fact]
+    public void RequestsThatComeTogetherCompileOnce()
+    {
+        GrammarCompiler compiler = new(GrammarTestbed.Vocabulary);
+        int made = 0;
+        using Barrier together = new(6);
+        Thread[] threads = [.. Enumerable.Range(0, 6).Select(_ => new Thread(() =>
+        {
+            together.SignalAndWait();
+            compiler.Keep("key", () =>
+            {
+                Interlocked.Increment(ref made);
+                return Compile("regex a{1,300}b");
+            });
+        }))];
+        Array.ForEach(threads, t => t.Start());
+        Array.ForEach(threads, t => t.Join());
+        Assert.Equal(1, made);
+    }
+
+    /// <summary>A call is a call, however deep its arguments nest, and can be written into the next prompt.</summary>
+    [Theory]
+    [InlineData(50)]
+    [InlineData(509)]
+    [InlineData(510)]
+    [InlineData(511)]
+    [InlineData(3000)]
+    [InlineData(20_000)]
+    public void ADeepCallIsACall(int depth)
+    {
+        GemmaTokenizer tokenizer = Text.Tokenizers.Tiny;
+        AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("f", "d", JsonElement.Parse("""{"type":"object","properties":{"x":{}},"required":["x"]}"""));
+        string arguments = "{\"x\":" + new string('[', depth) + new string(']', depth) + "}", text = "<tool_call>{\"name\":\"f\",\"arguments\":" + arguments + "}</tool_call>";
+        if (depth <= 50)
+        {
+            ITokenConstraint constraint = ResponseConstraintFactory.Create(
+                tokenizer, new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false }, [tokenizer.EndOfTurnId])!;
+            foreach (int id in tokenizer.Encode(text, false))
+            {
+                Assert.True(constraint.IsAllowed(id));
+                constraint.Accept(id);
+            }
+
+            Assert.True(constraint.IsAllowed(tokenizer.EndOfTurnId));
+        }
+
+        List<AIContent> contents = [];
+        ToolCallParser parser = new(false);
+        parser.Append(text, contents);
+        parser.Flush(contents);
+        FunctionCallContent call = Assert.IsType<FunctionCallContent>(Assert.Single(contents));
+        StringBuilder written = new();
+        CompactJson.Append(written, Assert.IsType<JsonElement>(call.Arguments!["x"]));
+        Assert.Equal(arguments["{\"x\":".Length..^1], written.ToString());
+    }
+
+    private static Gemma.Extensions.AI.Grammar.Grammar Compile(string grammar)
+    {
+        string kind = grammar[..grammar.IndexOf(' ')], text = grammar[(kind.Length + 1)..];
+        return kind switch
+        {
+            "regex" => new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(text))),
+            "gbnf" => new(GrammarTestbed.Vocabulary, GbnfParser.Parse(text)),
+            _ => GrammarTestbed.Schema(text),
+        };
+    }
+}
