@@ -40,8 +40,16 @@ public static class NanoModel
             // Under a name of its own first: another process may be doing the same.
             Directory.CreateDirectory(directory);
             string temporary = $"{path}.{Guid.NewGuid():N}";
-            File.WriteAllBytes(temporary, model);
-            File.Move(temporary, path, overwrite: true);
+            try
+            {
+                File.WriteAllBytes(temporary, model);
+                File.Move(temporary, path, overwrite: true);
+            }
+            catch
+            {
+                File.Delete(temporary);
+                throw;
+            }
         }
 
         return path;

@@ -52,17 +52,14 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, string tokenizerSource) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
         using var file = model as IDisposable;
         Directory.CreateDirectory(_options.Output);
-        if (tokenizerBytes.Length > 0)
-        {
-            TokenizerFiles.CopyBeside(tokenizerSource, Path.Combine(_options.Output, model.Kind));
-        }
+        IReadOnlyDictionary<string, byte[]?>? beside = tokenizerBytes.Length > 0 ? TokenizerFiles.ReadBeside(tokenizerSource, Path.Combine(_options.Output, model.Kind)) : null;
 
         List<TrainingDocument> documents = Read(_options.Data, "training", format, model.Config);
         List<TrainingDocument> validation = _options.Validation.Count > 0 ? Read(_options.Validation, "validation", format, model.Config) : [];
         Log?.Invoke($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
         ModelConverter.CheckRoom(Path.Combine(_options.Output, TrainingJob.CheckpointName), TrainingJob.FileBytes(model, _options.Output));
         using TeacherCache? cache = teacher is null ? null : await AskAsync(teacher, format.Tokenizer, model.Config, documents, cancellationToken).ConfigureAwait(false);
-        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, run, _options.Output, tokenizerBytes) { BFloat16 = _options.BFloat16, Progress = Progress };
+        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, run, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress };
         double loss = job.Run(line => Log?.Invoke(line), cancellationToken);
         if (model is not LoraModel && format.Template is { } template)
         {

@@ -135,9 +135,8 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
     }
 
     /// <summary>Writes what PEFT writes and reads: adapter_config.json and adapter_model.safetensors.</summary>
-    public override void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer)
+    public override void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer, IReadOnlyDictionary<string, byte[]?>? beside = null)
     {
-        Directory.CreateDirectory(directory);
         var writer = new SafetensorsWriter();
         writer.Metadata["format"] = "pt";
         foreach (Parameter parameter in Parameters)
@@ -155,10 +154,9 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
             }
         }
 
-        writer.Save(Path.Combine(directory, PeftConfig.WeightsName));
-        string temporary = Path.Combine(directory, PeftConfig.FileName + ".tmp");
-        File.WriteAllText(temporary, Describe().ToJsonString(new JsonSerializerOptions { WriteIndented = true }));
-        File.Move(temporary, Path.Combine(directory, PeftConfig.FileName), overwrite: true);
+        var files = new FileSet(directory);
+        files.Add(PeftConfig.FileName, JsonSerializer.SerializeToUtf8Bytes(Describe(), new JsonSerializerOptions { WriteIndented = true }));
+        files.Save(PeftConfig.WeightsName, writer.Save);
     }
 
     /// <summary>Refuses to go on with an adapter that a run of other options wrote, where there is one in the directory.</summary>

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Files;
@@ -31,14 +32,14 @@ internal static class ModelDirectory
         return model;
     }
 
-    /// <summary>Writes config.json, model.safetensors and, where given, tokenizer.model; generation_config.json only where there is none yet, for that of the model at the start may name more.</summary>
+    /// <summary>Writes config.json, model.safetensors and, where given, tokenizer.model; generation_config.json only where there is none yet, for that of the model at the start may name more. A directory that could be read before holds the old model or the new one.</summary>
     /// <param name="model">The weights.</param>
     /// <param name="directory">Created where missing; files of these names are replaced.</param>
     /// <param name="bfloat16">Round to bfloat16 (half the size) instead of keeping float32.</param>
     /// <param name="tokenizer">Bytes of the SentencePiece model.</param>
-    public static void Save(TrainingModel model, string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer)
+    /// <param name="beside">From <see cref="TokenizerFiles.ReadBeside"/>; null: those files stay as they are.</param>
+    public static void Save(TrainingModel model, string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer, IReadOnlyDictionary<string, byte[]?>? beside = null)
     {
-        Directory.CreateDirectory(directory);
         var writer = new SafetensorsWriter();
         writer.Metadata["format"] = "pt";
         foreach (Parameter parameter in model.Parameters)
@@ -56,19 +57,34 @@ internal static class ModelDirectory
             }
         }
 
-        writer.Save(Path.Combine(directory, "model.safetensors"));
-        File.WriteAllText(Path.Combine(directory, "config.json"), Config(model.Config, bfloat16));
+        var files = new FileSet(directory);
+        files.Add("config.json", Encoding.UTF8.GetBytes(Config(model.Config, bfloat16)));
+        foreach ((string name, byte[]? bytes) in beside ?? new Dictionary<string, byte[]?>())
+        {
+            if (bytes is not null)
+            {
+                files.Add(name, bytes);
+            }
+            else if (name != HuggingFaceModelFile.GenerationName || tokenizer.IsEmpty)
+            {
+                files.Remove(name);
+            }
+        }
+
         if (!tokenizer.IsEmpty)
         {
-            File.WriteAllBytes(Path.Combine(directory, "tokenizer.model"), tokenizer);
-            string generation = Path.Combine(directory, HuggingFaceModelFile.GenerationName);
-            if (!File.Exists(generation))
+            files.Add(TokenizerFiles.ModelName, tokenizer.ToArray());
+            bool hasGeneration = beside is not null && beside.TryGetValue(HuggingFaceModelFile.GenerationName, out byte[]? generation)
+                ? generation is not null : File.Exists(Path.Combine(directory, HuggingFaceModelFile.GenerationName));
+            if (!hasGeneration)
             {
                 var ids = GemmaTokenizer.FromSentencePiece(tokenizer, directory);
                 string ends = string.Join(',', new[] { ids.EosId, ids.EndOfTurnId }.Where(id => id >= 0));
-                File.WriteAllText(generation, $"{{\"eos_token_id\":[{ends}]}}");
+                files.Add(HuggingFaceModelFile.GenerationName, Encoding.UTF8.GetBytes($"{{\"eos_token_id\":[{ends}]}}"));
             }
         }
+
+        files.Save("model.safetensors", writer.Save);
     }
 
     private static string Config(GemmaConfig c, bool bfloat16)

@@ -47,6 +47,7 @@ internal sealed class TeacherCache : IDisposable
     /// <param name="k">Logits kept for a target; the vocabulary's size or more: all.</param>
     /// <param name="progress">Told the documents done.</param>
     /// <param name="cancellationToken">Ends the pass; what was written is kept for the next one.</param>
+    /// <exception cref="IOException">The file cannot be written; the message of a full disk says what to do. What was written is kept.</exception>
     public static async Task WriteAsync(
         string path, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, Action<int>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -58,6 +59,20 @@ internal sealed class TeacherCache : IDisposable
         }
 
         string partial = path + ".part";
+        try
+        {
+            await AskAllAsync(partial, teacher, vocabulary, key, documents, k, progress, cancellationToken).ConfigureAwait(false);
+            File.Move(partial, path, overwrite: true);
+        }
+        catch (IOException e) when (DiskFull.Is(e))
+        {
+            throw DiskFull.At(path, e);
+        }
+    }
+
+    private static async Task AskAllAsync(
+        string partial, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, Action<int>? progress, CancellationToken cancellationToken)
+    {
         using (var file = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20))
         {
             int next = Resume(file, Header(key, k), documents, RecordBytes(k, vocabulary));
@@ -79,6 +94,8 @@ internal sealed class TeacherCache : IDisposable
                     file.Write(records);
                     progress?.Invoke(done + 1);
                 }
+
+                file.Flush(flushToDisk: true);
             }
             catch
             {
@@ -87,8 +104,6 @@ internal sealed class TeacherCache : IDisposable
                 throw;
             }
         }
-
-        File.Move(partial, path, overwrite: true);
     }
 
     /// <summary>Opens what <see cref="WriteAsync"/> wrote.</summary>

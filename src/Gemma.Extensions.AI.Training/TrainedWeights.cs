@@ -76,7 +76,8 @@ internal abstract unsafe class TrainedWeights
     /// <param name="directory">Created where missing; files of the same names are replaced.</param>
     /// <param name="bfloat16">Round to bfloat16 instead of keeping float32.</param>
     /// <param name="tokenizer">Bytes of the SentencePiece model; may be empty.</param>
-    public abstract void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer);
+    /// <param name="beside">What else belongs to the tokenizer, from <see cref="Files.TokenizerFiles.ReadBeside"/>; null: it is there already.</param>
+    public abstract void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer, IReadOnlyDictionary<string, byte[]?>? beside = null);
 
     /// <summary>Inputs of a map, and the weights that it is made of with their outputs.</summary>
     protected static (int Inputs, (string Part, int Outputs)[] Weights) Describe(GemmaConfig c, LayerMap map) => map switch

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -140,40 +141,28 @@ internal sealed class Trainer
     public Dictionary<string, string> Settings { get; }
 
     /// <summary>Writes everything that an exact continuation needs; an interrupted write leaves the previous checkpoint in place.</summary>
-    public void Save(string path)
+    /// <exception cref="IOException">The file cannot be written; the message of a full disk says what to do.</exception>
+    public void Save(string path) => WholeFile.Write(path, stream =>
     {
-        string temporary = path + ".tmp";
-        try
+        using var writer = new BinaryWriter(stream, System.Text.Encoding.UTF8, leaveOpen: true);
+        writer.Write(Magic);
+        writer.Write(_model.Weights.Length);
+        writer.Write(Step);
+        writer.Write(_data.Epoch);
+        writer.Write(_data.Position);
+        foreach (FloatBuffer vector in State)
         {
-            using (var writer = new BinaryWriter(File.Create(temporary)))
-            {
-                writer.Write(Magic);
-                writer.Write(_model.Weights.Length);
-                writer.Write(Step);
-                writer.Write(_data.Epoch);
-                writer.Write(_data.Position);
-                foreach (FloatBuffer vector in State)
-                {
-                    vector.ForBytes(bytes => writer.Write(bytes));
-                }
-
-                writer.Write(_data.TokensTaken);
-                writer.Write(Settings.Count);
-                foreach ((string name, string value) in Settings)
-                {
-                    writer.Write(name);
-                    writer.Write(value);
-                }
-            }
-
-            File.Move(temporary, path, overwrite: true);
+            vector.ForBytes(bytes => writer.Write(bytes));
         }
-        catch
+
+        writer.Write(_data.TokensTaken);
+        writer.Write(Settings.Count);
+        foreach ((string name, string value) in Settings)
         {
-            File.Delete(temporary); // most likely the disk is full
-            throw;
+            writer.Write(name);
+            writer.Write(value);
         }
-    }
+    });
 
     /// <summary>Updates done when a checkpoint was written; 0 where there is none.</summary>
     public static int StepOf(string path)

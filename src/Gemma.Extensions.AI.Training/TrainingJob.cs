@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -30,6 +31,9 @@ internal sealed class TrainingJob(
     /// <summary>Called after every update.</summary>
     public Action<GemmaTrainingProgress>? Progress { get; init; }
 
+    /// <summary>What belongs to the tokenizer, from <see cref="TokenizerFiles.ReadBeside"/>; null: it is where the model is written already.</summary>
+    public IReadOnlyDictionary<string, byte[]?>? Beside { get; init; }
+
     /// <summary>Write the model as bfloat16 instead of float32.</summary>
     public bool BFloat16 { get; init; }
 
@@ -55,7 +59,7 @@ internal sealed class TrainingJob(
         }
         else
         {
-            File.WriteAllText(log, Columns + "\n");
+            WholeFile.Write(log, Columns + "\n");
         }
 
         double validationLoss = double.NaN;
@@ -104,8 +108,8 @@ internal sealed class TrainingJob(
             Export(trainer);
             string line = string.Create(CultureInfo.InvariantCulture,
                 $"{last!.Step},{last.AllTokens},{last.Loss:F5},{last.Accuracy:F5},{last.LearningRate:E3},{last.GradientNorm:F3},{last.TokensPerSecond:F0},{validationLoss:F5},{accuracy:F5}");
-            File.AppendAllText(log, line + "\n");
-            File.WriteAllText(Path.Combine(directory, "loss.svg"), Curve(log, options.Loss.Mix > 0));
+            Append(log, line);
+            WholeFile.Write(Path.Combine(directory, "loss.svg"), Curve(log, options.Loss.Mix > 0));
 
             // Last: whatever a kill leaves behind is written again from the checkpoint before.
             trainer.Save(checkpoint);
@@ -113,7 +117,7 @@ internal sealed class TrainingJob(
         }
     }
 
-    private void Export(Trainer trainer) => trainer.WithAverage(() => model.Save(Path.Combine(directory, model.Kind), BFloat16, tokenizer));
+    private void Export(Trainer trainer) => trainer.WithAverage(() => model.Save(Path.Combine(directory, model.Kind), BFloat16, tokenizer, Beside));
 
     private (double Loss, double Accuracy) Validate(Trainer trainer)
     {
@@ -131,8 +135,20 @@ internal sealed class TrainingJob(
     {
         string[] lines = File.Exists(log) ? File.ReadAllLines(log) : [];
         int columns = Columns.Split(',').Length;
-        File.WriteAllLines(log, lines.Skip(1).Where(line =>
-            line.Split(',') is { } fields && fields.Length == columns && int.TryParse(fields[0], CultureInfo.InvariantCulture, out int at) && at <= step).Prepend(Columns));
+        WholeFile.Write(log, string.Concat(lines.Skip(1).Where(line =>
+            line.Split(',') is { } fields && fields.Length == columns && int.TryParse(fields[0], CultureInfo.InvariantCulture, out int at) && at <= step).Prepend(Columns).Select(line => line + "\n")));
+    }
+
+    private static void Append(string log, string line)
+    {
+        try
+        {
+            File.AppendAllText(log, line + "\n");
+        }
+        catch (IOException e) when (DiskFull.Is(e))
+        {
+            throw DiskFull.At(log, e);
+        }
     }
 
     private static string Curve(string log, bool teacher)

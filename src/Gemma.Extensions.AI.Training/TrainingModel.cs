@@ -46,7 +46,8 @@ internal sealed unsafe class TrainingModel : TrainedWeights
         Gemm.TN(outputs, inputs, tokens, dy, outputs, x, inputs, gradient.Pointer + offset, inputs, accumulate: true);
     }
 
-    public override void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer) => ModelDirectory.Save(this, directory, bfloat16, tokenizer);
+    public override void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer, IReadOnlyDictionary<string, byte[]?>? beside = null) =>
+        ModelDirectory.Save(this, directory, bfloat16, tokenizer, beside);
 
     /// <summary>
     /// Random start: normal with 1/√inputs, so that every linear map keeps the scale of its input; the embedding with 1/√hidden, because

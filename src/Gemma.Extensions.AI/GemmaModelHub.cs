@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Text;
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI;
@@ -60,6 +61,10 @@ public static class GemmaModelHub
             // A connection may break in the moment of cancelling; then it is not tried again, and the caller's wish is what ended the download.
             throw new OperationCanceledException(cancellationToken);
         }
+        catch (IOException e) when (DiskFull.Is(e))
+        {
+            throw new GemmaHubException($"Downloading '{parsed}' into '{settings.Cache}' stopped: the disk is full. Free some room ('gemma models' shows what is there) and run the same command again, which goes on where it was; or set HF_HUB_CACHE to another disk.", e);
+        }
         catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException)
         {
             throw new GemmaHubException($"Downloading '{parsed}' into '{settings.Cache}' failed: {e.Message} Run the same command again: it goes on where it was.", e);
@@ -106,7 +111,7 @@ public static class GemmaModelHub
             try
             {
                 await FetchUrlAsync(target, reference, settings, cache, client, progress, cancellationToken).ConfigureAwait(false);
-                File.WriteAllText(target + ".url", reference.Url!.GetLeftPart(UriPartial.Path));
+                WholeFile.WriteShared(target + ".url", stream => stream.Write(Encoding.UTF8.GetBytes(reference.Url!.GetLeftPart(UriPartial.Path))));
                 return target;
             }
             catch (FileChangedException) when (attempt < Attempts)

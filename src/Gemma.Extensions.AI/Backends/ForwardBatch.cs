@@ -54,8 +54,11 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
 
     public ReadOnlySpan<BatchSlice> ActiveSlices => Slices.AsSpan(0, SliceCount);
 
+    /// <summary>Empties the batch, which then holds nothing of its sequences: an adapter that was unloaded is not kept by the last step that used it.</summary>
     public void Clear()
     {
+        Array.Clear(Slices, 0, SliceCount);
+        Array.Clear(_groups, 0, _hasAdapters ? SliceCount : 0); // no more groups than slices
         Rows = 0;
         SliceCount = 0;
         _hasAdapters = false;

@@ -337,6 +337,7 @@ internal sealed class GemmaEngine : IDisposable
             _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
         }
 
+        _scheduler.Forget(_batch);
         CompleteFinished();
     }
 

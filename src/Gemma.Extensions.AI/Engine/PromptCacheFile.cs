@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Engine;
 
@@ -14,29 +15,14 @@ internal static class PromptCacheFile
     private const int HeaderBytes = 96;
     private static ReadOnlySpan<byte> Magic => "GEMMAKV1"u8;
 
-    /// <summary>Writes what a sequence holds, through a temporary file, so that a file of this name is always whole.</summary>
+    /// <summary>Writes what a sequence holds. A file of this name is always whole.</summary>
     public static void Write(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, Sequence sequence)
     {
-        string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
-        try
+        byte[] header = new byte[HeaderBytes];
+        FillHeader(header, fingerprint, pool.Layout, window, sequence.Computed, sequence.FirstLocalBlock);
+        WholeFile.WriteShared(path, file =>
         {
-            WriteWhole(temporary, fingerprint, pool, window, sequence);
-            File.Move(temporary, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(temporary);
-            throw;
-        }
-    }
-
-    private static void WriteWhole(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, Sequence sequence)
-    {
-        using (var file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 20))
-        using (var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
-        {
-            Span<byte> header = stackalloc byte[HeaderBytes];
-            FillHeader(header, fingerprint, pool.Layout, window, sequence.Computed, sequence.FirstLocalBlock);
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             Append(header);
             Append(MemoryMarshal.AsBytes(sequence.Tokens[..sequence.Computed]));
             for (int i = 0; i < sequence.HeldBlocks; i++)
@@ -50,14 +36,13 @@ internal static class PromptCacheFile
             }
 
             file.Write(hash.GetHashAndReset());
-            file.Flush(flushToDisk: true);
 
             void Append(ReadOnlySpan<byte> bytes)
             {
                 file.Write(bytes);
                 hash.AppendData(bytes);
             }
-        }
+        });
     }
 
     /// <summary>Checks a file against the model and its own checksum. Returns the tokens; the stream stands at the first block.</summary>

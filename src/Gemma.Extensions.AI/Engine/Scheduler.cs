@@ -66,19 +66,24 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     /// <summary>Fills the batch. It is empty where no sequence can go on: none is left, or a prompt that is being saved holds the memory.</summary>
     public void Plan(ForwardBatch batch)
     {
-        batch.Clear();
-        _planned.Clear();
+        Forget(batch);
         Admit();
         MakeRoomForStalled();
         PlanGenerating(batch);
         PlanPrompts(batch, Math.Min(batch.MaxRows - batch.Rows, batch.Rows == 0 ? options.PrefillChunk : MixedChunk()));
     }
 
-    /// <summary>The part of a planned step that belongs to one sequence, as a step of its own.</summary>
-    public void PlanAlone(ForwardBatch batch, Sequence sequence)
+    /// <summary>After a step: what it was made of is not kept until the next one, which may be long in coming.</summary>
+    public void Forget(ForwardBatch batch)
     {
         batch.Clear();
         _planned.Clear();
+    }
+
+    /// <summary>The part of a planned step that belongs to one sequence, as a step of its own.</summary>
+    public void PlanAlone(ForwardBatch batch, Sequence sequence)
+    {
+        Forget(batch);
         Plan(batch, sequence, sequence.StepRows);
     }
 

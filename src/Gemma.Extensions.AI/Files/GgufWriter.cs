@@ -62,27 +62,8 @@ internal sealed class GgufWriter
         }
     }
 
-    /// <summary>Writes the file. Until it is complete it has the name <c>PATH.partial</c>.</summary>
-    public void Save(string path)
-    {
-        string partial = path + ".partial";
-        var file = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20); // not ours to remove where another process writes it
-        try
-        {
-            using (FileStream stream = file)
-            {
-                Save(stream);
-                stream.Flush(flushToDisk: true);
-            }
-
-            File.Move(partial, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(partial);
-            throw;
-        }
-    }
+    /// <summary>Writes the file, as <see cref="WholeFile"/> does.</summary>
+    public void Save(string path) => WholeFile.Write(path, Save);
 
     /// <summary>Writes the file to a stream that can tell its position.</summary>
     public void Save(Stream stream)

@@ -54,38 +54,25 @@ internal sealed class SafetensorsWriter
         Add(name, "I32", shape, 4L * values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.Span)));
     }
 
-    /// <summary>Writes the file.</summary>
-    public void Save(string path)
+    /// <summary>Writes the file, as <see cref="WholeFile"/> does.</summary>
+    public void Save(string path) => WholeFile.Write(path, Save);
+
+    /// <summary>Writes the file to a stream that can tell its position.</summary>
+    public void Save(Stream stream)
     {
         byte[] header = Header();
-        string partial = path + ".partial";
-        try
+        Span<byte> length = stackalloc byte[8];
+        BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
+        stream.Write(length);
+        stream.Write(header);
+        foreach ((string name, _, _, long bytes, Action<Stream> write) in _tensors)
         {
-            using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+            long start = stream.Position;
+            write(stream);
+            if (stream.Position - start != bytes)
             {
-                Span<byte> length = stackalloc byte[8];
-                BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-                stream.Write(length);
-                stream.Write(header);
-                foreach ((string name, _, _, long bytes, Action<Stream> write) in _tensors)
-                {
-                    long start = stream.Position;
-                    write(stream);
-                    if (stream.Position - start != bytes)
-                    {
-                        throw new InvalidOperationException($"Tensor '{name}' was declared with {bytes:N0} bytes but {stream.Position - start:N0} were written.");
-                    }
-                }
-
-                stream.Flush(flushToDisk: true);
+                throw new InvalidOperationException($"Tensor '{name}' was declared with {bytes:N0} bytes but {stream.Position - start:N0} were written.");
             }
-
-            File.Move(partial, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(partial);
-            throw;
         }
     }
 

@@ -61,29 +61,16 @@ internal static class TokenizerFiles
     }
 
     /// <summary>
-    /// Takes everything over that belongs to the tokenizer beside tokenizer.model, and how replies end: the model that training starts from has it, the
-    /// weights that come out need it. What the source does not have is removed, for it is of another model.
+    /// Everything that belongs to the tokenizer beside tokenizer.model, and how replies end, by file name: the model that training starts from has it, the
+    /// weights that come out need it. What the source does not have is null: such a file of the target is of another model.
     /// </summary>
     /// <param name="source">A checkpoint directory; anything else has no such files.</param>
-    /// <param name="target">Directory of the new weights; created where missing.</param>
-    public static void CopyBeside(string source, string target)
-    {
-        Directory.CreateDirectory(target);
-        if (string.Equals(Path.GetFullPath(source), Path.GetFullPath(target), StringComparison.Ordinal))
-        {
-            return;
-        }
-
-        foreach (string name in new[] { JsonName, ConfigName, AddedName, SpecialName, HuggingFaceModelFile.GenerationName, "chat_template.jinja", "chat_template.json" })
-        {
-            string from = Path.Combine(source, name), to = Path.Combine(target, name);
-            File.Delete(to);
-            if (File.Exists(from))
-            {
-                File.WriteAllBytes(to, File.ReadAllBytes(from)); // not a copy of a link
-            }
-        }
-    }
+    /// <param name="target">Directory of the new weights. Null is returned where that is the source.</param>
+    public static Dictionary<string, byte[]?>? ReadBeside(string source, string target) =>
+        string.Equals(Path.GetFullPath(source), Path.GetFullPath(target), StringComparison.Ordinal)
+            ? null
+            : new[] { JsonName, ConfigName, AddedName, SpecialName, HuggingFaceModelFile.GenerationName, "chat_template.jinja", "chat_template.json" }
+                .ToDictionary(name => name, name => File.Exists(Path.Combine(source, name)) ? File.ReadAllBytes(Path.Combine(source, name)) : null);
 
     /// <summary>Tokens of added_tokens.json, <c>{text: id}</c>, which says nothing else of them.</summary>
     private static IEnumerable<AddedToken> OlderTokens(JsonFile? file, HashSet<string> special)

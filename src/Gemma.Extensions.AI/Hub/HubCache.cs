@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Hub;
 
@@ -65,9 +66,7 @@ internal sealed partial class HubCache(string root)
         {
             string file = Path.Combine(RepositoryFolder(repository), "refs", revision);
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-            string temporary = $"{file}.{Environment.ProcessId}.{Guid.NewGuid():N}.tmp";
-            File.WriteAllText(temporary, commit);
-            File.Move(temporary, file, overwrite: true);
+            WholeFile.WriteShared(file, stream => stream.Write(Encoding.ASCII.GetBytes(commit)));
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Net.Http.Headers;
+using Gemma.Extensions.AI.Files;
 using Microsoft.Extensions.Http.Resilience;
 using Polly;
 using Polly.Retry;
@@ -29,7 +30,7 @@ internal static class HubPatience
     /// <summary>Opens a connection again that broke while it brought a body; what fails before the body is tried again by <see cref="Handler"/>.</summary>
     public static ResiliencePipeline ForBodies(GemmaHubOptions options) => options.Retries == 0 ? ResiliencePipeline.Empty : new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
     {
-        ShouldHandle = new PredicateBuilder().Handle<IOException>(),
+        ShouldHandle = new PredicateBuilder().Handle<IOException>(static e => !DiskFull.Is(e)), // a full disk is none of the connection
         MaxRetryAttempts = options.Retries,
         BackoffType = DelayBackoffType.Exponential,
         UseJitter = true,

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
@@ -8,11 +9,16 @@ namespace Gemma.Extensions.AI.Benchmarks.Engine;
 
 /// <summary>What a soak run found.</summary>
 internal sealed record SoakReport(
-    int Wrong, int Failed, int Cancelled, int Broken, int ToolCalls, long Tokens, long Cached, long Preemptions, int UsedBlocks, int Blocks,
+    int Wrong, int Failed, int Alive, int Cancelled, int Broken, int ToolCalls, long Tokens, long Cached, long Preemptions, int UsedBlocks, int Blocks,
     TimeSpan Took, IReadOnlyList<(int Requests, long Managed, long Resident)> Memory)
 {
-    /// <summary>No mixed or lost output, no block left behind.</summary>
-    public bool Clean => Wrong + Failed + UsedBlocks == 0;
+    private const long Noise = 1_000_000;
+
+    /// <summary>Bytes on the managed heap at the end that were not there half-way.</summary>
+    public long Growth => Memory[^1].Managed - Memory[Memory.Count / 2].Managed;
+
+    /// <summary>No mixed or lost output, no block or object left behind, and no memory that grows with the requests.</summary>
+    public bool Clean => Wrong + Failed + UsedBlocks + Alive == 0 && Growth < Noise;
 }
 
 /// <summary>
@@ -26,6 +32,7 @@ internal sealed class Soak : IDisposable
     private readonly int[] _stops;
     private readonly Kind[] _kinds;
     private readonly Conversation[] _conversations;
+    private readonly ConcurrentBag<WeakReference> _sample = []; // some of the requests: what holds one after its end would hold all
     private int _wrong, _failed, _cancelled, _broken, _toolCalls;
     private long _tokens, _cached;
 
@@ -48,7 +55,7 @@ internal sealed class Soak : IDisposable
 
     public int Concurrent { get; }
 
-    /// <summary>Runs requests, and looks at the memory ten times.</summary>
+    /// <summary>Runs requests, looks at the memory ten times, and at the end whether anything still holds a request.</summary>
     public async Task<SoakReport> RunAsync(int requests)
     {
         int started = 0;
@@ -67,22 +74,41 @@ internal sealed class Soak : IDisposable
                     }
                 }
 
-                await (random.Next(12) == 0 ? ConverseAsync(_conversations[random.Next(_conversations.Length)]) : RequestAsync(_kinds[random.Next(_kinds.Length)], random));
+                await (random.Next(12) == 0 ? ConverseAsync(_conversations[random.Next(_conversations.Length)]) : RequestAsync(_kinds[random.Next(_kinds.Length)], random, sampled: number % Math.Max(1, requests / 1000) == 0));
             }
         })));
         var status = _model.Engine.Status;
-        return new SoakReport(_wrong, _failed, _cancelled, _broken, _toolCalls, _tokens, _cached, status.Preemptions, status.UsedBlocks, status.Blocks,
+        return new SoakReport(_wrong, _failed, CountAlive(), _cancelled, _broken, _toolCalls, _tokens, _cached, status.Preemptions, status.UsedBlocks, status.Blocks,
             clock.Elapsed, [.. memory.OrderBy(sample => sample.Requests)]);
     }
 
     public void Dispose() => _model.Dispose();
 
-    private async Task RequestAsync(Kind kind, Random random)
+    /// <summary>Frames of the stack may hold the last ones for a moment.</summary>
+    private int CountAlive()
+    {
+        SpinWait.SpinUntil(
+            () =>
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                return !_sample.Any(request => request.IsAlive);
+            },
+            TimeSpan.FromSeconds(5));
+        return _sample.Count(request => request.IsAlive);
+    }
+
+    private async Task RequestAsync(Kind kind, Random random, bool sampled)
     {
         using var source = new CancellationTokenSource();
         int chance = random.Next(10);
         int stopAfter = chance == 0 ? random.Next(1, kind.Length + 1) : int.MaxValue;
         var request = Submit(_model, kind, stopAfter, random, source.Token);
+        if (sampled)
+        {
+            _sample.Add(new WeakReference(request));
+        }
+
         if (chance == 1)
         {
             await Task.Delay(random.Next(40));

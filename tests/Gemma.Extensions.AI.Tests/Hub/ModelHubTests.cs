@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
+using Gemma.Extensions.AI.Tests.Cli;
 using Gemma.Extensions.AI.Tests.Files;
 using Microsoft.AspNetCore.Http;
 using Xunit;
@@ -309,11 +310,11 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         Assert.Equal(_file, File.ReadAllBytes(await GemmaModelHub.EnsureAsync(Gguf, Options())));
     }
 
-    /// <summary>Whole processes killed in the middle, two of them pulling the same model. GEMMA_KILL_ROUNDS sets how many; the default keeps the suite quick.</summary>
+    /// <summary>Whole processes killed in the middle, two of them pulling the same model. GEMMA_KILLS sets how often; the default keeps the suite quick.</summary>
     [Fact]
     public async Task KilledProcessesDoNoHarm()
     {
-        int rounds = int.TryParse(Environment.GetEnvironmentVariable("GEMMA_KILL_ROUNDS"), out int n) ? n : 6;
+        int rounds = CliProcess.Kills(few: 6);
         var big = new byte[20 << 20];
         var random = new Random(9);
         random.NextBytes(big);
@@ -435,16 +436,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         Assert.False(Directory.Exists(_temp.File("models--owner--model")));
     }
 
-    private Process Pull()
-    {
-        // The tool's own folder: beside the tests it would lack what the web framework of the tests brings.
-        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, tool = "Gemma.Extensions.AI.Cli";
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(TestData.Repository, "src", tool, "bin", configuration, "net10.0", tool + ".dll"), "pull", Big]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["HF_ENDPOINT"] = _hub.Address.ToString();
-        start.Environment["HF_HUB_CACHE"] = _temp.Path;
-        start.Environment.Remove("HF_TOKEN");
-        return Process.Start(start)!;
-    }
+    private Process Pull() => CliProcess.Start(["pull", Big], ("HF_ENDPOINT", _hub.Address.ToString()), ("HF_HUB_CACHE", _temp.Path), ("HF_TOKEN", null));
 
     private GemmaHubOptions Options(Action<GemmaHubOptions>? change = null)
     {

@@ -19,19 +19,7 @@ public sealed class TrainCommandTests : IDisposable
 
     private readonly TempDirectory _directory = new();
 
-    public TrainCommandTests()
-    {
-        Directory.CreateDirectory(_directory.File("student"));
-        File.WriteAllText(_directory.File("student/config.json"), """
-            {"architectures":["Gemma2ForCausalLM"],"model_type":"gemma2","vocab_size":1024,"hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":2,
-             "num_key_value_heads":1,"head_dim":16,"hidden_activation":"gelu_pytorch_tanh","max_position_embeddings":128,"sliding_window":16,"rms_norm_eps":1e-6,"rope_theta":10000.0,
-             "query_pre_attn_scalar":16,"attn_logit_softcapping":50.0,"final_logit_softcapping":30.0,"bos_token_id":2,"eos_token_id":1,"pad_token_id":0}
-            """);
-        string[] words = ["the", "little", "model", "reads", "a", "book", "and", "then", "it", "writes", "one", "more"];
-        var random = new Random(1);
-        File.WriteAllText(_directory.File("corpus.txt"), string.Join(' ', Enumerable.Range(0, 1500).Select(i => words[(i + random.Next(3)) % words.Length])));
-        File.WriteAllText(_directory.File("held-out.txt"), string.Join(' ', Enumerable.Range(0, 200).Select(i => words[(i + random.Next(3)) % words.Length])));
-    }
+    public TrainCommandTests() => Student.Write(_directory);
 
     public void Dispose() => _directory.Dispose();
 
@@ -89,7 +77,7 @@ public sealed class TrainCommandTests : IDisposable
         AddTokenizer();
         await Succeed(Train("whole", 60));
         using Interrupts interrupts = new();
-        var output = new ReactingWriter("step 30/60", () => interrupts.Raise());
+        var output = new Student.ReactingWriter("step 30/60", () => interrupts.Raise());
         int exit = await GemmaCli.RunAsync(Train("stopped", 60), new CliInvocation(interrupts) { Output = output, Error = new StringWriter(), IsInteractive = false });
         Assert.Equal(GemmaCli.Interrupted, exit);
         Assert.Contains("stopped after step 30", output.ToString(), StringComparison.Ordinal);
@@ -300,7 +288,7 @@ public sealed class TrainCommandTests : IDisposable
         return ["distill", "--teacher", TestData.Local(Teacher), "--student", _directory.File("student/config.json"), .. train[3..]];
     }
 
-    private void AddTokenizer(string directory = "student") => File.Copy(TestData.Local("tiny/tokenizer.model"), Path.Combine(_directory.File(directory), "tokenizer.model"));
+    private void AddTokenizer(string directory = "student") => Student.AddTokenizer(_directory, directory);
 
     /// <summary>The engine's float32 tier and the training pass are two implementations.</summary>
     private static void AssertEngineAgrees(string directory)
@@ -321,10 +309,8 @@ public sealed class TrainCommandTests : IDisposable
 
     private void AssertSameRun(string expected, string actual)
     {
-        Assert.Equal(WithoutSpeed(expected), WithoutSpeed(actual));
+        Assert.Equal(Student.Losses(_directory.File(expected)), Student.Losses(_directory.File(actual)));
         Assert.Equal(File.ReadAllBytes(_directory.File(expected + "/model/model.safetensors")), File.ReadAllBytes(_directory.File(actual + "/model/model.safetensors")));
-
-        string[] WithoutSpeed(string run) => [.. File.ReadAllLines(_directory.File(run + "/loss.csv")).Select(line => string.Join(',', line.Split(',').Where((_, column) => column != 6)))];
     }
 
     private List<double[]> Rows(string run) =>
@@ -391,18 +377,5 @@ public sealed class TrainCommandTests : IDisposable
         file.Write(BitConverter.GetBytes((long)json.Length));
         file.Write(System.Text.Encoding.UTF8.GetBytes(json));
         file.SetLength(8 + json.Length + end);
-    }
-
-    /// <summary>Does something when a line is written.</summary>
-    private sealed class ReactingWriter(string start, Action react) : StringWriter
-    {
-        public override void WriteLine(string? value)
-        {
-            base.WriteLine(value);
-            if (value?.StartsWith(start, StringComparison.Ordinal) == true)
-            {
-                react();
-            }
-        }
     }
 }

@@ -1,0 +1,19 @@
+namespace Gemma.Extensions.AI.Files;
+
+/// <summary>A disk without room, as an exception says it.</summary>
+internal static class DiskFull
+{
+    // ENOSPC, which is the same on every Unix, and EDQUOT, which is not; ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL.
+    private const int NoSpace = 28, Quota = 122, QuotaOnMac = 69, HandleDiskFull = unchecked((int)0x80070027), Full = unchecked((int)0x80070070);
+
+    /// <summary>Whether a disk or the share of it that a user may fill is full.</summary>
+    public static bool Is(Exception exception) => exception is IOException && (OperatingSystem.IsWindows()
+        ? exception.HResult is HandleDiskFull or Full
+        : exception.HResult is NoSpace || exception.HResult == (OperatingSystem.IsMacOS() ? QuotaOnMac : Quota));
+
+    /// <summary>The exception to throw, which says what could not be written and what to do.</summary>
+    /// <param name="path">What was to be written.</param>
+    /// <param name="exception">One of which <see cref="Is"/> is true.</param>
+    public static IOException At(string path, Exception exception) =>
+        new($"'{path}' cannot be written: the disk is full. Free some room there, or write to another place.", exception) { HResult = exception.HResult };
+}

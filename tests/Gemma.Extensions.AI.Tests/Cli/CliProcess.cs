@@ -1,0 +1,38 @@
+using System.Diagnostics;
+
+namespace Gemma.Extensions.AI.Tests.Cli;
+
+/// <summary>The <c>gemma</c> command as a process of its own, to be killed.</summary>
+internal static class CliProcess
+{
+    /// <summary>How often a test kills: GEMMA_KILLS, or a few times, since each start takes a while.</summary>
+    public static int Kills(int few) => int.TryParse(Environment.GetEnvironmentVariable("GEMMA_KILLS"), out int kills) ? kills : few;
+
+    public static Process Start(string[] command, params (string Name, string? Value)[] environment)
+    {
+        // The tool's own folder: beside the tests it would lack what the web framework of the tests brings.
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, tool = "Gemma.Extensions.AI.Cli";
+        ProcessStartInfo start = new("dotnet", [Path.Combine(TestData.Repository, "src", tool, "bin", configuration, "net10.0", tool + ".dll"), .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach ((string name, string? value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        return Process.Start(start)!;
+    }
+
+    /// <summary>Kills a process when something has happened, or lets it end. True: it was killed.</summary>
+    public static async Task<bool> KillWhenAsync(this Process process, Func<bool> happened)
+    {
+        while (!process.HasExited && !happened())
+        {
+            Thread.Sleep(1);
+        }
+
+        // The kill may come too late; then the command ended by itself, with an exit code of its own.
+        bool running = !process.HasExited;
+        process.Kill();
+        await process.WaitForExitAsync();
+        return running && process.ExitCode != 0;
+    }
+}
