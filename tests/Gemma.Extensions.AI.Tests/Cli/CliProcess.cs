@@ -18,7 +18,17 @@ internal static class CliProcess
             start.Environment[name] = value;
         }
 
-        return Process.Start(start)!;
+        Process process = Process.Start(start)!;
+        try
+        {
+            process.PriorityClass = ProcessPriorityClass.Idle; // on a busy machine who watches is to be quicker than who is watched
+        }
+        catch (Exception e) when (e is InvalidOperationException or System.ComponentModel.Win32Exception)
+        {
+            // It has ended already, or the system has no such thing.
+        }
+
+        return process;
     }
 
     /// <summary>Kills a process when something has happened, or lets it end. True: it was killed.</summary>

@@ -37,16 +37,17 @@ public sealed class KilledTrainingTests(ITestOutputHelper output) : IDisposable
         int kills = CliProcess.Kills(few: 2), killed = 0, midway = 0, ended = 0;
         for (int kill = 0; kill < kills; kill++)
         {
+            DateTime start = DateTime.UtcNow;
             using (Process process = CliProcess.Start(Command(kind, run)))
             {
                 // Half of them at a line, half while a file is written.
                 int lines = 0, limit = random.Next(1, 20), partials = 0;
                 process.OutputDataReceived += (_, line) => Interlocked.Add(ref lines, line.Data is null ? 0 : 1);
                 process.BeginOutputReadLine();
-                killed += await process.KillWhenAsync(() => Volatile.Read(ref lines) >= limit || (kill % 2 == 0 && Partials(run) && ++partials > limit / 2)) ? 1 : 0;
+                killed += await process.KillWhenAsync(() => Volatile.Read(ref lines) >= limit || (kill % 2 == 0 && Partials(run, start) && ++partials > limit / 2)) ? 1 : 0;
             }
 
-            midway += Partials(run) ? 1 : 0;
+            midway += Partials(run, start) ? 1 : 0;
             AssertWhole(run, weights, checkpoints);
             if (File.Exists(Path.Combine(run, weights)) && Student.Losses(run)[^1].StartsWith($"{Steps},", StringComparison.Ordinal))
             {
@@ -144,7 +145,9 @@ public sealed class KilledTrainingTests(ITestOutputHelper output) : IDisposable
         }
     }
 
-    private static bool Partials(string run) => Directory.Exists(run) && Directory.EnumerateFiles(run, "*.part*", SearchOption.AllDirectories).Any();
+    /// <summary>Whether a file is being written: one that a killed process left is older.</summary>
+    private static bool Partials(string run, DateTime start) =>
+        Directory.Exists(run) && Directory.EnumerateFiles(run, "*.part*", SearchOption.AllDirectories).Any(file => File.GetLastWriteTimeUtc(file) > start);
 
     private static string Hash(string path) => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path)));
 }
