@@ -134,6 +134,13 @@ internal sealed record ChatTurn(
             : throw new ArgumentException("ChatOptions.ToolMode requires a call, but ChatOptions.Tools offers nothing to call.", nameof(options));
     }
 
+    private static bool IsAnyOrder(GemmaGenerationOptions? raw) => raw?.PropertyOrder switch
+    {
+        null or GemmaPropertyOrder.Schema => false,
+        GemmaPropertyOrder.Any => true,
+        { } other => throw new ArgumentOutOfRangeException(nameof(GemmaGenerationOptions.PropertyOrder), other, $"PropertyOrder is {other}, expected Schema or Any."),
+    };
+
     /// <summary>What keeps the reply to its format and its calls to their schemas; null, without preparing the vocabulary, where any text will do.</summary>
     private static ITokenConstraint? CreateConstraint(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens, ToolMarkup? markup, CancellationToken cancellation)
     {
@@ -144,7 +151,7 @@ internal sealed record ChatTurn(
 
         return mayCall || options?.ResponseFormat is ChatResponseFormatJson || raw?.Regex is not null || raw?.Grammar is not null
             ? ResponseConstraintFactory.Create(
-                tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, new JsonSchemaOptions { Lenient = raw?.LenientSchemas ?? false, Rfc3339Times = raw?.Rfc3339Times ?? false }, raw?.ResponseTypeInfo, markup, cancellation)
+                tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, new JsonSchemaOptions { Lenient = raw?.LenientSchemas ?? false, Rfc3339Times = raw?.Rfc3339Times ?? false, AnyPropertyOrder = IsAnyOrder(raw) }, raw?.ResponseTypeInfo, markup, cancellation)
             : null;
     }
 }

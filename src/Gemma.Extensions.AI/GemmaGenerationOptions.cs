@@ -99,4 +99,19 @@ public sealed class GemmaGenerationOptions
     /// <see cref="TimeOnly"/>.
     /// </summary>
     public bool? Rfc3339Times { get; set; }
+
+    /// <summary>
+    /// The order in which objects have the properties that their schema declares, in answers and in arguments of tools; null is <see cref="GemmaPropertyOrder.Schema"/>.
+    /// </summary>
+    public GemmaPropertyOrder? PropertyOrder { get; set; }
+}
+
+/// <summary>The order of properties in objects that are generated under a JSON schema.</summary>
+public enum GemmaPropertyOrder
+{
+    /// <summary>That of the schema, and all others after them: what a model has to know first can be declared first.</summary>
+    Schema,
+
+    /// <summary>Any. Masks take a little longer, since any set of properties may have come before.</summary>
+    Any,
 }

@@ -62,6 +62,43 @@ public sealed class StructuredAnswerTests
         Assert.True(format != "schema" || mode is "any" or "specific" || answers + calls > 0, "Nothing came to its end.");
     }
 
+    [Theory]
+    [InlineData(null, new[] { "mood" })]
+    [InlineData(GemmaPropertyOrder.Schema, new[] { "mood" })]
+    [InlineData(GemmaPropertyOrder.Any, new[] { "mood", "score" })]
+    public async Task Properties_come_in_the_order_asked_for(GemmaPropertyOrder? order, string[] first)
+    {
+        using IChatClient client = TinyModel.Client();
+        SortedSet<string> seen = [];
+        for (int seed = 0; seed < 24; seed++)
+        {
+            ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions
+            {
+                ResponseFormat = ChatResponseFormat.ForJsonSchema(s_answer), Temperature = 2, TopP = 1, TopK = 0, Seed = seed, MaxOutputTokens = 100,
+                RawRepresentationFactory = _ => new GemmaGenerationOptions { PropertyOrder = order },
+            });
+            if (response.FinishReason == ChatFinishReason.Stop)
+            {
+                JsonElement value = JsonElement.Parse(response.Text);
+                Assert.True(SchemaOracle.IsValid(s_answer, value), response.Text);
+                seen.Add(value.EnumerateObject().First().Name);
+            }
+        }
+
+        Assert.Equal(first, seen);
+    }
+
+    [Fact]
+    public async Task An_unknown_order_is_refused()
+    {
+        using IChatClient client = TinyModel.Client();
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => client.GetResponseAsync("Hello", new ChatOptions
+        {
+            ResponseFormat = ChatResponseFormat.ForJsonSchema(s_answer),
+            RawRepresentationFactory = _ => new GemmaGenerationOptions { PropertyOrder = (GemmaPropertyOrder)7 },
+        }));
+    }
+
     private static void Check(FunctionCallContent call, string mode)
     {
         if (call.Name == "stop")
