@@ -27,7 +27,7 @@ internal static unsafe class IQ2_STiles
     {
         CodebookTables tables = IQ2_SBook.Tables;
         Vector512<uint> four = Vector512.Create(15u);
-        Vector512<byte> offset = Vector512.Create((byte)64);
+        const byte Offset = 64;
         for (int k = 0; k < columns; k += 256, rows += 82, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
@@ -37,10 +37,10 @@ internal static unsafe class IQ2_STiles
                 TIsa.Transpose(rows + 2 + 16 * half, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 34 + 16 * half, stride, out Vector512<uint> s0, out Vector512<uint> s1, out Vector512<uint> s2, out Vector512<uint> s3);
                 byte* target = tile + 32 * half * ByteStep;
-                PutEights<TIsa, IQ2_SBook>(tables, target, d0, Pairs(high), s0, offset);
-                PutEights<TIsa, IQ2_SBook>(tables, target + 8 * ByteStep, d1, Pairs(high >> 8), s1, offset);
-                PutEights<TIsa, IQ2_SBook>(tables, target + 16 * ByteStep, d2, Pairs(high >> 16), s2, offset);
-                PutEights<TIsa, IQ2_SBook>(tables, target + 24 * ByteStep, d3, Pairs(high >> 24), s3, offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target, d0, Pairs(high), s0, Offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target + 8 * ByteStep, d1, Pairs(high >> 8), s1, Offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target + 16 * ByteStep, d2, Pairs(high >> 16), s2, Offset);
+                PutEights<TIsa, IQ2_SBook>(tables, target + 24 * ByteStep, d3, Pairs(high >> 24), s3, Offset);
                 for (int group = 0; group < 8; group++)
                 {
                     PutOddScale(scales + (8 * half + group) * TileFormat.Rows, d, (scale >> (4 * group)) & four);

@@ -52,7 +52,7 @@ internal static unsafe class IQ2_XSTiles
             Vector512<uint> low = Pack(a & Vector512.Create(0x00FF00FFu), b & Vector512.Create(0x00FF00FFu));
             Vector512<uint> ninth = Pack((a >> 8) & Vector512.Create(0x00010001u), (b >> 8) & Vector512.Create(0x00010001u));
             Vector512<uint> sevens = Pack((a >> 9) & Vector512.Create(0x007F007Fu), (b >> 9) & Vector512.Create(0x007F007Fu));
-            PutEights<TIsa, IQ2_XSBook>(tables, tile, low, ninth, EvenSigns(sevens), Vector512.Create((byte)64));
+            PutEights<TIsa, IQ2_XSBook>(tables, tile, low, ninth, EvenSigns(sevens), 64);
         }
 
         // The lower bytes of two words each, as four bytes.

@@ -26,15 +26,15 @@ internal static unsafe class IQ2_XXSTiles
         where TIsa : struct, IVectorIsa
     {
         CodebookTables tables = IQ2_XXSBook.Tables;
-        Vector512<byte> offset = Vector512.Create((byte)64);
+        const byte Offset = 64;
         for (int k = 0; k < columns; k += 256, rows += 66, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
             for (int part = 0; part < 4; part++)
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> i0, out Vector512<uint> w0, out Vector512<uint> i1, out Vector512<uint> w1);
-                PutEights<TIsa, IQ2_XXSBook>(tables, tile + 16 * part * ByteStep, i0, default, EvenSigns(SpreadSevens(w0)), offset);
-                PutEights<TIsa, IQ2_XXSBook>(tables, tile + (16 * part + 8) * ByteStep, i1, default, EvenSigns(SpreadSevens(w1)), offset);
+                PutEights<TIsa, IQ2_XXSBook>(tables, tile + 16 * part * ByteStep, i0, default, EvenSigns(SpreadSevens(w0)), Offset);
+                PutEights<TIsa, IQ2_XXSBook>(tables, tile + (16 * part + 8) * ByteStep, i1, default, EvenSigns(SpreadSevens(w1)), Offset);
                 PutOddScale(scales + 2 * part * TileFormat.Rows, d, w0 >> 28);
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, w1 >> 28);
             }

@@ -27,7 +27,7 @@ internal static unsafe class IQ3_STiles
     {
         CodebookTables tables = IQ3_SBook.Tables;
         Vector512<uint> four = Vector512.Create(15u);
-        Vector512<byte> offset = Vector512.Create((byte)16);
+        const byte Offset = 16;
         for (int k = 0; k < columns; k += 256, rows += 110, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride));
@@ -39,10 +39,10 @@ internal static unsafe class IQ3_STiles
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 74 + 8 * part, stride, out Vector512<uint> s0, out Vector512<uint> s1, out _, out _);
                 byte* target = tile + 16 * part * ByteStep;
-                PutFours<TIsa, IQ3_SBook>(tables, target, d0, SpreadBits(high), s0, offset);
-                PutFours<TIsa, IQ3_SBook>(tables, target + 4 * ByteStep, d1, SpreadBits(high >> 4), s0 >> 16, offset);
-                PutFours<TIsa, IQ3_SBook>(tables, target + 8 * ByteStep, d2, SpreadBits(high >> 8), s1, offset);
-                PutFours<TIsa, IQ3_SBook>(tables, target + 12 * ByteStep, d3, SpreadBits(high >> 12), s1 >> 16, offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target, d0, SpreadBits(high), s0, Offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target + 4 * ByteStep, d1, SpreadBits(high >> 4), s0 >> 16, Offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target + 8 * ByteStep, d2, SpreadBits(high >> 8), s1, Offset);
+                PutFours<TIsa, IQ3_SBook>(tables, target + 12 * ByteStep, d3, SpreadBits(high >> 12), s1 >> 16, Offset);
                 PutOddScale(scales + 2 * part * TileFormat.Rows, d, (scale >> (8 * part)) & four);
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, (scale >> (8 * part + 4)) & four);
             }

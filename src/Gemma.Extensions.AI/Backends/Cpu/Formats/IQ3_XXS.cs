@@ -26,7 +26,7 @@ internal static unsafe class IQ3_XXSTiles
         where TIsa : struct, IVectorIsa
     {
         CodebookTables tables = IQ3_XXSBook.Tables;
-        Vector512<byte> offset = Vector512.Create((byte)64);
+        const byte Offset = 64;
         for (int k = 0; k < columns; k += 256, rows += 98, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
             Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.25f;
@@ -38,10 +38,10 @@ internal static unsafe class IQ3_XXSTiles
                 (w0, w1) = part == 3 ? (w2, w3) : (w0, w1); // the block ends there
                 Vector512<uint> s0 = EvenSigns(SpreadSevens(w0)), s1 = EvenSigns(SpreadSevens(w1));
                 byte* target = tile + 16 * part * ByteStep;
-                PutFours<TIsa, IQ3_XXSBook>(tables, target, d0, default, s0, offset);
-                PutFours<TIsa, IQ3_XXSBook>(tables, target + 4 * ByteStep, d1, default, s0 >> 16, offset);
-                PutFours<TIsa, IQ3_XXSBook>(tables, target + 8 * ByteStep, d2, default, s1, offset);
-                PutFours<TIsa, IQ3_XXSBook>(tables, target + 12 * ByteStep, d3, default, s1 >> 16, offset);
+                PutFours<TIsa, IQ3_XXSBook>(tables, target, d0, default, s0, Offset);
+                PutFours<TIsa, IQ3_XXSBook>(tables, target + 4 * ByteStep, d1, default, s0 >> 16, Offset);
+                PutFours<TIsa, IQ3_XXSBook>(tables, target + 8 * ByteStep, d2, default, s1, Offset);
+                PutFours<TIsa, IQ3_XXSBook>(tables, target + 12 * ByteStep, d3, default, s1 >> 16, Offset);
                 PutOddScale(scales + 2 * part * TileFormat.Rows, d, w0 >> 28);
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, w1 >> 28);
             }
