@@ -76,6 +76,28 @@ internal sealed unsafe class CodebookSearch
         }
     }
 
+    /// <summary>Encodes whole super-blocks.</summary>
+    /// <param name="format">The format, for the bytes of its blocks.</param>
+    /// <param name="source">Finite elements.</param>
+    /// <param name="destination">Receives the blocks; d is the first thing in each.</param>
+    /// <param name="elements">How many.</param>
+    /// <param name="importance">What the squared error of each element weighs; null: the choice of <see cref="ScaleSearch.Weights"/>.</param>
+    /// <param name="store">(block, entries [256 / dimension], signs [32], scales [256 / group]): writes them to a block of zeros.</param>
+    public void Encode(BlockFormat format, float* source, byte* destination, long elements, float* importance, delegate*<byte*, ushort*, byte*, byte*, void> store)
+    {
+        float* weights = stackalloc float[Block];
+        ushort* entries = stackalloc ushort[Block / 4];
+        byte* signs = stackalloc byte[Block / 8];
+        byte* scales = stackalloc byte[Block / 16];
+        for (long i = 0; i < elements; i += Block, source += Block, destination += format.BlockBytes)
+        {
+            ScaleSearch.Weights(source, importance is null ? null : importance + i, Block, weights);
+            new Span<byte>(destination, format.BlockBytes).Clear();
+            *(ushort*)destination = Pack(source, weights, entries, signs, scales);
+            store(destination, entries, signs, scales);
+        }
+    }
+
     /// <summary>Packs one super-block.</summary>
     /// <param name="x">[256] finite elements.</param>
     /// <param name="weights">[256] what the squared error of each weighs.</param>
@@ -83,7 +105,7 @@ internal sealed unsafe class CodebookSearch
     /// <param name="signs">Receives [32] bytes; bit i of byte b is set where element 8b + i is negative.</param>
     /// <param name="scales">Receives [256 / group] of 0 to 15.</param>
     /// <returns>Bits of the float16 d.</returns>
-    public ushort Pack(float* x, float* weights, ushort* entries, byte* signs, byte* scales)
+    private ushort Pack(float* x, float* weights, ushort* entries, byte* signs, byte* scales)
     {
         float* magnitudes = stackalloc float[Block];
         int groups = Block / _group;

@@ -30,29 +30,21 @@ internal sealed unsafe class IQ2_SFormat : GroupedFormat
 
     public override bool CanEncode => true;
 
-    public override void Encode(float* source, byte* destination, long elements, float* importance)
-    {
-        CodebookSearch search = s_search.Value;
-        float* w = stackalloc float[SuperBlock];
-        ushort* entries = stackalloc ushort[32];
-        byte* signs = stackalloc byte[32];
-        byte* scales = stackalloc byte[16];
-        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 82)
-        {
-            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
-            new Span<byte>(destination, 82).Clear();
-            *(ushort*)destination = search.Pack(source, w, entries, signs, scales);
-            for (int entry = 0; entry < 32; entry++)
-            {
-                destination[2 + entry] = (byte)entries[entry];
-                destination[66 + entry / 4] |= (byte)(entries[entry] >> 8 << (entry % 4 * 2));
-            }
+    public override void Encode(float* source, byte* destination, long elements, float* importance) =>
+        s_search.Value.Encode(this, source, destination, elements, importance, &Store);
 
-            Buffer.MemoryCopy(signs, destination + 34, 32, 32);
-            for (int group = 0; group < 16; group++)
-            {
-                destination[74 + group / 2] |= (byte)(scales[group] << (group % 2 * 4));
-            }
+    private static void Store(byte* block, ushort* entries, byte* signs, byte* scales)
+    {
+        for (int entry = 0; entry < 32; entry++)
+        {
+            block[2 + entry] = (byte)entries[entry];
+            block[66 + entry / 4] |= (byte)(entries[entry] >> 8 << (entry % 4 * 2));
+        }
+
+        Buffer.MemoryCopy(signs, block + 34, 32, 32);
+        for (int group = 0; group < 16; group++)
+        {
+            block[74 + group / 2] |= (byte)(scales[group] << (group % 2 * 4));
         }
     }
 }

@@ -31,29 +31,21 @@ internal sealed unsafe class IQ3_SFormat : GroupedFormat
 
     public override bool CanEncode => true;
 
-    public override void Encode(float* source, byte* destination, long elements, float* importance)
-    {
-        CodebookSearch search = s_search.Value;
-        float* w = stackalloc float[SuperBlock];
-        ushort* entries = stackalloc ushort[64];
-        byte* signs = stackalloc byte[32];
-        byte* scales = stackalloc byte[8];
-        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 110)
-        {
-            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
-            new Span<byte>(destination, 110).Clear();
-            *(ushort*)destination = search.Pack(source, w, entries, signs, scales);
-            for (int entry = 0; entry < 64; entry++)
-            {
-                destination[2 + entry] = (byte)entries[entry];
-                destination[66 + entry / 8] |= (byte)(entries[entry] >> 8 << (entry & 7));
-            }
+    public override void Encode(float* source, byte* destination, long elements, float* importance) =>
+        s_search.Value.Encode(this, source, destination, elements, importance, &Store);
 
-            Buffer.MemoryCopy(signs, destination + 74, 32, 32);
-            for (int group = 0; group < 8; group++)
-            {
-                destination[106 + group / 2] |= (byte)(scales[group] << (group % 2 * 4));
-            }
+    private static void Store(byte* block, ushort* entries, byte* signs, byte* scales)
+    {
+        for (int entry = 0; entry < 64; entry++)
+        {
+            block[2 + entry] = (byte)entries[entry];
+            block[66 + entry / 8] |= (byte)(entries[entry] >> 8 << (entry & 7));
+        }
+
+        Buffer.MemoryCopy(signs, block + 74, 32, 32);
+        for (int group = 0; group < 8; group++)
+        {
+            block[106 + group / 2] |= (byte)(scales[group] << (group % 2 * 4));
         }
     }
 }

@@ -32,33 +32,25 @@ internal sealed unsafe class IQ3_XXSFormat : GroupedFormat
 
     public override bool CanEncode => true;
 
-    public override void Encode(float* source, byte* destination, long elements, float* importance)
+    public override void Encode(float* source, byte* destination, long elements, float* importance) =>
+        s_search.Value.Encode(this, source, destination, elements, importance, &Store);
+
+    private static void Store(byte* block, ushort* entries, byte* signs, byte* scales)
     {
-        CodebookSearch search = s_search.Value;
-        float* w = stackalloc float[SuperBlock];
-        ushort* entries = stackalloc ushort[64];
-        byte* signs = stackalloc byte[32];
-        byte* scales = stackalloc byte[8];
-        for (long i = 0; i < elements; i += SuperBlock, source += SuperBlock, destination += 98)
+        for (int entry = 0; entry < 64; entry++)
         {
-            ScaleSearch.Weights(source, importance is null ? null : importance + i, SuperBlock, w);
-            new Span<byte>(destination, 98).Clear();
-            *(ushort*)destination = search.Pack(source, w, entries, signs, scales);
-            for (int entry = 0; entry < 64; entry++)
+            block[2 + entry] = (byte)entries[entry];
+        }
+
+        for (int group = 0; group < 8; group++)
+        {
+            uint word = (uint)scales[group] << 28;
+            for (int octet = 0; octet < 4; octet++)
             {
-                destination[2 + entry] = (byte)entries[entry];
+                word |= (uint)(signs[group * 4 + octet] & 0x7F) << (7 * octet);
             }
 
-            for (int group = 0; group < 8; group++)
-            {
-                uint word = (uint)scales[group] << 28;
-                for (int octet = 0; octet < 4; octet++)
-                {
-                    word |= (uint)(signs[group * 4 + octet] & 0x7F) << (7 * octet);
-                }
-
-                *(uint*)(destination + 66 + group * 4) = word;
-            }
+            *(uint*)(block + 66 + group * 4) = word;
         }
     }
 }
