@@ -161,11 +161,8 @@ public sealed class UnicodePropertyTests
         }
 
         question.Append("];let bad=[];for(const [n,cs,e] of q){if(n.startsWith('scx')&&u!='17')continue;const r=new RegExp('^\\\\p{'+n+'}$','u'),o=new RegExp('^[^\\\\p{'+n+'}]$','u');cs.forEach((c,i)=>{const s=String.fromCodePoint(c);if(r.test(s)!==(e[i]==='1')||o.test(s)===(e[i]==='1'))bad.push(n+' U+'+c.toString(16))})}console.log(u<15?'old':bad.length+' '+bad.slice(0,5).join());");
-        if (RunNode(question.ToString()) is not { } answer || answer.StartsWith("old", StringComparison.Ordinal))
-        {
-            return; // No such engine here: the tests above stand alone.
-        }
-
+        string? answer = RunNode(question.ToString());
+        Assert.SkipWhen(answer is null || answer.StartsWith("old", StringComparison.Ordinal), "There is no node with Unicode 15 or later here; the other tests of properties stand alone.");
         Assert.Equal("0", answer.Trim());
     }
 
