@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Text;

@@ -1,4 +1,6 @@
 using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Hosting;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;

@@ -1,6 +1,7 @@
 using System.Numerics.Tensors;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hosting;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;

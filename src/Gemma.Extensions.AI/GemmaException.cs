@@ -77,3 +77,9 @@ public sealed class GemmaMemoryException : GemmaException
     /// <summary>Bytes that the process may use.</summary>
     public long AvailableBytes { get; }
 }
+
+/// <summary>A download failed: the model does not exist, is not accessible, or the network or disk gave out. What was downloaded is kept.</summary>
+public sealed class GemmaHubException : GemmaException
+{
+    internal GemmaHubException(string message, Exception? innerException = null) : base(message, innerException) { }
+}

@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 

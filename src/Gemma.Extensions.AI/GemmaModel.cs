@@ -1,6 +1,8 @@
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Text;
@@ -75,6 +77,9 @@ public sealed partial class GemmaModel : IDisposable
 
     /// <summary>Backend and tier that run the model, e.g. <c>cpu/avx2</c>.</summary>
     internal string KernelName => Backend.Name;
+
+    /// <inheritdoc cref="Backend.FallbackReason"/>
+    internal string? FallbackReason => Backend.FallbackReason;
 
     /// <summary>Threads that compute.</summary>
     internal int Threads => Backend.Threads;

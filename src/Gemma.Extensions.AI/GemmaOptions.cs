@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI;
 

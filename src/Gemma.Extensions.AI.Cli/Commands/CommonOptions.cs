@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
 

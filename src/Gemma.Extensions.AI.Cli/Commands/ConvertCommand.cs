@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Quantization;
 
 namespace Gemma.Extensions.AI.Cli.Commands;

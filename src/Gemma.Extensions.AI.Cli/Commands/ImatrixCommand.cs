@@ -3,6 +3,7 @@ using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Quantization;
 

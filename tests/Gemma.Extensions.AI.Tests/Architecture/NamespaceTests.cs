@@ -26,6 +26,8 @@ public class NamespaceTests
         ["Model"] = ["Backends", "Files", "Formats"],
         ["Engine"] = ["Backends", "Files", "Model"],
         ["Grammar"] = ["Engine", "Text"],
+        ["Chat"] = ["", "Engine", "Files", "Grammar", "Model", "Text"], // "": the model and the options of a request
+        ["Hosting"] = ["", "Engine", "Hub"],
         ["Hub"] = ["", "Files"], // "": its options and progress, which are public
         ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],
     };

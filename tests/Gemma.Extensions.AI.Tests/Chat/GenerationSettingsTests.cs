@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Files;
 using Microsoft.Extensions.AI;
 using Xunit;

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Nano.Recipe;
 using Gemma.Extensions.AI.Tests.Backends;
 

@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Cli;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Tests.Text;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;

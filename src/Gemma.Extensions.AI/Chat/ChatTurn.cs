@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>One call, checked and translated: what the engine is asked.</summary>
 /// <param name="Prompt">Tokens that are read.</param>

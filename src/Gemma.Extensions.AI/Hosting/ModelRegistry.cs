@@ -1,10 +1,10 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using Microsoft.Extensions.Hosting;
+using Gemma.Extensions.AI.Hub;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Hosting;
 
 /// <summary>The models of one service provider: one a path, however many clients and generators use it, disposed with the provider.</summary>
 internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> options, IEnumerable<GemmaRegistration> registrations, ILoggerFactory? loggerFactory = null) : IDisposable
@@ -76,7 +76,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 
             GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, unwanted);
             LogLoaded(_logger, model.ModelId, Stopwatch.GetElapsedTime(started).TotalSeconds, model.ContextLength, model.KernelName);
-            if (model.Backend.FallbackReason is { } reason)
+            if (model.FallbackReason is { } reason)
             {
                 LogReduced(_logger, model.ModelId, reason);
             }
@@ -135,68 +135,4 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 
     [LoggerMessage(4, LogLevel.Error, "Loading Gemma model {Path} failed")]
     private static partial void LogFailed(ILogger logger, string path, Exception exception);
-}
-
-/// <summary>Loads the models that ask for it while the host starts, so that the first request does not wait.</summary>
-internal sealed class PreloadService(ModelRegistry registry, IEnumerable<GemmaRegistration> registrations) : IHostedService
-{
-    public Task StartAsync(CancellationToken cancellationToken) =>
-        Task.WhenAll(registrations.Where(registration => registry.OptionsOf(registration).Preload)
-            .Select(registration => Task.Run(() => registry.Get(registration).GetAsync(cancellationToken), cancellationToken)));
-
-    /// <summary>Requests that were accepted finish within the time that the host allows for its shutdown.</summary>
-    public Task StopAsync(CancellationToken cancellationToken) => registry.StopAsync(cancellationToken);
-}
-
-/// <summary>One client or generator that was registered.</summary>
-/// <param name="serviceKey">The key of the service; null where it has none.</param>
-/// <param name="optionsName">Name of the options, which all registrations under one key share.</param>
-/// <param name="configure">What the caller sets; the options system runs it too.</param>
-internal sealed class GemmaRegistration(object? serviceKey, string optionsName, Action<GemmaOptions>? configure)
-{
-    private readonly Action<GemmaOptions>? _configure = configure;
-
-    public object? ServiceKey { get; } = serviceKey;
-
-    public string OptionsName { get; } = optionsName;
-
-    /// <summary>
-    /// The model of each registration under a name, where they name different ones (a large model to chat with, a small one for embeddings); empty where
-    /// they agree, and the options as they are count.
-    /// </summary>
-    public static IReadOnlyList<(GemmaRegistration Registration, string? Path)> Paths(IEnumerable<GemmaRegistration> registrations, string optionsName, string? path)
-    {
-        (GemmaRegistration, string? Path)[] own = [.. registrations.Where(one => one.OptionsName == optionsName && one._configure is not null).Select(one => (one, one.PathOver(path)))];
-        return own.All(one => one.Path == own[0].Path) ? [] : own;
-    }
-
-    private string? PathOver(string? path)
-    {
-        GemmaOptions options = new() { ModelPath = path };
-        _configure!(options);
-        return options.ModelPath;
-    }
-}
-
-/// <summary>Turns <see cref="GemmaOptions.Problems"/> into the failures of the options system.</summary>
-internal sealed class ValidateGemmaOptions(IEnumerable<GemmaRegistration> registrations) : IValidateOptions<GemmaOptions>
-{
-    public ValidateOptionsResult Validate(string? name, GemmaOptions options)
-    {
-        List<string> problems = [.. options.Problems()];
-        foreach (string path in GemmaRegistration.Paths(registrations, name ?? "", options.ModelPath).Select(own => own.Path).OfType<string>().Where(path => path != options.ModelPath))
-        {
-            if (ModelAliases.Find(path, out string? problem) is null && !(options.AllowDownload && ModelAliases.IsHub(path)))
-            {
-                problems.Add(problem!);
-            }
-        }
-
-        if (!string.IsNullOrEmpty(name) && problems.Count > 0)
-        {
-            problems[0] = $"The Gemma model with the key '{name}' (configuration section '{GemmaOptions.SectionName}:{name}') cannot be used. {problems[0]}";
-        }
-
-        return problems.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(problems);
-    }
 }

@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>The one path to an answer, of a conversation and of a raw prompt; an answer that is not streamed is this one, drained.</summary>
 internal static class AnswerStream

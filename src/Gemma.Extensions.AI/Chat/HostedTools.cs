@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>
 /// Tools that only mark what a hosted service can run (web search, code interpreter, file search, MCP servers, image generation, search among tools). There is

@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI;
+using Gemma.Extensions.AI.Hosting;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;

@@ -1,7 +1,8 @@
+using Gemma.Extensions.AI.Hub;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Hosting;
 
 /// <summary>A model that is loaded once, when it is first needed, by however many callers at the same time. A load that failed is tried again.</summary>
 internal sealed class ModelReference(string path, Func<CancellationToken, GemmaModel> load, ILoggerFactory? loggerFactory = null) : IDisposable

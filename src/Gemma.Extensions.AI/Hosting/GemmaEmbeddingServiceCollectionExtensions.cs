@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI;
+using Gemma.Extensions.AI.Hosting;
 using Microsoft.Extensions.AI;
 
 namespace Microsoft.Extensions.DependencyInjection;

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.Logging;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>
 /// The prompt format that was found for a model, or why none was. A template that cannot be used keeps nobody from what needs no conversation: embeddings,

@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>A piece of an answer, and the tokens that are new with it where their log probabilities were asked for.</summary>
 internal readonly record struct AnswerPart(AIContent Content, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities);

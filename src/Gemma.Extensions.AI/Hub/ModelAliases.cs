@@ -2,9 +2,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Files;
-using Gemma.Extensions.AI.Hub;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Hub;
 
 /// <summary>Names that stand for a model: <c>nano</c> is the model inside the package Gemma.Extensions.AI.Nano.</summary>
 internal static partial class ModelAliases

@@ -1,4 +1,4 @@
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>Computes many texts of one call side by side.</summary>
 internal static class EngineCalls

@@ -6,7 +6,7 @@ using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Microsoft.Extensions.AI;
 
-namespace Gemma.Extensions.AI;
+namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>What one answer is generated with, after all sources of options have been merged and checked.</summary>
 internal sealed record GenerationSettings(
