@@ -19,7 +19,8 @@ internal readonly record struct AttentionSpec(
 
 /// <summary>
 /// The seam between the model and the hardware: a dozen coarse operations on matrices. An operation on n rows uses the first n rows of each
-/// matrix. Operations are called from one thread at a time; a backend spreads each over its own workers.
+/// matrix. Operations are called from one thread at a time; a backend spreads each over its own workers. An operation may return before it is carried out:
+/// those that follow find its result, and so does the host by way of <see cref="Matrix.Read"/>.
 /// </summary>
 internal abstract class Backend : IDisposable
 {
@@ -31,6 +32,12 @@ internal abstract class Backend : IDisposable
 
     /// <summary>Why slower kernels than requested are in use, for the log; null if they are not. Part of <see cref="Name"/>.</summary>
     public abstract string? FallbackReason { get; }
+
+    /// <summary>Why the backend can compute nothing any more, e.g. a device that was lost; null as long as it can. What it was asked for since is void.</summary>
+    public abstract Exception? Failure { get; }
+
+    /// <summary>Memory that weights, keys and values and work space can have.</summary>
+    public abstract MachineMemory ReadMemory();
 
     /// <summary>A zeroed matrix [rows, columns].</summary>
     public abstract Matrix CreateMatrix(int rows, int columns);
@@ -46,6 +53,12 @@ internal abstract class Backend : IDisposable
 
     /// <summary>Reserves key/value memory.</summary>
     public abstract KvPool CreateKvPool(KvLayout layout, int blockCount);
+
+    /// <summary>Announces the batch that the operations are for, before the first of them.</summary>
+    public abstract void Begin(ForwardBatch batch);
+
+    /// <summary>Returns when everything is carried out. Faults of the device that no operation could name yet are thrown here or by <see cref="Matrix.Read"/>.</summary>
+    public abstract void Wait();
 
     /// <summary>output[r] = table[tokens[r]] * scale.</summary>
     public abstract void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output);

@@ -39,8 +39,16 @@ internal abstract class KvPool(KvLayout layout, int blockCount) : IDisposable
     /// <summary>Copies a whole block (copy on write of a shared, partly filled block).</summary>
     public abstract void CopyBlock(int source, int destination);
 
-    /// <summary>The bytes of one block, for saving to and loading from disk.</summary>
-    public abstract Span<byte> Block(int block);
+    /// <summary>
+    /// Copies the bytes of a block to the host, for saving. Any thread may ask while the engine computes, for a block that nothing writes meanwhile and that was
+    /// written by a pass that has been <see cref="Backend.Wait">waited for</see>.
+    /// </summary>
+    /// <param name="block">Number of the block.</param>
+    /// <param name="destination">Receives <see cref="KvLayout.BlockBytes"/> bytes.</param>
+    public abstract void ReadBlock(int block, Span<byte> destination);
+
+    /// <summary>Fills a block with bytes that <see cref="ReadBlock"/> gave.</summary>
+    public abstract void WriteBlock(int block, ReadOnlySpan<byte> source);
 
     public abstract void Dispose();
 }

@@ -9,8 +9,23 @@ internal abstract class Matrix(int rows, int columns) : IDisposable
     public int Rows { get; } = rows;
     public int Columns { get; } = columns;
 
-    /// <summary>The row as the host sees it. Valid until the next operation that writes this matrix.</summary>
-    public abstract Span<float> Row(int row);
+    /// <summary>
+    /// Some rows as the host sees them, [rows, columns], once everything is computed that they depend on. The caller may change the numbers; they are valid until the
+    /// next operation that writes this matrix and the next call.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">The matrix does not have these rows.</exception>
+    public abstract Span<float> Read(int firstRow, int rows);
+
+    /// <summary>Puts numbers into a row, from its first column on.</summary>
+    public abstract void Write(int row, ReadOnlySpan<float> values);
+
+    protected void CheckRows(int firstRow, int rows)
+    {
+        if (firstRow < 0 || rows < 0 || firstRow > Rows - rows)
+        {
+            throw new ArgumentOutOfRangeException(nameof(firstRow), firstRow, $"{rows:N0} rows were asked for; the matrix has {Rows:N0}.");
+        }
+    }
 
     public abstract void Dispose();
 }

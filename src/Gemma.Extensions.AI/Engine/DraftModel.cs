@@ -79,7 +79,7 @@ internal sealed class DraftModel : IDisposable
             }
 
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
-            Span<float> logits = _forward.Logits([_batch.Rows - 1]).Row(0);
+            Span<float> logits = _forward.Logits([_batch.Rows - 1]).Read(0, 1);
             _gaps.Forbid(logits);
             int token = state.Sampler.Sample(logits, masked ? _mask : default);
             draft[count++] = token;

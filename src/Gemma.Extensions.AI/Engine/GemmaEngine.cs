@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.ExceptionServices;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Model;
 using Microsoft.Extensions.Logging;
@@ -16,6 +17,7 @@ internal sealed class GemmaEngine : IDisposable
     private readonly EngineOptions _options;
     private readonly ILogger _logger;
     private readonly KvCache _cache;
+    private readonly Backend _backend;
     private readonly GemmaForward _forward;
     private readonly Scheduler _scheduler;
     private readonly DraftModel? _draft;
@@ -46,6 +48,7 @@ internal sealed class GemmaEngine : IDisposable
     {
         _config = config;
         _options = options;
+        _backend = backend;
         _logger = logger ?? NullLogger.Instance;
         ContextLength = Math.Min(options.ContextLength ?? config.ContextLength, config.ContextLength);
         var pool = CreatePool(config, backend, options, ContextLength);
@@ -152,7 +155,7 @@ internal sealed class GemmaEngine : IDisposable
 
         if (result.Error is not null)
         {
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(result.Error);
+            ExceptionDispatchInfo.Throw(result.Error);
         }
 
         return result;
@@ -260,6 +263,7 @@ internal sealed class GemmaEngine : IDisposable
                 if (_batch.Rows > 0)
                 {
                     Step();
+                    ThrowIfLost();
                 }
                 else if (_scheduler.HasWork)
                 {
@@ -323,6 +327,7 @@ internal sealed class GemmaEngine : IDisposable
         }
         catch (Exception exception)
         {
+            ThrowIfLost();
             _logger.LogError(exception, "A forward pass of the Gemma engine failed; the {Count} requests in it are tried one by one.", _scheduler.Planned.Count);
             alone = true;
         }
@@ -334,11 +339,21 @@ internal sealed class GemmaEngine : IDisposable
         else if (hidden is not null) // else the step was abandoned
         {
             Deliver(hidden);
+            _backend.Wait();
             _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
         }
 
         _scheduler.Forget(_batch);
         CompleteFinished();
+    }
+
+    /// <summary>Ends the engine where the device it computed on is gone: nothing can be tried again, and what was committed of the step is void.</summary>
+    private void ThrowIfLost()
+    {
+        if (_backend.Failure is { } failure)
+        {
+            ExceptionDispatchInfo.Throw(failure);
+        }
     }
 
     /// <summary>
@@ -665,7 +680,7 @@ internal sealed class GemmaEngine : IDisposable
         var layout = GemmaForward.KvLayout(config, options.BlockTokens, options.KvType);
         long one = KvCache.BlocksFor(contextLength, options.PrefillChunk, config.SlidingWindow, options.BlockTokens);
         long budget = options.KvCacheBytes ?? Math.Clamp(
-            options.MaxConcurrentRequests * one * layout.BlockBytes, one * layout.BlockBytes, Math.Max(one * layout.BlockBytes, MachineMemory.Read().LimitBytes / 4));
+            options.MaxConcurrentRequests * one * layout.BlockBytes, one * layout.BlockBytes, Math.Max(one * layout.BlockBytes, backend.ReadMemory().LimitBytes / 4));
         long blocks = Math.Min(budget / layout.BlockBytes, MaxBlocks);
         if (blocks < 4)
         {

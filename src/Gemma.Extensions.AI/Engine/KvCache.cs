@@ -81,6 +81,7 @@ internal sealed class KvCache : IDisposable
     /// <summary>Reads the sequence's tokens from the blocks of a file, the local layers' from block <paramref name="firstLocalBlock"/> on. False: memory is short.</summary>
     public bool TryRestore(Sequence sequence, Stream blocks, int firstLocalBlock)
     {
+        byte[] block = new byte[Pool.Layout.BlockBytes];
         long localBlocks = blocks.Position + (long)((sequence.Count + BlockTokens - 1) / BlockTokens) * Pool.Layout.BlockBytes;
         for (int i = 0; i * BlockTokens < sequence.Count; i++)
         {
@@ -90,11 +91,11 @@ internal sealed class KvCache : IDisposable
             }
 
             long next = blocks.Position + Pool.Layout.BlockBytes;
-            blocks.ReadExactly(Pool.Block(sequence.GlobalBlocks[i]));
+            Restore(sequence.GlobalBlocks[i]);
             if (i >= firstLocalBlock)
             {
                 blocks.Position = localBlocks + (i - firstLocalBlock) * Pool.Layout.BlockBytes;
-                blocks.ReadExactly(Pool.Block(sequence.LocalBlocks[i]));
+                Restore(sequence.LocalBlocks[i]);
                 blocks.Position = next;
             }
             else
@@ -106,6 +107,12 @@ internal sealed class KvCache : IDisposable
         }
 
         return true;
+
+        void Restore(int number)
+        {
+            blocks.ReadExactly(block);
+            Pool.WriteBlock(number, block);
+        }
     }
 
     /// <summary>The first <paramref name="computed"/> tokens of the sequence are in memory: full blocks become prefixes, blocks behind the window are let go.</summary>

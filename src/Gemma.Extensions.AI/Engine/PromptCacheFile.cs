@@ -23,19 +23,26 @@ internal static class PromptCacheFile
         WholeFile.WriteShared(path, file =>
         {
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            byte[] block = new byte[pool.Layout.BlockBytes];
             Append(header);
             Append(MemoryMarshal.AsBytes(sequence.Tokens[..sequence.Computed]));
             for (int i = 0; i < sequence.HeldBlocks; i++)
             {
-                Append(pool.Block(sequence.GlobalBlocks[i]));
+                AppendBlock(sequence.GlobalBlocks[i]);
             }
 
             for (int i = sequence.FirstLocalBlock; i < sequence.HeldBlocks; i++)
             {
-                Append(pool.Block(sequence.LocalBlocks[i]));
+                AppendBlock(sequence.LocalBlocks[i]);
             }
 
             file.Write(hash.GetHashAndReset());
+
+            void AppendBlock(int number)
+            {
+                pool.ReadBlock(number, block);
+                Append(block);
+            }
 
             void Append(ReadOnlySpan<byte> bytes)
             {

@@ -101,9 +101,10 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             return;
         }
 
-        for (int i = first; i < first + count; i++)
+        Span<float> values = logits.Read(0, count);
+        for (int i = 0; i < count; i++)
         {
-            Deliver(sequences[_owners[i]], _offsets[i], logits.Row(i - first));
+            Deliver(sequences[_owners[first + i]], _offsets[first + i], values.Slice(i * logits.Columns, logits.Columns));
         }
     }
 
@@ -126,9 +127,10 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             return;
         }
 
+        Span<float> values = hidden.Read(slice.FirstRow + skip, slice.RowCount - skip);
         for (int i = skip; i < slice.RowCount && sequence.Finish is null; i++)
         {
-            ReadRow(sequence, slice.StartPosition + i, hidden.Row(slice.FirstRow + i));
+            ReadRow(sequence, slice.StartPosition + i, values.Slice((i - skip) * hidden.Columns, hidden.Columns));
         }
     }
 

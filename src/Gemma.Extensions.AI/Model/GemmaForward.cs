@@ -55,6 +55,7 @@ internal sealed class GemmaForward : IDisposable
         int n = batch.Rows;
         float epsilon = _config.RmsNormEpsilon;
         ReadOnlySpan<AdapterGroup> adapters = batch.GroupByAdapter();
+        _backend.Begin(batch);
         _backend.Embed(_weights.Embedding, batch.Tokens.AsSpan(0, n), _config.EmbeddingScale, _x);  // x [n, hidden]
         for (int i = 0; i < _weights.Layers.Length; i++)
         {

@@ -17,6 +17,10 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override string? FallbackReason => inner.FallbackReason;
 
+    public override Exception? Failure => inner.Failure;
+
+    public override MachineMemory ReadMemory() => inner.ReadMemory();
+
     public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
@@ -38,6 +42,10 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override KvPool CreateKvPool(KvLayout layout, int blockCount) => inner.CreateKvPool(layout, blockCount);
 
+    public override void Begin(ForwardBatch batch) => inner.Begin(batch);
+
+    public override void Wait() => inner.Wait();
+
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output) => inner.Embed(table, tokens, scale, output);
 
     public override void RmsNorm(Matrix x, WeightVector weight, float epsilon, Matrix output, int rows) => inner.RmsNorm(x, weight, epsilon, output, rows);
@@ -50,7 +58,7 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
         {
             for (int row = 0; row < rows; row++)
             {
-                Matrix.Add(name, x.Row(row)[..weights.Columns]);
+                Matrix.Add(name, x.Read(row, 1));
             }
         }
 

@@ -69,7 +69,7 @@ internal sealed class BenchmarkEngine : IDisposable
             batch.Add(sequence.Upcoming(sequence.Pending), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks);
             forward.Run(batch);
             pool.Commit(sequence, sequence.Count);
-            sequence.Append(sequence.Sampler!.Sample(forward.Logits([batch.Rows - 1]).Row(0), default));
+            sequence.Append(sequence.Sampler!.Sample(forward.Logits([batch.Rows - 1]).Read(0, 1), default));
             start = i == 0 ? Stopwatch.GetTimestamp() : start;
         }
 

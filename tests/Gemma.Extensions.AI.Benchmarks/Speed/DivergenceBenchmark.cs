@@ -83,7 +83,7 @@ internal static class DivergenceBenchmark
             batch.Add(tokens.AsSpan(start, step), start, [.. Enumerable.Range(0, blocks)], [.. Enumerable.Range(blocks, blocks)]);
             forward.Run(batch);
             Matrix rows = forward.Logits([.. Enumerable.Range(0, step)]);
-            logits.AddRange(Enumerable.Range(0, step).Select(i => rows.Row(i).ToArray()));
+            logits.AddRange(Enumerable.Range(0, step).Select(i => rows.Read(i, 1).ToArray()));
         }
 
         name = backend.Name;

@@ -180,7 +180,7 @@ internal static class ForwardBenchmark
             Matrix logits = forward.Logits(rows);
             for (int i = 0; i < sequences.Length; i++)
             {
-                last[i] = TensorPrimitives.IndexOfMax<float>(logits.Row(i));
+                last[i] = TensorPrimitives.IndexOfMax<float>(logits.Read(i, 1));
             }
         }
 

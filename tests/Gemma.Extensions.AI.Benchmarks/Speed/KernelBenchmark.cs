@@ -131,10 +131,7 @@ public unsafe class MatrixProduct
         _y = _backend.CreateMatrix(Rows, Outputs);
         for (int r = 0; r < Rows; r++)
         {
-            for (int i = 0; i < Columns; i++)
-            {
-                _x.Row(r)[i] = random.NextSingle() - 0.5f;
-            }
+            _x.Write(r, [.. Enumerable.Range(0, Columns).Select(_ => random.NextSingle() - 0.5f)]);
         }
     }
 

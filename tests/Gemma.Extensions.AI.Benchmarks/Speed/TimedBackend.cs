@@ -20,6 +20,14 @@ internal sealed class TimedBackend(Backend inner) : Backend
     public string Report(double perTokens) =>
         string.Join(", ", _ticks.OrderByDescending(entry => entry.Value).Select(entry => $"{entry.Key} {entry.Value * 1000.0 / Stopwatch.Frequency / perTokens:F3} ms"));
 
+    public override Exception? Failure => inner.Failure;
+
+    public override MachineMemory ReadMemory() => inner.ReadMemory();
+
+    public override void Begin(ForwardBatch batch) => inner.Begin(batch);
+
+    public override void Wait() => inner.Wait();
+
     public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts) => inner.LoadWeights(parts);

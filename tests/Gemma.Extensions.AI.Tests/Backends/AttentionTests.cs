@@ -1,5 +1,4 @@
 using Gemma.Extensions.AI.Backends;
-using Gemma.Extensions.AI.Backends.Cpu;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
@@ -11,7 +10,7 @@ public sealed class AttentionTests
     [Theory, MemberData(nameof(AllTiers))]
     public void MatchesTheFormulaInDoublePrecision(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         foreach (KvType type in Enum.GetValues<KvType>())
         {
             Check(backend, new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 8, KvHeads: 4, Window: int.MaxValue, Softcap: 50));
@@ -27,7 +26,7 @@ public sealed class AttentionTests
     [Theory, MemberData(nameof(AllTiers))]
     public void ARowDoesNotDependOnItsBatch(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         foreach ((float softcap, KvType type) in ((float, KvType)[])[(0, KvType.F16), (50, KvType.F16), (50, KvType.BF16)])
         {
             var setup = new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 4, KvHeads: 2, Window: 48, Softcap: softcap);
@@ -47,7 +46,7 @@ public sealed class AttentionTests
     [Theory, MemberData(nameof(AllTiers))]
     public void SequencesOfABatchDoNotSeeEachOther(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         var setup = new Case(KvType.BF16, BlockTokens: 32, HeadDim: 32, Heads: 4, KvHeads: 2, Window: 48, Softcap: 50);
         using var a = new Run(backend, setup, 100, seed: 1);
         using var b = new Run(backend, setup, 70, seed: 2);
@@ -58,7 +57,7 @@ public sealed class AttentionTests
         Assert.Equal(a.Outputs, both.Outputs);
     }
 
-    private static void Check(CpuBackend backend, Case setup)
+    private static void Check(Backend backend, Case setup)
     {
         const int Tokens = 133;
         using var run = new Run(backend, setup, Tokens, seed: 7);
@@ -73,14 +72,15 @@ public sealed class AttentionTests
     /// <summary>One sequence with its inputs, its key/value memory (in scattered blocks; those out of the window are taken away) and its outputs.</summary>
     private sealed class Run : IDisposable
     {
-        private readonly CpuBackend _backend;
+        private readonly Backend _backend;
         private readonly Case _setup;
         private readonly float[][] _inputs;
         private readonly KvPool _pool;
+        private readonly byte[] _poison;
         private readonly int[] _blocks;
         private readonly AttentionSpec _layer;
 
-        public Run(CpuBackend backend, Case setup, int tokens, int seed)
+        public Run(Backend backend, Case setup, int tokens, int seed)
         {
             _backend = backend;
             _setup = setup;
@@ -95,6 +95,7 @@ public sealed class AttentionTests
 
             int blocks = (tokens + setup.BlockTokens - 1) / setup.BlockTokens;
             _pool = backend.CreateKvPool(new KvLayout(2, setup.KvHeads, setup.HeadDim, setup.BlockTokens, setup.Type), 2 * blocks + 1);
+            _poison = [.. Enumerable.Repeat((byte)0xFF, (int)_pool.Layout.BlockBytes)];
             _blocks = [.. Enumerable.Range(0, blocks).Select(i => 2 * (blocks - i))];
             _layer = new AttentionSpec(_pool, 1, true, setup.Window, setup.Heads, setup.KvHeads, setup.HeadDim, 0.3f, setup.Softcap, 10000);
         }
@@ -169,7 +170,7 @@ public sealed class AttentionTests
             {
                 if (_blocks[i] >= 0)
                 {
-                    _pool.Block(_blocks[i]).Fill(0xFF); // NaN in every type: shows if it is read
+                    _pool.WriteBlock(_blocks[i], _poison); // NaN in every type: shows if it is read
                     _blocks[i] = -1;
                 }
             }
@@ -180,9 +181,10 @@ public sealed class AttentionTests
             using Matrix qkv = _backend.CreateMatrix(inputs.Length, inputs[0].Length), output = _backend.CreateMatrix(inputs.Length, outputs[0].Length);
             for (int r = 0; r < inputs.Length; r++)
             {
-                inputs[r].CopyTo(qkv.Row(r));
+                qkv.Write(r, inputs[r]);
             }
 
+            _backend.Begin(batch);
             _backend.RopeAndStore(qkv, in layer, batch);
             _backend.Attention(qkv, in layer, batch, output);
             for (int r = 0; r < inputs.Length; r++)

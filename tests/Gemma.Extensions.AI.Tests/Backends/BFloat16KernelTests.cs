@@ -23,7 +23,7 @@ public sealed unsafe class BFloat16KernelTests
     public void TheInterpreterGivesWhatTheProcessorGives(string format)
     {
         Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
-        using CpuBackend backend = Tiers.Create("avx512-vnni", threads: 1);
+        using CpuBackend backend = Tiers.CreateCpu("avx512-vnni", threads: 1);
         CheckAgainst(backend, format, [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 35, 37, 38]);
     }
 
@@ -33,7 +33,7 @@ public sealed unsafe class BFloat16KernelTests
     {
         Assert.SkipUnless(JitMatMulKernels.UnsupportedBFloat16() is null, JitMatMulKernels.UnsupportedBFloat16() ?? "");
         const int Columns = 528, Outputs = 81;
-        using CpuBackend backend = Tiers.Create("avx512-bf16", threads: 1);
+        using CpuBackend backend = Tiers.CreateCpu("avx512-bf16", threads: 1);
         using var workers = new WorkerPool(1);
         using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
         using var random = new RandomTensors(15);
@@ -58,7 +58,7 @@ public sealed unsafe class BFloat16KernelTests
     [InlineData("Q6_K")]
     public void InterpretedByteKernelsGiveWhatAvx2Gives(string format)
     {
-        using CpuBackend backend = Tiers.Create("avx2", threads: 1);
+        using CpuBackend backend = Tiers.CreateCpu("avx2", threads: 1);
         CheckAgainst(backend, format, [1, 7, 33]);
     }
 
@@ -205,7 +205,7 @@ public sealed unsafe class BFloat16KernelTests
             bfloat16: true));
         Assert.Equal("avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it", kernels.FallbackReason);
         Assert.True(allocations > 2);
-        using CpuBackend vnni = Tiers.Create("avx512-vnni", threads: 1);
+        using CpuBackend vnni = Tiers.CreateCpu("avx512-vnni", threads: 1);
         using var random = new RandomTensors(14);
         CpuWeights weights = Weights(kernels, random, 64, 256), own = (CpuWeights)vnni.LoadWeights(new TensorView("w", weights.Parts[0].Format, [64, 256], weights.Parts[0].Data, 64 * weights.Parts[0].RowBytes, "random"));
         foreach (int rows in (int[])[1, 36])

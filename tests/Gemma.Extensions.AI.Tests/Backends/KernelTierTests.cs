@@ -16,7 +16,7 @@ public sealed class KernelTierTests
     [Theory, MemberData(nameof(AllTiers))]
     public void EachTierCanBeForcedByName(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier, threads: 1);
+        using CpuBackend backend = Tiers.CreateCpu(tier, threads: 1);
         Assert.Equal($"cpu/{tier}", backend.Name);
         Assert.Equal(1, backend.Threads);
     }
@@ -48,7 +48,7 @@ public sealed class KernelTierTests
         });
         using var refused = new VectorKernels(workers, fallback);
         Assert.Equal("avx512 kernels: the system does not allow pages to be made executable", refused.FallbackReason);
-        using CpuBackend avx512 = Tiers.Create("avx512", threads: 2);
+        using CpuBackend avx512 = Tiers.CreateCpu("avx512", threads: 2);
         using var random = new RandomTensors(6);
         var weights = (CpuWeights)avx512.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
         CpuWeights own = refused.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
@@ -59,7 +59,7 @@ public sealed class KernelTierTests
             using var actual = (CpuMatrix)avx512.CreateMatrix(rows, 96);
             for (int r = 0; r < rows; r++)
             {
-                random.Fill(x.Row(r));
+                random.Fill(x, r);
             }
 
             avx512.MatMul(x, weights, expected, rows);
@@ -83,14 +83,14 @@ public sealed class KernelTierTests
         });
         using var workers = new WorkerPool(1);
         using var tiled = new VectorKernels(workers, kernels);
-        using CpuBackend backend = Tiers.Create("avx512-vnni", threads: 1);
+        using CpuBackend backend = Tiers.CreateCpu("avx512-vnni", threads: 1);
         using var random = new RandomTensors(7);
         using CpuMatrix x = new(3, 512), expected = new(3, 96), actual = new(3, 96);
         var weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
         CpuWeights own = tiled.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
         for (int r = 0; r < 3; r++)
         {
-            random.Fill(x.Row(r));
+            random.Fill(x, r);
         }
 
         allowed = false;

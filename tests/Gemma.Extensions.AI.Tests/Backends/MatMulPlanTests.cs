@@ -20,7 +20,7 @@ public sealed unsafe class MatMulPlanTests
     [InlineData(40)]
     public void AFormatWithoutTilesGoesRowByRow(int rows)
     {
-        using CpuBackend reference = Tiers.Create("reference", threads: 1);
+        using CpuBackend reference = Tiers.CreateCpu("reference", threads: 1);
         using var workers = new WorkerPool(2);
         using var kernels = new VectorKernels(workers, new WithoutTiles(TensorType.Q5_K));
         using var random = new RandomTensors(21);
@@ -31,7 +31,7 @@ public sealed unsafe class MatMulPlanTests
         using CpuMatrix x = new(rows, Columns), expected = new(rows, weights.Rows), actual = new(rows, weights.Rows);
         for (int r = 0; r < rows; r++)
         {
-            random.Fill(x.Row(r));
+            random.Fill(x, r);
         }
 
         reference.MatMul(x, weights, expected, rows);
@@ -50,7 +50,7 @@ public sealed unsafe class MatMulPlanTests
     public void PartsShareLayoutsAndTermsWhereTheyCan()
     {
         using var random = new RandomTensors(22);
-        using CpuBackend backend = Tiers.Create("avx2", threads: 1);
+        using CpuBackend backend = Tiers.CreateCpu("avx2", threads: 1);
         var weights = (CpuWeights)backend.LoadWeights(
             random.Create(TensorType.Q4_K, 32, Columns), random.Create(TensorType.Q5_K, 32, Columns), random.Create(TensorType.Q6_K, 32, Columns),
             random.Create(TensorType.BF16, 32, Columns), random.Create(TensorType.Q4_K, 8, Columns));
@@ -64,7 +64,7 @@ public sealed unsafe class MatMulPlanTests
     [Fact]
     public void WeightsOfAnotherBackendAreRefused()
     {
-        using CpuBackend first = Tiers.Create("portable", threads: 1), second = Tiers.Create("portable", threads: 1), reference = Tiers.Create("reference", threads: 1);
+        using CpuBackend first = Tiers.CreateCpu("portable", threads: 1), second = Tiers.CreateCpu("portable", threads: 1), reference = Tiers.CreateCpu("reference", threads: 1);
         using var random = new RandomTensors(23);
         using CpuMatrix x = new(1, Columns), y = new(1, 32);
         TensorView tensor = random.Create(TensorType.Q4_0, 32, Columns);
@@ -78,14 +78,14 @@ public sealed unsafe class MatMulPlanTests
     [Fact]
     public void ManyTensorsMayBeStacked()
     {
-        using CpuBackend backend = Tiers.Create("portable", threads: 2);
+        using CpuBackend backend = Tiers.CreateCpu("portable", threads: 2);
         using var random = new RandomTensors(24);
         TensorView[] tensors = [.. Enumerable.Range(0, 64).Select(i => random.Create(i % 2 == 0 ? TensorType.Q4_0 : TensorType.Q4_1, 32 + i % 3, 64))];
         var weights = (CpuWeights)backend.LoadWeights(tensors);
         using CpuMatrix x = new(3, 64), stacked = new(3, weights.Rows);
         for (int r = 0; r < 3; r++)
         {
-            random.Fill(x.Row(r));
+            random.Fill(x, r);
         }
 
         backend.MatMul(x, weights, stacked, 3);

@@ -16,7 +16,7 @@ public sealed class OperationTests
     [Theory, MemberData(nameof(AllTiers))]
     public void EmbedScalesRowsOfStackedTensors(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         using var random = new RandomTensors(1);
         TensorView a = random.Create(TensorType.Q6_K, 5, 256), b = random.Create(TensorType.BF16, 3, 256);
         WeightMatrix table = backend.LoadWeights(a, b);
@@ -34,7 +34,7 @@ public sealed class OperationTests
     [Theory, MemberData(nameof(AllTiers))]
     public void Norms(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         using var random = new RandomTensors(2);
         foreach ((int rows, int columns) in ((int, int)[])[(1, 16), (3, 37), (70, 2304)])
         {
@@ -44,8 +44,8 @@ public sealed class OperationTests
             using Matrix x = backend.CreateMatrix(rows, columns), output = backend.CreateMatrix(rows, columns), residual = backend.CreateMatrix(rows, columns);
             for (int r = 0; r < rows; r++)
             {
-                random.Fill(x.Row(r), r % 2 == 0 ? 1 : 50);
-                random.Fill(residual.Row(r));
+                random.Fill(x, r, r % 2 == 0 ? 1 : 50);
+                random.Fill(residual, r);
             }
 
             float[] before = residual.Row(rows - 1).ToArray();
@@ -70,17 +70,16 @@ public sealed class OperationTests
     [Theory, MemberData(nameof(AllTiers))]
     public void GeGluAndSoftcap(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         using var random = new RandomTensors(3);
         const int Count = 1003;
         using Matrix gateUp = backend.CreateMatrix(9, 2 * Count), output = backend.CreateMatrix(9, Count), x = backend.CreateMatrix(2, 40_003);
         for (int r = 0; r < 9; r++)
         {
-            random.Fill(gateUp.Row(r), r + 1);
+            random.Fill(gateUp, r, r + 1);
         }
 
-        gateUp.Row(0)[0] = -200;
-        gateUp.Row(0)[1] = 200;
+        gateUp.Write(0, [-200, 200]);
         backend.GeGlu(gateUp, output, 9);
         for (int r = 0; r < 9; r++)
         {
@@ -96,7 +95,7 @@ public sealed class OperationTests
         random.Fill(before, 40);
         before[0] = 1e6f;
         before[1] = -1e6f;
-        before.CopyTo(x.Row(1));
+        x.Write(1, before);
         backend.Softcap(x, 30, 2);
         for (int i = 0; i < before.Length; i++)
         {
@@ -108,7 +107,7 @@ public sealed class OperationTests
     [Theory, MemberData(nameof(AllTiers))]
     public void WrongShapesAreRefused(string tier)
     {
-        using CpuBackend backend = Tiers.Create(tier);
+        using Backend backend = Tiers.Create(tier);
         using var random = new RandomTensors(4);
         WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.F32, 8, 16));
         using Matrix x = backend.CreateMatrix(2, 16), narrow = backend.CreateMatrix(2, 15), y = backend.CreateMatrix(2, 8);
@@ -128,7 +127,7 @@ public sealed class OperationTests
 
     private static long Allocated(string tier, int threads)
     {
-        using CpuBackend backend = Tiers.Create(tier, threads);
+        using Backend backend = Tiers.Create(tier, threads);
         using var random = new RandomTensors(5);
         WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.Q4_K, 128, 256), random.Create(TensorType.BF16, 128, 256));
         WeightVector norm = backend.LoadVector(random.Create(TensorType.F32, 1, 256), 0);

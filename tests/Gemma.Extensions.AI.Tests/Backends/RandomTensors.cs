@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 
@@ -59,6 +60,13 @@ internal sealed unsafe class RandomTensors(int seed) : IDisposable
         }
     }
 
+    public void Fill(Matrix matrix, int row, float scale = 1)
+    {
+        var values = new float[matrix.Columns];
+        Fill(values, scale);
+        matrix.Write(row, values);
+    }
+
     public static float[] Decode(TensorView tensor)
     {
         var result = new float[tensor.ElementCount];
@@ -71,4 +79,10 @@ internal sealed unsafe class RandomTensors(int seed) : IDisposable
     }
 
     public void Dispose() => _memory.ForEach(memory => NativeMemory.Free((void*)memory));
+}
+
+internal static class MatrixRows
+{
+    /// <summary>One row as the host sees it.</summary>
+    public static Span<float> Row(this Matrix matrix, int row) => matrix.Read(row, 1);
 }

@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Formats;
 using Xunit;
@@ -32,7 +33,9 @@ internal static class Tiers
         }
     }
 
-    public static CpuBackend Create(string tier, int threads = 3)
+    public static Backend Create(string tier, int threads = 3) => CreateCpu(tier, threads);
+
+    public static CpuBackend CreateCpu(string tier, int threads = 3)
     {
         if (tier == Interpreted)
         {

@@ -118,6 +118,34 @@ public sealed class FaultTests
         AssertHealthy(tiny, prompt, expected);
     }
 
+    /// <summary>Without its device nothing can be tried again: every request ends with the reason, and so does each that comes later.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void ALostDeviceEndsTheEngine(bool inTheForwardPass)
+    {
+        FaultyBackend? backend = null;
+        using var tiny = new TinyEngine(wrap: inner => backend = new FaultyBackend(inner));
+        var lost = new InvalidOperationException("the device is gone");
+        int products = 0;
+        backend!.BeforeProduct = (weights, _) =>
+        {
+            products++;
+            if (inTheForwardPass || weights == backend.Head)
+            {
+                backend.Lost = lost;
+                throw lost;
+            }
+        };
+        Generation[] generations = [.. Enumerable.Range(1, 3).Select(seed => tiny.Start(Clean(seed, 20), 12))];
+        Assert.All(generations, generation => Assert.Same(lost, generation.Result.Error));
+        Assert.True(SpinWait.SpinUntil(() => tiny.Engine.Status.Failed, TimeSpan.FromMinutes(5)));
+        int before = products;
+        GemmaException later = Assert.ThrowsAny<GemmaException>(() => tiny.Start(Clean(4, 20)));
+        Assert.Same(lost, later.InnerException);
+        Assert.Equal(before, products);
+    }
+
     private static int[] Clean(int seed, int length) => [.. TinyEngine.Prompt(seed, length).Select(token => token == Poison ? Poison + 1 : token)];
 
     private static void AssertHealthy(TinyEngine tiny, int[] prompt, int[] expected)
@@ -144,6 +172,16 @@ public sealed class FaultTests
         public override int Threads => inner.Threads;
 
         public override string? FallbackReason => inner.FallbackReason;
+
+        public Exception? Lost { get; set; }
+
+        public override Exception? Failure => Lost ?? inner.Failure;
+
+        public override MachineMemory ReadMemory() => inner.ReadMemory();
+
+        public override void Begin(ForwardBatch batch) => inner.Begin(batch);
+
+        public override void Wait() => inner.Wait();
 
         public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 

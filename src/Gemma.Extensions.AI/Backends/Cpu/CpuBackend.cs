@@ -36,6 +36,10 @@ internal sealed unsafe class CpuBackend : Backend
         return new CpuBackend(tier, options.Threads ?? ProcessorTopology.PhysicalCores());
     }
 
+    public override Exception? Failure => null;
+
+    public override MachineMemory ReadMemory() => MachineMemory.Read();
+
     public override Matrix CreateMatrix(int rows, int columns) => new CpuMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
@@ -94,6 +98,14 @@ internal sealed unsafe class CpuBackend : Backend
         }
 
         return new CpuKvPool(layout, blockCount);
+    }
+
+    public override void Begin(ForwardBatch batch)
+    {
+    }
+
+    public override void Wait()
+    {
     }
 
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
@@ -186,7 +198,7 @@ internal sealed unsafe class CpuBackend : Backend
         CheckColumns(output, x.Columns);
         for (int i = 0; i < rows.Length; i++)
         {
-            x.Row(rows[i]).CopyTo(output.Row(i));
+            ((CpuMatrix)x).Row(rows[i]).CopyTo(((CpuMatrix)output).Row(i));
         }
     }
 

@@ -38,7 +38,11 @@ internal sealed unsafe partial class CpuKvPool : KvPool
 
     public override void CopyBlock(int source, int destination) => Block(source).CopyTo(Block(destination));
 
-    public override Span<byte> Block(int block)
+    public override void ReadBlock(int block, Span<byte> destination) => Block(block).CopyTo(destination);
+
+    public override void WriteBlock(int block, ReadOnlySpan<byte> source) => source.CopyTo(Block(block));
+
+    private Span<byte> Block(int block)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)block, (uint)BlockCount, nameof(block));
         ObjectDisposedException.ThrowIf(_disposed, this);

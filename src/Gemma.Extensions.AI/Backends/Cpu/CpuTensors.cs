@@ -21,7 +21,15 @@ internal sealed unsafe class CpuMatrix : Matrix
 
     public float* RowData(int row) => Data + (long)row * Columns;
 
-    public override Span<float> Row(int row)
+    public override Span<float> Read(int firstRow, int rows)
+    {
+        CheckRows(firstRow, rows);
+        return new Span<float>(RowData(firstRow), checked(rows * Columns));
+    }
+
+    public override void Write(int row, ReadOnlySpan<float> values) => values.CopyTo(Row(row));
+
+    public Span<float> Row(int row)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
         return new Span<float>(RowData(row), Columns);
