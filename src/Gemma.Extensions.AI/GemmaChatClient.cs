@@ -73,6 +73,7 @@ public sealed class GemmaChatClient : IChatClient
         return serviceKey is not null ? null
             : serviceType == typeof(ChatClientMetadata) ? _metadata
             : serviceType == typeof(ILoggerFactory) ? _model.LoggerFactory
+            : serviceType == typeof(ModelReference) ? _model
             : serviceType == typeof(GemmaModel) ? Model()
             : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
             : serviceType.IsInstanceOfType(this) ? this

@@ -73,6 +73,7 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
             : serviceType == typeof(EmbeddingGeneratorMetadata) ? Metadata()
             : serviceType == typeof(GemmaEmbeddingOptions) ? _options.Clone()
             : serviceType == typeof(ILoggerFactory) ? _model.LoggerFactory
+            : serviceType == typeof(ModelReference) ? _model
             : serviceType == typeof(GemmaModel) ? Model()
             : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
             : serviceType.IsInstanceOfType(this) ? this

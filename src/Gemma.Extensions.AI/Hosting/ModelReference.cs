@@ -5,7 +5,11 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Gemma.Extensions.AI.Hosting;
 
 /// <summary>A model that is loaded once, when it is first needed, by however many callers at the same time. A load that failed is tried again.</summary>
-internal sealed class ModelReference(string path, Func<CancellationToken, GemmaModel> load, ILoggerFactory? loggerFactory = null) : IDisposable
+/// <param name="path">Full path of the file or directory.</param>
+/// <param name="load">Loads it.</param>
+/// <param name="loggerFactory">Where the model logs to.</param>
+/// <param name="adapters">Names of the adapters that are loaded with it.</param>
+internal sealed class ModelReference(string path, Func<CancellationToken, GemmaModel> load, ILoggerFactory? loggerFactory = null, IReadOnlyList<string>? adapters = null) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _unwanted = new();
@@ -44,6 +48,9 @@ internal sealed class ModelReference(string path, Func<CancellationToken, GemmaM
             return _loading.WaitAsync(cancellationToken);
         }
     }
+
+    /// <summary>Names of the adapters that requests may ask for: those that are loaded, or will be with the model.</summary>
+    public IReadOnlyList<string> AdapterNames => Loaded?.Adapters ?? adapters ?? [];
 
     /// <summary>The model where it has been loaded, else null.</summary>
     public GemmaModel? Loaded => _loading is { IsCompletedSuccessfully: true } loading && !_disposed ? loading.Result : null;

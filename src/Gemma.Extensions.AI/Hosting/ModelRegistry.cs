@@ -18,7 +18,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         GemmaOptions named = OptionsOf(registration);
         string path = ModelAliases.Find(named.ModelPath!, out string? problem)
             ?? (named.AllowDownload && ModelAliases.IsHub(named.ModelPath!) ? named.ModelPath! : throw new GemmaModelFormatException(problem!));
-        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, unwanted => Load(p, named, unwanted), loggerFactory), named));
+        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, unwanted => Load(p, named, unwanted), loggerFactory, [.. named.Adapters.Keys.Order(StringComparer.OrdinalIgnoreCase)]), named));
         if (!first.LoadsLike(named))
         {
             throw new InvalidOperationException(

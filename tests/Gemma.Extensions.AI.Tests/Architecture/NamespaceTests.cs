@@ -8,6 +8,7 @@ namespace Gemma.Extensions.AI.Tests.Architecture;
 public class NamespaceTests
 {
     private const string Root = "Gemma.Extensions.AI";
+    private const string ServerRoot = Root + ".AspNetCore";
 
     /// <summary>Which rooms a room may use. Exceptions of the root namespace are free to all; the root may use every room.</summary>
     private static readonly Dictionary<string, string[]> s_allowed = new()
@@ -32,14 +33,28 @@ public class NamespaceTests
         ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],
     };
 
+    /// <summary>The same for the server package (its README.md).</summary>
+    private static readonly Dictionary<string, string[]> s_allowedInServer = new()
+    {
+        ["Http"] = [""], // its options
+        ["Models"] = ["Http"],
+        ["Requests"] = ["", "Http", "Models"],
+        ["OpenAI"] = ["", "Http", "Models", "Requests"],
+    };
+
     [Fact]
-    public void Rooms_use_only_the_rooms_below_them()
+    public void Rooms_use_only_the_rooms_below_them() => Check(typeof(GemmaModel).Assembly, Root, s_allowed, least: 50);
+
+    [Fact]
+    public void Rooms_of_the_server_use_only_the_rooms_below_them() => Check(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot, s_allowedInServer, least: 20);
+
+    private static void Check(Assembly assembly, string root, Dictionary<string, string[]> rules, int least)
     {
         SortedSet<string> violations = [];
         int checkedTypes = 0;
-        foreach (Type type in typeof(GemmaModel).Assembly.GetTypes())
+        foreach (Type type in assembly.GetTypes())
         {
-            if (Room(type) is not { } room || !s_allowed.TryGetValue(room, out string[]? allowed))
+            if (Room(type, assembly, root) is not { } room || !rules.TryGetValue(room, out string[]? allowed))
             {
                 continue;
             }
@@ -47,7 +62,7 @@ public class NamespaceTests
             checkedTypes++;
             foreach (Type used in UsedTypes(type))
             {
-                string? other = Room(used);
+                string? other = Room(used, assembly, root);
                 bool fine = other is null || other == room || allowed.Contains(other) || (other == "" && typeof(Exception).IsAssignableFrom(used));
                 if (!fine)
                 {
@@ -56,19 +71,21 @@ public class NamespaceTests
             }
         }
 
-        Assert.True(checkedTypes > 50, $"only {checkedTypes} types were checked");
+        Assert.True(checkedTypes > least, $"only {checkedTypes} types were checked");
         Assert.Empty(violations);
     }
 
     [Fact]
     public void Every_room_has_its_rule()
     {
-        IEnumerable<string> rooms = typeof(GemmaModel).Assembly.GetTypes().Select(Room).OfType<string>().Where(room => room.Length > 0).Distinct();
-        Assert.Empty(rooms.Except(s_allowed.Keys));
+        Assert.Empty(Rooms(typeof(GemmaModel).Assembly, Root).Except(s_allowed.Keys));
+        Assert.Empty(Rooms(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot).Except(s_allowedInServer.Keys));
+
+        static IEnumerable<string> Rooms(Assembly assembly, string root) => assembly.GetTypes().Select(type => Room(type, assembly, root)).OfType<string>().Where(room => room.Length > 0).Distinct();
     }
 
     /// <summary>The part of the namespace after the root; "" for the root itself, null for what is not ours.</summary>
-    private static string? Room(Type type)
+    private static string? Room(Type type, Assembly assembly, string root)
     {
         Type outer = type;
         while (outer.DeclaringType is { } declaring)
@@ -76,9 +93,9 @@ public class NamespaceTests
             outer = declaring;
         }
 
-        return outer.Assembly != typeof(GemmaModel).Assembly ? null
-            : outer.Namespace == Root ? ""
-            : outer.Namespace?.StartsWith(Root + ".", StringComparison.Ordinal) == true ? outer.Namespace[(Root.Length + 1)..]
+        return outer.Assembly != assembly ? null
+            : outer.Namespace == root ? ""
+            : outer.Namespace?.StartsWith(root + ".", StringComparison.Ordinal) == true ? outer.Namespace[(root.Length + 1)..]
             : null;
     }
 

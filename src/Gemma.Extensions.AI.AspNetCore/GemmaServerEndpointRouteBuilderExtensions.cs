@@ -1,0 +1,30 @@
+using Gemma.Extensions.AI.AspNetCore.OpenAI;
+using Gemma.Extensions.AI.AspNetCore.Requests;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Microsoft.AspNetCore.Builder;
+
+/// <summary>Maps the HTTP APIs that clients of language models speak.</summary>
+public static class GemmaServerEndpointRouteBuilderExtensions
+{
+    /// <summary>
+    /// Maps OpenAI's API over the chat clients and embedding generators of the application's services, which <c>AddGemmaServer</c> has to be called on.
+    /// </summary>
+    /// <param name="endpoints">The application or a group of routes.</param>
+    /// <param name="prefix">What stands before the paths, as clients have it in their base address.</param>
+    /// <returns>The group, for <c>.RequireAuthorization()</c>, <c>.RequireRateLimiting(…)</c> and other conventions.</returns>
+    /// <exception cref="InvalidOperationException"><c>AddGemmaServer</c> was not called.</exception>
+    public static IEndpointConventionBuilder MapOpenAI(this IEndpointRouteBuilder endpoints, string prefix = "/v1")
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        ArgumentNullException.ThrowIfNull(prefix);
+        ServerCore core = CoreOf(endpoints, nameof(MapOpenAI));
+        RouteGroupBuilder group = endpoints.MapGroup(prefix);
+        OpenAIRoutes.Map(group, core);
+        return group;
+    }
+
+    private static ServerCore CoreOf(IEndpointRouteBuilder endpoints, string method) => endpoints.ServiceProvider.GetService<ServerCore>()
+        ?? throw new InvalidOperationException($"{method} needs services that are not there. Call builder.Services.{nameof(GemmaServerServiceCollectionExtensions.AddGemmaServer)}() before the application is built.");
+}

@@ -1,0 +1,47 @@
+namespace Gemma.Extensions.AI.AspNetCore;
+
+/// <summary>Limits and habits of the HTTP endpoints, whichever API they speak. Also read from the configuration section <c>GemmaServer</c>.</summary>
+public sealed class GemmaServerOptions
+{
+    /// <summary>Configuration section that these options are read from.</summary>
+    public const string SectionName = "GemmaServer";
+
+    /// <summary>Largest body of a request, in bytes; more is answered with 413.</summary>
+    public long MaxRequestBodySize { get; set; } = 16 << 20;
+
+    /// <summary>How long a stream may be silent before a comment is sent, so that neither client nor proxy takes it for dead.</summary>
+    public TimeSpan HeartbeatInterval { get; set; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long a client may take to accept what was written before its connection is closed.</summary>
+    public TimeSpan SlowClientTimeout { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long a client may take to send the body of its request; longer is answered with 408.</summary>
+    public TimeSpan RequestBodyTimeout { get; set; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Time after which an answer is given up, waiting included; null: none.</summary>
+    public TimeSpan? RequestTimeout { get; set; }
+
+    /// <summary>Most answers to one request (<c>n</c>).</summary>
+    public int MaxChoices { get; set; } = 16;
+
+    internal IEnumerable<string> Problems()
+    {
+        if (MaxRequestBodySize < 1)
+        {
+            yield return $"{nameof(MaxRequestBodySize)} is {MaxRequestBodySize}, expected at least 1.";
+        }
+
+        foreach ((string name, TimeSpan time) in new[] { (nameof(HeartbeatInterval), HeartbeatInterval), (nameof(SlowClientTimeout), SlowClientTimeout), (nameof(RequestBodyTimeout), RequestBodyTimeout), (nameof(RequestTimeout), RequestTimeout ?? TimeSpan.MaxValue) })
+        {
+            if (time <= TimeSpan.Zero)
+            {
+                yield return $"{name} is {time}, expected more than no time.";
+            }
+        }
+
+        if (MaxChoices < 1)
+        {
+            yield return $"{nameof(MaxChoices)} is {MaxChoices}, expected at least 1.";
+        }
+    }
+}

@@ -1,0 +1,40 @@
+using Gemma.Extensions.AI.AspNetCore;
+using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.AspNetCore.Requests;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
+
+namespace Microsoft.Extensions.DependencyInjection;
+
+/// <summary>Registers what the HTTP endpoints need.</summary>
+public static class GemmaServerServiceCollectionExtensions
+{
+    /// <summary>
+    /// Has the endpoints serve every <c>IChatClient</c> and <c>IEmbeddingGenerator&lt;string, Embedding&lt;float&gt;&gt;</c> of the services, keyed ones under their key as the name
+    /// of the model, one without a key under the name that its metadata gives.
+    /// </summary>
+    /// <param name="services">The collection to add to. Registrations that follow are served too.</param>
+    /// <param name="configure">Sets options, after the configuration section <c>GemmaServer</c> was read.</param>
+    public static IServiceCollection AddGemmaServer(this IServiceCollection services, Action<GemmaServerOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        if (!services.Any(service => service.ServiceType == typeof(ServerCore)))
+        {
+            services.AddOptions<GemmaServerOptions>()
+                .Configure<IServiceProvider>((options, provider) => provider.GetService<IConfiguration>()?.GetSection(GemmaServerOptions.SectionName).Bind(options))
+                .ValidateOnStart();
+            services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<GemmaServerOptions>, ValidateServerOptions>());
+            services.TryAddSingleton(provider => new ModelCatalog(provider, services));
+            services.AddSingleton<ServerCore>();
+        }
+
+        return configure is null ? services : services.Configure(configure);
+    }
+
+    private sealed class ValidateServerOptions : IValidateOptions<GemmaServerOptions>
+    {
+        public ValidateOptionsResult Validate(string? name, GemmaServerOptions options) =>
+            options.Problems().ToArray() is { Length: > 0 } problems ? ValidateOptionsResult.Fail(problems) : ValidateOptionsResult.Success;
+    }
+}

@@ -1,0 +1,53 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma.Extensions.AI.AspNetCore.Http;
+
+/// <summary>What every endpoint does around its work: errors in the form of its API, and silence where the client is gone.</summary>
+internal static partial class ApiEndpoint
+{
+    /// <summary>Maps a handler with the API whose errors it speaks.</summary>
+    public static IEndpointConventionBuilder Map(IEndpointRouteBuilder routes, string method, string path, Dialect dialect, ILogger logger, Func<HttpContext, Task> handler) =>
+        routes.MapMethods(path, [method], http => RunAsync(http, dialect, logger, handler)).WithMetadata(dialect).WithDisplayName($"{method} {path}");
+
+    public static async Task RunAsync(HttpContext http, Dialect dialect, ILogger logger, Func<HttpContext, Task> handler)
+    {
+        try
+        {
+            await handler(http).ConfigureAwait(false);
+        }
+        catch (Exception) when (http.RequestAborted.IsCancellationRequested)
+        {
+            LogGone(logger, http.Request.Path);
+        }
+        catch (Exception exception)
+        {
+            ServerError error = ServerError.From(exception);
+            if (error.Kind == ErrorKind.Internal)
+            {
+                LogFailed(logger, http.Request.Path, exception);
+            }
+
+            await dialect.WriteErrorAsync(http, error).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Answers with a value as JSON.</summary>
+    public static Task WriteJsonAsync<T>(HttpContext http, T value, JsonTypeInfo<T> type)
+    {
+        byte[] body = JsonSerializer.SerializeToUtf8Bytes(value, type);
+        http.Response.ContentType = "application/json";
+        http.Response.ContentLength = body.Length;
+        return http.Response.Body.WriteAsync(body, http.RequestAborted).AsTask();
+    }
+
+    [LoggerMessage(100, LogLevel.Debug, "{Path}: the client is gone")]
+    private static partial void LogGone(ILogger logger, string path);
+
+    [LoggerMessage(101, LogLevel.Error, "{Path} failed")]
+    internal static partial void LogFailed(ILogger logger, string path, Exception exception);
+}

@@ -1,0 +1,38 @@
+using System.Buffers;
+using System.Globalization;
+using Microsoft.AspNetCore.Http;
+
+namespace Gemma.Extensions.AI.AspNetCore.Http;
+
+/// <summary>What the APIs do each in its own way around requests: the form of errors. It is metadata of every endpoint, so that whatever ends a request can say so in its words.</summary>
+internal abstract class Dialect
+{
+    /// <summary>Writes the body of an error.</summary>
+    public abstract void WriteError(IBufferWriter<byte> output, ServerError error);
+
+    /// <summary>The status of an error, where the API has one of its own.</summary>
+    public virtual int StatusOf(ServerError error) => error.Status;
+
+    /// <summary>Answers a request with an error. Where the answer has begun already, nothing can be said any more and the connection is closed.</summary>
+    public async Task WriteErrorAsync(HttpContext http, ServerError error)
+    {
+        if (http.Response.HasStarted)
+        {
+            http.Abort();
+            return;
+        }
+
+        http.Response.Clear();
+        http.Response.StatusCode = StatusOf(error);
+        http.Response.ContentType = "application/json";
+        if (error.RetryAfter is { } wait)
+        {
+            http.Response.Headers.RetryAfter = Math.Ceiling(wait.TotalSeconds).ToString(CultureInfo.InvariantCulture);
+        }
+
+        ArrayBufferWriter<byte> body = new();
+        WriteError(body, error);
+        http.Response.ContentLength = body.WrittenCount;
+        await http.Response.Body.WriteAsync(body.WrittenMemory, http.RequestAborted).ConfigureAwait(false);
+    }
+}

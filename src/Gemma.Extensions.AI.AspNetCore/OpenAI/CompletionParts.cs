@@ -1,0 +1,71 @@
+using System.Text;
+using Gemma.Extensions.AI.AspNetCore.Requests;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
+
+/// <summary>Parts that the answers of several endpoints have in common.</summary>
+internal static class CompletionParts
+{
+    /// <summary>Only the reasons that OpenAI has: clients refuse others.</summary>
+    public static string FinishReason(ChatFinishReason? reason, bool hasCalls) => reason switch
+    {
+        _ when reason == ChatFinishReason.Length => "length",
+        _ when reason == ChatFinishReason.ContentFilter => "content_filter",
+        _ when reason == ChatFinishReason.ToolCalls || hasCalls => "tool_calls",
+        _ => "stop",
+    };
+
+    /// <summary>The usage of one request: of several answers to one prompt the prompt counts once.</summary>
+    public static CompletionUsage Usage(IEnumerable<UsageDetails?> usages)
+    {
+        long input = 0, cached = 0, output = 0, reasoning = 0;
+        foreach (UsageDetails usage in usages.OfType<UsageDetails>())
+        {
+            input = Math.Max(input, usage.InputTokenCount ?? 0);
+            cached = Math.Max(cached, usage.CachedInputTokenCount ?? 0);
+            output += usage.OutputTokenCount ?? 0;
+            reasoning += usage.ReasoningTokenCount ?? 0;
+        }
+
+        return new()
+        {
+            PromptTokens = input,
+            CompletionTokens = output,
+            TotalTokens = input + output,
+            PromptTokensDetails = new() { CachedTokens = cached },
+            CompletionTokensDetails = new() { ReasoningTokens = reasoning },
+        };
+    }
+
+    public static ToolCall Call(FunctionCallContent call, int? index = null) => new()
+    {
+        Index = index,
+        Id = call.CallId,
+        Type = "function",
+        Function = new() { Name = call.Name, Arguments = FunctionArguments.ToJson(call.Arguments) },
+    };
+
+    public static ChoiceLogProbabilities? LogProbabilities(IReadOnlyList<GemmaLogProbabilities> tokens) =>
+        tokens.Count == 0 ? null : new() { Content = [.. tokens.Select(static token => Describe(token.Token, [.. token.Top.Select(static top => Describe(top, null))]))] };
+
+    private static TokenLogProbability Describe(GemmaTokenLogProbability token, IReadOnlyList<TokenLogProbability>? top) => new()
+    {
+        Token = token.Text,
+        Logprob = Math.Max(token.LogProbability, -9999), // JSON has no infinity; OpenAI writes this for what cannot come
+        Bytes = [.. token.Utf8.Span],
+        TopLogprobs = top,
+    };
+
+    /// <summary>The text of an answer; null where it has none.</summary>
+    public static string? Text(ChatResponse response)
+    {
+        StringBuilder text = new();
+        foreach (TextContent content in response.Messages.SelectMany(static message => message.Contents).OfType<TextContent>())
+        {
+            text.Append(content.Text);
+        }
+
+        return text.Length == 0 ? null : text.ToString();
+    }
+}

@@ -1,0 +1,62 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Gemma.Extensions.AI.AspNetCore.Http;
+
+namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
+
+/// <summary>How the bodies of OpenAI's API are read and written. Members that are null are absent unless they say otherwise.</summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(ErrorBody))]
+[JsonSerializable(typeof(ModelList))]
+[JsonSerializable(typeof(ModelDescription))]
+[JsonSerializable(typeof(ChatCompletionRequest))]
+[JsonSerializable(typeof(ChatCompletion))]
+[JsonSerializable(typeof(ChatCompletionChunk))]
+internal sealed partial class OpenAIJson : JsonSerializerContext
+{
+    /// <summary>Letters are written as UTF-8: no answer is ever part of an HTML page.</summary>
+    public static OpenAIJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        MaxDepth = RequestBody.MaxDepth,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}
+
+internal sealed class ErrorBody
+{
+    public required ErrorDetail Error { get; init; }
+}
+
+internal sealed class ErrorDetail
+{
+    public required string Message { get; init; }
+
+    public required string Type { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.Never)]
+    public string? Param { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.Never)]
+    public string? Code { get; init; }
+}
+
+internal sealed class ModelList
+{
+    public string Object => "list";
+
+    public required IReadOnlyList<ModelDescription> Data { get; init; }
+}
+
+internal sealed class ModelDescription
+{
+    public required string Id { get; init; }
+
+    public string Object => "model";
+
+    public required long Created { get; init; }
+
+    public required string OwnedBy { get; init; }
+}

@@ -1,0 +1,152 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+using Gemma.Extensions.AI.AspNetCore.Http;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma.Extensions.AI.AspNetCore.Requests;
+
+/// <summary>How an API writes an answer that is streamed.</summary>
+internal interface IAnswerWriter
+{
+    /// <summary>Writes what is new.</summary>
+    void Write(ChoiceUpdate update);
+
+    /// <summary>Writes how the answers ended.</summary>
+    void Complete();
+
+    /// <summary>Writes an error where the answer has begun already, and ends it.</summary>
+    void Fail(ServerError error);
+}
+
+/// <summary>Has the model answer a request, at once or piece by piece.</summary>
+internal static partial class ChatRunner
+{
+    /// <summary>The whole answers, one a choice.</summary>
+    public static async Task<ChatResponse[]> AnswerAsync(ServerCore core, HttpContext http, ChatRequest request)
+    {
+        RequestLog log = new(core.Logger, http.Request.Path, request.Model.Name);
+        Task<ChatResponse>[] answers = [.. Enumerable.Range(0, request.Choices).Select(AnswerAsync)];
+        ChatResponse[] responses = await Task.WhenAll(answers).ConfigureAwait(false);
+        log.Add(responses.Select(response => response.Usage));
+        log.Write();
+        return responses;
+
+        Task<ChatResponse> AnswerAsync(int choice)
+        {
+            ChatOptions options = OptionsOf(core, http, request, choice);
+            return request.Source is { } source
+                ? source(options, http.RequestAborted).ToChatResponseAsync(http.RequestAborted)
+                : request.Model.Model.Chat!.GetResponseAsync(request.Messages, options, http.RequestAborted);
+        }
+    }
+
+    /// <summary>
+    /// Writes answers as they come. What is ready is written together; before a wait it is sent. Silence is filled with heartbeats, before the first piece too, since reading a long prompt takes
+    /// its time; an error that comes before anything was sent is thrown, one that comes later is written into the stream.
+    /// </summary>
+    public static async Task StreamAsync(ServerCore core, HttpContext http, ChatRequest request, ResponseStream stream, IAnswerWriter writer)
+    {
+        RequestLog log = new(core.Logger, http.Request.Path, request.Model.Name);
+        CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted);
+        await using (UpdateReader updates = new(UpdatesAsync(core, http, request, ended.Token), ended, stream))
+        {
+            try
+            {
+                while (await updates.ReadAsync().ConfigureAwait(false))
+                {
+                    log.Add(updates.Current.Update);
+                    writer.Write(updates.Current);
+                }
+
+                writer.Complete();
+            }
+            catch (Exception exception) when (stream.HasStarted && !http.RequestAborted.IsCancellationRequested)
+            {
+                ServerError error = ServerError.From(exception);
+                if (error.Kind == ErrorKind.Internal)
+                {
+                    ApiEndpoint.LogFailed(core.Logger, http.Request.Path, exception);
+                }
+
+                writer.Fail(error);
+            }
+        }
+
+        await stream.FlushAsync().ConfigureAwait(false);
+        log.Write();
+    }
+
+    private static async IAsyncEnumerable<ChoiceUpdate> UpdatesAsync(ServerCore core, HttpContext http, ChatRequest request, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        if (request.Choices == 1)
+        {
+            await foreach (ChatResponseUpdate update in Source(0).ConfigureAwait(false))
+            {
+                yield return new(0, update);
+            }
+
+            yield break;
+        }
+
+        Channel<ChoiceUpdate> channel = Channel.CreateBounded<ChoiceUpdate>(new BoundedChannelOptions(16 * request.Choices) { SingleReader = true });
+        Task all = Task.WhenAll(Enumerable.Range(0, request.Choices).Select(PassOnAsync));
+        _ = all.ContinueWith(done => channel.Writer.TryComplete(done.Exception?.GetBaseException()), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        try
+        {
+            await foreach (ChoiceUpdate update in channel.Reader.ReadAllAsync(cancellation).ConfigureAwait(false))
+            {
+                yield return update;
+            }
+        }
+        finally
+        {
+            await all.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // its exception has been read
+        }
+
+        async Task PassOnAsync(int choice)
+        {
+            try
+            {
+                await foreach (ChatResponseUpdate update in Source(choice).ConfigureAwait(false))
+                {
+                    await channel.Writer.WriteAsync(new(choice, update), cancellation).ConfigureAwait(false);
+                }
+            }
+            catch (Exception exception)
+            {
+                channel.Writer.TryComplete(exception); // one that fails fails the request
+                throw;
+            }
+        }
+
+        IAsyncEnumerable<ChatResponseUpdate> Source(int choice)
+        {
+            ChatOptions options = OptionsOf(core, http, request, choice);
+            return request.Source is { } source ? source(options, cancellation) : request.Model.Model.Chat!.GetStreamingResponseAsync(request.Messages, options, cancellation);
+        }
+    }
+
+    /// <summary>The options of one answer: each draws by a seed of its own, and Gemma's own options go where they are understood.</summary>
+    private static ChatOptions OptionsOf(ServerCore core, HttpContext http, ChatRequest request, int choice)
+    {
+        ChatOptions options = request.Options.Clone();
+        options.Seed = options.Seed is { } seed ? unchecked(seed + choice) : null;
+        GemmaGenerationOptions extras = request.Extras;
+        extras.Adapter = request.Model.Adapter;
+        extras.Caller ??= Caller.Of(http);
+        extras.Timeout ??= core.Options.RequestTimeout;
+        if (request.Model.Model.Reference is null)
+        {
+            core.Foreign.Apply(request.Model, options, extras);
+        }
+        else
+        {
+            options.RawRepresentationFactory = _ => extras;
+        }
+
+        return options;
+    }
+}
