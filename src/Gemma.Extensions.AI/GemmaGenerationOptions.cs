@@ -88,9 +88,9 @@ public sealed class GemmaGenerationOptions
     public bool? LenientSchemas { get; set; }
 
     /// <summary>
-    /// The .NET type as which a JSON answer is read, with the options by which it is read: <c>AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(Order))</c> for
-    /// <c>GetResponseAsync&lt;Order&gt;</c>. Schemas say less than types (an <c>int</c> is any integer, <c>byte[]</c> and flags are any text), and only the schema
-    /// comes with <see cref="ChatOptions.ResponseFormat"/>; with the type, whatever is answered can be read. Parameters of functions need nothing: their types are known.
+    /// The .NET type as which a JSON answer is read, with the options by which it is read. Schemas say less than types (an <c>int</c> is any integer, <c>byte[]</c> and flags
+    /// are any text), and only the schema comes with <see cref="ChatOptions.ResponseFormat"/>; with the type, whatever is answered can be read. <c>GetResponseAsync&lt;T&gt;</c> of
+    /// <see cref="GemmaAnswerTypeExtensions"/> sets it, <see cref="GemmaAnswerTypeExtensions.WithResponseType{T}"/> does for agents. Parameters of functions need nothing: their types are known.
     /// </summary>
     public JsonTypeInfo? ResponseTypeInfo { get; set; }
 
@@ -104,6 +104,14 @@ public sealed class GemmaGenerationOptions
     /// The order in which objects have the properties that their schema declares, in answers and in arguments of tools; null is <see cref="GemmaPropertyOrder.Schema"/>.
     /// </summary>
     public GemmaPropertyOrder? PropertyOrder { get; set; }
+
+    /// <summary>A copy with the type as which the answer is read.</summary>
+    internal GemmaGenerationOptions WithResponseType(JsonTypeInfo type)
+    {
+        GemmaGenerationOptions copy = (GemmaGenerationOptions)MemberwiseClone();
+        copy.ResponseTypeInfo = type;
+        return copy;
+    }
 }
 
 /// <summary>The order of properties in objects that are generated under a JSON schema.</summary>

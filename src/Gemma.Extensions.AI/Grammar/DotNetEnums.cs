@@ -37,6 +37,10 @@ internal static class DotNetEnums
         }
     }
 
+    /// <summary>One member as the schema has it: by its name or its number; null where it has no name.</summary>
+    public static JsonNode? Write(JsonObject schema, Type type, object member, JsonSerializerOptions options, JsonConverter? converter) =>
+        DotNetScalars.Allows(schema, "string") ? Names(type, [member], options, converter) is [string name] ? name : null : JsonNode.Parse(Number(member));
+
     /// <summary>The names that can be the key of a dictionary; null where the type is no enumeration.</summary>
     public static JsonObject? Key(Type type, JsonSerializerOptions options) =>
         !type.IsEnum || Names(type, options, null) is not { Length: > 0 } names ? null
@@ -50,11 +54,14 @@ internal static class DotNetEnums
         return names.Length == 0 ? null : $"^{any}(?:, {any}){{0,{names.Length - 1}}}$";
     }
 
-    private static string Escape(string name) =>
+    /// <summary>A text as a regular expression that it alone matches.</summary>
+    public static string Escape(string name) =>
         string.Concat(name.Select(static c => char.IsAsciiLetterOrDigit(c) || c is '_' or ' ' or > '\u007f' ? c.ToString() : $"\\u{(int)c:x4}"));
 
     /// <summary>The members' names as they are written under the options.</summary>
-    private static string[] Names(Type type, JsonSerializerOptions options, JsonConverter? converter)
+    private static string[] Names(Type type, JsonSerializerOptions options, JsonConverter? converter) => Names(type, Members(type), options, converter);
+
+    private static string[] Names(Type type, IEnumerable<object> members, JsonSerializerOptions options, JsonConverter? converter)
     {
         JsonSerializerOptions named = options;
         if (converter is not null || !IsNamed(type, options))
@@ -65,7 +72,7 @@ internal static class DotNetEnums
         }
 
         JsonTypeInfo info = named.GetTypeInfo(type);
-        return [.. Members(type).Select(member => JsonSerializer.SerializeToElement(member, info))
+        return [.. members.Select(member => JsonSerializer.SerializeToElement(member, info))
             .Where(static name => name.ValueKind == JsonValueKind.String).Select(static name => name.GetString()!).Distinct()];
     }
 

@@ -61,7 +61,7 @@ internal static class DotNetParameters
                 {
                     string path = "/properties/" + SchemaDocument.Escape(name);
                     Rebase(own, own, path, schema);
-                    DotNetSchema.Put(properties, name, types.Narrow(own, parameter.ParameterType, path));
+                    DotNetSchema.Put(properties, name, types.Narrow(own, parameter.ParameterType, path, DotNetValidation.Of(parameter)));
                 }
             }
         }

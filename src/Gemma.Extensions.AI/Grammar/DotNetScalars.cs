@@ -85,6 +85,7 @@ internal static class DotNetScalars
     {
         if (s_ranges.TryGetValue(type, out (string Min, string Max) range))
         {
+            DotNetLimits.Include(schema, type);
             NarrowNumber(schema, range.Min, range.Max);
         }
         else if (s_bytes.Contains(type))

@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations;
 using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -24,7 +25,7 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
     public IReadOnlyList<string> Refusals => _refusals;
 
     /// <summary>The schema of a value of the type; changed in place where it is an object.</summary>
-    public JsonNode? Narrow(JsonNode? node, Type type, string path) => Narrow(node, type, path, null);
+    public JsonNode? Narrow(JsonNode? node, Type type, string path, params ValidationAttribute[] attributes) => Narrow(node, type, path, null, attributes);
 
     /// <summary>Sets a member that may be there already.</summary>
     public static void Put(JsonObject schema, string name, JsonNode? value)
@@ -35,7 +36,7 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
         }
     }
 
-    private JsonNode? Narrow(JsonNode? node, Type type, string path, JsonConverter? converter)
+    private JsonNode? Narrow(JsonNode? node, Type type, string path, JsonConverter? converter, ValidationAttribute[] attributes)
     {
         type = Nullable.GetUnderlyingType(type) ?? type;
         if (node is null || s_anything.Contains(type))
@@ -48,11 +49,14 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
             return NarrowAnything(node, type, path);
         }
 
-        if (node is not JsonObject schema || schema.ContainsKey("$ref") || schema.ContainsKey("const") || schema.ContainsKey("not"))
+        if (node is not JsonObject schema || schema.ContainsKey("$ref") || schema.ContainsKey("const") || schema["not"]?.GetValueKind() == JsonValueKind.True)
         {
             return node;
         }
 
+        DotNetValidation.Narrow(schema, type, attributes, value => value.GetType() != type ? null
+            : type.IsEnum ? DotNetEnums.Write(schema, type, value, _options, converter)
+            : JsonSerializer.SerializeToNode(value, _options.GetTypeInfo(type)));
         if (type.IsEnum)
         {
             DotNetEnums.Narrow(schema, type, _options, converter);
@@ -132,19 +136,12 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
             {
                 if (_options.RespectNullableAnnotations && (!property.IsSetNullable || property.AssociatedParameter is { IsNullable: false }))
                 {
-                    ForbidNull(properties[name]);
+                    DotNetValidation.ForbidNull(properties[name]);
                 }
 
-                Put(properties, name, Narrow(properties[name], property.PropertyType, $"{path}/properties/{SchemaDocument.Escape(name)}", property.CustomConverter));
+                Put(properties, name, Narrow(properties[name], property.PropertyType, $"{path}/properties/{SchemaDocument.Escape(name)}", property.CustomConverter,
+                    DotNetValidation.Of(property.AttributeProvider, property.AssociatedParameter?.AttributeProvider)));
             }
-        }
-    }
-
-    private static void ForbidNull(JsonNode? node)
-    {
-        if (node is JsonObject schema && schema["type"] is JsonArray { Count: > 1 } types && types.FirstOrDefault(static name => name?.ToString() == "null") is { } none)
-        {
-            types.Remove(none);
         }
     }
 

@@ -853,6 +853,11 @@ internal sealed partial class JsonSchemaCompiler
             return null;
         }
 
+        if (keyword is "maxLength" or "maxItems" && value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int none) && none == -1)
+        {
+            return null; // [MaxLength] without a number: as much as a database takes.
+        }
+
         return value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double d) && d >= 0 && d == Math.Floor(d)
             ? (int)Math.Min(d, 1_000_000_000)
             : throw Malformed(place.Path + "/" + keyword, $"must be a whole number of at least 0, not {Shown(value)}");

@@ -26,7 +26,15 @@ internal abstract class TypeCase(string name)
     /// <summary>By which answers and arguments of functions are read; null: as by default.</summary>
     public JsonSerializerOptions? Options { get; init; }
 
-    /// <summary><c>GetResponseAsync&lt;T&gt;</c>; with <paramref name="typed"/> the client knows the type, else only its schema.</summary>
+    /// <summary>
+    /// What of the type its schema does not say, as the types that have the same schema: what they read cannot be told from what this one reads. Empty where the schema says
+    /// as much; null where the type is refused or has none.
+    /// </summary>
+    public abstract string? LooseParts();
+
+    /// <summary>
+    /// <c>GetResponseAsync&lt;T&gt;</c>; with <paramref name="typed"/> as it is called with this package, which tells the client the type, else as Microsoft.Extensions.AI has it, which only sends the schema.
+    /// </summary>
     public abstract Task<TypeResult> AnswerAsync(GemmaTokenizer tokenizer, int draws, bool typed);
 
     /// <summary>The parameter of a function that <see cref="AIFunctionFactory"/> makes, called through <see cref="FunctionInvokingChatClient"/>.</summary>
@@ -42,15 +50,27 @@ internal sealed class TypeCase<T>(string name) : TypeCase(name)
     public override async Task<TypeResult> AnswerAsync(GemmaTokenizer tokenizer, int draws, bool typed)
     {
         JsonSerializerOptions options = Options ?? AIJsonUtilities.DefaultOptions;
-        WalkingClient client = new(tokenizer) { Raw = typed ? new GemmaGenerationOptions { ResponseTypeInfo = options.GetTypeInfo(typeof(T)) } : null };
+        WalkingClient client = new(tokenizer);
         return await DrawAsync(client, draws, async () =>
         {
-            ChatResponse<T> answer = await client.GetResponseAsync<T>("go", options, new ChatOptions()).ConfigureAwait(false);
+            ChatResponse<T> answer = await (typed ? client.GetResponseAsync<T>("go", options) : ChatClientStructuredOutputExtensions.GetResponseAsync<T>(client, "go", options)).ConfigureAwait(false);
             if (!answer.TryGetResult(out _) && !IsNull(answer.Text))
             {
                 _ = answer.Result; // throws
             }
         }).ConfigureAwait(false);
+    }
+
+    public override string? LooseParts()
+    {
+        try
+        {
+            return SchemaTwins.Of(typeof(T), Options ?? AIJsonUtilities.DefaultOptions);
+        }
+        catch (NotSupportedException)
+        {
+            return null;
+        }
     }
 
     public override async Task<TypeResult> FunctionAsync(GemmaTokenizer tokenizer, int draws)
@@ -151,8 +171,6 @@ internal sealed class TypeCase<T>(string name) : TypeCase(name)
         private readonly GrammarWalk _walk = new(tokenizer);
         private Random _random = new(0);
 
-        public GemmaGenerationOptions? Raw { get; init; }
-
         public string? Text { get; private set; }
 
         public string? Refusal { get; private set; }
@@ -195,7 +213,7 @@ internal sealed class TypeCase<T>(string name) : TypeCase(name)
             ITokenConstraint constraint;
             try
             {
-                constraint = ResponseConstraintFactory.Create(tokenizer, options, [tokenizer.EndOfTurnId], answerType: Raw?.ResponseTypeInfo)!;
+                constraint = ResponseConstraintFactory.Create(tokenizer, options, [tokenizer.EndOfTurnId], answerType: (options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions)?.ResponseTypeInfo)!;
             }
             catch (Exception exception)
             {

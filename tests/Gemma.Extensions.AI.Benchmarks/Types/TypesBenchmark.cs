@@ -28,7 +28,7 @@ internal static class TypesBenchmark
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(path);
         TypeCase[] types = [.. DotNetTypeTable.All.Where(type => only is null || type.Name.Contains(only, StringComparison.OrdinalIgnoreCase))];
         int[] drawn = new int[4], unreadable = new int[4];
-        Console.WriteLine("| type | function argument | kernel function argument | answer, type known | answer, its schema alone |\n|---|---:|---:|---:|---:|");
+        Console.WriteLine("| type | function argument | kernel function argument | answer | answer, its schema alone | has the schema of |\n|---|---:|---:|---:|---:|---|");
         foreach (TypeCase type in types)
         {
             TypeResult[] results =
@@ -44,6 +44,7 @@ internal static class TypesBenchmark
                 row.Append(CultureInfo.InvariantCulture, $" {Cell(results[i])} |");
             }
 
+            row.Append(CultureInfo.InvariantCulture, $" {type.LooseParts()} |");
             Console.WriteLine(row);
             foreach (string failure in examples ? results.SelectMany(static result => result.Failures.Take(2).Append(result.Refusal!)).Where(static text => text is not null).Distinct() : [])
             {
