@@ -48,6 +48,8 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
         ActivationLayout layout = GemmLayout(format).ForGemv();
         long columns = args->Columns, rows = args->Count, groups = layout.IsInt8() ? columns / format.Group : 0;
         args->Blocks = columns / format.GemvColumns;
+        GemvTables tables = GemvTables.Of(format.Type);
+        args->Tables = tables.Address;
         RowCode(format, args->Count)!.Run(
             args,
             new(args, sizeof(GemvArgs)),
@@ -55,6 +57,7 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
             new(args->Activations, columns * rows * layout.BytesPerColumn()),
             new(args->ActivationScales, layout.IsInt8() ? 4 * columns / 32 * rows : 0),
             new(args->ZeroPointTerms, 4 * groups * rows),
+            new(tables.Address, tables.Length),
             new(args->Scratch, GemvArgs.ScratchBytes, writable: true),
             new(args->Output, 4 * GemvArgs.WeightRows * rows, writable: true));
     }

@@ -1,3 +1,5 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
 using Iced.Intel;
 using Xunit;
 
@@ -21,6 +23,7 @@ internal sealed unsafe class MachineInterpreter
     private readonly bool _windows;
     private readonly ulong[] _registers = new ulong[16];
     private readonly uint[] _vectors = new uint[32 * Lanes];
+    private readonly ulong[] _masks = new ulong[8];
     private readonly byte[] _stack = GC.AllocateArray<byte>(StackBytes, pinned: true);
     private readonly List<Span> _memory = [];
     private bool _zero, _carry;
@@ -68,6 +71,7 @@ internal sealed unsafe class MachineInterpreter
             }
 
             _vectors.AsSpan().Fill(0xFFFF_FFFF);
+            _masks.AsSpan().Fill(0xBAD0_BAD0_BAD0_BAD0);
             ulong top = ((ulong)stack + StackBytes) & ~63ul;
             General(Register.RSP) = top;
             Push(ReturnAddress);
@@ -166,13 +170,30 @@ internal sealed unsafe class MachineInterpreter
 
     private void Vector(in Instruction i)
     {
-        if (i.HasOpMask || i.ZeroingMasking || i.RoundingControl != RoundingControl.None)
+        if (i.ZeroingMasking || i.RoundingControl != RoundingControl.None || (i.HasOpMask && i.Mnemonic is not (Mnemonic.Vpermi2b or Mnemonic.Vpblendmb)))
         {
             throw Unknown(i);
         }
 
         switch (i.Mnemonic)
         {
+            case Mnemonic.Vpermi2b or Mnemonic.Vpermb or Mnemonic.Vpmultishiftqb or Mnemonic.Vgf2p8affineqb or Mnemonic.Vpblendmb:
+                Bytes(i);
+                break;
+            case Mnemonic.Vpmovb2m or Mnemonic.Vptestmb or Mnemonic.Vpshufbitqmb or Mnemonic.Kandq or Mnemonic.Kandnq or Mnemonic.Korq or Mnemonic.Knotq:
+                Mask(i);
+                break;
+            case Mnemonic.Vpmovm2b:
+                ulong set = _masks[i.Op1Register - Register.K0];
+                Each(i, lane => (uint)Enumerable.Range(0, 4).Sum(n => (long)((set >> (4 * lane + n) & 1) * 0xFF) << (8 * n)));
+                break;
+            case Mnemonic.Vpermps:
+                uint[] places = Vector(i, 1), floats = Vector(i, 2);
+                Each(i, lane => floats[places[lane] & 15]);
+                break;
+            case Mnemonic.Vpord:
+                Each(i, (a, b) => a | b);
+                break;
             case Mnemonic.Vzeroupper:
                 for (int register = 0; register < 16; register++)
                 {
@@ -271,6 +292,69 @@ internal sealed unsafe class MachineInterpreter
                 Shuffle(i);
                 break;
         }
+    }
+
+    /// <summary>Instructions that set a vector byte by byte, where their mask is set.</summary>
+    private void Bytes(in Instruction i)
+    {
+        byte[] target = [.. MemoryMarshal.AsBytes(Target(i))], a = ByteVector(i, 1), b = ByteVector(i, 2);
+        var result = (byte[])target.Clone();
+        for (int n = 0; n < target.Length; n++)
+        {
+            bool set = !i.HasOpMask || (_masks[i.OpMask - Register.K0] >> n & 1) != 0;
+            if (set || i.Mnemonic == Mnemonic.Vpblendmb)
+            {
+                result[n] = i.Mnemonic switch
+                {
+                    Mnemonic.Vpermi2b => ((target[n] & 64) == 0 ? a : b)[target[n] & 63],
+                    Mnemonic.Vpermb => b[a[n] & 63],
+                    Mnemonic.Vpmultishiftqb => (byte)BitOperations.RotateRight(BitConverter.ToUInt64(b, n & ~7), a[n]),
+                    Mnemonic.Vgf2p8affineqb => Affine(a[n], b.AsSpan(n & ~7, 8), i.Immediate8),
+                    _ => set ? b[n] : a[n],
+                };
+            }
+        }
+
+        result.CopyTo(MemoryMarshal.AsBytes(Target(i)));
+    }
+
+    /// <summary>Each bit is the parity of what a byte of the matrix selects, the highest that of the first.</summary>
+    private static byte Affine(byte x, ReadOnlySpan<byte> matrix, byte addend)
+    {
+        int result = addend;
+        for (int bit = 0; bit < 8; bit++)
+        {
+            result ^= (BitOperations.PopCount((uint)(matrix[7 - bit] & x)) & 1) << bit;
+        }
+
+        return (byte)result;
+    }
+
+    /// <summary>Instructions that set a mask.</summary>
+    private void Mask(in Instruction i)
+    {
+        ulong result = 0;
+        if (i.Op1Register.IsK())
+        {
+            ulong a = _masks[i.Op1Register - Register.K0], b = i.OpCount > 2 ? _masks[i.Op2Register - Register.K0] : 0;
+            result = i.Mnemonic switch { Mnemonic.Kandq => a & b, Mnemonic.Kandnq => ~a & b, Mnemonic.Korq => a | b, _ => ~a };
+        }
+        else
+        {
+            byte[] a = ByteVector(i, 1), b = i.OpCount > 2 ? ByteVector(i, 2) : a;
+            for (int n = 0; n < a.Length; n++)
+            {
+                bool set = i.Mnemonic switch
+                {
+                    Mnemonic.Vpmovb2m => a[n] >= 128,
+                    Mnemonic.Vptestmb => (a[n] & b[n]) != 0,
+                    _ => (BitConverter.ToUInt64(a, n & ~7) >> (b[n] & 63) & 1) != 0,
+                };
+                result |= set ? 1UL << n : 0;
+            }
+        }
+
+        _masks[i.Op0Register - Register.K0] = result;
     }
 
     private void Shuffle(in Instruction i)
@@ -388,6 +472,12 @@ internal sealed unsafe class MachineInterpreter
 
         if (i.IsBroadcast)
         {
+            if (i.MemorySize == MemorySize.Broadcast512_UInt64)
+            {
+                MemoryMarshal.Cast<uint, ulong>(buffer).Fill(*(ulong*)Memory(i, sizeof(ulong), write: false, aligned));
+                return buffer;
+            }
+
             buffer.Fill(*(uint*)Memory(i, sizeof(uint), write: false, aligned));
             return buffer;
         }
@@ -402,6 +492,8 @@ internal sealed unsafe class MachineInterpreter
         ReadOnlySpan<uint> values = Operand(i, operand, stackalloc uint[Lanes]);
         return values.ToArray();
     }
+
+    private byte[] ByteVector(in Instruction i, int operand) => [.. MemoryMarshal.AsBytes(Operand(i, operand, stackalloc uint[Lanes]))];
 
     private ulong Scalar(in Instruction i, int operand)
     {

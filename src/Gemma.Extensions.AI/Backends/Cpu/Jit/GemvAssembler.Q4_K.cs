@@ -13,7 +13,7 @@ internal sealed partial class GemvAssembler
         {
             // The high nibbles stay where they are, sixteen times as large: their scales are that much smaller, which rounds nothing.
             SixBitScales(1 / 16f);
-            Parts(256, 32, 64, () =>
+            Parts(256, 32, 64, 32, () =>
             {
                 int[] packed = Read32(16, [16, 17, 18, 19, 20, 21, 22, 23, 24]);
                 Group(0, 8, minimum: true, 4, (j, weights) => And(weights, LowNibbles, packed[j]));

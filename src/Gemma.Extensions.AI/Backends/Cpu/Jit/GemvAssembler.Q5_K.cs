@@ -15,7 +15,7 @@ internal sealed partial class GemvAssembler
             Keep(LoopScratch, Read32(16, [16, 17, 18, 19, 20, 21, 22, 23, 24]));
             Requests(8);
             Broadcast(Mask, 0x1F1F1F1F);
-            Parts(256, 32, 64, () =>
+            Parts(256, 32, 64, 32, () =>
             {
                 // The fifth bits of the two groups are the lowest two of each byte.
                 int[] packed = Read32(48, [16, 17, 18, 19, 20, 21, 22, 23, 24]);

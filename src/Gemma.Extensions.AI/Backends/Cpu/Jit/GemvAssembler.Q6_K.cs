@@ -38,7 +38,7 @@ internal sealed partial class GemvAssembler
             Requests(4);
             Keep(LoopScratch, Read32(128, [16, 17, 18, 19, 20, 21, 22, 23, 24]));
             Keep(LoopScratch + 512, Read32(160, [8, 9, 10, 11, 12, 13, 14, 15, 25]));
-            Parts(512, 64, 128, () =>
+            Parts(512, 64, 128, 16, () =>
             {
                 Keep(Low, Read32(0, [16, 17, 18, 19, 20, 21, 22, 23, 24]));
                 Keep(Low + 512, Read32(32, [8, 9, 10, 11, 12, 13, 14, 15, 25]));

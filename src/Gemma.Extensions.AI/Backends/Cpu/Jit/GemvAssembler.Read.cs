@@ -84,7 +84,7 @@ internal sealed partial class GemvAssembler
     /// The float16 at the start of each of 16 rows, as float32. Inserted one by one into 128-bit registers, which Zen 4 shuffles at twice the rate of
     /// 512-bit ones: transposing 16 bytes of each row instead took a seventh more time for one row of Q4_0 in the cache.
     /// </summary>
-    private void HalfScales()
+    private void HalfScales(AssemblerRegisterZMM scale)
     {
         for (int row = 0; row < 16; row++)
         {
@@ -100,7 +100,7 @@ internal sealed partial class GemvAssembler
         }
 
         _c.vinserti32x4(ymm8, ymm8, xmm9, 1);
-        _c.vcvtph2ps(Scale, ymm8);
+        _c.vcvtph2ps(scale, ymm8);
     }
 
     /// <summary>The higher half of each dword, float16 to float32 in place.</summary>

@@ -53,6 +53,13 @@ internal sealed partial class GemvAssembler
             TensorType.Q4_K => assembler.Q4_K,
             TensorType.Q5_K => assembler.Q5_K,
             TensorType.Q6_K => assembler.Q6_K,
+            TensorType.IQ3_S when rows == 1 => assembler.IQ3_S,
+            TensorType.IQ3_XXS when rows == 1 => assembler.IQ3_XXS,
+            TensorType.IQ2_S when rows == 1 => assembler.IQ2_S,
+            TensorType.IQ2_XS when rows == 1 => assembler.IQ2_XS,
+            TensorType.IQ2_XXS when rows == 1 => assembler.IQ2_XXS,
+            TensorType.IQ1_M when rows == 1 => assembler.IQ1_M,
+            TensorType.IQ1_S when rows == 1 => assembler.IQ1_S,
             TensorType.BF16 => format.Layout == TileLayout.BFloat16x2 ? assembler.BFloat16Pairs : assembler.BF16,
             _ => null,
         };
@@ -157,7 +164,7 @@ internal sealed partial class GemvAssembler
     private static int Middle(int steps) => steps == 4 ? 16 : 0;
 
     /// <summary>Advances the pointers by bytes of weights and columns of activations.</summary>
-    private void Advance(int bytes, int columns)
+    private void Advance(int bytes, int columns, int group = 32)
     {
         foreach (AssemblerRegister64 row in Bases)
         {
@@ -168,7 +175,7 @@ internal sealed partial class GemvAssembler
         {
             _c.add(Activations, columns * _rows);
             _c.add(ActivationScales, columns / 32 * 4 * _rows);
-            _c.add(ZeroPointTerms, columns / (columns == 128 ? 16 : 32) * 4 * _rows);
+            _c.add(ZeroPointTerms, columns / group * 4 * _rows);
         }
     }
 
@@ -188,13 +195,13 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>A loop over a block of 256 columns; <see cref="PartOffset"/> walks over the first 1024 bytes of scratch.</summary>
-    private void Parts(int scratch, int bytes, int columns, Action body)
+    private void Parts(int scratch, int bytes, int columns, int group, Action body)
     {
         _c.xor(r15d, r15d);
         Label start = _c.CreateLabel();
         _c.Label(ref start);
         body();
-        Advance(bytes, columns);
+        Advance(bytes, columns, group);
         _c.add(PartOffset, scratch);
         _c.cmp(r15d, LoopScratch);
         _c.jb(start);
@@ -293,6 +300,7 @@ internal sealed partial class GemvAssembler
         _c.mov(Stream, __qword_ptr[rax + GemvArgs.StreamAt]);
         _c.lea(Stream3, __[Stream + Stream * 2]);
         _c.mov(Scratch, __qword_ptr[rax + GemvArgs.ScratchAt]);
+        _c.mov(Tables, __qword_ptr[rax + GemvArgs.TablesAt]);
         _c.mov(Blocks, __qword_ptr[rax + GemvArgs.BlocksAt]);
         for (int row = 0; row < _rows; row++)
         {

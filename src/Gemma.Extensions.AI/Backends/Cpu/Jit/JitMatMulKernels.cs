@@ -21,6 +21,10 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     private const int MaxFloat32Rows = 12;
     private const int FirstFloat = 4 * (MaxRows + 1);
     private const int FirstBFloat16 = FirstFloat + MaxFloat32Rows;
+
+    // What kernels with tables need besides. CPUID leaf 7, ECX bits 8 and 12: GFNI, AVX512_BITALG. All processors with VBMI that are still about have both.
+    private static readonly bool s_hasTableLookups = Avx512Vbmi.IsSupported && (X86Base.CpuId(7, 0).Ecx & 0x1100) == 0x1100;
+
     private readonly ExecutableMemory _code;
     private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
 
@@ -62,7 +66,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         if (!_tried[index])
         {
             _tried[index] = true;
-            if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+            if ((GemvTables.Of(format.Type).Length == 0 || s_hasTableLookups) && GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
             {
                 _gemvCode.Add(memory);
                 _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
@@ -75,6 +79,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     public override void Gemv(TileFormat format, GemvArgs* args)
     {
         args->Blocks = args->Columns / format.GemvColumns;
+        args->Tables = GemvTables.Of(format.Type).Address;
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }
 

@@ -14,7 +14,7 @@ internal unsafe struct GemvArgs
 
     public const int ScratchBytes = 3072;
 
-    public const int ActivationsAt = 0, ActivationScalesAt = 8, ZeroPointTermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72;
+    public const int ActivationsAt = 0, ActivationScalesAt = 8, ZeroPointTermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72, TablesAt = 88;
 
     /// <summary>Signed bytes a[column/16][P][16], or for a format of floats a[column][P], for one of pairs a[column/2][P][2].</summary>
     [FieldOffset(ActivationsAt)]
@@ -60,4 +60,8 @@ internal unsafe struct GemvArgs
 
     [FieldOffset(84)]
     public int Columns;
+
+    /// <summary>What an assembled kernel of a codebook format looks up; set by its caller.</summary>
+    [FieldOffset(TablesAt)]
+    public byte* Tables;
 }
