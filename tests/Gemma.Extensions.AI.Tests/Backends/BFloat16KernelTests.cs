@@ -52,10 +52,17 @@ public sealed unsafe class BFloat16KernelTests
         }
     }
 
-    /// <summary>The kernels of avx512-vnni where the machine has a lesser tier of whole numbers.</summary>
+    /// <summary>The kernels of avx512-vnni where the machine has a lesser tier of whole numbers. Codebook formats: one row only, the others go through tiles.</summary>
     [Theory]
     [InlineData("Q4_K")]
     [InlineData("Q6_K")]
+    [InlineData("IQ3_S")]
+    [InlineData("IQ3_XXS")]
+    [InlineData("IQ2_S")]
+    [InlineData("IQ2_XS")]
+    [InlineData("IQ2_XXS")]
+    [InlineData("IQ1_S")]
+    [InlineData("IQ1_M")]
     public void InterpretedByteKernelsGiveWhatAvx2Gives(string format)
     {
         using CpuBackend backend = Tiers.CreateCpu("avx2", threads: 1);

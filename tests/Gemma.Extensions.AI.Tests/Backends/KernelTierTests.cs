@@ -106,6 +106,18 @@ public sealed class KernelTierTests
         }
     }
 
+    /// <summary>A format that lost its kernel would only be slower.</summary>
+    [Theory]
+    [InlineData(1, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_S IQ1_M")]
+    [InlineData(8, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16")]
+    public void FormatsWithAssembledGemv(int rows, string expected)
+    {
+        TileFormats formats = TileFormats.Create<PortableIsa>();
+        Assert.Equal(
+            expected.Split(' ').Order(),
+            BlockFormat.All.Where(format => GemvAssembler.Assemble(formats.Get(format.Type), rows, windows: false) is not null).Select(format => format.Name).Order());
+    }
+
     /// <summary>Elsewhere the fourth argument lies where Windows has the first, so that its variant can be called here, too.</summary>
     [Theory]
     [InlineData(1)]

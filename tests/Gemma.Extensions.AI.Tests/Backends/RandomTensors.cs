@@ -2,21 +2,23 @@ using System.Runtime.InteropServices;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
+using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
 
-/// <summary>Tensors of random, valid blocks in native memory with a guard page's worth of nothing behind them: kernels may not read past the end.</summary>
-internal sealed unsafe class RandomTensors(int seed) : IDisposable
+/// <summary>
+/// Tensors of random, valid blocks in native memory. On Linux they end where a page ends that must not be read: a kernel that reads past the end stops the process.
+/// </summary>
+internal sealed unsafe partial class RandomTensors(int seed) : IDisposable
 {
     private readonly Random _random = new(seed);
-    private readonly List<nint> _memory = [];
+    private readonly List<(nint Start, nuint Bytes)> _memory = [];
 
     public TensorView Create(TensorType type, int rows, int columns)
     {
         BlockFormat format = BlockFormat.Get(type);
         long bytes = format.ByteLength((long)rows * columns);
-        byte* data = (byte*)NativeMemory.Alloc((nuint)bytes);
-        _memory.Add((nint)data);
+        byte* data = Allocate((nuint)bytes);
         _random.NextBytes(new Span<byte>(data, (int)bytes));
         for (byte* block = data; block < data + bytes; block += format.BlockBytes)
         {
@@ -78,7 +80,47 @@ internal sealed unsafe class RandomTensors(int seed) : IDisposable
         return result;
     }
 
-    public void Dispose() => _memory.ForEach(memory => NativeMemory.Free((void*)memory));
+    public void Dispose()
+    {
+        foreach ((nint start, nuint bytes) in _memory)
+        {
+            if (bytes > 0)
+            {
+                Assert.Equal(0, MemoryUnmap(start, bytes));
+            }
+            else
+            {
+                NativeMemory.Free((void*)start);
+            }
+        }
+    }
+
+    private byte* Allocate(nuint bytes)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            void* memory = NativeMemory.Alloc(bytes);
+            _memory.Add(((nint)memory, 0));
+            return (byte*)memory;
+        }
+
+        nuint page = (nuint)Environment.SystemPageSize, whole = (bytes + page - 1) / page * page;
+        const int Read = 1, Write = 2, Private = 2, Anonymous = 0x20;
+        nint start = MemoryMap(0, whole + page, Read | Write, Private | Anonymous, -1, 0);
+        Assert.NotEqual(-1, start);
+        Assert.Equal(0, MemoryProtect(start + (nint)whole, page, 0));
+        _memory.Add((start, whole + page));
+        return (byte*)start + (whole - bytes);
+    }
+
+    [LibraryImport("libc", EntryPoint = "mmap")]
+    private static partial nint MemoryMap(nint address, nuint length, int protection, int flags, int file, nint offset);
+
+    [LibraryImport("libc", EntryPoint = "mprotect")]
+    private static partial int MemoryProtect(nint address, nuint length, int protection);
+
+    [LibraryImport("libc", EntryPoint = "munmap")]
+    private static partial int MemoryUnmap(nint address, nuint length);
 }
 
 internal static class MatrixRows

@@ -37,7 +37,8 @@ internal static unsafe class IQ3_STiles
             {
                 // 64 columns: 16 indices, two bytes of their highest bits, 8 bytes of signs.
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                TIsa.Transpose(rows + 74 + 8 * part, stride, out Vector512<uint> s0, out Vector512<uint> s1, out _, out _);
+                TIsa.Transpose(rows + 74 + 8 * (part == 3 ? 2 : part), stride, out Vector512<uint> s0, out Vector512<uint> s1, out Vector512<uint> s2, out Vector512<uint> s3);
+                (s0, s1) = part == 3 ? (s2, s3) : (s0, s1); // 16 bytes from there would reach past the block
                 byte* target = tile + 16 * part * ByteStep;
                 PutFours<TIsa, IQ3_SBook>(tables, target, d0, SpreadBits(high), s0, Offset);
                 PutFours<TIsa, IQ3_SBook>(tables, target + 4 * ByteStep, d1, SpreadBits(high >> 4), s0 >> 16, Offset);

@@ -35,7 +35,7 @@ internal static unsafe class IQ3_XXSTiles
                 // 64 columns: 16 indices, two words of signs and a scale each.
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 66 + 8 * (part == 3 ? 2 : part), stride, out Vector512<uint> w0, out Vector512<uint> w1, out Vector512<uint> w2, out Vector512<uint> w3);
-                (w0, w1) = part == 3 ? (w2, w3) : (w0, w1); // the block ends there
+                (w0, w1) = part == 3 ? (w2, w3) : (w0, w1); // 16 bytes from there would reach past the block
                 Vector512<uint> s0 = EvenSigns(SpreadSevens(w0)), s1 = EvenSigns(SpreadSevens(w1));
                 byte* target = tile + 16 * part * ByteStep;
                 PutFours<TIsa, IQ3_XXSBook>(tables, target, d0, default, s0, Offset);

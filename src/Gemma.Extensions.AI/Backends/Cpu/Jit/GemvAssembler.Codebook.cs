@@ -105,7 +105,7 @@ internal sealed partial class GemvAssembler
         _c.vmovaps(Kept(GroupScalesAt, group), value);
     }
 
-    /// <summary>Mask k7: an upper bit of the index of each entry, by a table of places.</summary>
+    /// <summary>A mask: an upper bit of the index of each entry, by a table of places.</summary>
     private void UpperBit(AssemblerRegisterK mask, AssemblerRegisterZMM bits, int table) => _c.vpshufbitqmb(mask, bits, Constant(GemvTables.PlacesAt + Line * table));
 
     /// <summary>Masks k1 to k4: the indices that each of two or four tables of 128 entries has, by their bit 7 and by bit 8, which is in k7. Changes k6.</summary>

@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
 /// Assembles <see cref="Gemv"/> for one to <see cref="GemvArgs.MaxActivationRows"/> activation rows, <c>void f(GemvArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
-/// and for every 32 columns an activation row costs eight <c>vpdpbusd</c> with broadcast memory operands and four instructions of scaling.
+/// and for every 32 columns an activation row costs eight <c>vpdpbusd</c> with broadcast memory operands and four instructions of scaling. Codebook formats have kernels for one row.
 /// Prefetches are spread evenly among the products: a burst of them fills the core's line fill buffers and stalls it.
 /// A loop body covers 32 to 128 columns, few enough instructions for the micro-op cache.
 /// </summary>
@@ -40,8 +40,8 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>
-    /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel, which goes through tiles. bfloat16 weights
-    /// take bfloat16 activations if their tiles do.
+    /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel, which goes through tiles, as several rows of a codebook
+    /// format do. bfloat16 weights take bfloat16 activations if their tiles do.
     /// </summary>
     public static byte[]? Assemble(TileFormat format, int rows, bool windows)
     {
@@ -163,7 +163,7 @@ internal sealed partial class GemvAssembler
     /// <summary>Steps from the activation pointer back to the first of the part.</summary>
     private static int Middle(int steps) => steps == 4 ? 16 : 0;
 
-    /// <summary>Advances the pointers by bytes of weights and columns of activations.</summary>
+    /// <summary>Advances the pointers by bytes of weights and columns of activations, of which a group has zero-point terms.</summary>
     private void Advance(int bytes, int columns, int group = 32)
     {
         foreach (AssemblerRegister64 row in Bases)

@@ -22,7 +22,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     private const int FirstFloat = 4 * (MaxRows + 1);
     private const int FirstBFloat16 = FirstFloat + MaxFloat32Rows;
 
-    // What kernels with tables need besides. CPUID leaf 7, ECX bits 8 and 12: GFNI, AVX512_BITALG. All processors with VBMI that are still about have both.
+    // Kernels that look weights up need VBMI, GFNI and BITALG (CPUID leaf 7, ECX bits 8 and 12): Ice Lake and Zen 4 have them, Cascade Lake goes through tiles.
     private static readonly bool s_hasTableLookups = Avx512Vbmi.IsSupported && (X86Base.CpuId(7, 0).Ecx & 0x1100) == 0x1100;
 
     private readonly ExecutableMemory _code;
