@@ -54,8 +54,8 @@ internal sealed class DraftModel : IDisposable
             return 0;
         }
 
-        var state = sequence.DraftState ??= new DraftState(sequence, _contextLength, _mask.Length * 64, draft.Length, _cache.BlockTokens);
-        state.Follow(sequence, _cache);
+        var state = sequence.DraftState ??= new DraftState(sequence, BlockTable.For(Math.Min(_contextLength, sequence.MaxTokens) + draft.Length, _cache.BlockTokens), _mask.Length * 64);
+        state.Follow(_cache);
         if (!Read(sequence, state))
         {
             return 0;
@@ -84,7 +84,7 @@ internal sealed class DraftModel : IDisposable
             int token = state.Sampler.Sample(logits, masked ? _mask : default);
             draft[count++] = token;
             state.Guess(token);
-            if (count == most || sequence.Request.StopTokens.Contains(token) || !_cache.TryHold(state.Cache, sequence.Count + count))
+            if (count == most || sequence.Request.StopTokens.Contains(token) || !_cache.TryHold(state.Blocks, sequence.Count + count))
             {
                 return count;
             }
@@ -100,7 +100,7 @@ internal sealed class DraftModel : IDisposable
     {
         if (sequence.DraftState is { } state)
         {
-            _cache.Release(state.Cache);
+            _cache.Release(state.Blocks, sequence.Tokens);
             sequence.DraftState = null;
         }
     }
@@ -117,49 +117,52 @@ internal sealed class DraftModel : IDisposable
     /// </summary>
     private bool Read(Sequence sequence, DraftState state)
     {
-        int rows = Math.Min(_chunk, sequence.Count - state.Cache.Computed);
-        if (rows == 0 || !_cache.TryHold(state.Cache, state.Cache.Computed + rows))
+        int computed = state.Blocks.Computed;
+        int rows = Math.Min(_chunk, sequence.Count - computed);
+        if (rows == 0 || !_cache.TryHold(state.Blocks, computed + rows))
         {
             return false;
         }
 
-        Run(sequence.Tokens.Slice(state.Cache.Computed, rows), state.Cache.Computed, state);
-        _cache.Commit(state.Cache, state.Cache.Computed + rows);
-        return state.Cache.Computed == sequence.Count;
+        Run(sequence.Tokens.Slice(computed, rows), computed, state);
+        _cache.Commit(state.Blocks, sequence.Tokens[..(computed + rows)]);
+        return computed + rows == sequence.Count;
     }
 
     private void Run(ReadOnlySpan<int> tokens, int position, DraftState state)
     {
         _batch.Clear();
-        _batch.Add(tokens, position, state.Cache.LocalBlocks, state.Cache.GlobalBlocks);
+        _batch.Add(tokens, position, state.Blocks.Local, state.Blocks.Global);
         _forward.Run(_batch);
     }
 }
 
 /// <summary>What the draft model knows of a sequence.</summary>
-internal sealed class DraftState(Sequence sequence, int contextLength, int vocabularySize, int most, int blockTokens)
+/// <param name="sequence">Sequence of the large model.</param>
+/// <param name="blocks">Memory of the draft model for it.</param>
+/// <param name="vocabularySize">Tokens of the vocabulary, rounded up.</param>
+internal sealed class DraftState(Sequence sequence, BlockTable blocks, int vocabularySize)
 {
     private readonly List<int> _guesses = [];
 
     /// <summary>Blocks of the draft model, and the tokens in them that are certain.</summary>
-    public Sequence Cache { get; } = new(
-        new GenerationRequest { Prompt = sequence.Request.Prompt, Sink = sequence.Request.Sink, Reader = NoRows.Instance, MaxOutputTokens = sequence.MaxTokens - sequence.PromptCount },
-        contextLength, vocabularySize, blockTokens, most, 0);
+    public BlockTable Blocks { get; } = blocks;
 
     public Sampler Sampler { get; } = new(sequence.Request.Sampling, vocabularySize, default);
 
     public void Guess(int token) => _guesses.Add(token);
 
     /// <summary>Guesses that turned out right were computed with their keys and values, all but the last.</summary>
-    public void Follow(Sequence sequence, KvCache cache)
+    public void Follow(KvCache cache)
     {
+        ReadOnlySpan<int> tokens = sequence.Tokens;
         int right = 0;
-        while (right < _guesses.Count - 1 && Cache.Computed + right < sequence.Count - 1 && sequence.Tokens[Cache.Computed + right] == _guesses[right])
+        while (right < _guesses.Count - 1 && Blocks.Computed + right < tokens.Length - 1 && tokens[Blocks.Computed + right] == _guesses[right])
         {
             right++;
         }
 
-        cache.Commit(Cache, Cache.Computed + right);
+        cache.Commit(Blocks, tokens[..(Blocks.Computed + right)]);
         _guesses.Clear();
     }
 }

@@ -16,32 +16,20 @@ internal sealed class GemmaEngine : IDisposable
     private readonly GemmaConfig _config;
     private readonly EngineOptions _options;
     private readonly ILogger _logger;
+    private readonly EngineInbox _inbox;
+    private readonly EngineCapacity _capacity;
     private readonly KvCache _cache;
     private readonly Backend _backend;
     private readonly GemmaForward _forward;
     private readonly Scheduler _scheduler;
     private readonly DraftModel? _draft;
     private readonly StepOutputs _outputs;
+    private readonly PromptCaches _promptCaches;
     private readonly EngineMetrics _metrics;
-    private readonly byte[] _fingerprint;
     private readonly ForwardBatch _batch;
     private readonly Func<bool> _abandon;
     private readonly Thread _thread;
-
-    private readonly Lock _gate = new();
-    private readonly SemaphoreSlim _wake = new(0, 1);
-    private readonly Queue<Sequence> _inbox = new();
-    private readonly Queue<Action> _commands = new();
-    private readonly CountdownEvent _saves = new(1);
     private long _submitted;
-    private int _accepted;
-    private volatile bool _stopping;
-    private volatile bool _cancelAll;
-    private volatile bool _closed;
-    private volatile Exception? _failure;
-
-    /// <summary>Bounds the bookkeeping where blocks are tiny.</summary>
-    private const int MaxBlocks = 1 << 16;
 
     /// <summary>Starts the engine, with a smaller model that guesses ahead where one is given. Weights and backend belong to the caller and must outlive it.</summary>
     public GemmaEngine(GemmaConfig config, GemmaWeights weights, Backend backend, EngineOptions options, ILogger? logger = null, (GemmaConfig Config, GemmaWeights Weights)? draft = null)
@@ -50,15 +38,13 @@ internal sealed class GemmaEngine : IDisposable
         _options = options;
         _backend = backend;
         _logger = logger ?? NullLogger.Instance;
-        ContextLength = Math.Min(options.ContextLength ?? config.ContextLength, config.ContextLength);
-        var pool = CreatePool(config, backend, options, ContextLength);
-        _cache = new KvCache(pool, config.SlidingWindow, options.PrefixCache);
-        CapacityTokens = LargestSequence();
-        _fingerprint = weights.Fingerprint;
+        _inbox = new EngineInbox(options);
+        _capacity = new EngineCapacity(config, backend, options);
+        _cache = new KvCache(backend.CreateKvPool(_capacity.Layout, _capacity.Blocks), config.SlidingWindow, options.PrefixCache);
         int maxRows = Scheduler.MaxRows(options);
         try
         {
-            _forward = new GemmaForward(config, weights, backend, pool, maxRows, Math.Min(maxRows, 32));
+            _forward = new GemmaForward(config, weights, backend, _cache.Pool, maxRows, Math.Min(maxRows, 32));
             _draft = draft is { } small ? new DraftModel(small.Config, small.Weights, backend, config.VocabularySize, ContextLength, options) : null;
         }
         catch
@@ -71,24 +57,25 @@ internal sealed class GemmaEngine : IDisposable
         _scheduler = new Scheduler(_cache, options, _draft);
         _metrics = new EngineMetrics(options.ModelName, () => Status, _logger);
         _outputs = new StepOutputs(config, _forward, _metrics, options.Gaps, maxRows);
+        _promptCaches = new PromptCaches(_cache, _capacity, _inbox, weights, config.SlidingWindow);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
         _thread.UnsafeStart(); // without the context of whoever loads the model, often a request that would never be let go
     }
 
-    /// <summary>Most tokens of one sequence.</summary>
-    public int ContextLength { get; }
+    /// <inheritdoc cref="EngineCapacity.ContextLength"/>
+    public int ContextLength => _capacity.ContextLength;
 
-    /// <summary>Most tokens of one sequence for which there is key/value memory.</summary>
-    public int CapacityTokens { get; }
+    /// <inheritdoc cref="EngineCapacity.MaxTokens"/>
+    public int CapacityTokens => _capacity.MaxTokens;
 
     /// <summary>Whether what was computed is kept for requests that begin the same way.</summary>
     public bool KeepsPrefixes => _options.PrefixCache;
 
     /// <summary>What the engine is doing, read without stopping it: the numbers are of about the same moment.</summary>
     public EngineStatus Status => new(
-        _failure is not null, _stopping, _scheduler.Running.Count, Math.Max(0, Volatile.Read(ref _accepted) - _scheduler.Running.Count), _options.MaxConcurrentRequests, _options.MaxQueuedRequests,
+        _inbox.Failure is not null, _inbox.IsStopping, _scheduler.Running.Count, Math.Max(0, _inbox.Accepted - _scheduler.Running.Count), _options.MaxConcurrentRequests, _options.MaxQueuedRequests,
         _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
 
     /// <summary>Blocks that the draft model holds for running sequences.</summary>
@@ -105,39 +92,29 @@ internal sealed class GemmaEngine : IDisposable
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     public void Submit(GenerationRequest request)
     {
-        Validate(request);
-        var sequence = CreateSequence(request, _metrics.StartActivity(request));
+        if (!_config.HasLogits && request.Reader is not { WantsHidden: true })
+        {
+            throw new NotSupportedException($"'{_options.ModelName}' predicts no tokens: {_config.UseWithoutLogits()}");
+        }
+
+        _capacity.ThrowIfTooSmallFor(request.Prompt, request.MaxOutputTokens);
+        Sequence sequence = new(request, CapacityTokens, _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted))
+        {
+            Activity = _metrics.StartActivity(request),
+        };
         if (request.Constraint is { } constraint)
         {
-            constraint.WhenPrepared = Wake;
+            constraint.WhenPrepared = _inbox.Wake;
         }
 
         try
         {
-            Accept(sequence);
+            _inbox.Accept(sequence);
         }
         catch
         {
             sequence.Activity?.Dispose();
             throw;
-        }
-
-        Wake();
-    }
-
-    private void Accept(Sequence sequence)
-    {
-        lock (_gate)
-        {
-            ThrowIfClosed();
-            if (_accepted >= (long)_options.MaxConcurrentRequests + _options.MaxQueuedRequests)
-            {
-                throw new GemmaOverloadedException(
-                    $"{_options.MaxConcurrentRequests:N0} requests run and {_options.MaxQueuedRequests:N0} wait, which is as many as this engine accepts. Try again later, or raise GemmaOptions.MaxQueuedRequests.");
-            }
-
-            _accepted++;
-            _inbox.Enqueue(sequence);
         }
     }
 
@@ -166,83 +143,35 @@ internal sealed class GemmaEngine : IDisposable
     /// <exception cref="InvalidOperationException">The prefix cache is off, or there was no memory to keep the prompt.</exception>
     public async Task SavePromptCacheAsync(string path, int[] tokens, CancellationToken cancellationToken = default)
     {
-        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = NoRows.Instance };
-        await EvaluateAsync(tokens, request.Reader, cancellationToken).ConfigureAwait(false);
-        var sequence = await Between(() =>
-        {
-            var held = CreateSequence(request);
-            _cache.Extend(held, tokens.Length);
-            _saves.AddCount();
-            return held;
-        }).ConfigureAwait(false);
-        try
-        {
-            if (sequence.Computed < tokens.Length)
-            {
-                throw new InvalidOperationException(
-                    $"Only {sequence.Computed:N0} of {tokens.Length:N0} tokens stayed in the prefix cache. Turn GemmaOptions.PrefixCache on, or raise GemmaOptions.KvCacheBytes.");
-            }
-
-            await Task.Run(() => PromptCacheFile.Write(path, _fingerprint, _cache.Pool, _config.SlidingWindow, sequence), cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            await ReleaseAsync(sequence).ConfigureAwait(false);
-            _saves.Signal();
-        }
+        await EvaluateAsync(tokens, NoRows.Instance, cancellationToken).ConfigureAwait(false);
+        await _promptCaches.SaveAsync(path, tokens, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Reads a file of <see cref="SavePromptCacheAsync"/> into the prefix cache. Returns how many tokens are warm.</summary>
     /// <exception cref="GemmaModelFormatException">The file is damaged, or was saved with another model or type of key/value memory. Nothing was loaded.</exception>
     /// <exception cref="GemmaKvCacheException">The prompt does not fit the key/value memory that is not in use.</exception>
     /// <exception cref="InvalidOperationException">The prefix cache is off.</exception>
-    public async Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default)
-    {
-        if (!KeepsPrefixes)
-        {
-            throw new InvalidOperationException($"'{path}' cannot be loaded: there is no prefix cache to load it into. Turn GemmaOptions.PrefixCache on.");
-        }
-
-        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
-        int firstLocalBlock = 0;
-        int[] tokens = await Task.Run(
-            () => PromptCacheFile.Open(file, path, _fingerprint, _cache.Pool.Layout, _config.SlidingWindow, ContextLength, out firstLocalBlock), cancellationToken).ConfigureAwait(false);
-        var request = new GenerationRequest { Prompt = tokens, Sink = new CompletionSink(), Reader = NoRows.Instance };
-        Validate(request);
-        return await Between(() =>
-        {
-            var sequence = CreateSequence(request);
-            try
-            {
-                return _cache.TryRestore(sequence, file, firstLocalBlock) ? tokens.Length : throw DoesNotFit(tokens.Length);
-            }
-            finally
-            {
-                _cache.Release(sequence);
-            }
-        }).ConfigureAwait(false);
-    }
+    public Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default) => KeepsPrefixes
+        ? _promptCaches.LoadAsync(path, cancellationToken)
+        : Task.FromException<int>(new InvalidOperationException($"'{path}' cannot be loaded: there is no prefix cache to load it into. Turn GemmaOptions.PrefixCache on."));
 
     /// <summary>Refuses new requests, lets the accepted ones finish until <paramref name="deadline"/> is cancelled, then ends the rest and the thread.</summary>
     public async Task StopAsync(CancellationToken deadline)
     {
-        _stopping = true;
-        while (Volatile.Read(ref _accepted) > 0 && !deadline.IsCancellationRequested)
+        _inbox.Stop();
+        while (_inbox.Accepted > 0 && !deadline.IsCancellationRequested)
         {
             await Task.Delay(5, CancellationToken.None).ConfigureAwait(false);
         }
 
-        _cancelAll = true;
-        Wake();
+        _inbox.Cancel();
         await Task.Run(_thread.Join).ConfigureAwait(false);
     }
 
     /// <summary>Cancels every request and ends the thread.</summary>
     public void Dispose()
     {
-        _cancelAll = true;
-        _stopping = true;
-        Wake();
+        _inbox.Cancel();
         if (Thread.CurrentThread != _thread)
         {
             _thread.Join();
@@ -256,10 +185,7 @@ internal sealed class GemmaEngine : IDisposable
             while (TryGetWork())
             {
                 Steps++;
-                Sweep();
-                _outputs.Resume(_scheduler.Running, _scheduler.Waiting);
-                CompleteFinished();
-                _scheduler.Plan(_batch);
+                Schedule();
                 if (_batch.Rows > 0)
                 {
                     Step();
@@ -267,20 +193,19 @@ internal sealed class GemmaEngine : IDisposable
                 }
                 else if (_scheduler.HasWork)
                 {
-                    _wake.Wait(10); // a prompt that is being saved holds the memory, or masks are worked out; the end of that wakes the loop, a cancellation does not
+                    _inbox.Wait(10); // a prompt that is being saved holds the memory, or masks are worked out; the end of that wakes the loop, a cancellation does not
                 }
             }
         }
         catch (Exception exception)
         {
-            _failure = exception;
+            _inbox.Failure = exception;
             _logger.LogCritical(exception, "The Gemma engine stopped because of an unexpected error; every request fails from now on.");
         }
         finally
         {
             CompleteAll();
-            _saves.Signal();
-            _saves.Wait(); // A file that is being written is read from the blocks.
+            _promptCaches.Dispose();
             _metrics.Dispose();
             _draft?.Dispose();
             _forward.Dispose();
@@ -293,52 +218,44 @@ internal sealed class GemmaEngine : IDisposable
     {
         while (true)
         {
-            lock (_gate)
-            {
-                while (_inbox.TryDequeue(out var sequence))
-                {
-                    _scheduler.Add(sequence);
-                }
-            }
-
-            if (_cancelAll)
+            _inbox.MoveTo(_scheduler);
+            if (_inbox.IsCancelled)
             {
                 return false;
             }
 
-            RunCommands();
+            _inbox.RunCommands();
             if (_scheduler.HasWork)
             {
                 return true;
             }
 
-            _wake.Wait();
+            _inbox.Wait();
         }
+    }
+
+    /// <summary>Fills the batch, after sequences that are due to end have ended and those whose masks were worked out meanwhile have their next token.</summary>
+    private void Schedule()
+    {
+        Sweep();
+        _outputs.Resume(_scheduler.Running, _scheduler.Waiting);
+        CompleteFinished();
+        _scheduler.Plan(_batch);
     }
 
     private void Step()
     {
         long start = Stopwatch.GetTimestamp();
-        Matrix? hidden = null;
-        bool alone = false;
-        try
-        {
-            hidden = _forward.Run(_batch, _abandon);
-        }
-        catch (Exception exception)
+        Matrix? hidden = Run(out Exception? error);
+        if (error is not null)
         {
             ThrowIfLost();
-            _logger.LogError(exception, "A forward pass of the Gemma engine failed; the {Count} requests in it are tried one by one.", _scheduler.Planned.Count);
-            alone = true;
-        }
-
-        if (alone)
-        {
+            _logger.LogError(error, "A forward pass of the Gemma engine failed; the {Count} requests in it are tried one by one.", _scheduler.Planned.Count);
             StepOneByOne();
         }
-        else if (hidden is not null) // else the step was abandoned
+        else if (hidden is not null)
         {
-            Deliver(hidden);
+            Postprocess(hidden);
             _backend.Wait();
             _scheduler.Observe(_batch.Rows, Stopwatch.GetElapsedTime(start).TotalSeconds);
         }
@@ -356,40 +273,47 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>
-    /// After a fault that belongs to no request for all that is known: nothing was committed, so each one's rows are computed again, alone, and only
-    /// the request ends with which the fault comes back.
-    /// </summary>
+    /// <summary>The failing request is unknown and nothing was committed, so every request is run again alone; only one that fails again is ended.</summary>
     private void StepOneByOne()
     {
         foreach (var sequence in _scheduler.Planned.ToArray())
         {
             _scheduler.PlanAlone(_batch, sequence);
-            Matrix? hidden = null;
-            try
+            Matrix? hidden = Run(out Exception? error);
+            if (error is not null)
             {
-                hidden = _forward.Run(_batch, _abandon);
+                _logger.LogError(error, "The forward pass failed again with one request alone, which ends.");
+                sequence.Fail(error);
             }
-            catch (Exception exception)
+            else if (hidden is not null)
             {
-                _logger.LogError(exception, "The forward pass failed again with one request alone, which ends.");
-                sequence.Fail(exception);
-            }
-
-            if (hidden is not null)
-            {
-                Deliver(hidden);
+                Postprocess(hidden);
             }
         }
     }
 
-    /// <summary>What follows a forward pass.</summary>
-    private void Deliver(Matrix hidden)
+    /// <summary>The forward pass of the batch: final hidden states [rows, hidden]; null where it failed, or was given up.</summary>
+    private Matrix? Run(out Exception? error)
+    {
+        try
+        {
+            error = null;
+            return _forward.Run(_batch, _abandon);
+        }
+        catch (Exception exception)
+        {
+            error = exception;
+            return null;
+        }
+    }
+
+    /// <summary>Commits what the step computed, draws the next tokens and gives them to their sinks.</summary>
+    private void Postprocess(Matrix hidden)
     {
         try
         {
             Commit();
-            _outputs.Deliver(_batch, _scheduler.Planned, hidden);
+            _outputs.Process(_batch, _scheduler.Planned, hidden);
             CommitDrafts();
         }
         catch (Exception exception)
@@ -407,7 +331,7 @@ internal sealed class GemmaEngine : IDisposable
     {
         foreach (var sequence in _scheduler.Planned)
         {
-            _cache.Commit(sequence, sequence.Computed + Math.Min(sequence.StepRows, sequence.Pending));
+            _cache.Commit(sequence.Blocks, sequence.Tokens[..(sequence.Computed + Math.Min(sequence.StepRows, sequence.Pending))]);
         }
     }
 
@@ -418,7 +342,7 @@ internal sealed class GemmaEngine : IDisposable
         {
             if (sequence.DraftCount > 0)
             {
-                _cache.Commit(sequence, sequence.Computed + sequence.AcceptedDraft);
+                _cache.Commit(sequence.Blocks, sequence.Tokens[..(sequence.Computed + sequence.AcceptedDraft)]);
                 _metrics.Guesses(sequence.DraftCount, sequence.AcceptedDraft);
                 NGramDraft.Learn(sequence, _options.SpeculativeTokens);
             }
@@ -428,7 +352,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Whether the step that is running is not worth finishing: a prompt in it was cancelled or is late, or the engine ends.</summary>
     private bool ShouldAbandonStep()
     {
-        if (_cancelAll)
+        if (_inbox.IsCancelled)
         {
             return true;
         }
@@ -501,7 +425,7 @@ internal sealed class GemmaEngine : IDisposable
     {
         sequence.Request.Constraint?.Stop();
         sequence.LetGo();
-        Interlocked.Decrement(ref _accepted);
+        _inbox.Complete();
         var result = new GenerationResult(
             sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);
         _metrics.Completed(sequence, result);
@@ -521,216 +445,15 @@ internal sealed class GemmaEngine : IDisposable
     /// </summary>
     private void CompleteAll()
     {
-        List<Sequence> left;
-        lock (_gate)
-        {
-            _closed = true;
-            left = [.. _scheduler.Running, .. _scheduler.Waiting, .. _inbox];
-            _inbox.Clear();
-        }
-
+        Sequence[] left = [.. _scheduler.Running, .. _scheduler.Waiting, .. _inbox.Close()];
         _scheduler.Running.Clear();
         _scheduler.Waiting.Clear();
         foreach (var sequence in left)
         {
-            sequence.Fail(_failure ?? new ObjectDisposedException("GemmaModel", "The Gemma model was disposed before the request was finished."));
+            sequence.Fail(_inbox.Failure ?? new ObjectDisposedException("GemmaModel", "The Gemma model was disposed before the request was finished."));
             Tell(sequence);
         }
 
-        RunCommands();
+        _inbox.RunCommands();
     }
-
-    private void RunCommands()
-    {
-        while (true)
-        {
-            Action? command;
-            lock (_gate)
-            {
-                if (!_commands.TryDequeue(out command))
-                {
-                    return;
-                }
-            }
-
-            command();
-        }
-    }
-
-    /// <summary>Runs <paramref name="work"/> on the engine's thread between two steps.</summary>
-    private Task<T> Between<T>(Func<T> work)
-    {
-        var completion = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
-        lock (_gate)
-        {
-            ThrowIfClosed();
-            _commands.Enqueue(() =>
-            {
-                try
-                {
-                    completion.SetResult(work());
-                }
-                catch (Exception exception)
-                {
-                    completion.SetException(exception);
-                }
-            });
-        }
-
-        Wake();
-        return completion.Task;
-    }
-
-    /// <summary>Takes all blocks from a sequence that does not run, also while the engine stops; when it has ended there is nothing to take.</summary>
-    private Task ReleaseAsync(Sequence sequence)
-    {
-        var completion = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        lock (_gate)
-        {
-            if (_closed)
-            {
-                return Task.CompletedTask;
-            }
-
-            _commands.Enqueue(() =>
-            {
-                _cache.Release(sequence);
-                completion.SetResult();
-            });
-        }
-
-        Wake();
-        return completion.Task;
-    }
-
-    private void Wake()
-    {
-        lock (_gate)
-        {
-            if (_wake.CurrentCount == 0)
-            {
-                _wake.Release();
-            }
-        }
-    }
-
-    private void ThrowIfClosed()
-    {
-        if (_failure is { } failure)
-        {
-            throw new GemmaException("The Gemma engine stopped because of an unexpected error, which the log has in full. Load the model again.", failure);
-        }
-
-        if (_closed || _cancelAll)
-        {
-            throw new ObjectDisposedException("GemmaModel", "The Gemma model was disposed.");
-        }
-
-        if (_stopping)
-        {
-            throw new GemmaOverloadedException("The Gemma engine is shutting down and accepts no more requests.");
-        }
-    }
-
-    private void Validate(GenerationRequest request)
-    {
-        ArgumentOutOfRangeException.ThrowIfZero(request.Prompt.Length, "Prompt.Length");
-        if (!_config.HasLogits && request.Reader is not { WantsHidden: true })
-        {
-            throw new NotSupportedException($"'{_options.ModelName}' predicts no tokens: {_config.UseWithoutLogits()}");
-        }
-
-        if (request.Prompt.Length > ContextLength)
-        {
-            throw new GemmaContextLengthException(request.Prompt.Length, ContextLength);
-        }
-
-        foreach (int token in request.Prompt)
-        {
-            if ((uint)token >= (uint)_config.VocabularySize)
-            {
-                throw new ArgumentOutOfRangeException(nameof(request), token, $"The prompt has a token id outside the vocabulary of {_config.VocabularySize:N0}.");
-            }
-        }
-
-        // Without a number of output tokens the answer may end early where memory does; a promised number must fit.
-        long output = request.MaxOutputTokens == int.MaxValue ? 0 : request.MaxOutputTokens;
-        int tokens = (int)Math.Min(ContextLength, request.Prompt.Length + output);
-        if (tokens > CapacityTokens)
-        {
-            throw DoesNotFit(tokens);
-        }
-    }
-
-    private GemmaKvCacheException DoesNotFit(int tokens)
-    {
-        var pool = _cache.Pool;
-        return new GemmaKvCacheException(
-            tokens, _cache.BlocksFor(tokens, _options.PrefillChunk) * pool.Layout.BlockBytes, pool.BlockCount * pool.Layout.BlockBytes);
-    }
-
-    private Sequence CreateSequence(GenerationRequest request, Activity? activity = null) =>
-        new(request, Math.Min(ContextLength, CapacityTokens), _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted))
-        {
-            Activity = activity,
-        };
-
-    private static KvPool CreatePool(GemmaConfig config, Backend backend, EngineOptions options, int contextLength)
-    {
-        var layout = GemmaForward.KvLayout(config, options.BlockTokens, options.KvType);
-        long one = KvCache.BlocksFor(contextLength, options.PrefillChunk, config.SlidingWindow, options.BlockTokens);
-        long budget = options.KvCacheBytes ?? Math.Clamp(
-            options.MaxConcurrentRequests * one * layout.BlockBytes, one * layout.BlockBytes, Math.Max(one * layout.BlockBytes, backend.ReadMemory().LimitBytes / 4));
-        long blocks = Math.Min(budget / layout.BlockBytes, MaxBlocks);
-        if (blocks < 4)
-        {
-            throw new ArgumentOutOfRangeException(
-                nameof(options), budget, $"KvCacheBytes holds {blocks} blocks of {layout.BlockBytes:N0} bytes; a whole context of {contextLength:N0} tokens needs {one:N0}, and less than 4 cannot work.");
-        }
-
-        return backend.CreateKvPool(layout, (int)blocks);
-    }
-
-    private int LargestSequence()
-    {
-        int low = 0;
-        int high = ContextLength;
-        while (low < high)
-        {
-            int middle = (low + high + 1) / 2;
-            bool fits = _cache.BlocksFor(middle, _options.PrefillChunk) <= _cache.Blocks.Count;
-            (low, high) = fits ? (middle, high) : (low, middle - 1);
-        }
-
-        return low;
-    }
-
-    private sealed class CompletionSink : GenerationSink
-    {
-        private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public Task<GenerationResult> Completion => _completion.Task;
-
-        public override bool OnToken(int token) => true;
-
-        public override void OnCompleted(GenerationResult result) => _completion.SetResult(result);
-    }
-}
-
-/// <summary>What an engine is doing at a moment.</summary>
-/// <param name="Failed">The engine ended because of an unexpected error.</param>
-/// <param name="Stopping">The engine accepts no more requests.</param>
-/// <param name="Running">Sequences in the batch.</param>
-/// <param name="Waiting">Requests accepted but not running.</param>
-/// <param name="MaxRunning">Sequences that may be in the batch at most.</param>
-/// <param name="MaxWaiting">Requests that may wait at most.</param>
-/// <param name="Blocks">Blocks of key/value memory.</param>
-/// <param name="FreeBlocks">Blocks that hold nothing.</param>
-/// <param name="CachedBlocks">Blocks that hold prefixes which no sequence uses: had back when needed.</param>
-/// <param name="Preemptions">How often a sequence had to give its memory back.</param>
-internal readonly record struct EngineStatus(
-    bool Failed, bool Stopping, int Running, int Waiting, int MaxRunning, int MaxWaiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
-{
-    /// <summary>Blocks that sequences hold.</summary>
-    public int UsedBlocks => Blocks - FreeBlocks - CachedBlocks;
 }

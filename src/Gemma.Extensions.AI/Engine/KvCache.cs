@@ -40,70 +40,70 @@ internal sealed class KvCache : IDisposable
     public int BlocksFor(int tokens, int chunk) => BlocksFor(tokens, chunk, _window, BlockTokens);
 
     /// <summary>Adopts cached blocks that continue the sequence; at most <paramref name="limit"/> of its tokens count as computed afterwards.</summary>
-    public void Extend(Sequence sequence, int limit)
+    public void Extend(BlockTable table, ReadOnlySpan<int> tokens, int limit)
     {
-        int start = sequence.HeldBlocks;
-        if (!_keepPrefixes || sequence.Node == PrefixTree.None || start * BlockTokens != sequence.Computed || sequence.PublishedBlocks != start)
+        int start = table.Held;
+        if (!_keepPrefixes || table.Node == PrefixTree.None || start * BlockTokens != table.Computed || table.Published != start)
         {
             return;
         }
 
-        int usable = FollowFullBlocks(sequence, limit, out int end, out int lastWithoutLocal);
-        int node = end == 0 ? sequence.Root : end == start ? sequence.Node : sequence.GlobalBlocks[end - 1];
-        int partial = _tree.FindLongest(node, sequence.Tokens[(end * BlockTokens)..Math.Max(limit, end * BlockTokens)], out int length);
-        bool partialUsable = partial >= 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length) && HasRoomForCopy(sequence, end, partial, length);
-        Array.Fill(sequence.GlobalBlocks, -1, partialUsable ? end : usable, end - (partialUsable ? end : usable));
-        AdoptFullBlocks(sequence, partialUsable ? end : usable, partialUsable ? length : 0);
+        int usable = FollowFullBlocks(table, tokens, limit, out int end, out int lastWithoutLocal);
+        int node = end == 0 ? table.Root : end == start ? table.Node : table.Global[end - 1];
+        int partial = _tree.FindLongest(node, tokens[(end * BlockTokens)..Math.Max(limit, end * BlockTokens)], out int length);
+        bool partialUsable = partial >= 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length) && HasRoomForCopy(table, end, partial, length);
+        Array.Fill(table.Global, -1, partialUsable ? end : usable, end - (partialUsable ? end : usable));
+        AdoptFullBlocks(table, tokens, partialUsable ? end : usable, partialUsable ? length : 0);
         if (partialUsable)
         {
-            AdoptCopy(sequence, partial, length);
+            AdoptCopy(table, tokens, partial, length);
         }
     }
 
     /// <summary>Holds blocks so that the first <paramref name="tokens"/> tokens can be computed. False: memory is short; what was had is kept.</summary>
-    public bool TryHold(Sequence sequence, int tokens)
+    public bool TryHold(BlockTable table, int tokens)
     {
-        while (sequence.HeldBlocks * BlockTokens < tokens)
+        while (table.Held * BlockTokens < tokens)
         {
             if (_blocks.AvailableCount < 2)
             {
                 return false;
             }
 
-            sequence.GlobalBlocks[sequence.HeldBlocks] = Take();
-            sequence.LocalBlocks[sequence.HeldBlocks] = Take();
-            sequence.HeldBlocks++;
+            table.Global[table.Held] = Take();
+            table.Local[table.Held] = Take();
+            table.Held++;
         }
 
         return true;
     }
 
     /// <summary>Reads the sequence's tokens from the blocks of a file, the local layers' from block <paramref name="firstLocalBlock"/> on. False: memory is short.</summary>
-    public bool TryRestore(Sequence sequence, Stream blocks, int firstLocalBlock)
+    public bool TryRestore(BlockTable table, ReadOnlySpan<int> tokens, Stream blocks, int firstLocalBlock)
     {
         byte[] block = new byte[Pool.Layout.BlockBytes];
-        long localBlocks = blocks.Position + (long)((sequence.Count + BlockTokens - 1) / BlockTokens) * Pool.Layout.BlockBytes;
-        for (int i = 0; i * BlockTokens < sequence.Count; i++)
+        long localBlocks = blocks.Position + (long)((tokens.Length + BlockTokens - 1) / BlockTokens) * Pool.Layout.BlockBytes;
+        for (int i = 0; i * BlockTokens < tokens.Length; i++)
         {
-            if (!TryHold(sequence, Math.Min((i + 1) * BlockTokens, sequence.Count)))
+            if (!TryHold(table, Math.Min((i + 1) * BlockTokens, tokens.Length)))
             {
                 return false;
             }
 
             long next = blocks.Position + Pool.Layout.BlockBytes;
-            Restore(sequence.GlobalBlocks[i]);
+            Restore(table.Global[i]);
             if (i >= firstLocalBlock)
             {
                 blocks.Position = localBlocks + (i - firstLocalBlock) * Pool.Layout.BlockBytes;
-                Restore(sequence.LocalBlocks[i]);
+                Restore(table.Local[i]);
                 blocks.Position = next;
             }
             else
             {
-                ReleaseLocal(sequence, i);
+                ReleaseLocal(table, i);
             }
 
-            Commit(sequence, Math.Min((i + 1) * BlockTokens, sequence.Count));
+            Commit(table, tokens[..Math.Min((i + 1) * BlockTokens, tokens.Length)]);
         }
 
         return true;
@@ -116,52 +116,52 @@ internal sealed class KvCache : IDisposable
     }
 
     /// <summary>The first <paramref name="computed"/> tokens of the sequence are in memory: full blocks become prefixes, blocks behind the window are let go.</summary>
-    public void Commit(Sequence sequence, int computed)
+    public void Commit(BlockTable table, ReadOnlySpan<int> computed)
     {
-        sequence.Computed = computed;
-        PublishFullBlocks(sequence);
-        for (int first = FirstVisibleBlock(computed); sequence.FirstLocalBlock < first; sequence.FirstLocalBlock++)
+        table.Computed = computed.Length;
+        PublishFullBlocks(table, computed);
+        for (int first = FirstVisibleBlock(computed.Length); table.FirstLocal < first; table.FirstLocal++)
         {
-            ReleaseLocal(sequence, sequence.FirstLocalBlock);
+            ReleaseLocal(table, table.FirstLocal);
         }
     }
 
     /// <summary>Takes all blocks from the sequence, which must compute everything again to go on. What it computed stays as a prefix for others.</summary>
-    public void Release(Sequence sequence)
+    public void Release(BlockTable table, ReadOnlySpan<int> tokens)
     {
-        PublishRest(sequence);
-        TouchPath(sequence);
-        for (int i = 0; i < sequence.HeldBlocks; i++)
+        PublishRest(table, tokens);
+        TouchPath(table);
+        for (int i = 0; i < table.Held; i++)
         {
-            _blocks.Release(sequence.GlobalBlocks[i]);
-            sequence.GlobalBlocks[i] = -1;
-            ReleaseLocal(sequence, i);
+            _blocks.Release(table.Global[i]);
+            table.Global[i] = -1;
+            ReleaseLocal(table, i);
         }
 
-        sequence.Computed = 0;
-        sequence.HeldBlocks = 0;
-        sequence.PublishedBlocks = 0;
-        sequence.FirstLocalBlock = 0;
-        sequence.Node = sequence.Root;
+        table.Computed = 0;
+        table.Held = 0;
+        table.Published = 0;
+        table.FirstLocal = 0;
+        table.Node = table.Root;
     }
 
     public void Dispose() => Pool.Dispose();
 
     /// <summary>Writes the nodes that continue the sequence to its table. Returns how many blocks could be adopted: where the next token would see a local block that is gone, the hit is too long.</summary>
-    private int FollowFullBlocks(Sequence sequence, int limit, out int end, out int lastWithoutLocal)
+    private int FollowFullBlocks(BlockTable table, ReadOnlySpan<int> tokens, int limit, out int end, out int lastWithoutLocal)
     {
-        int usable = end = sequence.HeldBlocks;
-        int node = sequence.Node;
+        int usable = end = table.Held;
+        int node = table.Node;
         lastWithoutLocal = -1;
         while ((end + 1) * BlockTokens <= limit)
         {
-            node = _tree.FindFull(node, sequence.Tokens.Slice(end * BlockTokens, BlockTokens));
+            node = _tree.FindFull(node, tokens.Slice(end * BlockTokens, BlockTokens));
             if (node < 0)
             {
                 break;
             }
 
-            sequence.GlobalBlocks[end] = node;
+            table.Global[end] = node;
             lastWithoutLocal = _tree.Local(node) < 0 ? end : lastWithoutLocal;
             end++;
             usable = lastWithoutLocal < FirstVisibleBlock(end * BlockTokens) ? end : usable;
@@ -170,18 +170,18 @@ internal sealed class KvCache : IDisposable
         return usable;
     }
 
-    private void AdoptFullBlocks(Sequence sequence, int end, int extraTokens)
+    private void AdoptFullBlocks(BlockTable table, ReadOnlySpan<int> tokens, int end, int extraTokens)
     {
-        int start = sequence.HeldBlocks;
+        int start = table.Held;
         int firstVisible = FirstVisibleBlock(end * BlockTokens + extraTokens);
         for (int i = end - 1; i >= start; i--)
         {
-            int node = sequence.GlobalBlocks[i];
+            int node = table.Global[i];
             _blocks.AddReference(node);
             if (i >= firstVisible)
             {
                 _blocks.AddReference(_tree.Local(node));
-                sequence.LocalBlocks[i] = _tree.Local(node);
+                table.Local[i] = _tree.Local(node);
             }
 
             _tree.Touch(node, withLocal: i >= firstVisible);
@@ -189,29 +189,29 @@ internal sealed class KvCache : IDisposable
 
         if (end > start)
         {
-            sequence.Node = sequence.GlobalBlocks[end - 1];
-            sequence.HeldBlocks = end;
-            sequence.PublishedBlocks = end;
-            Commit(sequence, end * BlockTokens);
+            table.Node = table.Global[end - 1];
+            table.Held = end;
+            table.Published = end;
+            Commit(table, tokens[..(end * BlockTokens)]);
         }
     }
 
     /// <summary>Continues within a block that others also continue: on a copy.</summary>
-    private void AdoptCopy(Sequence sequence, int node, int length)
+    private void AdoptCopy(BlockTable table, ReadOnlySpan<int> tokens, int node, int length)
     {
         int local = _tree.Local(node);
         _blocks.AddReference(node); // holds the source while room is made
         _blocks.AddReference(local);
         _tree.Touch(node, withLocal: true);
-        int computed = sequence.Computed;
-        if (!TryHold(sequence, computed + length))
+        int computed = table.Computed;
+        if (!TryHold(table, computed + length))
         {
             throw new InvalidOperationException("There was room for a copy of a key/value block, but it could not be had.");
         }
 
-        Pool.CopyBlock(node, sequence.GlobalBlocks[sequence.HeldBlocks - 1]);
-        Pool.CopyBlock(local, sequence.LocalBlocks[sequence.HeldBlocks - 1]);
-        Commit(sequence, computed + length);
+        Pool.CopyBlock(node, table.Global[table.Held - 1]);
+        Pool.CopyBlock(local, table.Local[table.Held - 1]);
+        Commit(table, tokens[..(computed + length)]);
         _blocks.Release(node);
         _blocks.Release(local);
     }
@@ -220,13 +220,13 @@ internal sealed class KvCache : IDisposable
     /// Whether two blocks are left for the copy while the sequence holds what it adopts and the original too. To be known before: behind the copied tokens the window
     /// may begin later than behind the full blocks, whose local blocks are then not adopted.
     /// </summary>
-    private bool HasRoomForCopy(Sequence sequence, int end, int partial, int length)
+    private bool HasRoomForCopy(BlockTable table, int end, int partial, int length)
     {
         int adopted = Idle(partial) + Idle(_tree.Local(partial));
         int firstVisible = FirstVisibleBlock(end * BlockTokens + length);
-        for (int i = sequence.HeldBlocks; i < end; i++)
+        for (int i = table.Held; i < end; i++)
         {
-            int node = sequence.GlobalBlocks[i];
+            int node = table.Global[i];
             adopted += Idle(node) + (i >= firstVisible ? Idle(_tree.Local(node)) : 0);
         }
 
@@ -235,87 +235,87 @@ internal sealed class KvCache : IDisposable
         int Idle(int block) => _blocks.IsIdle(block) ? 1 : 0;
     }
 
-    private void PublishFullBlocks(Sequence sequence)
+    private void PublishFullBlocks(BlockTable table, ReadOnlySpan<int> tokens)
     {
-        while (_keepPrefixes && sequence.Node != PrefixTree.None && (sequence.PublishedBlocks + 1) * BlockTokens <= sequence.Computed)
+        while (_keepPrefixes && table.Node != PrefixTree.None && (table.Published + 1) * BlockTokens <= table.Computed)
         {
-            int i = sequence.PublishedBlocks++;
-            var tokens = sequence.Tokens.Slice(i * BlockTokens, BlockTokens);
-            int node = _tree.FindFull(sequence.Node, tokens);
+            int i = table.Published++;
+            ReadOnlySpan<int> block = tokens.Slice(i * BlockTokens, BlockTokens);
+            int node = _tree.FindFull(table.Node, block);
             if (node >= 0)
             {
-                ShareBlock(sequence, i, node);
+                ShareBlock(table, i, node);
             }
-            else if (_tree.TryAdd(sequence.Node, tokens, sequence.GlobalBlocks[i], sequence.LocalBlocks[i]))
+            else if (_tree.TryAdd(table.Node, block, table.Global[i], table.Local[i]))
             {
-                node = sequence.GlobalBlocks[i];
+                node = table.Global[i];
             }
 
-            sequence.Node = node;
+            table.Node = node;
         }
     }
 
     /// <summary>Another sequence computed the same block first: uses that one and gives the own one back.</summary>
-    private void ShareBlock(Sequence sequence, int i, int node)
+    private void ShareBlock(BlockTable table, int i, int node)
     {
-        if (sequence.GlobalBlocks[i] != node)
+        if (table.Global[i] != node)
         {
             _blocks.AddReference(node);
-            _blocks.Release(sequence.GlobalBlocks[i]);
-            sequence.GlobalBlocks[i] = node;
+            _blocks.Release(table.Global[i]);
+            table.Global[i] = node;
         }
 
-        if (sequence.LocalBlocks[i] < 0)
+        if (table.Local[i] < 0)
         {
             return;
         }
 
         if (_tree.Local(node) < 0)
         {
-            _tree.AttachLocal(node, sequence.LocalBlocks[i]);
+            _tree.AttachLocal(node, table.Local[i]);
         }
-        else if (sequence.LocalBlocks[i] != _tree.Local(node))
+        else if (table.Local[i] != _tree.Local(node))
         {
             _blocks.AddReference(_tree.Local(node));
-            _blocks.Release(sequence.LocalBlocks[i]);
-            sequence.LocalBlocks[i] = _tree.Local(node);
+            _blocks.Release(table.Local[i]);
+            table.Local[i] = _tree.Local(node);
         }
     }
 
     /// <summary>The tokens after the last full block become a prefix too: the next turn of a chat goes on from there.</summary>
-    private void PublishRest(Sequence sequence)
+    private void PublishRest(BlockTable table, ReadOnlySpan<int> tokens)
     {
-        int start = sequence.PublishedBlocks * BlockTokens;
-        if (!_keepPrefixes || sequence.Node == PrefixTree.None || sequence.Computed <= start || sequence.Computed >= start + BlockTokens)
+        int start = table.Published * BlockTokens;
+        if (!_keepPrefixes || table.Node == PrefixTree.None || table.Computed <= start || table.Computed >= start + BlockTokens)
         {
             return;
         }
 
-        var rest = sequence.Tokens[start..sequence.Computed];
-        _tree.FindLongest(sequence.Node, rest, out int known);
+        ReadOnlySpan<int> rest = tokens[start..table.Computed];
+        _tree.FindLongest(table.Node, rest, out int known);
         if (known < rest.Length)
         {
-            _tree.TryAdd(sequence.Node, rest, sequence.GlobalBlocks[sequence.PublishedBlocks], sequence.LocalBlocks[sequence.PublishedBlocks]);
+            _tree.TryAdd(table.Node, rest, table.Global[table.Published], table.Local[table.Published]);
         }
     }
 
-    private void TouchPath(Sequence sequence)
+    private void TouchPath(BlockTable table)
     {
-        if (sequence.Node != PrefixTree.None)
+        if (table.Node != PrefixTree.None)
         {
-            for (int i = sequence.PublishedBlocks - 1; i >= 0; i--)
+            for (int i = table.Published - 1; i >= 0; i--)
             {
-                _tree.Touch(sequence.GlobalBlocks[i], withLocal: i >= sequence.FirstLocalBlock);
+                _tree.Touch(table.Global[i], withLocal: i >= table.FirstLocal);
             }
         }
     }
 
-    private void ReleaseLocal(Sequence sequence, int i)
+    private void ReleaseLocal(BlockTable table, int i)
     {
-        if (sequence.LocalBlocks[i] >= 0)
+        if (table.Local[i] >= 0)
         {
-            _blocks.Release(sequence.LocalBlocks[i]);
-            sequence.LocalBlocks[i] = -1;
+            _blocks.Release(table.Local[i]);
+            table.Local[i] = -1;
         }
     }
 

@@ -15,25 +15,25 @@ internal static class PromptCacheFile
     private const int HeaderBytes = 96;
     private static ReadOnlySpan<byte> Magic => "GEMMAKV1"u8;
 
-    /// <summary>Writes what a sequence holds. A file of this name is always whole.</summary>
-    public static void Write(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, Sequence sequence)
+    /// <summary>Writes what <paramref name="table"/> holds for <paramref name="tokens"/>, all of which are computed. A file of this name is always whole.</summary>
+    public static void Write(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, BlockTable table, int[] tokens)
     {
         byte[] header = new byte[HeaderBytes];
-        FillHeader(header, fingerprint, pool.Layout, window, sequence.Computed, sequence.FirstLocalBlock);
+        FillHeader(header, fingerprint, pool.Layout, window, tokens.Length, table.FirstLocal);
         WholeFile.WriteShared(path, file =>
         {
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             byte[] block = new byte[pool.Layout.BlockBytes];
             Append(header);
-            Append(MemoryMarshal.AsBytes(sequence.Tokens[..sequence.Computed]));
-            for (int i = 0; i < sequence.HeldBlocks; i++)
+            Append(MemoryMarshal.AsBytes(tokens.AsSpan()));
+            for (int i = 0; i < table.Held; i++)
             {
-                AppendBlock(sequence.GlobalBlocks[i]);
+                AppendBlock(table.Global[i]);
             }
 
-            for (int i = sequence.FirstLocalBlock; i < sequence.HeldBlocks; i++)
+            for (int i = table.FirstLocal; i < table.Held; i++)
             {
-                AppendBlock(sequence.LocalBlocks[i]);
+                AppendBlock(table.Local[i]);
             }
 
             file.Write(hash.GetHashAndReset());

@@ -1,22 +1,16 @@
 using System.Numerics;
 using System.Numerics.Tensors;
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// Draws the next token of one sequence from its logits: logit bias, penalties, token mask, temperature, then top-k, top-p among what top-k kept,
-/// and min-p (the order of Hugging Face; gemma_pytorch also divides by the temperature first). Nothing is sorted: top-k keeps a heap that few logits
-/// pass, top-p selects by weight. No allocation per token.
+/// and min-p (the order of Hugging Face; gemma_pytorch also divides by the temperature first). No allocation per token.
 /// </summary>
 internal sealed class Sampler
 {
-    [ThreadStatic]
-    private static int[]? s_ids;
-
-    [ThreadStatic]
-    private static float[]? s_weights;
+    /// <summary>Weights that are summed in single precision before the sum goes on in double.</summary>
+    private const int SumBlock = 1024;
 
     private readonly SamplingOptions _options;
     private readonly bool _isGreedy;
@@ -26,11 +20,7 @@ internal sealed class Sampler
     private readonly int[] _known = []; // tokens of the prompt and the answer, each once
     private int _knownCount;
     private ulong _random;
-
-    // The candidates of the current draw.
-    private int[] _ids = [];
-    private float[] _weights = [];
-    private int _count;
+    private readonly SamplerCandidates _candidates = new();
 
     public Sampler(SamplingOptions options, int vocabularySize, ReadOnlySpan<int> prompt)
     {
@@ -194,9 +184,8 @@ internal sealed class Sampler
         double total;
         if (_options.TopK > 0 && _options.TopK < logits.Length)
         {
-            KeepTopK(logits, _options.TopK);
-            Span<float> weights = _weights.AsSpan(0, _count);
-            total = ToWeights(weights, best, inverse);
+            _candidates.KeepTopK(logits, _options.TopK);
+            total = ToWeights(_candidates.Weights, best, inverse);
         }
         else
         {
@@ -208,26 +197,26 @@ internal sealed class Sampler
 
             // Tokens lighter than this weigh less than 1 - p together, so top-p never needs them.
             double floor = _options.TopP < 1 ? (1 - _options.TopP) * total / logits.Length : 0;
-            KeepAbove(logits, (float)Math.Max(floor * 0.999, _options.TopP < 1 ? 0 : _options.MinP));
+            _candidates.KeepAbove(logits, (float)Math.Max(floor * 0.999, _options.TopP < 1 ? 0 : _options.MinP));
         }
 
         if (_options.TopP < 1)
         {
-            KeepTopP(_options.TopP * total);
+            _candidates.KeepTopP(_options.TopP * total);
         }
 
         if (_options.MinP > 0)
         {
-            KeepMinP(_options.MinP);
+            _candidates.KeepMinP(_options.MinP);
         }
 
         total = 0;
-        foreach (float weight in _weights.AsSpan(0, _count))
+        foreach (float weight in _candidates.Weights)
         {
             total += weight;
         }
 
-        return _ids[DrawFrom(_weights.AsSpan(0, _count), total)];
+        return _candidates.Ids[DrawFrom(_candidates.Weights, total)];
     }
 
     /// <summary>exp((logit - best) / temperature) in place; the best token weighs 1. Returns the sum.</summary>
@@ -249,8 +238,6 @@ internal sealed class Sampler
 
         return total;
     }
-
-    private const int SumBlock = 1024;
 
     /// <summary>The index at which the running sum passes a random part of the total.</summary>
     private int DrawFrom(ReadOnlySpan<float> weights, double total)
@@ -286,223 +273,6 @@ internal sealed class Sampler
 
         int final = weights.LastIndexOfAnyExcept(0f);
         return final < 0 ? last : final;
-    }
-
-    /// <summary>Keeps the k largest logits, of equal ones those with the lowest ids, in a heap whose root is the first to leave.</summary>
-    private void KeepTopK(ReadOnlySpan<float> logits, int k)
-    {
-        Reserve(k);
-        for (int id = 0; id < k; id++)
-        {
-            (_ids[id], _weights[id]) = (id, logits[id]);
-        }
-
-        _count = k;
-        for (int at = k / 2 - 1; at >= 0; at--)
-        {
-            SiftDown(at);
-        }
-
-        ref float first = ref MemoryMarshal.GetReference(logits);
-        int next = k;
-        for (; next <= logits.Length - Vector<float>.Count; next += Vector<float>.Count)
-        {
-            var block = Vector.LoadUnsafe(ref first, (nuint)next);
-            if (Vector.GreaterThanAny(block, new Vector<float>(_weights[0])))
-            {
-                for (int lane = 0; lane < Vector<float>.Count; lane++)
-                {
-                    Offer(next + lane, block[lane]);
-                }
-            }
-        }
-
-        for (; next < logits.Length; next++)
-        {
-            Offer(next, logits[next]);
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Offer(int id, float logit)
-    {
-        if (logit > _weights[0])
-        {
-            (_ids[0], _weights[0]) = (id, logit);
-            SiftDown(0);
-        }
-    }
-
-    private void SiftDown(int at)
-    {
-        while (2 * at + 1 < _count)
-        {
-            int child = 2 * at + 1;
-            if (child + 1 < _count && IsHeavier(child, child + 1))
-            {
-                child++;
-            }
-
-            if (!IsHeavier(at, child))
-            {
-                return;
-            }
-
-            Swap(at, child);
-            at = child;
-        }
-    }
-
-    private void KeepAbove(ReadOnlySpan<float> weights, float floor)
-    {
-        Reserve(weights.Length);
-        _count = 0;
-        ref float first = ref MemoryMarshal.GetReference(weights);
-        var floors = new Vector<float>(floor);
-        int next = 0;
-        for (; next <= weights.Length - Vector<float>.Count; next += Vector<float>.Count)
-        {
-            if (Vector.GreaterThanOrEqualAny(Vector.LoadUnsafe(ref first, (nuint)next), floors))
-            {
-                Collect(next, next + Vector<float>.Count, weights, floor);
-            }
-        }
-
-        Collect(next, weights.Length, weights, floor);
-    }
-
-    private void Collect(int start, int end, ReadOnlySpan<float> weights, float floor)
-    {
-        for (int id = start; id < end; id++)
-        {
-            if (weights[id] >= floor)
-            {
-                (_ids[_count], _weights[_count]) = (id, weights[id]);
-                _count++;
-            }
-        }
-    }
-
-    /// <summary>
-    /// Keeps the heaviest candidates, as few as reach the weight, the token that reaches it included. Selection by halves as in quickselect:
-    /// the part in front of <c>low</c> is kept for sure, the part from <c>high</c> on is dropped for sure.
-    /// </summary>
-    private void KeepTopP(double weight)
-    {
-        int low = 0;
-        int high = _count;
-        while (high - low > 1)
-        {
-            int middle = Partition(low, high);
-            double upper = 0;
-            foreach (float part in _weights.AsSpan(low, middle - low))
-            {
-                upper += part;
-            }
-
-            if (upper >= weight)
-            {
-                high = middle;
-            }
-            else
-            {
-                weight -= upper;
-                low = middle;
-            }
-        }
-
-        _count = high;
-    }
-
-    /// <summary>Moves the heavier candidates of [low, high) to its front, and returns where the lighter ones begin; both parts have at least one.</summary>
-    private int Partition(int low, int high)
-    {
-        // The pivot is the middle one of three.
-        int middle = low + (high - low) / 2;
-        if (IsHeavier(high - 1, low))
-        {
-            Swap(high - 1, low);
-        }
-
-        if (high - low > 2)
-        {
-            if (IsHeavier(middle, low))
-            {
-                Swap(middle, low);
-            }
-
-            if (IsHeavier(high - 1, middle))
-            {
-                Swap(high - 1, middle);
-            }
-        }
-        else
-        {
-            return low + 1;
-        }
-
-        float pivot = _weights[middle];
-        int pivotId = _ids[middle];
-        int left = low;
-        int right = high - 1;
-        while (true)
-        {
-            while (IsHeavier(_weights[left], _ids[left], pivot, pivotId))
-            {
-                left++;
-            }
-
-            while (IsHeavier(pivot, pivotId, _weights[right], _ids[right]))
-            {
-                right--;
-            }
-
-            if (left >= right)
-            {
-                return left;
-            }
-
-            Swap(left++, right--);
-        }
-    }
-
-    private void KeepMinP(float floor)
-    {
-        int kept = 0;
-        for (int i = 0; i < _count; i++)
-        {
-            if (_weights[i] >= floor)
-            {
-                (_ids[kept], _weights[kept]) = (_ids[i], _weights[i]);
-                kept++;
-            }
-        }
-
-        _count = kept;
-    }
-
-    private bool IsHeavier(int left, int right) => IsHeavier(_weights[left], _ids[left], _weights[right], _ids[right]);
-
-    /// <summary>The order of candidates: by weight, of equal ones the lower id first.</summary>
-    private static bool IsHeavier(float left, int leftId, float right, int rightId) => left > right || (left == right && leftId < rightId);
-
-    private void Swap(int left, int right)
-    {
-        (_ids[left], _ids[right]) = (_ids[right], _ids[left]);
-        (_weights[left], _weights[right]) = (_weights[right], _weights[left]);
-    }
-
-    /// <summary>Takes scratch memory of the thread: sequences take turns on it.</summary>
-    private void Reserve(int count)
-    {
-        if (s_ids is null || s_ids.Length < count)
-        {
-            s_ids = new int[count];
-            s_weights = new float[count];
-        }
-
-        _ids = s_ids;
-        _weights = s_weights!;
     }
 
     /// <summary>SplitMix64: one addition and two multiplications, the same numbers on every machine.</summary>

@@ -112,7 +112,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
             Extend(sequence);
             if (_running.Count > 0 && Missing(sequence) + _running.Sum(Missing) > cache.Blocks.AvailableCount)
             {
-                cache.Release(sequence);
+                cache.Release(sequence.Blocks, sequence.Tokens);
                 sequence.CachedTokens = cached; // it is tried again with every step
                 return;
             }
@@ -168,7 +168,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
             sequence.SetDraft(default);
             if (!TryHold(sequence, i, sequence.Computed + rows))
             {
-                rows = sequence.HeldBlocks * cache.BlockTokens - sequence.Computed; // as far as the memory goes
+                rows = sequence.Blocks.Held * cache.BlockTokens - sequence.Computed; // as far as the memory goes
             }
 
             if (rows > 0)
@@ -197,7 +197,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private void Plan(ForwardBatch batch, Sequence sequence, int rows)
     {
         sequence.StepRows = rows;
-        batch.Add(sequence.Upcoming(rows), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks, sequence.Request.Adapter?.Updates);
+        batch.Add(sequence.Upcoming(rows), sequence.Computed, sequence.Blocks.Local, sequence.Blocks.Global, sequence.Request.Adapter?.Updates);
         _planned.Add(sequence);
     }
 
@@ -205,7 +205,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     {
         int most = Math.Min(options.SpeculativeTokens, sequence.MaxTokens - sequence.Count);
         sequence.SetDraft(speculate && most > 0 ? Guess(sequence, most) : default);
-        if (sequence.DraftCount > 0 && !cache.TryHold(sequence, sequence.Count + sequence.DraftCount))
+        if (sequence.DraftCount > 0 && !cache.TryHold(sequence.Blocks, sequence.Count + sequence.DraftCount))
         {
             sequence.SetDraft(default);
         }
@@ -236,7 +236,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     /// <summary>Gets memory for the sequence, if need be from those behind it that the step does not use. False: there is none for it in this step.</summary>
     private bool TryHold(Sequence sequence, int index, int tokens)
     {
-        while (!cache.TryHold(sequence, tokens))
+        while (!cache.TryHold(sequence.Blocks, tokens))
         {
             int victim = _running.FindLastIndex(other => !_planned.Contains(other));
             if (victim <= index)
@@ -262,14 +262,14 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
 
     private void Release(Sequence sequence)
     {
-        cache.Release(sequence);
+        cache.Release(sequence.Blocks, sequence.Tokens);
         draft?.Release(sequence);
     }
 
     private void Extend(Sequence sequence)
     {
         int before = sequence.Computed;
-        cache.Extend(sequence, Math.Min(sequence.Count - 1, sequence.NextRow));
+        cache.Extend(sequence.Blocks, sequence.Tokens, Math.Min(sequence.Count - 1, sequence.NextRow));
         if (!sequence.WasPreempted)
         {
             sequence.CachedTokens += sequence.Computed - before;
@@ -280,7 +280,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private int Missing(Sequence sequence)
     {
         int chunk = Math.Min(options.PrefillChunk, Math.Max(1, sequence.Pending));
-        return Math.Max(0, cache.BlocksFor(Math.Min(sequence.Count + 1, sequence.MaxTokens), chunk) - 2 * sequence.HeldBlocks + sequence.FirstLocalBlock);
+        return Math.Max(0, cache.BlocksFor(Math.Min(sequence.Count + 1, sequence.MaxTokens), chunk) - 2 * sequence.Blocks.Held + sequence.Blocks.FirstLocal);
     }
 
     private Sequence NextWaiting()

@@ -13,17 +13,12 @@ internal sealed class Sequence
     {
         Request = request;
         Number = number;
-        Root = Node = PrefixTree.Root(request.Adapter?.Id ?? 0);
         MaxTokens = (int)Math.Min(contextLength, (long)request.Prompt.Length + Math.Max(0, request.MaxOutputTokens));
         _tokens = new int[MaxTokens + speculativeTokens];
         request.Prompt.CopyTo(_tokens, 0);
         Count = request.Prompt.Length;
         NextRow = request.Reader?.FirstPosition ?? int.MaxValue;
-        int blocks = (MaxTokens + speculativeTokens + blockTokens - 1) / blockTokens;
-        LocalBlocks = new int[blocks];
-        GlobalBlocks = new int[blocks];
-        Array.Fill(LocalBlocks, -1);
-        Array.Fill(GlobalBlocks, -1);
+        Blocks = BlockTable.For(_tokens.Length, blockTokens, request.Adapter?.Id ?? 0);
         _vocabularySize = vocabularySize;
         Deadline = request.Timeout is { } timeout ? (long)(Submitted + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
     }
@@ -57,14 +52,17 @@ internal sealed class Sequence
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Count);
 
     /// <summary>Count of tokens at which generation ends with <see cref="EngineFinish.Length"/>.</summary>
-    public int MaxTokens { get; set; }
+    public int MaxTokens { get; }
 
     public int PromptCount => Request.Prompt.Length;
 
     public int GeneratedCount => Count - PromptCount;
 
-    /// <summary>Tokens whose keys and values are in memory, from the first on.</summary>
-    public int Computed { get; set; }
+    /// <summary>The sequence's key/value memory.</summary>
+    public BlockTable Blocks { get; }
+
+    /// <inheritdoc cref="BlockTable.Computed"/>
+    public int Computed => Blocks.Computed;
 
     /// <summary>Position of the first row that the request's reader has not had yet. A sequence that gave its memory back computes rows again, for which a reader has no use.</summary>
     public int NextRow { get; set; }
@@ -101,27 +99,6 @@ internal sealed class Sequence
 
     /// <summary>Rows of the sequence in the step that is running.</summary>
     public int StepRows { get; set; }
-
-    /// <summary>Blocks of the local layers by position; -1 where not held.</summary>
-    public int[] LocalBlocks { get; }
-
-    /// <summary>Blocks of the global layers by position; -1 where not held.</summary>
-    public int[] GlobalBlocks { get; }
-
-    /// <summary>Blocks held in <see cref="GlobalBlocks"/>, from the first on.</summary>
-    public int HeldBlocks { get; set; }
-
-    /// <summary>First block that <see cref="LocalBlocks"/> may still hold.</summary>
-    public int FirstLocalBlock { get; set; }
-
-    /// <summary>Full blocks that are in the prefix tree, from the first on.</summary>
-    public int PublishedBlocks { get; set; }
-
-    /// <summary>Node under which the prefixes of the sequence's adapter begin.</summary>
-    public int Root { get; }
-
-    /// <summary>Node of the last published block.</summary>
-    public int Node { get; set; }
 
     public EngineFinish? Finish { get; set; }
 

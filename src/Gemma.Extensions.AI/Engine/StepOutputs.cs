@@ -47,7 +47,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
     }
 
     /// <summary>Samples the sequences whose known tokens are all computed, and reads rows out to those that asked for them.</summary>
-    public void Deliver(ForwardBatch batch, List<Sequence> sequences, Matrix hidden)
+    public void Process(ForwardBatch batch, List<Sequence> sequences, Matrix hidden)
     {
         _count = 0;
         for (int i = 0; i < sequences.Count; i++)
@@ -65,7 +65,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
 
         for (int done = 0; done < _count; done += forward.MaxLogitRows)
         {
-            DeliverLogits(sequences, done, Math.Min(forward.MaxLogitRows, _count - done), alone: false);
+            ProcessLogits(sequences, done, Math.Min(forward.MaxLogitRows, _count - done), alone: false);
         }
 
         foreach (var sequence in sequences)
@@ -77,8 +77,8 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         }
     }
 
-    /// <summary>Computes and delivers some of the wanted rows. Where that fails, sequence by sequence, so that only the one ends with which it fails again.</summary>
-    private void DeliverLogits(List<Sequence> sequences, int first, int count, bool alone)
+    /// <summary>Computes and delivers some of the wanted rows. A failure is traced to its sequence by computing each alone; only one that fails again is ended.</summary>
+    private void ProcessLogits(List<Sequence> sequences, int first, int count, bool alone)
     {
         Matrix logits;
         try
@@ -95,7 +95,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             for (int end = first + count; first < end; first += count)
             {
                 count = _owners.AsSpan(first, end - first).IndexOfAnyExcept(_owners[first]) is >= 0 and int others ? others : end - first;
-                DeliverLogits(sequences, first, count, alone: true);
+                ProcessLogits(sequences, first, count, alone: true);
             }
 
             return;
@@ -134,7 +134,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         }
     }
 
-    /// <summary>One row of logits. <paramref name="offset"/> is the position for a reader, else how many guessed tokens come before the row.</summary>
+    /// <summary>Gives a sequence one row of logits. <paramref name="offset"/> is the position for a reader, else how many guessed tokens come before the row.</summary>
     private void Deliver(Sequence sequence, int offset, Span<float> logits)
     {
         if (sequence.Finish is not null)

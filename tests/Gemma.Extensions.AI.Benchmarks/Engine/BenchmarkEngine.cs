@@ -58,17 +58,17 @@ internal sealed class BenchmarkEngine : IDisposable
         var request = new GenerationRequest { Prompt = prompt, Sink = new TimedRequest(tokens), MaxOutputTokens = tokens, Sampling = new SamplingOptions { Temperature = 0 } };
         var sequence = new Sequence(request, config.ContextLength, VocabularySize, BlockTokens, 0, 0);
         using var pool = new KvCache(
-            _backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, KvType.F16), 2 * sequence.GlobalBlocks.Length), config.SlidingWindow, keepPrefixes: false);
+            _backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, KvType.F16), 2 * sequence.Blocks.Global.Length), config.SlidingWindow, keepPrefixes: false);
         using var forward = new GemmaForward(config, _weights, _backend, pool.Pool, prompt.Length, 1);
         var batch = new ForwardBatch(prompt.Length, 1);
         long start = 0;
         for (int i = 0; i < tokens; i++)
         {
-            pool.TryHold(sequence, sequence.Count);
+            pool.TryHold(sequence.Blocks, sequence.Count);
             batch.Clear();
-            batch.Add(sequence.Upcoming(sequence.Pending), sequence.Computed, sequence.LocalBlocks, sequence.GlobalBlocks);
+            batch.Add(sequence.Upcoming(sequence.Pending), sequence.Computed, sequence.Blocks.Local, sequence.Blocks.Global);
             forward.Run(batch);
-            pool.Commit(sequence, sequence.Count);
+            pool.Commit(sequence.Blocks, sequence.Tokens);
             sequence.Append(sequence.Sampler!.Sample(forward.Logits([batch.Rows - 1]).Read(0, 1), default));
             start = i == 0 ? Stopwatch.GetTimestamp() : start;
         }

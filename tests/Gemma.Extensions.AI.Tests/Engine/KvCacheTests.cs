@@ -21,27 +21,25 @@ public sealed class KvCacheTests
         using var backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
         using var cache = new KvCache(backend.CreateKvPool(new KvLayout(2, 2, 64, BlockTokens, KvType.F32), blocks), Window, keepPrefixes: true);
         int[] tokens = TinyEngine.Prompt(1, 60);
-        var first = Sequence(tokens[..47]);
+        BlockTable first = BlockTable.For(47, BlockTokens);
         Assert.True(cache.TryHold(first, 47));
-        cache.Commit(first, 47);
-        cache.Release(first);
+        cache.Commit(first, tokens.AsSpan(0, 47));
+        cache.Release(first, tokens);
 
         // Takes what is free and the local blocks behind the window, which were used the longest ago.
-        var other = Sequence(TinyEngine.Prompt(2, 40));
+        BlockTable other = BlockTable.For(40, BlockTokens);
         Assert.True(cache.TryHold(other, BlockTokens));
 
-        var second = Sequence(tokens);
-        cache.Extend(second, 59);
+        BlockTable second = BlockTable.For(60, BlockTokens);
+        cache.Extend(second, tokens, 59);
         Assert.Equal(expected, second.Computed);
-        for (int i = Math.Max(0, second.Computed - Window + 1) / BlockTokens; i < second.HeldBlocks; i++)
+        for (int i = Math.Max(0, second.Computed - Window + 1) / BlockTokens; i < second.Held; i++)
         {
-            Assert.True(second.LocalBlocks[i] >= 0 && second.GlobalBlocks[i] >= 0);
+            Assert.True(second.Local[i] >= 0 && second.Global[i] >= 0);
         }
 
-        cache.Release(second);
-        cache.Release(other);
+        cache.Release(second, tokens);
+        cache.Release(other, TinyEngine.Prompt(2, 40));
         Assert.Equal(blocks, cache.Blocks.AvailableCount);
     }
-
-    private static Sequence Sequence(int[] tokens) => new(new GenerationRequest { Prompt = tokens, Sink = new Generation() }, 100, 1024, BlockTokens, 0, 0);
 }

@@ -1,0 +1,14 @@
+namespace Gemma.Extensions.AI.Engine;
+
+/// <summary>Waits for the end of a request whose tokens nobody reads.</summary>
+internal sealed class CompletionSink : GenerationSink
+{
+    private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>How the request ended. Never faulted.</summary>
+    public Task<GenerationResult> Completion => _completion.Task;
+
+    public override bool OnToken(int token) => true;
+
+    public override void OnCompleted(GenerationResult result) => _completion.SetResult(result);
+}
