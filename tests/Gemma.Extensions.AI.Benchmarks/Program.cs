@@ -14,6 +14,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Rag.RetrievalBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.LanguagesBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Types.TypesBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Schemas.RandomSchemasBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.LoadBenchmark.Create());

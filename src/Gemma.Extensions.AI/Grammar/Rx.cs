@@ -326,7 +326,8 @@ internal sealed class RxArena
                     continue;
                 }
 
-                int min = Math.Max(span.Min, t.Min), max = span.Max < 0 ? t.Max : t.Max < 0 ? span.Max : Math.Min(span.Max, t.Max);
+                ((int min, int max), (int min2, int max2)) = (Lengths(span), Lengths(t));
+                (min, max) = (Math.Max(min, min2), max < 0 ? max2 : max2 < 0 ? max : Math.Min(max, max2));
                 if (max >= 0 && min > max)
                 {
                     return Empty;
@@ -424,6 +425,9 @@ internal sealed class RxArena
 
     /// <summary>Any text of min to max characters (max -1: no limit).</summary>
     public bool IsSpan(Rx t) => t == AnyChar || (t.Kind == RxKind.Repeat && t.Kids[0] == AnyChar);
+
+    /// <summary>How long the texts of a span are; one character alone is no repetition and has no counts.</summary>
+    private (int Min, int Max) Lengths(Rx span) => span == AnyChar ? (1, 1) : (span.Min, span.Max);
 
     /// <summary>Makes all terms be without texts that hold one of these characters.</summary>
     public void Leave(CharSet characters)

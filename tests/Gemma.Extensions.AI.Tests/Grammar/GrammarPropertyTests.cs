@@ -70,6 +70,29 @@ public sealed class GrammarPropertyTests
         Assert.InRange(matches, checks / 20, checks * 19 / 20);
     }
 
+    /// <summary>Limits of length from several schemas meet, with and without an expression between them.</summary>
+    [Fact]
+    public void LimitsOfLengthAreTheNarrowestOfAll()
+    {
+        (int Min, int Max)[] limits = [.. Enumerable.Range(0, 4).SelectMany(static min => Enumerable.Range(min, 4 - min).Append(-1).Select(max => (min, max)))];
+        foreach ((int min1, int max1) in limits)
+        {
+            foreach ((int min2, int max2) in limits)
+            {
+                foreach (string pattern in (string[])["^(?!b)", "^(?=.*a)", "^[ab]*$", ""])
+                {
+                    RxArena arena = new();
+                    Rx term = arena.And([arena.Repeat(arena.AnyChar, min1, max1), EcmaRegex.Compile(arena, pattern), arena.Repeat(arena.AnyChar, min2, max2)]);
+                    foreach (string text in (string[])["", "a", "b", "aa", "ab", "ba", "aab", "bab", "aaaa"])
+                    {
+                        bool expected = text.Length >= min1 && text.Length >= min2 && (max1 < 0 || text.Length <= max1) && (max2 < 0 || text.Length <= max2) && System.Text.RegularExpressions.Regex.IsMatch(text, pattern);
+                        Assert.True(arena.Matches(term, text) == expected, $"'{text}' of {min1} to {max1} and {min2} to {max2} characters and /{pattern}/ should be {expected}.");
+                    }
+                }
+            }
+        }
+    }
+
     [Fact]
     public void RandomTextsOfAnExpressionMatchIt()
     {
