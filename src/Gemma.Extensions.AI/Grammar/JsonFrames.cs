@@ -92,6 +92,7 @@ internal sealed class ObjectFrame : Frame
     private readonly ulong[] _seen;
     private readonly int _position; // In schema order: the first declared name that may still come.
     private readonly int _count;
+    private readonly int _open; // What must still be contained.
     private readonly UsedTexts? _used;
     private readonly bool _unknownKey; // A key outside the schema ended within the token being tried; its text is not known.
     private readonly ValueNode? _value;
@@ -102,14 +103,14 @@ internal sealed class ObjectFrame : Frame
     private ObjectFrame? _inKey;
 
     public ObjectFrame(ObjectAtom atom, int maxNesting, Frame? parent)
-        : this(atom, Phase.Start, new ulong[atom.Words], 0, 0, null, false, null, maxNesting, parent)
+        : this(atom, Phase.Start, new ulong[atom.Words], 0, 0, atom.AllOpen, null, false, null, maxNesting, parent)
     {
     }
 
-    private ObjectFrame(ObjectAtom atom, Phase phase, ulong[] seen, int position, int count, UsedTexts? used, bool unknownKey, ValueNode? value, int maxNesting, Frame? parent)
-        : base(parent, HashCode.Combine(atom.Id, phase, seen.Length == 0 ? 0 : seen[0].GetHashCode(), position, count, used?.Hash ?? 0, unknownKey, value?.Id ?? -1), nests: true)
+    private ObjectFrame(ObjectAtom atom, Phase phase, ulong[] seen, int position, int count, int open, UsedTexts? used, bool unknownKey, ValueNode? value, int maxNesting, Frame? parent)
+        : base(parent, HashCode.Combine(HashCode.Combine(atom.Id, phase, open), seen.Length == 0 ? 0 : seen[0].GetHashCode(), position, count, used?.Hash ?? 0, unknownKey, value?.Id ?? -1), nests: true)
     {
-        (_atom, _phase, _seen, _position, _count, _used, _unknownKey, _value, _maxNesting) = (atom, phase, seen, position, count, used, unknownKey, value, maxNesting);
+        (_atom, _phase, _seen, _position, _count, _open, _used, _unknownKey, _value, _maxNesting) = (atom, phase, seen, position, count, open, used, unknownKey, value, maxNesting);
     }
 
     private enum Phase : byte
@@ -123,10 +124,10 @@ internal sealed class ObjectFrame : Frame
 
     public bool IsInKey => _phase == Phase.InKey;
 
-    public KeyLexer Keys => _atom.Keys;
+    public KeyLexer Keys => Choice.Keys;
 
     /// <summary>Which keys may come next.</summary>
-    public ObjectAtom.Choice Choice => _choice ??= _atom.Choose(_seen, _position, _count, _maxNesting - Depth);
+    public ObjectAtom.Choice Choice => _choice ??= _atom.Choose(_seen, _position, _count, _open, _maxNesting - Depth);
 
     /// <summary>Whether keys outside the declared names may come.</summary>
     public bool AllowsOthers => Choice.Others && !_unknownKey;
@@ -155,17 +156,17 @@ internal sealed class ObjectFrame : Frame
         {
             case Phase.Start or Phase.AfterComma when b == '"' && Choice.Any:
                 _inKey ??= With(Phase.InKey);
-                next.Add(_inKey, _atom.Keys.Start, _used is null ? -1 : 0);
+                next.Add(_inKey, Keys.Start, _used is null ? -1 : 0);
                 break;
             case Phase.Start or Phase.AfterValue when b == '}':
-                if (_atom.CanClose(_seen, _count))
+                if (_atom.CanClose(_seen, _count, _open))
                 {
                     Finish(Parent, next);
                 }
 
                 break;
             case Phase.AfterKey when b == ':':
-                next.Add(new ValueFrame(_value!, new ObjectFrame(_atom, Phase.AfterValue, _seen, _position, _count, _used, _unknownKey, null, _maxNesting, Parent), _atom.AllowsWhitespace), 0);
+                next.Add(new ValueFrame(_value!, new ObjectFrame(_atom, Phase.AfterValue, _seen, _position, _count, _open, _used, _unknownKey, null, _maxNesting, Parent), _atom.AllowsWhitespace), 0);
                 break;
             case Phase.AfterValue when b == ',' && Choice.Any:
                 _afterComma ??= With(Phase.AfterComma);
@@ -176,8 +177,8 @@ internal sealed class ObjectFrame : Frame
 
     /// <summary>Whether some allowed key begins as in a state of the key lexer.</summary>
     public bool AllowsState(int state, int used) =>
-        _atom.Keys.HasName(state, Choice.Names)
-        || (AllowsOthers && _atom.Keys.HasOthers(state) && (used < 0 || _used!.CanDiffer(_atom.Keys, state, used)));
+        Keys.HasName(state, Choice.Names)
+        || (AllowsOthers && Keys.HasOthers(state) && (used < 0 || _used!.CanDiffer(Keys, state, used)));
 
     /// <summary>Adds what follows a key; <paramref name="label"/> as the key lexer gives it.</summary>
     public void EndKey(int label, int used, ThreadList next)
@@ -191,24 +192,30 @@ internal sealed class ObjectFrame : Frame
 
             ulong[] seen = (ulong[])_seen.Clone();
             seen[label >> 6] |= 1UL << label;
-            next.Add(new ObjectFrame(_atom, Phase.AfterKey, seen, label + 1, _count + 1, _used, _unknownKey, _atom.Nodes[label], _maxNesting, Parent), 0);
+            foreach ((ValueNode value, int open) in _atom.ValuesOf(label, seen, _count + 1, _open, _maxNesting - Depth))
+            {
+                next.Add(new ObjectFrame(_atom, Phase.AfterKey, seen, label + 1, _count + 1, open, _used, _unknownKey, value, _maxNesting, Parent), 0);
+            }
         }
         else if (AllowsOthers && (used < 0 || !_used!.IsEnd(used)))
         {
             UsedTexts? texts = next.History is null ? _used : UsedTexts.Add(_used, next.History.LastString());
-            next.Add(new ObjectFrame(_atom, Phase.AfterKey, _seen, _atom.Names.Length, _atom.CountMatters ? _count + 1 : _count, texts, next.History is null, _atom.Keys.NodeOf(label), _maxNesting, Parent), 0);
+            foreach ((ValueNode value, int open) in _atom.ValuesOfOther(Keys.MatchedOf(label), Choice, _open, _maxNesting - Depth))
+            {
+                next.Add(new ObjectFrame(_atom, Phase.AfterKey, _seen, _atom.Names.Length, _atom.CountMatters ? _count + 1 : _count, open, texts, next.History is null, value, _maxNesting, Parent), 0);
+            }
         }
     }
 
     public override void ChildDone(ThreadList next) => next.Add(this, 0);
 
     protected override bool SameContent(Frame other) =>
-        other is ObjectFrame o && ReferenceEquals(_atom, o._atom) && _phase == o._phase && _position == o._position && _count == o._count && _unknownKey == o._unknownKey
+        other is ObjectFrame o && ReferenceEquals(_atom, o._atom) && _phase == o._phase && _position == o._position && _count == o._count && _open == o._open && _unknownKey == o._unknownKey
         && ReferenceEquals(_value, o._value) && _seen.AsSpan().SequenceEqual(o._seen) && UsedTexts.Same(_used, o._used);
 
     private void StepKey(int state, int used, byte b, ThreadList next)
     {
-        int n = _atom.Keys.Next(state, b);
+        int n = Keys.Next(state, b);
         if (n >= 0)
         {
             int after = used < 0 ? -1 : _used!.Child(used, b);
@@ -223,7 +230,7 @@ internal sealed class ObjectFrame : Frame
         }
     }
 
-    private ObjectFrame With(Phase phase) => new(_atom, phase, _seen, _position, _count, _used, _unknownKey, null, _maxNesting, Parent);
+    private ObjectFrame With(Phase phase) => new(_atom, phase, _seen, _position, _count, _open, _used, _unknownKey, null, _maxNesting, Parent);
 }
 
 /// <summary>Inside a JSON array.</summary>

@@ -126,6 +126,13 @@ internal sealed partial class JsonSchemaCompiler
         return result;
     }
 
+    private SchemaLiterals Literals(SchemaPlace place) => place.Element.ValueKind switch
+    {
+        JsonValueKind.True => SchemaLiterals.Any,
+        JsonValueKind.False => SchemaLiterals.Of(_document.False.Id * 2),
+        _ => SchemaLiterals.Of(place.Id * 2),
+    };
+
     private static ObjectConstraint Key(string name, SchemaLiterals value, bool required) => new()
     {
         Clauses = value == SchemaLiterals.Any ? [] : [new KeyClause(new Dictionary<string, SchemaLiterals> { [name] = value }, [], null, KeyClause.Says.Nothing)],
@@ -277,7 +284,7 @@ internal sealed partial class JsonSchemaCompiler
         if (prefixKeyword is not null)
         {
             any = false;
-            result = result with { Prefix = [.. Subschemas(place, prefixKeyword).Select(s => SchemaLiterals.Of(s.Place.Id * 2))] };
+            result = result with { Prefix = [.. Subschemas(place, prefixKeyword).Select(s => Literals(s.Place))] };
         }
 
         if (e.TryGetProperty("unevaluatedItems", out JsonElement unevaluated) && unevaluated.ValueKind != JsonValueKind.True)
@@ -295,7 +302,7 @@ internal sealed partial class JsonSchemaCompiler
         if (e.TryGetProperty(restKeyword, out JsonElement rest) && rest.ValueKind != JsonValueKind.True)
         {
             any = false;
-            result = result with { Rest = SchemaLiterals.Of(_document.At(place, rest, "/" + restKeyword).Id * 2) };
+            result = result with { Rest = Literals(_document.At(place, rest, "/" + restKeyword)) };
         }
 
         if (e.TryGetProperty("contains", out JsonElement contains))
@@ -343,13 +350,13 @@ internal sealed partial class JsonSchemaCompiler
         Dictionary<string, SchemaLiterals> properties = [];
         foreach ((string name, SchemaPlace sub) in Members(place, "properties", null))
         {
-            properties[name] = sub.Element.ValueKind == JsonValueKind.True ? SchemaLiterals.Any : SchemaLiterals.Of(sub.Id * 2);
+            properties[name] = Literals(sub);
         }
 
         List<(Rx, SchemaLiterals)> patterns = [];
         foreach ((string pattern, SchemaPlace sub) in Members(place, "patternProperties", null))
         {
-            patterns.Add((Pattern(pattern, sub.Path), SchemaLiterals.Of(sub.Id * 2)));
+            patterns.Add((Pattern(pattern, sub.Path), Literals(sub)));
         }
 
         SchemaLiterals? additional = null;
@@ -368,7 +375,7 @@ internal sealed partial class JsonSchemaCompiler
 
         if (e.TryGetProperty(keyword, out JsonElement rest) && rest.ValueKind != JsonValueKind.True)
         {
-            additional = rest.ValueKind == JsonValueKind.False ? SchemaLiterals.Of(_document.False.Id * 2) : SchemaLiterals.Of(_document.At(place, rest, "/" + keyword).Id * 2);
+            additional = Literals(_document.At(place, rest, "/" + keyword));
         }
 
         KeyClause.Says says = additional is not null || patterns.Count > 0 || e.TryGetProperty("additionalProperties", out _) || e.TryGetProperty("unevaluatedProperties", out _) ? KeyClause.Says.WhatElse
@@ -390,7 +397,7 @@ internal sealed partial class JsonSchemaCompiler
             Clauses = says == KeyClause.Says.Nothing ? [] : [new KeyClause(properties, patterns, additional, says)],
             Required = e.TryGetProperty("required", out JsonElement required) && required.ValueKind == JsonValueKind.Array ? Names(required, place.Path + "/required") : [],
             Dependents = dependents,
-            Names = e.TryGetProperty("propertyNames", out JsonElement names) && names.ValueKind != JsonValueKind.True ? SchemaLiterals.Of(_document.At(place, names, "/propertyNames").Id * 2) : SchemaLiterals.Any,
+            Names = e.TryGetProperty("propertyNames", out JsonElement names) && names.ValueKind != JsonValueKind.True ? Literals(_document.At(place, names, "/propertyNames")) : SchemaLiterals.Any,
             Min = Count(place, "minProperties") ?? 0,
             Max = Count(place, "maxProperties") ?? -1,
         };
@@ -522,243 +529,6 @@ internal sealed partial class JsonSchemaCompiler
 
         // That none is written does not say that none is in both: what readers judge differently is never written.
         return (a.Types & b.Types).HasFlag(JsonTypes.Number) && a.Number.AsDoubles().And(b.Number.AsDoubles()) is not null;
-    }
-
-    private Conjunction[] Negate(Conjunction[] alternatives, SchemaPlace place)
-    {
-        Conjunction[] result = [_any];
-        foreach (Conjunction c in alternatives)
-        {
-            result = Product(result, [.. Negate(c, place)]);
-        }
-
-        return result;
-    }
-
-    /// <summary>The ways in which a value can fail a conjunction.</summary>
-    private IEnumerable<Conjunction> Negate(Conjunction c, SchemaPlace place)
-    {
-        if (c.Types != JsonTypes.All)
-        {
-            yield return _any with { Types = ~c.Types & JsonTypes.All };
-        }
-
-        if (c.Types.HasFlag(JsonTypes.String) && c.Text != Arena.All)
-        {
-            yield return _any with { Types = JsonTypes.String, Text = Arena.Not(c.Text) };
-        }
-
-        if (c.Types.HasFlag(JsonTypes.Number))
-        {
-            foreach (NumberConstraint n in c.Number.Negate())
-            {
-                yield return _any with { Types = JsonTypes.Number, Number = n };
-            }
-        }
-
-        if (c.Types.HasFlag(JsonTypes.Array) && c.Array is { } array)
-        {
-            foreach (ArrayConstraint a in Negate(array))
-            {
-                yield return _any with { Types = JsonTypes.Array, Array = a };
-            }
-        }
-
-        if (c.Types.HasFlag(JsonTypes.Object) && c.Object is { } o)
-        {
-            foreach (ObjectConstraint n in Negate(o))
-            {
-                yield return _any with { Types = JsonTypes.Object, Object = n };
-            }
-        }
-    }
-
-    private IEnumerable<ArrayConstraint> Negate(ArrayConstraint a)
-    {
-        for (int i = 0; i < a.Prefix.Count; i++)
-        {
-            foreach (int code in a.Prefix[i].Codes)
-            {
-                yield return new ArrayConstraint { Prefix = [.. Enumerable.Repeat(SchemaLiterals.Any, i), SchemaLiterals.Of(code ^ 1)], Min = i + 1 };
-            }
-        }
-
-        foreach (int code in a.Rest.Codes)
-        {
-            if (a.Max >= 0 && a.Max <= a.Prefix.Count)
-            {
-                break; // No item is left over for it.
-            }
-
-            yield return code == _document.False.Id * 2 ? new ArrayConstraint { Min = a.Prefix.Count + 1 }
-                : a.Prefix.Count == 0 ? new ArrayConstraint { Contains = [(SchemaLiterals.Of(code ^ 1), 1, -1)] }
-                : throw new NotSupportedException("the complement of items after prefixItems is not supported");
-        }
-
-        if (a.Min > 0)
-        {
-            yield return new ArrayConstraint { Max = a.Min - 1 };
-        }
-
-        if (a.Max >= 0)
-        {
-            yield return new ArrayConstraint { Min = a.Max + 1 };
-        }
-
-        foreach ((SchemaLiterals item, int min, int max) in a.Contains)
-        {
-            if (min > 0)
-            {
-                yield return min == 1 && item.Codes is [int only]
-                    ? new ArrayConstraint { Rest = SchemaLiterals.Of(only ^ 1) }
-                    : new ArrayConstraint { Contains = [(item, 0, min - 1)] };
-            }
-
-            if (max >= 0)
-            {
-                yield return new ArrayConstraint { Contains = [(item, max + 1, -1)] };
-            }
-        }
-
-        if (a.Unique)
-        {
-            throw new NotSupportedException("the complement of uniqueItems is not supported");
-        }
-    }
-
-    private IEnumerable<ObjectConstraint> Negate(ObjectConstraint o)
-    {
-        foreach (string name in o.Required)
-        {
-            yield return Key(name, SchemaLiterals.Of(_document.False.Id * 2), false);
-        }
-
-        foreach (KeyClause clause in o.Clauses)
-        {
-            foreach ((string name, SchemaLiterals value) in clause.Properties)
-            {
-                foreach (int code in value.Codes)
-                {
-                    yield return code == _document.False.Id * 2 ? Key(name, SchemaLiterals.Any, true) : Key(name, SchemaLiterals.Of(code ^ 1), true);
-                }
-            }
-
-            if (clause.Patterns.Any(p => p.Value != SchemaLiterals.Any) || clause.Additional is not null)
-            {
-                throw new NotSupportedException("the complement of additionalProperties or patternProperties is not supported");
-            }
-        }
-
-        if (o.Min > 0)
-        {
-            yield return new ObjectConstraint { Max = o.Min - 1 };
-        }
-
-        if (o.Max >= 0)
-        {
-            yield return new ObjectConstraint { Min = o.Max + 1 };
-        }
-
-        foreach ((string name, IReadOnlyList<string> needs) in o.Dependents)
-        {
-            foreach (string need in needs)
-            {
-                yield return Key(name, SchemaLiterals.Any, true).And(Key(need, SchemaLiterals.Of(_document.False.Id * 2), false));
-            }
-        }
-
-        if (o.Names != SchemaLiterals.Any)
-        {
-            throw new NotSupportedException("the complement of propertyNames is not supported");
-        }
-    }
-
-    private Conjunction[] Product(Conjunction[] a, Conjunction[] b)
-    {
-        if (b is [var only] && ReferenceEquals(only, _any))
-        {
-            return a;
-        }
-
-        if (a is [var single] && ReferenceEquals(single, _any))
-        {
-            return b;
-        }
-
-        HashSet<Conjunction> result = [];
-        foreach (Conjunction x in a)
-        {
-            foreach (Conjunction y in b)
-            {
-                if (And(x, y) is { } both)
-                {
-                    result.Add(both);
-                }
-            }
-
-            GrammarWork.Spend(2 * GrammarWork.State * b.Length);
-        }
-
-        return Limited(result);
-    }
-
-    private static Conjunction[] Union(IEnumerable<Conjunction[]> parts) => Limited(parts.SelectMany(p => p).Distinct());
-
-    private static Conjunction[] Limited(IEnumerable<Conjunction> alternatives)
-    {
-        Conjunction[] result = [.. alternatives.Take(MaxAlternatives + 1)];
-        return result.Length <= MaxAlternatives ? result : throw new GrammarComplexityException("its combinations give more than " + MaxAlternatives + " alternatives");
-    }
-
-    private Conjunction? And(Conjunction a, Conjunction b)
-    {
-        JsonTypes types = a.Types & b.Types;
-        NumberConstraint number = a.Number;
-        if (types.HasFlag(JsonTypes.Number))
-        {
-            if (a.Number.And(b.Number) is { } both)
-            {
-                number = both;
-            }
-            else
-            {
-                types &= ~JsonTypes.Number;
-            }
-        }
-
-        return Clean(new Conjunction(
-            types,
-            types.HasFlag(JsonTypes.String) ? Arena.And(a.Text, b.Text) : Arena.All,
-            number,
-            a.Array is null ? b.Array : b.Array is null || ReferenceEquals(a.Array, b.Array) ? a.Array : a.Array.And(b.Array),
-            a.Object is null ? b.Object : b.Object is null || ReferenceEquals(a.Object, b.Object) ? a.Object : a.Object.And(b.Object)));
-    }
-
-    /// <summary>Without the kinds that are plainly impossible and the constraints on absent kinds; null where nothing is left.</summary>
-    private Conjunction? Clean(Conjunction c)
-    {
-        JsonTypes types = c.Types;
-        if (types.HasFlag(JsonTypes.String) && !Arena.IsLive(c.Text))
-        {
-            types &= ~JsonTypes.String;
-        }
-
-        if (c.Array is { Max: >= 0 } array && array.Min > array.Max)
-        {
-            types &= ~JsonTypes.Array;
-        }
-
-        if (c.Object is { Max: >= 0 } o && (o.Min > o.Max || o.Required.Count > o.Max))
-        {
-            types &= ~JsonTypes.Object;
-        }
-
-        return types == JsonTypes.None ? null : new Conjunction(
-            types,
-            types.HasFlag(JsonTypes.String) ? c.Text : Arena.All,
-            types.HasFlag(JsonTypes.Number) ? c.Number : NumberConstraint.None,
-            types.HasFlag(JsonTypes.Array) ? c.Array : null,
-            types.HasFlag(JsonTypes.Object) ? c.Object : null);
     }
 
     private Conjunction[] Guarded(string path, Conjunction[] unchanged, Func<Conjunction[], Conjunction[]> apply)

@@ -67,7 +67,7 @@ internal abstract class Lexer(RxArena arena)
 
     public int[] Row(int state) => _rows[state];
 
-    public SliceKind Slice(int state) => _slices[state];
+    public virtual SliceKind Slice(int state) => _slices[state];
 
     public int SliceLimit(int state) => _sliceLimits[state];
 
@@ -200,7 +200,7 @@ internal sealed class RxLexer : Lexer
     }
 
     /// <summary>Whether any text may be followed by one that is accepted, as can be seen from the form of the expression.</summary>
-    private static bool IsUnlimited(RxArena arena, Rx term) => term.Kind switch
+    public static bool IsUnlimited(RxArena arena, Rx term) => term.Kind switch
     {
         RxKind.Not => term.Kids[0].Finite,
         RxKind.Repeat => arena.IsSpan(term) && term.Max < 0,

@@ -111,6 +111,7 @@ internal sealed class RxArena
     private readonly HashSet<Rx> _terms = new(new Comparer());
     private readonly Dictionary<(int, int), Rx> _derivatives = [];
     private readonly Dictionary<int, bool> _live = [];
+    private readonly Dictionary<int, bool> _infinite = [];
     private CharSet? _left;
     private readonly int _maxTerms;
     private int _recursive;
@@ -436,6 +437,7 @@ internal sealed class RxArena
         {
             _left = characters;
             _live.Clear();
+            _infinite.Clear();
         }
     }
 
@@ -571,6 +573,58 @@ internal sealed class RxArena
         return false;
     }
 
+    /// <summary>Whether the language has infinitely many texts: an expression comes again among what may follow after some characters of it.</summary>
+    public bool IsInfinite(Rx t)
+    {
+        if (t.Finite || !IsLive(t))
+        {
+            return false;
+        }
+
+        if (_infinite.TryGetValue(t.Id, out bool known))
+        {
+            return known;
+        }
+
+        CharPartition partition = Partition(t);
+        HashSet<int> seen = [t.Id], open = [t.Id];
+        Stack<(Rx Term, int Next)> path = new([(t, 0)]);
+        while (path.TryPop(out (Rx Term, int Next) top))
+        {
+            GrammarWork.Spend(20);
+            if (top.Next == partition.Count)
+            {
+                open.Remove(top.Term.Id);
+                continue;
+            }
+
+            path.Push((top.Term, top.Next + 1));
+            Rx next = Derive(top.Term, partition.Representative(top.Next));
+            if (!IsLive(next))
+            {
+                continue;
+            }
+
+            if (open.Contains(next.Id))
+            {
+                return _infinite[t.Id] = true;
+            }
+
+            if (seen.Add(next.Id))
+            {
+                if (seen.Count > MaxSearch)
+                {
+                    throw new GrammarComplexityException("deciding whether infinitely many texts satisfy it takes more than " + MaxSearch + " automaton states");
+                }
+
+                open.Add(next.Id);
+                path.Push((next, 0));
+            }
+        }
+
+        return _infinite[t.Id] = false;
+    }
+
     public bool Matches(Rx t, string text)
     {
         foreach (System.Text.Rune rune in text.EnumerateRunes())
@@ -697,6 +751,7 @@ internal sealed class RxArena
         _terms.RemoveWhere(t => t.Id >= _maxTerms / 2);
         _derivatives.Clear();
         _live.Clear();
+        _infinite.Clear();
     }
 
     private sealed class Comparer : IEqualityComparer<Rx>

@@ -85,6 +85,9 @@ internal sealed record ObjectConstraint
 
     public SchemaLiterals Names { get; init; } = SchemaLiterals.Any;
 
+    /// <summary>Of each there is a property at least: its name matches, and its value is of the schemas.</summary>
+    public IReadOnlyList<(Rx Names, SchemaLiterals Value)> Contains { get; init; } = [];
+
     public int Min { get; init; }
 
     public int Max { get; init; } = -1;
@@ -95,6 +98,7 @@ internal sealed record ObjectConstraint
         Required = [.. Required.Union(other.Required)],
         Dependents = [.. Dependents, .. other.Dependents],
         Names = Names.And(other.Names),
+        Contains = [.. Contains.Union(other.Contains)],
         Min = Math.Max(Min, other.Min),
         Max = Smaller(Max, other.Max),
     };

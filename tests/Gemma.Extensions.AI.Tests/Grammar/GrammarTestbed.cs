@@ -54,7 +54,7 @@ internal static class GrammarTestbed
 
             Assert.True(constraint.TryFillMask(mask));
             bool allowed = (mask[token >> 6] & (1UL << token)) != 0;
-            Assert.Equal(allowed, constraint.IsAllowed(token));
+            Assert.True(allowed == constraint.IsAllowed(token), $"The mask {(allowed ? "allows" : "forbids")} '{Encoding.UTF8.GetString(Vocabulary.Bytes(token))}' before '{Encoding.UTF8.GetString(rest)}' of '{text}', its bytes do not.");
             if (!allowed)
             {
                 return false;

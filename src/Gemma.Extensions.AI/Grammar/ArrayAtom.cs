@@ -1,0 +1,194 @@
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>Items of an array, ready to be read.</summary>
+internal sealed class ArrayAtom
+{
+    private const int MaxStates = 100_000;
+    private readonly Func<int, int, ValueNode> _node; // (index capped at the prefix, bits of contains that the item is counted for) → item.
+    private readonly int _prefix;
+    private readonly int _min;
+    private readonly int _declaredMax;
+    private readonly int _cap;
+    private readonly Dictionary<(int, long), bool> _canFinish = [];
+    private int? _effectiveMax;
+    private int? _height;
+
+    public ArrayAtom(int id, Func<int, int, ValueNode> node, int prefix, int min, int max, (int Min, int Max)[] contains, TextChoice? unique, bool allowsWhitespace)
+    {
+        (Id, _node, _prefix, _min, Contains, Unique, AllowsWhitespace) = (id, node, prefix, min, contains, unique, allowsWhitespace);
+        _declaredMax = unique is null ? max : max < 0 ? unique.Count : Math.Min(max, unique.Count);
+        _cap = _declaredMax >= 0 ? int.MaxValue : Math.Max(prefix, min);
+
+        // What counts there can be is known from the start, and so whether telling them apart is too much.
+        long states = contains.Length == 0 ? 0 : 1L + (_declaredMax >= 0 ? _declaredMax : _cap);
+        foreach ((int least, int most) in contains)
+        {
+            states = Math.Min(states, MaxStates + 1) * (1L + (most < 0 ? least : most));
+        }
+
+        if (states > MaxStates)
+        {
+            throw new GrammarComplexityException($"counting the items of an array beside contains takes more than {MaxStates:N0} states");
+        }
+    }
+
+    public int Id { get; }
+
+    /// <summary>How often items must be counted: minContains and maxContains (-1 for no limit).</summary>
+    public (int Min, int Max)[] Contains { get; }
+
+    public TextChoice? Unique { get; }
+
+    public bool AllowsWhitespace { get; }
+
+    // The first index at which no item is possible bounds the length.
+    private int _max
+    {
+        get
+        {
+            if (_effectiveMax is { } known)
+            {
+                return known;
+            }
+
+            int max = _declaredMax;
+            for (int i = 0; Contains.Length == 0 && i <= _prefix && (max < 0 || i < max); i++)
+            {
+                if (_node(i, 0).IsEmpty)
+                {
+                    max = i;
+                }
+            }
+
+            _effectiveMax = max;
+            return max;
+        }
+    }
+
+    /// <summary>Every item that there may be.</summary>
+    public IEnumerable<ValueNode> AllNodes()
+    {
+        for (int i = 0; i <= _prefix; i++)
+        {
+            for (int marks = 0; marks < 1 << Contains.Length; marks++)
+            {
+                yield return _node(i, marks);
+            }
+        }
+    }
+
+    public int Cap(int count) => Math.Min(count, _cap);
+
+    public bool CanClose(int count, int[] matched)
+    {
+        for (int i = 0; i < matched.Length; i++)
+        {
+            if (matched[i] < Contains[i].Min || (Contains[i].Max >= 0 && matched[i] > Contains[i].Max))
+            {
+                return false;
+            }
+        }
+
+        return count >= _min;
+    }
+
+    public bool IsSatisfiable() => CanFinish(0, new int[Contains.Length]);
+
+    /// <summary>Whether another item may come in which no more than so many objects and arrays are open at a time.</summary>
+    public bool CanContinue(int count, int[] matched, int nesting) => (_max < 0 || count < _max) && (Unique is not null || Items(count, matched).Any(item => item.Node.Height <= nesting));
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its items. With "contains" no less than any item's.</summary>
+    public int HeightBy(Func<ValueNode, int> heightOf) => Math.Min(JsonSchemaCompiler.Endless, 1 + (
+        Unique is not null || CanClose(0, new int[Contains.Length]) ? 0
+        : Contains.Length > 0 ? AllNodes().Where(static node => !node.IsEmpty).Select(heightOf).DefaultIfEmpty(0).Max()
+        : Enumerable.Range(0, Math.Min(_min, _prefix + 1)).Max(i => heightOf(_node(i, 0)))));
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
+    public int Height => _height ??= HeightBy(static node => node.Height);
+
+    /// <summary>The items that may come next, with what they are counted for, such that the array can be finished.</summary>
+    public IEnumerable<(ValueNode Node, int[] Matched)> Items(int count, int[] matched)
+    {
+        if (_max >= 0 && count >= _max)
+        {
+            yield break;
+        }
+
+        for (int marks = 0; marks < 1 << Contains.Length; marks++)
+        {
+            ValueNode node = _node(Math.Min(count, _prefix), marks);
+            if (node.IsEmpty)
+            {
+                continue;
+            }
+
+            int[] after = Mark(matched, marks);
+            if (Contains.Length == 0 || CanFinish(Cap(count + 1), after))
+            {
+                yield return (node, after);
+            }
+        }
+    }
+
+    private int[] Mark(int[] matched, int marks)
+    {
+        if (marks == 0)
+        {
+            return matched;
+        }
+
+        int[] after = (int[])matched.Clone();
+        for (int i = 0; i < after.Length; i++)
+        {
+            // Without an upper limit, more than the minimum need not be counted.
+            after[i] += (marks >> i) & 1;
+            after[i] = Contains[i].Max < 0 ? Math.Min(after[i], Contains[i].Min) : after[i];
+        }
+
+        return after;
+    }
+
+    private bool CanFinish(int count, int[] matched)
+    {
+        if (Contains.Length == 0)
+        {
+            return _max < 0 || _min <= _max;
+        }
+
+        if (CanClose(count, matched))
+        {
+            return true;
+        }
+
+        long key = 0;
+        foreach (int m in matched)
+        {
+            key = (key * 1_000_003) + m;
+        }
+
+        if (_canFinish.TryGetValue((count, key), out bool known))
+        {
+            return known;
+        }
+
+        System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
+        _canFinish[(count, key)] = false; // A cycle makes no progress.
+        bool result = false;
+        if (_max < 0 || count < _max)
+        {
+            for (int marks = (1 << Contains.Length) - 1; marks >= 0 && !result; marks--)
+            {
+                int[] after = Mark(matched, marks);
+                bool over = false;
+                for (int i = 0; i < after.Length; i++)
+                {
+                    over |= Contains[i].Max >= 0 && after[i] > Contains[i].Max;
+                }
+
+                result = !over && !_node(Math.Min(count, _prefix), marks).IsEmpty && CanFinish(Cap(count + 1), after);
+            }
+        }
+
+        return _canFinish[(count, key)] = result;
+    }
+}

@@ -1,0 +1,25 @@
+namespace Gemma.Extensions.AI.Grammar;
+
+/// <summary>What a value may be, by its first byte. Alternatives are read in parallel.</summary>
+internal sealed record Shape(bool Null, bool True, bool False, Lexer? Strings, Lexer? Numbers, ObjectAtom[] Objects, ArrayAtom[] Arrays);
+
+/// <summary>A set of values given by schemas that must (or must not) hold; its shape is worked out when it is first needed.</summary>
+internal sealed class ValueNode(JsonSchemaCompiler compiler, int id, SchemaLiterals literals)
+{
+    private Shape? _shape;
+
+    public int Id { get; } = id;
+
+    public SchemaLiterals Literals { get; } = literals;
+
+    public Shape Shape => _shape ??= compiler.ShapeOf(this);
+
+    /// <summary>Whether no finite value is allowed.</summary>
+    public bool IsEmpty => compiler.IsEmpty(this);
+
+    /// <summary>The fewest objects and arrays that are open at a time in a value.</summary>
+    public int Height => compiler.HeightOf(this);
+
+    /// <summary>Objects and arrays that may be open at a time in the whole text.</summary>
+    public int MaxNesting => compiler.MaxNesting;
+}
