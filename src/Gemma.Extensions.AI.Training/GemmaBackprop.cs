@@ -79,8 +79,8 @@ internal sealed unsafe class GemmaBackprop
         _dQkv = new((long)maxTokens * (c.QuerySize + 2 * c.KvSize));
         _logits = new(2L * _headRows * c.VocabularySize);
         _scratch = new(Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim));
-        _rope = RopeTable(c.RopeBase, c.HeadDim, maxLength);
-        _localRope = c.LocalRopeBase is { } local ? RopeTable(local, c.HeadDim, maxLength) : _rope;
+        _rope = RopeTable(c, 1, maxLength);
+        _localRope = HasLocalRope(c) ? RopeTable(c, 0, maxLength) : _rope;
     }
 
     /// <summary>Targets whose logits exist at once.</summary>
@@ -90,7 +90,7 @@ internal sealed unsafe class GemmaBackprop
     public static long WorkerBytes(GemmaConfig c, int maxTokens, int maxLength) => 4L * (
         (long)maxTokens * (c.LayerCount * (6L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + c.HeadCount + 3L * c.FeedForwardSize)
             + 7L * c.HiddenSize + 2L * c.QuerySize + 2L * c.KvSize + 3L * c.FeedForwardSize)
-        + 2L * HeadRows(c) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim) + (c.LocalRopeBase is null ? 1L : 2) * maxLength * c.HeadDim);
+        + 2L * HeadRows(c) * c.VocabularySize + Attention.ScratchSize(maxLength, c.HeadCount / c.KvHeadCount, c.HeadDim) + (HasLocalRope(c) ? 2L : 1) * maxLength * c.HeadDim);
 
     /// <summary>Loss of the batch without gradients.</summary>
     public LossSums Evaluate(PackedBatch batch, LossOptions loss)
@@ -271,15 +271,18 @@ internal sealed unsafe class GemmaBackprop
 
     private float* W(string name) => _model.Tensor(name);
 
-    private static FloatBuffer RopeTable(float ropeBase, int headDim, int maxLength)
+    private static bool HasLocalRope(GemmaConfig c) => c.LocalRopeBase is not null || c.LocalRopeFactor is not null;
+
+    /// <summary>Cosines and sines of the layers of the same type, by position.</summary>
+    private static FloatBuffer RopeTable(GemmaConfig c, int layer, int maxLength)
     {
-        int half = headDim / 2;
+        int half = c.HeadDim / 2;
         var table = new FloatBuffer(2L * maxLength * half);
         for (int position = 0; position < maxLength; position++)
         {
             for (int i = 0; i < half; i++)
             {
-                double angle = position * Math.Pow(ropeBase, -2.0 * i / headDim);
+                double angle = position * Math.Pow(c.RopeBaseOf(layer), -2.0 * i / c.HeadDim) / c.RopeFactorOf(layer);
                 table.Span[position * half + i] = (float)Math.Cos(angle);
                 table.Span[(maxLength + position) * half + i] = (float)Math.Sin(angle);
             }

@@ -50,10 +50,9 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     {
         TrainingOptions run = _options.ToRun();
         string? teacher = _options.Teacher is null ? null : Find(_options.Teacher);
-        (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, string tokenizerSource) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
+        (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, IReadOnlyDictionary<string, byte[]?>? beside) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
         using var file = model as IDisposable;
         Directory.CreateDirectory(_options.Output);
-        IReadOnlyDictionary<string, byte[]?>? beside = tokenizerBytes.Length > 0 ? TokenizerFiles.ReadBeside(tokenizerSource, Path.Combine(_options.Output, model.Kind)) : null;
 
         List<TrainingDocument> documents = Read(_options.Data, "training", format, model.Config);
         List<TrainingDocument> validation = _options.Validation.Count > 0 ? Read(_options.Validation, "validation", format, model.Config) : [];
@@ -98,7 +97,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>An adapter over a model that stays in its file.</summary>
-    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, string TokenizerSource) StartAdapter(LoraOptions lora, TrainingOptions run)
+    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, IReadOnlyDictionary<string, byte[]?>? Beside) StartAdapter(LoraOptions lora, TrainingOptions run)
     {
         ModelFile file = ModelFile.Open(Find(_options.Model));
         try
@@ -107,7 +106,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             CheckMemory(file.Config, run, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
             var model = new LoraModel(file, lora, run.Seed);
             model.CheckResumed(Path.Combine(_options.Output, model.Kind));
-            return (model, FormatOf(file, file.CreateTokenizer()), [], file.Path);
+            return (model, FormatOf(file, file.CreateTokenizer()), [], null);
         }
         catch
         {
@@ -117,7 +116,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>A model with weights goes on from them; a bare config.json starts at random, with the tokenizer beside it or the teacher's.</summary>
-    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, string TokenizerSource) Start(TrainingOptions run, string? teacher)
+    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, IReadOnlyDictionary<string, byte[]?>? Beside) Start(TrainingOptions run, string? teacher)
     {
         string path = _options.Model, config = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
         if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
@@ -126,7 +125,8 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             file.Warnings.ForEach(warning => Warn?.Invoke(warning));
             CheckMemory(file.Config, run);
             GemmaTokenizer own = file.CreateTokenizer();
-            return (ModelDirectory.Load(file), FormatOf(file, own), TokenizerBytes(file.Path, own), file.Path);
+            TrainingModel loaded = ModelDirectory.Load(file);
+            return (loaded, FormatOf(file, own), TokenizerBytes(file.Path, own), BesideOf(file.Path, file, own, loaded.Kind));
         }
 
         using JsonFile json = JsonFile.Open(config);
@@ -144,7 +144,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         using ModelFile? source = hasTokenizer ? null : ModelFile.Open(teacher!, checkScales: false);
         GemmaTokenizer tokenizer = source?.CreateTokenizer() ?? TokenizerFiles.Open(directory);
         return tokenizer.VocabularySize <= fresh.Config.VocabularySize
-            ? (fresh, source is null ? ChatFormats.Resolve(tokenizer, CheckpointTemplate.Read(directory)) : FormatOf(source, tokenizer), TokenizerBytes(source?.Path ?? directory, tokenizer), source?.Path ?? directory)
+            ? (fresh, source is null ? ChatFormats.Resolve(tokenizer, CheckpointTemplate.Read(directory)) : FormatOf(source, tokenizer), TokenizerBytes(source?.Path ?? directory, tokenizer), BesideOf(source?.Path ?? directory, source, tokenizer, fresh.Kind))
             : throw new GemmaModelFormatException($"'{config}' has a vocab_size of {fresh.Config.VocabularySize:N0}, but the vocabulary has {tokenizer.VocabularySize:N0} tokens. Set vocab_size to that.");
     }
 
@@ -154,6 +154,18 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     /// <summary>The vocabulary as the checkpoint has it, or written anew where it came from a GGUF file or a tokenizer.json.</summary>
     private static byte[] TokenizerBytes(string model, GemmaTokenizer tokenizer) =>
         Path.Combine(model, TokenizerFiles.ModelName) is var path && File.Exists(path) ? File.ReadAllBytes(path) : SentencePieceWriter.Write(tokenizer);
+
+    /// <summary>What else belongs to the tokenizer, and how replies end: the checkpoint's files, or those that stand for what a GGUF file says.</summary>
+    private IReadOnlyDictionary<string, byte[]?>? BesideOf(string path, ModelFile? file, GemmaTokenizer tokenizer, string kind)
+    {
+        Dictionary<string, byte[]?>? beside = TokenizerFiles.ReadBeside(path, Path.Combine(_options.Output, kind));
+        foreach ((string name, byte[] bytes) in beside is not null && file is not null && !Directory.Exists(path) ? TokenizerFiles.WriteBeside(file, tokenizer) : [])
+        {
+            beside![name] = bytes;
+        }
+
+        return beside;
+    }
 
     /// <summary>States what training takes, and refuses what is not there before anything is computed.</summary>
     private void CheckMemory(GemmaConfig config, TrainingOptions run, long? trained = null, long frozenBytes = 0)

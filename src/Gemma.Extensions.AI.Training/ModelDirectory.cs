@@ -113,19 +113,25 @@ internal static class ModelDirectory
             ["pad_token_id"] = 0,
             ["torch_dtype"] = bfloat16 ? "bfloat16" : "float32",
         };
-        if (c.LocalRopeBase is { } local)
+        if (c.LocalRopeBase is not null || c.LocalRopeFactor is not null)
         {
-            json["rope_parameters"] = new JsonObject { [HuggingFaceRope.Global] = Rope(c.RopeBase), [HuggingFaceRope.Local] = Rope(local) };
+            json["rope_parameters"] = new JsonObject { [HuggingFaceRope.Global] = Rope(1), [HuggingFaceRope.Local] = Rope(0) };
         }
         else
         {
             json["rope_theta"] = c.RopeBase;
+            if (c.RopeFactor is { } factor)
+            {
+                json["rope_scaling"] = new JsonObject { ["rope_type"] = "linear", ["factor"] = factor };
+            }
         }
 
         return json.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
 
         static JsonNode? Cap(float cap) => cap > 0 ? JsonValue.Create(cap) : null; // 0 would be divided by
 
-        static JsonObject Rope(float theta) => new() { ["rope_type"] = "default", ["rope_theta"] = theta };
+        JsonObject Rope(int layer) => c.RopeFactorOf(layer) is var factor and not 1
+            ? new() { ["rope_type"] = "linear", ["factor"] = factor, ["rope_theta"] = c.RopeBaseOf(layer) }
+            : new() { ["rope_type"] = "default", ["rope_theta"] = c.RopeBaseOf(layer) };
     }
 }

@@ -14,8 +14,9 @@ namespace Gemma.Extensions.AI.Backends;
 /// <param name="QueryScale">Factor on q·k.</param>
 /// <param name="Softcap">cap·tanh(score/cap); 0: none.</param>
 /// <param name="RopeBase">Base of the rotary frequencies.</param>
+/// <param name="RopeFactor">What the frequencies are divided by.</param>
 internal readonly record struct AttentionSpec(
-    KvPool Pool, int PoolLayer, bool IsLocal, int Window, int Heads, int KvHeads, int HeadDim, float QueryScale, float Softcap, float RopeBase);
+    KvPool Pool, int PoolLayer, bool IsLocal, int Window, int Heads, int KvHeads, int HeadDim, float QueryScale, float Softcap, float RopeBase, float RopeFactor = 1);
 
 /// <summary>
 /// The seam between the model and the hardware: a dozen coarse operations on matrices. An operation on n rows uses the first n rows of each

@@ -104,6 +104,7 @@ internal sealed class GgufModelFile : ModelFile
             RmsNormEpsilon = (float)(metadata.GetNumber("gemma2.attention.layer_norm_rms_epsilon") ?? 1e-6),
             RopeBase = rope,
             LocalRopeBase = localRope == rope ? null : localRope,
+            RopeFactor = GgufVariations.RopeFactor(metadata),
             Head = GgufVariations.IsEmbeddingModel(metadata) ? OutputHead.None : OutputHead.Tied,
 
             // GGUF does not store query_pre_attn_scalar. Only the 27B model (46 layers) divides by hidden/heads instead of the head's size.

@@ -77,7 +77,6 @@ internal static class GgufVariations
     /// <exception cref="GemmaModelFormatException">A key asks for what is not implemented.</exception>
     public static void Check(GgufMetadata metadata, GemmaConfig config, List<string> warnings)
     {
-        CheckRopeScaling(metadata);
         CheckLayerTypes(metadata);
         foreach ((string name, Func<double, GemmaConfig, bool> isNeutral, string expected) in s_numbers)
         {
@@ -123,23 +122,29 @@ internal static class GgufVariations
         }
     }
 
-    /// <summary>A factor without a kind scales linearly in llama.cpp; with the kind "none" it does nothing.</summary>
-    private static void CheckRopeScaling(GgufMetadata metadata)
+    /// <summary>
+    /// What the positions of all layers are divided by; null: nothing. As in llama.cpp a factor without a kind scales linearly, one of the kind "none" does nothing, 0
+    /// means 1, and the older key counts only without the newer.
+    /// </summary>
+    /// <exception cref="GemmaModelFormatException">The frequencies are scaled in another way.</exception>
+    public static float? RopeFactor(GgufMetadata metadata)
     {
         const string Kind = Prefix + "rope.scaling.type";
         string kind = metadata.GetString(Kind) ?? "linear";
         if (kind is not ("none" or "linear"))
         {
-            throw Refused(metadata, Kind, $"'{ErrorText.Printable(kind)}'", "none");
+            throw Refused(metadata, Kind, $"'{ErrorText.Printable(kind)}'", "'none' or 'linear'");
         }
 
         foreach (string key in (ReadOnlySpan<string>)[Prefix + "rope.scaling.factor", Prefix + "rope.scale_linear"])
         {
-            if (kind == "linear" && metadata.GetNumber(key) is { } factor and not (0 or 1))
+            if (metadata.GetNumber(key) is { } factor)
             {
-                throw Refused(metadata, key, $"{factor}", "1: scaled rotary embeddings are not implemented");
+                return kind == "none" || factor is 0 or 1 ? null : factor > 0 ? (float)factor : throw Refused(metadata, key, $"{factor}", "a number above 0");
             }
         }
+
+        return null;
     }
 
     /// <summary>A number says that of every so many layers the last is global; an array says of each layer whether it is local.</summary>

@@ -21,7 +21,7 @@ internal static class HuggingFaceConfig
         int headDim = config.GetInt32("head_dim") ?? 256;
         int context = config.GetInt32("max_position_embeddings") ?? 8192;
         CheckVariation(config, layers);
-        (double rope, double localRope) = HuggingFaceRope.Bases(config);
+        (RopeFrequencies rope, RopeFrequencies localRope) = HuggingFaceRope.Read(config);
         return new GemmaConfig
         {
             VocabularySize = config.GetInt32("vocab_size") ?? 256000,
@@ -34,8 +34,10 @@ internal static class HuggingFaceConfig
             ContextLength = context,
             SlidingWindow = config.GetInt32("sliding_window") ?? (config.Has("sliding_window") ? context : 4096),
             RmsNormEpsilon = (float)(config.GetNumber("rms_norm_eps") ?? 1e-6),
-            RopeBase = (float)rope,
-            LocalRopeBase = localRope == rope ? null : (float)localRope,
+            RopeBase = (float)rope.Base,
+            LocalRopeBase = localRope.Base == rope.Base ? null : (float)localRope.Base,
+            RopeFactor = rope.Factor == 1 ? null : (float)rope.Factor,
+            LocalRopeFactor = localRope.Factor == rope.Factor ? null : (float)localRope.Factor,
             QueryScale = (float)(1 / Math.Sqrt(QueryScalar(config, layers, hidden, heads, headDim))),
             AttentionSoftcap = Cap(config, "attn_logit_softcapping", 50),
             FinalSoftcap = Cap(config, "final_logit_softcapping", 30),

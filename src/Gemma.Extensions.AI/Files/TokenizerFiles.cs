@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Files;
@@ -71,6 +72,49 @@ internal static class TokenizerFiles
             ? null
             : new[] { JsonName, ConfigName, AddedName, SpecialName, HuggingFaceModelFile.GenerationName, "chat_template.jinja", "chat_template.json" }
                 .ToDictionary(name => name, name => File.Exists(Path.Combine(source, name)) ? File.ReadAllBytes(Path.Combine(source, name)) : null);
+
+    /// <summary>
+    /// The files of <see cref="ReadBeside"/> that a model of another form needs beside a tokenizer.model (<see cref="SentencePieceWriter"/>), which knows neither
+    /// structure nor how tokens are matched: tokenizer_config.json, and generation_config.json with the tokens that end replies.
+    /// </summary>
+    public static Dictionary<string, byte[]> WriteBeside(ModelFile file, GemmaTokenizer tokenizer)
+    {
+        const TokenMatching Matching = TokenMatching.LeftStrip | TokenMatching.RightStrip | TokenMatching.Normalized | TokenMatching.SingleWord;
+        JsonObject decoder = [], config = new() { ["added_tokens_decoder"] = decoder, ["tokenizer_class"] = "GemmaTokenizer" };
+        for (int id = 0; id < tokenizer.VocabularySize; id++)
+        {
+            TokenMatching matching = tokenizer.GetMatching(id) & Matching;
+            bool isSpecial = tokenizer.GetKind(id) == TokenKind.Control;
+            if (isSpecial || matching != TokenMatching.None)
+            {
+                decoder[id.ToString(System.Globalization.CultureInfo.InvariantCulture)] = new JsonObject
+                {
+                    ["content"] = tokenizer.GetPiece(id), ["lstrip"] = matching.HasFlag(TokenMatching.LeftStrip), ["normalized"] = matching.HasFlag(TokenMatching.Normalized),
+                    ["rstrip"] = matching.HasFlag(TokenMatching.RightStrip), ["single_word"] = matching.HasFlag(TokenMatching.SingleWord), ["special"] = isSpecial,
+                };
+            }
+        }
+
+        foreach ((string name, int id) in new[] { ("bos_token", tokenizer.BosId), ("eos_token", tokenizer.EosId), ("pad_token", tokenizer.PadId), ("unk_token", tokenizer.UnknownId) })
+        {
+            if (id >= 0)
+            {
+                config[name] = tokenizer.GetPiece(id);
+            }
+        }
+
+        GenerationDefaults defaults = file.GenerationDefaults;
+        JsonObject generation = new() { ["eos_token_id"] = new JsonArray([.. EndTokens.Of(file, tokenizer).Select(static id => (JsonNode)id)]) };
+        foreach ((string name, JsonNode? value) in new[] { ("temperature", (JsonNode?)defaults.Temperature), ("top_k", defaults.TopK), ("top_p", defaults.TopP) })
+        {
+            if (value is not null)
+            {
+                generation[name] = value;
+            }
+        }
+
+        return new() { [ConfigName] = JsonSerializer.SerializeToUtf8Bytes(config), [HuggingFaceModelFile.GenerationName] = JsonSerializer.SerializeToUtf8Bytes(generation) };
+    }
 
     /// <summary>Tokens of added_tokens.json, <c>{text: id}</c>, which says nothing else of them.</summary>
     private static IEnumerable<AddedToken> OlderTokens(JsonFile? file, HashSet<string> special)

@@ -44,6 +44,17 @@ internal sealed record GemmaConfig
     /// <summary>Base of the rotary frequencies of the local layers; null: that of the others, as in all of Google's checkpoints.</summary>
     public float? LocalRopeBase { get; init; }
 
+    /// <summary>
+    /// What the positions of the rotary embedding are divided by ("linear" scaling, for contexts that much longer); of the global layers alone where
+    /// <see cref="LocalRopeFactor"/> is set; null: 1, as in all of Google's checkpoints.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public float? RopeFactor { get; init; }
+
+    /// <summary>The same of the local layers; null: as in the others.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public float? LocalRopeFactor { get; init; }
+
     /// <summary>Factor on q·k before the cap: 1/√query_pre_attn_scalar.</summary>
     public required float QueryScale { get; init; }
 
@@ -73,6 +84,9 @@ internal sealed record GemmaConfig
 
     /// <summary>Base of the rotary frequencies of a layer.</summary>
     public float RopeBaseOf(int layer) => IsLocal(layer) ? LocalRopeBase ?? RopeBase : RopeBase;
+
+    /// <summary>What the positions of a layer are divided by.</summary>
+    public float RopeFactorOf(int layer) => (IsLocal(layer) ? LocalRopeFactor ?? RopeFactor : RopeFactor) ?? 1;
 
     /// <summary>Parameters of the model, a tied embedding counted once.</summary>
     public long ParameterCount
@@ -116,6 +130,8 @@ internal sealed record GemmaConfig
         Positive(RmsNormEpsilon, "RMS norm epsilon", zero: true);
         Positive(RopeBase, "RoPE base", zero: false);
         Positive(LocalRopeBase ?? RopeBase, "RoPE base of the local layers", zero: false);
+        Positive(RopeFactorOf(1), "RoPE scaling factor", zero: false);
+        Positive(RopeFactorOf(0), "RoPE scaling factor of the local layers", zero: false);
         Positive(QueryScale, "query scale", zero: false);
         Positive(AttentionSoftcap, "attention soft cap", zero: true);
         Positive(FinalSoftcap, "final soft cap", zero: true);

@@ -136,6 +136,6 @@ internal sealed class GemmaForward : IDisposable
         bool local = GemmaConfig.IsLocal(layer);
         return new AttentionSpec(
             pool, layer / 2, local, local ? config.SlidingWindow : int.MaxValue, config.HeadCount, config.KvHeadCount, config.HeadDim,
-            config.QueryScale, config.AttentionSoftcap, config.RopeBaseOf(layer));
+            config.QueryScale, config.AttentionSoftcap, config.RopeBaseOf(layer), config.RopeFactorOf(layer));
     }
 }

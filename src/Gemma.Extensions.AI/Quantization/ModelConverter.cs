@@ -145,6 +145,18 @@ internal sealed class ModelConverter
             writer.Set("gemma2.rope.freq_base_swa", local);
         }
 
+        if (config.RopeFactorOf(0) != config.RopeFactorOf(1))
+        {
+            throw new GemmaModelFormatException(
+                $"'{_source.Path}' divides the positions of local layers by {config.RopeFactorOf(0)} and of global ones by {config.RopeFactorOf(1)}, but GGUF has one factor for all layers of Gemma 2. Use the checkpoint as it is.");
+        }
+
+        if (config.RopeFactor is { } factor)
+        {
+            writer.Set("gemma2.rope.scaling.type", "linear");
+            writer.Set("gemma2.rope.scaling.factor", factor);
+        }
+
         if (_source.GenerationDefaults.Temperature is { } temperature)
         {
             writer.Set("general.sampling.temp", temperature);

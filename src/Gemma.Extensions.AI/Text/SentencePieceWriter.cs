@@ -38,9 +38,13 @@ internal static class SentencePieceWriter
         return output.ToArray();
     }
 
-    /// <summary>Turn markers are found in text, which SentencePiece does for user-defined pieces only.</summary>
-    private static TokenKind Kind(GemmaTokenizer tokenizer, int id) =>
-        tokenizer.GetKind(id) == TokenKind.Control && !TokenizerVocabulary.IsSilent(Encoding.UTF8.GetBytes(tokenizer.GetPiece(id))) ? TokenKind.UserDefined : tokenizer.GetKind(id);
+    /// <summary>Structure is found in text, which SentencePiece does for user-defined pieces only; what merges produce as well as matching is a normal piece to it.</summary>
+    private static TokenKind Kind(GemmaTokenizer tokenizer, int id) => tokenizer.GetKind(id) switch
+    {
+        TokenKind.Control when !TokenizerVocabulary.IsSilent(Encoding.UTF8.GetBytes(tokenizer.GetPiece(id))) => TokenKind.UserDefined,
+        TokenKind.UserDefined when tokenizer.GetMatching(id).HasFlag(TokenMatching.Merges) => TokenKind.Normal,
+        TokenKind kind => kind,
+    };
 
     private static void Tag(MemoryStream stream, int field, int wire) => Varint(stream, (ulong)(field << 3 | wire));
 

@@ -40,15 +40,18 @@ public sealed class VariationTests : IDisposable
     [InlineData("layer_types", """["full_attention","full_attention","full_attention","full_attention"]""")]
     [InlineData("layer_types", """["sliding_attention","full_attention","sliding_attention"]""")]
     [InlineData("layer_types", """["sliding_attention","chunked_attention","sliding_attention","full_attention"]""")]
-    [InlineData("rope_scaling", """{"type":"linear","factor":2.0}""")]
+    [InlineData("rope_scaling", """{"type":"linear","factor":0}""")]
+    [InlineData("rope_scaling", """{"type":"linear","factor":-2.0}""")]
+    [InlineData("rope_scaling", """{"type":"linear","factor":"2"}""")]
     [InlineData("rope_scaling", """{"rope_type":"linear"}""")]
     [InlineData("rope_scaling", """{"type":"dynamic","factor":4.0}""")]
     [InlineData("rope_scaling", """{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":8192}""")]
     [InlineData("rope_scaling", """{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":8192}""")]
     [InlineData("rope_scaling", """{"type":"longrope","short_factor":[1.0],"long_factor":[2.0]}""")]
     [InlineData("rope_scaling", "2")]
-    [InlineData("rope_parameters", """{"rope_type":"linear","factor":8.0,"rope_theta":10000}""")]
-    [InlineData("rope_parameters", """{"type":"linear","factor":8.0}""")]
+    [InlineData("rope_parameters", """{"type":"linear"}""")]
+    [InlineData("rope_parameters", """{"type":"proportional","rope_theta":10000}""")]
+    [InlineData("rope_parameters", """{"full_attention":{"rope_type":"linear","factor":8.0},"sliding_attention":{"rope_type":"dynamic","factor":2.0}}""")]
     [InlineData("rope_parameters", """{"rope_type":7}""")]
     [InlineData("rope_parameters", """{"rope_theta":"10000"}""")]
     [InlineData("rope_parameters", """{"rope_theta":10000,"partial_rotary_factor":0.25}""")]
@@ -169,6 +172,66 @@ public sealed class VariationTests : IDisposable
             _temp.File(name), json => json["rope_parameters"] = JsonNode.Parse($$$"""{"full_attention":{"rope_theta":{{{global}}}},"sliding_attention":{"rope_theta":{{{local}}}}}"""));
     }
 
+    /// <summary>The tiny model with a factor of 4, on 40 tokens, more than the window has.</summary>
+    [Fact]
+    public void LinearlyScaledProbabilitiesAreLlamaCpps()
+    {
+        string path = TinyCheckpoint.Write(_temp.Path, json => json["rope_scaling"] = JsonNode.Parse("""{"rope_type":"linear","factor":4.0}"""));
+        using var engine = new TinyEngine(path: path);
+        LlamaCppGolden.Check("rope/llama.cpp.json", tokens => engine.Logits(tokens));
+        using var plain = new TinyEngine();
+        Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => LlamaCppGolden.Check("rope/llama.cpp.json", tokens => plain.Logits(tokens)));
+    }
+
+    [Theory]
+    [InlineData("rope_scaling", """{"type":"linear","factor":2.0}""", 2f, null)]
+    [InlineData("rope_scaling", """{"rope_type":"linear","factor":2.5}""", 2.5f, null)]
+    [InlineData("rope_parameters", """{"rope_type":"linear","factor":8,"rope_theta":10000}""", 8f, null)]
+    [InlineData("rope_parameters", """{"type":"linear","factor":0.5}""", 0.5f, null)]
+    [InlineData("rope_parameters", """{"full_attention":{"rope_type":"linear","factor":8.0,"rope_theta":10000},"sliding_attention":{"rope_type":"default"}}""", 8f, 1f)]
+    [InlineData("rope_parameters", """{"full_attention":{"rope_type":"default"},"sliding_attention":{"rope_type":"linear","factor":2.0}}""", null, 2f)]
+    [InlineData("rope_parameters", """{"full_attention":{"rope_type":"linear","factor":2.0},"sliding_attention":{"rope_type":"linear","factor":2.0}}""", 2f, null)]
+    public void LinearScalingOfPositions(string field, string value, float? factor, float? local)
+    {
+        TinyCheckpoint.Write(_temp.Path, json => json[field] = JsonNode.Parse(value));
+        using ModelFile file = ModelFile.Open(_temp.Path), reference = ModelFile.Open(TestData.Local("tiny"));
+        Assert.Equal(reference.Config with { RopeFactor = factor, LocalRopeFactor = local }, file.Config);
+        Assert.Empty(file.Warnings);
+        Assert.NotEqual(GemmaWeights.FingerprintOf(file), GemmaWeights.FingerprintOf(reference));
+        Assert.Equal((local ?? factor ?? 1, factor ?? 1), (file.Config.RopeFactorOf(0), file.Config.RopeFactorOf(1)));
+
+        // Training pass and engine are two implementations; what is saved is as it was.
+        int[] tokens = TinyEngine.Prompt(3, 60);
+        TrainingModel model = ModelDirectory.Load(file);
+        float[][] training = [.. new GemmaBackprop(model, 60, 60).Logits(new PackedBatch([new TrainingDocument(tokens)])).Chunk(TinyCheckpoint.Vocabulary)];
+        using (var engine = new TinyEngine(path: _temp.Path))
+        using (var plain = new TinyEngine(path: TestData.Local("tiny")))
+        {
+            float[][] logits = engine.Logits(tokens);
+            Assert.InRange(Difference.Largest(training, logits), 0, 1e-3f);
+            Assert.True(Difference.Largest(plain.Logits(tokens), logits) > 0.05f);
+        }
+
+        ModelDirectory.Save(model, _temp.File("saved"), bfloat16: false, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model")));
+        using (ModelFile saved = ModelFile.Open(_temp.File("saved")))
+        {
+            Assert.Equal(file.Config, saved.Config);
+        }
+
+        if (local is not null)
+        {
+            Assert.Contains("one factor for all layers", Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(file, QuantizationRecipe.Get("F32"), _temp.File("x.gguf"), threads: 1)).Message, StringComparison.Ordinal);
+            return;
+        }
+
+        ModelConverter.Write(file, QuantizationRecipe.Get("F32"), _temp.File("x.gguf"), threads: 1);
+        using ModelFile gguf = ModelFile.Open(_temp.File("x.gguf"));
+        Assert.Equal(file.Config, gguf.Config);
+        ModelConverter.Write(gguf, QuantizationRecipe.Get("Q8_0"), _temp.File("y.gguf"), threads: 1);
+        using ModelFile quantized = ModelFile.Open(_temp.File("y.gguf"));
+        Assert.Equal(file.Config, quantized.Config);
+    }
+
     /// <summary>Whatever stands in a field, the file opens or is refused with a reason.</summary>
     [Fact]
     public void AnyValueOfAnyFieldIsReadOrRefused()
@@ -240,8 +303,8 @@ public sealed class VariationTests : IDisposable
     [Theory]
     [InlineData("rope.scaling.type", "yarn")]
     [InlineData("rope.scaling.type", "longrope")]
-    [InlineData("rope.scaling.factor", 4f)]
-    [InlineData("rope.scale_linear", 2f)]
+    [InlineData("rope.scaling.factor", -4f)]
+    [InlineData("rope.scale_linear", -2f)]
     [InlineData("rope.scaling.attn_factor", 0.5f)]
     [InlineData("rope.dimension_count", 8u)]
     [InlineData("rope.dimension_count_swa", 8u)]
@@ -301,6 +364,23 @@ public sealed class VariationTests : IDisposable
         using (ModelFile file = OpenGguf(Set("rope.freq_base_swa", 500f)))
         {
             Assert.Equal(500, file.Config.LocalRopeBase);
+        }
+
+        foreach (string key in (string[])["rope.scaling.factor", "rope.scale_linear"])
+        {
+            using ModelFile file = OpenGguf(Set(key, 4f)); // Without a kind it is linear.
+            Assert.Equal(4, file.Config.RopeFactor);
+            Assert.Empty(file.Warnings);
+        }
+
+        // The newer key counts, and 0 means 1 in it.
+        using (ModelFile file = OpenGguf(writer =>
+        {
+            writer.Set("gemma2.rope.scaling.factor", 0f);
+            writer.Set("gemma2.rope.scale_linear", 4f);
+        }))
+        {
+            Assert.Equal(SyntheticModel.Config, file.Config);
         }
 
         using (ModelFile file = OpenGguf(Set("pooling_type", 1u)))

@@ -6,6 +6,7 @@ using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Quantization;
 using Gemma.Extensions.AI.Tests.Engine;
 using Gemma.Extensions.AI.Tests.Files;
+using Gemma.Extensions.AI.Tests.Text;
 using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 using Xunit;
@@ -147,6 +148,38 @@ public sealed class TrainCommandTests : IDisposable
         GemmaTokenizer tokenizer = after.CreateTokenizer();
         Assert.Equal([1024, 1025], tokenizer.Encode("<|im_start|><|im_end|>", matchSpecial: true));
         Assert.Equal([1, 9, 1025], EndTokens.Of(after, tokenizer));
+    }
+
+    /// <summary>A GGUF file says of each token what it is and how it is matched; a tokenizer.model alone would make text of structure.</summary>
+    [Fact]
+    public async Task KeepsTheTokensOfAGguf()
+    {
+        string tuned = Directory.CreateDirectory(_directory.File("tuned")).FullName;
+        FineTune.Write(tuned, rows: 5, eos: [1025]);
+        AddedToken[] added =
+        [
+            new(1024, "<|im_start|>", true, TokenMatching.None), new(1025, "<|done|>", true, TokenMatching.LeftStrip), new(1026, "<note>", false, TokenMatching.RightStrip),
+            new(1027, "word", false, TokenMatching.SingleWord | TokenMatching.Normalized), new(1028, "<plain>", false, TokenMatching.None),
+        ];
+        File.WriteAllBytes(Path.Combine(tuned, "tokenizer.json"), AddedTokenTests.WithAdded(added));
+        string gguf = _directory.File("tuned.gguf");
+        using (ModelFile file = ModelFile.Open(tuned))
+        {
+            ModelConverter.Write(file, QuantizationRecipe.Get("BF16"), gguf);
+        }
+
+        await Succeed("train", "--model", gguf, "--data", _directory.File("corpus.txt"), "--output", _directory.File("run"), "--steps", "1", "--length", "32", "--batch-tokens", "32", "--micro-batches", "1");
+        using ModelFile before = ModelFile.Open(gguf), after = ModelFile.Open(_directory.File("run/model"));
+        GemmaTokenizer from = before.CreateTokenizer(), to = after.CreateTokenizer();
+        Assert.Equal(1029, to.VocabularySize);
+        Assert.All(Enumerable.Range(0, 1029), id => Assert.Equal((from.GetPiece(id), from.GetKind(id), from.GetMatching(id)), (to.GetPiece(id), to.GetKind(id), to.GetMatching(id))));
+        Assert.Equal((from.BosId, from.EosId, from.PadId, from.UnknownId), (to.BosId, to.EosId, to.PadId, to.UnknownId));
+        Assert.Equal(EndTokens.Of(before, from), EndTokens.Of(after, to));
+        Assert.Equal(before.GenerationDefaults with { StopTokens = [] }, after.GenerationDefaults with { StopTokens = [] });
+        foreach (string text in (string[])["a <|done|> b", "<note>  c", "words word, word", "<|im_start|>user\nHi <plain> there"])
+        {
+            Assert.Equal(from.Encode(text, matchSpecial: true), to.Encode(text, matchSpecial: true));
+        }
     }
 
     [Fact]

@@ -220,13 +220,13 @@ internal sealed unsafe class CpuBackend : Backend
     {
         foreach (RopeTable rope in _ropes)
         {
-            if (rope.Base == layer.RopeBase && rope.HeadDim == layer.HeadDim)
+            if (rope.Base == layer.RopeBase && rope.Factor == layer.RopeFactor && rope.HeadDim == layer.HeadDim)
             {
                 return rope;
             }
         }
 
-        var created = new RopeTable(layer.RopeBase, layer.HeadDim);
+        var created = new RopeTable(layer.RopeBase, layer.RopeFactor, layer.HeadDim);
         _ropes.Add(created);
         return created;
     }

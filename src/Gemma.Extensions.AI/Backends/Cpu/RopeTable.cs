@@ -6,13 +6,14 @@ namespace Gemma.Extensions.AI.Backends.Cpu;
 /// Cosines and sines of the rotary angles by position, extended on demand. Angles are float32 products of position and frequency,
 /// as in gemma_pytorch's precompute_freqs_cis; their cosines are taken in double precision.
 /// </summary>
-internal sealed unsafe class RopeTable(float @base, int headDim) : IDisposable
+internal sealed unsafe class RopeTable(float @base, float factor, int headDim) : IDisposable
 {
     private const int ChunkPositions = 256;
-    private readonly float[] _frequencies = Frequencies(@base, headDim);
+    private readonly float[] _frequencies = Frequencies(@base, factor, headDim);
     private readonly List<nint> _chunks = [];
 
     public float Base { get; } = @base;
+    public float Factor { get; } = factor;
     public int HeadDim { get; } = headDim;
 
     /// <summary>headDim/2 cosines followed by headDim/2 sines. The position must have been <see cref="Ensure">ensured</see>.</summary>
@@ -50,12 +51,12 @@ internal sealed unsafe class RopeTable(float @base, int headDim) : IDisposable
         _chunks.Clear();
     }
 
-    private static float[] Frequencies(float @base, int headDim)
+    private static float[] Frequencies(float @base, float factor, int headDim)
     {
         var result = new float[headDim / 2];
         for (int i = 0; i < result.Length; i++)
         {
-            result[i] = 1 / (float)Math.Pow(@base, 2f * i / headDim);
+            result[i] = 1 / (float)Math.Pow(@base, 2f * i / headDim) / factor;
         }
 
         return result;
