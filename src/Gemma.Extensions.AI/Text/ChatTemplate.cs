@@ -1,4 +1,5 @@
 using System.Text;
+using Gemma.Extensions.AI.Text.Templates;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Text;
@@ -197,7 +198,7 @@ internal static class ChatTemplate
         if (!string.IsNullOrWhiteSpace(text))
         {
             text = escapes ? format.Tools.Escape(text) : text;
-            blocks.Add(format.Trims ? text.Trim() : text);
+            blocks.Add(format.Trims ? TextTools.Trim(text) : text);
         }
     }
 
@@ -332,7 +333,7 @@ internal static class ChatTemplate
             string said = text.ToString();
             if (!string.IsNullOrWhiteSpace(said) || (keepsBlank && !trims))
             {
-                _blocks.Add(new Block(false, [(markup.Escape(trims ? said.Trim() : said), 0)]));
+                _blocks.Add(new Block(false, [(markup.Escape(trims ? TextTools.Trim(said) : said), 0)]));
             }
 
             text.Clear();

@@ -1,3 +1,5 @@
+using Gemma.Extensions.AI.Text.Templates;
+
 namespace Gemma.Extensions.AI.Text;
 
 /// <summary>How the turns of a <see cref="TurnFormat"/> are marked.</summary>
@@ -59,7 +61,7 @@ internal sealed class TurnFormat(GemmaTokenizer tokenizer, TurnMarkers markers, 
         {
             (TurnRole role, string text) = turns[turn];
             parts.Add(new(before + Open(role), PromptPart.Own));
-            parts.Add(new(rules.Trims ? text.Trim() : text, turn));
+            parts.Add(new(rules.Trims ? TextTools.Trim(text) : text, turn));
             before = markers.End + "\n";
         }
 

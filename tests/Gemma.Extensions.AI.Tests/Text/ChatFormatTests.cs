@@ -76,6 +76,40 @@ public sealed class ChatFormatTests
         }
     }
 
+    /// <summary>Texts that were typed, not made; ids of tokenizers.js, which is another implementation of Hugging Face's tokenizers (Data/README.md).</summary>
+    [Theory]
+    [InlineData("gemma")]
+    [InlineData("gemma-system")]
+    [InlineData("chatml")]
+    public void Prompts_are_those_written_down_by_hand(string name)
+    {
+        (HandwrittenConversations.Conversation[] conversations, string[] templates) = name switch
+        {
+            "gemma" => (HandwrittenConversations.Gemma, ChatFormatData.Gemma),
+            "gemma-system" => (HandwrittenConversations.GemmaSystem, ChatFormatData.GemmaSystem),
+            _ => (HandwrittenConversations.ChatML, ChatFormatData.ChatML),
+        };
+        GemmaTokenizer tokenizer = name == "chatml" ? ChatFormatData.ChatMLTokenizer : Tokenizers.Tiny;
+        JsonElement ids = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("chat/handwritten-ids.json"))).RootElement.GetProperty(name);
+        Assert.Equal((10, 10), (conversations.Length, ids.GetArrayLength()));
+        ChatFormat forced = name switch { "gemma" => TurnFormat.Gemma(tokenizer), "gemma-system" => TurnFormat.GemmaSystem(tokenizer, "test"), _ => TurnFormat.ChatML(tokenizer, "test") };
+        ChatFormat[] formats =
+        [
+            forced, ChatFormatData.Resolve(templates[0], tokenizer),
+            new TemplateFormat(tokenizer, new ChatTemplateText(templates[0], "test", new Dictionary<string, string>()), Gemma.Extensions.AI.Text.Templates.JinjaTemplate.Parse(templates[0])),
+        ];
+        for (int i = 0; i < conversations.Length; i++)
+        {
+            ChatMessage[] messages = [.. conversations[i].Turns.Select(static turn => new ChatMessage(new ChatRole(turn.Role), turn.Content))];
+            foreach (ChatFormat format in formats)
+            {
+                int[] prompt = ChatTemplate.Render(format, messages).Tokens;
+                Assert.Equal(conversations[i].Prompt, Spell(tokenizer, prompt));
+                Assert.Equal(ids[i].Deserialize<int[]>(), prompt);
+            }
+        }
+    }
+
     [Fact]
     public void Templates_that_are_no_known_format_are_evaluated()
     {

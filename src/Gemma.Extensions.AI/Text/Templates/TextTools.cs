@@ -27,9 +27,28 @@ internal static class TextTools
 
         return text.Slice(first, last - first);
 
-        // Python also takes the separators of files, groups, records and units for white space.
-        bool Goes(char c) => characters is null ? char.IsWhiteSpace(c) || c is >= '\x1c' and <= '\x1f' : characters.Contains(c);
+        bool Goes(char c) => characters is null ? IsSpace(c) : characters.Contains(c);
     }
+
+    /// <summary>Without white space at both ends, as templates trim.</summary>
+    public static string Trim(string text)
+    {
+        int first = 0, last = text.Length;
+        while (first < last && IsSpace(text[first]))
+        {
+            first++;
+        }
+
+        while (last > first && IsSpace(text[last - 1]))
+        {
+            last--;
+        }
+
+        return text[first..last];
+    }
+
+    /// <summary>Python also takes the separators of files, groups, records and units for white space.</summary>
+    private static bool IsSpace(char c) => char.IsWhiteSpace(c) || c is >= '\x1c' and <= '\x1f';
 
     /// <summary>The parts between separators, or between runs of white space where there is none; at most <paramref name="most"/> cuts where it is not negative.</summary>
     public static List<object?> Split(TemplateContext context, TemplateText text, string? separator, long most, bool fromEnd)
