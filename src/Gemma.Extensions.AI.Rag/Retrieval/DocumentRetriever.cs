@@ -120,8 +120,9 @@ public sealed class DocumentRetriever
         List<RetrievedPassage> passages = [.. found.Select(r => new RetrievedPassage(r.Record, r.Score ?? 0, QueryTerms.Coverage(content, r.Record.Text), null))];
         if (_collection is SqliteVectorCollection<Guid, DocumentChunk> counting && passages.Count > 0)
         {
+            HashSet<string> alone = QueryTerms.Alone(question);
             (long total, long[] matches, bool[][] held) = await counting.CountWordsAsync(content, [.. passages.Select(p => p.Chunk.Id)], cancellationToken).ConfigureAwait(false);
-            passages = [.. passages.Select((p, i) => p with { Evidence = QueryTerms.Evidence(content, matches, total, p.Chunk.Text, held[i]) })];
+            passages = [.. passages.Select((p, i) => p with { Evidence = QueryTerms.Evidence(content, matches, total, p.Chunk.Text, held[i], alone) })];
         }
 
         if (_options.Reranker is { } reranker && passages.Count > 0)

@@ -12,7 +12,7 @@ internal static partial class QueryTerms
 
     /// <summary>
     /// What a pair of letters in a script without spaces counts, and a single one, where a word counts 1: words have two letters and more, so that pairs say
-    /// most letters twice. What is all that was asked for counts 1.
+    /// most letters twice. A word of one letter counts as a pair. What is all that was asked for counts 1.
     /// </summary>
     private const double PairWeight = 0.5, LetterWeight = 0.25;
 
@@ -31,7 +31,7 @@ internal static partial class QueryTerms
     [
         "的 了 是 在 有 和 与 與 吗 嗎 呢 要 会 會 不 我 你 他 它 这 這 那 个 個 几 幾 多 什 么 麼 哪 何 谁 誰 怎 の は が を に へ と も や か で 은 는 이 가 을 를 의 에 什么 什麼 怎么 怎麼 怎样 怎樣 么样 麼樣 多少 哪里 哪裡 哪儿 哪个 哪個 哪些 为什么 為什麼 什么时候 什麼時候 何时 何時 是否 如何 几个 幾個 多久 多长 多長 可以 能否 是什 多大 多高 多远 应该 應該 需要",
         "です ですか ます ますか ました ません でしょうか ください いくら いくつ いつ どこ だれ なに なぜ どう どの どんな とは には では のは のが のを からの までの という ている ていますか ありますか ですが されて される されます しますか 何ですか どのくらい どれくらい",
-        "무엇 무엇인가요 인가요 하나요 나요 입니까 합니까 습니까 됩니까 입니다 합니다 됩니다 언제 어디 어디에 누가 얼마 어떻게 어떤 있나요 있습니까 되나요 에서 으로 까지",
+        "무엇 무엇인가요 인가요 하나요 나요 입니까 합니까 습니까 됩니까 입니다 합니다 됩니다 언제 어디 어디에 누가 얼마 얼마나 어떻게 어떤 있나요 있습니까 되나요 에서 으로 까지",
         "อะไร เมื่อไหร่ เมื่อไร ที่ไหน อย่างไร เท่าไร เท่าไหร่ ใคร ทำไม หรือ หรือไม่ เป็น ของ และ ได้ ที่",
     ];
 
@@ -44,7 +44,34 @@ internal static partial class QueryTerms
 
         // Chinese verbs have one letter: "how long is it boiled" shares no pair with "boil it for an hour".
         IEnumerable<string> letters = words.Where(w => w.IsPair && !s_function.Contains(w.Text)).SelectMany(w => (string[])[w.Text[..w.First], w.Text[w.First..]]).Where(IsIdeograph);
-        return [.. words.Select(w => w.Text).Concat(letters).Distinct(StringComparer.Ordinal).Take(MostWords)];
+        return [.. words.Select(w => w.Text).Concat(letters).Concat(Alone(text)).Distinct(StringComparer.Ordinal).Take(MostWords)];
+    }
+
+    /// <summary>
+    /// Words of one letter: Chinese and Korean letters between words that questions are made of, as in "soup must boil how-long" and "island-to boat how-long". Pairs across
+    /// such a border say nothing of them.
+    /// </summary>
+    public static HashSet<string> Alone(string text)
+    {
+        HashSet<string> alone = new(StringComparer.Ordinal);
+        List<string> letters = [];
+        List<bool> isFunction = [];
+        foreach (SearchWord word in SearchWords.Of(text).Where(static word => word.First > 0))
+        {
+            // A pair names its first letter; the last one of a row comes by itself.
+            letters.Add(word.Text[..word.First]);
+            isFunction.Add(s_function.Contains(letters[^1]) || (letters.Count > 1 && s_function.Contains(letters[^2] + letters[^1])) || (word.IsPair && s_function.Contains(word.Text)));
+            if (word.IsLetter)
+            {
+                alone.UnionWith(letters.Where((letter, i) => letters.Count > 1 && !isFunction[i] && (i == 0 || isFunction[i - 1]) && (i == letters.Count - 1 || isFunction[i + 1]) && IsWord(letter)));
+                letters.Clear();
+                isFunction.Clear();
+            }
+        }
+
+        return alone;
+
+        static bool IsWord(string letter) => IsIdeograph(letter) || letter[0] is >= '\uAC00' and <= '\uD7A3';
     }
 
     /// <summary>The words as they are written, for stores with an index of their own.</summary>
@@ -78,7 +105,8 @@ internal static partial class QueryTerms
     /// <param name="passages">All passages.</param>
     /// <param name="text">The passage.</param>
     /// <param name="found">Whether the full text finds each word in the passage: it knows accents and endings that are not known here.</param>
-    public static double Evidence(IReadOnlyList<string> words, IReadOnlyList<long> matches, long passages, string text, IReadOnlyList<bool> found)
+    /// <param name="alone">The question's words of one letter, from <see cref="Alone"/>; null: none.</param>
+    public static double Evidence(IReadOnlyList<string> words, IReadOnlyList<long> matches, long passages, string text, IReadOnlyList<bool> found, IReadOnlySet<string>? alone = null)
     {
         Dictionary<string, int> counts = Counts(text);
         SearchWord[] asked = [.. words.Select(w => SearchWords.Asked(w).First())];
@@ -90,7 +118,7 @@ internal static partial class QueryTerms
             if (times > 0)
             {
                 double rarity = Math.Log(1 + ((passages - matches[i] + 0.5) / (matches[i] + 0.5)));
-                double weight = asked[i].IsPair ? (pairs > 1 ? PairWeight : 1) : asked[i].IsLetter && pairs > 0 ? LetterWeight : 1;
+                double weight = asked[i].IsPair ? (pairs > 1 ? PairWeight : 1) : asked[i].IsLetter && pairs > 0 ? (alone?.Contains(words[i]) == true ? PairWeight : LetterWeight) : 1;
                 sum += weight * rarity * 2.2 * times / (times + 1.2);
             }
         }
