@@ -1,3 +1,5 @@
+using Gemma.Extensions.AI.AspNetCore.Anthropic;
+using Gemma.Extensions.AI.AspNetCore.Ollama;
 using Gemma.Extensions.AI.AspNetCore.OpenAI;
 using Gemma.Extensions.AI.AspNetCore.Requests;
 using Microsoft.AspNetCore.Routing;
@@ -22,6 +24,40 @@ public static class GemmaServerEndpointRouteBuilderExtensions
         ServerCore core = CoreOf(endpoints, nameof(MapOpenAI));
         RouteGroupBuilder group = endpoints.MapGroup(prefix);
         OpenAIRoutes.Map(group, core);
+        return group;
+    }
+
+    /// <summary>
+    /// Maps Ollama's API over the chat clients and embedding generators of the application's services, which <c>AddGemmaServer</c> has to be called on.
+    /// </summary>
+    /// <param name="endpoints">The application or a group of routes.</param>
+    /// <param name="prefix">What stands before the paths.</param>
+    /// <returns>The group, for <c>.RequireAuthorization()</c>, <c>.RequireRateLimiting(…)</c> and other conventions.</returns>
+    /// <exception cref="InvalidOperationException"><c>AddGemmaServer</c> was not called.</exception>
+    public static IEndpointConventionBuilder MapOllama(this IEndpointRouteBuilder endpoints, string prefix = "/api")
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        ArgumentNullException.ThrowIfNull(prefix);
+        ServerCore core = CoreOf(endpoints, nameof(MapOllama));
+        RouteGroupBuilder group = endpoints.MapGroup(prefix);
+        OllamaRoutes.Map(group, core);
+        return group;
+    }
+
+    /// <summary>
+    /// Maps Anthropic's Messages API over the chat clients of the application's services, which <c>AddGemmaServer</c> has to be called on.
+    /// </summary>
+    /// <param name="endpoints">The application or a group of routes.</param>
+    /// <param name="prefix">What stands before the paths.</param>
+    /// <returns>The group, for <c>.RequireAuthorization()</c>, <c>.RequireRateLimiting(…)</c> and other conventions.</returns>
+    /// <exception cref="InvalidOperationException"><c>AddGemmaServer</c> was not called.</exception>
+    public static IEndpointConventionBuilder MapAnthropic(this IEndpointRouteBuilder endpoints, string prefix = "/v1")
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        ArgumentNullException.ThrowIfNull(prefix);
+        ServerCore core = CoreOf(endpoints, nameof(MapAnthropic));
+        RouteGroupBuilder group = endpoints.MapGroup(prefix);
+        AnthropicRoutes.Map(group, core);
         return group;
     }
 

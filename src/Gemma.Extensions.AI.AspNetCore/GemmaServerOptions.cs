@@ -24,6 +24,14 @@ public sealed class GemmaServerOptions
     /// <summary>Most answers to one request (<c>n</c>).</summary>
     public int MaxChoices { get; set; } = 16;
 
+    /// <summary>
+    /// Let clients have models of the hub downloaded into the cache of this machine (Ollama's <c>/api/pull</c>). They fill its disk with whatever they like: only for clients that may.
+    /// </summary>
+    public bool AllowPull { get; set; }
+
+    /// <summary>From where and to where models are downloaded with <see cref="AllowPull"/>.</summary>
+    public GemmaHubOptions Hub { get; set; } = new();
+
     internal IEnumerable<string> Problems()
     {
         if (MaxRequestBodySize < 1)

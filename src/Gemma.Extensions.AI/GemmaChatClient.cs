@@ -33,6 +33,9 @@ namespace Gemma.Extensions.AI;
 /// ask of the answer (format, calls, stop sequences) holds for what is added. Where the prompt format drops white space around content, it is also dropped at the end of that text.
 /// To keep the result in a history, put both texts into one message.
 /// </para>
+/// <para>
+/// Where a stop sequence ended the answer, <see cref="ChatMessage.AdditionalProperties"/> of its message (of the last update, where it is streamed) say which, as <c>stop_sequence</c>.
+/// </para>
 /// </remarks>
 public sealed class GemmaChatClient : IChatClient
 {
@@ -65,7 +68,8 @@ public sealed class GemmaChatClient : IChatClient
 
     /// <summary>
     /// Answers this client, its <see cref="ChatClientMetadata"/>, the <see cref="ILoggerFactory"/> that its model logs to, and the <see cref="GemmaModel"/> and
-    /// <see cref="GemmaTokenizer"/> behind it; asking for one of the last two loads the model if that has not happened.
+    /// <see cref="GemmaTokenizer"/> behind it; asking for one of the last two loads the model if that has not happened, and keeps it loaded whatever
+    /// <see cref="GemmaOptions.IdleUnload"/> says.
     /// </summary>
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
@@ -98,7 +102,8 @@ public sealed class GemmaChatClient : IChatClient
         IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
+        using ModelLease lease = await _model.LeaseAsync(cancellationToken).ConfigureAwait(false);
+        GemmaModel model = lease.Model;
         GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
         ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw, cancellationToken);
         await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(model, turn, isStreaming, cancellationToken).ConfigureAwait(false))

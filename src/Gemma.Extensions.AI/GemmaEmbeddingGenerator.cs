@@ -46,7 +46,8 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
     {
         ArgumentNullException.ThrowIfNull(values);
         cancellationToken.ThrowIfCancellationRequested();
-        GemmaModel model = await _model.GetAsync(cancellationToken).ConfigureAwait(false);
+        using ModelLease lease = await _model.LeaseAsync(cancellationToken).ConfigureAwait(false);
+        GemmaModel model = lease.Model;
         GemmaEmbeddingOptions settings = options?.RawRepresentationFactory?.Invoke(this) as GemmaEmbeddingOptions ?? _options;
         Check(settings);
         int dimensions = Dimensions(model, options);

@@ -171,8 +171,7 @@ public sealed partial class GemmaModel : IDisposable
                 logger?.LogWarning("{Warning}", warning);
             }
 
-            MemoryAdvice memory = MemoryAdvice.For(
-                file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), options.ContextLength ?? file.Config.ContextLength, Enum.Parse<KvType>(options.KvCacheType.ToString()));
+            MemoryAdvice memory = AdviceFor(file, options);
             CheckMemory(path, memory, file.Config, options.MemoryCheck, logger);
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
@@ -200,6 +199,14 @@ public sealed partial class GemmaModel : IDisposable
         }
     }
 
+    /// <summary>Bytes that a model will need with these options: weights, one full context and work space, of a model that guesses ahead the weights.</summary>
+    internal static long MemoryOf(string path, GemmaOptions options)
+    {
+        using ModelFile file = ModelFile.Open(path);
+        using ModelFile? draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!) : null;
+        return AdviceFor(file, options).NeededBytes + (draft?.Tensors.Values.Sum(tensor => tensor.ByteLength) ?? 0);
+    }
+
     /// <summary>Ends running requests and releases the memory.</summary>
     public void Dispose()
     {
@@ -208,6 +215,9 @@ public sealed partial class GemmaModel : IDisposable
         _draft?.Dispose();
         File.Dispose();
     }
+
+    private static MemoryAdvice AdviceFor(ModelFile file, GemmaOptions options) => MemoryAdvice.For(
+        file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), options.ContextLength ?? file.Config.ContextLength, Enum.Parse<KvType>(options.KvCacheType.ToString()));
 
     private static void CheckMemory(string path, MemoryAdvice memory, GemmaConfig config, GemmaMemoryCheck check, ILogger? logger)
     {

@@ -83,6 +83,18 @@ public sealed class GemmaOptions
     public GemmaMemoryCheck MemoryCheck { get; set; }
 
     /// <summary>
+    /// Time without a request after which the model is unloaded and its memory given back; the next request loads it again and waits for that. Null keeps it loaded. A model that was
+    /// taken from a client (<c>GetService&lt;GemmaModel&gt;()</c>) stays, as does one that <see cref="GemmaModel.Load"/> made.
+    /// </summary>
+    public TimeSpan? IdleUnload { get; set; }
+
+    /// <summary>
+    /// Bytes that the models of one service provider may take together (weights, one full context and work space each). A model that needs more than is left has others unloaded, the one first
+    /// that was not used for the longest time; while all are in use, its requests wait. Null: no limit beside <see cref="MemoryCheck"/>.
+    /// </summary>
+    public long? MemoryBudget { get; set; }
+
+    /// <summary>
     /// Load the model when the host starts. Otherwise nothing is read before the first request. Without a host, the model is loaded when the
     /// client is taken from the service provider.
     /// </summary>
@@ -118,6 +130,16 @@ public sealed class GemmaOptions
         if (!Enum.IsDefined(MemoryCheck))
         {
             yield return $"{nameof(MemoryCheck)} is {(int)MemoryCheck}, expected one of {string.Join(", ", Enum.GetNames<GemmaMemoryCheck>())}.";
+        }
+
+        if (IdleUnload is { } idle && (idle < TimeSpan.Zero || idle.TotalDays > 24))
+        {
+            yield return $"{nameof(IdleUnload)} is {idle}, expected up to 24 days, or nothing to keep the model loaded.";
+        }
+
+        if (MemoryBudget is < 1)
+        {
+            yield return $"{nameof(MemoryBudget)} is {MemoryBudget}, expected a number of bytes, or nothing for no limit.";
         }
 
         if (KvCacheBytes is < 1)
@@ -184,7 +206,7 @@ public sealed class GemmaOptions
         CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
-        PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+        IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     /// <summary>Makes the backend that the model runs on. The CPU, unless a package that brings another backend has put its own here.</summary>
     internal Func<GemmaOptions, Backend> CreateBackend { get; set; } =

@@ -16,12 +16,13 @@ internal static class RequestBody
     /// <param name="type">What the body is.</param>
     /// <param name="options">The limits.</param>
     /// <param name="anyContentType">
-    /// Read the body whatever its content type says. Where it is checked, a page of another site cannot have a browser send such a request without asking this server first.
+    /// Read the body whatever its content type says, unless a browser sends it, which says for the page of which origin. Where it is checked, a page of another site cannot have a browser send such
+    /// a request without asking this server first.
     /// </param>
     /// <exception cref="ServerErrorException">It is too large, too slow, or not what it should be.</exception>
     public static async Task<T> ReadAsync<T>(HttpContext http, JsonTypeInfo<T> type, GemmaServerOptions options, bool anyContentType = false) where T : class
     {
-        if (!anyContentType && !http.Request.HasJsonContentType())
+        if (!http.Request.HasJsonContentType() && !(anyContentType && string.IsNullOrEmpty(http.Request.Headers.Origin)))
         {
             throw new ServerErrorException(ErrorKind.UnsupportedMediaType, $"The content type is '{http.Request.ContentType}', expected 'application/json'.");
         }

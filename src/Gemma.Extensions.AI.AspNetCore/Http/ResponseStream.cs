@@ -128,7 +128,7 @@ internal sealed class EventStream(HttpContext http, GemmaServerOptions options) 
     }
 }
 
-/// <summary>Newline-delimited JSON. Heartbeats are empty lines.</summary>
+/// <summary>Newline-delimited JSON. Heartbeats are white space before the next line's value: an empty line is no JSON to clients that read each line.</summary>
 internal sealed class JsonLineStream(HttpContext http, GemmaServerOptions options) : ResponseStream(http, options, "application/x-ndjson")
 {
     public void Write<T>(T line, JsonTypeInfo<T> type)
@@ -141,6 +141,6 @@ internal sealed class JsonLineStream(HttpContext http, GemmaServerOptions option
     public override void WriteHeartbeat()
     {
         Start();
-        Output.Write("\n"u8);
+        Output.Write(" "u8);
     }
 }

@@ -65,6 +65,19 @@ internal class ModelCatalog(IServiceProvider provider, IServiceCollection servic
         return new(model, found);
     }
 
+    /// <summary>The model of a name, whatever it can do.</summary>
+    /// <exception cref="ServerErrorException">There is no such model.</exception>
+    public ModelChoice Find(string? name) =>
+        Choices().Where(choice => string.Equals(choice.Name, name, StringComparison.OrdinalIgnoreCase)).Concat(
+            Models.Where(model => Models.Count == 1 || string.Equals(model.OtherName, name, StringComparison.OrdinalIgnoreCase)).Select(static model => new ModelChoice(model, null)))
+        .Cast<ModelChoice?>().FirstOrDefault()
+        ?? throw new ServerErrorException(new(ErrorKind.NotFound, $"There is no model '{name}'. Models: {Names(Models)}.", "model_not_found", "model"));
+
+    /// <summary>Told of a model that a client had downloaded.</summary>
+    public virtual void Pulled(string reference)
+    {
+    }
+
     /// <summary>Every name that may be asked for, models before their adapters.</summary>
     public IEnumerable<ModelChoice> Choices() => Models.SelectMany(model => model.Adapters.Select(adapter => new ModelChoice(model, adapter)).Prepend(new ModelChoice(model, null)));
 

@@ -13,6 +13,7 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     private readonly Lazy<IChatClient>? _chat = Lazily(chat);
     private readonly Lazy<IEmbeddingGenerator<string, Embedding<float>>>? _embeddings = Lazily(embeddings);
     private IEmbeddingGenerator<string, Embedding<float>>? _derived;
+    private ModelFacts? _facts;
 
     public string Name => name;
 
@@ -29,6 +30,9 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     /// <summary>The Gemma model behind the clients, which need not be loaded; null for clients of another kind, which only have the abstractions.</summary>
     public ModelReference? Reference => Chat?.GetService(typeof(ModelReference)) as ModelReference
         ?? (_embeddings is null ? null : _embeddings.Value.GetService(typeof(ModelReference)) as ModelReference);
+
+    /// <summary>What its files say; null for models of another kind, and while there are no files. Read once, with the first request that wants them.</summary>
+    public ModelFacts? Facts => _facts ??= Reference is { } reference ? ModelFacts.Read(reference.Path) : null;
 
     /// <summary>Other names that it answers to: what its metadata call it.</summary>
     public string? OtherName => Chat?.GetService<ChatClientMetadata>()?.DefaultModelId

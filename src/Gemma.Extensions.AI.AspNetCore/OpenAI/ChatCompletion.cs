@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Gemma.Extensions.AI.AspNetCore.Requests;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
@@ -100,17 +101,6 @@ internal sealed class ChoiceLogProbabilities
 
     [JsonIgnore(Condition = JsonIgnoreCondition.Never)]
     public IReadOnlyList<TokenLogProbability>? Refusal { get; init; }
-}
-
-internal sealed class TokenLogProbability
-{
-    public required string Token { get; init; }
-
-    public required double Logprob { get; init; }
-
-    public required IReadOnlyList<int> Bytes { get; init; }
-
-    public IReadOnlyList<TokenLogProbability>? TopLogprobs { get; init; }
 }
 
 /// <summary>An event of an answer that is streamed.</summary>

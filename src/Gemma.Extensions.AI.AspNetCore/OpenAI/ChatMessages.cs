@@ -63,7 +63,7 @@ internal static class ChatMessages
                 throw new ServerErrorException(ErrorKind.InvalidRequest, $"{place} names no function.", place);
             }
 
-            contents.Add(new FunctionCallContent(ids.Called(call.Id), name, ReadArguments(call.Function.Arguments, $"{place}.function.arguments")));
+            contents.Add(new FunctionCallContent(ids.Called(call.Id, name), name, ReadArguments(call.Function.Arguments, $"{place}.function.arguments")));
         }
 
         return contents;
@@ -76,37 +76,4 @@ internal static class ChatMessages
         { ValueKind: JsonValueKind.Object } element => FunctionArguments.FromObject(element),
         { } other => throw new ServerErrorException(ErrorKind.InvalidRequest, $"The arguments of a call are a JSON {other.ValueKind}, expected the text of an object.", at),
     };
-}
-
-/// <summary>Which result belongs to which call. Clients leave ids out or send null: then results come in the order of the calls.</summary>
-internal sealed class CallIds
-{
-    private readonly List<string> _open = [];
-    private int _made;
-
-    public string Called(string? id)
-    {
-        id = string.IsNullOrEmpty(id) ? $"call_{++_made}" : id;
-        _open.Add(id);
-        return id;
-    }
-
-    /// <exception cref="ServerErrorException">There is no id, and no call that waits for its result.</exception>
-    public string Answered(string? id, string at)
-    {
-        if (!string.IsNullOrEmpty(id))
-        {
-            _open.Remove(id);
-            return id;
-        }
-
-        if (_open.Count == 0)
-        {
-            throw new ServerErrorException(ErrorKind.InvalidRequest, "A result of a tool has no id, and no call before it waits for one.", at);
-        }
-
-        string first = _open[0];
-        _open.RemoveAt(0);
-        return first;
-    }
 }

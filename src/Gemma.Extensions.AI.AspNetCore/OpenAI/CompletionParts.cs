@@ -47,15 +47,7 @@ internal static class CompletionParts
     };
 
     public static ChoiceLogProbabilities? LogProbabilities(IReadOnlyList<GemmaLogProbabilities> tokens) =>
-        tokens.Count == 0 ? null : new() { Content = [.. tokens.Select(static token => Describe(token.Token, [.. token.Top.Select(static top => Describe(top, null))]))] };
-
-    private static TokenLogProbability Describe(GemmaTokenLogProbability token, IReadOnlyList<TokenLogProbability>? top) => new()
-    {
-        Token = token.Text,
-        Logprob = Math.Max(token.LogProbability, -9999), // JSON has no infinity; OpenAI writes this for what cannot come
-        Bytes = [.. token.Utf8.Span],
-        TopLogprobs = top,
-    };
+        tokens.Count == 0 ? null : new() { Content = TokenLogProbability.From(tokens) };
 
     /// <summary>The text of an answer; null where it has none.</summary>
     public static string? Text(ChatResponse response)

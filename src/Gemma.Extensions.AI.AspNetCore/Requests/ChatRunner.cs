@@ -19,6 +19,9 @@ internal interface IAnswerWriter
 
     /// <summary>Writes an error where the answer has begun already, and ends it.</summary>
     void Fail(ServerError error);
+
+    /// <summary>Writes what says that the answer still comes, where the API has something of its own for that.</summary>
+    void WriteHeartbeat(ResponseStream stream) => stream.WriteHeartbeat();
 }
 
 /// <summary>Has the model answer a request, at once or piece by piece.</summary>
@@ -51,7 +54,7 @@ internal static partial class ChatRunner
     {
         RequestLog log = new(core.Logger, http.Request.Path, request.Model.Name);
         CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted);
-        await using (UpdateReader updates = new(UpdatesAsync(core, http, request, ended.Token), ended, stream))
+        await using (UpdateReader updates = new(UpdatesAsync(core, http, request, ended.Token), ended, stream, writer))
         {
             try
             {

@@ -13,5 +13,7 @@ internal sealed class ServerCore(ModelCatalog models, IOptions<GemmaServerOption
 
     public ILogger Logger { get; } = loggers.CreateLogger("Gemma.Extensions.AI.AspNetCore");
 
+    public UnusedOptions Unused { get; } = new(loggers.CreateLogger("Gemma.Extensions.AI.AspNetCore"));
+
     public ForeignOptions Foreign { get; } = new(loggers.CreateLogger("Gemma.Extensions.AI.AspNetCore"));
 }

@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.AspNetCore.Http;
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
 /// <summary>Reads the pieces of an answer for a response: sends what was written before each wait, and a heartbeat for each interval of silence.</summary>
-internal sealed class UpdateReader(IAsyncEnumerable<ChoiceUpdate> source, CancellationTokenSource ended, ResponseStream stream) : IAsyncDisposable
+internal sealed class UpdateReader(IAsyncEnumerable<ChoiceUpdate> source, CancellationTokenSource ended, ResponseStream stream, IAnswerWriter writer) : IAsyncDisposable
 {
     private readonly IAsyncEnumerator<ChoiceUpdate> _updates = source.GetAsyncEnumerator(ended.Token);
     private Task<bool>? _pending;
@@ -38,7 +38,7 @@ internal sealed class UpdateReader(IAsyncEnumerable<ChoiceUpdate> source, Cancel
                     return await _pending.ConfigureAwait(false);
                 }
 
-                stream.WriteHeartbeat();
+                writer.WriteHeartbeat(stream);
                 await stream.FlushAsync().ConfigureAwait(false);
             }
         }

@@ -43,6 +43,9 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     /// <summary>The tokens of the answer; null where a stop sequence cut it. To be read after <see cref="Completion"/>.</summary>
     public int[]? Tokens => _stopped ? null : [.. _tokens];
 
+    /// <summary>The stop sequence that ended the answer; null where none did. To be read after <see cref="Completion"/>.</summary>
+    public string? StopSequence => _stops.Found;
+
     /// <summary>Every token of the answer; null where nobody asked for log probabilities. To be read after <see cref="Completion"/>.</summary>
     public IReadOnlyList<GemmaLogProbabilities>? LogProbabilities => _logProbabilities;
 

@@ -9,6 +9,9 @@ namespace Gemma.Extensions.AI.Chat;
 /// <summary>The one path to an answer, of a conversation and of a raw prompt; an answer that is not streamed is this one, drained.</summary>
 internal static class AnswerStream
 {
+    /// <summary>Key of the last update's additional properties under which the stop sequence stands that ended the answer.</summary>
+    internal const string StopSequenceKey = "stop_sequence";
+
     public static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(GemmaModel model, ChatTurn turn, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         UpdateFactory updates = new(model.ModelId);
@@ -31,7 +34,7 @@ internal static class AnswerStream
                 ChatTemplate.Remember(replies, conversation, said, tokens);
             }
 
-            yield return updates.CreateLast(result, answer);
+            yield return updates.CreateLast(result, answer, turn.Conversation?.Format.EndMarker);
         }
         finally
         {
@@ -71,7 +74,7 @@ internal static class AnswerStream
             RawRepresentation = part.LogProbabilities,
         };
 
-        public ChatResponseUpdate CreateLast(GenerationResult result, AnswerSink answer)
+        public ChatResponseUpdate CreateLast(GenerationResult result, AnswerSink answer, string? endMarker)
         {
             UsageContent usage = new(new UsageDetails
             {
@@ -85,6 +88,11 @@ internal static class AnswerStream
             if (answer.LogProbabilities is { } all)
             {
                 update.AdditionalProperties = new() { [GemmaLogProbabilitiesExtensions.Key] = all };
+            }
+
+            if (answer.StopSequence is { } stop && stop != endMarker) // the end of a turn is no stop sequence of the caller's
+            {
+                (update.AdditionalProperties ??= [])[StopSequenceKey] = stop;
             }
 
             return update;

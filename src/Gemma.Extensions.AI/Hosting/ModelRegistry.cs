@@ -7,8 +7,9 @@ using Microsoft.Extensions.Options;
 namespace Gemma.Extensions.AI.Hosting;
 
 /// <summary>The models of one service provider: one a path, however many clients and generators use it, disposed with the provider.</summary>
-internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> options, IEnumerable<GemmaRegistration> registrations, ILoggerFactory? loggerFactory = null) : IDisposable
+internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> options, IEnumerable<GemmaRegistration> registrations, ILoggerFactory? loggerFactory = null, TimeProvider? time = null) : IDisposable
 {
+    private readonly MemoryBudget _memory = new();
     private readonly ConcurrentDictionary<string, (ModelReference Reference, GemmaOptions Options)> _models = new(StringComparer.Ordinal);
     private readonly ILogger _logger = (loggerFactory ?? Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance).CreateLogger("Gemma.Extensions.AI");
 
@@ -18,7 +19,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         GemmaOptions named = OptionsOf(registration);
         string path = ModelAliases.Find(named.ModelPath!, out string? problem)
             ?? (named.AllowDownload && ModelAliases.IsHub(named.ModelPath!) ? named.ModelPath! : throw new GemmaModelFormatException(problem!));
-        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (new ModelReference(p, unwanted => Load(p, named, unwanted), loggerFactory, [.. named.Adapters.Keys.Order(StringComparer.OrdinalIgnoreCase)]), named));
+        (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (Reference(p, named), named));
         if (!first.LoadsLike(named))
         {
             throw new InvalidOperationException(
@@ -27,7 +28,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
 
         if (named.Preload)
         {
-            reference.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+            reference.LeaseAsync(CancellationToken.None).AsTask().GetAwaiter().GetResult().Dispose();
         }
 
         return reference;
@@ -63,7 +64,15 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         }
     }
 
-    private GemmaModel Load(string path, GemmaOptions named, CancellationToken unwanted)
+    private ModelReference Reference(string path, GemmaOptions named)
+    {
+        ModelReference? reference = null;
+        reference = new ModelReference(
+            path, unwanted => Load(reference!, path, named, unwanted), loggerFactory, [.. named.Adapters.Keys.Order(StringComparer.OrdinalIgnoreCase)], named.IdleUnload, time) { Freed = _memory.Pulse };
+        return reference;
+    }
+
+    private GemmaModel Load(ModelReference reference, string path, GemmaOptions named, CancellationToken unwanted)
     {
         LogLoading(_logger, path);
         long started = Stopwatch.GetTimestamp();
@@ -72,6 +81,11 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
             if (ModelAliases.IsHub(path))
             {
                 path = GemmaModelHub.EnsureAsync(path, progress: new LogProgress(_logger), cancellationToken: unwanted).GetAwaiter().GetResult();
+            }
+
+            if (named.MemoryBudget is { } budget)
+            {
+                _memory.Reserve(reference, GemmaModel.MemoryOf(path, named), budget, Models, unwanted);
             }
 
             GemmaModel model = GemmaModel.LoadCore(path, named, new LogProgress(_logger), loggerFactory, unwanted);

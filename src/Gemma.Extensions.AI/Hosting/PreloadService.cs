@@ -7,7 +7,7 @@ internal sealed class PreloadService(ModelRegistry registry, IEnumerable<GemmaRe
 {
     public Task StartAsync(CancellationToken cancellationToken) =>
         Task.WhenAll(registrations.Where(registration => registry.OptionsOf(registration).Preload)
-            .Select(registration => Task.Run(() => registry.Get(registration).GetAsync(cancellationToken), cancellationToken)));
+            .Select(registration => Task.Run(async () => (await registry.Get(registration).LeaseAsync(cancellationToken).ConfigureAwait(false)).Dispose(), cancellationToken)));
 
     /// <summary>Requests that were accepted finish within the time that the host allows for its shutdown.</summary>
     public Task StopAsync(CancellationToken cancellationToken) => registry.StopAsync(cancellationToken);

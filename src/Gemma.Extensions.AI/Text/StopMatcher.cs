@@ -13,6 +13,9 @@ internal sealed class StopMatcher
     private readonly int[] _matched;
     private readonly StringBuilder _held = new();
 
+    /// <summary>The stop sequence that was found; null: none so far.</summary>
+    public string? Found { get; private set; }
+
     /// <param name="stopSequences">Empty ones are ignored.</param>
     public StopMatcher(IReadOnlyList<string> stopSequences)
     {
@@ -61,9 +64,10 @@ internal sealed class StopMatcher
 
                 _matched[i] = matched += stop[matched] == next ? 1 : 0;
                 keep = Math.Max(keep, matched);
-                if (matched == stop.Length)
+                if (matched == stop.Length && matched > complete)
                 {
-                    complete = Math.Max(complete, matched);
+                    complete = matched;
+                    Found = stop;
                 }
             }
 

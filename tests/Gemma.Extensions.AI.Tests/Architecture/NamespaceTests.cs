@@ -40,6 +40,8 @@ public class NamespaceTests
         ["Models"] = ["Http"],
         ["Requests"] = ["", "Http", "Models"],
         ["OpenAI"] = ["", "Http", "Models", "Requests"],
+        ["Ollama"] = ["", "Http", "Models", "Requests"],
+        ["Anthropic"] = ["", "Http", "Models", "Requests"],
     };
 
     [Fact]

@@ -104,6 +104,16 @@ internal sealed class ModelServer : IAsyncDisposable
         return events;
     }
 
+    /// <summary>The lines of an answer, each JSON.</summary>
+    public async Task<List<JsonElement>> LinesAsync(string path, string json)
+    {
+        using HttpResponseMessage response = await PostAsync(path, json);
+        string body = await response.Content.ReadAsStringAsync();
+        Xunit.Assert.True(response.Content.Headers.ContentType?.MediaType == "application/x-ndjson", $"{(int)response.StatusCode}: {body}");
+        Xunit.Assert.EndsWith("\n", body, StringComparison.Ordinal);
+        return [.. body[..^1].Split('\n').Select(line => JsonElement.Parse(line))];
+    }
+
     public async ValueTask DisposeAsync()
     {
         Http.Dispose();

@@ -1,0 +1,50 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Gemma.Extensions.AI.AspNetCore.Http;
+
+namespace Gemma.Extensions.AI.AspNetCore.Anthropic;
+
+/// <summary>How the bodies of Anthropic's API are read and written. Members that are null are absent unless they say otherwise.</summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(AnthropicError))]
+[JsonSerializable(typeof(MessagesRequest))]
+[JsonSerializable(typeof(Message))]
+[JsonSerializable(typeof(TokenCount))]
+[JsonSerializable(typeof(MessageStart))]
+[JsonSerializable(typeof(BlockStart))]
+[JsonSerializable(typeof(BlockDelta))]
+[JsonSerializable(typeof(BlockStop))]
+[JsonSerializable(typeof(MessageDelta))]
+[JsonSerializable(typeof(BareEvent))]
+internal sealed partial class AnthropicJson : JsonSerializerContext
+{
+    /// <summary>Letters are written as UTF-8: no answer is ever part of an HTML page.</summary>
+    public static AnthropicJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        MaxDepth = RequestBody.MaxDepth,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}
+
+internal sealed class AnthropicError
+{
+    public string Type => "error";
+
+    public required AnthropicErrorDetail Error { get; init; }
+}
+
+internal sealed class AnthropicErrorDetail
+{
+    public required string Type { get; init; }
+
+    public required string Message { get; init; }
+}
+
+/// <summary>The answer of <c>POST /v1/messages/count_tokens</c>.</summary>
+internal sealed class TokenCount
+{
+    public required int InputTokens { get; init; }
+}

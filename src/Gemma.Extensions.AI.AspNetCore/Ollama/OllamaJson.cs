@@ -1,0 +1,45 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using Gemma.Extensions.AI.AspNetCore.Http;
+
+namespace Gemma.Extensions.AI.AspNetCore.Ollama;
+
+/// <summary>How the bodies of Ollama's API are read and written. Members that are null are absent.</summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(OllamaError))]
+[JsonSerializable(typeof(OllamaVersion))]
+[JsonSerializable(typeof(OllamaChatRequest))]
+[JsonSerializable(typeof(OllamaGenerateRequest))]
+[JsonSerializable(typeof(OllamaAnswer))]
+[JsonSerializable(typeof(OllamaEmbedRequest))]
+[JsonSerializable(typeof(OllamaEmbedAnswer))]
+[JsonSerializable(typeof(OllamaEmbeddingsRequest))]
+[JsonSerializable(typeof(OllamaEmbeddingsAnswer))]
+[JsonSerializable(typeof(OllamaModelRequest))]
+[JsonSerializable(typeof(OllamaModelList))]
+[JsonSerializable(typeof(OllamaModelAnswer))]
+[JsonSerializable(typeof(OllamaPullStatus))]
+[JsonSerializable(typeof(JsonObject))]
+internal sealed partial class OllamaJson : JsonSerializerContext
+{
+    /// <summary>Letters are written as UTF-8: no answer is ever part of an HTML page.</summary>
+    public static OllamaJson Wire { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        MaxDepth = RequestBody.MaxDepth,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}
+
+internal sealed class OllamaError
+{
+    public required string Error { get; init; }
+}
+
+internal sealed class OllamaVersion
+{
+    public required string Version { get; init; }
+}

@@ -1,0 +1,50 @@
+using Gemma.Extensions.AI.AspNetCore.Http;
+using Gemma.Extensions.AI.AspNetCore.Models;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.AspNetCore.Requests;
+
+/// <summary>A request for embeddings, whichever API it came by.</summary>
+internal sealed class EmbeddingRequest
+{
+    /// <summary>The model that embeds.</summary>
+    public required ModelChoice Model { get; init; }
+
+    /// <summary>The texts.</summary>
+    public required IReadOnlyList<string> Texts { get; init; }
+
+    /// <summary>Dimensions to keep; null: all.</summary>
+    public int? Dimensions { get; init; }
+
+    /// <summary>Whether texts that are too long are cut; null: as the generator does it.</summary>
+    public bool? Truncate { get; init; }
+}
+
+/// <summary>Has the model embed texts.</summary>
+internal static class EmbeddingRunner
+{
+    public static async Task<GeneratedEmbeddings<Embedding<float>>> RunAsync(ServerCore core, HttpContext http, EmbeddingRequest request)
+    {
+        RequestLog log = new(core.Logger, http.Request.Path, request.Model.Name);
+        IEmbeddingGenerator<string, Embedding<float>> generator = request.Model.Model.Embeddings!;
+        EmbeddingGenerationOptions options = new() { Dimensions = request.Dimensions };
+        if (request.Truncate is not null || request.Model.Adapter is not null)
+        {
+            GemmaEmbeddingOptions own = generator.GetService(typeof(GemmaEmbeddingOptions)) as GemmaEmbeddingOptions ?? new();
+            own.Truncate = request.Truncate ?? own.Truncate;
+            own.Adapter = request.Model.Adapter ?? own.Adapter;
+            options.RawRepresentationFactory = _ => own;
+        }
+
+        GeneratedEmbeddings<Embedding<float>> embeddings = await generator.GenerateAsync(request.Texts, options, http.RequestAborted).ConfigureAwait(false);
+        if (embeddings.Count != request.Texts.Count)
+        {
+            throw new InvalidOperationException($"The embedding generator returned {embeddings.Count} vectors for {request.Texts.Count} texts.");
+        }
+
+        log.Add([embeddings.Usage]);
+        log.Write();
+        return embeddings;
+    }
+}

@@ -1,0 +1,34 @@
+using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.AspNetCore.Http;
+using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.Hosting;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.AspNetCore.Requests;
+
+/// <summary>Continues texts without turns, which only Gemma models do: the abstractions have no such thing.</summary>
+internal static class RawCompletion
+{
+    /// <summary>The source of an answer that continues a text (<see cref="ChatRequest.Source"/>).</summary>
+    /// <exception cref="ServerErrorException">The model is none of this library.</exception>
+    public static Func<ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(ModelChoice model, string prompt)
+    {
+        ModelReference reference = ReferenceOf(model);
+        return (options, cancellation) => RunAsync(reference, gemma => gemma.CompleteStreamingAsync(prompt, options, cancellation), cancellation);
+    }
+
+    /// <summary>The Gemma model that a request needs itself, for what the abstractions do not have.</summary>
+    /// <exception cref="ServerErrorException">The model is none of this library.</exception>
+    public static ModelReference ReferenceOf(ModelChoice model) => model.Model.Reference
+        ?? throw new ServerErrorException(new(ErrorKind.InvalidRequest, $"'{model.Name}' is no Gemma model of this library, and its client has no way to do this.", "unsupported", "model"));
+
+    private static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(
+        ModelReference reference, Func<GemmaModel, IAsyncEnumerable<ChatResponseUpdate>> source, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        using ModelLease lease = await reference.LeaseAsync(cancellation).ConfigureAwait(false);
+        await foreach (ChatResponseUpdate update in source(lease.Model).ConfigureAwait(false))
+        {
+            yield return update;
+        }
+    }
+}
