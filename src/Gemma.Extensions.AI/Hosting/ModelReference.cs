@@ -144,7 +144,8 @@ internal sealed partial class ModelReference(
             _loading = null;
             _keepAlive = _idleUnload;
             UnloadsAt = null;
-            return _unloading = Task.Run(() => Unload(loaded.Result));
+            GemmaModel?[] model = [loaded.Result];
+            return _unloading = Task.Run(() => Unload(model));
         }
     }
 
@@ -241,12 +242,14 @@ internal sealed partial class ModelReference(
         }
     }
 
-    private void Unload(GemmaModel model)
+    /// <param name="model">The model, which nothing else may hold while garbage is collected.</param>
+    private void Unload(GemmaModel?[] model)
     {
         ILogger logger = LoggerFactory.CreateLogger("Gemma.Extensions.AI");
         try
         {
-            model.Dispose();
+            model[0]!.Dispose();
+            model[0] = null;
             GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true); // tables of the vocabulary; the system gets the pages back
             LogUnloaded(logger, ModelId);
         }
