@@ -66,12 +66,12 @@ internal static unsafe class Codebooks
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "The type has no codebook."),
     });
 
-    /// <summary>The numbers of a codebook, one byte each, where kernels may read them: they never move and are never freed.</summary>
+    /// <summary>The numbers of a codebook, one byte each, where kernels may read them, 16 bytes from any entry on: they never move and are never freed.</summary>
     private static byte* Expand(string text, int bits, ReadOnlySpan<byte> levels)
     {
         ushort[] codes = Parse(text);
         int numbers = bits == 2 ? 8 : 4;
-        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)(codes.Length * numbers), 64);
+        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)(codes.Length * numbers + 16), 64);
         for (int i = 0; i < codes.Length * numbers; i++)
         {
             bytes[i] = levels[(codes[i / numbers] >> (i % numbers * bits)) & ((1 << bits) - 1)];

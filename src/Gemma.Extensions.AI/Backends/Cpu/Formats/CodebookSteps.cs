@@ -145,8 +145,9 @@ internal static unsafe class CodebookSteps
     public static void PutOddScale(float* scales, Vector512<float> d, Vector512<uint> scale) =>
         (d * Vector512.ConvertToSingle((scale + scale + Vector512<uint>.One).AsInt32())).Store(scales);
 
+    /// <summary>True where tables are looked up in registers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool HasTables<TIsa>() => typeof(TIsa) == typeof(Avx512Isa) && Avx512Vbmi.IsSupported;
+    public static bool HasTables<TIsa>() => typeof(TIsa) == typeof(Avx512Isa) && Avx512Vbmi.IsSupported;
 
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)] // more than one copy in a caller exceeds what the compiler inlines
     private static void PutFoursByTables<TBook>(CodebookTables tables, byte* tile, byte zero)

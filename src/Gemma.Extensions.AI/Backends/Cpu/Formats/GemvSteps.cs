@@ -14,6 +14,14 @@ internal static unsafe class GemvSteps
         byte* rows, long stride, ref byte* ahead, long stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
         where TIsa : struct, IVectorIsa
     {
+        Prefetch(ref ahead, stream);
+        TIsa.Transpose(rows, stride, out d0, out d1, out d2, out d3);
+    }
+
+    /// <summary>Prefetches the next line of each of four streams.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(ref byte* ahead, long stream)
+    {
         if (Sse.IsSupported)
         {
             Sse.Prefetch0(ahead);
@@ -22,8 +30,6 @@ internal static unsafe class GemvSteps
             Sse.Prefetch0(ahead + 3 * stream);
             ahead += 64;
         }
-
-        TIsa.Transpose(rows, stride, out d0, out d1, out d2, out d3);
     }
 
     /// <summary>float16 at the beginning of each row.</summary>

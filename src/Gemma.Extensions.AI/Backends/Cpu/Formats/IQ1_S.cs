@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using static Gemma.Extensions.AI.Backends.Cpu.Formats.CodebookSteps;
@@ -19,6 +20,7 @@ internal static unsafe class IQ1_STiles
         Offset = 16,
         MaxByte = 25,
         Unpack = &Unpack<TIsa>,
+        Gemv = HasTables<TIsa>() ? null : &CodebookRows.Gemv<TIsa, IQ1_SRow>,
     };
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -28,31 +30,75 @@ internal static unsafe class IQ1_STiles
         CodebookTables tables = IQ1Book.Tables;
         for (int k = 0; k < columns; k += 256, rows += 50, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
-            Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
+            PutScales<TIsa>(rows, stride, scales, TileFormat.Rows);
             TIsa.Transpose(rows + 34, stride, out Vector512<uint> h0, out Vector512<uint> h1, out Vector512<uint> h2, out Vector512<uint> h3);
             for (int part = 0; part < 2; part++, h0 = h2, h1 = h3)
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                Group(tables, tile, scales, 4 * part, d, d0, h0);
-                Group(tables, tile, scales, 4 * part + 1, d, d1, h0 >> 16);
-                Group(tables, tile, scales, 4 * part + 2, d, d2, h1);
-                Group(tables, tile, scales, 4 * part + 3, d, d3, h1 >> 16);
+                Group(tables, tile, 4 * part, d0, h0);
+                Group(tables, tile, 4 * part + 1, d1, h0 >> 16);
+                Group(tables, tile, 4 * part + 2, d2, h1);
+                Group(tables, tile, 4 * part + 3, d3, h1 >> 16);
             }
         }
 
         // 32 columns: four indices, and a word of their upper bits, the scale and the shift.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static void Group(CodebookTables tables, byte* tile, float* scales, int group, Vector512<float> d, Vector512<uint> indices, Vector512<uint> word)
+        static void Group(CodebookTables tables, byte* tile, int group, Vector512<uint> indices, Vector512<uint> word)
         {
             Vector512<uint> upper = (word & Vector512.Create(7u)) | ((word << 5) & Vector512.Create(0x700u)) | ((word << 10) & Vector512.Create(0x70000u)) | ((word << 15) & Vector512.Create(0x7000000u));
             PutShiftedEights<TIsa, IQ1Book>(tables, tile + 8 * group * ByteStep, indices, upper, Shifts(((word >> 15) & Vector512<uint>.One) * 0x01010101u));
-            PutOddScale(scales + group * TileFormat.Rows, d, (word >> 12) & Vector512.Create(7u));
+        }
+    }
+
+    /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
+        TIsa.Transpose(rows + 34, stride, out Vector512<uint> w0, out Vector512<uint> w1, out Vector512<uint> w2, out Vector512<uint> w3);
+        Two(scales, step, d, w0);
+        Two(scales + 2 * step, step, d, w1);
+        Two(scales + 4 * step, step, d, w2);
+        Two(scales + 6 * step, step, d, w3);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static void Two(float* scales, int step, Vector512<float> d, Vector512<uint> words)
+        {
+            PutOddScale(scales, d, (words >> 12) & Vector512.Create(7u));
+            PutOddScale(scales + step, d, (words >> 28) & Vector512.Create(7u));
         }
     }
 
     /// <summary>The zero point of 16 and an eighth more, or less where a byte is one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector512<uint> Shifts(Vector512<uint> minus) => Vector512.Create(0x11111111u) - (minus + minus);
+}
+
+internal readonly unsafe struct IQ1_SRow : ICodebookRow
+{
+    public static int BlockBytes => 50;
+
+    public static int Group => 32;
+
+    public static void* Entries => Codebooks.Iq1;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales<TIsa>(byte* rows, long stride, float* scales)
+        where TIsa : struct, IVectorIsa => IQ1_STiles.PutScales<TIsa>(rows, stride, scales, GemvArgs.WeightRows);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
+    {
+        byte* index = block + 2 + 4 * part;
+        uint word = ((ushort*)(block + 34))[part];
+        Vector256<sbyte> shift = Vector256.Create((sbyte)(1 - (word >> 15 << 1)));
+        Vector256<sbyte> numbers = shift + CodebookRows.Eights(
+            entries, index[0] | ((word << 8) & 0x700), index[1] | ((word << 5) & 0x700), index[2] | ((word << 2) & 0x700), index[3] | ((word >> 1) & 0x700)).AsSByte();
+        negative = Vector256.LessThan(numbers, Vector256<sbyte>.Zero);
+        magnitudes = Vector256.Abs(numbers).AsByte();
+    }
 }
 
 /// <summary>The codebook of IQ1_S and IQ1_M.</summary>

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using static Gemma.Extensions.AI.Backends.Cpu.Formats.CodebookSteps;
@@ -19,6 +20,7 @@ internal static unsafe class IQ2_STiles
         Offset = 64,
         MaxByte = 107,
         Unpack = &Unpack<TIsa>,
+        Gemv = &CodebookRows.Gemv<TIsa, IQ2_SRow>,
     };
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -26,13 +28,12 @@ internal static unsafe class IQ2_STiles
         where TIsa : struct, IVectorIsa
     {
         CodebookTables tables = IQ2_SBook.Tables;
-        Vector512<uint> four = Vector512.Create(15u);
         const byte Offset = 64;
         for (int k = 0; k < columns; k += 256, rows += 82, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
-            Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
-            TIsa.Transpose(rows + 66, stride, out Vector512<uint> high, out Vector512<uint> laterHigh, out Vector512<uint> scale, out Vector512<uint> laterScale);
-            for (int half = 0; half < 2; half++, high = laterHigh, scale = laterScale)
+            PutScales<TIsa>(rows, stride, scales, TileFormat.Rows);
+            TIsa.Transpose(rows + 66, stride, out Vector512<uint> high, out Vector512<uint> laterHigh, out _, out _);
+            for (int half = 0; half < 2; half++, high = laterHigh)
             {
                 TIsa.Transpose(rows + 2 + 16 * half, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 34 + 16 * half, stride, out Vector512<uint> s0, out Vector512<uint> s1, out Vector512<uint> s2, out Vector512<uint> s3);
@@ -41,10 +42,6 @@ internal static unsafe class IQ2_STiles
                 PutEights<TIsa, IQ2_SBook>(tables, target + 8 * ByteStep, d1, Pairs(high >> 8), s1, Offset);
                 PutEights<TIsa, IQ2_SBook>(tables, target + 16 * ByteStep, d2, Pairs(high >> 16), s2, Offset);
                 PutEights<TIsa, IQ2_SBook>(tables, target + 24 * ByteStep, d3, Pairs(high >> 24), s3, Offset);
-                for (int group = 0; group < 8; group++)
-                {
-                    PutOddScale(scales + (8 * half + group) * TileFormat.Rows, d, (scale >> (4 * group)) & four);
-                }
             }
         }
 
@@ -56,6 +53,42 @@ internal static unsafe class IQ2_STiles
             x = (x | (x << 12)) & Vector512.Create(0x000F000Fu);
             return (x | (x << 6)) & Vector512.Create(0x03030303u);
         }
+    }
+
+    /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
+        TIsa.Transpose(rows + 66, stride, out _, out _, out Vector512<uint> s0, out Vector512<uint> s1);
+        for (int group = 0; group < 8; group++)
+        {
+            PutOddScale(scales + group * step, d, (s0 >> (4 * group)) & Vector512.Create(15u));
+            PutOddScale(scales + (8 + group) * step, d, (s1 >> (4 * group)) & Vector512.Create(15u));
+        }
+    }
+}
+
+internal readonly unsafe struct IQ2_SRow : ICodebookRow
+{
+    public static int BlockBytes => 82;
+
+    public static int Group => 16;
+
+    public static void* Entries => Codebooks.Iq2S;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales<TIsa>(byte* rows, long stride, float* scales)
+        where TIsa : struct, IVectorIsa => IQ2_STiles.PutScales<TIsa>(rows, stride, scales, GemvArgs.WeightRows);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
+    {
+        byte* index = block + 2 + 4 * part;
+        uint high = block[66 + part];
+        magnitudes = CodebookRows.Eights(entries, index[0] | ((high << 8) & 0x300), index[1] | ((high << 6) & 0x300), index[2] | ((high << 4) & 0x300), index[3] | ((high << 2) & 0x300));
+        negative = CodebookRows.Signs(*(uint*)(block + 34 + 4 * part));
     }
 }
 

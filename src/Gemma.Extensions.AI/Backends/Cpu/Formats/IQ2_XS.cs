@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using static Gemma.Extensions.AI.Backends.Cpu.Formats.CodebookSteps;
@@ -19,6 +20,7 @@ internal static unsafe class IQ2_XSTiles
         Offset = 64,
         MaxByte = 107,
         Unpack = &Unpack<TIsa>,
+        Gemv = &CodebookRows.Gemv<TIsa, IQ2_XSRow>,
     };
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -26,22 +28,15 @@ internal static unsafe class IQ2_XSTiles
         where TIsa : struct, IVectorIsa
     {
         CodebookTables tables = IQ2_XSBook.Tables;
-        Vector512<uint> four = Vector512.Create(15u);
         for (int k = 0; k < columns; k += 256, rows += 74, tile += 64 * ByteStep, scales += 16 * TileFormat.Rows)
         {
-            Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
-            TIsa.Transpose(rows + 58, stride, out _, out _, out Vector512<uint> s0, out Vector512<uint> s1);
+            PutScales<TIsa>(rows, stride, scales, TileFormat.Rows);
             for (int part = 0; part < 4; part++)
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> e0, out Vector512<uint> e1, out Vector512<uint> e2, out Vector512<uint> e3);
                 byte* target = tile + 16 * part * ByteStep;
                 Four(tables, target, e0, e1);
                 Four(tables, target + 8 * ByteStep, e2, e3);
-                Vector512<uint> scale = (part < 2 ? s0 : s1) >> (part % 2 * 16);
-                for (int group = 0; group < 4; group++)
-                {
-                    PutOddScale(scales + (4 * part + group) * TileFormat.Rows, d, (scale >> (4 * group)) & four);
-                }
             }
         }
 
@@ -63,6 +58,42 @@ internal static unsafe class IQ2_XSTiles
             b = (b | (b >> 8)) << 16;
             return a | b;
         }
+    }
+
+    /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
+        TIsa.Transpose(rows + 58, stride, out _, out _, out Vector512<uint> s0, out Vector512<uint> s1);
+        for (int group = 0; group < 8; group++)
+        {
+            PutOddScale(scales + group * step, d, (s0 >> (4 * group)) & Vector512.Create(15u));
+            PutOddScale(scales + (8 + group) * step, d, (s1 >> (4 * group)) & Vector512.Create(15u));
+        }
+    }
+}
+
+internal readonly unsafe struct IQ2_XSRow : ICodebookRow
+{
+    public static int BlockBytes => 74;
+
+    public static int Group => 16;
+
+    public static void* Entries => Codebooks.Iq2Xs;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales<TIsa>(byte* rows, long stride, float* scales)
+        where TIsa : struct, IVectorIsa => IQ2_XSTiles.PutScales<TIsa>(rows, stride, scales, GemvArgs.WeightRows);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
+    {
+        var words = (ushort*)(block + 2 + 8 * part);
+        uint w0 = words[0], w1 = words[1], w2 = words[2], w3 = words[3];
+        magnitudes = CodebookRows.Eights(entries, w0 & 511, w1 & 511, w2 & 511, w3 & 511);
+        negative = CodebookRows.EvenSigns(w0 >> 9, w1 >> 9, w2 >> 9, w3 >> 9);
     }
 }
 

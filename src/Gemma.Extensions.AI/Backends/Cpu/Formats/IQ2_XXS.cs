@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using static Gemma.Extensions.AI.Backends.Cpu.Formats.CodebookSteps;
@@ -19,6 +20,7 @@ internal static unsafe class IQ2_XXSTiles
         Offset = 64,
         MaxByte = 107,
         Unpack = &Unpack<TIsa>,
+        Gemv = &CodebookRows.Gemv<TIsa, IQ2_XXSRow>,
     };
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -39,6 +41,42 @@ internal static unsafe class IQ2_XXSTiles
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, w1 >> 28);
             }
         }
+    }
+
+    /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
+        for (int part = 0; part < 4; part++)
+        {
+            TIsa.Transpose(rows + 2 + 16 * part, stride, out _, out Vector512<uint> w0, out _, out Vector512<uint> w1);
+            PutOddScale(scales + 2 * part * step, d, w0 >> 28);
+            PutOddScale(scales + (2 * part + 1) * step, d, w1 >> 28);
+        }
+    }
+}
+
+internal readonly unsafe struct IQ2_XXSRow : ICodebookRow
+{
+    public static int BlockBytes => 66;
+
+    public static int Group => 32;
+
+    public static void* Entries => Codebooks.Iq2Xxs;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales<TIsa>(byte* rows, long stride, float* scales)
+        where TIsa : struct, IVectorIsa => IQ2_XXSTiles.PutScales<TIsa>(rows, stride, scales, GemvArgs.WeightRows);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
+    {
+        byte* index = block + 2 + 8 * part;
+        uint word = *(uint*)(index + 4);
+        magnitudes = CodebookRows.Eights(entries, index[0], index[1], index[2], index[3]);
+        negative = CodebookRows.EvenSigns(word & 127, (word >> 7) & 127, (word >> 14) & 127, (word >> 21) & 127);
     }
 }
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using static Gemma.Extensions.AI.Backends.Cpu.Formats.CodebookSteps;
@@ -19,6 +20,7 @@ internal static unsafe class IQ3_STiles
         Offset = 16,
         MaxByte = 31,
         Unpack = &Unpack<TIsa>,
+        Gemv = HasTables<TIsa>() ? null : &CodebookRows.Gemv<TIsa, IQ3_SRow>,
     };
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -26,12 +28,10 @@ internal static unsafe class IQ3_STiles
         where TIsa : struct, IVectorIsa
     {
         CodebookTables tables = IQ3_SBook.Tables;
-        Vector512<uint> four = Vector512.Create(15u);
         const byte Offset = 16;
         for (int k = 0; k < columns; k += 256, rows += 110, tile += 64 * ByteStep, scales += 8 * TileFormat.Rows)
         {
-            Vector512<float> d = LowHalf(First<TIsa>(rows, stride));
-            Vector512<uint> scale = Last<TIsa>(rows + 94, stride);
+            PutScales<TIsa>(rows, stride, scales, TileFormat.Rows);
             TIsa.Transpose(rows + 66, stride, out Vector512<uint> high, out Vector512<uint> laterHigh, out _, out _);
             for (int part = 0; part < 4; part++, high = part == 2 ? laterHigh : high >> 16)
             {
@@ -44,10 +44,41 @@ internal static unsafe class IQ3_STiles
                 PutFours<TIsa, IQ3_SBook>(tables, target + 4 * ByteStep, d1, SpreadBits(high >> 4), s0 >> 16, Offset);
                 PutFours<TIsa, IQ3_SBook>(tables, target + 8 * ByteStep, d2, SpreadBits(high >> 8), s1, Offset);
                 PutFours<TIsa, IQ3_SBook>(tables, target + 12 * ByteStep, d3, SpreadBits(high >> 12), s1 >> 16, Offset);
-                PutOddScale(scales + 2 * part * TileFormat.Rows, d, (scale >> (8 * part)) & four);
-                PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, (scale >> (8 * part + 4)) & four);
             }
         }
+    }
+
+    /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = LowHalf(First<TIsa>(rows, stride));
+        Vector512<uint> scale = Last<TIsa>(rows + 94, stride);
+        for (int group = 0; group < 8; group++)
+        {
+            PutOddScale(scales + group * step, d, (scale >> (4 * group)) & Vector512.Create(15u));
+        }
+    }
+}
+
+internal readonly unsafe struct IQ3_SRow : ICodebookRow
+{
+    public static int BlockBytes => 110;
+
+    public static int Group => 32;
+
+    public static void* Entries => Codebooks.Iq3S;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales<TIsa>(byte* rows, long stride, float* scales)
+        where TIsa : struct, IVectorIsa => IQ3_STiles.PutScales<TIsa>(rows, stride, scales, GemvArgs.WeightRows);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
+    {
+        magnitudes = CodebookRows.Fours(entries, block + 2 + 8 * part, block[66 + part]);
+        negative = CodebookRows.Signs(*(uint*)(block + 74 + 4 * part));
     }
 }
 

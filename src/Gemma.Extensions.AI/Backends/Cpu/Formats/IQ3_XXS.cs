@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Formats;
 using static Gemma.Extensions.AI.Backends.Cpu.Formats.CodebookSteps;
@@ -19,6 +20,7 @@ internal static unsafe class IQ3_XXSTiles
         Offset = 64,
         MaxByte = 126,
         Unpack = &Unpack<TIsa>,
+        Gemv = HasTables<TIsa>() ? null : &CodebookRows.Gemv<TIsa, IQ3_XXSRow>,
     };
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -46,6 +48,43 @@ internal static unsafe class IQ3_XXSTiles
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, w1 >> 28);
             }
         }
+    }
+
+    /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.25f;
+        for (int half = 0; half < 2; half++)
+        {
+            TIsa.Transpose(rows + 66 + 16 * half, stride, out Vector512<uint> w0, out Vector512<uint> w1, out Vector512<uint> w2, out Vector512<uint> w3);
+            PutOddScale(scales + 4 * half * step, d, w0 >> 28);
+            PutOddScale(scales + (4 * half + 1) * step, d, w1 >> 28);
+            PutOddScale(scales + (4 * half + 2) * step, d, w2 >> 28);
+            PutOddScale(scales + (4 * half + 3) * step, d, w3 >> 28);
+        }
+    }
+}
+
+internal readonly unsafe struct IQ3_XXSRow : ICodebookRow
+{
+    public static int BlockBytes => 98;
+
+    public static int Group => 32;
+
+    public static void* Entries => Codebooks.Iq3Xxs;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales<TIsa>(byte* rows, long stride, float* scales)
+        where TIsa : struct, IVectorIsa => IQ3_XXSTiles.PutScales<TIsa>(rows, stride, scales, GemvArgs.WeightRows);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
+    {
+        uint word = *(uint*)(block + 66 + 4 * part);
+        magnitudes = CodebookRows.Fours(entries, block + 2 + 8 * part, 0);
+        negative = CodebookRows.EvenSigns(word & 127, (word >> 7) & 127, (word >> 14) & 127, (word >> 21) & 127);
     }
 }
 

@@ -22,7 +22,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     private const int FirstFloat = 4 * (MaxRows + 1);
     private const int FirstBFloat16 = FirstFloat + MaxFloat32Rows;
 
-    // Kernels that look weights up need VBMI, GFNI and BITALG (CPUID leaf 7, ECX bits 8 and 12): Ice Lake and Zen 4 have them, Cascade Lake goes through tiles.
+    // Kernels that look weights up need VBMI, GFNI and BITALG (CPUID leaf 7, ECX bits 8 and 12): Ice Lake and Zen 4 have them, Cascade Lake runs the C# kernels.
     private static readonly bool s_hasTableLookups = Avx512Vbmi.IsSupported && (X86Base.CpuId(7, 0).Ecx & 0x1100) == 0x1100;
 
     private readonly ExecutableMemory _code;
@@ -57,6 +57,11 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     /// <summary>Assembles the kernel on first use: a model has two or three types, and most runs see few row counts.</summary>
     public override bool CanGemv(TileFormat format, int rows)
     {
+        if (LacksLookUps(format))
+        {
+            return rows == 1 && format.Gemv is not null;
+        }
+
         int index = (GemvArgs.MaxActivationRows + 1) * (int)format.Type + rows;
         if (rows > GemvArgs.MaxActivationRows || _gemvs[index] is not null)
         {
@@ -66,7 +71,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         if (!_tried[index])
         {
             _tried[index] = true;
-            if ((GemvTables.Of(format.Type).Length == 0 || s_hasTableLookups) && GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+            if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
             {
                 _gemvCode.Add(memory);
                 _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
@@ -78,10 +83,18 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
 
     public override void Gemv(TileFormat format, GemvArgs* args)
     {
+        if (LacksLookUps(format))
+        {
+            format.Gemv(args->Weights, args->WeightStride, args->Columns, args);
+            return;
+        }
+
         args->Blocks = args->Columns / format.GemvColumns;
         args->Tables = GemvTables.Of(format.Type).Address;
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }
+
+    private static bool LacksLookUps(TileFormat format) => !s_hasTableLookups && GemvTables.Of(format.Type).Length > 0;
 
     /// <summary>Why the tier cannot run here; null if it can.</summary>
     public static string? Unsupported()
