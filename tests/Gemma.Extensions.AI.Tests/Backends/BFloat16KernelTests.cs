@@ -56,6 +56,8 @@ public sealed unsafe class BFloat16KernelTests
     [Theory]
     [InlineData("Q4_K")]
     [InlineData("Q6_K")]
+    [InlineData("IQ4_NL")]
+    [InlineData("IQ4_XS")]
     [InlineData("IQ3_S")]
     [InlineData("IQ3_XXS")]
     [InlineData("IQ2_S")]

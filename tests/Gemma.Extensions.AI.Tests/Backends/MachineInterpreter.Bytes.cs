@@ -21,6 +21,7 @@ internal sealed unsafe partial class MachineInterpreter
                 {
                     Mnemonic.Vpermi2b => ((target[n] & 64) == 0 ? a : b)[target[n] & 63],
                     Mnemonic.Vpermb => b[a[n] & 63],
+                    Mnemonic.Vpshufb => b[n] >= 128 ? (byte)0 : a[(n & ~15) + (b[n] & 15)],
                     Mnemonic.Vpmultishiftqb => (byte)BitOperations.RotateRight(BitConverter.ToUInt64(b, n & ~7), a[n]),
                     Mnemonic.Vgf2p8affineqb => Affine(a[n], b.AsSpan(n & ~7, 8), i.Immediate8),
                     _ => set ? b[n] : a[n],

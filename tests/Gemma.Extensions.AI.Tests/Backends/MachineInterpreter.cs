@@ -176,7 +176,7 @@ internal sealed unsafe partial class MachineInterpreter
 
         switch (i.Mnemonic)
         {
-            case Mnemonic.Vpermi2b or Mnemonic.Vpermb or Mnemonic.Vpmultishiftqb or Mnemonic.Vgf2p8affineqb or Mnemonic.Vpblendmb:
+            case Mnemonic.Vpermi2b or Mnemonic.Vpermb or Mnemonic.Vpmultishiftqb or Mnemonic.Vgf2p8affineqb or Mnemonic.Vpblendmb or Mnemonic.Vpshufb:
                 Bytes(i);
                 break;
             case Mnemonic.Vpmovb2m or Mnemonic.Vptestmb or Mnemonic.Vpshufbitqmb or Mnemonic.Kandq or Mnemonic.Kandnq or Mnemonic.Korq or Mnemonic.Knotq:
@@ -189,6 +189,13 @@ internal sealed unsafe partial class MachineInterpreter
             case Mnemonic.Vpermps:
                 uint[] places = Vector(i, 1), floats = Vector(i, 2);
                 Each(i, lane => floats[places[lane] & 15]);
+                break;
+            case Mnemonic.Vpbroadcastq:
+                ulong wide = Scalar(i, 1);
+                Each(i, lane => (uint)(wide >> (32 * (lane % 2))));
+                break;
+            case Mnemonic.Vpsubd:
+                Each(i, (a, b) => a - b);
                 break;
             case Mnemonic.Vpord:
                 Each(i, (a, b) => a | b);

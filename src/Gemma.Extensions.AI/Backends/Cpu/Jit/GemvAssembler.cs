@@ -53,6 +53,8 @@ internal sealed partial class GemvAssembler
             TensorType.Q4_K => assembler.Q4_K,
             TensorType.Q5_K => assembler.Q5_K,
             TensorType.Q6_K => assembler.Q6_K,
+            TensorType.IQ4_NL => assembler.IQ4_NL,
+            TensorType.IQ4_XS => assembler.IQ4_XS,
             TensorType.IQ3_S when rows == 1 => assembler.IQ3_S,
             TensorType.IQ3_XXS when rows == 1 => assembler.IQ3_XXS,
             TensorType.IQ2_S when rows == 1 => assembler.IQ2_S,
