@@ -52,7 +52,7 @@ public sealed unsafe class BFloat16KernelTests
         }
     }
 
-    /// <summary>The kernels of avx512-vnni where the machine has a lesser tier of whole numbers. Codebook formats: one row only, the others go through tiles.</summary>
+    /// <summary>The kernels of avx512-vnni where the machine has a lesser tier of whole numbers.</summary>
     [Theory]
     [InlineData("Q4_K")]
     [InlineData("Q6_K")]

@@ -109,7 +109,8 @@ public sealed class KernelTierTests
     /// <summary>A format that lost its kernel would only be slower.</summary>
     [Theory]
     [InlineData(1, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_S IQ1_M")]
-    [InlineData(8, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS")]
+    [InlineData(4, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_S IQ1_M")]
+    [InlineData(8, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_XXS IQ1_S")]
     public void FormatsWithAssembledGemv(int rows, string expected)
     {
         TileFormats formats = TileFormats.Create<PortableIsa>();

@@ -4,41 +4,48 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// The steps that the kernels of the IQ1, IQ2 and IQ3 formats share, for one activation row. Rows are transposed into lanes, four indices in each, and one
+/// The steps that the kernels of the IQ1, IQ2 and IQ3 formats share. Rows are transposed into lanes, four indices in each, and one
 /// <c>vpermi2b</c> looks up 64 indices among 128 entries. What comes out are the levels of several numbers in a byte; a ternary operation puts their signs among them, and
 /// <c>vpermb</c> turns six bits of that into the weight byte of one number. So a dword holds the same number of four entries, and activations are brought into that order first.
 /// </summary>
 internal sealed partial class GemvAssembler
 {
-    // Scratch: activations in the order of the numbers, the scale of the block, scales of its groups, and what a format keeps.
-    private const int OrderedAt = 0, BlockScaleAt = 512, GroupScalesAt = 576, KeptAt = GroupScalesAt + 16 * Line;
-
-    // zmm16-25: packed weights; from zmm31 down: lookup tables.
     private static readonly AssemblerRegister64 Tables = r15;
-    private static readonly AssemblerRegisterZMM[] Levels = [zmm1, zmm2, zmm3, zmm4];
-    private static readonly AssemblerRegisterZMM EvenBytes = zmm5, LowBits = zmm6, ThreeBits = zmm6, MiddleBits = zmm7, SignFields = zmm7;
-    private static readonly AssemblerRegisterZMM Looked = zmm10, Moved = zmm11, Table = zmm12;
 
     private int _entries, _group, _held;
+
+    // Scratch: activations in the order of the numbers, the scale of the block, scales of its groups, and what a format keeps.
+    private int BlockScaleAt => 8 * 32 * 32 / _group * _rows;
+
+    private int GroupScalesAt => BlockScaleAt + Line;
+
+    private int KeptAt => GroupScalesAt + 16 * Line;
+
+    // zmm16-25: packed weights. One row leaves room for levels in zmm1-4 and lookup tables from zmm31 down; those of several rows are read from memory.
+    private AssemblerRegisterZMM Looked => _rows == 1 ? zmm10 : zmm26;
+
+    private AssemblerRegisterZMM Moved => _rows == 1 ? zmm11 : zmm27;
+
+    private AssemblerRegisterZMM Table => LookUpRegister(0);
 
     /// <summary>A loop over blocks of 256 columns.</summary>
     /// <param name="entries">Entries of the codebook.</param>
     /// <param name="group">Columns that share a scale.</param>
     /// <param name="blockBytes">Bytes of a block.</param>
-    /// <param name="held">Tables of each plane that stay in registers; the others are read each time.</param>
+    /// <param name="held">Tables of each plane that stay in registers with one activation row; the others are read each time.</param>
     /// <param name="header">Reads scales and whatever else parts share.</param>
     /// <param name="part">Multiplies 32 columns, the given one of eight.</param>
     private void Codebook(int entries, int group, int blockBytes, int held, Action header, Action<int> part)
     {
-        (_entries, _group, _held) = (entries, group, held);
-        for (int i = 0; i < Levels.Length; i++)
+        (_entries, _group, _held) = (entries, group, _rows == 1 ? held : 0);
+        for (int i = 0; i < 4 && _rows == 1; i++)
         {
-            _c.vmovdqa32(Levels[i], Constant(GemvTables.LevelsAt + Line * i));
+            _c.vmovdqa32(Z(1 + i), Constant(GemvTables.LevelsAt + Line * i));
         }
 
         for (int plane = 0; plane < 2; plane++)
         {
-            for (int table = 0; table < held; table++)
+            for (int table = 0; table < _held; table++)
             {
                 _c.vmovdqa32(Held(plane, table), Constant(PlaneAt(plane, table)));
             }
@@ -59,29 +66,44 @@ internal sealed partial class GemvAssembler
         });
     }
 
-    /// <summary>Puts the activations of a block into the order of the numbers.</summary>
+    /// <summary>Puts the activations of a block into the order of the numbers: [row][column/32][8 or 16 dwords].</summary>
     private void Order()
     {
-        if (_group == 32)
+        AssemblerRegisterZMM order = zmm10, columns = zmm11, ordered = zmm12, zero = zmm13;
+        int groups = 32 / _group;
+        _c.vpxord(zero, zero, zero);
+        for (int i = 0; i < 4 * _rows; i++)
         {
-            _c.vmovdqa32(zmm10, Constant(GemvTables.OrderAt));
-            for (int i = 0; i < 4; i++)
+            int row = i / 4, quarter = i % 4;
+            Read64(columns, zmm14, row, quarter);
+            for (int half = 0; half < groups; half++)
             {
-                _c.vpermb(Z(11 + i), zmm10, __zmmword_ptr[Activations + Line * i]);
-                _c.vmovdqa32(Kept(OrderedAt, i), Z(11 + i));
+                // From activations and zeros.
+                _c.vmovdqa32(ordered, Constant(GemvTables.OrderAt + Line * half));
+                _c.vpermi2b(ordered, zero, columns);
+                _c.vmovdqa32(Kept(0, (row * 4 + quarter) * groups + half), ordered);
             }
+        }
+    }
 
+    /// <summary>64 activations of a row.</summary>
+    private void Read64(AssemblerRegisterZMM target, AssemblerRegisterZMM free, int row, int quarter)
+    {
+        if (_rows == 1)
+        {
+            _c.vmovdqu32(target, __zmmword_ptr[Activations + Line * quarter]);
             return;
         }
 
-        _c.vpxord(zmm10, zmm10, zmm10);
-        for (int i = 0; i < 8; i++)
+        foreach (AssemblerRegisterZMM half in (AssemblerRegisterZMM[])[target, free])
         {
-            AssemblerRegisterZMM ordered = Z(11 + i % 4);
-            _c.vmovdqa32(ordered, Constant(GemvTables.OrderAt + Line * (i % 2)));
-            _c.vpermi2b(ordered, zmm10, __zmmword_ptr[Activations + Line * (i / 2)]);
-            _c.vmovdqa32(Kept(OrderedAt, i), ordered);
+            int first = 16 * ((4 * quarter + (half == free ? 2 : 0)) * _rows + row);
+            var y = new AssemblerRegisterYMM(Register.YMM0 + Number(half));
+            _c.vmovdqu32(new AssemblerRegisterXMM(Register.XMM0 + Number(half)), __xmmword_ptr[Activations + first]);
+            _c.vinserti32x4(y, y, __xmmword_ptr[Activations + (first + 16 * _rows)], 1);
         }
+
+        _c.vinserti64x4(target, target, new AssemblerRegisterYMM(Register.YMM0 + Number(free)), 1);
     }
 
     /// <summary>The scale of each row's block, float16 at its beginning.</summary>
@@ -133,7 +155,7 @@ internal sealed partial class GemvAssembler
     private void LookUp(AssemblerRegisterZMM target, AssemblerRegisterZMM index, int plane)
     {
         int tables = _entries / 128, chain = Math.Min(4, tables);
-        AssemblerRegisterZMM[] results = [target, zmm13, zmm14, zmm15];
+        AssemblerRegisterZMM[] results = [target, LookUpRegister(1), LookUpRegister(2), LookUpRegister(3)];
         for (int i = tables / chain - 1; i >= 0; i--)
         {
             if (results[i] != index)
@@ -160,13 +182,13 @@ internal sealed partial class GemvAssembler
 
         if (tables >= 8)
         {
-            _c.vpblendmb(target.k5, target, zmm13);
+            _c.vpblendmb(target.k5, target, results[1]);
         }
 
         if (tables == 16)
         {
-            _c.vpblendmb(zmm14.k5, zmm14, zmm15);
-            _c.vpblendmb(target.k6, target, zmm14);
+            _c.vpblendmb(results[2].k5, results[2], results[3]);
+            _c.vpblendmb(target.k6, target, results[2]);
         }
     }
 
@@ -187,8 +209,8 @@ internal sealed partial class GemvAssembler
         void Four(AssemblerRegisterZMM looked, AssemblerRegisterZMM signs, int first)
         {
             _c.vpsrld(Moved, looked, 2);
-            _c.vpternlogd(looked, LowBits, signs, 0xE2);
-            _c.vpternlogd(Moved, MiddleBits, signs, 0xE2);
+            Choose(looked, signs, GemvTables.LowAt);
+            Choose(Moved, signs, GemvTables.MiddleAt);
             Multiply(part, first + 4, looked, 0);
             Multiply(part, first + 5, looked, 1);
             Multiply(part, first, Moved, 2);
@@ -213,18 +235,11 @@ internal sealed partial class GemvAssembler
             int pair = plane + (odd ? 2 : 0);
             AssemblerRegisterZMM moved = CodebookTemporary();
             Signs(moved, signs, pair);
-            _c.vpternlogd(looked, ThreeBits, moved, 0xE2);
+            Choose(looked, moved, GemvTables.ThreeBitsAt);
             Multiply(part, 2 * pair, looked, 0);
             _c.vpsrld(Moved, looked, 2);
             Multiply(part, 2 * pair + 1, Moved, 1);
         }
-    }
-
-    private void LoadThreeBitConstants()
-    {
-        LoadMask(EvenBytes, GemvTables.EvenBytesAt);
-        LoadMask(ThreeBits, GemvTables.ThreeBitsAt);
-        _c.vmovdqa32(SignFields, Constant(GemvTables.SignFieldsAt));
     }
 
     /// <summary>Multiplies 32 columns of entries of four numbers: the even entries, then the odd ones. A dword a row of signs is kept.</summary>
@@ -235,7 +250,8 @@ internal sealed partial class GemvAssembler
     private void TwoFours(int part, int a, int b, Action<int> upperBits)
     {
         AssemblerRegisterZMM even = zmm21, odd = zmm22, signs = zmm23;
-        _c.vpmultishiftqb(signs, SignFields, Kept(KeptAt, part));
+        _c.vmovdqa32(signs, Constant(GemvTables.SignFieldsAt));
+        _c.vpmultishiftqb(signs, signs, Kept(KeptAt, part));
         EvenAndOddBytes(even, odd, Z(a), Z(b));
         BeginPart(part);
         upperBits(0);
@@ -250,11 +266,14 @@ internal sealed partial class GemvAssembler
     /// <summary>From two dwords a row: bytes 0, 4, 2 and 6, and bytes 1, 5, 3 and 7.</summary>
     private void EvenAndOddBytes(AssemblerRegisterZMM even, AssemblerRegisterZMM odd, AssemblerRegisterZMM a, AssemblerRegisterZMM b)
     {
-        _c.vpslld(even, b, 8);
-        _c.vpternlogd(even, EvenBytes, a, 0xB8);
         _c.vpsrld(odd, a, 8);
-        _c.vpternlogd(odd, EvenBytes, b, 0xE2);
+        Choose(odd, b, GemvTables.EvenBytesAt);
+        _c.vpslld(even, b, 8);
+        Choose(even, a, GemvTables.OddBytesAt);
     }
+
+    /// <summary>Leaves the bits of a mask, and takes the others from another register.</summary>
+    private void Choose(AssemblerRegisterZMM target, AssemblerRegisterZMM other, int mask) => _c.vpternlogd(target, other, __dword_bcst[Tables + mask], 0xE4);
 
     /// <summary>Bytes of signs by one of the format's bit matrices.</summary>
     private void Signs(AssemblerRegisterZMM target, AssemblerRegisterZMM stored, int matrix) =>
@@ -262,40 +281,52 @@ internal sealed partial class GemvAssembler
 
     private void BeginPart(int part)
     {
-        for (int i = 0; i < 32 / _group; i++)
+        int groups = 32 / _group;
+        for (int i = 0; i < groups * _rows; i++)
         {
-            _c.vpbroadcastd(Accumulator(i), __dword_ptr[ZeroPointTerms + 4 * (part * 32 / _group + i)]);
+            _c.vpbroadcastd(Accumulator(i), __dword_ptr[ZeroPointTerms + 4 * (part * groups * _rows + i)]);
         }
     }
 
-    /// <summary>Looks up the weights of one number of each entry, and multiplies them.</summary>
+    /// <summary>Looks up the weights of one number of each entry, and multiplies them. Accumulators are in the order of the terms: [group][row].</summary>
     private void Multiply(int part, int number, AssemblerRegisterZMM looked, int levels)
     {
         AssemblerRegisterZMM weights = CodebookTemporary();
-        _c.vpermb(weights, looked, Levels[levels]);
-        int groups = 32 / _group;
-        for (int i = 0; i < groups; i++)
+        if (_rows == 1)
         {
-            _c.vpdpbusd(Accumulator(i), weights, __dword_bcst[Scratch + (OrderedAt + 4 * ((8 * part + number) * groups + i))]);
+            _c.vpermb(weights, looked, Z(1 + levels));
+        }
+        else
+        {
+            _c.vpermb(weights, looked, Constant(GemvTables.LevelsAt + Line * levels));
+        }
+
+        int groups = 32 / _group;
+        for (int i = 0; i < groups * _rows; i++)
+        {
+            _c.vpdpbusd(Accumulator(i), weights, __dword_bcst[Scratch + 4 * (((i % _rows * 8 + part) * 8 + number) * groups + i / _rows)]);
         }
     }
 
     private void EndPart(int part)
     {
-        for (int i = 0; i < 32 / _group; i++)
+        int groups = 32 / _group;
+        for (int i = 0; i < groups * _rows; i++)
         {
             AssemblerRegisterZMM scale = CodebookTemporary();
-            _c.vmovaps(scale, Kept(GroupScalesAt, part * 32 / _group + i));
-            _c.vmulps(scale, scale, __dword_bcst[ActivationScales + 4 * part]);
+            _c.vmovaps(scale, Kept(GroupScalesAt, part * groups + i / _rows));
+            _c.vmulps(scale, scale, __dword_bcst[ActivationScales + 4 * (part * _rows + i % _rows)]);
             _c.vcvtdq2ps(Accumulator(i), Accumulator(i));
-            _c.vfmadd231ps(Sum(0), Accumulator(i), scale);
+            _c.vfmadd231ps(Sum(i % _rows), Accumulator(i), scale);
         }
     }
 
-    private void LoadMask(AssemblerRegisterZMM target, int at) => _c.vpbroadcastd(target, __dword_ptr[Tables + at]);
-
     /// <summary>Rotates through four registers.</summary>
-    private AssemblerRegisterZMM CodebookTemporary() => Z(12 + _turn++ % 4);
+    private AssemblerRegisterZMM CodebookTemporary() => LookUpRegister(_turn++ % 4);
+
+    private AssemblerRegisterZMM LookUpRegister(int index) => Z((_rows == 1 ? 12 : 28) + index);
+
+    private static int Number(AssemblerRegisterZMM register) => (Register)register - Register.ZMM0;
 
     private AssemblerRegisterZMM Held(int plane, int table) => Z(31 - plane * _held - table);
 

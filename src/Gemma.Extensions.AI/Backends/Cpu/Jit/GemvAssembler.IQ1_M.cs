@@ -7,8 +7,6 @@ internal sealed partial class GemvAssembler
 {
     private void IQ1_M()
     {
-        LoadMask(LowBits, GemvTables.LowAt);
-        LoadMask(MiddleBits, GemvTables.MiddleAt);
         int[] indices = [];
         Codebook(2048, group: 16, blockBytes: 56, held: 2, () =>
         {

@@ -7,8 +7,6 @@ internal sealed partial class GemvAssembler
 {
     private void IQ1_S()
     {
-        LoadMask(LowBits, GemvTables.LowAt);
-        LoadMask(MiddleBits, GemvTables.MiddleAt);
         int[] indices = [];
         Codebook(2048, group: 32, blockBytes: 50, held: 2, () =>
         {

@@ -7,8 +7,6 @@ internal sealed partial class GemvAssembler
 {
     private void IQ2_S()
     {
-        LoadMask(LowBits, GemvTables.LowAt);
-        LoadMask(MiddleBits, GemvTables.MiddleAt);
         int[] indices = [], signs = [];
         Codebook(1024, group: 16, blockBytes: 82, held: 2, () =>
         {
@@ -27,7 +25,7 @@ internal sealed partial class GemvAssembler
                 signs = Read16(34 + 4 * part, [21, 22, 23, 24, 25]);
             }
 
-            AssemblerRegisterZMM index = Z(indices[part % 4]), sign = Z(signs[part % 4]), upper = zmm26;
+            AssemblerRegisterZMM index = Z(indices[part % 4]), sign = Z(signs[part % 4]), upper = zmm21; // which reading leaves over
             _c.vmovdqa32(upper, Kept(KeptAt, part / 4));
             UpperBit(k7, upper, 2 * (part % 4));
             UpperBit(k5, upper, 2 * (part % 4) + 1);

@@ -7,9 +7,6 @@ internal sealed partial class GemvAssembler
 {
     private void IQ2_XS()
     {
-        LoadMask(EvenBytes, GemvTables.EvenBytesAt);
-        LoadMask(LowBits, GemvTables.LowAt);
-        LoadMask(MiddleBits, GemvTables.MiddleAt);
         int[] words = [];
         Codebook(512, group: 16, blockBytes: 74, held: 4, () =>
         {

@@ -7,10 +7,6 @@ internal sealed partial class GemvAssembler
 {
     private void IQ2_XXS()
     {
-        AssemblerRegisterZMM fields = zmm5;
-        _c.vmovdqa32(fields, Constant(GemvTables.SignFieldsAt));
-        LoadMask(LowBits, GemvTables.LowAt);
-        LoadMask(MiddleBits, GemvTables.MiddleAt);
         int[] words = [];
         Codebook(256, group: 32, blockBytes: 66, held: 2, BlockScale, part =>
         {
@@ -23,7 +19,8 @@ internal sealed partial class GemvAssembler
             AssemblerRegisterZMM index = Z(words[part % 2 * 2]), signs = zmm21, later = zmm22;
             GroupScale(part, signsAndScale, 28);
             Select(index);
-            _c.vpmultishiftqb(later, fields, Z(signsAndScale));
+            _c.vmovdqa32(later, Constant(GemvTables.SignFieldsAt));
+            _c.vpmultishiftqb(later, later, Z(signsAndScale));
             Signs(signs, later, 0);
             Signs(later, later, 1);
             Eights(part, index, signs, later);

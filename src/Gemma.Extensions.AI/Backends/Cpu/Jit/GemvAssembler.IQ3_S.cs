@@ -6,9 +6,7 @@ internal sealed partial class GemvAssembler
 {
     private void IQ3_S()
     {
-        const int UpperAt = KeptAt + 8 * Line;
         int[] indices = [];
-        LoadThreeBitConstants();
         Codebook(512, group: 32, blockBytes: 110, held: 4, () =>
         {
             BlockScale();
@@ -18,7 +16,7 @@ internal sealed partial class GemvAssembler
                 GroupScale(g, scales[3], 4 * g);
             }
 
-            Keep(UpperAt, Read16(66, [16, 17, 18, 19, 20])[..2]);
+            Keep(KeptAt + 8 * Line, Read16(66, [16, 17, 18, 19, 20])[..2]);
             Keep(KeptAt, Read16(74, [16, 17, 18, 19, 20]));
             Keep(KeptAt + 4 * Line, Read16(90, [16, 17, 18, 19, 20]));
         }, part =>
@@ -30,8 +28,9 @@ internal sealed partial class GemvAssembler
 
             TwoFours(part, indices[part % 2 * 2], indices[part % 2 * 2 + 1], odd =>
             {
-                _c.vmovdqa32(zmm14, Kept(UpperAt, part / 4));
-                UpperBit(k7, zmm14, 2 * (part % 4) + odd);
+                // Reading leaves zmm16 over.
+                _c.vmovdqa32(zmm16, Kept(KeptAt + 8 * Line, part / 4));
+                UpperBit(k7, zmm16, 2 * (part % 4) + odd);
             });
         });
     }

@@ -5,7 +5,6 @@ internal sealed partial class GemvAssembler
     private void IQ3_XXS()
     {
         int[] indices = [];
-        LoadThreeBitConstants();
         Codebook(256, group: 32, blockBytes: 98, held: 2, () =>
         {
             BlockScale();

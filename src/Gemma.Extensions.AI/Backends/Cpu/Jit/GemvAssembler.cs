@@ -8,7 +8,8 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
 /// Assembles <see cref="Gemv"/> for one to <see cref="GemvArgs.MaxActivationRows"/> activation rows, <c>void f(GemvArgs*)</c>: 16 weight rows in 16 lanes are unpacked once,
-/// and for every 32 columns an activation row costs eight <c>vpdpbusd</c> with broadcast memory operands and four instructions of scaling. Codebook formats have kernels for one row.
+/// and for every 32 columns an activation row costs eight <c>vpdpbusd</c> with broadcast memory operands and four instructions of scaling. Codebook formats with groups of 16 columns
+/// take twice as many, with an accumulator for each half, and four rows at most.
 /// Prefetches are spread evenly among the products: a burst of them fills the core's line fill buffers and stalls it.
 /// A loop body covers 32 to 128 columns, few enough instructions for the micro-op cache.
 /// </summary>
@@ -40,8 +41,8 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>
-    /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel, which goes through tiles, as several rows of a codebook
-    /// format do. bfloat16 weights take bfloat16 activations if their tiles do.
+    /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel (for so many rows), which goes through
+    /// tiles. bfloat16 weights take bfloat16 activations if their tiles do.
     /// </summary>
     public static byte[]? Assemble(TileFormat format, int rows, bool windows)
     {
@@ -55,13 +56,13 @@ internal sealed partial class GemvAssembler
             TensorType.Q6_K => assembler.Q6_K,
             TensorType.IQ4_NL => assembler.IQ4_NL,
             TensorType.IQ4_XS => assembler.IQ4_XS,
-            TensorType.IQ3_S when rows == 1 => assembler.IQ3_S,
-            TensorType.IQ3_XXS when rows == 1 => assembler.IQ3_XXS,
-            TensorType.IQ2_S when rows == 1 => assembler.IQ2_S,
-            TensorType.IQ2_XS when rows == 1 => assembler.IQ2_XS,
-            TensorType.IQ2_XXS when rows == 1 => assembler.IQ2_XXS,
-            TensorType.IQ1_M when rows == 1 => assembler.IQ1_M,
-            TensorType.IQ1_S when rows == 1 => assembler.IQ1_S,
+            TensorType.IQ3_S => assembler.IQ3_S,
+            TensorType.IQ3_XXS => assembler.IQ3_XXS,
+            TensorType.IQ2_S when rows <= 4 => assembler.IQ2_S,
+            TensorType.IQ2_XS when rows <= 4 => assembler.IQ2_XS,
+            TensorType.IQ2_XXS => assembler.IQ2_XXS,
+            TensorType.IQ1_M when rows <= 4 => assembler.IQ1_M,
+            TensorType.IQ1_S => assembler.IQ1_S,
             TensorType.BF16 => format.Layout == TileLayout.BFloat16x2 ? assembler.BFloat16Pairs : assembler.BF16,
             _ => null,
         };

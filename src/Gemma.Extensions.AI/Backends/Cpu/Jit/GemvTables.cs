@@ -11,29 +11,32 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 /// <param name="length">Bytes.</param>
 internal readonly unsafe struct GemvTables(byte* address, int length)
 {
+    /// <summary>
+    /// Dwords that select bits: the even bytes, the odd ones; of two-bit levels the lower four bits and the four in the middle; of three-bit levels all but the signs; a word's
+    /// upper four. They come first, where one byte of an instruction is enough to reach them.
+    /// </summary>
+    public const int EvenBytesAt = 0, OddBytesAt = 4, LowAt = 8, MiddleAt = 12, ThreeBitsAt = 16, WordTopAt = 20;
+
+    /// <summary>Bit matrices for <c>gf2p8affineqb</c> that move signs to where the tables of levels want them, and work out those that are not stored.</summary>
+    public const int MatricesAt = 64;
+
     /// <summary>Four tables of 64 weight bytes, zero point included. An index has a level and a sign; the other bits, which belong to another number, make no difference.</summary>
-    public const int LevelsAt = 0;
+    public const int LevelsAt = 128;
 
     /// <summary>What a scale of three or four bits stands for: 16 float32.</summary>
-    public const int ScalesAt = 256;
+    public const int ScalesAt = 384;
 
     /// <summary>
     /// Where 64 activation bytes go: each dword takes a number of the same place in four entries. For groups of 16 columns there are two tables of 32 columns, with
     /// each dword once for either group and zeros for the other. 64 to 127 are activations, 0 is a zero.
     /// </summary>
-    public const int OrderAt = 320;
+    public const int OrderAt = 448;
 
     /// <summary>Where each byte of signs starts in the dwords of two rows, in bits.</summary>
-    public const int SignFieldsAt = 448;
-
-    /// <summary>Bit matrices for <c>gf2p8affineqb</c> that move signs to where the tables of levels want them, and work out those that are not stored.</summary>
-    public const int MatricesAt = 512;
+    public const int SignFieldsAt = 576;
 
     /// <summary>Bytes of one.</summary>
-    public const int OnesAt = 576;
-
-    /// <summary>Dwords that select bits: the even bytes; of two-bit levels the lower four bits and the four in the middle; of three-bit levels all but the signs; a word's upper four.</summary>
-    public const int EvenBytesAt = 640, LowAt = 644, MiddleAt = 648, ThreeBitsAt = 652, WordTopAt = 656;
+    public const int OnesAt = 640;
 
     /// <summary>Eight tables: where, in the dwords of two rows, an upper bit of each entry's index is.</summary>
     public const int PlacesAt = 704;
@@ -179,6 +182,7 @@ internal readonly unsafe struct GemvTables(byte* address, int length)
         *(uint*)(tables.Address + MiddleAt) = 0x3C3C3C3C;
         *(uint*)(tables.Address + ThreeBitsAt) = 0xF3F3F3F3;
         *(uint*)(tables.Address + WordTopAt) = 0xF000;
+        *(uint*)(tables.Address + OddBytesAt) = 0xFF00FF00;
         for (int i = 0; i < 32 * groups * 2; i++)
         {
             int entry = i % 4, place = i / 4 / groups % 8, half = i / (32 * groups);

@@ -12,7 +12,7 @@ internal unsafe struct GemvArgs
     /// <summary>Most activation rows of a call: of the 32 registers each takes a sum and an accumulator, the other half is for weights.</summary>
     public const int MaxActivationRows = 8;
 
-    public const int ScratchBytes = 3072;
+    public const int ScratchBytes = 4096;
 
     public const int ActivationsAt = 0, ActivationScalesAt = 8, ZeroPointTermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72, TablesAt = 88;
 
