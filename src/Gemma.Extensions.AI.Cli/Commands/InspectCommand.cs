@@ -64,6 +64,7 @@ internal static class InspectCommand
             ["labels"] = file.Labels is { } labels ? new JsonArray([.. labels.Names.Select(name => JsonValue.Create(name))]) : null,
             ["chat_format"] = format.Problem ?? format.Format.Name,
             ["chat_format_source"] = format.Problem is null ? format.Format.Source : null,
+            ["chat_format_tools"] = format.Problem is null && format.Format.HasToolPlace ? FoundFormat.ToolPlace : null,
             ["end_tokens"] = new JsonArray([.. (format.Problem is null ? format.Format.StopTokens(EndTokens.Of(file, format.Format.Tokenizer)) : file.GenerationDefaults.StopTokens).Select(id => JsonValue.Create(id))]),
             ["warnings"] = new JsonArray([.. file.Warnings.Select(warning => JsonValue.Create(warning))]),
             ["tensor_types"] = TensorTypes(file),
@@ -134,6 +135,7 @@ internal static class InspectCommand
             ("parameters", Count(report["parameters"])),
             ("weights", Size((long)report["weight_bytes"]!)),
             ("chat format", report["chat_format_source"] is { } source ? $"{report["chat_format"]} ({source})" : Text(report["chat_format"])),
+            .. report["chat_format_tools"] is { } tools ? [("tools", Text(tools))] : Array.Empty<(string, string)>(),
             ("end tokens", string.Join(", ", (JsonArray)report["end_tokens"]!)),
             .. ((JsonObject)report["config"]!).Select(pair => (pair.Key, Text(pair.Value))),
         ]);

@@ -10,6 +10,9 @@ namespace Gemma.Extensions.AI.Chat;
 /// </summary>
 internal sealed class FoundFormat
 {
+    /// <summary>What is said of a template that would describe tools.</summary>
+    public const string ToolPlace = "The chat template has a place of its own for tools. It is not used: tools are described in the system text and called with <tool_call>, as in every format.";
+
     private readonly ChatFormat? _format;
     private readonly GemmaModelFormatException? _problem;
 
@@ -49,6 +52,11 @@ internal sealed class FoundFormat
             };
             log?.LogInformation(
                 "{Path} Conversations are written in the format '{Format}' ({Source}); answers end with the tokens {StopIds}.", file.Path, format.Name, format.Source, string.Join(", ", format.StopTokens(EndTokens.Of(file, tokenizer))));
+            if (format.HasToolPlace)
+            {
+                log?.LogInformation("{Path} {ToolPlace}", file.Path, ToolPlace);
+            }
+
             return new FoundFormat(format, null);
         }
         catch (GemmaModelFormatException e)

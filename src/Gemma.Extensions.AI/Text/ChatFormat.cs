@@ -52,7 +52,15 @@ internal abstract class ChatFormat(GemmaTokenizer tokenizer)
     /// <summary>The checkpoint's template that describes it; null where it was chosen otherwise.</summary>
     public string? Template { get; init; }
 
+    /// <summary>
+    /// What stands around calls and results: the same in every format. Templates that have a place for tools differ in all of it, in what they show of the declarations, in how a
+    /// call is written (JSON, Python, tags) and in whose turn a result is; what they write cannot be told back in general. Ours is described to the model where tools are
+    /// offered, and parser and grammar know it, so that a call is valid whatever a model was trained on.
+    /// </summary>
     public ToolMarkup Tools { get; } = ToolMarkup.Own;
+
+    /// <summary>Whether the checkpoint's template would describe tools in a way of its own, which is not used.</summary>
+    public bool HasToolPlace { get; init; }
 
     /// <summary>Whether a conversation may begin with a turn of the system; otherwise system text opens the first user turn.</summary>
     public abstract bool HasSystemTurn { get; }

@@ -66,7 +66,7 @@ internal static class ChatFormats
                     return Refine(rules, Make);
                 }
 
-                TurnFormat Make(TurnRules detailed) => new(own.Tokenizer, markers, detailed) { Source = own.Source, Template = own.Template };
+                TurnFormat Make(TurnRules detailed) => new(own.Tokenizer, markers, detailed) { Source = own.Source, Template = own.Template, HasToolPlace = own.HasToolPlace };
             }
         }
 

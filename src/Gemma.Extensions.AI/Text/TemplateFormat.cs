@@ -26,6 +26,7 @@ internal sealed class TemplateFormat : ChatFormat
         (_text, _template, _now) = (text, template, now ?? (static () => DateTime.Now));
         (Source, Template) = (text.Source, text.Text);
         const string Content = "zq", Other = "qz", Third = "zzq";
+        HasToolPlace = Try([new(TurnRole.User, Content)], PromptEnd.Answer, Probe("zqz"))?.Any(static part => part.Text.Contains("zqz", StringComparison.Ordinal)) == true;
         HasSystemTurn = Shows([new(TurnRole.System, Content), new(TurnRole.User, Other)]);
         HasSystemAnywhere = HasSystemTurn && Shows([new(TurnRole.User, Content), new(TurnRole.Model, Other), new(TurnRole.System, Third), new(TurnRole.User, Content)]);
         Alternates = !Shows([new(TurnRole.User, Content), new(TurnRole.User, Other)]);
@@ -66,7 +67,7 @@ internal sealed class TemplateFormat : ChatFormat
     }
 
     /// <exception cref="TemplateException">The template raised an exception, failed, or did too much.</exception>
-    internal List<PromptPart> Render(IReadOnlyList<TurnText> turns, PromptEnd end)
+    internal List<PromptPart> Render(IReadOnlyList<TurnText> turns, PromptEnd end, List<object?>? tools = null)
     {
         if (turns.Count > MaxTurns)
         {
@@ -88,7 +89,7 @@ internal sealed class TemplateFormat : ChatFormat
         Dictionary<string, object?> variables = new(StringComparer.Ordinal)
         {
             ["messages"] = messages,
-            ["tools"] = null,
+            ["tools"] = tools,
             ["documents"] = null,
             ["add_generation_prompt"] = end == PromptEnd.Answer,
         };
@@ -141,16 +142,26 @@ internal sealed class TemplateFormat : ChatFormat
     private bool Shows(TurnText[] turns) =>
         Try(turns, PromptEnd.Answer) is { } parts && Enumerable.Range(0, turns.Length).All(turn => parts.Any(part => part.Turn == turn && part.Text == turns[turn].Text));
 
-    private List<PromptPart>? Try(TurnText[] turns, PromptEnd end)
+    private List<PromptPart>? Try(TurnText[] turns, PromptEnd end, List<object?>? tools = null)
     {
         try
         {
-            return Render(turns, end);
+            return Render(turns, end, tools);
         }
         catch (TemplateException e) when (e.Fault is TemplateFault.Raised or TemplateFault.Failed)
         {
             return null;
         }
+    }
+
+    /// <summary>A tool of this name, declared as transformers declares them.</summary>
+    private static List<object?> Probe(string name)
+    {
+        TemplateMapping tool = new(), function = new(), parameters = new();
+        (tool["type"], tool["function"]) = (new TemplateText("function"), function);
+        (function["name"], function["description"], function["parameters"]) = (new TemplateText(name), new TemplateText("D"), parameters);
+        (parameters["type"], parameters["properties"], parameters["required"]) = (new TemplateText("object"), new TemplateMapping(), new List<object?>());
+        return [tool];
     }
 
     /// <summary>The first marker behind what the model said.</summary>

@@ -110,6 +110,9 @@ public sealed class ChatTemplateFileTests : IDisposable
         string table = await Run("inspect", _directory.Path);
         Assert.Contains("template (chat_template.jinja)", table);
         Assert.Contains("end tokens", table);
+        Assert.Null(report["chat_format_tools"]);
+        File.WriteAllText(_directory.File("chat_template.jinja"), "{% if tools %}{{ tools | tojson }}{% endif %}" + Custom);
+        Assert.Contains("place of its own for tools", (string?)JsonNode.Parse(await Run("inspect", _directory.Path, "--json"))!["chat_format_tools"]);
         File.WriteAllText(_directory.File("chat_template.jinja"), "{{");
         Assert.Contains("cannot be used", (string?)JsonNode.Parse(await Run("inspect", _directory.Path, "--json"))!["chat_format"]);
         Assert.NotEmpty(await Run("chat", "--model", _directory.Path, "--prompt", "Hi", "--max-tokens", "2", "--chat-format", "chatml"));

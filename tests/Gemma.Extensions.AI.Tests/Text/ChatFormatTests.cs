@@ -147,6 +147,24 @@ public sealed class ChatFormatTests
         string Prompt(string template) => Spell(Tokenizers.Tiny, ChatTemplate.Render(ChatFormatData.Resolve(template), messages, options).Tokens);
     }
 
+    /// <summary>Hermes' way on ChatML: the turns are ChatML's, and tools are described as in every other format.</summary>
+    [Fact]
+    public void A_place_of_its_own_for_tools_is_told_and_not_used()
+    {
+        const string Hermes = "{{ bos_token }}{% if tools %}{{ '<|im_start|>system\\n' }}{% if messages[0].role == 'system' %}{{ messages[0].content + '\\n\\n' }}{% endif %}{{ '# Tools\\n\\n<tools>' }}{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}"
+            + "{{ '\\n</tools>\\n\\nAnswer with <tool_call>\\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\\n</tool_call>.<|im_end|>\\n' }}{% endif %}"
+            + "{% for m in messages %}{% if not (tools and loop.first and m.role == 'system') %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+        ChatFormat format = ChatFormatData.Resolve(Hermes, ChatFormatData.ChatMLTokenizer), plain = ChatFormatData.Resolve(ChatFormatData.ChatML[0], ChatFormatData.ChatMLTokenizer);
+        Assert.Equal(("chatml", true, false), (format.Name, format.HasToolPlace, plain.HasToolPlace));
+        ChatMessage[] messages = [new(ChatRole.System, "S"), new(ChatRole.User, "Time?")];
+        ChatOptions options = new() { Tools = [AIFunctionFactory.Create(() => 1, "now")] };
+        Assert.Equal(Spell(plain.Tokenizer, ChatTemplate.Render(plain, messages, options).Tokens), Spell(format.Tokenizer, ChatTemplate.Render(format, messages, options).Tokens));
+
+        // Also where the template itself is evaluated, and none of those that pass tools by has a place.
+        Assert.True(ChatFormatData.Resolve("{% for t in tools or [] %}{{ t.function.name }}{% endfor %}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}").HasToolPlace);
+        Assert.All(ChatFormatData.Gemma.Concat(ChatFormatData.GemmaSystem), static template => Assert.False(ChatFormatData.Resolve(template).HasToolPlace));
+    }
+
     [Fact]
     public void Tools_meet_ChatML()
     {
