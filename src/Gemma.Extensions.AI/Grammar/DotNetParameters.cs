@@ -15,6 +15,9 @@ internal static class DotNetParameters
 {
     private static readonly ConditionalWeakTable<AIFunctionDeclaration, Narrowed> s_narrowed = [];
 
+    /// <summary>By the type the last schema that was asked for with it: one type has one, unless a caller writes its own.</summary>
+    private static readonly ConditionalWeakTable<JsonTypeInfo, Answer> s_answers = [];
+
     /// <summary>The schema of a tool's parameters, narrowed where the tool is a .NET method.</summary>
     /// <exception cref="NotSupportedException">A type cannot be read, or what is read as it is not known.</exception>
     public static JsonElement SchemaOf(AIFunctionDeclaration tool, bool lenient = false)
@@ -41,12 +44,31 @@ internal static class DotNetParameters
             return schema;
         }
 
-        DotNetSchema types = new(type?.Options ?? AIJsonUtilities.DefaultOptions);
+        Narrowed narrowed;
+        if (type is null)
+        {
+            narrowed = Narrow(schema, isWrapped, known, AIJsonUtilities.DefaultOptions);
+        }
+        else
+        {
+            string text = schema.GetRawText();
+            if (!s_answers.TryGetValue(type, out Answer? answer) || answer.Schema != text)
+            {
+                s_answers.AddOrUpdate(type, answer = new Answer(text, Narrow(schema, isWrapped, known, type.Options)));
+            }
+
+            narrowed = answer.Narrowed;
+        }
+
+        return narrowed.Refusal is null || lenient ? narrowed.Schema : throw new NotSupportedException($"An answer of the type {known} cannot be enforced: {narrowed.Refusal}");
+    }
+
+    private static Narrowed Narrow(JsonElement schema, bool isWrapped, Type type, JsonSerializerOptions options)
+    {
+        DotNetSchema types = new(options);
         JsonObject root = JsonObject.Create(schema)!;
-        types.Narrow(isWrapped ? root["properties"]!["data"] : root, known, isWrapped ? "/properties/data" : "");
-        return types.Refusals is [] || lenient
-            ? JsonSerializer.SerializeToElement(root)
-            : throw new NotSupportedException($"An answer of the type {known} cannot be enforced: {types.Refusals[0]}, or allow the lenient mode, which ignores it.");
+        types.Narrow(isWrapped ? root["properties"]!["data"] : root, type, isWrapped ? "/properties/data" : "");
+        return new Narrowed(JsonSerializer.SerializeToElement(root), Refusal(types));
     }
 
     private static Narrowed Narrow(AIFunction function)
@@ -66,8 +88,10 @@ internal static class DotNetParameters
             }
         }
 
-        return new Narrowed(JsonSerializer.SerializeToElement(schema), types.Refusals is [] ? null : types.Refusals[0] + ", or allow the lenient mode, which ignores it.");
+        return new Narrowed(JsonSerializer.SerializeToElement(schema), Refusal(types));
     }
+
+    private static string? Refusal(DotNetSchema types) => types.Refusals is [] ? null : types.Refusals[0] + ", or allow the lenient mode, which ignores it.";
 
     /// <summary>
     /// Semantic Kernel makes a schema for each parameter and puts them together as they are: references in them that name the root mean the parameter. Those
@@ -120,4 +144,8 @@ internal static class DotNetParameters
     /// <param name="Schema">Completed by the types.</param>
     /// <param name="Refusal">What cannot be enforced, if anything.</param>
     private sealed record Narrowed(JsonElement Schema, string? Refusal);
+
+    /// <param name="Schema">As it came.</param>
+    /// <param name="Narrowed">What became of it.</param>
+    private sealed record Answer(string Schema, Narrowed Narrowed);
 }

@@ -101,6 +101,21 @@ public sealed class DotNetParameterTests
         Assert.Equal((1, 3), (schema.GetProperty("k").GetProperty("minProperties").GetInt32(), schema.GetProperty("k").GetProperty("maxProperties").GetInt32()));
     }
 
+    /// <summary>What was narrowed is kept by the type; another schema for it is another one.</summary>
+    [Fact]
+    public void A_type_is_narrowed_once_for_each_schema()
+    {
+        System.Text.Json.Serialization.Metadata.JsonTypeInfo type = AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(Node));
+        JsonElement schema = AIJsonUtilities.CreateJsonSchema(typeof(Node)), own = JsonElement.Parse("""{"type":"object","properties":{"value":{"type":"integer","minimum":5}}}""");
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal("-32768", Minimum(DotNetParameters.AnswerOf(schema, null, type, lenient: false)));
+            Assert.Equal("5", Minimum(DotNetParameters.AnswerOf(own, null, type, lenient: false)));
+        }
+
+        static string Minimum(JsonElement schema) => schema.GetProperty("properties").GetProperty("value").GetProperty("minimum").ToString();
+    }
+
     /// <summary>Lengths of arrays of bytes count bytes, not characters of base64; what is read has them.</summary>
     [Theory]
     [InlineData(0, 4, "", "AA==", "AAA=", "AAAA", "AAAAAA==")]
