@@ -75,9 +75,19 @@ internal static class DotNetValidation
     /// <summary>Takes null from what the schema allows beside something else.</summary>
     public static void ForbidNull(JsonNode? node)
     {
-        if (node is JsonObject schema && schema["type"] is JsonArray { Count: > 1 } types && types.FirstOrDefault(static name => name?.ToString() == "null") is { } none)
+        if (node is not JsonObject schema)
+        {
+            return;
+        }
+
+        if (schema["type"] is JsonArray { Count: > 1 } types && types.FirstOrDefault(static name => name?.ToString() == "null") is { } none)
         {
             types.Remove(none);
+        }
+
+        if (schema["enum"] is JsonArray { Count: > 1 } values)
+        {
+            values.RemoveAll(static value => value is null);
         }
     }
 
