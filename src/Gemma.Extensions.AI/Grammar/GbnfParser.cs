@@ -20,6 +20,7 @@ internal sealed class GbnfParser
     private readonly HashSet<string> _visiting = [];
     private readonly RxArena _arena = new();
     private readonly Dictionary<Rx, LexerSymbol> _lexers = [];
+    private readonly List<(Rule Rule, Symbol Item, int Max)> _repetitions = [];
     private int _pos;
     private int _depth;
 
@@ -494,26 +495,16 @@ internal sealed class GbnfParser
         }
         else
         {
-            // (x (x (x)?)?)?: each level is one optional item.
-            Symbol[] rest = [];
-            for (int i = node.Min; i < node.Max; i++)
-            {
-                Rule optional = new("(optional)");
-                optional.Alternatives.Add([]);
-                optional.Alternatives.Add([item, .. rest]);
-                rest = [new RuleSymbol(optional)];
-            }
-
-            rule.Alternatives.Add(rest);
+            rule.Alternatives.Add(EmptyParts.Optional(item, node.Max - node.Min));
         }
 
-        if (node.Min == 0)
+        Rule full = node.Min == 0 ? rule : new Rule("(repetition)");
+        if (node.Min > 0)
         {
-            return rule;
+            full.Alternatives.Add([.. Enumerable.Repeat(item, node.Min), new RuleSymbol(rule)]);
         }
 
-        Rule full = new("(repetition)");
-        full.Alternatives.Add([.. Enumerable.Repeat(item, node.Min), new RuleSymbol(rule)]);
+        _repetitions.Add((full, item, node.Max));
         return full;
     }
 
@@ -527,18 +518,41 @@ internal sealed class GbnfParser
         return _lexers.TryGetValue(rx, out LexerSymbol? symbol) ? symbol : _lexers[rx] = new LexerSymbol(new RxLexer(_arena, rx, CharSpelling.Raw));
     }
 
-    /// <summary>Refuses rules that reach themselves before reading anything, and those that never end.</summary>
+    /// <summary>Refuses rules that never end, that reach themselves before reading anything, and that go on in too many ways; on the way, parts that may be empty are rewritten.</summary>
     private void CheckRecursion()
+    {
+        HashSet<Rule> rules = Reachable(), nullable = Nullable(rules);
+        HashSet<Rule> productive = Fixpoint(rules, static (symbol, set) => symbol is not RuleSymbol r || set.Contains(r.Rule));
+        if (rules.FirstOrDefault(r => !productive.Contains(r)) is { } endless)
+        {
+            throw new ArgumentException($"The grammar's rule '{endless.Name}' never ends: every alternative needs itself.");
+        }
+
+        EmptyParts empty = new(nullable, lexer => _arena.And(((RxLexer)lexer.Lexer)[lexer.Lexer.Start].Term, _arena.Not(_arena.Epsilon)) is var some && _arena.IsLive(some) ? Lexer(some) : null);
+        foreach (Rule rule in rules)
+        {
+            empty.Shorten(rule);
+        }
+
+        foreach ((Rule rule, Symbol item, int max) in _repetitions.Where(r => EmptyParts.IsNullable(r.Item, nullable)))
+        {
+            empty.Repeat(rule, item, max);
+        }
+
+        empty.Complete();
+        rules = Reachable();
+        nullable = Nullable(rules);
+        CheckLeftRecursion(rules, nullable);
+        new RuleWays(nullable).Check(rules);
+    }
+
+    /// <summary>The rules that are used.</summary>
+    private HashSet<Rule> Reachable()
     {
         HashSet<Rule> rules = [];
         Stack<Rule> todo = new(_compiled.Values);
         while (todo.TryPop(out Rule? rule))
         {
-            if (rule.Alternatives.Count > ThreadList.MaxThreads)
-            {
-                throw new NotSupportedException($"The grammar's rule '{rule.Name}' has {rule.Alternatives.Count:N0} alternatives; at most {ThreadList.MaxThreads:N0} are supported in one that is recursive.");
-            }
-
             if (rules.Add(rule))
             {
                 foreach (RuleSymbol symbol in rule.Alternatives.SelectMany(a => a).OfType<RuleSymbol>())
@@ -548,13 +562,13 @@ internal sealed class GbnfParser
             }
         }
 
-        HashSet<Rule> nullable = Fixpoint(rules, static (symbol, set) => symbol is LexerSymbol lexer ? lexer.Lexer.IsAccepting(lexer.Lexer.Start) : symbol is RuleSymbol r && set.Contains(r.Rule));
-        HashSet<Rule> productive = Fixpoint(rules, static (symbol, set) => symbol is not RuleSymbol r || set.Contains(r.Rule));
-        if (rules.FirstOrDefault(r => !productive.Contains(r)) is { } endless)
-        {
-            throw new ArgumentException($"The grammar's rule '{endless.Name}' never ends: every alternative needs itself.");
-        }
+        return rules;
+    }
 
+    private static HashSet<Rule> Nullable(HashSet<Rule> rules) => Fixpoint(rules, static (symbol, set) => EmptyParts.IsNullable(symbol, set));
+
+    private static void CheckLeftRecursion(HashSet<Rule> rules, HashSet<Rule> nullable)
+    {
         Dictionary<Rule, int> colours = [];
         foreach (Rule rule in rules)
         {
@@ -584,7 +598,7 @@ internal sealed class GbnfParser
                         Visit(r.Rule);
                     }
 
-                    if (!(symbol is LexerSymbol lexer ? lexer.Lexer.IsAccepting(lexer.Lexer.Start) : symbol is RuleSymbol next && nullable.Contains(next.Rule)))
+                    if (!EmptyParts.IsNullable(symbol, nullable))
                     {
                         break;
                     }

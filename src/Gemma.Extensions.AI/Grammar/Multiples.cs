@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Numerics;
 
 namespace Gemma.Extensions.AI.Grammar;
@@ -9,14 +8,16 @@ namespace Gemma.Extensions.AI.Grammar;
 /// </summary>
 internal static class Multiples
 {
-    /// <summary>Divisors with more places get some thousands of multiples from the smallest number asked for on, and those that a double holds exactly.</summary>
-    private const int MaxPlaces = 2;
-
+    /// <summary>Where remainders are too many, or places, multiples are listed: so many from the smallest number that is wanted on.</summary>
     private const int MaxListed = 10_000;
 
-    private const int MaxDigits = 12;
+    // Digits of multiples in all, places included: a double tells all of them apart, and a division of integers gives it.
+    private const int MaxDigits = 15;
 
-    // Whether an end of some digits can be divided is searched for: with more remainders in more states than a search may take.
+    // As many leave some digits before the point.
+    private const int MaxPlaces = 10;
+
+    // States of the automaton of remainders. Whether an end of some digits can be divided is searched for in them.
     private const int MaxRemainders = 100_000;
 
     // Below, a double holds every integer; numbers with fractions are written with 15 digits.
@@ -39,19 +40,23 @@ internal static class Multiples
             return arena.Leaf(new MultipleLeaf(divisor)); // As exact as its multiples of 15 digits.
         }
 
-        bool ranges = divisor.Scale <= MaxPlaces && divisor.Mantissa <= MaxRemainders;
-        List<Rx> kinds = [arena.Leaf(Listed(divisor, smallest, ranges ? (int)BigInteger.Pow(10, divisor.Scale) : MaxListed))];
-        if (ranges)
+        if (Coarse(divisor) > MaxRemainders)
         {
-            kinds.AddRange(ByRange(arena, divisor));
-        }
-        else if (divisor.Mantissa <= MaxRemainders && IsNear(divisor))
-        {
-            // A multiple of the divisor and of a power of one half, so exact as a double.
-            kinds.Add(arena.And(arena.Leaf(new MultipleLeaf(divisor)), arena.Leaf(new MultipleLeaf(ExactDecimal.Of(1, -divisor.Scale)))));
+            return arena.Leaf(Listed(divisor, smallest, MaxListed));
         }
 
-        return arena.Alt(kinds);
+        Rx multiples = ByRange(arena, divisor);
+        if (divisor.Scale > MaxPlaces)
+        {
+            multiples = arena.Alt(multiples, arena.Leaf(Listed(divisor, smallest, MaxListed)));
+            if (divisor.Mantissa <= MaxRemainders && IsNear(divisor))
+            {
+                // A multiple of the divisor and of a power of one half, so exact as a double.
+                multiples = arena.Alt(multiples, arena.And(arena.Leaf(new MultipleLeaf(divisor)), arena.Leaf(new MultipleLeaf(ExactDecimal.Of(1, -divisor.Scale)))));
+            }
+        }
+
+        return multiples;
     }
 
     private static Rx OfInteger(RxArena arena, ExactDecimal divisor, ExactDecimal smallest)
@@ -123,20 +128,33 @@ internal static class Multiples
         return LiteralSet.Of(texts);
     }
 
+    /// <summary>The places that are written of a divisor's multiples.</summary>
+    private static int Places(ExactDecimal divisor) => Math.Min(divisor.Scale, MaxPlaces);
+
+    /// <summary>The least multiple of a divisor that can be written with so many places, counted in the last of them.</summary>
+    private static BigInteger Coarse(ExactDecimal divisor)
+    {
+        BigInteger finer = BigInteger.Pow(10, divisor.Scale - Places(divisor));
+        return divisor.Mantissa / BigInteger.GreatestCommonDivisor(divisor.Mantissa, finer);
+    }
+
     /// <summary>
     /// Between powers of 2, of numbers and of quotients, how far a double is off depends on the digits after the point alone: w + f is off as f is. So the
     /// quotients of one fraction are off by a linear function there: rounded to the integer at both ends, they are so in between.
     /// </summary>
-    private static IEnumerable<Rx> ByRange(RxArena arena, ExactDecimal divisor)
+    private static Rx ByRange(RxArena arena, ExactDecimal divisor)
     {
-        // Everything counted in the last place of the divisor.
-        long one = (long)BigInteger.Pow(10, divisor.Scale), top = (long)BigInteger.Pow(10, MaxDigits);
-        SortedSet<long> ends = [one, top];
-        for (int power = 0; power < ExactBits; power++)
+        // Everything is counted in the last place that is written.
+        int places = Places(divisor);
+        long one = (long)BigInteger.Pow(10, places), top = (long)BigInteger.Pow(10, MaxDigits), step = (long)Coarse(divisor);
+        BigInteger finer = BigInteger.Pow(10, divisor.Scale - places);
+        SortedSet<long> ends = [1, top];
+        for (int power = -ExactBits; power < ExactBits; power++)
         {
-            foreach (BigInteger end in (ReadOnlySpan<BigInteger>)[(BigInteger)one << power, divisor.Mantissa << power])
+            foreach ((BigInteger number, BigInteger over) in (ReadOnlySpan<(BigInteger, BigInteger)>)[(one, BigInteger.One), (divisor.Mantissa, finer)])
             {
-                if (end > one && end < top)
+                BigInteger end = power < 0 ? DivideUp(number, over << -power) : DivideUp(number << power, over);
+                if (end > 1 && end < top)
                 {
                     ends.Add((long)end);
                 }
@@ -144,64 +162,112 @@ internal static class Multiples
         }
 
         long[] bounds = [.. ends];
-        Dictionary<string, (List<string> Texts, List<Rx> Ranges)> groups = [];
+        FractionTest test = new(divisor, places, one, step);
+        Rx whole = EcmaRegex.Compile(arena, "0|[1-9][0-9]*", wholeText: true);
+        List<Rx> ranges = [];
         for (int i = 0; i + 1 < bounds.Length; i++)
         {
-            (List<string> texts, string key) = Fractions(bounds[i], bounds[i + 1], one, divisor);
             Rx range = arena.And(Bound(bounds[i], ComparisonLeaf.Relation.GreaterOrEqual), Bound(bounds[i + 1], ComparisonLeaf.Relation.Less));
-            (groups.TryGetValue(key, out (List<string> Texts, List<Rx> Ranges) group) ? group : groups[key] = (texts, [])).Ranges.Add(range);
+            ranges.Add(arena.And(range, arena.Concat(whole, arena.Leaf(new FractionLeaf(test, bounds[i], bounds[i + 1])))));
         }
 
-        Rx whole = EcmaRegex.Compile(arena, "[1-9][0-9]*", wholeText: true), multiples = arena.Leaf(new MultipleLeaf(divisor));
-        return groups.Values.Select(group => arena.And([multiples, arena.Alt(group.Ranges), arena.Concat(whole, arena.Leaf(LiteralSet.Of(group.Texts)))]));
+        return arena.Alt(
+            arena.And(arena.Leaf(new MultipleLeaf(ExactDecimal.OverPowerOfTen(step, places))), arena.Alt(ranges)),
+            EcmaRegex.Compile(arena, $"0(?:[.]0{{1,{places}}})?", wholeText: true));
 
-        Rx Bound(long end, ComparisonLeaf.Relation relation) => arena.Leaf(new ComparisonLeaf(ExactDecimal.OverPowerOfTen(end, divisor.Scale), relation));
+        Rx Bound(long end, ComparisonLeaf.Relation relation) => arena.Leaf(new ComparisonLeaf(ExactDecimal.OverPowerOfTen(end, places), relation));
     }
 
-    /// <summary>What may stand after the whole part, point included, between two numbers.</summary>
-    private static (List<string> Texts, string Key) Fractions(long low, long high, long one, ExactDecimal divisor)
+    private static BigInteger DivideUp(BigInteger a, BigInteger b) => (a + b - 1) / b;
+}
+
+/// <summary>Which digits after the point make multiples between two numbers whose quotients, as doubles, are integers.</summary>
+internal sealed record FractionTest
+{
+    private readonly long _one, _step, _shared, _inverse;
+    private readonly double _divisor;
+
+    /// <param name="divisor">The divisor.</param>
+    /// <param name="places">The places that are written.</param>
+    /// <param name="one">One, in the last of them.</param>
+    /// <param name="step">What is to be divided by, in the last of them.</param>
+    public FractionTest(ExactDecimal divisor, int places, long one, long step)
     {
-        List<string> texts = [];
-        System.Text.StringBuilder key = new();
-        for (int f = 0; f < one; f++)
-        {
-            long first = NextMultiple(((low - f + one - 1) / one * one) + f, one), last = NextMultiple(((high - 1 - f) / one * one) + f, -one);
-            bool good = first <= last && Fits(first) && Fits(last);
-            key.Append(good ? '1' : '0');
-            if (good)
-            {
-                string digits = f.ToString(CultureInfo.InvariantCulture).PadLeft(divisor.Scale, '0');
-                texts.Add("." + digits);
-                for (int length = digits.Length - 1; length > 0 && digits[length] == '0'; length--)
-                {
-                    texts.Add("." + digits[..length]);
-                }
-
-                if (f == 0)
-                {
-                    texts.Add("");
-                }
-            }
-        }
-
-        return (texts, key.ToString());
-
-        // The first of the numbers with this fraction that is a multiple; one far outside where there is none.
-        long NextMultiple(long n, long step)
-        {
-            long mantissa = (long)divisor.Mantissa;
-            for (int tries = 0; tries < 2_000; tries++, n += step)
-            {
-                if (n % mantissa == 0)
-                {
-                    return n;
-                }
-            }
-
-            return step > 0 ? long.MaxValue : long.MinValue;
-        }
-
-        // 15 digits over a power of ten: the nearest double.
-        bool Fits(long n) => double.IsInteger(n / (double)one / divisor.ToDouble());
+        (Places, _one, _step, _divisor) = (places, one, step, divisor.ToDouble());
+        _shared = (long)BigInteger.GreatestCommonDivisor(one, step);
+        _inverse = Inverse(one / _shared, step / _shared);
     }
+
+    public int Places { get; }
+
+    /// <summary>Whether there are multiples with a fraction from low up to high, and the first and the last have integer quotients.</summary>
+    public bool Holds(long low, long high, long fraction)
+    {
+        if (fraction % _shared != 0)
+        {
+            return false;
+        }
+
+        // w * one + fraction is divided by step: one w of step / shared in a row.
+        long cycle = _step / _shared, w = (long)((Int128)((cycle - (fraction / _shared % cycle)) % cycle) * _inverse % cycle);
+        Int128 period = (Int128)_one * cycle, least = ((Int128)w * _one) + fraction;
+        Int128 first = low <= least ? least : least + ((low - least + period - 1) / period * period);
+        return first < high && Fits((long)first) && Fits((long)(least + ((high - 1 - least) / period * period)));
+    }
+
+    // An integer below 2^53 over a power of ten: the nearest double.
+    private bool Fits(long n) => double.IsInteger(n / (double)_one / _divisor);
+
+    /// <summary>The number with which a product leaves the remainder 1.</summary>
+    private static long Inverse(long a, long modulus)
+    {
+        (long r, long next, long x, long y) = (modulus, a % modulus, 0, 1);
+        while (next != 0)
+        {
+            long quotient = r / next;
+            (r, next, x, y) = (next, r - (quotient * next), y, x - (quotient * y));
+        }
+
+        return modulus == 1 ? 0 : ((x % modulus) + modulus) % modulus;
+    }
+}
+
+/// <summary>A point and the digits after it that pass a test, without zeros at the end or with them; or nothing for zero.</summary>
+internal sealed class FractionLeaf : RxLeaf
+{
+    private readonly FractionTest _test;
+    private readonly long _low, _high;
+    private readonly long _number;
+    private readonly int _digits; // -1 before the point
+
+    public FractionLeaf(FractionTest test, long low, long high) => (_test, _low, _high, _digits) = (test, low, high, -1);
+
+    private FractionLeaf(FractionLeaf from, long number, int digits) => (_test, _low, _high, _number, _digits) = (from._test, from._low, from._high, number, digits);
+
+    public override bool Nullable
+    {
+        get
+        {
+            long number = _number;
+            for (int i = Math.Max(0, _digits); i < _test.Places; i++)
+            {
+                number *= 10;
+            }
+
+            return _digits != 0 && _test.Holds(_low, _high, number);
+        }
+    }
+
+    public override bool Finite => true;
+
+    public override RxLeaf? Derive(int c) =>
+        _digits < 0 ? c == '.' ? new FractionLeaf(this, 0, 0) : null
+        : c is >= '0' and <= '9' && _digits < _test.Places ? new FractionLeaf(this, (_number * 10) + c - '0', _digits + 1)
+        : null;
+
+    public override void CollectAlphabet(HashSet<int> chars) => DecimalAlphabet.Collect(chars);
+
+    public override bool Equals(RxLeaf? other) => other is FractionLeaf o && _number == o._number && _digits == o._digits && _low == o._low && _high == o._high && _test == o._test;
+
+    public override int GetHashCode() => HashCode.Combine(_low, _high, _number, _digits);
 }

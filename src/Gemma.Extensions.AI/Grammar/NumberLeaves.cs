@@ -136,7 +136,7 @@ internal sealed class MultipleLeaf : RxLeaf
     {
         if (c == '.')
         {
-            return _places < 0 ? new MultipleLeaf(this, _remainder, 0) : null;
+            return _places < 0 && new MultipleLeaf(this, _remainder, 0) is var first && first.CanEnd() ? first : null;
         }
 
         if (c is < '0' or > '9' || (_places == _scale && c != '0'))
@@ -144,7 +144,31 @@ internal sealed class MultipleLeaf : RxLeaf
             return null;
         }
 
-        return _places == _scale ? this : new MultipleLeaf(this, ((_remainder * 10) + (c - '0')) % _divisor, _places < 0 ? -1 : _places + 1);
+        if (_places == _scale)
+        {
+            return this;
+        }
+
+        MultipleLeaf next = new(this, ((_remainder * 10) + (c - '0')) % _divisor, _places < 0 ? -1 : _places + 1);
+        return next.CanEnd() ? next : null;
+    }
+
+    /// <summary>Whether some digits that may still come after the point leave no remainder: the multiple above is as near as they can make a difference.</summary>
+    private bool CanEnd()
+    {
+        if (_places < 0)
+        {
+            return true;
+        }
+
+        Int128 span = 1;
+        for (int i = _places; i < _scale && span < _divisor; i++)
+        {
+            span *= 10;
+        }
+
+        Int128 rest = _remainder * span % _divisor;
+        return span >= _divisor || rest == 0 || _divisor - rest < span;
     }
 
     public override void CollectAlphabet(HashSet<int> chars) => DecimalAlphabet.Collect(chars);

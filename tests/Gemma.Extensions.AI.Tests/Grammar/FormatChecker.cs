@@ -137,7 +137,7 @@ internal static class FormatChecker
             int bytes = label.All(char.IsAscii) ? label.Length : 4 + PunycodeLength(label);
             length += bytes + 1;
             if (label.Length == 0 || bytes > 63 || label[0] == '-' || label[^1] == '-' || (encoded && !(label.StartsWith("xn--", StringComparison.OrdinalIgnoreCase) && label.Length > 4))
-                || !label.EnumerateRunes().All(c => c.Value == '-' || (c.IsAscii ? char.IsAsciiLetterOrDigit((char)c.Value) : international
+                || !label.EnumerateRunes().All(c => c.Value == '-' || (c.IsAscii ? char.IsAsciiLetterOrDigit((char)c.Value) : international && !IsUnstable(c.Value)
                     && Rune.GetUnicodeCategory(c) is UnicodeCategory.LowercaseLetter or UnicodeCategory.OtherLetter or UnicodeCategory.ModifierLetter or UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.DecimalDigitNumber)))
             {
                 return false;
@@ -146,6 +146,9 @@ internal static class FormatChecker
 
         return length <= 253;
     }
+
+    /// <summary>RFC 5892, 2.2: letters that normalization (NFKC) makes others of: ligatures, letter-like, mathematical and wide forms.</summary>
+    private static bool IsUnstable(int c) => c is (>= 0xFB00 and <= 0xFB17) or (>= 0xFF00 and <= 0xFFEF) or (>= 0x2100 and <= 0x214F) or (>= 0x1D400 and <= 0x1D7FF);
 
     /// <summary>RFC 3492, 6.3: the length of what follows "xn--".</summary>
     private static int PunycodeLength(string label)

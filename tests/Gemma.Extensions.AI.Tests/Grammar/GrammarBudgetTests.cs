@@ -16,7 +16,7 @@ namespace Gemma.Extensions.AI.Tests.Grammar;
 public sealed class GrammarBudgetTests
 {
     private const string Ambiguous = "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"a\" root | \"a\" root \"d\" | \"e\"";
-    private const string Empties = "root ::= x{0,200} \"!\"\nx ::= \"(\" x \")\" | y\ny ::= \"[\" x \"]\" | \"\"";
+    private const string Empties = "root ::= x{0,10000} \"!\"\nx ::= \"(\" x \")\" | y\ny ::= \"[\" x \"]\" | \"\"";
 
     public static TheoryData<string> Grammars =>
     [
@@ -27,7 +27,7 @@ public sealed class GrammarBudgetTests
         "gbnf " + Ambiguous,
         "gbnf " + Empties,
         "gbnf root ::= (\"x\" root \"y\" | \"z\"){1,9000}",
-        "gbnf root ::= " + string.Concat(Enumerable.Repeat("e ", 200)) + "\".\"\ne ::= \"(\" e \")\" | \"\" | f\nf ::= \"(\" f e \")\" | \"\"",
+        "gbnf root ::= " + string.Concat(Enumerable.Repeat("e ", 2_000)) + "\".\"\ne ::= \"(\" e \")\" | \"\" | f\nf ::= \"(\" f e \")\" | \"\"",
         """schema {"type":"object","patternProperties":{"a.*b.{4}$":{"type":"integer"},"^[ab]*a.{3}":{"minimum":3}},"minProperties":6}""",
         """schema {"type":"array","contains":{"const":"a"},"minContains":300,"maxContains":310,"items":{"enum":["a","b"]}}""",
         """schema {"type":"array","items":{"enum":["a","b","c"]},"allOf":[{"contains":{"const":"a"},"minContains":20,"maxContains":25},{"contains":{"const":"b"},"minContains":20}]}""",
@@ -84,6 +84,103 @@ public sealed class GrammarBudgetTests
         }
 
         Assert.True(late > 0, "Every mask took less than the budget, so nothing was shown.");
+    }
+
+    /// <summary>Parts that may be empty are not begun in as many places as there are of them: the work of a text does not grow with their number.</summary>
+    [Theory]
+    [InlineData("root ::= x{0,N} \"!\"\nx ::= \"(\" x \")\" | y\ny ::= \"[\" x \"]\" | \"\"")]
+    [InlineData("root ::= x{N} \"!\"\nx ::= \"(\" x \")\" | \"\"")]
+    [InlineData("root ::= x{7,N} \"!\"\nx ::= \"(\" x* \")\" | [a-z]*")]
+    [InlineData("root ::= (x{0,N} y?){0,N} \"!\"\nx ::= \"(\" x \")\" | \"\"\ny ::= \"[\" y \"]\" | \"\"")]
+    [InlineData("root ::= ROW \"!\"\nx ::= \"(\" x \")\" | \"\"")]
+    [InlineData("root ::= \"<\" ROW \">\" root | \"!\"\nx ::= \"(\" ROW \")\" | \"\"")]
+    public void EmptyPartsInARowCostNothing(string grammar)
+    {
+        long few = Work(grammar, 20), many = Work(grammar, 2_000);
+        Assert.True(many > 0 && many <= 2 * few, $"{few} units of work for 20 and {many} for 2,000.");
+
+        static long Work(string grammar, int count)
+        {
+            string text = grammar.Replace("ROW", string.Join(' ', Enumerable.Repeat("x", count)), StringComparison.Ordinal).Replace("N", count.ToString(System.Globalization.CultureInfo.InvariantCulture), StringComparison.Ordinal);
+            ITokenConstraint constraint = Compile("gbnf " + text).CreateConstraint([GrammarTestbed.End]);
+            ulong[] mask = new ulong[GrammarTestbed.Vocabulary.MaskWords];
+            Random random = new(3);
+            using GrammarWork.Scope limit = GrammarWork.Within(1_000_000_000);
+            for (int step = 0; step < 60; step++)
+            {
+                constraint.TryFillMask(mask);
+                int[] allowed = [.. Enumerable.Range(1, GrammarTestbed.Vocabulary.Count - 1).Where(id => (mask[id >> 6] & (1UL << id)) != 0)];
+                if (allowed.Length == 0)
+                {
+                    break;
+                }
+
+                constraint.Accept(allowed[random.Next(allowed.Length)]);
+            }
+
+            return 1_000_000_000 - GrammarWork.Left;
+        }
+    }
+
+    /// <summary>The texts of a repetition are the same, whether its item may be empty or not.</summary>
+    [Theory]
+    [InlineData("root ::= x{0,3}\nx ::= \"(\" x \")\" | \"\"", "root ::= z{0,3}\nz ::= \"(\" z? \")\"")]
+    [InlineData("root ::= x{2}\nx ::= \"(\" x \")\" | \"\"", "root ::= z{0,2}\nz ::= \"(\" z? \")\"")]
+    [InlineData("root ::= x+\nx ::= \"(\" x \")\" | \"\"", "root ::= z*\nz ::= \"(\" z? \")\"")]
+    [InlineData("root ::= x x x x\nx ::= \"(\" x \")\" | \"\"", "root ::= z{0,4}\nz ::= \"(\" z? \")\"")]
+    [InlineData("root ::= x* \"[\" x y x\nx ::= \"(\" x \")\" | [a-b]{0,2}\ny ::= \"[\" x \"]\" | x", "root ::= z* \"[\" z? (z | \"[\" z? \"]\")? z?\nz ::= \"(\" z? \")\" | [a-b]{1,2}")]
+    [InlineData("root ::= (x y){0,2}\nx ::= \"(\" x \")\" | \"\"\ny ::= \"[\" y \"]\" | \"\"", "root ::= ((z w? | w)){0,2}\nz ::= \"(\" z? \")\"\nw ::= \"[\" w? \"]\"")]
+    public void RepetitionsOfEmptyPartsHaveTheSameTexts(string grammar, string without)
+    {
+        Gemma.Extensions.AI.Grammar.Grammar first = Compile("gbnf " + grammar), second = Compile("gbnf " + without);
+        int accepted = 0;
+        foreach (string text in Texts("()[]ab", 6))
+        {
+            bool expected = Accepts(second, text);
+            Assert.True(Accepts(first, text) == expected, $"'{text}' should be {(expected ? "allowed" : "impossible")}.");
+            accepted += expected ? 1 : 0;
+        }
+
+        Assert.InRange(accepted, 3, 40_000);
+
+        // Of texts that can go on: the others have none.
+        IEnumerable<string> Texts(string letters, int length)
+        {
+            List<string> all = [""];
+            for (int i = 0; i < all.Count && all[i].Length < length; i++)
+            {
+                GrammarConstraint at = (GrammarConstraint)first.CreateConstraint([GrammarTestbed.End]), other = (GrammarConstraint)second.CreateConstraint([GrammarTestbed.End]);
+                at.Accept(Encoding.UTF8.GetBytes(all[i]));
+                other.Accept(Encoding.UTF8.GetBytes(all[i]));
+                foreach (char c in letters)
+                {
+                    byte[] next = [(byte)c];
+                    Assert.True(at.IsAllowed(next) == other.IsAllowed(next), $"'{all[i]}' and '{c}'");
+                    if (at.IsAllowed(next))
+                    {
+                        all.Add(all[i] + c);
+                    }
+                }
+            }
+
+            return all;
+        }
+
+        static bool Accepts(Gemma.Extensions.AI.Grammar.Grammar grammar, string text)
+        {
+            GrammarConstraint at = (GrammarConstraint)grammar.CreateConstraint([GrammarTestbed.End]);
+            at.Accept(Encoding.UTF8.GetBytes(text));
+            return at.IsAllowed(GrammarTestbed.End);
+        }
+    }
+
+    [Theory]
+    [InlineData(1_000, "parts in a row that may be empty")]
+    [InlineData(3_000, "can begin in more than")]
+    public void TooManyDifferentEmptyPartsAreRefused(int count, string reason)
+    {
+        string grammar = "root ::= " + string.Join(' ', Enumerable.Range(0, count).Select(i => "x" + i)) + " \"!\"\n" + string.Concat(Enumerable.Range(0, count).Select(i => $"x{i} ::= \"(\" x{i} \")\" | \"\"\n"));
+        Assert.Contains(reason, Assert.Throws<NotSupportedException>(() => Compile("gbnf " + grammar)).Message);
     }
 
     [Fact]

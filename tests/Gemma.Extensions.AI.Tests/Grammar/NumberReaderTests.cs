@@ -116,6 +116,16 @@ public sealed class NumberReaderTests
     [InlineData("0.05", 20, 0.7)]
     [InlineData("0.1", 10, 0.7)]
     [InlineData("1.1", 10, 0.6)]
+    [InlineData("0.001", 1000, 0.7)]
+    [InlineData("0.005", 200, 0.7)]
+    [InlineData("0.003", 1000, 0.7)]
+    [InlineData("1.234", 1000, 0.7)]
+    [InlineData("0.0001", 10_000, 0.7)]
+    [InlineData("0.0012", 1000, 0.7)]
+    [InlineData("0.00001", 100_000, 0.7)]
+    [InlineData("0.000001", 1_000_000, 0.7)]
+    [InlineData("0.00099991", 1_000, 0.7)]
+    [InlineData("9.9991", 10, 0.7)]
     public void Most_multiples_are_written_and_all_that_are_have_integer_quotients(string divisor, int perUnit, double least)
     {
         RxArena arena = new();
