@@ -105,7 +105,7 @@ public sealed class GemmaChatClient : IChatClient
         using ModelLease lease = await _model.LeaseAsync(cancellationToken).ConfigureAwait(false);
         GemmaModel model = lease.Model;
         GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
-        ChatTurn turn = ChatTurn.Create(model, [.. messages], options, raw, cancellationToken);
+        ChatTurn turn = await ChatTurn.CreateAsync(model, [.. messages], options, raw, cancellationToken).ConfigureAwait(false);
         await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(model, turn, isStreaming, cancellationToken).ConfigureAwait(false))
         {
             yield return update;

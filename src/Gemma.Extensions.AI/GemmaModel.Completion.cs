@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
@@ -49,9 +50,17 @@ public sealed partial class GemmaModel
     private IAsyncEnumerable<ChatResponseUpdate> Complete(IReadOnlyList<int> promptTokens, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(promptTokens);
-        ChatOptions? own = options?.Clone();
-        GemmaGenerationOptions? raw = own?.RawRepresentationFactory?.Invoke(null!) as GemmaGenerationOptions;
-        return AnswerStream.RunAsync(this, ChatTurn.Continue(this, [.. promptTokens], own, raw), isStreaming, cancellationToken);
+        return CompleteAsync([.. promptTokens], options?.Clone(), isStreaming, cancellationToken);
+    }
+
+    private async IAsyncEnumerable<ChatResponseUpdate> CompleteAsync(int[] promptTokens, ChatOptions? options, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(null!) as GemmaGenerationOptions;
+        ChatTurn turn = await ChatTurn.ContinueAsync(this, promptTokens, options, raw, cancellationToken).ConfigureAwait(false);
+        await foreach (ChatResponseUpdate update in AnswerStream.RunAsync(this, turn, isStreaming, cancellationToken).ConfigureAwait(false))
+        {
+            yield return update;
+        }
     }
 
     /// <summary>The tokens of a text in which control tokens count, behind bos.</summary>

@@ -22,7 +22,7 @@ internal sealed record ChatTurn(
     /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
     /// <exception cref="GemmaContextLengthException">The conversation leaves no room for an answer.</exception>
-    public static ChatTurn Create(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation = default)
+    public static ValueTask<ChatTurn> CreateAsync(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation = default)
     {
         if (messages.Count == 0 && string.IsNullOrWhiteSpace(options?.Instructions))
         {
@@ -33,14 +33,14 @@ internal sealed record ChatTurn(
         model.HostedTools.Check(options);
         bool mayCall = CheckTools(options);
         ChatPrompt conversation = ChatTemplate.Render(model.ChatFormat, messages, options, model.Replies, model.ContextLength);
-        return Create(model, conversation.Tokens, options, raw, conversation, mayCall, cancellation);
+        return CreateAsync(model, conversation.Tokens, options, raw, conversation, mayCall, cancellation);
     }
 
     /// <summary>A prompt that is no conversation.</summary>
     /// <exception cref="ArgumentException">The prompt is empty or has an unknown token, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">The options hold what only a conversation can carry.</exception>
     /// <exception cref="GemmaContextLengthException">The prompt leaves no room for an answer.</exception>
-    public static ChatTurn Continue(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation = default)
+    public static ValueTask<ChatTurn> ContinueAsync(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation = default)
     {
         if (prompt.Length == 0)
         {
@@ -54,10 +54,10 @@ internal sealed record ChatTurn(
                 $"ChatOptions has {(options.Tools is { Count: > 0 } ? "Tools" : "Instructions")}, but a raw prompt is passed on as it stands, so the model would not know of them. Write them into the prompt, or use the chat client.");
         }
 
-        return Create(model, prompt, options, raw, conversation: null, mayCall: false, cancellation);
+        return CreateAsync(model, prompt, options, raw, conversation: null, mayCall: false, cancellation);
     }
 
-    private static ChatTurn Create(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, ChatPrompt? conversation, bool mayCall, CancellationToken cancellation)
+    private static async ValueTask<ChatTurn> CreateAsync(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, ChatPrompt? conversation, bool mayCall, CancellationToken cancellation)
     {
         if (prompt.Length >= model.ContextLength)
         {
@@ -73,7 +73,7 @@ internal sealed record ChatTurn(
         }
 
         int[] endTokens = conversation?.Format.StopTokens(model.StopTokens) ?? model.StopTokens;
-        ITokenConstraint? constraint = CreateConstraint(model.Tokenizer, options, raw, mayCall, endTokens, conversation?.Format.Tools, cancellation);
+        ITokenConstraint? constraint = await CreateConstraintAsync(model.Tokenizer, options, raw, mayCall, endTokens, conversation?.Format.Tools, cancellation).ConfigureAwait(false);
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
         return new ChatTurn(prompt, settings, endTokens, constraint, adapter, conversation, mayCall, textIsFree, raw);
     }
@@ -142,7 +142,7 @@ internal sealed record ChatTurn(
     };
 
     /// <summary>What keeps the reply to its format and its calls to their schemas; null, without preparing the vocabulary, where any text will do.</summary>
-    private static ITokenConstraint? CreateConstraint(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens, ToolMarkup? markup, CancellationToken cancellation)
+    private static ValueTask<ITokenConstraint?> CreateConstraintAsync(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens, ToolMarkup? markup, CancellationToken cancellation)
     {
         if (options?.ResponseFormat is { } format and not (ChatResponseFormatText or ChatResponseFormatJson))
         {
@@ -150,8 +150,8 @@ internal sealed record ChatTurn(
         }
 
         return mayCall || options?.ResponseFormat is ChatResponseFormatJson || raw?.Regex is not null || raw?.Grammar is not null
-            ? ResponseConstraintFactory.Create(
+            ? ResponseConstraintFactory.CreateAsync(
                 tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, new JsonSchemaOptions { Lenient = raw?.LenientSchemas ?? false, Rfc3339Times = raw?.Rfc3339Times ?? false, AnyPropertyOrder = IsAnyOrder(raw) }, raw?.ResponseTypeInfo, markup, cancellation)
-            : null;
+            : default;
     }
 }

@@ -18,6 +18,9 @@ internal sealed class GrammarCompiler
 
     private static readonly ConditionalWeakTable<GemmaTokenizer, GrammarCompiler> s_compilers = [];
 
+    // Each may take 100 MB before it is refused; others wait until one has ended.
+    private static readonly SemaphoreSlim s_begun = new(8);
+
     private readonly Dictionary<string, (Grammar Grammar, long Used)> _kept = [];
     private readonly Dictionary<string, (Exception Reason, long At)> _refused = [];
     private readonly Dictionary<string, Task> _making = [];
@@ -53,17 +56,15 @@ internal sealed class GrammarCompiler
     public Grammar JsonSchema(JsonElement schema, JsonSchemaOptions? options = null)
     {
         options ??= new JsonSchemaOptions();
-        return Keep($"schema {options} {schema.GetRawText()}", () => new Grammar(Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options))));
+        return Wait(KeepAsync($"schema {options} {schema.GetRawText()}", () => new Grammar(Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)))));
     }
 
     /// <summary>Texts that an ECMA-262 regular expression matches as a whole.</summary>
     /// <exception cref="ArgumentException">The expression is malformed, or matches nothing.</exception>
     /// <exception cref="NotSupportedException">It uses what an automaton cannot decide, or is too complex.</exception>
-    public Grammar Regex(string pattern) => Keep("regex " + pattern, () => new Grammar(Vocabulary, new LexerSymbol(RegexLexer(pattern))));
+    public Grammar Regex(string pattern) => Wait(KeepAsync("regex " + pattern, () => new Grammar(Vocabulary, new LexerSymbol(RegexLexer(pattern)))));
 
-    /// <summary>A grammar in GBNF.</summary>
-    /// <inheritdoc cref="GbnfParser.Parse"/>
-    public Grammar Gbnf(string grammar) => Keep("gbnf " + grammar, () => new Grammar(Vocabulary, GbnfParser.Parse(grammar)));
+    private static Grammar Wait(ValueTask<Grammar> grammar) => grammar.AsTask().GetAwaiter().GetResult();
 
     internal static RxLexer RegexLexer(string pattern)
     {
@@ -88,11 +89,14 @@ internal sealed class GrammarCompiler
         }
     }
 
-    /// <summary>A grammar made by <paramref name="make"/>, or the one made before under the same key. Never on the engine's thread: it may take seconds.</summary>
+    /// <summary>
+    /// A grammar made by <paramref name="make"/>, or the one made before under the same key. It may take seconds: it is made on a thread of its own, in turns with other
+    /// work of this kind (<see cref="Turns"/>), neither on the engine's nor on the caller's.
+    /// </summary>
     /// <exception cref="NotSupportedException">It cannot be enforced, or takes more work than a grammar may.</exception>
     /// <exception cref="ArgumentException">It is malformed, or nothing satisfies it.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellation"/> was.</exception>
-    internal Grammar Keep(string key, Func<Grammar> make, CancellationToken cancellation = default)
+    internal async ValueTask<Grammar> KeepAsync(string key, Func<Grammar> make, CancellationToken cancellation = default)
     {
         key = Short(key);
         while (true)
@@ -122,19 +126,45 @@ internal sealed class GrammarCompiler
 
             if (mine is not null)
             {
-                return Make(key, make, mine, cancellation);
+                return await MakeAsync(key, make, mine, cancellation).ConfigureAwait(false);
             }
 
             // Somebody else is making it: what comes of that is found above. Where they gave up, it is made here.
-            others!.Wait(cancellation);
+            await others!.WaitAsync(cancellation).ConfigureAwait(false);
         }
     }
 
-    private Grammar Make(string key, Func<Grammar> make, TaskCompletionSource done, CancellationToken cancellation)
+    private async Task<Grammar> MakeAsync(string key, Func<Grammar> make, TaskCompletionSource done, CancellationToken cancellation)
     {
         try
         {
-            using GrammarWork.Scope limits = GrammarWork.Compiling(cancellation);
+            await s_begun.WaitAsync(cancellation).ConfigureAwait(false);
+            try
+            {
+                return await Task.Factory.StartNew(() => Make(key, make, cancellation), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
+            }
+            finally
+            {
+                s_begun.Release();
+            }
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _making.Remove(key);
+            }
+
+            done.SetResult();
+        }
+    }
+
+    private Grammar Make(string key, Func<Grammar> make, CancellationToken cancellation)
+    {
+        Turns.Begin(cancellation);
+        try
+        {
+            using GrammarWork.Scope limits = GrammarWork.CompilingInTurns(cancellation);
             Grammar grammar = make();
             grammar.Prepare();
             lock (_lock)
@@ -161,12 +191,7 @@ internal sealed class GrammarCompiler
         }
         finally
         {
-            lock (_lock)
-            {
-                _making.Remove(key);
-            }
-
-            done.SetResult();
+            Turns.End();
         }
     }
 

@@ -43,7 +43,10 @@ internal static class GrammarWork
     /// <summary>Until the scope is disposed, work is limited as for a compilation, unless one is going on already.</summary>
     /// <exception cref="GrammarComplexityException">From within: the limit was exceeded.</exception>
     /// <exception cref="OperationCanceledException">From within: <paramref name="cancellation"/> was.</exception>
-    public static Scope Compiling(CancellationToken cancellation = default) => IsCompiling ? Enter(t_limit, t_left) : Enter(new CompileLimit(cancellation), 0);
+    public static Scope Compiling(CancellationToken cancellation = default) => IsCompiling ? Enter(t_limit, t_left) : Enter(new CompileLimit(cancellation, inTurns: false), 0);
+
+    /// <summary>As <see cref="Compiling"/>, in <see cref="Turns"/> with other such work: to be begun with <see cref="Turns.Begin"/>, and ended with <see cref="Turns.End"/>.</summary>
+    public static Scope CompilingInTurns(CancellationToken cancellation) => Enter(new CompileLimit(cancellation, inTurns: true), 0);
 
     /// <summary>Until the scope is disposed, work ends with a <see cref="GrammarBudgetException"/> after so many units.</summary>
     public static Scope Within(long units) => Enter(BudgetLimit.Instance, units);
@@ -98,9 +101,10 @@ internal static class GrammarWork
         }
     }
 
-    private sealed class CompileLimit(CancellationToken cancellation) : Limit
+    private sealed class CompileLimit(CancellationToken cancellation, bool inTurns) : Limit
     {
-        private readonly long _start = Stopwatch.GetTimestamp();
+        private long _sliceBegan = Stopwatch.GetTimestamp();
+        private TimeSpan _taken; // without what others took in their turns
         private long _spent;
 
         public override long More(long overdrawn)
@@ -112,8 +116,19 @@ internal static class GrammarWork
                 throw new GrammarComplexityException($"compiling it takes more than {MaxCompile:N0} steps");
             }
 
-            return Stopwatch.GetElapsedTime(_start) < s_compileTime ? Slice
-                : throw new GrammarComplexityException($"compiling it takes longer than {s_compileTime.TotalSeconds} s");
+            _taken += Stopwatch.GetElapsedTime(_sliceBegan);
+            if (_taken >= s_compileTime)
+            {
+                throw new GrammarComplexityException($"compiling it takes longer than {s_compileTime.TotalSeconds} s");
+            }
+
+            if (inTurns)
+            {
+                Turns.Pass(cancellation);
+            }
+
+            _sliceBegan = Stopwatch.GetTimestamp();
+            return Slice;
         }
     }
 }
@@ -124,13 +139,15 @@ internal static class GrammarWork
 /// </summary>
 internal static class Turns
 {
-    private static readonly Queue<SemaphoreSlim> s_waiting = [];
+    private static readonly LinkedList<TaskCompletionSource> s_waiting = [];
     private static int s_free = Math.Max(1, Environment.ProcessorCount / 2);
 
     /// <summary>Waits for a turn.</summary>
-    public static void Begin()
+    /// <exception cref="OperationCanceledException">There is none to end.</exception>
+    public static void Begin(CancellationToken cancellation = default)
     {
-        SemaphoreSlim turn;
+        cancellation.ThrowIfCancellationRequested();
+        LinkedListNode<TaskCompletionSource> mine;
         lock (s_waiting)
         {
             if (s_free > 0)
@@ -139,28 +156,41 @@ internal static class Turns
                 return;
             }
 
-            s_waiting.Enqueue(turn = new SemaphoreSlim(0));
+            mine = Enqueue();
         }
 
-        turn.Wait();
+        Wait(mine, cancellation);
     }
 
     /// <summary>Lets those go first that wait.</summary>
-    public static void Pass()
+    /// <exception cref="OperationCanceledException">The turn is another's, but is to be ended all the same.</exception>
+    public static void Pass(CancellationToken cancellation = default)
     {
-        SemaphoreSlim turn = new(0);
+        LinkedListNode<TaskCompletionSource> mine;
         lock (s_waiting)
         {
-            if (!s_waiting.TryDequeue(out SemaphoreSlim? next))
+            if (s_waiting.Count == 0)
             {
                 return;
             }
 
-            s_waiting.Enqueue(turn);
-            next.Release();
+            mine = Enqueue();
+            Next();
         }
 
-        turn.Wait();
+        try
+        {
+            Wait(mine, cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            lock (s_waiting)
+            {
+                s_free--; // Who holds a turn ends one: this one is taken from the next that there is.
+            }
+
+            throw;
+        }
     }
 
     /// <summary>Ends the turn.</summary>
@@ -168,14 +198,45 @@ internal static class Turns
     {
         lock (s_waiting)
         {
-            if (s_waiting.TryDequeue(out SemaphoreSlim? next))
+            s_free++;
+            while (s_free > 0 && s_waiting.Count > 0)
             {
-                next.Release();
+                s_free--;
+                Next();
             }
-            else
+        }
+    }
+
+    private static LinkedListNode<TaskCompletionSource> Enqueue() => s_waiting.AddLast(new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+
+    private static void Next()
+    {
+        TaskCompletionSource next = s_waiting.First!.Value;
+        s_waiting.RemoveFirst();
+        next.SetResult();
+    }
+
+    private static void Wait(LinkedListNode<TaskCompletionSource> mine, CancellationToken cancellation)
+    {
+        try
+        {
+            mine.Value.Task.Wait(cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            lock (s_waiting)
             {
-                s_free++;
+                if (mine.List is null)
+                {
+                    End(); // It had been given already.
+                }
+                else
+                {
+                    s_waiting.Remove(mine);
+                }
             }
+
+            throw;
         }
     }
 }

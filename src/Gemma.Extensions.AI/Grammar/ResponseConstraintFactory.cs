@@ -22,7 +22,7 @@ internal static class ResponseConstraintFactory
     /// <returns>Null where any text is allowed.</returns>
     /// <exception cref="NotSupportedException">Something cannot be enforced; the message names it.</exception>
     /// <exception cref="ArgumentException">A schema, expression or grammar is malformed, nothing satisfies it, or the required tool is not offered.</exception>
-    public static ITokenConstraint? Create(
+    public static async ValueTask<ITokenConstraint?> CreateAsync(
         GemmaTokenizer tokenizer, ChatOptions? options, IReadOnlyList<int> endTokens, string? regex = null, string? gbnf = null, JsonSchemaOptions? schemaOptions = null, JsonTypeInfo? answerType = null,
         ToolMarkup? markup = null, CancellationToken cancellation = default)
     {
@@ -35,7 +35,7 @@ internal static class ResponseConstraintFactory
         (string Key, Func<Symbol> Make)? answer = Answer(options, schemaOptions, regex, gbnf, answerType);
         if (tools.Length == 0)
         {
-            return answer is null ? null : compiler.Keep(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make()), cancellation).CreateConstraint(endTokens);
+            return answer is null ? null : (await compiler.KeepAsync(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make()), cancellation).ConfigureAwait(false)).CreateConstraint(endTokens);
         }
 
         StringBuilder key = new($"tools {several} {schemaOptions} ");
@@ -46,21 +46,23 @@ internal static class ResponseConstraintFactory
 
         if (required)
         {
-            return compiler.Keep("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))), cancellation).CreateConstraint(endTokens);
+            return (await compiler.KeepAsync("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))), cancellation).ConfigureAwait(false)).CreateConstraint(endTokens);
         }
 
         if (answer is null)
         {
-            return new ToolCallConstraint(markup, compiler.Keep("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions)), cancellation), endTokens);
+            return new ToolCallConstraint(
+                markup, await compiler.KeepAsync("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions)), cancellation).ConfigureAwait(false), endTokens);
         }
 
-        return compiler.Keep($"either {answer.Value.Key}\n{key}", () =>
+        Grammar grammar = await compiler.KeepAsync($"either {answer.Value.Key}\n{key}", () =>
         {
             Rule either = new("answer");
             either.Alternatives.Add([new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))]);
             either.Alternatives.Add([answer.Value.Make()]);
             return new Grammar(compiler.Vocabulary, new RuleSymbol(either));
-        }, cancellation).CreateConstraint(endTokens);
+        }, cancellation).ConfigureAwait(false);
+        return grammar.CreateConstraint(endTokens);
     }
 
     private static ToolSignature[] Tools(ChatOptions? options, bool lenient)

@@ -42,7 +42,7 @@ internal static partial class RandomSchemasBenchmark
             catch (Exception e) when (e is not OutOfMemoryException)
             {
                 all.Faults++;
-                Console.WriteLine($"FAULT {seed + i} {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")} {e.StackTrace?.ReplaceLineEndings(" ")}");
+                Console.WriteLine($"FAULT {seed + i} {new SchemaGenerator(new Random(seed + i)).Next().ToJsonString()}\n    {e.ToString().ReplaceLineEndings(" ")}");
                 continue;
             }
 

@@ -213,7 +213,7 @@ internal sealed class TypeCase<T>(string name) : TypeCase(name)
             ITokenConstraint constraint;
             try
             {
-                constraint = ResponseConstraintFactory.Create(tokenizer, options, [tokenizer.EndOfTurnId], answerType: (options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions)?.ResponseTypeInfo)!;
+                constraint = Constraints.Create(tokenizer, options, [tokenizer.EndOfTurnId], answerType: (options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions)?.ResponseTypeInfo)!;
             }
             catch (Exception exception)
             {

@@ -182,10 +182,10 @@ public sealed class DotNetParameterTests
     {
         AIFunction function = AIFunctionFactory.Create((Holder holder) => 1, "keep");
         ChatOptions options = new() { Tools = [function] };
-        NotSupportedException e = Assert.Throws<NotSupportedException>(() => ResponseConstraintFactory.Create(Tokenizer, options, [Tokenizer.EndOfTurnId]));
+        NotSupportedException e = Assert.Throws<NotSupportedException>(() => Constraints.Create(Tokenizer, options, [Tokenizer.EndOfTurnId]));
         Assert.Contains("'keep'", e.Message, StringComparison.Ordinal);
         Assert.Contains("'/properties/holder/properties/inner/items' is a IComparable", e.Message, StringComparison.Ordinal);
-        Assert.NotNull(ResponseConstraintFactory.Create(Tokenizer, options, [Tokenizer.EndOfTurnId], schemaOptions: new JsonSchemaOptions { Lenient = true }));
+        Assert.NotNull(Constraints.Create(Tokenizer, options, [Tokenizer.EndOfTurnId], schemaOptions: new JsonSchemaOptions { Lenient = true }));
     }
 
     internal sealed record Node(short Value, List<Node>? Children);

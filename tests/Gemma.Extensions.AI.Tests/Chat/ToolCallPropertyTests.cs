@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Text;
@@ -70,7 +71,7 @@ public class ToolCallPropertyTests
     internal static (string Text, bool Ended) Generate(GemmaTokenizer tokenizer, ChatOptions options, Random random)
     {
         int end = tokenizer.EndOfTurnId;
-        ITokenConstraint constraint = ResponseConstraintFactory.Create(tokenizer, options, [end])!;
+        ITokenConstraint constraint = Constraints.Create(tokenizer, options, [end])!;
         ulong[] mask = new ulong[(tokenizer.VocabularySize + 63) / 64];
         TokenStream stream = new(tokenizer);
         StringBuilder text = new();

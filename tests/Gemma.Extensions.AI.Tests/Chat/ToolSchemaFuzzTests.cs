@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Tests.Grammar;
 using Gemma.Extensions.AI.Text;
@@ -47,7 +48,7 @@ public sealed class ToolSchemaFuzzTests
             try
             {
                 ChatTemplate.Render(tokenizer, [new(ChatRole.User, "Hi")], options);
-                ResponseConstraintFactory.Create(tokenizer, options, [tokenizer.EndOfTurnId], schemaOptions: new JsonSchemaOptions { Lenient = random.Next(2) == 0 });
+                Constraints.Create(tokenizer, options, [tokenizer.EndOfTurnId], schemaOptions: new JsonSchemaOptions { Lenient = random.Next(2) == 0 });
                 used++;
             }
             catch (Exception e) when (e is ArgumentException or NotSupportedException)

@@ -97,7 +97,7 @@ public sealed class ValidationAttributeTests
         ChatOptions options = new() { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","properties":{"a":{"type":"string","maxLength":-1},"b":{"type":"array","items":{"type":"boolean"},"maxItems":-1}},"required":["a","b"]}""")) };
         Assert.Contains(Draw(options, null), static text => JsonElement.Parse(text).GetProperty("a").GetString()!.Length > 2);
         ChatOptions wrong = new() { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"string","maxLength":-2}""")) };
-        Assert.Throws<ArgumentException>(() => ResponseConstraintFactory.Create(Tokenizer, wrong, [Tokenizer.EndOfTurnId]));
+        Assert.Throws<ArgumentException>(() => Constraints.Create(Tokenizer, wrong, [Tokenizer.EndOfTurnId]));
     }
 
     private static IEnumerable<string> Draw(ChatOptions options, System.Text.Json.Serialization.Metadata.JsonTypeInfo? type)
@@ -105,7 +105,7 @@ public sealed class ValidationAttributeTests
         GrammarWalk walk = new(Tokenizer);
         for (int seed = 0; seed < Draws; seed++)
         {
-            ITokenConstraint constraint = ResponseConstraintFactory.Create(Tokenizer, options, [Tokenizer.EndOfTurnId], answerType: type)!;
+            ITokenConstraint constraint = Constraints.Create(Tokenizer, options, [Tokenizer.EndOfTurnId], answerType: type)!;
             if (walk.Draw(constraint, new Random(seed)) is { } text)
             {
                 yield return text;

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Text;
@@ -304,14 +305,14 @@ public sealed class GrammarBudgetTests
         int made = 0;
         for (int i = 0; i < 5; i++)
         {
-            Assert.Contains("no", Assert.Throws<NotSupportedException>(() => compiler.Keep("key", () => Refuse("no"))).Message);
-            Assert.Contains("bad", Assert.Throws<ArgumentException>(() => compiler.Keep("other", () => throw new ArgumentException($"bad {++made}"))).Message);
+            Assert.Contains("no", Assert.Throws<NotSupportedException>(() => Keep(compiler, "key", () => Refuse("no"))).Message);
+            Assert.Contains("bad", Assert.Throws<ArgumentException>(() => Keep(compiler, "other", () => throw new ArgumentException($"bad {++made}"))).Message);
         }
 
         Assert.Equal(2, made);
         for (int i = 0; i < 1000; i++)
         {
-            Assert.Throws<NotSupportedException>(() => compiler.Keep("key" + new string('x', 1000) + i, () => Refuse("no")));
+            Assert.Throws<NotSupportedException>(() => Keep(compiler, "key" + new string('x', 1000) + i, () => Refuse("no")));
         }
 
         Assert.InRange(compiler.RefusedCount, 1, 256);
@@ -328,18 +329,133 @@ public sealed class GrammarBudgetTests
     {
         GrammarCompiler compiler = new(GrammarTestbed.Vocabulary);
         using CancellationTokenSource cancelled = new();
-        Assert.ThrowsAny<OperationCanceledException>(() => compiler.Keep("key", () =>
+        Assert.ThrowsAny<OperationCanceledException>(() => Keep(compiler, "key", () =>
         {
             cancelled.Cancel();
             return Endless();
         }, cancelled.Token));
-        Assert.Contains("steps", Assert.Throws<GrammarComplexityException>(() => compiler.Keep("key", Endless)).Message);
+        Assert.Contains("steps", Assert.Throws<GrammarComplexityException>(() => Keep(compiler, "key", Endless)).Message);
 
         static Gemma.Extensions.AI.Grammar.Grammar Endless()
         {
             while (true)
             {
                 GrammarWork.Spend(500_000);
+            }
+        }
+    }
+
+    /// <summary>What compiles for seconds holds up neither its caller's thread nor what others compile, and ends when it is cancelled, also while it waits.</summary>
+    [Fact]
+    public async Task HostileCompilationsHoldUpNobody()
+    {
+        GrammarCompiler compiler = new(GrammarTestbed.Vocabulary);
+        using CancellationTokenSource cancelled = new();
+        using SemaphoreSlim begun = new(0);
+        Task[] hostile = [.. Enumerable.Range(0, 30).Select(i => compiler.KeepAsync("hostile " + i, () => Endless(begun), cancelled.Token).AsTask())];
+        Assert.All(hostile, task => Assert.False(task.IsCompletedSuccessfully));
+        await begun.WaitAsync(TestContext.Current.CancellationToken);
+        Task innocent = Task.Run(
+            () =>
+            {
+                using GrammarWork.Scope limits = GrammarWork.CompilingInTurns(CancellationToken.None);
+                Turns.Begin();
+                try
+                {
+                    Compile("regex a{1,300}b");
+                }
+                finally
+                {
+                    Turns.End();
+                }
+            },
+            TestContext.Current.CancellationToken);
+        await innocent;
+        await cancelled.CancelAsync();
+        foreach (Task task in hostile)
+        {
+            await Assert.ThrowsAnyAsync<Exception>(() => task); // cancelled, or refused before
+        }
+
+        Assert.NotNull(await compiler.KeepAsync("innocent", () => Compile("regex a{1,300}b"), TestContext.Current.CancellationToken));
+
+        static Gemma.Extensions.AI.Grammar.Grammar Endless(SemaphoreSlim begun)
+        {
+            begun.Release();
+            while (true)
+            {
+                GrammarWork.Spend(2);
+            }
+        }
+    }
+
+    /// <summary>Turns are as many after cancellations as before: nobody keeps one, and none is given twice.</summary>
+    [Fact]
+    public void TurnsAreNotLost()
+    {
+        int free = Math.Max(1, Environment.ProcessorCount / 2), held = 0, most = 0;
+        Thread[] threads = [.. Enumerable.Range(0, 12).Select(t => new Thread(() =>
+        {
+            Random random = new(t);
+            for (int i = 0; i < 200; i++)
+            {
+                using CancellationTokenSource stop = new();
+                if (random.Next(3) == 0)
+                {
+                    stop.CancelAfter(random.Next(2));
+                }
+
+                try
+                {
+                    Turns.Begin(stop.Token);
+                }
+                catch (OperationCanceledException)
+                {
+                    continue;
+                }
+
+                try
+                {
+                    for (int k = random.Next(4); k >= 0; k--)
+                    {
+                        int now = Interlocked.Increment(ref held);
+                        InterlockedMax(ref most, now);
+                        Thread.SpinWait(50);
+                        Interlocked.Decrement(ref held);
+                        Turns.Pass(stop.Token);
+                    }
+                }
+                catch (OperationCanceledException)
+                {
+                    // Ends all the same.
+                }
+                finally
+                {
+                    Turns.End();
+                }
+            }
+        }))];
+        Array.ForEach(threads, t => t.Start());
+        Array.ForEach(threads, t => t.Join());
+        Assert.InRange(most, 1, free);
+
+        // All are free again.
+        for (int i = 0; i < free; i++)
+        {
+            using CancellationTokenSource soon = new(TimeSpan.FromMinutes(1));
+            Turns.Begin(soon.Token);
+        }
+
+        for (int i = 0; i < free; i++)
+        {
+            Turns.End();
+        }
+
+        static void InterlockedMax(ref int target, int value)
+        {
+            for (int seen = target; seen < value;)
+            {
+                seen = Interlocked.CompareExchange(ref target, value, seen) is var before && before == seen ? value : before;
             }
         }
     }
@@ -353,7 +469,7 @@ public sealed class GrammarBudgetTests
         Thread[] threads = [.. Enumerable.Range(0, 6).Select(_ => new Thread(() =>
         {
             together.SignalAndWait();
-            compiler.Keep("key", () =>
+            Keep(compiler, "key", () =>
             {
                 Interlocked.Increment(ref made);
                 return Compile("regex a{1,300}b");
@@ -379,7 +495,7 @@ public sealed class GrammarBudgetTests
         string arguments = "{\"x\":" + new string('[', depth) + new string(']', depth) + "}", text = "<tool_call>{\"name\":\"f\",\"arguments\":" + arguments + "}</tool_call>";
         if (depth <= 50)
         {
-            ITokenConstraint constraint = ResponseConstraintFactory.Create(
+            ITokenConstraint constraint = Constraints.Create(
                 tokenizer, new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false }, [tokenizer.EndOfTurnId])!;
             foreach (int id in tokenizer.Encode(text, false))
             {
@@ -399,6 +515,9 @@ public sealed class GrammarBudgetTests
         CompactJson.Append(written, Assert.IsType<JsonElement>(call.Arguments!["x"]));
         Assert.Equal(arguments["{\"x\":".Length..^1], written.ToString());
     }
+
+    private static Gemma.Extensions.AI.Grammar.Grammar Keep(GrammarCompiler compiler, string key, Func<Gemma.Extensions.AI.Grammar.Grammar> make, CancellationToken cancellation = default) =>
+        compiler.KeepAsync(key, make, cancellation).AsTask().GetAwaiter().GetResult();
 
     private static Gemma.Extensions.AI.Grammar.Grammar Compile(string grammar)
     {

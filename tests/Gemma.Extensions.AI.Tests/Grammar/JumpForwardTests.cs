@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Tests.Engine;
@@ -23,13 +24,13 @@ public sealed class JumpForwardTests
     [Theory]
     [MemberData(nameof(Schemas))]
     public void GreedyTextIsTheSame(string schema) =>
-        AssertSame(() => ResponseConstraintFactory.Create(s_tokenizer, new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse(schema)) }, [s_tokenizer.EndOfTurnId])!);
+        AssertSame(() => Constraints.Create(s_tokenizer, new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse(schema)) }, [s_tokenizer.EndOfTurnId])!);
 
     [Fact]
     public void GreedyCallsAreTheSame()
     {
         AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("get_weather_of_a_city", "Weather.", JsonElement.Parse("""{"type":"object","properties":{"unit":{"enum":["celsius","fahrenheit"]}},"required":["unit"]}"""));
-        AssertSame(() => ResponseConstraintFactory.Create(
+        AssertSame(() => Constraints.Create(
             s_tokenizer, new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false }, [s_tokenizer.EndOfTurnId])!);
     }
 
