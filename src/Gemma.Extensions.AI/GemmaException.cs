@@ -83,3 +83,12 @@ public sealed class GemmaHubException : GemmaException
 {
     internal GemmaHubException(string message, Exception? innerException = null) : base(message, innerException) { }
 }
+
+/// <summary>
+/// A GPU cannot be used, or stopped working: no or too old a driver, no suitable GPU, a fault or the loss of the device. After a fault while requests run, all of them
+/// end with this exception and the model must be loaded again.
+/// </summary>
+public sealed class GemmaDeviceException : GemmaException
+{
+    internal GemmaDeviceException(string message) : base(message) { }
+}

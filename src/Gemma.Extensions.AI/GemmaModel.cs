@@ -1,5 +1,7 @@
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cuda;
 using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
@@ -153,6 +155,7 @@ public sealed partial class GemmaModel : IDisposable
         ModelFile? file = null;
         ModelFile? draft = null;
         Task<GemmaTokenizer>? tokenizer = null;
+        Backend? backend = null;
 
         // Kernels are assembled while the file is parsed and checked.
         Task<Backend> preparing = Task.Run(() => options.CreateBackend(options), CancellationToken.None);
@@ -171,11 +174,14 @@ public sealed partial class GemmaModel : IDisposable
                 logger?.LogWarning("{Warning}", warning);
             }
 
-            MemoryAdvice memory = AdviceFor(file, options);
-            CheckMemory(path, memory, file.Config, options.MemoryCheck, logger);
+            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, Enum.Parse<KvType>(options.KvCacheType.ToString()));
+            if (backend is not CudaBackend)
+            {
+                CheckMemory(path, AdviceFor(file, options), file.Config, options.MemoryCheck, logger);
+            }
+
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
-            Backend backend = preparing.GetAwaiter().GetResult();
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
             draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
@@ -192,7 +198,7 @@ public sealed partial class GemmaModel : IDisposable
         {
             // The tokenizer is read from the mapped file: wait before unmapping it.
             tokenizer?.ContinueWith(static _ => { }, TaskScheduler.Default).GetAwaiter().GetResult();
-            preparing.ContinueWith(static prepared => prepared.IsCompletedSuccessfully ? prepared.Result : null, TaskScheduler.Default).GetAwaiter().GetResult()?.Dispose();
+            (backend ?? preparing.ContinueWith(static prepared => prepared.IsCompletedSuccessfully ? prepared.Result : null, TaskScheduler.Default).GetAwaiter().GetResult())?.Dispose();
             draft?.Dispose();
             file?.Dispose();
             throw;

@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI;
@@ -39,6 +40,18 @@ public sealed class GemmaOptions
     /// the environment variable <c>GEMMA_KERNEL</c>, else the best that the processor has.
     /// </summary>
     public string? Kernel { get; set; }
+
+    /// <summary>
+    /// What computes: <c>cpu</c>; <c>cuda</c> (the first suitable NVIDIA GPU) or <c>cuda:1</c> (that one), which fail with <see cref="GemmaDeviceException"/> or
+    /// <see cref="GemmaMemoryException"/> where they cannot; or <c>auto</c>: a GPU where there is one that the model fits, else the CPU, and the log says why.
+    /// </summary>
+    public string Device { get; set; } = "cpu";
+
+    /// <summary>
+    /// With a GPU: how many layers it computes, the last ones and the output head with them; the CPU computes the others. Null: all of them, or, where they do not fit its
+    /// memory, as many as do.
+    /// </summary>
+    public int? GpuLayers { get; set; }
 
     /// <summary>How keys and values are stored. Q8_0 halves the memory of the two 16-bit types.</summary>
     public GemmaKvCacheType KvCacheType { get; set; } = GemmaKvCacheType.F16;
@@ -120,6 +133,16 @@ public sealed class GemmaOptions
         if (Threads is < 1 or > 1024)
         {
             yield return $"{nameof(Threads)} is {Threads}, expected 1 to 1,024, or nothing for the number of physical cores.";
+        }
+
+        if (!DeviceSetting.TryParse(Device, out DeviceSetting device))
+        {
+            yield return $"{nameof(Device)} is {(string.IsNullOrWhiteSpace(Device) ? "blank" : $"'{Device}'")}, expected auto, cpu, cuda, or a GPU by its number, e.g. cuda:1.";
+        }
+
+        if (GpuLayers is < 1 || (GpuLayers is not null && !device.UsesCuda))
+        {
+            yield return $"{nameof(GpuLayers)} is {GpuLayers} and {nameof(Device)} is '{Device}', expected at least 1 layer, and a {nameof(Device)} of auto or cuda; or nothing to have it chosen.";
         }
 
         if (!Enum.IsDefined(KvCacheType))
@@ -204,13 +227,13 @@ public sealed class GemmaOptions
     /// <summary>Whether both load the same model the same way.</summary>
     internal bool LoadsLike(GemmaOptions other) =>
         CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
+        string.Equals(Device?.Trim(), other.Device?.Trim(), StringComparison.OrdinalIgnoreCase) && GpuLayers == other.GpuLayers &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
         IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
-    /// <summary>Makes the backend that the model runs on. The CPU, unless a package that brings another backend has put its own here.</summary>
-    internal Func<GemmaOptions, Backend> CreateBackend { get; set; } =
-        static options => CpuBackend.Create(new CpuBackendOptions { Threads = options.Threads, Kernel = options.Kernel });
+    /// <summary>Makes the backend that the model runs on: that of <see cref="Device"/>, unless a package that brings another backend has put its own here.</summary>
+    internal Func<GemmaOptions, Backend> CreateBackend { get; set; } = DeviceChoice.Create;
 
     internal GemmaOptions Clone()
     {

@@ -21,11 +21,13 @@ internal static class BenchCommand
         Option<int> repeat = new("--repeat") { Description = "Samples of each measurement; the median is reported.", DefaultValueFactory = _ => 3, HelpName = "n" };
         Option<int?> threads = CommonOptions.Threads();
         Option<string?> kernel = CommonOptions.Kernel();
+        Option<string> device = CommonOptions.Device();
+        Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
         Option<bool> json = CommonOptions.Json();
         Command command = new("bench", "Measure prompt and generation speed with random tokens, greedily, without speculation, after a warm-up.\n\nExample:\n  gemma bench --model gemma-2-2b-it-Q4_K_M.gguf --prompt-tokens 512 --generate-tokens 64 --threads 2 --json")
         {
-            model, promptTokens, generateTokens, depth, threads, repeat, kernel, ignoreMemory, json,
+            model, promptTokens, generateTokens, depth, threads, repeat, kernel, device, gpuLayers, ignoreMemory, json,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -35,6 +37,8 @@ internal static class BenchCommand
             {
                 Threads = parsed.GetValue(threads),
                 Kernel = parsed.GetValue(kernel),
+                Device = parsed.GetRequiredValue(device),
+                GpuLayers = parsed.GetValue(gpuLayers),
                 MemoryCheck = parsed.MemoryCheck(ignoreMemory),
                 MaxConcurrentRequests = 1,
                 SpeculativeTokens = 0,

@@ -21,10 +21,12 @@ internal static class ChatCommand
         Option<int?> threads = CommonOptions.Threads();
         Option<int?> context = CommonOptions.Context();
         Option<string?> kernel = CommonOptions.Kernel();
+        Option<string> device = CommonOptions.Device();
+        Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
         Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends.\n\nExample:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"")
         {
-            model, prompt, raw, system, temperature, seed, maxTokens, format, lora, threads, context, kernel, ignoreMemory,
+            model, prompt, raw, system, temperature, seed, maxTokens, format, lora, threads, context, kernel, device, gpuLayers, ignoreMemory,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -36,7 +38,7 @@ internal static class ChatCommand
 
             GemmaOptions options = new()
             {
-                Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel), MemoryCheck = parsed.MemoryCheck(ignoreMemory),
+                Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel), Device = parsed.GetRequiredValue(device), GpuLayers = parsed.GetValue(gpuLayers), MemoryCheck = parsed.MemoryCheck(ignoreMemory),
                 ChatFormat = parsed.GetValue(format),
             };
             string? adapter = options.AddLora(parsed.GetValue(lora));

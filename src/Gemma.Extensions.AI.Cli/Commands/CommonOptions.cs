@@ -19,6 +19,13 @@ internal static class CommonOptions
 
     public static Option<string?> Kernel() => new("--kernel") { Description = "Kernel tier, e.g. reference, avx2. Default: the best that the processor has.", HelpName = "tier" };
 
+    public static Option<string> Device() => new("--device")
+    {
+        Description = "What computes: cpu, cuda (a GPU), cuda:1 (that one), or auto (a GPU where the model fits one).", HelpName = "device", DefaultValueFactory = _ => "cpu",
+    };
+
+    public static Option<int?> GpuLayers() => new("--gpu-layers") { Description = "With a GPU: how many layers it computes. Default: all, or as many as fit.", HelpName = "n" };
+
     public static Option<bool> IgnoreMemory() => new("--ignore-memory") { Description = "Load a model even if it does not fit the memory. Its weights are then read from disk again and again, which is slow." };
 
     public static GemmaMemoryCheck MemoryCheck(this ParseResult parsed, Option<bool> ignore) => parsed.GetValue(ignore) ? GemmaMemoryCheck.Warn : GemmaMemoryCheck.Refuse;

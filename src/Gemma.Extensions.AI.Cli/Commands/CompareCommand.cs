@@ -19,14 +19,16 @@ internal static class CompareCommand
         Option<int?> windows = new("--windows") { Description = "Most windows to compare. Default: the whole text.", HelpName = "n" };
         Option<int?> threads = CommonOptions.Threads();
         Option<string?> kernel = CommonOptions.Kernel();
+        Option<string> device = CommonOptions.Device();
+        Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> json = CommonOptions.Json();
         Command command = new("compare", "Compare two models of one vocabulary on a text: perplexity of both, divergence of their predictions, agreement on the first choice, size.\n\nExample:\n  gemma compare gemma-2-2b-bf16.gguf gemma-2-2b-Q4_K_M.gguf --file wiki.test.raw --windows 20")
         {
-            a, b, file, context, windows, threads, kernel, json,
+            a, b, file, context, windows, threads, kernel, device, gpuLayers, json,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), PrefixCache = false };
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), Device = parsed.GetRequiredValue(device), GpuLayers = parsed.GetValue(gpuLayers), PrefixCache = false };
             using GemmaModel right = parsed.Host().Load(parsed.GetRequiredValue(a), options, cancellationToken);
             using GemmaModel judged = parsed.Host().Load(parsed.GetRequiredValue(b), options, cancellationToken);
             if (right.Config.VocabularySize != judged.Config.VocabularySize)

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
@@ -69,6 +70,7 @@ internal static class InspectCommand
             ["warnings"] = new JsonArray([.. file.Warnings.Select(warning => JsonValue.Create(warning))]),
             ["tensor_types"] = TensorTypes(file),
             ["context_memory"] = ContextMemory(file, tokens),
+            ["auto_device"] = AutoDevice(file, tokens),
             ["metadata"] = file is GgufModelFile gguf ? Metadata(gguf.Metadata) : new JsonObject(),
         };
     }
@@ -98,6 +100,13 @@ internal static class InspectCommand
             ["fits"] = advice.Fits,
             ["largest_type_that_fits"] = advice.Fits ? null : advice.LargestThatFits(file.Config)?.Name,
         };
+    }
+
+    /// <summary>What <c>--device auto</c> takes, and why.</summary>
+    private static JsonObject AutoDevice(ModelFile file, int tokens)
+    {
+        (string device, string? reason) = DeviceChoice.Explain(file, tokens);
+        return new JsonObject { ["device"] = device, ["reason"] = reason };
     }
 
     private static JsonObject Metadata(GgufMetadata metadata)
@@ -151,6 +160,7 @@ internal static class InspectCommand
             ("all, with weights and work space", Size((long)memory["needed_bytes"]!)),
             ("this process may use", $"{Size((long)memory["machine_bytes"]!)}{((bool)memory["fits"]! ? "" : $": too little; {Text(memory["largest_type_that_fits"]) switch { "" => "no type of this model would fit", var type => $"{type} would fit" }}")}"),
             ("of which are free", Size((long)memory["free_bytes"]!)),
+            ("--device auto takes", report["auto_device"]!["reason"] is { } reason ? $"{report["auto_device"]!["device"]}: {reason}" : Text(report["auto_device"]!["device"])),
         ]);
         Table(console, "Metadata", ((JsonObject)report["metadata"]!).Select(pair => (pair.Key, Shorten(Text(pair.Value)))));
     }

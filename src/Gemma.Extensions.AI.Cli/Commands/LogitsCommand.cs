@@ -16,9 +16,11 @@ internal static class LogitsCommand
         Option<string?> lora = CommonOptions.Lora();
         Option<int?> threads = CommonOptions.Threads();
         Option<string?> kernel = CommonOptions.Kernel();
+        Option<string> device = CommonOptions.Device();
+        Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Command command = new("logits", "Write the logits of every position, after the final soft cap.\n\nExample:\n  gemma logits --model gemma-2-2b --tokens 2,4521,235269,2134 --output logits.safetensors")
         {
-            model, tokens, output, lora, threads, kernel,
+            model, tokens, output, lora, threads, kernel, device, gpuLayers,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -28,7 +30,7 @@ internal static class LogitsCommand
                 throw new ArgumentException("--tokens names no token. Expected numbers separated by commas, e.g. 2,4521.");
             }
 
-            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), Device = parsed.GetRequiredValue(device), GpuLayers = parsed.GetValue(gpuLayers), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
             string? adapter = options.AddLora(parsed.GetValue(lora));
             using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             int vocabulary = loaded.Config.VocabularySize;

@@ -17,15 +17,17 @@ internal static class PerplexityCommand
         Option<int?> context = new("--context", "-c") { Description = $"Tokens of one window, the bos included. Default: {DefaultContext}, or the model's context if that is less.", HelpName = "tokens" };
         Option<int?> threads = CommonOptions.Threads();
         Option<string?> kernel = CommonOptions.Kernel();
+        Option<string> device = CommonOptions.Device();
+        Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> json = CommonOptions.Json();
         Command command = new("perplexity", "Measure how well a model predicts a text: exp of the mean negative log likelihood of its tokens. The text is cut into windows that do not overlap; each begins with bos, and every token after that counts.\n\nExample:\n  gemma perplexity --model gemma-2-2b-Q4_K_M.gguf --file wiki.test.raw --context 512")
         {
-            model, file, context, threads, kernel, json,
+            model, file, context, threads, kernel, device, gpuLayers, json,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             string text = await File.ReadAllTextAsync(parsed.GetRequiredValue(file).FullName, cancellationToken);
-            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
+            GemmaOptions options = new() { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel), Device = parsed.GetRequiredValue(device), GpuLayers = parsed.GetValue(gpuLayers), KvCacheType = GemmaKvCacheType.F32, PrefixCache = false };
             using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
             int window = parsed.GetValue(context) ?? Math.Min(DefaultContext, loaded.ContextLength);
             if (window < 2 || window > loaded.ContextLength)

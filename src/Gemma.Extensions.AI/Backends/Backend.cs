@@ -40,6 +40,9 @@ internal abstract class Backend : IDisposable
     /// <summary>Memory that weights, keys and values and work space can have.</summary>
     public abstract MachineMemory ReadMemory();
 
+    /// <summary>Bytes that keys and values may take where nothing else is said.</summary>
+    public abstract long KvBytes { get; }
+
     /// <summary>A zeroed matrix [rows, columns].</summary>
     public abstract Matrix CreateMatrix(int rows, int columns);
 

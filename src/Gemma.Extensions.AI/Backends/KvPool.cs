@@ -25,6 +25,15 @@ internal readonly record struct KvLayout(int Layers, int KvHeads, int HeadDim, i
 
     /// <summary>Bytes of one block with all its layers.</summary>
     public long BlockBytes => 2L * Layers * KvHeads * BlockTokens * RowBytes;
+
+    /// <exception cref="ArgumentException">The type cannot store such heads.</exception>
+    public void Check()
+    {
+        if (Type == KvType.Q8_0 && HeadDim % 32 != 0)
+        {
+            throw new ArgumentException($"Keys and values cannot be stored as Q8_0: the head dimension {HeadDim} is not a multiple of 32. Use F16.");
+        }
+    }
 }
 
 /// <summary>

@@ -16,8 +16,8 @@ internal abstract class Matrix(int rows, int columns) : IDisposable
     /// <exception cref="ArgumentOutOfRangeException">The matrix does not have these rows.</exception>
     public abstract Span<float> Read(int firstRow, int rows);
 
-    /// <summary>Puts numbers into a row, from its first column on.</summary>
-    public abstract void Write(int row, ReadOnlySpan<float> values);
+    /// <summary>Puts numbers into rows, from the first column of the first one on.</summary>
+    public abstract void Write(int firstRow, ReadOnlySpan<float> values);
 
     protected void CheckRows(int firstRow, int rows)
     {
@@ -48,7 +48,20 @@ internal abstract class WeightVector(int length)
 /// <param name="Rank">r.</param>
 /// <param name="A">[r, columns], row-major.</param>
 /// <param name="B">[rows of the tensor, r], row-major.</param>
-internal sealed record LowRankPart(int FirstRow, int Rank, float[] A, float[] B);
+internal sealed record LowRankPart(int FirstRow, int Rank, float[] A, float[] B)
+{
+    /// <exception cref="ArgumentException">A part does not fit a matrix of this shape.</exception>
+    public static void Check(ReadOnlySpan<LowRankPart> parts, int rows, int columns)
+    {
+        foreach (LowRankPart part in parts)
+        {
+            if (part.Rank < 1 || part.A.Length != (long)part.Rank * columns || part.B.Length % part.Rank != 0 || part.FirstRow < 0 || part.FirstRow + part.B.Length / part.Rank > rows)
+            {
+                throw new ArgumentException($"Factors of rank {part.Rank:N0} with {part.A.Length:N0} and {part.B.Length:N0} elements from row {part.FirstRow:N0} on do not fit a matrix of {rows:N0} x {columns:N0}.");
+            }
+        }
+    }
+}
 
 /// <summary>Low-rank updates of the tensors of one <see cref="WeightMatrix"/>. Immutable; freed by the garbage collector once nobody uses it.</summary>
 internal abstract class LowRankMatrix(int rows, int columns)

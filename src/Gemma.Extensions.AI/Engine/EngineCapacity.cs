@@ -80,7 +80,7 @@ internal sealed class EngineCapacity
     {
         long one = BlocksFor(ContextLength);
         long budget = options.KvCacheBytes ?? Math.Clamp(
-            options.MaxConcurrentRequests * one * Layout.BlockBytes, one * Layout.BlockBytes, Math.Max(one * Layout.BlockBytes, backend.ReadMemory().LimitBytes / 4));
+            options.MaxConcurrentRequests * one * Layout.BlockBytes, one * Layout.BlockBytes, Math.Max(one * Layout.BlockBytes, backend.KvBytes));
         long blocks = Math.Min(budget / Layout.BlockBytes, MaxBlocks);
         return blocks >= MinBlocks ? (int)blocks : throw new ArgumentOutOfRangeException(
             nameof(options), budget, $"KvCacheBytes holds {blocks} blocks of {Layout.BlockBytes:N0} bytes; a whole context of {ContextLength:N0} tokens needs {one:N0}, and less than {MinBlocks} cannot work.");

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Model;
 
@@ -36,6 +37,10 @@ internal static partial class GemmaTensors
 
     /// <summary>Name of a tensor of a layer: <c>blk.3.attn_q.weight</c>.</summary>
     public static string Layer(int layer, string part) => $"blk.{layer}.{part}.weight";
+
+    /// <summary>The layer that a tensor belongs to; null for those of none.</summary>
+    public static int? LayerOf(string name) =>
+        name.StartsWith("blk.", StringComparison.Ordinal) && name.IndexOf('.', 4) is > 4 and var end && int.TryParse(name.AsSpan(4, end - 4), NumberStyles.None, CultureInfo.InvariantCulture, out int layer) ? layer : null;
 
     /// <summary>Every tensor that a model of this shape has, sizes slowest first.</summary>
     public static IEnumerable<(string Name, long[] Shape)> Expected(GemmaConfig config)

@@ -144,7 +144,7 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     [LoggerMessage(7, LogLevel.Warning, "The server names no hash of {File}: its content cannot be checked")]
     private static partial void LogUnchecked(ILogger logger, string file);
 
-    [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs without the kernels of its tier: {Reason}")]
+    [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs slower than it might: {Reason}")]
     private static partial void LogReduced(ILogger logger, string modelId, string reason);
 
     [LoggerMessage(4, LogLevel.Error, "Loading Gemma model {Path} failed")]

@@ -21,6 +21,8 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override MachineMemory ReadMemory() => inner.ReadMemory();
 
+    public override long KvBytes => inner.KvBytes;
+
     public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)

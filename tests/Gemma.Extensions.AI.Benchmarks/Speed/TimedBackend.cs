@@ -24,6 +24,8 @@ internal sealed class TimedBackend(Backend inner) : Backend
 
     public override MachineMemory ReadMemory() => inner.ReadMemory();
 
+    public override long KvBytes => inner.KvBytes;
+
     public override void Begin(ForwardBatch batch) => inner.Begin(batch);
 
     public override void Wait() => inner.Wait();

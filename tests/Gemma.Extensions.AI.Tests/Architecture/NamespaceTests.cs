@@ -23,6 +23,9 @@ public class NamespaceTests
         ["Backends.Cpu.Jit"] = ["Backends.Cpu", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"],
         ["Backends.Cpu.MatMul"] = ["Backends", "Backends.Cpu", "Backends.Cpu.Attention", "Backends.Cpu.Formats", "Formats"],
         ["Backends.Cpu.Vector"] = ["Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Formats"],
+        ["Backends.Cuda"] = ["Backends", "Files", "Formats"],
+        ["Backends.Split"] = ["Backends", "Files"],
+        ["Devices"] = ["", "Backends", "Backends.Cpu", "Backends.Cuda", "Backends.Split", "Files", "Formats", "Model", "Quantization"], // "": the options of a model
         ["Files"] = ["Formats", "Model", "Text"],
         ["Model"] = ["Backends", "Files", "Formats"],
         ["Engine"] = ["Backends", "Files", "Model"],

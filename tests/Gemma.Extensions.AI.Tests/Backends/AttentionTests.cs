@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Tests.Backends.Ptx;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
@@ -55,6 +56,33 @@ public sealed class AttentionTests
         using var both = new Run(backend, setup, 100, seed: 1);
         both.StepWith(new Run(backend, setup, 70, seed: 2), b.Outputs);
         Assert.Equal(a.Outputs, both.Outputs);
+    }
+
+    /// <summary>On a GPU few rows with many keys are shared out, many rows are not; where the window begins, and how many rows there are, changes no bit.</summary>
+    [Theory]
+    [InlineData(int.MaxValue)]
+    [InlineData(300)]
+    public void ManyKeysAreSharedOut(int window)
+    {
+        var gpu = new InterpretedGpu();
+        using Backend backend = gpu.CreateBackend();
+        var setup = new Case(KvType.F16, BlockTokens: 32, HeadDim: 32, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
+        using var whole = new Run(backend, setup, 530, seed: 3);
+        whole.Step(0, 530);
+        backend.Wait();
+        Assert.False(gpu.Launches.ContainsKey("merge_spans"));
+        using var pieces = new Run(backend, setup, 530, seed: 3);
+        pieces.Step(0, 250);
+        for (int start = 250, count = 1; start < 530; start += count)
+        {
+            count = start switch { < 255 => 1, 255 => 3, < 510 => 252, _ => 1 };
+            pieces.Step(start, count);
+        }
+
+        backend.Wait();
+        Assert.True(gpu.Launches["merge_spans"] > 10);
+        Assert.Equal(whole.Outputs, pieces.Outputs);
+        whole.CheckAgainstTheFormula(2e-3);
     }
 
     private static void Check(Backend backend, Case setup)

@@ -1,17 +1,22 @@
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cuda;
 using Gemma.Extensions.AI.Formats;
+using Gemma.Extensions.AI.Tests.Backends.Ptx;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
 
-/// <summary>All kernel tiers by name; those that this machine lacks show as skipped. The last one can also be interpreted, on any machine.</summary>
+/// <summary>All kernel tiers by name; those that this machine lacks show as skipped. The last one and the GPU's kernels can be interpreted, on any machine.</summary>
 internal static class Tiers
 {
     /// <summary>avx512-bf16 with its machine code interpreted.</summary>
     public const string Interpreted = "avx512-bf16 (interpreted)";
 
-    public static TheoryData<string> All => new(KernelTier.All.Select(tier => tier.Name).Append(Interpreted));
+    /// <summary>The GPU's kernels, interpreted.</summary>
+    public const string Cuda = "cuda (interpreted)";
+
+    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, Cuda]);
 
     public static TheoryData<string> Native => new(KernelTier.All.Select(tier => tier.Name));
 
@@ -29,11 +34,16 @@ internal static class Tiers
             }
 
             data.Add(Interpreted, nameof(TensorType.BF16));
+            foreach (TensorType type in (TensorType[])[.. BlockFormat.All.Select(format => format.Type).Where(type => CudaFormat.Of(type).HasKernel), TensorType.Q5_1, TensorType.IQ3_S])
+            {
+                data.Add(Cuda, type.ToString());
+            }
+
             return data;
         }
     }
 
-    public static Backend Create(string tier, int threads = 3) => CreateCpu(tier, threads);
+    public static Backend Create(string tier, int threads = 3) => tier == Cuda ? new InterpretedGpu().CreateBackend() : CreateCpu(tier, threads);
 
     public static CpuBackend CreateCpu(string tier, int threads = 3)
     {

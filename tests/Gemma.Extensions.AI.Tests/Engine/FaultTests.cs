@@ -179,6 +179,8 @@ public sealed class FaultTests
 
         public override MachineMemory ReadMemory() => inner.ReadMemory();
 
+        public override long KvBytes => inner.KvBytes;
+
         public override void Begin(ForwardBatch batch) => inner.Begin(batch);
 
         public override void Wait() => inner.Wait();

@@ -8,9 +8,11 @@ internal sealed unsafe class CpuBackend : Backend
     private readonly WorkerPool _workers;
     private readonly CpuKernels _kernels;
     private readonly List<RopeTable> _ropes = [];
+    private readonly string? _reason;
 
-    internal CpuBackend(KernelTier tier, int threads)
+    internal CpuBackend(KernelTier tier, int threads, string? insteadOfGpu = null)
     {
+        _reason = insteadOfGpu;
         _workers = new WorkerPool(threads);
         _kernels = tier.Create(_workers);
         Name = _kernels.FallbackReason is { } reason ? $"cpu/{tier.Name} ({reason})" : $"cpu/{tier.Name}";
@@ -20,7 +22,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override int Threads => _workers.Count;
 
-    public override string? FallbackReason => _kernels.FallbackReason;
+    public override string? FallbackReason => _reason is null || _kernels.FallbackReason is null ? _reason ?? _kernels.FallbackReason : $"{_reason}; {_kernels.FallbackReason}";
 
     /// <exception cref="ArgumentException">The kernel tier is unknown or cannot run here.</exception>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than one thread.</exception>
@@ -33,12 +35,14 @@ internal sealed unsafe class CpuBackend : Backend
         }
 
         KernelTier tier = KernelTier.Select(options.Kernel ?? Environment.GetEnvironmentVariable(CpuBackendOptions.KernelVariable));
-        return new CpuBackend(tier, options.Threads ?? ProcessorTopology.PhysicalCores());
+        return new CpuBackend(tier, options.Threads ?? ProcessorTopology.PhysicalCores(), options.Reason);
     }
 
     public override Exception? Failure => null;
 
     public override MachineMemory ReadMemory() => MachineMemory.Read();
+
+    public override long KvBytes => MachineMemory.Read().LimitBytes / 4;
 
     public override Matrix CreateMatrix(int rows, int columns) => new CpuMatrix(rows, columns);
 
@@ -79,24 +83,13 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts)
     {
-        foreach (LowRankPart part in parts)
-        {
-            if (part.Rank < 1 || part.A.Length != (long)part.Rank * columns || part.B.Length % part.Rank != 0 || part.FirstRow < 0 || part.FirstRow + part.B.Length / part.Rank > rows)
-            {
-                throw new ArgumentException($"Factors of rank {part.Rank:N0} with {part.A.Length:N0} and {part.B.Length:N0} elements from row {part.FirstRow:N0} on do not fit a matrix of {rows:N0} x {columns:N0}.");
-            }
-        }
-
+        LowRankPart.Check(parts, rows, columns);
         return new CpuLowRank(rows, columns, parts);
     }
 
     public override KvPool CreateKvPool(KvLayout layout, int blockCount)
     {
-        if (layout.Type == KvType.Q8_0 && layout.HeadDim % 32 != 0)
-        {
-            throw new ArgumentException($"Keys and values cannot be stored as Q8_0: the head dimension {layout.HeadDim} is not a multiple of 32. Use F16.");
-        }
-
+        layout.Check();
         return new CpuKvPool(layout, blockCount);
     }
 

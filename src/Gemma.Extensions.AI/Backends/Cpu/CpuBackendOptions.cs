@@ -11,4 +11,7 @@ internal sealed record CpuBackendOptions
 
     /// <summary>Name of a kernel tier (<see cref="KernelTier.All"/>). Null: the environment variable GEMMA_KERNEL, or else the fastest tier of this machine.</summary>
     public string? Kernel { get; init; }
+
+    /// <summary>Why the CPU computes where a GPU was hoped for, for the log.</summary>
+    public string? Reason { get; init; }
 }

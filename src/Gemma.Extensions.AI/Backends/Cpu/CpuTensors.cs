@@ -27,7 +27,7 @@ internal sealed unsafe class CpuMatrix : Matrix
         return new Span<float>(RowData(firstRow), checked(rows * Columns));
     }
 
-    public override void Write(int row, ReadOnlySpan<float> values) => values.CopyTo(Row(row));
+    public override void Write(int firstRow, ReadOnlySpan<float> values) => values.CopyTo(Read(firstRow, Rows - firstRow));
 
     public Span<float> Row(int row)
     {

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace Gemma.Extensions.AI.Backends.Cpu;
+namespace Gemma.Extensions.AI.Backends;
 
 /// <summary>
 /// Cosines and sines of the rotary angles by position, extended on demand. Angles are float32 products of position and frequency,

@@ -1,0 +1,97 @@
+namespace Gemma.Extensions.AI.Backends.Cuda;
+
+/// <summary>Rotation, storing of keys and values, and attention.</summary>
+internal sealed partial class CudaBackend
+{
+    private const int MaxHeadDim = 256, AttentionThreads = 128, Span = 256;
+
+    public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch)
+    {
+        CheckColumns(qkv, (layer.Heads + 2 * layer.KvHeads) * layer.HeadDim);
+        CheckRows(batch.Rows, qkv, qkv);
+        if (batch.Rows == 0)
+        {
+            return;
+        }
+
+        var pool = (CudaKvPool)layer.Pool;
+        LayerArguments arguments = Arguments(layer, pool);
+        (ulong positions, ulong offsets, ulong tables) = _tables.Of(batch, layer.IsLocal);
+        _context.Launch(
+            pool.StoreKernel, (batch.Rows, layer.Heads + layer.KvHeads, 1), 32 * Blocks(layer.HeadDim, 32),
+            Address(qkv), pool.Address, positions, offsets, tables, Angles(layer).Ensure(_tables.LastPosition), KernelArgument.Of(ref arguments));
+    }
+
+    public override void Attention(Matrix qkv, in AttentionSpec layer, ForwardBatch batch, Matrix output)
+    {
+        CheckColumns(qkv, (layer.Heads + 2 * layer.KvHeads) * layer.HeadDim);
+        CheckColumns(output, layer.Heads * layer.HeadDim);
+        CheckRows(batch.Rows, qkv, output);
+        if (batch.Rows == 0)
+        {
+            return;
+        }
+
+        var pool = (CudaKvPool)layer.Pool;
+        LayerArguments arguments = Arguments(layer, pool);
+        (ulong positions, ulong offsets, ulong tables) = _tables.Of(batch, layer.IsLocal);
+
+        // Few rows with many keys would leave most of the GPU idle: spans of keys go to blocks of their own then. The numbers are the same.
+        int spans = _tables.LastPosition / Span + 1;
+        bool shared = spans > 1 && (long)batch.Rows * layer.Heads < 4 * Device.Processors;
+        ulong partial = shared ? _spans.Reserve(4L * batch.Rows * layer.Heads * spans * (2 + layer.HeadDim)) : 0;
+        _context.Launch(
+            pool.AttentionKernel, (batch.Rows, layer.Heads, shared ? spans : 1), AttentionThreads,
+            Address(qkv), pool.Address, positions, offsets, tables, Address(output), partial, KernelArgument.Of(ref arguments));
+        if (shared)
+        {
+            _context.Launch(_mergeSpans, (batch.Rows, layer.Heads, 1), AttentionThreads, partial, positions, Address(output), spans, layer.HeadDim, layer.Window);
+        }
+    }
+
+    private static LayerArguments Arguments(in AttentionSpec layer, CudaKvPool pool)
+    {
+        KvLayout layout = pool.Layout;
+        long half = (long)layout.KvHeads * layout.BlockTokens * layout.RowBytes;
+        return new LayerArguments
+        {
+            BlockBytes = layout.BlockBytes,
+            Keys = 2 * layer.PoolLayer * half,
+            Values = (2 * layer.PoolLayer + 1) * half,
+            Heads = layer.Heads,
+            KvHeads = layer.KvHeads,
+            HeadDim = layer.HeadDim,
+            RowBytes = layout.RowBytes,
+            BlockTokens = layout.BlockTokens,
+            BlockMagic = (uint)((1ul << 32) / (uint)layout.BlockTokens + 1),
+            Window = layer.Window,
+            Scale = layer.QueryScale,
+            Cap = layer.Softcap,
+        };
+    }
+
+    private AngleTable Angles(in AttentionSpec layer)
+    {
+        foreach (AngleTable table in _angles)
+        {
+            if (table.Base == layer.RopeBase && table.HeadDim == layer.HeadDim)
+            {
+                return table;
+            }
+        }
+
+        var created = new AngleTable(_context, layer.RopeBase, layer.HeadDim);
+        _angles.Add(created);
+        return created;
+    }
+
+    /// <summary>The structure Layer of Kernels/attention.cu.</summary>
+    private struct LayerArguments
+    {
+        public long BlockBytes, Keys, Values;
+        public int Heads, KvHeads, HeadDim, RowBytes, BlockTokens;
+        public uint BlockMagic;
+        public int Window;
+        public float Scale, Cap;
+    }
+}

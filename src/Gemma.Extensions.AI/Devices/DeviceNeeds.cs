@@ -1,0 +1,67 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cuda;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
+
+namespace Gemma.Extensions.AI.Devices;
+
+/// <summary>What a model needs of a GPU's memory. Weights of formats without a kernel are counted as the bfloat16 numbers that they become.</summary>
+/// <param name="LayerBytes">Weights of each layer.</param>
+/// <param name="HeadBytes">The output head with the last norm.</param>
+/// <param name="EmbeddingBytes">The token embeddings where they are not the head too; only a GPU that computes all layers needs them.</param>
+/// <param name="KvBytes">Keys and values of all layers: of one full context, or what the options say.</param>
+/// <param name="WorkBytes">Work space.</param>
+internal sealed record DeviceNeeds(long[] LayerBytes, long HeadBytes, long EmbeddingBytes, long KvBytes, long WorkBytes)
+{
+    /// <summary>For the driver's own purposes and for what grows later.</summary>
+    private const long ReserveBytes = 256 << 20;
+
+    public static DeviceNeeds Of(ModelFile file, int? contextLength, KvType kvType, long? kvCacheBytes)
+    {
+        GemmaConfig config = file.Config;
+        long[] layers = new long[config.LayerCount];
+        long head = 0, embedding = 0;
+        foreach (TensorView tensor in file.Tensors.Values)
+        {
+            CudaFormat format = CudaFormat.Of(tensor.Format.Type);
+            long bytes = tensor.Shape.Count < 2 ? 4 * tensor.ElementCount : tensor.Rows * format.PlanesOf(checked((int)tensor.Columns)).Total;
+            if (GemmaTensors.LayerOf(tensor.Name) is { } layer && layer < layers.Length)
+            {
+                layers[layer] += bytes;
+            }
+            else if (tensor.Name == GemmaTensors.Embedding && config.Head != OutputHead.Tied)
+            {
+                embedding += bytes;
+            }
+            else
+            {
+                head += bytes;
+            }
+        }
+
+        MemoryAdvice advice = MemoryAdvice.For(config, 0, contextLength ?? config.ContextLength, kvType);
+
+        // Products keep two more forms of their input, and attention its spans.
+        return new DeviceNeeds(layers, head, embedding, kvCacheBytes ?? advice.KvBytes, 2 * advice.ActivationBytes + ReserveBytes);
+    }
+
+    /// <summary>Bytes for the last layers and the output head.</summary>
+    public long BytesFor(int layers) =>
+        LayerBytes[^layers..].Sum() + HeadBytes + (layers == LayerBytes.Length ? EmbeddingBytes : 0) + (long)((double)KvBytes * layers / LayerBytes.Length) + WorkBytes;
+
+    /// <summary>The most layers that fit, with an even number left over, or all; 0 where not one does.</summary>
+    public int LayersWithin(long bytes)
+    {
+        int all = LayerBytes.Length;
+        for (int others = 0; others < all; others += 2)
+        {
+            if (BytesFor(all - others) <= bytes)
+            {
+                return all - others;
+            }
+        }
+
+        return 0;
+    }
+}

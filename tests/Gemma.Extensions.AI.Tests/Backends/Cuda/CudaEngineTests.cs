@@ -1,0 +1,198 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cuda;
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Tests.Backends.Ptx;
+using Gemma.Extensions.AI.Tests.Chat;
+using Gemma.Extensions.AI.Tests.Engine;
+using Gemma.Extensions.AI.Tests.Lora;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Tests.Backends.Cuda;
+
+/// <summary>Everything above the seam on the GPU's backend, its kernels interpreted.</summary>
+public sealed class CudaEngineTests
+{
+    private static readonly EngineOptions s_small = TinyEngine.Exact with { KvCacheBytes = 8 << 20, MaxConcurrentRequests = 4 };
+
+    [Fact]
+    public void LogitsOfTheCheckpoint()
+    {
+        using var file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        int[] tokens = file.ReadInt32s("tokens");
+        float[] logits = file.ReadSingles("expected.logits");
+        using var tiny = new TinyEngine(s_small, Tiers.Cuda);
+        float worst = Difference.Largest([.. logits.Chunk(logits.Length / tokens.Length)], tiny.Logits(tokens));
+        TestContext.Current.TestOutputHelper?.WriteLine($"largest difference {worst} over {tokens.Length} tokens");
+        Assert.True(worst <= 1e-3f, $"A logit differs by {worst}.");
+    }
+
+    [Theory]
+    [InlineData("Q8_0")]
+    [InlineData("Q4_0")]
+    [InlineData("Q4_K_M")]
+    [InlineData("Q6_K")]
+    [InlineData("Q2_K")]
+    public void QuantisedFiles(string type)
+    {
+        string path = TestData.Local($"gguf/tiny-{type}.gguf");
+        using var file = SafetensorsFile.Open(Path.ChangeExtension(path, ".expected.safetensors"));
+        using var checkpoint = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        int[] tokens = checkpoint.ReadInt32s("tokens");
+        float[] logits = file.ReadSingles("expected.logits");
+        using var tiny = new TinyEngine(s_small, Tiers.Cuda, path);
+        double mean = logits.Chunk(logits.Length / tokens.Length).Zip(tiny.Logits(tokens[..40])).Average(pair => Difference.Divergence(pair.First, pair.Second));
+        TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
+        Assert.InRange(mean, -1e-9, 0.01);
+    }
+
+    /// <summary>Key/value types against the CPU's reference with the same type.</summary>
+    [Theory]
+    [InlineData(KvType.F16)]
+    [InlineData(KvType.BF16)]
+    [InlineData(KvType.Q8_0)]
+    public void TypesOfKeysAndValues(object type)
+    {
+        int[] tokens = TinyEngine.Prompt(3, 40);
+        using var expected = new TinyEngine(s_small with { KvType = (KvType)type });
+        using var tiny = new TinyEngine(s_small with { KvType = (KvType)type }, Tiers.Cuda);
+        double mean = expected.Logits(tokens).Zip(tiny.Logits(tokens)).Average(pair => Difference.Divergence(pair.First, pair.Second));
+        Assert.InRange(mean, -1e-9, 1e-4);
+    }
+
+    /// <summary>Several sequences in a batch, prompts in pieces, guesses from what was said before, less memory than all need: each says what it says alone.</summary>
+    [Theory]
+    [InlineData("tiny")]
+    [InlineData("gguf/tiny-Q8_0.gguf")]
+    public void ConcurrentRequestsGiveTheirSoloText(string file)
+    {
+        int[][] prompts = [.. Enumerable.Range(0, 5).Select(i => TinyEngine.Prompt(i, 5 + 9 * i))];
+        using var solo = new TinyEngine(s_small with { PrefixCache = false, SpeculativeTokens = 0 }, Tiers.Cuda, TestData.Local(file));
+        int[][] expected = [.. prompts.Select(prompt => solo.Generate(prompt, 10))];
+        using var tiny = new TinyEngine(s_small with { MaxConcurrentRequests = 3, PrefillChunk = 24 }, Tiers.Cuda, TestData.Local(file));
+        Generation[] generations = [.. prompts.Select(prompt => tiny.Start(prompt, 10))];
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            Assert.Equal(EngineFinish.Length, generations[i].Result.Finish);
+            Assert.Equal(expected[i], generations[i].Tokens);
+        }
+
+        EngineTests.AssertNothingHeld(tiny);
+    }
+
+    /// <summary>A row's result does not depend on its batch: what is read from the prefix cache gives the same bits as what is computed.</summary>
+    [Fact]
+    public void AWarmPrefixGivesTheSameLogits()
+    {
+        int[] tokens = TinyEngine.Prompt(4, 50);
+        using var tiny = new TinyEngine(s_small, Tiers.Cuda);
+        float[][] cold = tiny.Logits(tokens, out int none, 45);
+        float[][] warm = tiny.Logits(tokens, out int cached, 45);
+        Assert.Equal((0, true), (none, cached > 16));
+        Assert.Equal(cold, warm);
+    }
+
+    /// <summary>Blocks lie on a GPU as they do in the CPU's memory.</summary>
+    [Theory]
+    [InlineData("reference", Tiers.Cuda)]
+    [InlineData(Tiers.Cuda, "reference")]
+    public async Task PromptsAreSavedForEither(string writer, string reader)
+    {
+        using var directory = new TempDirectory();
+        string path = directory.File("prompt.cache");
+        int[] system = TinyEngine.Prompt(1, 45);
+        int[] prompt = [.. system, .. TinyEngine.Prompt(2, 6)];
+        EngineOptions options = s_small with { KvType = KvType.F16 };
+        float[][] expected;
+        using (var first = new TinyEngine(options, writer))
+        {
+            expected = first.Logits(prompt, prompt.Length - 1);
+            await first.Engine.SavePromptCacheAsync(path, system, TestContext.Current.CancellationToken);
+        }
+
+        using var second = new TinyEngine(options, reader);
+        Assert.Equal(system.Length, await second.Engine.LoadPromptCacheAsync(path, TestContext.Current.CancellationToken));
+        float[][] logits = second.Logits(prompt, out int cached, prompt.Length - 1);
+        Assert.Equal(system.Length, cached);
+        Assert.InRange(Difference.Largest(expected, logits), 0, 2e-3f);
+    }
+
+    /// <summary>A smaller model that guesses ahead shares the GPU and changes no text.</summary>
+    [Fact]
+    public void ADraftModelChangesNoText()
+    {
+        int[] prompt = TinyEngine.Prompt(6, 20);
+        using var alone = new TinyEngine(s_small with { SpeculativeTokens = 0 }, Tiers.Cuda);
+        using var guessed = new TinyEngine(s_small with { SpeculativeTokens = 4 }, Tiers.Cuda, draft: TestData.Local("gguf/tiny-Q8_0.gguf"));
+        Assert.Equal(alone.Generate(prompt, 12), guessed.Generate(prompt, 12));
+    }
+
+    [Fact]
+    public void AdaptersAreAddedToTheRowsOfTheirRequests()
+    {
+        using var directory = new TempDirectory();
+        using var exact = new TinyEngine(s_small);
+        using var tiny = new TinyEngine(s_small with { PrefixCache = false }, Tiers.Cuda);
+        string path = new RandomAdapter(exact.Config).WritePeft(directory.File("adapter"));
+        int[] tokens = TinyEngine.Prompt(5, 30);
+        LoraWeights adapter = tiny.Adapter(path);
+        float[][] expected = exact.Logits(tokens, adapter: exact.Adapter(path)), plain = tiny.Logits(tokens);
+        Assert.InRange(Difference.Largest(expected, tiny.Logits(tokens, adapter: adapter)), 0, 2e-3f);
+        Assert.True(Difference.Largest(expected, plain) > 0.01f);
+
+        // Together, each row has its own.
+        Generation[] together = [tiny.Start(tokens, 6, adapter: adapter), tiny.Start(tokens, 6)];
+        int[][] texts = [.. together.Select(generation => (generation.Result, generation.Tokens).Tokens)];
+        Assert.Equal([.. new[] { tiny.Start(tokens, 6, adapter: adapter), tiny.Start(tokens, 6) }.Select(generation => (generation.Result, generation.Tokens).Tokens)], texts);
+        Assert.Equal(tiny.Generate(tokens, 6), texts[1]);
+    }
+
+    /// <summary>An adapter's memory is given back some time after nobody uses it.</summary>
+    [Fact]
+    public void MemoryOfAdaptersIsGivenBack()
+    {
+        var gpu = new InterpretedGpu();
+        using CudaBackend backend = gpu.CreateBackend();
+        var batch = new ForwardBatch(1, 1);
+        long before = gpu.Memory.Used;
+        LoadAndDrop(backend);
+        Assert.True(gpu.Memory.Used > before);
+        for (int i = 0; i < 10 && gpu.Memory.Used > before; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            batch.Clear();
+            backend.Begin(batch);
+        }
+
+        Assert.Equal(before, gpu.Memory.Used);
+
+        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+        static void LoadAndDrop(CudaBackend backend) => backend.LoadLowRank(8, 4, new LowRankPart(2, 2, new float[8], new float[8]));
+    }
+
+    [Fact]
+    public async Task AModelChatsEmbedsAndScores()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        var gpu = new InterpretedGpu();
+        GemmaOptions options = gpu.Options();
+        options.ContextLength = 128;
+        options.KvCacheBytes = 8 << 20;
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, options), exact = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Kernel = "reference", ContextLength = 128 });
+        Assert.Equal("cuda:0 (Interpreted)", model.KernelName);
+        ChatResponse answer = await model.AsIChatClient().GetResponseAsync("Hello", TinyModel.Greedy(6), token);
+        Assert.Equal((await exact.AsIChatClient().GetResponseAsync("Hello", TinyModel.Greedy(6), token)).Text, answer.Text);
+
+        string[] texts = ["a short text", "another one, a little longer"];
+        GeneratedEmbeddings<Embedding<float>> expected = await exact.AsIEmbeddingGenerator().GenerateAsync(texts, cancellationToken: token), actual = await model.AsIEmbeddingGenerator().GenerateAsync(texts, cancellationToken: token);
+        for (int i = 0; i < texts.Length; i++)
+        {
+            Assert.True(System.Numerics.Tensors.TensorPrimitives.CosineSimilarity(expected[i].Vector.Span, actual[i].Vector.Span) > 0.9999f);
+        }
+
+        IReadOnlyList<GemmaScore> wanted = await exact.ScoreAsync("Hello", [" there", " you"], cancellationToken: token), scores = await model.ScoreAsync("Hello", [" there", " you"], cancellationToken: token);
+        Assert.All(wanted.Zip(scores), pair => Assert.Equal(pair.First.LogProbability, pair.Second.LogProbability, 1e-2));
+    }
+}
