@@ -3,8 +3,9 @@ using System.Diagnostics;
 using System.Numerics.Tensors;
 using System.Text.Json;
 using Gemma.Extensions.AI.Backends;
-using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Benchmarks.Speed;
@@ -14,7 +15,10 @@ internal static class ForwardBenchmark
 {
     public static Command Create()
     {
-        var model = new Option<string>("--model") { Required = true, Description = "Model file." };
+        var model = new Option<string?>("--model") { Description = "Model file." };
+        var shape = new Option<string?>("--shape") { Description = "Instead of a file: random weights of Gemma 2's shape, 2b, 9b or 27b." };
+        var type = new Option<string>("--type") { DefaultValueFactory = _ => "BF16", Description = "Type of these." };
+        var device = new Option<string>("--device") { DefaultValueFactory = _ => "cpu", Description = "cpu, or cuda, cuda:1, ..." };
         var prompt = new Option<int>("--prompt-tokens") { DefaultValueFactory = _ => 512 };
         var generate = new Option<int>("--generate-tokens") { DefaultValueFactory = _ => 64 };
         var depth = new Option<int>("--depth") { Description = "Tokens in the context before generating." };
@@ -28,30 +32,32 @@ internal static class ForwardBenchmark
         var rank = new Option<int>("--rank") { DefaultValueFactory = _ => 16, Description = "Rank of the adapters." };
         var command = new Command("forward", "Speed of the forward pass: tokens per second of a prompt and of generation, as one JSON line.")
         {
-            model, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, adapters, rank, profile,
+            model, shape, type, device, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, adapters, rank, profile,
         };
         command.SetAction(result => Run(new Settings(
-            result.GetRequiredValue(model), result.GetValue(prompt), result.GetValue(generate), result.GetValue(depth), result.GetValue(sequences), result.GetValue(chunk),
+            result.GetValue(model), result.GetValue(shape), result.GetRequiredValue(type), result.GetRequiredValue(device), result.GetValue(prompt), result.GetValue(generate), result.GetValue(depth), result.GetValue(sequences), result.GetValue(chunk),
             result.GetValue(repeat), result.GetValue(threads), result.GetValue(kernel), result.GetValue(adapters), result.GetValue(rank), result.GetValue(profile))));
         return command;
     }
 
     private sealed record Settings(
-        string Model, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool Profile);
+        string? Model, string? Shape, string Type, string Device, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool Profile);
 
     private static void Run(Settings settings)
     {
         long start = Stopwatch.GetTimestamp();
-        using ModelFile file = ModelFile.Open(settings.Model);
-        using var backend = new TimedBackend(CpuBackend.Create(new CpuBackendOptions { Kernel = settings.Kernel, Threads = settings.Threads }));
-        GemmaWeights weights = GemmaWeights.Load(file, backend);
+        using var backend = new TimedBackend(DeviceChoice.Create(new GemmaOptions { Device = settings.Device, Kernel = settings.Kernel, Threads = settings.Threads }));
+        using ModelFile? file = settings.Shape is null ? ModelFile.Open(settings.Model ?? throw new ArgumentException("Give --model or --shape.")) : null;
+        using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, Enum.Parse<TensorType>(settings.Type, ignoreCase: true)) : null;
+        GemmaConfig config = file?.Config ?? synthetic!.Config;
+        GemmaWeights weights = file is null ? synthetic!.Load(backend) : GemmaWeights.Load(file, backend);
         const int BlockTokens = 32;
         int context = Math.Max(settings.Prompt, settings.Depth + settings.Generate + 1);
         int blocksEach = (context + BlockTokens - 1) / BlockTokens;
-        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, KvType.F16), 2 * blocksEach * settings.Sequences);
+        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, KvType.F16), 2 * blocksEach * settings.Sequences);
         int rows = Math.Max(settings.Chunk, settings.Sequences);
-        using var forward = new GemmaForward(file.Config, weights, backend, pool, rows, settings.Sequences);
-        LowRankMatrix?[]?[] adapters = settings.Adapters == 0 ? [null] : [.. Enumerable.Range(0, settings.Adapters).Select(seed => RandomAdapter(file.Config, backend, settings.Rank, seed))];
+        using var forward = new GemmaForward(config, weights, backend, pool, rows, settings.Sequences);
+        LowRankMatrix?[]?[] adapters = settings.Adapters == 0 ? [null] : [.. Enumerable.Range(0, settings.Adapters).Select(seed => RandomAdapter(config, backend, settings.Rank, seed))];
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
 
         var sequences = new int[settings.Sequences][];
@@ -62,7 +68,7 @@ internal static class ForwardBenchmark
 
         var batch = new ForwardBatch(rows, settings.Sequences);
         var random = new Random(1);
-        int[] tokens = [.. Enumerable.Range(0, context).Select(_ => random.Next(1000, file.Config.VocabularySize))];
+        int[] tokens = [.. Enumerable.Range(0, context).Select(_ => random.Next(1000, config.VocabularySize))];
         Prefill(forward, batch, tokens.AsSpan(0, Math.Clamp(settings.Prompt, 1, 64)), sequences[0], blocksEach, settings.Chunk, adapters[0]);
         var prompt = new List<double>();
         backend.Reset();
@@ -87,7 +93,7 @@ internal static class ForwardBenchmark
         backend.Reset();
         for (int i = 0; i < settings.Repeat && settings.Generate > 0; i++)
         {
-            generated.Add(Generate(forward, batch, settings, tokens, sequences, blocksEach, file.Config.VocabularySize, adapters));
+            generated.Add(Generate(forward, batch, settings, tokens, sequences, blocksEach, config.VocabularySize, adapters));
         }
 
         if (settings.Profile)
@@ -99,7 +105,7 @@ internal static class ForwardBenchmark
         {
             engine = "Gemma.Extensions.AI",
             kernel = backend.Name,
-            model = Path.GetFileName(settings.Model),
+            model = settings.Shape is null ? Path.GetFileName(settings.Model) : $"{settings.Shape} {settings.Type}",
             depth = settings.Depth,
             sequences = settings.Sequences,
             adapters = settings.Adapters,

@@ -131,7 +131,7 @@ public sealed unsafe class MatMulTests
     /// </summary>
     private static void Check(TensorView tensor, Matrix x, Matrix y, int rows, int firstOutput, string tier)
     {
-        bool cuda = tier == Tiers.Cuda, rounded = cuda && !CudaFormat.Of(tensor.Format.Type).HasKernel;
+        bool cuda = tier is Tiers.Cuda or Tiers.Gpu, rounded = cuda && !CudaFormat.Of(tensor.Format.Type).HasKernel;
         bool pairs = InPairs(tier, tensor.Format), floats = tier is "reference" or "portable" || tensor.Format.BlockElements == 1 || rounded;
         int? bits = pairs ? 8 : rounded ? 9 : cuda && floats ? 15 : null;
         float[] weights = RandomTensors.Decode(tensor);

@@ -16,7 +16,10 @@ internal static class Tiers
     /// <summary>The GPU's kernels, interpreted.</summary>
     public const string Cuda = "cuda (interpreted)";
 
-    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, Cuda]);
+    /// <summary>The GPU of this machine, where it has one.</summary>
+    public const string Gpu = "cuda";
+
+    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, Cuda, Gpu]);
 
     public static TheoryData<string> Native => new(KernelTier.All.Select(tier => tier.Name));
 
@@ -37,13 +40,33 @@ internal static class Tiers
             foreach (TensorType type in (TensorType[])[.. BlockFormat.All.Select(format => format.Type).Where(type => CudaFormat.Of(type).HasKernel), TensorType.Q5_1, TensorType.IQ3_S])
             {
                 data.Add(Cuda, type.ToString());
+                data.Add(Gpu, type.ToString());
             }
 
             return data;
         }
     }
 
-    public static Backend Create(string tier, int threads = 3) => tier == Cuda ? new InterpretedGpu().CreateBackend() : CreateCpu(tier, threads);
+    public static Backend Create(string tier, int threads = 3) => tier switch
+    {
+        Cuda => new InterpretedGpu().CreateBackend(),
+        Gpu => CreateGpu(),
+        _ => CreateCpu(tier, threads),
+    };
+
+    private static CudaBackend CreateGpu()
+    {
+        try
+        {
+            CudaLibrary library = CudaLibrary.Load();
+            return new CudaBackend(library, CudaDevice.Select(library, null), pieceBytes: 5000);
+        }
+        catch (GemmaDeviceException exception)
+        {
+            Assert.Skip(exception.Message);
+            throw;
+        }
+    }
 
     public static CpuBackend CreateCpu(string tier, int threads = 3)
     {

@@ -221,7 +221,7 @@ public sealed class CudaDeviceTests
     [InlineData(0)]
     [InlineData(2)]
     [InlineData(4)]
-    public void SplitLayersGiveTheSameLogits(int firstLayers)
+    public async Task SplitLayersGiveTheSameLogits(int firstLayers)
     {
         int[] tokens = TinyEngine.Prompt(2, 70);
         EngineOptions options = TinyEngine.Exact with { KvCacheBytes = 8 << 20 };
@@ -233,9 +233,9 @@ public sealed class CudaDeviceTests
         string path = new Tests.Lora.RandomAdapter(whole.Config).WritePeft(directory.File("adapter"));
         Assert.Equal(whole.Logits(tokens, adapter: whole.Adapter(path)), split.Logits(tokens, adapter: split.Adapter(path)));
         string cache = directory.File("prompt.cache");
-        whole.Engine.SavePromptCacheAsync(cache, tokens[..60]).Wait(TestContext.Current.CancellationToken);
+        await whole.Engine.SavePromptCacheAsync(cache, tokens[..60], TestContext.Current.CancellationToken);
         using var other = new TinyEngine(options, wrap: cpu => new SplitBackend(cpu, Tiers.Create("reference", 1), firstLayers, 4, isTied: true));
-        Assert.Equal(60, other.Engine.LoadPromptCacheAsync(cache).Result);
+        Assert.Equal(60, await other.Engine.LoadPromptCacheAsync(cache, TestContext.Current.CancellationToken));
         Assert.Equal(whole.Logits(tokens, 69), other.Logits(tokens, 69));
     }
 

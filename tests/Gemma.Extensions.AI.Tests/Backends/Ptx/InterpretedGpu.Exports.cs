@@ -221,7 +221,7 @@ internal sealed unsafe partial class InterpretedGpu
     private static int ModuleLoad(nint* module, void* image, uint count, int* options, void** values) => Call("cuModuleLoadDataEx", gpu =>
     {
         *module = gpu.Handle;
-        gpu._module = s_modules.GetOrAdd(gpu.Replacement ?? Marshal.PtrToStringUTF8((nint)image)!, PtxModule.Parse);
+        gpu._module = s_modules.GetOrAdd(Marshal.PtrToStringUTF8((nint)image)!, PtxModule.Parse);
         return 0;
     });
 
@@ -234,6 +234,7 @@ internal sealed unsafe partial class InterpretedGpu
             return NotFound;
         }
 
+        kernel = gpu.Mutant?.Name == text ? gpu.Mutant : kernel;
         *function = gpu._functions.Count + 1;
         gpu._functions.Add(*function, (text, kernel));
         return 0;

@@ -39,8 +39,8 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
 
     public long TotalBytes { get; init; } = 1L << 32;
 
-    /// <summary>Text of the kernels to run instead of those that the backend brings.</summary>
-    public string? Replacement { get; init; }
+    /// <summary>A kernel to run in place of the one of its name.</summary>
+    public PtxKernel? Mutant { get; init; }
 
     public int DriverVersion { get; init; } = CudaLibrary.LeastDriver;
 

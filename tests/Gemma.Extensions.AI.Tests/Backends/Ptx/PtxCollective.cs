@@ -14,15 +14,21 @@ internal static unsafe class PtxCollective
         }
 
         int to = names.PlaceOf(operands[0].Split('|')[0], isWide: false), from = names.PlaceOf(operands[1], isWide: false), by = names.PlaceOf(operands[2], isWide: false);
+        int clamp = names.PlaceOf(operands[3], isWide: false), members = names.PlaceOf(operands[4], isWide: false);
         return warp =>
         {
             warp.RequireAll("shfl.sync");
             uint* r = warp.R;
+            if (r[clamp] != 31 || r[members] != ~0u)
+            {
+                throw new PtxException($"shfl.sync within {r[clamp]} for the lanes {r[members]:x8}.");
+            }
+
             uint* values = stackalloc uint[32];
             Buffer.MemoryCopy(r + from, values, 128, 128);
             for (int i = 0; i < 32; i++)
             {
-                r[to + i] = values[(i ^ (int)r[by + i]) & 31];
+                r[to + i] = r[by + i] < 32 ? values[i ^ (int)r[by + i]] : throw new PtxException($"shfl.sync to lane {i ^ (int)r[by + i]}.");
             }
         };
     }

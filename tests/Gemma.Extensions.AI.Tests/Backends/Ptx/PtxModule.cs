@@ -40,7 +40,7 @@ internal sealed partial class PtxModule
 
     /// <summary>The lines of a kernel's body that are instructions, by line number of the text: what a mutation can take away.</summary>
     public static bool IsInstruction(string line) =>
-        line.StartsWith('\t') && line.TrimEnd().EndsWith(';') && !line.Contains(".reg", StringComparison.Ordinal) && !line.Contains(".align", StringComparison.Ordinal);
+        line.StartsWith('\t') && line.TrimEnd().EndsWith(';') && line.TrimStart()[0] is not '.';
 
     public static PtxModule Parse(string text)
     {

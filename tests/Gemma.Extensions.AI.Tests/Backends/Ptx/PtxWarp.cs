@@ -30,6 +30,7 @@ internal sealed unsafe class PtxWarp : IDisposable
         Index = firstThread / 32;
         Alive = Mask = threads - firstThread >= 32 ? ~0u : (1u << (threads - firstThread)) - 1;
         P = new uint[Math.Max(1, kernel.Predicates)];
+        Array.Fill(P, 0xA5A5A5A5); // so do predicates: neither true nor false for all
         R = s_files.TryTake(out nint file) ? (uint*)file : (uint*)NativeMemory.AlignedAlloc(MaxWords * sizeof(uint), 64);
         kernel.Registers.CopyTo(new Span<uint>(R, kernel.Registers.Length));
         foreach ((int place, string name) in kernel.Specials)

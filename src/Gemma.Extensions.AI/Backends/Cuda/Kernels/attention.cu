@@ -147,7 +147,8 @@ template<class ROWS, int EACH> DEVICE void attention(
     __shared__ State states[ATTENTION_WARPS];
     __shared__ float sums[ATTENTION_WARPS][256];
     int row = blockIdx.x, head = blockIdx.y, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, position = positions[row];
-    int kvHead = head / (layer.heads / layer.kvHeads), first = layer.window > position ? 0 : position - layer.window + 1, headDim = layer.headDim;
+    int kvHead = head / (layer.heads / layer.kvHeads), first = layer.window > position ? 0 : position - layer.window + 1;
+    const int headDim = EACH == 0 ? layer.headDim : 32 * EACH;
     const int* table = tables + offsets[row];
     const float* x = qkv + ((i64)row * (layer.heads + 2 * layer.kvHeads) + head) * headDim;
     float query[COUNT];
@@ -157,7 +158,7 @@ template<class ROWS, int EACH> DEVICE void attention(
 
     State all = { NEVER, 0.f };
     float values[2] = { 0.f, 0.f };
-    int firstSpan = first / SPAN, lastSpan = position / SPAN;
+    int firstSpan = (u32)first / SPAN, lastSpan = (u32)position / SPAN;
     if (partial)
     {
         firstSpan = max(firstSpan, (int)blockIdx.z);
@@ -275,7 +276,7 @@ KERNEL merge_spans(const float* partial, const int* positions, float* output, in
     i64 at = (i64)blockIdx.x * gridDim.y + blockIdx.y;
     State all = { NEVER, 0.f };
     float values[2] = { 0.f, 0.f };
-    for (int span = first / SPAN; span <= position / SPAN; span++)
+    for (int span = (u32)first / SPAN, last = (u32)position / SPAN; span <= last; span++)
     {
         const float* from = partial + (at * spans + span) * (2 + headDim);
         int i = threadIdx.x, j = threadIdx.x + 128;

@@ -21,7 +21,7 @@ DEVICE void mmaInt8Half(int c[4], u32 a0, u32 a1, u32 b)
 }
 
 // The range of chunks of this warp.
-DEVICE int firstChunk(int warp, int chunks) { return min(chunks, warp * ((chunks + WARPS - 1) / WARPS)); }
+DEVICE int firstChunk(int warp, int chunks) { return min(chunks, warp * (int)((u32)(chunks + WARPS - 1) / WARPS)); }
 
 // Adds the warps' sums and stores them. A lane has of each tile rows g, g and g + 8, g + 8 at columns 2 q, 2 q + 1.
 template<int TILES> DEVICE void store(const float sums[TILES][4], float* output, int weightRow, int weightRows, int outputColumns, int firstX, int rows)
@@ -34,10 +34,11 @@ template<int TILES> DEVICE void store(const float sums[TILES][4], float* output,
         for (int e = 0; e < 4; e++)
             parts[warp][t * 128 + (2 * q + (e & 1)) * 16 + g + 8 * (e >> 1)] = sums[t][e];
     __syncthreads();
-    for (int i = threadIdx.x; i < TILES * 128; i += 32 * WARPS)
+    #pragma unroll
+    for (int part = 0; part < (TILES + 1) / 2; part++)
     {
-        int row = firstX + (i >> 4), n = weightRow + (i & 15);
-        if (row < rows && n < weightRows)
+        int i = part * 32 * WARPS + threadIdx.x, row = firstX + (i >> 4), n = weightRow + (i & 15);
+        if (row < rows && n < weightRows && i < TILES * 128)
         {
             float sum = parts[0][i];
             #pragma unroll
@@ -58,7 +59,7 @@ template<class FORMAT, int TILES> DEVICE void productFloat(
     #pragma unroll
     for (int t = 0; t < TILES; t++)
         sums[t][0] = sums[t][1] = sums[t][2] = sums[t][3] = 0.f;
-    #pragma unroll(TILES == 1 ? 4 : 2)
+    #pragma unroll(TILES == 1 && !FORMAT::IsSplit ? 4 : 2)
     for (int chunk = firstChunk(warp, chunks), end = firstChunk(warp + 1, chunks); chunk < end; chunk++)
     {
         FloatPart a, b;
@@ -67,14 +68,9 @@ template<class FORMAT, int TILES> DEVICE void productFloat(
         #pragma unroll
         for (int t = 0; t < TILES; t++)
         {
-            int row = firstX + t * 8 + g;
-            uint4 xHigh = make_uint4(0, 0, 0, 0), xLow = xHigh;
-            if (row < rows)
-            {
-                i64 at = 2 * ((i64)row * paddedColumns + chunk * 32 + 8 * q);
-                xHigh = *(const uint4*)(high + at);
-                xLow = *(const uint4*)(low + at);
-            }
+            // Behind the last row that one again: its results are not stored.
+            i64 at = 2 * ((i64)min(firstX + t * 8 + g, rows - 1) * paddedColumns + chunk * 32 + 8 * q);
+            uint4 xHigh = *(const uint4*)(high + at), xLow = *(const uint4*)(low + at);
             mmaBF16(sums[t], a.high[0], b.high[0], a.high[1], b.high[1], xHigh.x, xHigh.y);
             mmaBF16(sums[t], a.high[2], b.high[2], a.high[3], b.high[3], xHigh.z, xHigh.w);
             mmaBF16(sums[t], a.high[0], b.high[0], a.high[1], b.high[1], xLow.x, xLow.y);
@@ -108,14 +104,9 @@ template<class FORMAT, int TILES> DEVICE void productInteger(
         #pragma unroll
         for (int t = 0; t < TILES; t++)
         {
-            int row = firstX + t * 8 + g;
-            u32 x[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
-            if (row < rows)
-            {
-                const uint4* at = (const uint4*)(bytes + ((i64)row * chunks + chunk) * 128 + 32 * q);
-                uint4 v = at[0], w = at[1];
-                x[0] = v.x; x[1] = v.y; x[2] = v.z; x[3] = v.w; x[4] = w.x; x[5] = w.y; x[6] = w.z; x[7] = w.w;
-            }
+            const uint4* at = (const uint4*)(bytes + ((i64)min(firstX + t * 8 + g, rows - 1) * chunks + chunk) * 128 + 32 * q);
+            uint4 v = at[0], w = at[1];
+            u32 x[8] = { v.x, v.y, v.z, v.w, w.x, w.y, w.z, w.w };
             // Two of these hold scale and sum of two groups of one row of x.
             i64 x0 = ((i64)min(firstX + t * 8 + 2 * q, rows - 1) * chunks + chunk) * 2, x1 = ((i64)min(firstX + t * 8 + 2 * q + 1, rows - 1) * chunks + chunk) * 2;
             #pragma unroll
