@@ -1,4 +1,4 @@
-using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
 

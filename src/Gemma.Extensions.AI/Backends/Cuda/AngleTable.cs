@@ -1,15 +1,17 @@
 namespace Gemma.Extensions.AI.Backends.Cuda;
 
 /// <summary>Cosines and sines of the rotary angles on the device, [positions, headDim], for as many positions as were needed so far.</summary>
-internal sealed unsafe class AngleTable(CudaContext context, float @base, int headDim)
+internal sealed unsafe class AngleTable(CudaContext context, float @base, float factor, int headDim)
 {
     private const int LeastPositions = 256;
 
-    private readonly RopeTable _table = new(@base, headDim);
+    private readonly RopeTable _table = new(@base, factor, headDim);
     private ulong _address;
     private int _positions;
 
     public float Base => _table.Base;
+
+    public float Factor => _table.Factor;
 
     public int HeadDim => _table.HeadDim;
 

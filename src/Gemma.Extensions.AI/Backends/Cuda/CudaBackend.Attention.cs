@@ -74,13 +74,13 @@ internal sealed partial class CudaBackend
     {
         foreach (AngleTable table in _angles)
         {
-            if (table.Base == layer.RopeBase && table.HeadDim == layer.HeadDim)
+            if (table.Base == layer.RopeBase && table.Factor == layer.RopeFactor && table.HeadDim == layer.HeadDim)
             {
                 return table;
             }
         }
 
-        var created = new AngleTable(_context, layer.RopeBase, layer.HeadDim);
+        var created = new AngleTable(_context, layer.RopeBase, layer.RopeFactor, layer.HeadDim);
         _angles.Add(created);
         return created;
     }

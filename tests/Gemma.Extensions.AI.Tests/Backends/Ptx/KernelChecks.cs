@@ -227,7 +227,7 @@ internal static unsafe class KernelChecks
 
         void Run(Backend on, KvPool memory, Matrix input, Matrix output)
         {
-            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000);
+            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 ? 2.5f : 1);
             on.Begin(batch);
             on.RopeAndStore(input, in layer, batch);
             on.Attention(input, in layer, batch, output);
