@@ -105,9 +105,9 @@ internal static class Commands
         {
             byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
             GemmaTokenizer tokenizer = GemmaTokenizer.FromSentencePiece(tokenizerBytes, parse.GetValue(vocabulary)!);
-            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), new TrainingOptions
+            Run(tokenizer, tokenizerBytes, parse.GetValue(output)!, parse.GetValue(cases), new GemmaTrainingOptions(parse.GetValue(steps))
             {
-                Steps = parse.GetValue(steps),
+                MaxLength = 512,
                 LearningRate = parse.GetValue(rate),
                 MicroBatches = parse.GetValue(micro),
                 CheckpointEvery = parse.GetValue(every),
@@ -198,7 +198,7 @@ internal static class Commands
     /// <summary>The share of the run at its start that trains on prompts too: names recur in them, which teaches copying sooner.</summary>
     private const double WholeDocuments = 0.03;
 
-    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, TrainingOptions options, CancellationToken cancellation)
+    private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, GemmaTrainingOptions options, CancellationToken cancellation)
     {
         Directory.CreateDirectory(output);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
@@ -262,7 +262,7 @@ internal static class Commands
             foreach (Microsoft.Extensions.AI.AITool tool in tools)
             {
                 text.Append("- ");
-                ToolSignature.Append(text, (Microsoft.Extensions.AI.AIFunctionDeclaration)tool);
+                ToolSignatureText.Append(text, (Microsoft.Extensions.AI.AIFunctionDeclaration)tool);
                 text.Append('\n');
             }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
@@ -69,15 +70,15 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
         {
             using GemmaModel teacher = GemmaModel.Load(settings.Teacher, new GemmaOptions { ContextLength = MaxLength, Threads = settings.Threads, PrefixCache = false });
             await TeacherCache.WriteAsync(path, teacher.Engine, teacher.Config.VocabularySize, key, documents, settings.Top,
-                done => { if (done % 500 == 0) report($"teacher: {done:N0} of {documents.Count:N0} cases"); }, cancellation).ConfigureAwait(false);
+                new SynchronousProgress<int>(done => { if (done % 500 == 0) report($"teacher: {done:N0} of {documents.Count:N0} cases"); }), cancellation).ConfigureAwait(false);
         }
 
         return TeacherCache.Open(path, file.Config.VocabularySize, key, documents, settings.Top);
     }
 
-    private TrainingOptions Options(LossOptions loss, int seed) => new()
+    private GemmaTrainingOptions Options(LossOptions loss, int seed) => new(settings.Steps)
     {
-        Steps = settings.Steps, Seed = seed, Loss = loss, Threads = settings.Threads, LearningRate = 4e-3f, WarmupSteps = settings.Steps / 10,
+        Seed = seed, Loss = loss, Threads = settings.Threads, LearningRate = 4e-3f, WarmupSteps = settings.Steps / 10,
         MicroBatchTokens = 1024, MicroBatches = 2, MaxLength = MaxLength, AverageDecay = 0.98f, CheckpointEvery = Math.Max(1, settings.Steps / 10),
     };
 
@@ -92,7 +93,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
 
     private double Measure(TrainingModel model)
     {
-        var options = new TrainingOptions { Steps = 1, MicroBatches = 1, MicroBatchTokens = 1024, MaxLength = MaxLength, Threads = settings.Threads };
+        var options = new GemmaTrainingOptions(steps: 1) { MicroBatches = 1, MicroBatchTokens = 1024, MaxLength = MaxLength, Threads = settings.Threads };
         LossSums sums = new Trainer(model, new DocumentSet(_validation, 1), options).Validate(_validation);
         return sums.Loss / sums.Targets;
     }

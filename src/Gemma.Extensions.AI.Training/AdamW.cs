@@ -9,10 +9,10 @@ internal sealed class AdamW
     private const int PieceLength = 1 << 14;
 
     private readonly TrainedWeights _model;
-    private readonly TrainingOptions _options;
+    private readonly GemmaTrainingOptions _options;
     private readonly Piece[] _pieces;
 
-    public AdamW(TrainedWeights model, TrainingOptions options)
+    public AdamW(TrainedWeights model, GemmaTrainingOptions options)
     {
         _model = model;
         _options = options;
@@ -51,7 +51,7 @@ internal sealed class AdamW
         return norm;
     }
 
-    private void InParallel(Action<int> action) => Parallel.For(0, _pieces.Length, new ParallelOptions { MaxDegreeOfParallelism = _options.Threads }, action);
+    private void InParallel(Action<int> action) => Parallel.For(0, _pieces.Length, new ParallelOptions { MaxDegreeOfParallelism = _options.ThreadCount }, action);
 
     /// <summary>Sums the gradients of a piece in their order, and returns the sum's squared norm.</summary>
     private static double Gather(IReadOnlyList<FloatBuffer> gradients, Piece piece)

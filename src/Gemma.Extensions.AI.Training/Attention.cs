@@ -53,7 +53,7 @@ internal static unsafe class Attention
                     int head = kv * group + r / rows, query = start + r % rows;
                     Span<float> visible = Visible(shape, query, first, keys, scratch + (long)r * keys);
                     float max = shape.Cap == 0 ? TensorPrimitives.Max<float>(visible) * shape.Scale : 0; // capped scores cannot overflow exp
-                    float sum = VectorMath.ExpCapped(visible, shape.Scale, shape.Cap, max);
+                    float sum = GradientMath.ExpCapped(visible, shape.Scale, shape.Cap, max);
                     TensorPrimitives.Multiply(visible, 1f / sum, visible);
                     logSumExp[(long)head * lseStride + query] = max + MathF.Log(sum);
                 }
@@ -100,7 +100,7 @@ internal static unsafe class Attention
                     Span<float> visible = Visible(shape, query, first, keys, scratch + (long)r * keys);
                     int offset = VisibleStart(shape, query, first);
                     float dot = TensorPrimitives.Dot(new ReadOnlySpan<float>(dHeads + (long)r * d, d), new ReadOnlySpan<float>(heads + (long)r * d, d));
-                    VectorMath.AttentionGradient(visible, new ReadOnlySpan<float>(dp + (long)r * keys + offset, visible.Length), new Span<float>(dRow + offset, visible.Length),
+                    GradientMath.AttentionGradient(visible, new ReadOnlySpan<float>(dp + (long)r * keys + offset, visible.Length), new Span<float>(dRow + offset, visible.Length),
                         shape.Scale, shape.Cap, logSumExp[(long)head * lseStride + query], dot);
                 }
 

@@ -122,7 +122,7 @@ internal sealed unsafe class GemmaBackprop
 
         if (_config.FinalSoftcap != 0)
         {
-            VectorMath.SoftCap(logits, _config.FinalSoftcap);
+            GradientMath.SoftCap(logits, _config.FinalSoftcap);
         }
 
         return logits;

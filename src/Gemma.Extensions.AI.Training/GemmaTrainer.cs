@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
@@ -48,9 +49,8 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
 
     private async Task<GemmaTrainingResult> RunCoreAsync(CancellationToken cancellationToken)
     {
-        TrainingOptions run = _options.ToRun();
         string? teacher = _options.Teacher is null ? null : Find(_options.Teacher);
-        (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, IReadOnlyDictionary<string, byte[]?>? beside) = _options.Lora is { } lora ? StartAdapter(lora, run) : Start(run, teacher);
+        (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, IReadOnlyDictionary<string, byte[]?>? beside) = _options.Lora is { } lora ? StartAdapter(lora) : Start(teacher);
         using var file = model as IDisposable;
         Directory.CreateDirectory(_options.Output);
 
@@ -59,7 +59,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         Log?.Invoke($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
         ModelConverter.CheckRoom(Path.Combine(_options.Output, TrainingJob.CheckpointName), TrainingJob.FileBytes(model, _options.Output));
         using TeacherCache? cache = teacher is null ? null : await AskAsync(teacher, format.Tokenizer, model.Config, documents, cancellationToken).ConfigureAwait(false);
-        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, run, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress };
+        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, _options, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress is null ? null : new SynchronousProgress<GemmaTrainingProgress>(Progress) };
         double loss = job.Run(line => Log?.Invoke(line), cancellationToken);
         if (model is not LoraModel && format.Template is { } template)
         {
@@ -97,14 +97,14 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>An adapter over a model that stays in its file.</summary>
-    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, IReadOnlyDictionary<string, byte[]?>? Beside) StartAdapter(LoraOptions lora, TrainingOptions run)
+    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, IReadOnlyDictionary<string, byte[]?>? Beside) StartAdapter(LoraOptions lora)
     {
         ModelFile file = ModelFile.Open(Find(_options.Model));
         try
         {
             file.Warnings.ForEach(warning => Warn?.Invoke(warning));
-            CheckMemory(file.Config, run, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
-            var model = new LoraModel(file, lora, run.Seed);
+            CheckMemory(file.Config, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
+            var model = new LoraModel(file, lora, _options.Seed);
             model.CheckResumed(Path.Combine(_options.Output, model.Kind));
             return (model, FormatOf(file, file.CreateTokenizer()), [], null);
         }
@@ -116,14 +116,14 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>A model with weights goes on from them; a bare config.json starts at random, with the tokenizer beside it or the teacher's.</summary>
-    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, IReadOnlyDictionary<string, byte[]?>? Beside) Start(TrainingOptions run, string? teacher)
+    private (TrainedWeights Model, ChatFormat Format, byte[] TokenizerBytes, IReadOnlyDictionary<string, byte[]?>? Beside) Start(string? teacher)
     {
         string path = _options.Model, config = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
         if (!File.Exists(config) || !config.EndsWith(".json", StringComparison.OrdinalIgnoreCase) || Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(config))!, "*.safetensors").Any())
         {
             using ModelFile file = ModelFile.Open(Find(path));
             file.Warnings.ForEach(warning => Warn?.Invoke(warning));
-            CheckMemory(file.Config, run);
+            CheckMemory(file.Config);
             GemmaTokenizer own = file.CreateTokenizer();
             TrainingModel loaded = ModelDirectory.Load(file);
             return (loaded, FormatOf(file, own), TokenizerBytes(file.Path, own), BesideOf(file.Path, file, own, loaded.Kind));
@@ -131,9 +131,9 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
 
         using JsonFile json = JsonFile.Open(config);
         GemmaConfig numbers = HuggingFaceConfig.Read(json);
-        CheckMemory(numbers, run);
+        CheckMemory(numbers);
         var fresh = new TrainingModel(numbers);
-        fresh.Initialize(run.Seed);
+        fresh.Initialize(_options.Seed);
         string directory = Path.GetDirectoryName(Path.GetFullPath(config))!;
         bool hasTokenizer = File.Exists(Path.Combine(directory, TokenizerFiles.ModelName)) || File.Exists(Path.Combine(directory, TokenizerFiles.JsonName));
         if (!hasTokenizer && teacher is null)
@@ -168,15 +168,15 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     }
 
     /// <summary>States what training takes, and refuses what is not there before anything is computed.</summary>
-    private void CheckMemory(GemmaConfig config, TrainingOptions run, long? trained = null, long frozenBytes = 0)
+    private void CheckMemory(GemmaConfig config, long? trained = null, long frozenBytes = 0)
     {
         // Unlike the engine's, the buffers of training lie on the managed heap, which may have a limit of its own (in containers three quarters of theirs).
         long available = Math.Min(MachineMemory.Read().LimitBytes, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
-        long needed = Trainer.Bytes(config, run, trained, _options.KeptLogits(config.VocabularySize)) + frozenBytes;
+        long needed = Trainer.Bytes(config, _options, trained, _options.KeptLogits(config.VocabularySize)) + frozenBytes;
         if (needed > available)
         {
             throw new GemmaMemoryException(
-                $"Training {trained ?? config.ParameterCount:N0} parameters in {run.MicroBatches:N0} micro-batches of {run.MicroBatchTokens:N0} tokens on {run.Threads:N0} threads needs {needed / 1e9:F1} GB; {available / 1e9:F1} GB are available. Take fewer or smaller micro-batches, fewer threads, or a smaller model{(trained is null ? ", or train an adapter" : "")}.",
+                $"Training {trained ?? config.ParameterCount:N0} parameters in {_options.MicroBatches:N0} micro-batches of {_options.MicroBatchTokens:N0} tokens on {_options.ThreadCount:N0} threads needs {needed / 1e9:F1} GB; {available / 1e9:F1} GB are available. Take fewer or smaller micro-batches, fewer threads, or a smaller model{(trained is null ? ", or train an adapter" : "")}.",
                 needed, available);
         }
 
@@ -192,7 +192,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         using (ModelFile file = ModelFile.Open(path, checkScales: false)) // whether it fits is known without reading its weights; loading it checks them
         {
             vocabulary = file.Config.VocabularySize;
-            advice = MemoryAdvice.For(file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), longest, KvType.F16);
+            advice = MemoryAdvice.For(file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), longest, GemmaKvCacheType.F16);
             advice.ThrowIfTooLarge(path, file.Config);
             CheckTeacher(file, tokenizer, student, longest);
             key = TeacherCache.KeyOf(file, documents);
@@ -205,7 +205,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             ModelConverter.CheckRoom(cache, bytes - (new FileInfo(cache + ".part") is { Exists: true } partial ? partial.Length : 0));
             using GemmaModel teacher = GemmaModel.Load(path, new GemmaOptions { ContextLength = longest, Threads = _options.Threads, PrefixCache = false });
             Log?.Invoke($"teacher {teacher.ModelId} {advice.Describe()}; its answers take {bytes / 1e6:N1} MB of '{cache}'");
-            await TeacherCache.WriteAsync(cache, teacher.Engine, vocabulary, key, documents, k, done => TeacherProgress?.Invoke(done, documents.Count), cancellationToken).ConfigureAwait(false);
+            await TeacherCache.WriteAsync(cache, teacher.Engine, vocabulary, key, documents, k, new SynchronousProgress<int>(done => TeacherProgress?.Invoke(done, documents.Count)), cancellationToken).ConfigureAwait(false);
         }
 
         return TeacherCache.Open(cache, vocabulary, key, documents, k);

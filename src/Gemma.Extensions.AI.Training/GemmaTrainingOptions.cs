@@ -1,10 +1,24 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
 using Gemma.Extensions.AI.Backends.Cpu;
 
 namespace Gemma.Extensions.AI.Training;
 
-/// <summary>What to train, on what, and how. The numbers' defaults suit models of some million parameters.</summary>
+/// <summary>
+/// Model, data and numbers of a training run. The numbers' defaults suit models of some million parameters. A resumed run gives the same losses if it is given the
+/// same options; <see cref="Threads"/> and <see cref="CheckpointEvery"/> change nothing.
+/// </summary>
 public sealed record GemmaTrainingOptions
 {
+    private readonly LossOptions? _loss;
+
+    /// <summary>Options without files, which are set before the run.</summary>
+    public GemmaTrainingOptions() { }
+
+    /// <summary>The numbers of a run whose model and documents are in memory.</summary>
+    [SetsRequiredMembers]
+    internal GemmaTrainingOptions(int steps) => (Model, Data, Output, Steps) = ("", [], "", steps);
+
     /// <summary>
     /// Where to start: a model of any format to go on from, or a directory with config.json and tokenizer alone (or, with a teacher, the config.json) for a new one. Under an adapter,
     /// the base, which is not changed.
@@ -53,7 +67,7 @@ public sealed record GemmaTrainingOptions
     /// <summary>Tokens of one micro-batch, which whole documents are packed into.</summary>
     public int MicroBatchTokens { get; init; } = 2048;
 
-    /// <summary>Micro-batches whose gradients make one update.</summary>
+    /// <summary>Micro-batches whose gradients make one update. Each has a gradient of its own, summed in order, so results do not depend on the thread count.</summary>
     public int MicroBatches { get; init; } = 4;
 
     /// <summary>In conversations, train on the model's turns only.</summary>
@@ -103,23 +117,58 @@ public sealed record GemmaTrainingOptions
         {
             if (wrong)
             {
-                throw new ArgumentException($"{nameOf(name)} is {value.ToString(null, System.Globalization.CultureInfo.InvariantCulture)}, expected {expected}.");
+                throw new ArgumentException($"{nameOf(name)} is {value.ToString(null, CultureInfo.InvariantCulture)}, expected {expected}.");
             }
         }
     }
 
     internal LoraOptions? Lora => LoraRank is { } rank ? new LoraOptions(rank, LoraAlpha ?? 2 * rank, LoraTargets) : null;
 
-    internal LossOptions Loss => Teacher is null ? LossOptions.Label : new LossOptions(TeacherShare, Temperature);
+    /// <summary>How far the teacher and how far the labels teach; follows from the public options where it is not set.</summary>
+    internal LossOptions Loss { get => _loss ?? (Teacher is null ? LossOptions.Label : new LossOptions(TeacherShare, Temperature)); init => _loss = value; }
+
+    /// <summary>Where the cosine ends, as a share of <see cref="LearningRate"/>.</summary>
+    internal float FinalRateShare { get; init; } = 0.05f;
+
+    internal float WeightDecay { get; init; } = 0.05f;
+    internal float Beta1 { get; init; } = 0.9f;
+    internal float Beta2 { get; init; } = 0.98f;
+    internal float Epsilon { get; init; } = 1e-8f;
+
+    /// <summary>Decay of the running average of the weights.</summary>
+    internal float AverageDecay { get; init; } = 0.995f;
+
+    internal int ThreadCount => Threads ?? ProcessorTopology.PhysicalCores();
 
     /// <summary>Logits that the teacher's cache keeps for a token; 0 without a teacher.</summary>
     internal int KeptLogits(int vocabulary) => Teacher is null ? 0 : TeacherLogits == 0 ? vocabulary : Math.Min(TeacherLogits, vocabulary);
 
-    internal TrainingOptions ToRun() => new()
+    /// <summary>Everything that a result depends on, as text by name.</summary>
+    internal Dictionary<string, string> Describe()
     {
-        Steps = Steps, LearningRate = LearningRate, MaxLength = MaxLength, MicroBatchTokens = MicroBatchTokens, MicroBatches = MicroBatches, CheckpointEvery = CheckpointEvery,
-        WarmupSteps = WarmupSteps, ClipNorm = ClipNorm, Seed = Seed, Threads = Threads ?? ProcessorTopology.PhysicalCores(), Loss = Loss,
-    };
+        return new()
+        {
+            ["number of updates"] = Text(Steps), ["learning rate"] = Text(LearningRate), ["final share of the learning rate"] = Text(FinalRateShare),
+            ["number of warm-up updates"] = Text(WarmupSteps), ["size of a micro-batch in tokens"] = Text(MicroBatchTokens), ["number of micro-batches"] = Text(MicroBatches),
+            ["longest document in tokens"] = Text(MaxLength), ["weight decay"] = Text(WeightDecay), ["beta 1"] = Text(Beta1), ["beta 2"] = Text(Beta2), ["epsilon"] = Text(Epsilon),
+            ["clipping norm"] = Text(ClipNorm), ["decay of the average"] = Text(AverageDecay), ["share of the teacher"] = Text(Loss.Mix), ["temperature"] = Text(Loss.Temperature),
+            ["seed"] = Text(Seed),
+        };
+
+        static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Linear warm-up, then a cosine down to <see cref="FinalRateShare"/>.</summary>
+    internal float LearningRateAt(int step)
+    {
+        if (step < WarmupSteps)
+        {
+            return LearningRate * (step + 1) / WarmupSteps;
+        }
+
+        float progress = Math.Clamp((step - WarmupSteps) / (float)Math.Max(1, Steps - WarmupSteps), 0, 1);
+        return LearningRate * (FinalRateShare + (1 - FinalRateShare) * 0.5f * (1 + MathF.Cos(MathF.PI * progress)));
+    }
 }
 
 /// <summary>What a run leaves.</summary>

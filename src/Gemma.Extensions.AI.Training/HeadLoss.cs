@@ -21,12 +21,12 @@ internal static class HeadLoss
     {
         if (cap != 0)
         {
-            VectorMath.SoftCap(logits, cap);
+            GradientMath.SoftCap(logits, cap);
         }
 
         float max = TensorPrimitives.Max<float>(logits);
         bool correct = logits[label] >= max;
-        float sum = VectorMath.ExpShifted(logits, 1, max, gradient);
+        float sum = GradientMath.ExpShifted(logits, 1, max, gradient);
         double nll = Math.Log(sum) + max - logits[label];
         double loss = nll;
         if (options.Mix > 0)
@@ -43,7 +43,7 @@ internal static class HeadLoss
             scale /= sum;
         }
 
-        VectorMath.CapGradient(gradient, logits, scale, cap);
+        GradientMath.CapGradient(gradient, logits, scale, cap);
         return new LossSums(loss, nll, correct ? 1 : 0, 1);
     }
 
@@ -77,7 +77,7 @@ internal static class HeadLoss
     /// <summary>p = softmax(scale·z); returns log Σ exp(scale·z).</summary>
     private static double Softmax(ReadOnlySpan<float> z, Span<float> p, float scale, float max)
     {
-        float sum = VectorMath.ExpShifted(z, scale, max, p);
+        float sum = GradientMath.ExpShifted(z, scale, max, p);
         TensorPrimitives.Multiply(p, 1f / sum, p);
         return Math.Log(sum) + scale * (double)max;
     }

@@ -1,6 +1,6 @@
 using System.Numerics.Tensors;
 using System.Runtime.Intrinsics;
-using Vectors = Gemma.Extensions.AI.Backends.Cpu.VectorMath;
+using Gemma.Extensions.AI.Backends.Cpu;
 
 namespace Gemma.Extensions.AI.Training;
 
@@ -155,7 +155,7 @@ internal static unsafe class Operations
             int i = 0;
             for (; i + 16 <= n; i += 16)
             {
-                (Vectors.Gelu(Vector512.Load(gateUp + i)) * Vector512.Load(gateUp + n + i)).Store(y + i);
+                (VectorMath.Gelu(Vector512.Load(gateUp + i)) * Vector512.Load(gateUp + n + i)).Store(y + i);
             }
 
             for (; i < n; i++)
@@ -181,7 +181,7 @@ internal static unsafe class Operations
             for (; i + 16 <= n; i += 16)
             {
                 var g = Vector512.Load(gate + i);
-                var t = VectorMath.GeluTanh(g);
+                var t = GradientMath.GeluTanh(g);
                 var dv = Vector512.Load(d + i);
                 var one = Vector512<float>.One;
                 var half = (one + t) * 0.5f;

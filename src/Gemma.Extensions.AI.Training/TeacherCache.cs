@@ -49,7 +49,7 @@ internal sealed class TeacherCache : IDisposable
     /// <param name="cancellationToken">Ends the pass; what was written is kept for the next one.</param>
     /// <exception cref="IOException">The file cannot be written; the message of a full disk says what to do. What was written is kept.</exception>
     public static async Task WriteAsync(
-        string path, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, Action<int>? progress = null, CancellationToken cancellationToken = default)
+        string path, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, IProgress<int>? progress = null, CancellationToken cancellationToken = default)
     {
         long largest = documents.Max(document => (long)document.TargetCount) * RecordBytes(k, vocabulary);
         if (largest > Array.MaxLength)
@@ -71,7 +71,7 @@ internal sealed class TeacherCache : IDisposable
     }
 
     private static async Task AskAllAsync(
-        string partial, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, Action<int>? progress, CancellationToken cancellationToken)
+        string partial, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, IProgress<int>? progress, CancellationToken cancellationToken)
     {
         using (var file = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20))
         {
@@ -92,7 +92,7 @@ internal sealed class TeacherCache : IDisposable
                     byte[] records = await pending.Dequeue().ConfigureAwait(false);
                     pendingBytes -= records.Length;
                     file.Write(records);
-                    progress?.Invoke(done + 1);
+                    progress?.Report(done + 1);
                 }
 
                 file.Flush(flushToDisk: true);

@@ -9,7 +9,7 @@ namespace Gemma.Extensions.AI.Training;
 internal sealed class Trainer
 {
     private readonly TrainedWeights _model;
-    private readonly TrainingOptions _options;
+    private readonly GemmaTrainingOptions _options;
     private readonly DocumentSet _data;
     private readonly FloatBuffer[] _gradients;
     private readonly System.Collections.Concurrent.ConcurrentBag<GemmaBackprop> _workers = [];
@@ -17,7 +17,7 @@ internal sealed class Trainer
     /// <param name="model">Weights to train, in place.</param>
     /// <param name="data">Documents.</param>
     /// <param name="options">The run.</param>
-    public Trainer(TrainedWeights model, DocumentSet data, TrainingOptions options)
+    public Trainer(TrainedWeights model, DocumentSet data, GemmaTrainingOptions options)
     {
         _model = model;
         _data = data;
@@ -25,7 +25,7 @@ internal sealed class Trainer
         Optimizer = new AdamW(model, options);
         Settings = new(options.Describe()) { [DataSetting] = data.Describe(), [StartSetting] = Describe(model.Weights) };
         _gradients = [.. Enumerable.Range(0, options.MicroBatches).Select(_ => new FloatBuffer(model.Weights.Length))];
-        for (int i = 0; i < options.Threads; i++)
+        for (int i = 0; i < options.ThreadCount; i++)
         {
             _workers.Add(new GemmaBackprop(model, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength));
         }
@@ -40,7 +40,7 @@ internal sealed class Trainer
     public bool WholeDocuments { get; set; }
 
     /// <summary>Runs up to a step or until cancelled. <paramref name="checkpoint"/> is called every so many steps and at the end.</summary>
-    public void Run(int until, Action<GemmaTrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
+    public void Run(int until, IProgress<GemmaTrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
     {
         var watch = Stopwatch.StartNew();
         long tokens = 0;
@@ -50,7 +50,7 @@ internal sealed class Trainer
             (LossSums sums, int count, float norm) = Update();
             tokens += count;
             double seconds = watch.Elapsed.TotalSeconds;
-            progress?.Invoke(new GemmaTrainingProgress(Step, _options.Steps, count, _data.TokensTaken, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
+            progress?.Report(new GemmaTrainingProgress(Step, _options.Steps, count, _data.TokensTaken, sums.Loss / sums.Targets, (double)sums.Correct / sums.Targets,
                 _options.LearningRateAt(Step - 1), norm, tokens / seconds, TimeSpan.FromSeconds(seconds / (Step - first) * (_options.Steps - Step))));
             if (Step % _options.CheckpointEvery == 0 || Step == until)
             {
@@ -85,9 +85,9 @@ internal sealed class Trainer
     /// <param name="options">The run.</param>
     /// <param name="trained">Trained parameters; null: all.</param>
     /// <param name="teacherLogits">Logits that a teacher's cache keeps for a token; 0: no teacher.</param>
-    public static long Bytes(Model.GemmaConfig config, TrainingOptions options, long? trained = null, int teacherLogits = 0) =>
+    public static long Bytes(Model.GemmaConfig config, GemmaTrainingOptions options, long? trained = null, int teacherLogits = 0) =>
         4L * (trained ?? config.ParameterCount) * (5 + options.MicroBatches)
-        + options.Threads * (GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength)
+        + options.ThreadCount * (GemmaBackprop.WorkerBytes(config, Math.Max(options.MicroBatchTokens, options.MaxLength), options.MaxLength)
             + TeacherCache.ReadingBytes(GemmaBackprop.HeadRows(config), teacherLogits, config.VocabularySize));
 
     /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>
@@ -246,7 +246,7 @@ internal sealed class Trainer
     {
         try
         {
-            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _options.Threads }, i =>
+            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = _options.ThreadCount }, i =>
             {
                 if (!_workers.TryTake(out GemmaBackprop? worker))
                 {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Training;
@@ -12,7 +13,7 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="directory">Gets checkpoint.bin, loss.csv, loss.svg and model/ or adapter/.</param>
 /// <param name="tokenizer">Bytes of the SentencePiece model that goes with the weights; may be empty.</param>
 internal sealed class TrainingJob(
-    TrainedWeights model, IReadOnlyList<TrainingDocument> documents, IReadOnlyList<TrainingDocument> validation, TrainingOptions options, string directory, byte[] tokenizer)
+    TrainedWeights model, IReadOnlyList<TrainingDocument> documents, IReadOnlyList<TrainingDocument> validation, GemmaTrainingOptions options, string directory, byte[] tokenizer)
 {
     /// <summary>In the directory of a run.</summary>
     public const string CheckpointName = "checkpoint.bin";
@@ -29,7 +30,7 @@ internal sealed class TrainingJob(
     public int? StopAfter { get; init; }
 
     /// <summary>Called after every update.</summary>
-    public Action<GemmaTrainingProgress>? Progress { get; init; }
+    public IProgress<GemmaTrainingProgress>? Progress { get; init; }
 
     /// <summary>What belongs to the tokenizer, from <see cref="TokenizerFiles.ReadBeside"/>; null: it is where the model is written already.</summary>
     public IReadOnlyDictionary<string, byte[]?>? Beside { get; init; }
@@ -66,14 +67,15 @@ internal sealed class TrainingJob(
         GemmaTrainingProgress? last = null;
         var sinceLine = Stopwatch.StartNew(); // ten steps of a large model take minutes
         int end = Math.Min(StopAfter ?? options.Steps, options.Steps);
+        SynchronousProgress<GemmaTrainingProgress> progress = new(Report);
         if (trainer.Step < WholeDocumentSteps)
         {
             trainer.WholeDocuments = true;
-            trainer.Run(Math.Min(WholeDocumentSteps, end), Report, Save, cancellationToken);
+            trainer.Run(Math.Min(WholeDocumentSteps, end), progress, Save, cancellationToken);
         }
 
         trainer.WholeDocuments = false;
-        trainer.Run(end, Report, Save, cancellationToken);
+        trainer.Run(end, progress, Save, cancellationToken);
         if (trainer.Step < end)
         {
             trainer.Save(checkpoint);
@@ -90,15 +92,15 @@ internal sealed class TrainingJob(
 
         return validationLoss;
 
-        void Report(GemmaTrainingProgress progress)
+        void Report(GemmaTrainingProgress update)
         {
-            last = progress;
-            Progress?.Invoke(progress);
-            if (progress.Step % 10 == 0 || progress.Step == progress.Steps || sinceLine.Elapsed.TotalSeconds >= 10)
+            last = update;
+            Progress?.Report(update);
+            if (update.Step % 10 == 0 || update.Step == update.Steps || sinceLine.Elapsed.TotalSeconds >= 10)
             {
                 sinceLine.Restart();
                 report(string.Create(CultureInfo.InvariantCulture,
-                    $"step {progress.Step}/{progress.Steps} loss {progress.Loss:F4} accuracy {progress.Accuracy:P1} norm {progress.GradientNorm:F2} {progress.TokensPerSecond:F0} tokens/s, {(int)progress.TimeLeft.TotalHours:00}:{progress.TimeLeft:mm\\:ss} left"));
+                    $"step {update.Step}/{update.Steps} loss {update.Loss:F4} accuracy {update.Accuracy:P1} norm {update.GradientNorm:F2} {update.TokensPerSecond:F0} tokens/s, {(int)update.TimeLeft.TotalHours:00}:{update.TimeLeft:mm\\:ss} left"));
             }
         }
 

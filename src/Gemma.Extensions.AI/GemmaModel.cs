@@ -35,7 +35,7 @@ public sealed partial class GemmaModel : IDisposable
         Backend = backend;
         Engine = engine;
         ModelId = ModelAliases.ModelId(path);
-        Replies = engine.KeepsPrefixes ? new ReplyMemory() : null;
+        Replies = engine.KeepsPrefixes ? new ReplyTokenCache() : null;
         LoggerFactory = loggerFactory ?? NullLoggerFactory.Instance;
         HostedTools = new HostedTools(LoggerFactory.CreateLogger<GemmaChatClient>());
         _classifier = file.Labels is { } labels ? new Classifier(labels, file) : null;
@@ -63,7 +63,7 @@ public sealed partial class GemmaModel : IDisposable
     internal ChatFormat ChatFormat => _format.Format;
 
     /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
-    internal ReplyMemory? Replies { get; }
+    internal ReplyTokenCache? Replies { get; }
 
     /// <summary>Where the model logs to.</summary>
     internal ILoggerFactory LoggerFactory { get; }
@@ -104,7 +104,7 @@ public sealed partial class GemmaModel : IDisposable
             ? GemmaModelHub.EnsureAsync(path, cancellationToken: cancellationToken).GetAwaiter().GetResult()
             : throw new GemmaModelFormatException(missing!));
         checkedOptions.ModelPath = full;
-        string problems = string.Join(" ", checkedOptions.Problems());
+        string problems = string.Join(" ", checkedOptions.Validate());
         return problems.Length == 0 ? LoadCore(full, checkedOptions, null, null, cancellationToken) : throw new ArgumentException(problems, nameof(options));
     }
 
@@ -174,7 +174,7 @@ public sealed partial class GemmaModel : IDisposable
                 logger?.LogWarning("{Warning}", warning);
             }
 
-            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, Enum.Parse<KvType>(options.KvCacheType.ToString()));
+            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, Enum.Parse<GemmaKvCacheType>(options.KvCacheType.ToString()));
             if (backend is not CudaBackend)
             {
                 CheckMemory(path, AdviceFor(file, options), file.Config, options.MemoryCheck, logger);
@@ -223,7 +223,7 @@ public sealed partial class GemmaModel : IDisposable
     }
 
     private static MemoryAdvice AdviceFor(ModelFile file, GemmaOptions options) => MemoryAdvice.For(
-        file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), options.ContextLength ?? file.Config.ContextLength, Enum.Parse<KvType>(options.KvCacheType.ToString()));
+        file.Config, file.Tensors.Values.Sum(tensor => tensor.ByteLength), options.ContextLength ?? file.Config.ContextLength, options.KvCacheType);
 
     private static void CheckMemory(string path, MemoryAdvice memory, GemmaConfig config, GemmaMemoryCheck check, ILogger? logger)
     {
@@ -250,7 +250,7 @@ public sealed partial class GemmaModel : IDisposable
     {
         ModelName = ModelAliases.ModelId(path),
         ContextLength = options.ContextLength,
-        KvType = Enum.Parse<KvType>(options.KvCacheType.ToString()),
+        KvType = options.KvCacheType,
         KvCacheBytes = options.KvCacheBytes,
         MaxConcurrentRequests = options.MaxConcurrentRequests,
         MaxQueuedRequests = options.MaxQueuedRequests,

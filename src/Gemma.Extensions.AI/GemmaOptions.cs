@@ -114,7 +114,7 @@ public sealed class GemmaOptions
     public bool Preload { get; set; }
 
     /// <summary>What is wrong with these options, one sentence a problem; empty when they can be used.</summary>
-    internal IEnumerable<string> Problems()
+    internal IEnumerable<string> Validate()
     {
         if (string.IsNullOrWhiteSpace(ModelPath))
         {

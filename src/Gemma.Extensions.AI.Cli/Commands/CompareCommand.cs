@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Quantization;
 using Spectre.Console;
 
@@ -47,7 +48,7 @@ internal static class CompareCommand
             ModelComparison result;
             using (var line = new ProgressLine(parsed.Host()))
             {
-                result = await ModelComparison.RunAsync(right.Engine, judged.Engine, texts, new Progress(done => line.Show("windows", done, texts.Count)), cancellationToken);
+                result = await ModelComparison.RunAsync(right.Engine, judged.Engine, texts, new SynchronousProgress<int>(done => line.Show("windows", done, texts.Count)), cancellationToken);
             }
 
             Print(parsed, json, right, judged, result);
@@ -77,10 +78,5 @@ internal static class CompareCommand
         table.AddRow("same first choice", "", $"{100 * result.SameTop:F2}%");
         table.Caption($"{result.Tokens:N0} predictions");
         AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(parsed.Host().Output) }).Write(table);
-    }
-
-    private sealed class Progress(Action<int> show) : IProgress<int>
-    {
-        public void Report(int value) => show(value);
     }
 }

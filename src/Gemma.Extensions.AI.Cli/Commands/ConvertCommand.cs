@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Quantization;
@@ -74,16 +75,10 @@ internal static class ConvertCommand
         var watch = Stopwatch.StartNew();
         using (var line = new ProgressLine(host))
         {
-            ModelConverter.Write(source, recipe, output, matrix, threads, new Progress(p => line.Show(p.Tensor, p.DoneElements, p.TotalElements)), cancellationToken, lora);
+            ModelConverter.Write(source, recipe, output, matrix, threads, new SynchronousProgress<ConversionProgress>(p => line.Show(p.Tensor, p.DoneElements, p.TotalElements)), cancellationToken, lora);
         }
 
         long before = source.Tensors.Values.Sum(t => t.ByteLength), after = new FileInfo(output).Length;
         host.Output.WriteLine($"{Path.GetFullPath(output)}: {recipe.Name}, {InspectCommand.Size(after)}, {100.0 * after / before:F0}% of the source, in {watch.Elapsed.TotalSeconds:F1} s");
-    }
-
-    /// <summary>Reports on the thread that works; <see cref="Progress{T}"/> would queue.</summary>
-    private sealed class Progress(Action<ConversionProgress> show) : IProgress<ConversionProgress>
-    {
-        public void Report(ConversionProgress value) => show(value);
     }
 }

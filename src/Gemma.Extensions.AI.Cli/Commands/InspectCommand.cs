@@ -88,12 +88,12 @@ internal static class InspectCommand
     private static JsonObject ContextMemory(ModelFile file, int tokens)
     {
         long weights = file.Tensors.Values.Sum(tensor => tensor.ByteLength);
-        MemoryAdvice advice = MemoryAdvice.For(file.Config, weights, tokens, KvType.F16);
+        MemoryAdvice advice = MemoryAdvice.For(file.Config, weights, tokens, GemmaKvCacheType.F16);
         return new JsonObject
         {
             ["tokens"] = (long)tokens,
             ["f16_bytes"] = advice.KvBytes,
-            ["q8_0_bytes"] = MemoryAdvice.For(file.Config, weights, tokens, KvType.Q8_0).KvBytes,
+            ["q8_0_bytes"] = MemoryAdvice.For(file.Config, weights, tokens, GemmaKvCacheType.Q8_0).KvBytes,
             ["needed_bytes"] = advice.NeededBytes,
             ["machine_bytes"] = advice.Machine.LimitBytes,
             ["free_bytes"] = advice.Machine.FreeBytes,

@@ -24,7 +24,7 @@ internal static partial class MarkdownReader
     /// Most of what may open emphasis in one paragraph, most columns of a table, and most lines in a row that may define references: the parser takes time by the square
     /// of each (a second or two at these), and does not ask whether it is cancelled while it does.
     /// </summary>
-    private const int MostMarks = 20_000, MostColumns = 10_000, MostReferences = 20_000;
+    private const int MaxMarks = 20_000, MaxColumns = 10_000, MaxReferences = 20_000;
 
     public static void Read(string text, BlockCollector blocks, CancellationToken cancellationToken)
     {
@@ -96,9 +96,9 @@ internal static partial class MarkdownReader
             {
                 _references = processor.LineIndex == _line + 1 ? _references + 1 : 1;
                 _line = processor.LineIndex;
-                if (_references > MostReferences)
+                if (_references > MaxReferences)
                 {
-                    throw TooMany(_line, MostReferences, "lines in a row that begin with a bracket");
+                    throw TooMany(_line, MaxReferences, "lines in a row that begin with a bracket");
                 }
             }
 
@@ -141,10 +141,10 @@ internal static partial class MarkdownReader
             {
                 case '_' when char.IsLetterOrDigit(slice.PeekCharExtra(-1)) && char.IsLetterOrDigit(slice.PeekChar()):
                     break; // Within a word it opens nothing.
-                case '*' or '_' when ++_marks > MostMarks:
-                    throw TooMany(processor.Block?.Line ?? 0, MostMarks, "asterisks and underscores in one paragraph");
-                case '|' when ++_columns > MostColumns:
-                    throw TooMany(processor.Block?.Line ?? 0, MostColumns, "columns in one line");
+                case '*' or '_' when ++_marks > MaxMarks:
+                    throw TooMany(processor.Block?.Line ?? 0, MaxMarks, "asterisks and underscores in one paragraph");
+                case '|' when ++_columns > MaxColumns:
+                    throw TooMany(processor.Block?.Line ?? 0, MaxColumns, "columns in one line");
                 case '\n':
                     _columns = 0;
                     break;

@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Rag.Ingestion;
 internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterProvider
 {
     /// <summary>Most bytes that the streams of one page, with the fonts it brings, and that all of a document may unpack to.</summary>
-    private const long MostOfPage = 1L << 27, MostOfDocument = 1L << 31;
+    private const long MaxOfPage = 1L << 27, MaxOfDocument = 1L << 31;
 
     private readonly IFilterProvider _inner = DefaultFilterProvider.Instance;
     private GemmaRagException? _exceeded;
@@ -58,7 +58,7 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
     private void Count(string filter, ReadOnlyMemory<byte> input)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        long room = Math.Min(MostOfPage - _page, MostOfDocument - _document);
+        long room = Math.Min(MaxOfPage - _page, MaxOfDocument - _document);
         long output = _exceeded is not null ? throw _exceeded : filter switch
         {
             "FlateFilter" => Inflated(input, room),
@@ -74,7 +74,7 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
         _document += output;
         if (output > room)
         {
-            throw Exceeded(string.Create(CultureInfo.InvariantCulture, $"unpacks to more than {MostOfPage >> 20:N0} MiB, or the document to more than {MostOfDocument >> 20:N0} MiB"));
+            throw Exceeded(string.Create(CultureInfo.InvariantCulture, $"unpacks to more than {MaxOfPage >> 20:N0} MiB, or the document to more than {MaxOfDocument >> 20:N0} MiB"));
         }
     }
 

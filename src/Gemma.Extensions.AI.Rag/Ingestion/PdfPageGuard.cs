@@ -15,13 +15,13 @@ namespace Gemma.Extensions.AI.Rag.Ingestion;
 internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPageFactory<PdfPageGuard.Checked>
 {
     /// <summary>What a page may hold, all that is drawn through forms counted as often as it is drawn: bytes, words of the drawing language, characters.</summary>
-    private const long MostBytes = 1L << 25, MostWords = 8_000_000, MostCharacters = 1_000_000;
+    private const long MaxBytes = 1L << 25, MaxWords = 8_000_000, MaxCharacters = 1_000_000;
 
     /// <summary>Forms within forms, and saved states; real ones are below ten, and 28 was the limit of the first readers.</summary>
     private const int DeepestForm = 64, DeepestState = 1024;
 
     /// <summary>Parents that are asked for what a page does not say itself.</summary>
-    private const int MostParents = 64;
+    private const int MaxParents = 64;
 
     /// <summary>A page within the limits.</summary>
     public sealed record Checked;
@@ -47,9 +47,9 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
 
     private void Check(Cost cost)
     {
-        string? what = cost.Bytes > MostBytes ? string.Create(CultureInfo.InvariantCulture, $"draws more than {MostBytes >> 20:N0} MiB")
-            : cost.Words > MostWords ? string.Create(CultureInfo.InvariantCulture, $"has more than {MostWords:N0} drawing instructions")
-            : cost.Characters > MostCharacters ? string.Create(CultureInfo.InvariantCulture, $"has more than {MostCharacters:N0} characters")
+        string? what = cost.Bytes > MaxBytes ? string.Create(CultureInfo.InvariantCulture, $"draws more than {MaxBytes >> 20:N0} MiB")
+            : cost.Words > MaxWords ? string.Create(CultureInfo.InvariantCulture, $"has more than {MaxWords:N0} drawing instructions")
+            : cost.Characters > MaxCharacters ? string.Create(CultureInfo.InvariantCulture, $"has more than {MaxCharacters:N0} characters")
             : null;
         if (what is not null)
         {
@@ -66,7 +66,7 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
         }
 
         ReadOnlyMemory<byte> bytes = stream.Decode(document.Structure.FilterProvider, document.Structure.TokenScanner);
-        if (bytes.Length > MostBytes)
+        if (bytes.Length > MaxBytes)
         {
             Check(new Cost(bytes.Length, 0, 0));
         }
@@ -115,7 +115,7 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
     private DictionaryToken? Resources(DictionaryToken page)
     {
         DictionaryToken? node = page;
-        for (int i = 0; i < MostParents && node is not null; i++)
+        for (int i = 0; i < MaxParents && node is not null; i++)
         {
             if (Resolve(Member(node, "Resources")) is DictionaryToken resources)
             {
@@ -132,7 +132,7 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
 
     private IToken? Resolve(IToken? token)
     {
-        for (int i = 0; i < MostParents && token is IndirectReferenceToken reference; i++)
+        for (int i = 0; i < MaxParents && token is IndirectReferenceToken reference; i++)
         {
             token = document.Structure.TokenScanner.Get(reference.Data)?.Data;
         }

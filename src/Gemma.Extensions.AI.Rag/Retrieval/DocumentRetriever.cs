@@ -154,7 +154,7 @@ public sealed class DocumentRetriever
     private async Task<List<VectorSearchResult<DocumentChunk>>> FindCompleteAsync(
         string question, string[] words, int depth, Expression<Func<DocumentChunk, bool>>? filter, CancellationToken cancellationToken)
     {
-        const int MostRounds = 4;
+        const int MaxRounds = 4;
         for (int round = 0, count = depth; ; round++, count *= 4)
         {
             List<VectorSearchResult<DocumentChunk>> found = await FindAsync(question, words, count, filter, cancellationToken).ConfigureAwait(false);
@@ -169,7 +169,7 @@ public sealed class DocumentRetriever
             }
 
             List<VectorSearchResult<DocumentChunk>> complete = [.. found.Where(r => IsComplete(r.Record, heads)).Take(depth)];
-            if (complete.Count == depth || found.Count < count || round == MostRounds || count > int.MaxValue / 4)
+            if (complete.Count == depth || found.Count < count || round == MaxRounds || count > int.MaxValue / 4)
             {
                 return complete;
             }

@@ -17,7 +17,7 @@ public sealed class GemmaReranker(GemmaModel model) : IPassageReranker
     private const string NoQuestion = "What is it?";
 
     /// <summary>Passages whose answer without a question is kept: 16 bytes of hash and 8 of answer each.</summary>
-    private const int MostKept = 100_000;
+    private const int MaxKept = 100_000;
 
     private static readonly string[] s_answers = ["Yes", "No"];
 
@@ -57,7 +57,7 @@ public sealed class GemmaReranker(GemmaModel model) : IPassageReranker
         if (!_priors.TryGetValue(key, out double prior))
         {
             prior = await AskAsync(NoQuestion, passage, cancellationToken).ConfigureAwait(false);
-            if (_priors.Count >= MostKept)
+            if (_priors.Count >= MaxKept)
             {
                 _priors.Clear();
             }

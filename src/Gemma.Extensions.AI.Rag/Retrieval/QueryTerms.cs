@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Rag.Retrieval;
 internal static partial class QueryTerms
 {
     /// <summary>A question pasted from a document must not become a query of thousands of terms.</summary>
-    private const int MostWords = 128;
+    private const int MaxWords = 128;
 
     /// <summary>
     /// What a pair of letters in a script without spaces counts, and a single one, where a word counts 1: words have two letters and more, so that pairs say
@@ -44,7 +44,7 @@ internal static partial class QueryTerms
 
         // Chinese verbs have one letter: "how long is it boiled" shares no pair with "boil it for an hour".
         IEnumerable<string> letters = words.Where(w => w.IsPair && !s_function.Contains(w.Text)).SelectMany(w => (string[])[w.Text[..w.First], w.Text[w.First..]]).Where(IsIdeograph);
-        return [.. words.Select(w => w.Text).Concat(letters).Concat(Alone(text)).Distinct(StringComparer.Ordinal).Take(MostWords)];
+        return [.. words.Select(w => w.Text).Concat(letters).Concat(Alone(text)).Distinct(StringComparer.Ordinal).Take(MaxWords)];
     }
 
     /// <summary>
@@ -75,7 +75,7 @@ internal static partial class QueryTerms
     }
 
     /// <summary>The words as they are written, for stores with an index of their own.</summary>
-    public static string[] Written(string text) => Searched([.. Word().Matches(text.ToLowerInvariant()).Select(m => m.Value).Distinct(StringComparer.Ordinal).Take(MostWords)]);
+    public static string[] Written(string text) => Searched([.. Word().Matches(text.ToLowerInvariant()).Select(m => m.Value).Distinct(StringComparer.Ordinal).Take(MaxWords)]);
 
     /// <summary>The words that name the subject.</summary>
     public static string[] Content(string[] words) => [.. words.Where(w => !s_function.Contains(w))];

@@ -30,7 +30,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
     private const double FusionConstant = 60;
 
     /// <summary>Far more than any search wants, and small enough to be multiplied.</summary>
-    private const int MostRows = 1 << 26;
+    private const int MaxRows = 1 << 26;
 
     private readonly SqliteDatabase _database;
     private readonly CollectionModel _model;
@@ -327,7 +327,7 @@ public sealed class SqliteVectorCollection<TKey, TRecord> : VectorStoreCollectio
     }
 
     /// <summary>Rows to look for; what asks for "all" must not run over.</summary>
-    private static int Depth(int skip, int top, int times = 1) => (int)Math.Min(MostRows, times * ((long)skip + top));
+    private static int Depth(int skip, int top, int times = 1) => (int)Math.Min(MaxRows, times * ((long)skip + top));
 
     private static List<ScoredRow> Fuse(params ReadOnlySpan<(List<ScoredRow> Rows, double Weight)> lists)
     {

@@ -3,23 +3,14 @@ using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends;
 
-/// <summary>How keys and values are stored.</summary>
-internal enum KvType
-{
-    F16,
-    BF16,
-    Q8_0,
-    F32,
-}
-
 /// <summary>Shape of a block of key/value memory: for each layer of the pool, for keys and then for values, [kvHeads, blockTokens, headDim].</summary>
-internal readonly record struct KvLayout(int Layers, int KvHeads, int HeadDim, int BlockTokens, KvType Type)
+internal readonly record struct KvLayout(int Layers, int KvHeads, int HeadDim, int BlockTokens, GemmaKvCacheType Type)
 {
     /// <summary>Bytes of one row (one head of one token). Q8_0 stores 32 values as a float16 scale and 32 signed bytes.</summary>
     public int RowBytes => Type switch
     {
-        KvType.F32 => 4 * HeadDim,
-        KvType.Q8_0 => HeadDim / 32 * 34,
+        GemmaKvCacheType.F32 => 4 * HeadDim,
+        GemmaKvCacheType.Q8_0 => HeadDim / 32 * 34,
         _ => 2 * HeadDim,
     };
 
@@ -29,7 +20,7 @@ internal readonly record struct KvLayout(int Layers, int KvHeads, int HeadDim, i
     /// <exception cref="ArgumentException">The type cannot store such heads.</exception>
     public void Check()
     {
-        if (Type == KvType.Q8_0 && HeadDim % 32 != 0)
+        if (Type == GemmaKvCacheType.Q8_0 && HeadDim % 32 != 0)
         {
             throw new ArgumentException($"Keys and values cannot be stored as Q8_0: the head dimension {HeadDim} is not a multiple of 32. Use F16.");
         }

@@ -39,7 +39,7 @@ internal static class DeviceChoice
     /// </summary>
     /// <returns>The backend to use; the one that was given, or another, and then that one is disposed or part of it.</returns>
     /// <exception cref="GemmaMemoryException">Not as many layers fit as were asked for, or none.</exception>
-    public static Backend Fit(Backend backend, GemmaOptions options, ModelFile file, KvType kvType)
+    public static Backend Fit(Backend backend, GemmaOptions options, ModelFile file, GemmaKvCacheType kvType)
     {
         if (backend is not CudaBackend cuda)
         {
@@ -73,7 +73,7 @@ internal static class DeviceChoice
         {
             CudaLibrary library = (load ?? CudaLibrary.Load)();
             CudaDevice device = CudaDevice.Select(library, null);
-            DeviceNeeds needs = DeviceNeeds.Of(file, contextLength, KvType.F16, null);
+            DeviceNeeds needs = DeviceNeeds.Of(file, contextLength, GemmaKvCacheType.F16, null);
             long needed = needs.BytesFor(file.Config.LayerCount), free = device.ReadFreeBytes(library);
             return needed <= free ? (device.ToString(), null) : ("cpu", $"{device} has {Gigabytes(free)} free, {Gigabytes(needed)} are needed; {needs.LayersWithin(free)} of {file.Config.LayerCount} layers fit");
         }

@@ -17,7 +17,7 @@ internal sealed record DeviceNeeds(long[] LayerBytes, long HeadBytes, long Embed
     /// <summary>For the driver's own purposes and for what grows later.</summary>
     private const long ReserveBytes = 256 << 20;
 
-    public static DeviceNeeds Of(ModelFile file, int? contextLength, KvType kvType, long? kvCacheBytes)
+    public static DeviceNeeds Of(ModelFile file, int? contextLength, GemmaKvCacheType kvType, long? kvCacheBytes)
     {
         GemmaConfig config = file.Config;
         long[] layers = new long[config.LayerCount];

@@ -4,14 +4,14 @@ namespace Gemma.Extensions.AI.Engine;
 internal static class EngineCalls
 {
     /// <summary>Texts of one call that the engine is given at a time: enough to fill its steps, few enough to leave the queue to others.</summary>
-    private const int MostAtOnce = 16;
+    private const int MaxAtOnce = 16;
 
     /// <summary>Results in the order of the texts. The call fails as a whole.</summary>
     public static async Task<TResult[]> RunAsync<TResult>(IReadOnlyList<int[]> texts, Func<int[], CancellationToken, Task<TResult>> compute, CancellationToken cancellationToken)
     {
         var results = new TResult[texts.Count];
         using CancellationTokenSource failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using SemaphoreSlim places = new(MostAtOnce);
+        using SemaphoreSlim places = new(MaxAtOnce);
         await Task.WhenAll(Enumerable.Range(0, texts.Count).Select(async i =>
         {
             await places.WaitAsync(failed.Token).ConfigureAwait(false);

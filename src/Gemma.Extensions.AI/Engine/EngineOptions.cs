@@ -12,7 +12,7 @@ internal sealed record EngineOptions
     public int? ContextLength { get; init; }
 
     /// <summary>How keys and values are stored.</summary>
-    public KvType KvType { get; init; } = KvType.F16;
+    public GemmaKvCacheType KvType { get; init; } = GemmaKvCacheType.F16;
 
     /// <summary>Bytes of key/value memory for running sequences and cached prefixes together, committed as it is used; null: chosen from the context and the machine.</summary>
     public long? KvCacheBytes { get; init; }

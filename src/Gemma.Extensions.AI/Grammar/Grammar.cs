@@ -19,7 +19,7 @@ internal sealed class Grammar
 
     private readonly Symbol[] _start;
     private readonly MaskBuilder _masks;
-    private readonly Dictionary<StateKey, ulong[]> _cache = [];
+    private readonly Dictionary<StateKey, (ulong[] Mask, bool CanEnd)> _cache = [];
     private ulong[]? _spare; // of a mask that was interrupted
     private long _cachedBytes;
     private long _rowBytes;
@@ -59,19 +59,20 @@ internal sealed class Grammar
                 throw new GrammarComplexityException($"the text can begin in more than {ThreadList.MaxThreads:N0} ways");
             }
 
-            MaskOf(threads);
+            MaskOf(threads, out _);
         }
     }
 
-    /// <summary>The tokens that the threads can read. The lock is held.</summary>
-    internal ulong[] MaskOf(ThreadList threads)
+    /// <summary>The tokens that the threads can read, and whether the text may end. Allocates nothing where the threads were asked for before. The lock is held.</summary>
+    internal ulong[] MaskOf(ThreadList threads, out bool canEnd)
     {
-        if (_cache.TryGetValue(new StateKey(threads), out ulong[]? mask))
+        if (_cache.TryGetValue(new StateKey(threads), out (ulong[] Mask, bool CanEnd) known))
         {
-            return mask;
+            canEnd = known.CanEnd;
+            return known.Mask;
         }
 
-        mask = _spare ??= new ulong[Vocabulary.MaskWords];
+        ulong[] mask = _spare ??= new ulong[Vocabulary.MaskWords];
         Array.Clear(mask);
         long rows = Lexer.RowsMade;
         try
@@ -91,9 +92,10 @@ internal sealed class Grammar
             _cachedBytes = 0;
         }
 
+        canEnd = CanEnd(threads);
         ThreadList key = new();
         key.CopyFrom(threads);
-        _cache[new StateKey(key)] = mask;
+        _cache[new StateKey(key)] = (mask, canEnd);
         _cachedBytes += size;
         return mask;
     }

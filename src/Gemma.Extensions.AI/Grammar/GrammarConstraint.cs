@@ -61,33 +61,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
             return true;
         }
 
-        CancellationTokenSource stop = _stop ??= new CancellationTokenSource();
-        Action? whenPrepared = WhenPrepared;
-        _work = Task.Factory.StartNew(
-            () =>
-            {
-                try
-                {
-                    lock (_grammar.Lock)
-                    {
-                        Turns.Begin();
-                        try
-                        {
-                            using GrammarWork.Scope limits = GrammarWork.Until(stop.Token);
-                            ReadOn();
-                        }
-                        finally
-                        {
-                            Turns.End();
-                        }
-                    }
-                }
-                finally
-                {
-                    whenPrepared?.Invoke();
-                }
-            },
-            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        ReadOnBeside();
         return false;
     }
 
@@ -205,6 +179,38 @@ internal sealed class GrammarConstraint : ITokenConstraint
 
     public ITokenConstraint Clone() => new GrammarConstraint(this);
 
+    /// <summary>Works the mask out beside the engine's steps. Apart from <see cref="TryPrepare"/>, which would allocate the closure at every call.</summary>
+    private void ReadOnBeside()
+    {
+        CancellationTokenSource stop = _stop ??= new CancellationTokenSource();
+        Action? whenPrepared = WhenPrepared;
+        _work = Task.Factory.StartNew(
+            () =>
+            {
+                try
+                {
+                    lock (_grammar.Lock)
+                    {
+                        Turns.Begin();
+                        try
+                        {
+                            using GrammarWork.Scope limits = GrammarWork.Until(stop.Token);
+                            ReadOn();
+                        }
+                        finally
+                        {
+                            Turns.End();
+                        }
+                    }
+                }
+                finally
+                {
+                    whenPrepared?.Invoke();
+                }
+            },
+            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
+
     /// <summary>Works the mask out on this thread, unless others use the grammar or it takes more than the budget.</summary>
     private bool TryPrepareNow(ref long budget)
     {
@@ -297,8 +303,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
     private void ReadOn()
     {
         ReadAccepted();
-        ulong[] mask = _grammar.MaskOf(_threads);
-        _canEnd = Grammar.CanEnd(_threads);
+        ulong[] mask = _grammar.MaskOf(_threads, out _canEnd);
         _mask = mask;
     }
 

@@ -3,12 +3,12 @@ using Microsoft.Extensions.Options;
 
 namespace Gemma.Extensions.AI.Hosting;
 
-/// <summary>Turns <see cref="GemmaOptions.Problems"/> into the failures of the options system.</summary>
+/// <summary>Turns <see cref="GemmaOptions.Validate"/> into the failures of the options system.</summary>
 internal sealed class ValidateGemmaOptions(IEnumerable<GemmaRegistration> registrations) : IValidateOptions<GemmaOptions>
 {
     public ValidateOptionsResult Validate(string? name, GemmaOptions options)
     {
-        List<string> problems = [.. options.Problems()];
+        List<string> problems = [.. options.Validate()];
         foreach (string path in GemmaRegistration.Paths(registrations, name ?? "", options.ModelPath).Select(own => own.Path).OfType<string>().Where(path => path != options.ModelPath))
         {
             if (ModelAliases.Find(path, out string? problem) is null && !(options.AllowDownload && ModelAliases.IsHub(path)))

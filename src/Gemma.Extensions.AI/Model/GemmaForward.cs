@@ -42,7 +42,7 @@ internal sealed class GemmaForward : IDisposable
     public int MaxLogitRows { get; }
 
     /// <summary>Layout of the key/value memory that a model needs: a block serves the local layers or the global layers of some tokens.</summary>
-    public static KvLayout KvLayout(GemmaConfig config, int blockTokens, KvType type) =>
+    public static KvLayout KvLayout(GemmaConfig config, int blockTokens, GemmaKvCacheType type) =>
         new((config.LayerCount + 1) / 2, config.KvHeadCount, config.HeadDim, blockTokens, type);
 
     /// <summary>

@@ -25,7 +25,7 @@ internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long Activat
     /// <param name="contextTokens">Tokens of context.</param>
     /// <param name="kvType">How keys and values are stored.</param>
     /// <param name="machine">Memory to fit into; null: what this process may use.</param>
-    public static MemoryAdvice For(GemmaConfig config, long weightBytes, int contextTokens, KvType kvType, MachineMemory? machine = null)
+    public static MemoryAdvice For(GemmaConfig config, long weightBytes, int contextTokens, GemmaKvCacheType kvType, MachineMemory? machine = null)
     {
         int local = (config.LayerCount + 1) / 2;
         long rows = (long)local * Math.Min(contextTokens, config.SlidingWindow) + (long)(config.LayerCount - local) * contextTokens;

@@ -12,7 +12,7 @@ namespace Gemma.Extensions.AI.Text;
 /// </summary>
 /// <remarks>
 /// A turn that the model generated is encoded again from its text, which gives the same tokens wherever the model spelt it as the tokenizer does;
-/// where it did not, a <see cref="ReplyMemory"/> has the tokens, as long as the conversation before it is the same. Either way the cached prefix covers the turn.
+/// where it did not, a <see cref="ReplyTokenCache"/> has the tokens, as long as the conversation before it is the same. Either way the cached prefix covers the turn.
 /// </remarks>
 internal static class ChatTemplate
 {
@@ -27,7 +27,7 @@ internal static class ChatTemplate
     /// <param name="opensReply">Whether the model's turn is begun or goes on; false for conversations that are judged, not answered.</param>
     /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read, or the checkpoint's template refuses the conversation.</exception>
     /// <exception cref="GemmaContextLengthException">The prompt is much longer than the context.</exception>
-    public static ChatPrompt Render(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyMemory? replies = null, int contextLength = int.MaxValue, bool opensReply = true)
+    public static ChatPrompt Render(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyTokenCache? replies = null, int contextLength = int.MaxValue, bool opensReply = true)
     {
         ChatMessage[] all = [.. messages];
         List<TurnText> turns = Texts(format, all, options);
@@ -68,7 +68,7 @@ internal static class ChatTemplate
     /// <param name="prompt">The prompt.</param>
     /// <param name="said">What it said, the text that it went on from not included.</param>
     /// <param name="generated">The tokens.</param>
-    public static void Remember(ReplyMemory replies, ChatPrompt prompt, IReadOnlyList<AIContent> said, int[] generated)
+    public static void Remember(ReplyTokenCache replies, ChatPrompt prompt, IReadOnlyList<AIContent> said, int[] generated)
     {
         ChatFormat format = prompt.Format;
         if (prompt.ReplyStart < 0 || said.Any(content => content is TextContent text && format.Tools.Escape(text.Text) != text.Text))
@@ -213,7 +213,7 @@ internal static class ChatTemplate
         foreach (AIFunctionDeclaration tool in tools.OfType<AIFunctionDeclaration>())
         {
             text.Append("\n- ");
-            ToolSignature.Append(text, tool);
+            ToolSignatureText.Append(text, tool);
         }
 
         return markup.Introduction + markup.Escape(text.ToString());

@@ -61,7 +61,7 @@ internal sealed class PromptEncoder
     /// <param name="contextLength">A prompt that must have more tokens is refused before it is encoded.</param>
     /// <param name="splitsReplies">Whether replies are encoded by themselves, as a model generates them.</param>
     /// <exception cref="GemmaContextLengthException">The prompt is longer than the context.</exception>
-    public ChatPrompt Encode(IReadOnlyList<PromptPart> parts, IReadOnlyList<TurnText> turns, PromptEnd end, ReplyMemory? replies = null, int contextLength = int.MaxValue, bool splitsReplies = false)
+    public ChatPrompt Encode(IReadOnlyList<PromptPart> parts, IReadOnlyList<TurnText> turns, PromptEnd end, ReplyTokenCache? replies = null, int contextLength = int.MaxValue, bool splitsReplies = false)
     {
         List<Piece> pieces = Split(parts);
         int least = LeastTokens(pieces);
@@ -70,7 +70,7 @@ internal sealed class PromptEncoder
             throw new GemmaContextLengthException(least, contextLength, isExact: false);
         }
 
-        using ReplyMemory.Reader? reader = replies?.Read();
+        using ReplyTokenCache.Reader? reader = replies?.Read();
         Run run = new(this, turns, end == PromptEnd.Continue ? turns.Count - 1 : -1, reader, splitsReplies);
         foreach (Piece piece in pieces)
         {
@@ -145,7 +145,7 @@ internal sealed class PromptEncoder
     }
 
     /// <summary>One encoding.</summary>
-    private sealed class Run(PromptEncoder encoder, IReadOnlyList<TurnText> turns, int openTurn, ReplyMemory.Reader? reader, bool splitsReplies)
+    private sealed class Run(PromptEncoder encoder, IReadOnlyList<TurnText> turns, int openTurn, ReplyTokenCache.Reader? reader, bool splitsReplies)
     {
         private readonly List<int> _ids = [];
         private readonly StringBuilder _text = new();

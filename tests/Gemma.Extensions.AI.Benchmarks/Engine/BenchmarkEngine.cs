@@ -58,7 +58,7 @@ internal sealed class BenchmarkEngine : IDisposable
         var request = new GenerationRequest { Prompt = prompt, Sink = new TimedRequest(tokens), MaxOutputTokens = tokens, Sampling = new SamplingOptions { Temperature = 0 } };
         var sequence = new Sequence(request, config.ContextLength, VocabularySize, BlockTokens, 0, 0);
         using var pool = new KvCache(
-            _backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, KvType.F16), 2 * sequence.Blocks.Global.Length), config.SlidingWindow, keepPrefixes: false);
+            _backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * sequence.Blocks.Global.Length), config.SlidingWindow, keepPrefixes: false);
         using var forward = new GemmaForward(config, _weights, _backend, pool.Pool, prompt.Length, 1);
         var batch = new ForwardBatch(prompt.Length, 1);
         long start = 0;

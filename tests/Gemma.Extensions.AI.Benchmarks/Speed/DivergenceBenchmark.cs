@@ -73,7 +73,7 @@ internal static class DivergenceBenchmark
         using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = kernel });
         const int BlockTokens = 32;
         int blocks = (tokens.Length + BlockTokens - 1) / BlockTokens;
-        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, KvType.F32), 2 * blocks);
+        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, GemmaKvCacheType.F32), 2 * blocks);
         using var forward = new GemmaForward(file.Config, Soften(GemmaWeights.Load(file, backend), file, backend, spread), backend, pool, step, step);
         var batch = new ForwardBatch(step, 1);
         var logits = new List<float[]>();

@@ -54,7 +54,7 @@ internal static class ForwardBenchmark
         const int BlockTokens = 32;
         int context = Math.Max(settings.Prompt, settings.Depth + settings.Generate + 1);
         int blocksEach = (context + BlockTokens - 1) / BlockTokens;
-        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, KvType.F16), 2 * blocksEach * settings.Sequences);
+        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * blocksEach * settings.Sequences);
         int rows = Math.Max(settings.Chunk, settings.Sequences);
         using var forward = new GemmaForward(config, weights, backend, pool, rows, settings.Sequences);
         LowRankMatrix?[]?[] adapters = settings.Adapters == 0 ? [null] : [.. Enumerable.Range(0, settings.Adapters).Select(seed => RandomAdapter(config, backend, settings.Rank, seed))];

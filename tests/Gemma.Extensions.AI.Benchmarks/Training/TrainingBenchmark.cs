@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.Intrinsics;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Training;
 
@@ -158,7 +159,7 @@ internal static unsafe class TrainingBenchmark
             """);
         foreach (int micro in new[] { 512, 1024, 2048 })
         {
-            var options = new TrainingOptions { Steps = 1000, MicroBatchTokens = micro, MicroBatches = 8192 / micro, MaxLength = 256, Threads = threads };
+            var options = new GemmaTrainingOptions(steps: 1000) { MicroBatchTokens = micro, MicroBatches = 8192 / micro, MaxLength = 256, Threads = threads };
             var trainer = new Trainer(model, new DocumentSet(documents, 1), options);
             trainer.Run(1);
             var speeds = new Speeds();
@@ -166,7 +167,7 @@ internal static unsafe class TrainingBenchmark
             {
                 var watch = Stopwatch.StartNew();
                 int tokens = 0;
-                trainer.Run(update, p => tokens = p.Tokens);
+                trainer.Run(update, new SynchronousProgress<GemmaTrainingProgress>(p => tokens = p.Tokens));
                 speeds.Add(tokens / watch.Elapsed.TotalSeconds);
             }
 

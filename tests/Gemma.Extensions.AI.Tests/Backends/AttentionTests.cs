@@ -12,7 +12,7 @@ public sealed class AttentionTests
     public void MatchesTheFormulaInDoublePrecision(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        foreach (KvType type in Enum.GetValues<KvType>())
+        foreach (GemmaKvCacheType type in Enum.GetValues<GemmaKvCacheType>())
         {
             Check(backend, new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 8, KvHeads: 4, Window: int.MaxValue, Softcap: 50));
             Check(backend, new Case(type, BlockTokens: 16, HeadDim: 32, Heads: 6, KvHeads: 2, Window: 40, Softcap: 50));
@@ -21,14 +21,14 @@ public sealed class AttentionTests
             Check(backend, new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 2, KvHeads: 1, Window: 33, Softcap: 500));
         }
 
-        Check(backend, new Case(KvType.F16, BlockTokens: 10, HeadDim: 18, Heads: 3, KvHeads: 1, Window: 50, Softcap: 50));
+        Check(backend, new Case(GemmaKvCacheType.F16, BlockTokens: 10, HeadDim: 18, Heads: 3, KvHeads: 1, Window: 50, Softcap: 50));
     }
 
     [Theory, MemberData(nameof(AllTiers))]
     public void ARowDoesNotDependOnItsBatch(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        foreach ((float softcap, KvType type) in ((float, KvType)[])[(0, KvType.F16), (50, KvType.F16), (50, KvType.BF16)])
+        foreach ((float softcap, GemmaKvCacheType type) in ((float, GemmaKvCacheType)[])[(0, GemmaKvCacheType.F16), (50, GemmaKvCacheType.F16), (50, GemmaKvCacheType.BF16)])
         {
             var setup = new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 4, KvHeads: 2, Window: 48, Softcap: softcap);
             using var whole = new Run(backend, setup, 150, seed: 1);
@@ -48,7 +48,7 @@ public sealed class AttentionTests
     public void SequencesOfABatchDoNotSeeEachOther(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        var setup = new Case(KvType.BF16, BlockTokens: 32, HeadDim: 32, Heads: 4, KvHeads: 2, Window: 48, Softcap: 50);
+        var setup = new Case(GemmaKvCacheType.BF16, BlockTokens: 32, HeadDim: 32, Heads: 4, KvHeads: 2, Window: 48, Softcap: 50);
         using var a = new Run(backend, setup, 100, seed: 1);
         using var b = new Run(backend, setup, 70, seed: 2);
         a.Step(0, 100);
@@ -66,7 +66,7 @@ public sealed class AttentionTests
     {
         var gpu = new InterpretedGpu();
         using Backend backend = gpu.CreateBackend();
-        var setup = new Case(KvType.F16, BlockTokens: 32, HeadDim: 32, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
+        var setup = new Case(GemmaKvCacheType.F16, BlockTokens: 32, HeadDim: 32, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
         using var whole = new Run(backend, setup, 530, seed: 3);
         whole.Step(0, 530);
         backend.Wait();
@@ -92,10 +92,10 @@ public sealed class AttentionTests
         run.Step(0, 90);
         run.Step(90, 1);
         run.Step(91, Tokens - 91);
-        run.CheckAgainstTheFormula(setup.Type switch { KvType.F32 => 2e-5, KvType.F16 => 2e-3, KvType.BF16 => 1.5e-2, _ => 2.5e-2 });
+        run.CheckAgainstTheFormula(setup.Type switch { GemmaKvCacheType.F32 => 2e-5, GemmaKvCacheType.F16 => 2e-3, GemmaKvCacheType.BF16 => 1.5e-2, _ => 2.5e-2 });
     }
 
-    internal sealed record Case(KvType Type, int BlockTokens, int HeadDim, int Heads, int KvHeads, int Window, float Softcap);
+    internal sealed record Case(GemmaKvCacheType Type, int BlockTokens, int HeadDim, int Heads, int KvHeads, int Window, float Softcap);
 
     /// <summary>One sequence with its inputs, its key/value memory (in scattered blocks; those out of the window are taken away) and its outputs.</summary>
     private sealed class Run : IDisposable

@@ -68,10 +68,10 @@ public sealed unsafe class KvRowsTests
     {
         float value = BitConverter.UInt32BitsToSingle(bits);
         ushort stored;
-        KvRows.Store(&value, (byte*)&stored, 1, KvType.BF16);
+        KvRows.Store(&value, (byte*)&stored, 1, GemmaKvCacheType.BF16);
         Assert.Equal(expected, stored);
         float loaded;
-        KvRows.Load((byte*)&stored, &loaded, 1, KvType.BF16);
+        KvRows.Load((byte*)&stored, &loaded, 1, GemmaKvCacheType.BF16);
         Assert.Equal(float.IsNaN(value), float.IsNaN(loaded));
     }
 }

@@ -132,7 +132,7 @@ public sealed class OperationTests
         WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.Q4_K, 128, 256), random.Create(TensorType.BF16, 128, 256));
         WeightVector norm = backend.LoadVector(random.Create(TensorType.F32, 1, 256), 0);
         using Matrix x = backend.CreateMatrix(8, 256), h = backend.CreateMatrix(8, 256), y = backend.CreateMatrix(8, 256), half = backend.CreateMatrix(8, 128);
-        using KvPool pool = backend.CreateKvPool(new KvLayout(1, 2, 32, 32, KvType.F16), 4);
+        using KvPool pool = backend.CreateKvPool(new KvLayout(1, 2, 32, 32, GemmaKvCacheType.F16), 4);
         var layer = new AttentionSpec(pool, 0, true, 20, 4, 2, 32, 0.2f, 50, 10000);
         var batch = new ForwardBatch(8, 2);
         batch.Add([1, 2, 3, 4, 5, 6, 7, 8], 30, [0, 1], [0, 1]);

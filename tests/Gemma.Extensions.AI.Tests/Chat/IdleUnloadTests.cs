@@ -154,8 +154,8 @@ public sealed class IdleUnloadTests
     [Fact]
     public void TimesAndBudgetsOutOfRangeAreRefused()
     {
-        Assert.Contains(new GemmaOptions { ModelPath = TinyModel.Path, IdleUnload = TimeSpan.FromSeconds(-1) }.Problems(), problem => problem.Contains("IdleUnload", StringComparison.Ordinal));
-        Assert.Contains(new GemmaOptions { ModelPath = TinyModel.Path, MemoryBudget = 0 }.Problems(), problem => problem.Contains("MemoryBudget", StringComparison.Ordinal));
+        Assert.Contains(new GemmaOptions { ModelPath = TinyModel.Path, IdleUnload = TimeSpan.FromSeconds(-1) }.Validate(), problem => problem.Contains("IdleUnload", StringComparison.Ordinal));
+        Assert.Contains(new GemmaOptions { ModelPath = TinyModel.Path, MemoryBudget = 0 }.Validate(), problem => problem.Contains("MemoryBudget", StringComparison.Ordinal));
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

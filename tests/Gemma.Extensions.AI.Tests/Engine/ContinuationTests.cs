@@ -95,7 +95,7 @@ public sealed class ContinuationTests
     {
         foreach (ChatFormat format in Formats())
         {
-            ReplyMemory memory = new();
+            ReplyTokenCache memory = new();
             memory.Remember([1, 2, 3], 2, "x", [4]);
             ChatMessage[] many = [.. Enumerable.Range(0, 3000).SelectMany(static _ => new ChatMessage[] { new(ChatRole.User, "a"), new(ChatRole.Assistant, "b") }), new(ChatRole.User, "c")];
             long before = memory.HashedTokens;

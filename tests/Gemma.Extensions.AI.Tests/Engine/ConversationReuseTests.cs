@@ -126,7 +126,7 @@ public sealed class ConversationReuseTests
     public void MemoryForgetsTheLeastRecentlyUsed()
     {
         int[] prompt = [2, 7, 8];
-        var memory = new ReplyMemory(capacity: 2 * ReplyMemory.Overhead + 10);
+        var memory = new ReplyTokenCache(capacity: 2 * ReplyTokenCache.Overhead + 10);
         memory.Remember(prompt, 2, "a", [1, 2, 3, 4]);
         memory.Remember(prompt, 2, "b", [1, 2, 3, 4]);
         Assert.NotNull(Find(prompt, "a"));
@@ -135,14 +135,14 @@ public sealed class ConversationReuseTests
         memory.Remember(prompt, 2, "c", [1, 2, 3, 4]);
         Assert.Null(Find(prompt, "b"));
         Assert.Equal([1, 2, 3, 4], Find(prompt, "a")!);
-        memory.Remember(prompt, 2, "d", new int[2 * ReplyMemory.Overhead]);
+        memory.Remember(prompt, 2, "d", new int[2 * ReplyTokenCache.Overhead]);
         Assert.Null(Find(prompt, "d"));
         memory.Remember(prompt, 2, "a", [5]);
         Assert.Equal([5], Find(prompt, "a")!);
 
         int[]? Find(int[] read, string text)
         {
-            using ReplyMemory.Reader reader = memory.Read();
+            using ReplyTokenCache.Reader reader = memory.Read();
             return reader.Find(read, 2, text);
         }
     }

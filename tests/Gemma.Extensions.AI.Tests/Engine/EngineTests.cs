@@ -150,33 +150,6 @@ public sealed class EngineTests
     }
 
     [Fact]
-    public void TokensAllocateNothing()
-    {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 64 });
-        long start = 0;
-        int seen = 0;
-        long allocated = -1;
-        var sink = new CountingSink(token =>
-        {
-            seen++;
-            if (seen == 100)
-            {
-                start = GC.GetAllocatedBytesForCurrentThread();
-            }
-            else if (seen == 400)
-            {
-                allocated = GC.GetAllocatedBytesForCurrentThread() - start;
-            }
-
-            return true;
-        });
-        tiny.Generate(TinyEngine.Prompt(9, 60), 440); // compiles everything
-        tiny.Engine.Submit(new GenerationRequest { Prompt = TinyEngine.Prompt(4, 60), Sink = sink, MaxOutputTokens = 440, Sampling = new SamplingOptions { Temperature = 0 } });
-        Assert.True(sink.Done.Wait(60_000));
-        Assert.Equal(0, allocated);
-    }
-
-    [Fact]
     public void SequencesThatDoNotFitTogetherAllFinish()
     {
         int[][] prompts = [.. Enumerable.Range(0, 6).Select(i => TinyEngine.Prompt(i, 40))];

@@ -6,14 +6,14 @@ namespace Gemma.Extensions.AI.Tests.Engine;
 public sealed class PromptCacheTests
 {
     [Theory]
-    [InlineData(20, KvType.F32)]
-    [InlineData(64, KvType.F32)]
-    [InlineData(203, KvType.F32)]
-    [InlineData(203, KvType.F16)]
-    [InlineData(203, KvType.Q8_0)]
+    [InlineData(20, GemmaKvCacheType.F32)]
+    [InlineData(64, GemmaKvCacheType.F32)]
+    [InlineData(203, GemmaKvCacheType.F32)]
+    [InlineData(203, GemmaKvCacheType.F16)]
+    [InlineData(203, GemmaKvCacheType.Q8_0)]
     public async Task PromptIsWarmAfterARestart(int length, object type)
     {
-        var options = TinyEngine.Exact with { KvType = (KvType)type };
+        var options = TinyEngine.Exact with { KvType = (GemmaKvCacheType)type };
         using var directory = new TempDirectory();
         string path = directory.File("prompt.cache");
         int[] system = TinyEngine.Prompt(1, length);
@@ -47,7 +47,7 @@ public sealed class PromptCacheTests
         using var otherModel = new TinyEngine(path: TestData.Local("gguf/tiny-Q8_0.gguf"));
         var exception = await Assert.ThrowsAsync<GemmaModelFormatException>(() => otherModel.Engine.LoadPromptCacheAsync(path));
         Assert.Contains("another model", exception.Message);
-        using var otherType = new TinyEngine(TinyEngine.Exact with { KvType = KvType.F16 });
+        using var otherType = new TinyEngine(TinyEngine.Exact with { KvType = GemmaKvCacheType.F16 });
         exception = await Assert.ThrowsAsync<GemmaModelFormatException>(() => otherType.Engine.LoadPromptCacheAsync(path));
         Assert.Contains("another type", exception.Message);
     }

@@ -24,7 +24,7 @@ internal sealed class TinyEngine : IDisposable
     }
 
     /// <summary>float32 throughout.</summary>
-    public static EngineOptions Exact { get; } = new() { KvType = KvType.F32, KvCacheBytes = 64 << 20 };
+    public static EngineOptions Exact { get; } = new() { KvType = GemmaKvCacheType.F32, KvCacheBytes = 64 << 20 };
 
     public static IEnumerable<string> Tiers => KernelTier.All.Select(tier => tier.Name);
 

@@ -158,7 +158,7 @@ public sealed class FullDiskTests : IDisposable
         Assert.Equal(["teacher.bin.part"], disk.Files());
         disk.MakeRoom();
         List<int> done = [];
-        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 1024, done.Add);
+        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 1024, new SynchronousProgress<int>(done.Add));
         Assert.InRange(done.Count, 1, 39);
         Assert.Equal(File.ReadAllBytes(whole), File.ReadAllBytes(path));
     }

@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Tests.Formats;
 
 public sealed unsafe class EncoderTests(ITestOutputHelper output)
 {
-    /// <summary>Files that llama.cpp's quantiser made of the same weights.</summary>
+    /// <summary>Files that llama.cpp's quantiser made of the same weights; where they are not stored, <see cref="GgufGoldens"/> compares hashes first.</summary>
     [Theory]
     [InlineData("Q8_0")]
     [InlineData("Q4_0")]
@@ -15,8 +15,7 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
     [InlineData("Q5_1")]
     public void SimpleFormatsAreByteIdenticalToGgml(string type)
     {
-        string path = type is "Q8_0" or "Q4_0" ? TestData.Local($"gguf/tiny-{type}.gguf") : TestData.Shared($"reference/gguf/tiny-{type}.gguf");
-        using ModelFile reference = ModelFile.Open(path);
+        using ModelFile reference = ModelFile.Open(GgufGoldens.File(type));
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         int compared = 0;
         foreach (TensorView expected in reference.Tensors.Values.Where(t => t.Format.Name == type))
@@ -41,8 +40,7 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
     [InlineData("IQ3_S")]
     public void SearchingFormatsLoseNoMoreThanLlamaCpp(string file)
     {
-        string path = file is "Q2_K" or "Q4_K_M" or "Q6_K" ? TestData.Local($"gguf/tiny-{file}.gguf") : TestData.Shared($"reference/gguf/tiny-{file}.gguf");
-        using ModelFile reference = ModelFile.Open(path);
+        using ModelFile reference = ModelFile.Open(GgufGoldens.File(file));
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         foreach (IGrouping<BlockFormat, TensorView> group in reference.Tensors.Values.Where(t => !t.Format.IsFloat).GroupBy(t => t.Format))
         {

@@ -110,11 +110,11 @@ public sealed class AdapterChatTests : IDisposable
     public void OptionsAreCheckedBeforeAnythingIsRead()
     {
         GemmaOptions options = new() { ModelPath = TestData.Local("tiny"), Adapters = { ["a"] = _temp.File("nothing") } };
-        Assert.Contains(options.Problems(), problem => problem.Contains("'a'", StringComparison.Ordinal) && problem.Contains("nothing", StringComparison.Ordinal));
+        Assert.Contains(options.Validate(), problem => problem.Contains("'a'", StringComparison.Ordinal) && problem.Contains("nothing", StringComparison.Ordinal));
         options.Adapters = new Dictionary<string, string> { ["a"] = _legal, ["A"] = _support };
-        Assert.Contains(options.Problems(), problem => problem.Contains("twice", StringComparison.Ordinal));
+        Assert.Contains(options.Validate(), problem => problem.Contains("twice", StringComparison.Ordinal));
         options.Adapters = new Dictionary<string, string> { ["a"] = _legal };
-        Assert.Empty(options.Problems());
+        Assert.Empty(options.Validate());
         GemmaOptions other = options.Clone();
         Assert.True(other.LoadsLike(options));
         other.Adapters["b"] = _support;

@@ -83,7 +83,7 @@ public sealed class ComparisonTests : IDisposable
     [Fact]
     public async Task EntriesOfACodebookDivergeNoMoreThanLlamaCpps()
     {
-        string theirs = TestData.Shared("reference/gguf/tiny-IQ3_S.gguf");
+        string theirs = GgufGoldens.File("IQ3_S");
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         ModelConverter.Write(original, QuantizationRecipe.Get("IQ3_S"), _temp.File("IQ3_S.gguf"), await Importance(original));
         int[][] windows = [TinyEngine.Prompt(1, 200), TinyEngine.Prompt(2, 200), TinyEngine.Prompt(3, 200)];
@@ -99,7 +99,7 @@ public sealed class ComparisonTests : IDisposable
     {
         using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
         using var collector = new ImportanceCollector(backend);
-        using var engine = new GemmaEngine(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = KvType.F32, KvCacheBytes = 16 << 20, PrefixCache = false });
+        using var engine = new GemmaEngine(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = GemmaKvCacheType.F32, KvCacheBytes = 16 << 20, PrefixCache = false });
         var ignore = new Ignore();
         for (int seed = 10; seed < 20; seed++)
         {
@@ -118,7 +118,7 @@ public sealed class ComparisonTests : IDisposable
             ContextLength = 8192, SlidingWindow = 4096, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 1 / 16f, AttentionSoftcap = 50, FinalSoftcap = 30,
         };
         long bf16 = QuantizationRecipe.Get("BF16").Bytes(config);
-        MemoryAdvice advice = MemoryAdvice.For(config, bf16, 8192, KvType.F16, Machine(8_000_000_000));
+        MemoryAdvice advice = MemoryAdvice.For(config, bf16, 8192, GemmaKvCacheType.F16, Machine(8_000_000_000));
 
         // 21 local layers of 4,096 tokens and 21 global ones of 8,192; 8 heads of 256 float16 keys and as many values.
         Assert.Equal(21L * (4096 + 8192) * 8 * 256 * 2 * 2, advice.KvBytes);
@@ -129,11 +129,11 @@ public sealed class ComparisonTests : IDisposable
         Assert.Contains("smaller model", Assert.Throws<GemmaMemoryException>(() => (advice with { Machine = Machine(1_000_000_000) }).ThrowIfTooLarge("m", config)).Message, StringComparison.Ordinal);
         MemoryAdvice roomy = advice with { Machine = Machine(64_000_000_000) };
         roomy.ThrowIfTooLarge("m", config);
-        Assert.Equal(KvLayoutBytes(KvType.Q8_0), MemoryAdvice.For(config, bf16, 8192, KvType.Q8_0, Machine(1)).KvBytes);
+        Assert.Equal(KvLayoutBytes(GemmaKvCacheType.Q8_0), MemoryAdvice.For(config, bf16, 8192, GemmaKvCacheType.Q8_0, Machine(1)).KvBytes);
 
         static MachineMemory Machine(long bytes) => new(bytes, bytes, IsContainer: false);
 
-        static long KvLayoutBytes(KvType type) => 2L * 21 * (4096 + 8192) * 8 * new KvLayout(1, 8, 256, 1, type).RowBytes;
+        static long KvLayoutBytes(GemmaKvCacheType type) => 2L * 21 * (4096 + 8192) * 8 * new KvLayout(1, 8, 256, 1, type).RowBytes;
     }
 
     private sealed class Ignore : RowReader

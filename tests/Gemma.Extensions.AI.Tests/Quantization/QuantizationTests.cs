@@ -85,8 +85,7 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     [InlineData("IQ3_S")]
     public void MixturesAreThoseOfLlamaCpp(string type)
     {
-        string path = type is "Q2_K" or "Q4_0" or "Q4_K_M" or "Q6_K" ? TestData.Local($"gguf/tiny-{type}.gguf") : TestData.Shared($"reference/gguf/tiny-{type}.gguf");
-        using var file = (GgufModelFile)ModelFile.Open(path, checkScales: false);
+        using var file = (GgufModelFile)ModelFile.Open(GgufGoldens.File(type), checkScales: false);
         QuantizationRecipe recipe = QuantizationRecipe.Get(type);
         Assert.Equal(recipe.FileType, (uint)file.Metadata.GetInteger("general.file_type")!);
         Assert.All(file.Tensors.Values, tensor => Assert.Equal(tensor.Format, recipe.FormatOf(tensor.Name, tensor.Shape, file.Config)));
@@ -115,7 +114,7 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
             foreach (string type in (string[])["BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M"])
             {
                 long bytes = QuantizationRecipe.Get(type).Bytes(config);
-                long needed = MemoryAdvice.For(config, bytes, 8192, KvType.F16).NeededBytes;
+                long needed = MemoryAdvice.For(config, bytes, 8192, GemmaKvCacheType.F16).NeededBytes;
                 Assert.Contains($"| {size} | {type} | {bytes / 1e9:F1} GB | {needed / 1e9:F1} GB | {1e9 / bytes:F2} |", readme, StringComparison.Ordinal);
             }
         }
@@ -227,7 +226,7 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     {
         using ModelFile file = ModelFile.Open(path);
         using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference" });
-        using var engine = new GemmaEngine(file.Config, GemmaWeights.Load(file, backend), backend, new EngineOptions { KvType = KvType.F32, KvCacheBytes = 16 << 20 });
+        using var engine = new GemmaEngine(file.Config, GemmaWeights.Load(file, backend), backend, new EngineOptions { KvType = GemmaKvCacheType.F32, KvCacheBytes = 16 << 20 });
         var rows = new Rows();
         engine.EvaluateAsync(tokens, rows).GetAwaiter().GetResult();
         return [.. rows.Values];

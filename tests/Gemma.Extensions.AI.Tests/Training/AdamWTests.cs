@@ -12,9 +12,9 @@ public sealed class AdamWTests
     [InlineData(1e6f)]
     public void UpdatesAreThoseOfTheFormula(float clipNorm)
     {
-        var options = new TrainingOptions
+        var options = new GemmaTrainingOptions(steps: 20)
         {
-            Steps = 20, LearningRate = 0.01f, WarmupSteps = 2, WeightDecay = 0.1f, Beta1 = 0.9f, Beta2 = 0.95f, Epsilon = 1e-8f, ClipNorm = clipNorm, AverageDecay = 0.9f, Threads = 2,
+            LearningRate = 0.01f, WarmupSteps = 2, WeightDecay = 0.1f, Beta1 = 0.9f, Beta2 = 0.95f, Epsilon = 1e-8f, ClipNorm = clipNorm, AverageDecay = 0.9f, Threads = 2,
         };
         TrainingModel model = GradientTests.SmallModel(5, 8);
         model.Initialize(1);

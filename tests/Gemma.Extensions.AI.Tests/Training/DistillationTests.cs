@@ -1,4 +1,5 @@
 using System.Xml.Linq;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Tests.Engine;
 using Gemma.Extensions.AI.Text;
@@ -23,7 +24,7 @@ public sealed class DistillationTests
         byte[] key = TeacherCache.KeyOf(file, documents);
         string path = directory.File("teacher.bin");
         var progress = new List<int>();
-        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, k, progress.Add, TestContext.Current.CancellationToken);
+        await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, k, new SynchronousProgress<int>(progress.Add), TestContext.Current.CancellationToken);
         Assert.Equal([1, 2, 3], progress);
         Assert.Equal(TeacherCache.Bytes(documents.Sum(d => d.TargetCount), k, 1024), new FileInfo(path).Length);
         using TeacherCache cache = TeacherCache.Open(path, 1024, key, documents, k);
@@ -59,7 +60,7 @@ public sealed class DistillationTests
         {
             File.WriteAllBytes(path + ".part", bytes[..length]);
             var progress = new List<int>();
-            await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 4, progress.Add, TestContext.Current.CancellationToken);
+            await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 4, new SynchronousProgress<int>(progress.Add), TestContext.Current.CancellationToken);
             Assert.Equal(left, progress.Count);
             Assert.Equal(bytes, File.ReadAllBytes(path));
         }
@@ -98,7 +99,7 @@ public sealed class DistillationTests
     {
         TrainingModel model = GradientTests.SmallModel(5, 8);
         TrainingDocument[] documents = [.. GradientTests.SmallBatch(model.Config, teacher: false).Documents.Select(document => document with { Teacher = (_, _) => throw new GemmaModelFormatException("ends early") })];
-        var trainer = new Trainer(model, new DocumentSet(documents, 1), new TrainingOptions { Steps = 1, MicroBatchTokens = 32, MicroBatches = 4, MaxLength = 32, Threads = 2, Loss = new LossOptions(1, 1) });
+        var trainer = new Trainer(model, new DocumentSet(documents, 1), new GemmaTrainingOptions(steps: 1) { MicroBatchTokens = 32, MicroBatches = 4, MaxLength = 32, Threads = 2, Loss = new LossOptions(1, 1) });
         Assert.Equal("ends early", Assert.Throws<GemmaModelFormatException>(() => trainer.Run(1)).Message);
     }
 
@@ -121,10 +122,10 @@ public sealed class DistillationTests
         var student = new TrainingModel(teacher.Config);
         student.Initialize(99);
         var losses = new List<double>();
-        new Trainer(student, new DocumentSet(Taught(teacher), 1), new TrainingOptions
+        new Trainer(student, new DocumentSet(Taught(teacher), 1), new GemmaTrainingOptions(steps: 60)
         {
-            Steps = 60, MicroBatchTokens = 64, MicroBatches = 2, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 5, Loss = new LossOptions(1, 1),
-        }).Run(60, p => losses.Add(p.Loss));
+            MicroBatchTokens = 64, MicroBatches = 2, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 5, Loss = new LossOptions(1, 1),
+        }).Run(60, new SynchronousProgress<GemmaTrainingProgress>(p => losses.Add(p.Loss)));
         Assert.True(losses[^1] < 0.2 * losses[0], $"KL {losses[0]:F3} at the start, {losses[^1]:F3} at the end");
     }
 

@@ -8,11 +8,11 @@ namespace Gemma.Extensions.AI.Tests.Training;
 
 public sealed class GradientTests
 {
-    /// <summary>PyTorch's autograd over Google's implementation, every weight.</summary>
+    /// <summary>PyTorch's autograd over Google's implementation: every vector, and every 11th element of each matrix.</summary>
     [Fact]
     public void GradientsOfTheCheckpointEqualAutograd()
     {
-        using SafetensorsFile reference = SafetensorsFile.Open(TestData.Shared("reference/tiny/gradients.safetensors"));
+        using SafetensorsFile reference = SafetensorsFile.Open(TestData.Local("tiny/gradients.safetensors"));
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
         TrainingModel model = ModelDirectory.Load(file);
         int[] tokens = Tokens();
@@ -26,13 +26,16 @@ public sealed class GradientTests
         {
             float[] expected = reference.ReadSingles(GemmaTensors.ToHuggingFace(parameter.Name));
             Span<float> actual = model.Slice(gradient, parameter);
+            (int first, int step) = expected.Length == actual.Length ? (0, 1) : (3, 11);
+            Assert.Equal((actual.Length - first + step - 1) / step, expected.Length);
             double difference = 0, square = 0, actualSquare = 0, dot = 0;
             for (int i = 0; i < expected.Length; i++)
             {
-                difference += Math.Pow(actual[i] - expected[i], 2);
+                float value = actual[first + i * step];
+                difference += Math.Pow(value - expected[i], 2);
                 square += Math.Pow(expected[i], 2);
-                actualSquare += Math.Pow(actual[i], 2);
-                dot += (double)actual[i] * expected[i];
+                actualSquare += Math.Pow(value, 2);
+                dot += (double)value * expected[i];
             }
 
             Assert.InRange(Math.Sqrt(difference / square), 0, 1e-3);

@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Cli;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Tests.Engine;
@@ -11,9 +12,9 @@ namespace Gemma.Extensions.AI.Tests.Training;
 public sealed class LoraTrainingTests : IDisposable
 {
     private static readonly LoraOptions s_lora = new(3, 5f, LoraOptions.AllTargets);
-    private static readonly TrainingOptions s_options = new()
+    private static readonly GemmaTrainingOptions s_options = new(steps: 12)
     {
-        Steps = 12, MicroBatchTokens = 48, MicroBatches = 3, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 3, Threads = 2, CheckpointEvery = 5,
+        MicroBatchTokens = 48, MicroBatches = 3, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 3, Threads = 2, CheckpointEvery = 5,
     };
 
     private readonly TempDirectory _temp = new();
@@ -136,7 +137,7 @@ public sealed class LoraTrainingTests : IDisposable
         TrainingDocument[] documents = [.. Enumerable.Range(0, 6).Select(i => new TrainingDocument(TinyEngine.Prompt(i, 24)))];
         var trainer = new Trainer(lora, new DocumentSet(documents, 1), s_options with { Steps = 40, AverageDecay = 0 });
         var losses = new List<double>();
-        trainer.Run(40, progress => losses.Add(progress.Loss));
+        trainer.Run(40, new SynchronousProgress<GemmaTrainingProgress>(progress => losses.Add(progress.Loss)));
         Assert.InRange(losses[^1], 0, 0.7 * losses[0]);
         lora.Save(adapter, bfloat16: false, default);
 
@@ -154,27 +155,27 @@ public sealed class LoraTrainingTests : IDisposable
         string checkpoint = _temp.File("checkpoint.bin");
         var whole = new List<double>();
         using LoraModel one = Small(s_lora), two = Small(s_lora), three = Small(s_lora);
-        Create(one).Run(12, p => whole.Add(p.Loss));
+        Create(one).Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
 
         var first = new List<double>();
         Trainer killed = Create(two);
         using var kill = new CancellationTokenSource();
         killed.Run(
             12,
-            p =>
+            new SynchronousProgress<GemmaTrainingProgress>(p =>
             {
                 first.Add(p.Loss);
                 if (p.Step == 7)
                 {
                     kill.Cancel();
                 }
-            },
+            }),
             () => killed.Save(checkpoint), kill.Token);
         Trainer resumed = Create(three);
         resumed.Load(checkpoint);
         Assert.Equal(5, resumed.Step);
         var second = new List<double>();
-        resumed.Run(12, p => second.Add(p.Loss));
+        resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
         Assert.Equal(whole, [.. first.Take(5), .. second]);
 
         static Trainer Create(LoraModel model) => new(model, new DocumentSet(Cycle(), 1), s_options);

@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Training;
 using Xunit;
@@ -6,9 +7,9 @@ namespace Gemma.Extensions.AI.Tests.Training;
 
 public sealed class TrainerTests
 {
-    private static readonly TrainingOptions s_options = new()
+    private static readonly GemmaTrainingOptions s_options = new(steps: 12)
     {
-        Steps = 12, MicroBatchTokens = 48, MicroBatches = 3, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 3, Threads = 2, CheckpointEvery = 5,
+        MicroBatchTokens = 48, MicroBatches = 3, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 3, Threads = 2, CheckpointEvery = 5,
     };
 
     /// <summary>A run that is killed after its checkpoint and continued in a new process gives the same losses, to the last bit.</summary>
@@ -18,27 +19,27 @@ public sealed class TrainerTests
         using var directory = new TempDirectory();
         string checkpoint = directory.File("checkpoint.bin");
         var whole = new List<double>();
-        Create(s_options, out _).Run(12, p => whole.Add(p.Loss));
+        Create(s_options, out _).Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
 
         var first = new List<double>();
         Trainer killed = Create(s_options, out _);
         using var kill = new CancellationTokenSource();
         killed.Run(
             12,
-            p =>
+            new SynchronousProgress<GemmaTrainingProgress>(p =>
             {
                 first.Add(p.Loss);
                 if (p.Step == 7)
                 {
                     kill.Cancel();
                 }
-            },
+            }),
             () => killed.Save(checkpoint), kill.Token);
         Trainer resumed = Create(s_options, out _);
         resumed.Load(checkpoint);
         Assert.Equal(5, resumed.Step);
         var second = new List<double>();
-        resumed.Run(12, p => second.Add(p.Loss));
+        resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
         Assert.Equal(whole, [.. first.Take(5), .. second]);
     }
 
@@ -61,7 +62,7 @@ public sealed class TrainerTests
         Assert.Contains(changes, change => change.StartsWith("weights to start from (this run goes on from its checkpoint) was ", StringComparison.Ordinal));
         Assert.Equal(4, changes.Count);
         long before = 0;
-        other.Run(5, p => before = p.AllTokens);
+        other.Run(5, new SynchronousProgress<GemmaTrainingProgress>(p => before = p.AllTokens));
         Assert.Equal(5, other.Step);
         Assert.True(before > 3 * s_options.MicroBatches * 30, "the tokens of before count");
     }
@@ -92,7 +93,7 @@ public sealed class TrainerTests
         lines = Run(s_options with { Steps = 2, WarmupSteps = 1 }, 1);
         Assert.Equal(["changed: number of warm-up updates was 3, is now 1", "changed: number of updates on whole documents was 0, is now 1"], lines.Where(line => line.StartsWith("changed", StringComparison.Ordinal)));
 
-        List<string> Run(TrainingOptions options, int wholeDocumentSteps)
+        List<string> Run(GemmaTrainingOptions options, int wholeDocumentSteps)
         {
             TrainingModel model = GradientTests.SmallModel(5, 8);
             model.Initialize(1);
@@ -136,7 +137,7 @@ public sealed class TrainerTests
     {
         Trainer trainer = Create(s_options with { Steps = 150 }, out _);
         double last = 0;
-        trainer.Run(150, p => last = p.Loss);
+        trainer.Run(150, new SynchronousProgress<GemmaTrainingProgress>(p => last = p.Loss));
         Assert.InRange(last, 0, 0.2); // a fixed cycle; guessing costs log 37 = 3.6
         Assert.InRange(trainer.Validate(Cycle()).NegativeLogLikelihood / trainer.Validate(Cycle()).Targets, 0, 0.5);
     }
@@ -144,7 +145,7 @@ public sealed class TrainerTests
     [Fact]
     public void RateWarmsUpAndFallsToItsShare()
     {
-        TrainingOptions options = s_options with { Steps = 103, FinalRateShare = 0.1f };
+        GemmaTrainingOptions options = s_options with { Steps = 103, FinalRateShare = 0.1f };
         Assert.Equal(1e-2f / 3, options.LearningRateAt(0), 1e-6f);
         Assert.Equal(1e-2f, options.LearningRateAt(3), 1e-6f);
         Assert.Equal(0.55e-2f, options.LearningRateAt(53), 1e-5f);
@@ -155,7 +156,7 @@ public sealed class TrainerTests
     [Fact]
     public void MemoryIsAsStated()
     {
-        TrainingOptions options = s_options with { MicroBatchTokens = 2048, MaxLength = 256, MicroBatches = 5 };
+        GemmaTrainingOptions options = s_options with { MicroBatchTokens = 2048, MaxLength = 256, MicroBatches = 5 };
         long before = GC.GetAllocatedBytesForCurrentThread();
         TrainingModel model = GradientTests.SmallModel(5, 8);
         _ = new Trainer(model, new DocumentSet(Cycle(), 1), options);
@@ -230,7 +231,7 @@ public sealed class TrainerTests
         }
     }
 
-    private static Trainer Create(TrainingOptions options, out TrainingModel model)
+    private static Trainer Create(GemmaTrainingOptions options, out TrainingModel model)
     {
         model = GradientTests.SmallModel(5, 8);
         model.Initialize(1);

@@ -16,7 +16,7 @@ internal sealed unsafe class CudaKvPool : KvPool
         Address = context.Allocate(bytes, "keys and values");
         context.Clear(Address, bytes);
         StoreKernel = context.Kernel($"rope_store_{TypeName}");
-        AttentionKernel = context.Kernel($"attention_{TypeName}{(layout.Type is KvType.F16 or KvType.BF16 && layout.HeadDim is 128 or 256 ? $"_{layout.HeadDim}" : "")}");
+        AttentionKernel = context.Kernel($"attention_{TypeName}{(layout.Type is GemmaKvCacheType.F16 or GemmaKvCacheType.BF16 && layout.HeadDim is 128 or 256 ? $"_{layout.HeadDim}" : "")}");
     }
 
     public ulong Address { get; }
@@ -27,9 +27,9 @@ internal sealed unsafe class CudaKvPool : KvPool
 
     private string TypeName => Layout.Type switch
     {
-        KvType.F16 => "f16",
-        KvType.BF16 => "bf16",
-        KvType.Q8_0 => "q8_0",
+        GemmaKvCacheType.F16 => "f16",
+        GemmaKvCacheType.BF16 => "bf16",
+        GemmaKvCacheType.Q8_0 => "q8_0",
         _ => "f32",
     };
 

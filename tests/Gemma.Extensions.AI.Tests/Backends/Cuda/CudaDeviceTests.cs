@@ -124,7 +124,7 @@ public sealed class CudaDeviceTests
         DeviceNeeds needs;
         using (ModelFile file = ModelFile.Open(TinyModel.Path))
         {
-            needs = DeviceNeeds.Of(file, 128, KvType.F16, 8 << 20);
+            needs = DeviceNeeds.Of(file, 128, GemmaKvCacheType.F16, 8 << 20);
             Assert.Equal(4, needs.LayersWithin(needs.BytesFor(4)));
             Assert.Equal(2, needs.LayersWithin(needs.BytesFor(4) - 1));
             Assert.Equal(0, needs.LayersWithin(needs.BytesFor(2) - 1));

@@ -72,14 +72,14 @@ public abstract class CudaEngineTests
 
     /// <summary>Key/value types against the CPU's reference with the same type.</summary>
     [Theory]
-    [InlineData(KvType.F16)]
-    [InlineData(KvType.BF16)]
-    [InlineData(KvType.Q8_0)]
+    [InlineData(GemmaKvCacheType.F16)]
+    [InlineData(GemmaKvCacheType.BF16)]
+    [InlineData(GemmaKvCacheType.Q8_0)]
     public void TypesOfKeysAndValues(object type)
     {
         int[] tokens = TinyEngine.Prompt(3, 40);
-        using var expected = new TinyEngine(s_small with { KvType = (KvType)type });
-        using var tiny = new TinyEngine(s_small with { KvType = (KvType)type }, Tier);
+        using var expected = new TinyEngine(s_small with { KvType = (GemmaKvCacheType)type });
+        using var tiny = new TinyEngine(s_small with { KvType = (GemmaKvCacheType)type }, Tier);
         double mean = expected.Logits(tokens).Zip(tiny.Logits(tokens)).Average(pair => Difference.Divergence(pair.First, pair.Second));
         Assert.InRange(mean, -1e-9, 1e-4);
     }
@@ -127,7 +127,7 @@ public abstract class CudaEngineTests
         string path = directory.File("prompt.cache");
         int[] system = TinyEngine.Prompt(1, 45);
         int[] prompt = [.. system, .. TinyEngine.Prompt(2, 6)];
-        EngineOptions options = s_small with { KvType = KvType.F16 };
+        EngineOptions options = s_small with { KvType = GemmaKvCacheType.F16 };
         float[][] expected;
         using (var first = new TinyEngine(options, writer))
         {

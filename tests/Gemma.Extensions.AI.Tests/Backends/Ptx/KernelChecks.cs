@@ -53,7 +53,7 @@ internal static unsafe class KernelChecks
         }
         else
         {
-            (KvType type, int headDim) = KvOf(kernel);
+            (GemmaKvCacheType type, int headDim) = KvOf(kernel);
             yield return backend => Attention(backend, type, headDim, rowsEach: 3, window: int.MaxValue, cap: 0);  // too many rows to share keys out
             yield return backend => Attention(backend, type, headDim, rowsEach: 1, window: 1050, cap: 20);         // shared out
         }
@@ -61,11 +61,11 @@ internal static unsafe class KernelChecks
 
     private static TensorType TypeOf(string name) => s_types.Single(type => type.ToString().Equals(name, StringComparison.OrdinalIgnoreCase));
 
-    private static (KvType Type, int HeadDim) KvOf(string kernel)
+    private static (GemmaKvCacheType Type, int HeadDim) KvOf(string kernel)
     {
         string rest = kernel.Replace("rope_store_", "", StringComparison.Ordinal).Replace("attention_", "", StringComparison.Ordinal);
-        KvType type = rest.StartsWith("bf16", StringComparison.Ordinal) ? KvType.BF16 : rest.StartsWith("f16", StringComparison.Ordinal) ? KvType.F16 : rest.StartsWith("q8_0", StringComparison.Ordinal) ? KvType.Q8_0 : KvType.F32;
-        return (type, rest.EndsWith("_128", StringComparison.Ordinal) ? 128 : rest.EndsWith("_256", StringComparison.Ordinal) ? 256 : type == KvType.Q8_0 ? 256 : 250);
+        GemmaKvCacheType type = rest.StartsWith("bf16", StringComparison.Ordinal) ? GemmaKvCacheType.BF16 : rest.StartsWith("f16", StringComparison.Ordinal) ? GemmaKvCacheType.F16 : rest.StartsWith("q8_0", StringComparison.Ordinal) ? GemmaKvCacheType.Q8_0 : GemmaKvCacheType.F32;
+        return (type, rest.EndsWith("_128", StringComparison.Ordinal) ? 128 : rest.EndsWith("_256", StringComparison.Ordinal) ? 256 : type == GemmaKvCacheType.Q8_0 ? 256 : 250);
     }
 
     private static void Norms(Backend backend, int columns)
@@ -179,7 +179,7 @@ internal static unsafe class KernelChecks
     }
 
     /// <summary>Three sequences whose next rows lie in the first, the second and the third span of keys; everything before is in memory already.</summary>
-    private static void Attention(Backend backend, KvType type, int headDim, int rowsEach, int window, float cap)
+    private static void Attention(Backend backend, GemmaKvCacheType type, int headDim, int rowsEach, int window, float cap)
     {
         const int Heads = 4, KvHeads = 2, BlockTokens = 20, Blocks = 60;
         int[] positions = [6, 301, rowsEach == 1 ? 1150 : 530];
@@ -218,12 +218,12 @@ internal static unsafe class KernelChecks
             for (int i = 0; i < bytes.Length; i++)
             {
                 different += bytes[i] == other[i] ? 0 : 1;
-                largest = Math.Max(largest, type == KvType.F32 ? 0 : Math.Abs(bytes[i] - other[i]) % 255);
+                largest = Math.Max(largest, type == GemmaKvCacheType.F32 ? 0 : Math.Abs(bytes[i] - other[i]) % 255);
             }
         }
 
         // Rounding may fall to the other side; in float32 the last bits differ.
-        Assert.True(different <= (type == KvType.F32 ? rows * KvHeads * headDim * 2 : 4 + rows * KvHeads * headDim / 100) && largest <= 1, $"{different} bytes of keys and values differ, by up to {largest}.");
+        Assert.True(different <= (type == GemmaKvCacheType.F32 ? rows * KvHeads * headDim * 2 : 4 + rows * KvHeads * headDim / 100) && largest <= 1, $"{different} bytes of keys and values differ, by up to {largest}.");
 
         void Run(Backend on, KvPool memory, Matrix input, Matrix output)
         {
@@ -235,7 +235,7 @@ internal static unsafe class KernelChecks
     }
 
     /// <summary>Keys and values of ordinary size in every type.</summary>
-    private static void Stored(RandomTensors random, byte[] bytes, KvType type, int rowBytes)
+    private static void Stored(RandomTensors random, byte[] bytes, GemmaKvCacheType type, int rowBytes)
     {
         float[] values = Numbers(random, bytes.Length / 2);
         fixed (byte* data = bytes)
@@ -244,13 +244,13 @@ internal static unsafe class KernelChecks
             {
                 switch (type)
                 {
-                    case KvType.F32:
+                    case GemmaKvCacheType.F32:
                         ((float*)data)[i / 2] = values[i];
                         break;
-                    case KvType.F16:
+                    case GemmaKvCacheType.F16:
                         ((Half*)data)[i] = (Half)values[i];
                         break;
-                    case KvType.BF16:
+                    case GemmaKvCacheType.BF16:
                         ((ushort*)data)[i] = HalfBits.BFloat16FromSingle(values[i]);
                         break;
                     default:

@@ -9,17 +9,17 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 internal static unsafe class KvRows
 {
     /// <summary>Stores a row. float16 and bfloat16 round to nearest even.</summary>
-    public static void Store(float* source, byte* destination, int count, KvType type)
+    public static void Store(float* source, byte* destination, int count, GemmaKvCacheType type)
     {
         switch (type)
         {
-            case KvType.F32:
+            case GemmaKvCacheType.F32:
                 new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(destination, count));
                 break;
-            case KvType.F16:
+            case GemmaKvCacheType.F16:
                 SingleToHalf(source, (ushort*)destination, count);
                 break;
-            case KvType.BF16:
+            case GemmaKvCacheType.BF16:
                 for (int i = 0; i < count; i++)
                 {
                     ((ushort*)destination)[i] = HalfBits.BFloat16FromSingle(source[i]);
@@ -44,17 +44,17 @@ internal static unsafe class KvRows
     }
 
     /// <summary>Loads a row as float32.</summary>
-    public static void Load(byte* source, float* destination, int count, KvType type)
+    public static void Load(byte* source, float* destination, int count, GemmaKvCacheType type)
     {
         switch (type)
         {
-            case KvType.F32:
+            case GemmaKvCacheType.F32:
                 new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(destination, count));
                 break;
-            case KvType.F16:
+            case GemmaKvCacheType.F16:
                 HalfToSingle((ushort*)source, destination, count);
                 break;
-            case KvType.BF16:
+            case GemmaKvCacheType.BF16:
                 BFloatToSingle((ushort*)source, destination, count);
                 break;
             default:

@@ -130,13 +130,13 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
         private bool UsedAsStored(int group)
         {
             KvLayout layout = layer.Pool.Layout;
-            return group == 2 && layout.Type is KvType.F16 or KvType.BF16 && layout.BlockTokens % Keys == 0 && layout.HeadDim % 32 == 0;
+            return group == 2 && layout.Type is GemmaKvCacheType.F16 or GemmaKvCacheType.BF16 && layout.BlockTokens % Keys == 0 && layout.HeadDim % 32 == 0;
         }
 
         /// <summary>Generation is bound by reading keys and values: they are used as stored, and the next ones are prefetched.</summary>
         private void OneRow(in BatchSlice slice, int row, int kvHead, float* q, float* sums, float* scores, float* state)
         {
-            KvKernels kernels = layer.Pool.Layout.Type == KvType.F16 ? owner.Kernels.Float16Kv : owner.Kernels.BFloat16Kv;
+            KvKernels kernels = layer.Pool.Layout.Type == GemmaKvCacheType.F16 ? owner.Kernels.Float16Kv : owner.Kernels.BFloat16Kv;
             int dim = layer.HeadDim, position = slice.StartPosition + row;
             int begin = (int)Math.Max(0, (long)position - layer.Window + 1);
             for (int key = begin / Keys * Keys; key <= position; key += Keys)
@@ -228,7 +228,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
         private void LoadKeys(in BatchSlice slice, int kvHead, int first, int begin, int end, float* tile, float* row)
         {
             KvLayout layout = layer.Pool.Layout;
-            TensorType? type = layout.Type switch { KvType.F16 => TensorType.F16, KvType.BF16 => TensorType.BF16, KvType.F32 => TensorType.F32, _ => null };
+            TensorType? type = layout.Type switch { GemmaKvCacheType.F16 => TensorType.F16, GemmaKvCacheType.BF16 => TensorType.BF16, GemmaKvCacheType.F32 => TensorType.F32, _ => null };
             bool whole = layout.BlockTokens % 16 == 0 && layout.HeadDim % 8 == 0;
             for (int i = 0; i < Keys; i += 16)
             {

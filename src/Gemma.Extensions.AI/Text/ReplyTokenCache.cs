@@ -10,7 +10,7 @@ namespace Gemma.Extensions.AI.Text;
 /// are kept. Safe for concurrent use.
 /// </summary>
 /// <param name="capacity">Tokens that are kept, a reply costing <see cref="Overhead"/> more; the replies used least recently are forgotten first.</param>
-internal sealed class ReplyMemory(int capacity = 1 << 18)
+internal sealed class ReplyTokenCache(int capacity = 1 << 18)
 {
     /// <summary>What the bookkeeping of a reply takes, in tokens.</summary>
     public const int Overhead = 64;
@@ -66,7 +66,7 @@ internal sealed class ReplyMemory(int capacity = 1 << 18)
     }
 
     /// <summary>Looks for the replies of a conversation, hashing each of its tokens once however many replies there are.</summary>
-    internal sealed class Reader(ReplyMemory memory) : IDisposable
+    internal sealed class Reader(ReplyTokenCache memory) : IDisposable
     {
         // A cryptographic hash, since users choose what goes in and one conversation must not find the reply of another.
         private readonly IncrementalHash _settled = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

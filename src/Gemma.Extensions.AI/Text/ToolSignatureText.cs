@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Text;
 /// Describes a tool in one line, as a signature: far fewer tokens than its JSON Schema. What a signature cannot say (a pattern, a range, a reference,
 /// a description inside a type) is given as compact JSON Schema in place of the type.
 /// </summary>
-internal static class ToolSignature
+internal static class ToolSignatureText
 {
     /// <summary>Appends <c>name(arg: type, optional?: type): description arg: description.</c></summary>
     public static void Append(StringBuilder text, AIFunctionDeclaration tool)

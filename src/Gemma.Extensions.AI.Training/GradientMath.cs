@@ -6,7 +6,7 @@ using static Gemma.Extensions.AI.Backends.Cpu.VectorMath;
 namespace Gemma.Extensions.AI.Training;
 
 /// <summary>Rows of transcendental functions in one pass: tanh by way of exp, 1 − 2 / (exp(2x) + 1), within 2·10⁻⁷ of the exact value.</summary>
-internal static class VectorMath
+internal static class GradientMath
 {
     /// <summary>x = exp(cap·tanh(scale·x / cap) − max), without the cap where it is 0; returns the sum.</summary>
     public static float ExpCapped(Span<float> x, float scale, float cap, float max)
