@@ -179,7 +179,7 @@ internal static unsafe partial class Gemm
         }
     }
 
-    /// <summary>What is fetched ahead while a block of tiles is computed, and how many lines of it at each of the stretches that a tile's steps are cut into.</summary>
+    /// <summary>Cache lines to prefetch while a block of tiles is computed, and how many in each stretch of a tile's steps.</summary>
     private struct Fetching
     {
         public Ahead A, B;

@@ -14,7 +14,7 @@ internal readonly record struct LossSums(double Loss, double NegativeLogLikeliho
         a.Loss + b.Loss, a.NegativeLogLikelihood + b.NegativeLogLikelihood, a.Correct + b.Correct, a.Targets + b.Targets);
 }
 
-/// <summary>How the label loss and the teacher are combined: (1 − Mix)·CE + Mix·T²·KL(teacher‖student), both softened by T.</summary>
+/// <summary>Mixture of label loss and teacher: (1 − Mix)·CE + Mix·T²·KL(teacher‖student), both softened by T.</summary>
 /// <param name="Mix">Share of the teacher, 0 to 1.</param>
 /// <param name="Temperature">T.</param>
 internal readonly record struct LossOptions(float Mix, float Temperature)

@@ -155,7 +155,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     private static byte[] TokenizerBytes(string model, GemmaTokenizer tokenizer) =>
         Path.Combine(model, TokenizerFiles.ModelName) is var path && File.Exists(path) ? File.ReadAllBytes(path) : SentencePieceWriter.Write(tokenizer);
 
-    /// <summary>What else belongs to the tokenizer, and how replies end: the checkpoint's files, or those that stand for what a GGUF file says.</summary>
+    /// <summary>The other files of the tokenizer, and the end of replies: the checkpoint's files, or their equivalents made from a GGUF file.</summary>
     private IReadOnlyDictionary<string, byte[]?>? BesideOf(string path, ModelFile? file, GemmaTokenizer tokenizer, string kind)
     {
         Dictionary<string, byte[]?>? beside = TokenizerFiles.ReadBeside(path, Path.Combine(_options.Output, kind));

@@ -171,7 +171,7 @@ public sealed record GemmaTrainingOptions
     }
 }
 
-/// <summary>What a run leaves.</summary>
+/// <summary>Result of a run.</summary>
 /// <param name="Path">Directory of the model (Hugging Face) or of the adapter (PEFT), with the running average of the weights.</param>
 /// <param name="Steps">Updates done.</param>
 /// <param name="ValidationLoss">Mean negative log likelihood of the validation files' targets; null without such files.</param>

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Training;
 
-/// <summary>What a run reports after each update.</summary>
+/// <summary>Progress of a training run after an update.</summary>
 /// <param name="Step">Updates done.</param>
 /// <param name="Steps">Updates in all.</param>
 /// <param name="Tokens">Tokens trained on in this update.</param>

@@ -5,10 +5,10 @@ namespace Gemma.Extensions.AI.Training;
 /// <param name="Trained">True where the token is a target; null: every token but the first.</param>
 internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
 {
-    /// <summary>What a teacher says at some of the targets, by the first of them and how many; asked when their loss is computed, so that it may stay on disk.</summary>
+    /// <summary>Reads a teacher's logits for a range of targets (first, count). Called when their loss is computed, so that they may stay on disk.</summary>
     public Func<int, int, TeacherTargets>? Teacher { get; init; }
 
-    /// <summary>Whether the model is trained to predict the token at a position.</summary>
+    /// <summary>True if the model is trained to predict the token at a position.</summary>
     public bool IsTarget(int position) => position > 0 && (Trained is null || Trained[position]);
 
     /// <summary>Tokens that count in the loss.</summary>
@@ -32,7 +32,7 @@ internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
     }
 }
 
-/// <summary>What a teacher says at targets: logits of its best tokens, or of all.</summary>
+/// <summary>A teacher's logits at targets: of its best tokens, or of all.</summary>
 /// <param name="Count">Entries of one row.</param>
 /// <param name="Ids">Token of each entry, [targets, Count]; null: entry i is token i.</param>
 /// <param name="Logits">[targets, Count].</param>
@@ -94,7 +94,7 @@ internal sealed class PackedBatch
     /// <summary>The token that follows each target row.</summary>
     public int[] Labels { get; }
 
-    /// <summary>What the teachers of the documents say at targets of the batch; null where a document has none.</summary>
+    /// <summary>Logits of the documents' teachers at targets of the batch; null if a document has none.</summary>
     public TeacherTargets? TeacherAt(int first, int count)
     {
         if (Documents.Any(document => document.Teacher is null))

@@ -41,7 +41,7 @@ internal abstract unsafe class TrainedWeights
 
     public GemmaConfig Config { get; }
 
-    /// <summary>What is trained.</summary>
+    /// <summary>Trained weights.</summary>
     public IReadOnlyList<Parameter> Parameters => _parameters;
 
     /// <summary>Every trained weight, in the order of <see cref="Parameters"/>.</summary>
@@ -52,13 +52,13 @@ internal abstract unsafe class TrainedWeights
     /// <summary>Name of the folder of a run that <see cref="Save"/> writes to.</summary>
     public abstract string Kind { get; }
 
-    /// <summary>Where a parameter lies in a vector laid out like <see cref="Weights"/> (the weights themselves, their gradient, a moment).</summary>
+    /// <summary>Slice of a parameter in a vector laid out like <see cref="Weights"/> (the weights themselves, their gradient, a moment).</summary>
     public Span<float> Slice(FloatBuffer vector, Parameter parameter) => vector.Span.Slice(parameter.Offset, parameter.Length);
 
     /// <summary>The embedding or the head [vocabulary, hidden], or a norm [hidden] (as w) in float32.</summary>
     public abstract float* Tensor(string name);
 
-    /// <summary>Where the gradient of the embedding, the head or a norm is summed; null where it is not trained.</summary>
+    /// <summary>Accumulator for the gradient of the embedding, the head or a norm; null if it is not trained.</summary>
     public abstract float* Gradient(FloatBuffer gradient, string name);
 
     /// <summary>y = x · Wᵀ of one linear map.</summary>

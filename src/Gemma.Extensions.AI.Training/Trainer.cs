@@ -137,7 +137,7 @@ internal sealed class Trainer
         }
     }
 
-    /// <summary>What the run is given, by name: kept in its checkpoints, so that a continuation can say what it changes.</summary>
+    /// <summary>Settings of the run by name, kept in its checkpoints so that a resumed run can report changes.</summary>
     public Dictionary<string, string> Settings { get; }
 
     /// <summary>Writes everything that an exact continuation needs; an interrupted write leaves the previous checkpoint in place.</summary>

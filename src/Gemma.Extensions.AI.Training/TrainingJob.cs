@@ -32,7 +32,7 @@ internal sealed class TrainingJob(
     /// <summary>Called after every update.</summary>
     public IProgress<GemmaTrainingProgress>? Progress { get; init; }
 
-    /// <summary>What belongs to the tokenizer, from <see cref="TokenizerFiles.ReadBeside"/>; null: it is where the model is written already.</summary>
+    /// <summary>The tokenizer's files, from <see cref="TokenizerFiles.ReadBeside"/>; null: they are in the output directory already.</summary>
     public IReadOnlyDictionary<string, byte[]?>? Beside { get; init; }
 
     /// <summary>Write the model as bfloat16 instead of float32.</summary>
@@ -46,23 +46,7 @@ internal sealed class TrainingJob(
     {
         Directory.CreateDirectory(directory);
         string checkpoint = Path.Combine(directory, CheckpointName), log = Path.Combine(directory, "loss.csv");
-        var trainer = new Trainer(model, new DocumentSet(documents, options.Seed), options);
-        trainer.Settings["number of updates on whole documents"] = WholeDocumentSteps.ToString(CultureInfo.InvariantCulture);
-        if (File.Exists(checkpoint))
-        {
-            IReadOnlyList<string> changes = trainer.Load(checkpoint);
-            Truncate(log, trainer.Step);
-            report($"continuing after step {trainer.Step:N0}");
-            foreach (string change in changes)
-            {
-                report($"changed: {change}");
-            }
-        }
-        else
-        {
-            WholeFile.Write(log, Columns + "\n");
-        }
-
+        Trainer trainer = Start(checkpoint, log, report);
         double validationLoss = double.NaN;
         GemmaTrainingProgress? last = null;
         var sinceLine = Stopwatch.StartNew(); // ten steps of a large model take minutes
@@ -117,6 +101,28 @@ internal sealed class TrainingJob(
             trainer.Save(checkpoint);
             report($"checkpoint: {line}");
         }
+    }
+
+    /// <summary>The trainer at the step of the checkpoint, where there is one, and a log that ends there.</summary>
+    private Trainer Start(string checkpoint, string log, Action<string> report)
+    {
+        Trainer trainer = new(model, new DocumentSet(documents, options.Seed), options);
+        trainer.Settings["number of updates on whole documents"] = WholeDocumentSteps.ToString(CultureInfo.InvariantCulture);
+        if (!File.Exists(checkpoint))
+        {
+            WholeFile.Write(log, Columns + "\n");
+            return trainer;
+        }
+
+        IReadOnlyList<string> changes = trainer.Load(checkpoint);
+        Truncate(log, trainer.Step);
+        report($"continuing after step {trainer.Step:N0}");
+        foreach (string change in changes)
+        {
+            report($"changed: {change}");
+        }
+
+        return trainer;
     }
 
     private void Export(Trainer trainer) => trainer.WithAverage(() => model.Save(Path.Combine(directory, model.Kind), BFloat16, tokenizer, Beside));

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI;
 
-/// <summary>How the hidden states of a text become its embedding.</summary>
+/// <summary>Pooling of a text's hidden states into its embedding.</summary>
 public enum GemmaEmbeddingPooling
 {
     /// <summary>The final hidden state of the last token, which has seen the whole text.</summary>
@@ -10,10 +10,10 @@ public enum GemmaEmbeddingPooling
     Mean,
 }
 
-/// <summary>How texts are embedded. The defaults suit checkpoints that were not trained for it; use a preset for those that were.</summary>
+/// <summary>Options of an embedding generator. The defaults suit checkpoints that were not trained for embeddings; use a preset for those that were.</summary>
 public sealed class GemmaEmbeddingOptions
 {
-    /// <summary>How hidden states become a vector. A checkpoint that was trained to chat embeds better by the mean.</summary>
+    /// <summary>Pooling of hidden states into a vector. A checkpoint trained for chat embeds better by the mean.</summary>
     public GemmaEmbeddingPooling Pooling { get; set; } = GemmaEmbeddingPooling.Mean;
 
     /// <summary>Scales each embedding to length 1, so that dot product and cosine are the same.</summary>

@@ -54,7 +54,7 @@ public sealed class GemmaGenerationOptions
     /// </summary>
     public int? TopLogProbabilities { get; set; }
 
-    /// <summary>Which distribution <see cref="TopLogProbabilities"/> are of; the model's own unless set.</summary>
+    /// <summary>Distribution that <see cref="TopLogProbabilities"/> are taken from; the model's own unless set.</summary>
     public GemmaLogProbabilitySource? LogProbabilitySource { get; set; }
 
     /// <summary>Most tokens to generate; null goes on to the end of the context.</summary>

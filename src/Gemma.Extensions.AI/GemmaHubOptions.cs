@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI;
 
-/// <summary>Where models are downloaded from and kept. What is not set comes from the environment variables that other tools of the hub use.</summary>
+/// <summary>Source and cache of downloaded models. Options that are not set come from the environment variables of the hub's other tools.</summary>
 public sealed class GemmaHubOptions
 {
     /// <summary>Directory of the cache. Default: <c>HF_HUB_CACHE</c>, else <c>HF_HOME</c>/hub, else ~/.cache/huggingface/hub.</summary>
@@ -40,7 +40,7 @@ public sealed class GemmaHubOptions
     public int RangeBytes { get; set; } = 4 << 20;
 }
 
-/// <summary>How far a download is.</summary>
+/// <summary>Progress of a download.</summary>
 /// <param name="File">File that is being downloaded.</param>
 /// <param name="CompletedBytes">Bytes of all files that are there.</param>
 /// <param name="TotalBytes">Bytes of all files.</param>

@@ -3,13 +3,13 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
-/// <summary>Which distribution log probabilities are of. Temperature, top-k, top-p and min-p, which only decide how tokens are drawn, never count.</summary>
+/// <summary>Distribution that log probabilities are taken from. Temperature, top-k, top-p and min-p never count: they only decide how tokens are drawn.</summary>
 public enum GemmaLogProbabilitySource
 {
     /// <summary>The model's own, before logit bias, penalties and the grammar. Tokens that a grammar forces are then computed one a step instead of being skipped.</summary>
     Model,
 
-    /// <summary>What was left after logit bias, penalties and the grammar. A token beside which the grammar allowed no other has the log probability 0.</summary>
+    /// <summary>The distribution after logit bias, penalties and the grammar. The only token that the grammar allows has the log probability 0.</summary>
     Constrained,
 }
 

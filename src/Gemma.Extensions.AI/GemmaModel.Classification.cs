@@ -7,7 +7,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
-/// <summary>What a classifier says about one label.</summary>
+/// <summary>A classifier's score for one label.</summary>
 /// <param name="Label">Name of the label, from the checkpoint (<c>id2label</c>); <c>LABEL_0</c> where it names none.</param>
 /// <param name="Score">The score as the model computes it: a logit, or the number itself for a regression (reward models).</param>
 /// <param name="Probability">
@@ -16,7 +16,7 @@ namespace Gemma.Extensions.AI;
 /// </param>
 public sealed record GemmaLabelScore(string Label, float Score, double? Probability);
 
-/// <summary>What a classifier says about a text.</summary>
+/// <summary>A classifier's scores for a text.</summary>
 /// <param name="Labels">One entry for each label, in the checkpoint's order.</param>
 public sealed record GemmaClassification(IReadOnlyList<GemmaLabelScore> Labels)
 {

@@ -5,7 +5,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
-/// <summary>How likely a model finds a continuation.</summary>
+/// <summary>Likelihood of a continuation.</summary>
 /// <param name="Continuation">The text that was scored.</param>
 /// <param name="LogProbability">Natural logarithm of the probability that the model writes exactly this after the prompt: the sum over its tokens.</param>
 /// <param name="Probability">Its share among the continuations that were scored together; these sum to 1.</param>

@@ -58,17 +58,17 @@ public sealed partial class GemmaModel : IDisposable
     /// <summary>Tokens that end a reply.</summary>
     internal int[] StopTokens { get; }
 
-    /// <summary>How conversations are written.</summary>
+    /// <summary>Prompt format of conversations.</summary>
     /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used; says why, where, and what to do.</exception>
     internal ChatFormat ChatFormat => _format.Format;
 
-    /// <summary>How replies were spelt; null where prefixes are not kept, for which it is.</summary>
+    /// <summary>Tokens of earlier replies; null if prefixes are not kept, for which alone they serve.</summary>
     internal ReplyTokenCache? Replies { get; }
 
-    /// <summary>Where the model logs to.</summary>
+    /// <summary>The model's log.</summary>
     internal ILoggerFactory LoggerFactory { get; }
 
-    /// <summary>What becomes of tools that are no functions.</summary>
+    /// <summary>Refuses or reports tools that are not functions.</summary>
     internal HostedTools HostedTools { get; }
 
     internal Backend Backend { get; }
@@ -174,7 +174,7 @@ public sealed partial class GemmaModel : IDisposable
                 logger?.LogWarning("{Warning}", warning);
             }
 
-            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, Enum.Parse<GemmaKvCacheType>(options.KvCacheType.ToString()));
+            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, options.KvCacheType);
             if (backend is not CudaBackend)
             {
                 CheckMemory(path, AdviceFor(file, options), file.Config, options.MemoryCheck, logger);

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI;
 
-/// <summary>How a model is loaded. Bound from the configuration section <c>Gemma</c> by <c>AddGemmaChatClient</c>, validated once.</summary>
+/// <summary>Options for loading a model. Bound from the configuration section <c>Gemma</c> by <c>AddGemmaChatClient</c>, validated once.</summary>
 public sealed class GemmaOptions
 {
     /// <summary>Name of the configuration section that holds these options.</summary>
@@ -20,7 +20,7 @@ public sealed class GemmaOptions
     /// </summary>
     public string? ModelPath { get; set; }
 
-    /// <summary>Whether a model of the hub (<c>hf:…</c>) that is not in the cache is downloaded when it is first needed.</summary>
+    /// <summary>Downloads a model of the hub (<c>hf:…</c>) that is not in the cache when it is first needed.</summary>
     public bool AllowDownload { get; set; }
 
     /// <summary>Tokens of prompt and answer together, at most what the model was trained for; null takes the model's own number.</summary>
@@ -53,7 +53,7 @@ public sealed class GemmaOptions
     /// </summary>
     public int? GpuLayers { get; set; }
 
-    /// <summary>How keys and values are stored. Q8_0 halves the memory of the two 16-bit types.</summary>
+    /// <summary>Storage type of keys and values. Q8_0 halves the memory of the two 16-bit types.</summary>
     public GemmaKvCacheType KvCacheType { get; set; } = GemmaKvCacheType.F16;
 
     /// <summary>
@@ -113,8 +113,10 @@ public sealed class GemmaOptions
     /// </summary>
     public bool Preload { get; set; }
 
-    /// <summary>What is wrong with these options, one sentence a problem; empty when they can be used.</summary>
-    internal IEnumerable<string> Validate()
+    /// <summary>Problems of these options, a sentence each; empty if they can be used.</summary>
+    internal IEnumerable<string> Validate() => ValidateModel().Concat(ValidateEngine());
+
+    private IEnumerable<string> ValidateModel()
     {
         if (string.IsNullOrWhiteSpace(ModelPath))
         {
@@ -174,7 +176,10 @@ public sealed class GemmaOptions
         {
             yield return $"{nameof(ChatFormat)} is {(int)format}, expected one of {string.Join(", ", Enum.GetNames<GemmaChatFormat>())}, or nothing for the checkpoint's own.";
         }
+    }
 
+    private IEnumerable<string> ValidateEngine()
+    {
         if (MaxConcurrentRequests is < 1 or > 4096)
         {
             yield return $"{nameof(MaxConcurrentRequests)} is {MaxConcurrentRequests}, expected 1 to 4,096.";
@@ -224,7 +229,7 @@ public sealed class GemmaOptions
         "a Gemma 2 GGUF file or a Hugging Face directory, for example gemma-2-2b-it-Q4_K_M.gguf or a clone of google/gemma-2-2b-it; " +
         "'gemma pull google/gemma-2-2b-it' downloads one. To try without a download, add the package Gemma.Extensions.AI.Nano and use the path 'nano'.";
 
-    /// <summary>Whether both load the same model the same way.</summary>
+    /// <summary>True if both load the same model the same way.</summary>
     internal bool LoadsLike(GemmaOptions other) =>
         CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
         string.Equals(Device?.Trim(), other.Device?.Trim(), StringComparison.OrdinalIgnoreCase) && GpuLayers == other.GpuLayers &&
@@ -256,7 +261,7 @@ public enum GemmaChatFormat
     ChatML,
 }
 
-/// <summary>How keys and values are stored in memory.</summary>
+/// <summary>Storage type of keys and values in memory.</summary>
 public enum GemmaKvCacheType
 {
     /// <summary>IEEE half precision.</summary>
@@ -272,7 +277,7 @@ public enum GemmaKvCacheType
     F32,
 }
 
-/// <summary>What happens with a model that does not fit the memory.</summary>
+/// <summary>Treatment of a model that does not fit in memory.</summary>
 public enum GemmaMemoryCheck
 {
     /// <summary>

@@ -34,10 +34,10 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     /// <summary>The answer as it comes; ends when the request has ended, however it ended.</summary>
     public ChannelReader<AnswerPart> Parts => _parts.Reader;
 
-    /// <summary>How the request ended. Never faulted.</summary>
+    /// <summary>Completes with the outcome of the request; never faults.</summary>
     public Task<GenerationResult> Completion => _completion.Task;
 
-    /// <summary>Whether the answer calls a tool. To be read after <see cref="Completion"/>.</summary>
+    /// <summary>True if the answer calls a tool. Valid after <see cref="Completion"/>.</summary>
     public bool HasCalls { get; private set; }
 
     /// <summary>The tokens of the answer; null where a stop sequence cut it. To be read after <see cref="Completion"/>.</summary>

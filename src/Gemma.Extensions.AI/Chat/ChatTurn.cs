@@ -6,15 +6,15 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Chat;
 
-/// <summary>One call, checked and translated: what the engine is asked.</summary>
+/// <summary>One call, checked and translated into a request to the engine.</summary>
 /// <param name="Prompt">Tokens that are read.</param>
 /// <param name="Settings">How the answer is generated.</param>
 /// <param name="StopTokens">Tokens that end it.</param>
-/// <param name="Constraint">What keeps it to a format; null where any text will do.</param>
+/// <param name="Constraint">Constrains the answer to a format; null: any text.</param>
 /// <param name="Adapter">Adapter to compute with; null: the base model.</param>
 /// <param name="Conversation">The messages that the prompt was rendered from, so that the answer may come back as one of them; null for a prompt that is no conversation.</param>
-/// <param name="MayCall">Whether the answer may call a tool.</param>
-/// <param name="TextIsFree">Whether it may be text of any form.</param>
+/// <param name="MayCall">True if the answer may call a tool.</param>
+/// <param name="TextIsFree">True if it may be text of any form.</param>
 /// <param name="Raw">The options in Gemma's own terms.</param>
 internal sealed record ChatTurn(
     int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, ChatPrompt? Conversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
@@ -115,7 +115,7 @@ internal sealed record ChatTurn(
         }
     }
 
-    /// <summary>Whether the reply may call a tool.</summary>
+    /// <summary>True if the reply may call a tool.</summary>
     private static bool CheckTools(ChatOptions? options)
     {
         if (options?.ToolMode is NoneChatToolMode)
@@ -141,7 +141,7 @@ internal sealed record ChatTurn(
         { } other => throw new ArgumentOutOfRangeException(nameof(GemmaGenerationOptions.PropertyOrder), other, $"PropertyOrder is {other}, expected Schema or Any."),
     };
 
-    /// <summary>What keeps the reply to its format and its calls to their schemas; null, without preparing the vocabulary, where any text will do.</summary>
+    /// <summary>Constrains the reply to its format and its calls to their schemas; null, without preparing the vocabulary, if any text will do.</summary>
     private static ValueTask<ITokenConstraint?> CreateConstraintAsync(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens, ToolMarkup? markup, CancellationToken cancellation)
     {
         if (options?.ResponseFormat is { } format and not (ChatResponseFormatText or ChatResponseFormatJson))

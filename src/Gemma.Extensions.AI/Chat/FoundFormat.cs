@@ -34,7 +34,7 @@ internal sealed class FoundFormat
     /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used.</exception>
     public ChatFormat Format => _format ?? throw new GemmaModelFormatException(_problem!.Message, _problem);
 
-    /// <summary>What is wrong; null where nothing is.</summary>
+    /// <summary>The problem; null if there is none.</summary>
     public string? Problem => _problem?.Message;
 
     /// <summary>The forced format, else the checkpoint's; the log says which, and what ends a turn.</summary>

@@ -8,7 +8,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Chat;
 
-/// <summary>What one answer is generated with, after all sources of options have been merged and checked.</summary>
+/// <summary>Settings of one answer, merged from all sources of options and checked.</summary>
 internal sealed record GenerationSettings(
     SamplingOptions Sampling, int MaxOutputTokens, IReadOnlyList<string> StopSequences, string? Adapter, LogProbabilityOptions? LogProbabilities)
 {

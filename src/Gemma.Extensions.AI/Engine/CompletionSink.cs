@@ -5,7 +5,7 @@ internal sealed class CompletionSink : GenerationSink
 {
     private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>How the request ended. Never faulted.</summary>
+    /// <summary>Completes with the outcome of the request; never faults.</summary>
     public Task<GenerationResult> Completion => _completion.Task;
 
     public override bool OnToken(int token) => true;

@@ -137,7 +137,7 @@ internal sealed class DraftModel : IDisposable
     }
 }
 
-/// <summary>What the draft model knows of a sequence.</summary>
+/// <summary>The draft model's state for one sequence.</summary>
 /// <param name="sequence">Sequence of the large model.</param>
 /// <param name="blocks">Memory of the draft model for it.</param>
 /// <param name="vocabularySize">Tokens of the vocabulary, rounded up.</param>

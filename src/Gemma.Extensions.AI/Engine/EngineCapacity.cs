@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>How much key/value memory an engine takes, and how long a sequence it has room for.</summary>
+/// <summary>Size of an engine's key/value memory, and the longest sequence that fits in it.</summary>
 internal sealed class EngineCapacity
 {
     /// <summary>Bounds the bookkeeping where blocks are tiny.</summary>

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>What other threads ask of the engine's thread: requests, work between two steps, and its end.</summary>
+/// <summary>Hands requests, work to be done between two steps, and the order to stop from other threads to the engine's thread.</summary>
 internal sealed class EngineInbox(EngineOptions options)
 {
     private readonly Lock _gate = new();

@@ -153,7 +153,7 @@ internal sealed class EngineMetrics : IDisposable
         }
     }
 
-    /// <summary>What the conventions require of every measurement. A list of up to eight lies on the stack.</summary>
+    /// <summary>Attributes that the conventions require of every measurement. A list of up to eight lives on the stack.</summary>
     private TagList Tags(Sequence sequence) => new()
     {
         { "gen_ai.operation.name", sequence.Request.Operation },

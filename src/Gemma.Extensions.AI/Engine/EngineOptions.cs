@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Backends;
 
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>What an engine is built with. Filled from <c>GemmaOptions</c>.</summary>
+/// <summary>Configuration of an engine, filled from <c>GemmaOptions</c>.</summary>
 internal sealed record EngineOptions
 {
     /// <summary>Name of the model in metrics and traces.</summary>
@@ -11,7 +11,7 @@ internal sealed record EngineOptions
     /// <summary>Most tokens of one sequence; null: what the model was trained for.</summary>
     public int? ContextLength { get; init; }
 
-    /// <summary>How keys and values are stored.</summary>
+    /// <summary>Storage type of keys and values.</summary>
     public GemmaKvCacheType KvType { get; init; } = GemmaKvCacheType.F16;
 
     /// <summary>Bytes of key/value memory for running sequences and cached prefixes together, committed as it is used; null: chosen from the context and the machine.</summary>
@@ -38,6 +38,6 @@ internal sealed record EngineOptions
     /// <summary>Most prompt tokens of one step.</summary>
     public int PrefillChunk { get; init; } = 256;
 
-    /// <summary>How long a step may take while other sequences wait for their next token; prompts are cut to fit.</summary>
+    /// <summary>Time limit of a step while other sequences wait for their next token; prompts are cut to fit.</summary>
     public TimeSpan MixedStepTarget { get; init; } = TimeSpan.FromMilliseconds(400);
 }

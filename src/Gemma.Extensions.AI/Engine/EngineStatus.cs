@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>What an engine is doing at a moment.</summary>
+/// <summary>Snapshot of an engine's state.</summary>
 /// <param name="Failed">The engine ended because of an unexpected error.</param>
 /// <param name="Stopping">The engine accepts no more requests.</param>
 /// <param name="Running">Sequences in the batch.</param>

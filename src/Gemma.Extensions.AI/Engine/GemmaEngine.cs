@@ -70,10 +70,10 @@ internal sealed class GemmaEngine : IDisposable
     /// <inheritdoc cref="EngineCapacity.MaxTokens"/>
     public int CapacityTokens => _capacity.MaxTokens;
 
-    /// <summary>Whether what was computed is kept for requests that begin the same way.</summary>
+    /// <summary>True if keys and values are kept for requests that share a prefix.</summary>
     public bool KeepsPrefixes => _options.PrefixCache;
 
-    /// <summary>What the engine is doing, read without stopping it: the numbers are of about the same moment.</summary>
+    /// <summary>State of the engine, read without stopping it, so the numbers are only about simultaneous.</summary>
     public EngineStatus Status => new(
         _inbox.Failure is not null, _inbox.IsStopping, _scheduler.Running.Count, Math.Max(0, _inbox.Accepted - _scheduler.Running.Count), _options.MaxConcurrentRequests, _options.MaxQueuedRequests,
         _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
@@ -213,7 +213,7 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>Takes over what was submitted; sleeps where there is nothing to do. False: the engine ends.</summary>
+    /// <summary>Takes over new requests and sleeps while there is nothing to do. False: the engine stops.</summary>
     private bool TryGetWork()
     {
         while (true)
@@ -326,7 +326,7 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>The step computed these tokens: they are in memory now, and prompts that others have too can be shared.</summary>
+    /// <summary>Commits the tokens that the step computed, so that other sequences can share them.</summary>
     private void Commit()
     {
         foreach (var sequence in _scheduler.Planned)
@@ -335,7 +335,7 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>Guesses that were right have been computed as well.</summary>
+    /// <summary>Commits the accepted guesses, whose keys and values the step computed as well.</summary>
     private void CommitDrafts()
     {
         foreach (var sequence in _scheduler.Planned)
@@ -349,7 +349,7 @@ internal sealed class GemmaEngine : IDisposable
         }
     }
 
-    /// <summary>Whether the step that is running is not worth finishing: a prompt in it was cancelled or is late, or the engine ends.</summary>
+    /// <summary>True if the running step is not worth finishing: one of its prompts was cancelled or is past its deadline, or the engine stops.</summary>
     private bool ShouldAbandonStep()
     {
         if (_inbox.IsCancelled)
@@ -368,7 +368,7 @@ internal sealed class GemmaEngine : IDisposable
         return false;
     }
 
-    /// <summary>Ends what was cancelled or is late.</summary>
+    /// <summary>Ends requests that were cancelled or are past their deadline.</summary>
     private void Sweep()
     {
         long now = Stopwatch.GetTimestamp();

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>How tokens are drawn from the logits.</summary>
+/// <summary>Sampling parameters of a request.</summary>
 internal sealed record SamplingOptions
 {
     /// <summary>0 takes the most probable token.</summary>
@@ -48,7 +48,7 @@ internal enum EngineFinish
     Failed,
 }
 
-/// <summary>How a request ended and what it used.</summary>
+/// <summary>Outcome and token counts of a request.</summary>
 /// <param name="Finish">Why it ended.</param>
 /// <param name="PromptTokens">Tokens of the prompt, cached ones included.</param>
 /// <param name="GeneratedTokens">Tokens generated, a stop token included.</param>
@@ -82,7 +82,7 @@ internal abstract class RowReader
     /// <summary>True: the final hidden state [hidden]; false: the logits [vocabulary].</summary>
     public abstract bool WantsHidden { get; }
 
-    /// <summary>What telemetry calls the request.</summary>
+    /// <summary>Name of the request in telemetry.</summary>
     public virtual string Operation => WantsHidden ? "embeddings" : "score";
 
     /// <summary>Called for each wanted position. The values are valid during the call.</summary>
@@ -113,12 +113,12 @@ internal sealed class GenerationRequest
 
     public required GenerationSink Sink { get; init; }
 
-    /// <summary>Whether the caller reads the answer while it comes; for telemetry.</summary>
+    /// <summary>True if the caller reads the answer while it is generated; for telemetry.</summary>
     public bool IsStreaming { get; init; }
 
     public SamplingOptions Sampling { get; init; } = new();
 
-    /// <summary>What the sink is told of each token's probability; null: nothing, at no cost.</summary>
+    /// <summary>Log probabilities to report to the sink; null: none, at no cost.</summary>
     public LogProbabilityOptions? LogProbabilities { get; init; }
 
     /// <summary>Most tokens to generate; the end of the context also ends the request.</summary>
@@ -133,10 +133,10 @@ internal sealed class GenerationRequest
     /// <summary>Restricts the tokens, where set (grammar).</summary>
     public ITokenConstraint? Constraint { get; init; }
 
-    /// <summary>Where set, nothing is generated: the reader receives what the model computes for the prompt (scores, embeddings).</summary>
+    /// <summary>If set, nothing is generated: the reader receives the model's outputs for the prompt (scores, embeddings).</summary>
     public RowReader? Reader { get; init; }
 
-    /// <summary>What telemetry calls the request, OpenTelemetry's gen_ai.operation.name: its well-known values where there is one.</summary>
+    /// <summary>Name of the request in telemetry: OpenTelemetry's gen_ai.operation.name, with its well-known values where they apply.</summary>
     public string Operation => Reader?.Operation ?? "chat";
 
     /// <summary>Higher runs first.</summary>

@@ -7,16 +7,16 @@ namespace Gemma.Extensions.AI.Engine;
 internal interface ITokenConstraint
 {
     /// <summary>
-    /// Works out what the next mask takes. False: that is more than the budget, and it goes on beside the caller's thread until it is worth asking again;
-    /// nothing else is to be asked meanwhile, for it would wait. True: <see cref="TryFillMask"/> is quick.
+    /// Computes the next mask. False: it exceeds the budget and continues on another thread; until <see cref="WhenPrepared"/> is called, any other member would
+    /// block. True: <see cref="TryFillMask"/> is quick.
     /// </summary>
-    /// <param name="budget">Counted work that may be done on this thread, about 4 ns each; what is left of it.</param>
+    /// <param name="budget">Work units for this thread, about 4 ns each; receives the remainder.</param>
     bool TryPrepare(ref long budget) => true;
 
-    /// <summary>Called on another thread when <see cref="TryPrepare"/> is worth asking again.</summary>
+    /// <summary>Called on another thread when <see cref="TryPrepare"/> can be called again.</summary>
     Action? WhenPrepared { set { } }
 
-    /// <summary>Ends what goes on beside the caller's thread: the text is not needed any more.</summary>
+    /// <summary>Cancels work on other threads: the mask is no longer needed.</summary>
     void Stop()
     {
     }
@@ -27,7 +27,7 @@ internal interface ITokenConstraint
     /// </summary>
     bool TryFillMask(Span<ulong> mask);
 
-    /// <summary>Whether the token may come next, without changing the state.</summary>
+    /// <summary>True if the token may come next. Does not change the state.</summary>
     bool IsAllowed(int token);
 
     /// <summary>Advances by a token. The token must be allowed.</summary>

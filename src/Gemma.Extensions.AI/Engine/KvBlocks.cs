@@ -3,8 +3,8 @@ using Gemma.Extensions.AI.Backends;
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
-/// Who owns which block of a <see cref="KvPool"/>: reference counts and a free list. A block that only the prefix cache refers to is idle: it
-/// keeps its contents but can be had back.
+/// Reference counts and the free list of the blocks of a <see cref="KvPool"/>. A block that only the prefix cache refers to is idle: it keeps its contents
+/// but can be reclaimed.
 /// </summary>
 internal sealed class KvBlocks
 {

@@ -60,7 +60,7 @@ internal sealed class KvCache : IDisposable
         }
     }
 
-    /// <summary>Holds blocks so that the first <paramref name="tokens"/> tokens can be computed. False: memory is short; what was had is kept.</summary>
+    /// <summary>Allocates blocks for the first <paramref name="tokens"/> tokens. False: memory is short; blocks allocated so far are kept.</summary>
     public bool TryHold(BlockTable table, int tokens)
     {
         while (table.Held * BlockTokens < tokens)
@@ -115,7 +115,8 @@ internal sealed class KvCache : IDisposable
         }
     }
 
-    /// <summary>The first <paramref name="computed"/> tokens of the sequence are in memory: full blocks become prefixes, blocks behind the window are let go.</summary>
+    /// <summary>Records that the keys and values of <paramref name="computed"/>, the first tokens of the sequence, are in memory: publishes full blocks as prefixes and
+    /// releases blocks behind the window.</summary>
     public void Commit(BlockTable table, ReadOnlySpan<int> computed)
     {
         table.Computed = computed.Length;
@@ -126,7 +127,7 @@ internal sealed class KvCache : IDisposable
         }
     }
 
-    /// <summary>Takes all blocks from the sequence, which must compute everything again to go on. What it computed stays as a prefix for others.</summary>
+    /// <summary>Releases all blocks of a sequence, which must be recomputed to go on. They stay in the prefix cache until they are needed.</summary>
     public void Release(BlockTable table, ReadOnlySpan<int> tokens)
     {
         PublishRest(table, tokens);
@@ -217,8 +218,8 @@ internal sealed class KvCache : IDisposable
     }
 
     /// <summary>
-    /// Whether two blocks are left for the copy while the sequence holds what it adopts and the original too. To be known before: behind the copied tokens the window
-    /// may begin later than behind the full blocks, whose local blocks are then not adopted.
+    /// True if two blocks are left for the copy while the sequence holds the adopted blocks and the original. Must be known before adopting: behind the copied
+    /// tokens the window may begin later than behind the full blocks, whose local blocks are then not adopted.
     /// </summary>
     private bool HasRoomForCopy(BlockTable table, int end, int partial, int length)
     {

@@ -165,7 +165,7 @@ internal sealed class Sampler
         }
     }
 
-    /// <summary>Whether the mask allows exactly one token.</summary>
+    /// <summary>True if the mask allows exactly one token.</summary>
     private static bool IsSingle(ReadOnlySpan<ulong> mask)
     {
         int word = mask.IndexOfAnyExcept(0UL);

@@ -3,11 +3,9 @@ using Gemma.Extensions.AI.Backends;
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
-/// Decides which rows the next step computes. Sequences that generate come first, each with its next token; what is left of the step goes to
-/// prompts, oldest first. Waiting requests are admitted by priority, then to the caller with the fewest running, of these to the one
-/// whose last turn is the longest ago, then by arrival. When
-/// key/value memory runs out, the sequence of least priority that arrived last gives its memory back and waits. Sequences whose next token is still to be
-/// drawn, because its mask is not worked out, are left out.
+/// Decides which rows the next step computes. Generating sequences come first, each with its next token; the rest of the step goes to prompts, oldest first.
+/// Waiting requests are admitted by priority, then by the caller with the fewest running requests, then by the caller served longest ago, then by arrival. When
+/// key/value memory runs out, the newest sequence of the lowest priority is preempted. Sequences that wait for a mask are skipped.
 /// </summary>
 internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel? draft = null)
 {
@@ -36,10 +34,10 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     public static int MaxRows(EngineOptions options) =>
         options.PrefillChunk + options.MaxConcurrentRequests + SpeculatingSequences * options.SpeculativeTokens;
 
-    /// <summary>Speculation trades arithmetic, of which a large batch has none to spare, for memory traffic, which it shares already.</summary>
+    /// <summary>Most sequences that speculate. Speculation saves memory traffic at the cost of arithmetic; a large batch shares the former and is short of the latter.</summary>
     public const int SpeculatingSequences = 4;
 
-    /// <summary>A caller who had no requests takes a turn before the one who had the last, not before all: else those who come and go would always go first.</summary>
+    /// <summary>A caller without requests is placed just before the caller served last. Placed before everybody, callers who come and go would always go first.</summary>
     public void Add(Sequence sequence)
     {
         _waiting.Add(sequence);
@@ -73,7 +71,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         PlanPrompts(batch, Math.Min(batch.MaxRows - batch.Rows, batch.Rows == 0 ? options.PrefillChunk : MixedChunk()));
     }
 
-    /// <summary>After a step: what it was made of is not kept until the next one, which may be long in coming.</summary>
+    /// <summary>Clears the plan after a step: the next one may be a long time off.</summary>
     public void Forget(ForwardBatch batch)
     {
         batch.Clear();
@@ -87,7 +85,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         Plan(batch, sequence, sequence.StepRows);
     }
 
-    /// <summary>Tells how long a step took, from which the size of prompt chunks in later steps follows.</summary>
+    /// <summary>Records the duration of a step; the size of later prompt chunks follows from it.</summary>
     public void Observe(int rows, double seconds)
     {
         if (rows >= 16)
@@ -183,7 +181,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         }
     }
 
-    /// <summary>A prompt must not wait for the memory of sequences behind it that generate, and so were in the step before it.</summary>
+    /// <summary>A prompt must not wait for the memory of sequences behind it: those that generate were planned before it.</summary>
     private void MakeRoomForStalled()
     {
         if (_stalled is { } stalled && _running.IndexOf(stalled) is >= 0 and int index)
@@ -211,7 +209,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         }
     }
 
-    /// <summary>What the sequence said before, else what the draft model would say.</summary>
+    /// <summary>Prompt lookup first, then the draft model.</summary>
     private ReadOnlySpan<int> Guess(Sequence sequence, int most)
     {
         var guess = NGramDraft.Propose(sequence, most);
@@ -233,7 +231,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
 
     private bool TryHold(Sequence sequence, int index) => TryHold(sequence, index, sequence.Count + sequence.DraftCount);
 
-    /// <summary>Gets memory for the sequence, if need be from those behind it that the step does not use. False: there is none for it in this step.</summary>
+    /// <summary>Allocates blocks for the sequence, if need be by preempting sequences behind it that the step does not use. False: there are none in this step.</summary>
     private bool TryHold(Sequence sequence, int index, int tokens)
     {
         while (!cache.TryHold(sequence.Blocks, tokens))
@@ -250,7 +248,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         return true;
     }
 
-    /// <summary>Gives the memory of a sequence back. It keeps its tokens and goes on later; what it computed stays as a prefix as long as nobody needs the room.</summary>
+    /// <summary>Preempts a sequence: it keeps its tokens and is resumed later. Its blocks stay in the prefix cache until they are needed.</summary>
     private void Preempt(Sequence sequence)
     {
         Preemptions++;
@@ -276,7 +274,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         }
     }
 
-    /// <summary>Blocks that the sequence will need for the tokens it has, less those it holds. Local layers need a chunk more than the window while a prompt is read.</summary>
+    /// <summary>Blocks that the sequence still needs for the tokens it has. While a prompt is read, local layers need a chunk more than the window.</summary>
     private int Missing(Sequence sequence)
     {
         int chunk = Math.Min(options.PrefillChunk, Math.Max(1, sequence.Pending));
@@ -302,7 +300,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
             (-(long)sequence.Request.Priority, Load(sequence), _turns[new(sequence.Request.Caller)], sequence.Number);
     }
 
-    /// <summary>How many sequences of the same caller run.</summary>
+    /// <summary>Running sequences of the same caller.</summary>
     private int Load(Sequence sequence)
     {
         int count = 0;

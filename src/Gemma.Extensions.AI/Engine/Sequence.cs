@@ -34,7 +34,7 @@ internal sealed class Sequence
     /// <summary>Stopwatch ticks after which the request fails.</summary>
     public long Deadline { get; }
 
-    /// <summary>When the first token was given to the sink, in ticks of the stopwatch; 0: not yet.</summary>
+    /// <summary>Stopwatch ticks of the first token given to the sink; 0 before it.</summary>
     public long FirstTokenAt { get; set; }
 
     /// <summary>Stopwatch ticks of the last token given to the sink; 0 before the first.</summary>
@@ -64,37 +64,37 @@ internal sealed class Sequence
     /// <inheritdoc cref="BlockTable.Computed"/>
     public int Computed => Blocks.Computed;
 
-    /// <summary>Position of the first row that the request's reader has not had yet. A sequence that gave its memory back computes rows again, for which a reader has no use.</summary>
+    /// <summary>Position of the first row that the request's reader has not received. A preempted sequence recomputes rows, which the reader must not receive twice.</summary>
     public int NextRow { get; set; }
 
     /// <summary>Tokens of the prompt that came from the prefix cache when the request first ran.</summary>
     public int CachedTokens { get; set; }
 
-    /// <summary>Whether the sequence lost its memory once; what it finds in the prefix cache then is its own.</summary>
+    /// <summary>True once the sequence was preempted; what it then finds in the prefix cache is its own.</summary>
     public bool WasPreempted { get; set; }
 
     /// <summary>Tokens known but not computed yet. One while generating token by token.</summary>
     public int Pending => Count - Computed;
 
-    /// <summary>Whether the sequence produces (or has produced) output, so that a step that leaves it out delays a reader.</summary>
+    /// <summary>True once the sequence has produced output, so that a step that skips it delays a reader.</summary>
     public bool IsGenerating => GeneratedCount > 0;
 
-    /// <summary>Logits of the next token, kept while the mask that it is drawn under is worked out beside the steps; null otherwise. Steps leave the sequence out meanwhile.</summary>
+    /// <summary>Logits of the next token while its mask is computed beside the steps, which skip the sequence meanwhile; null otherwise.</summary>
     public float[]? HeldLogits { get; private set; }
 
     /// <summary>Tokens guessed after the known ones, to be checked in the next step.</summary>
     public int DraftCount { get; private set; }
 
-    /// <summary>What the draft model knows of the sequence, where there is one.</summary>
+    /// <summary>The draft model's state for the sequence; null without a draft model.</summary>
     public DraftState? DraftState { get; set; }
 
-    /// <summary>How many tokens may be guessed next; grows with success.</summary>
+    /// <summary>Tokens that may be guessed next; grows with success.</summary>
     public int DraftLimit { get; set; } = 3;
 
     /// <summary>Guesses that turned out right in the step that is running.</summary>
     public int AcceptedDraft { get; private set; }
 
-    /// <summary>Whether every token so far in the step that is running was guessed.</summary>
+    /// <summary>True while every token of the running step was guessed.</summary>
     public bool FollowsDraft { get; private set; }
 
     /// <summary>Rows of the sequence in the step that is running.</summary>

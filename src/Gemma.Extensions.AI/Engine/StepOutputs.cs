@@ -3,12 +3,12 @@ using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>What follows the forward pass of a step: logits where a token is due, the next tokens, and their delivery.</summary>
+/// <summary>Postprocessing of a step: computes logits where a token is due, draws the next tokens and delivers them.</summary>
 internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, EngineMetrics metrics, TokenGaps gaps, int maxRows)
 {
     /// <summary>
-    /// Work on masks that a step may take, in the units of <see cref="ITokenConstraint.TryPrepare"/>: about 5 ms. A mask has at most half of what is left, so that
-    /// one that is dear does not take the share of those after it; masks mostly take less than <see cref="LeastMaskBudget"/>.
+    /// Budget of a step for masks, in the units of <see cref="ITokenConstraint.TryPrepare"/>: about 5 ms. A mask gets at most half of the remainder, so that an
+    /// expensive one leaves something for those after it; most take less than <see cref="LeastMaskBudget"/>.
     /// </summary>
     internal const long MaskBudget = 1_200_000;
 
@@ -24,8 +24,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
     private long _maskBudget;
 
     /// <summary>
-    /// Begins a step: the work on masks that it may take is counted anew, and the sequences go on whose masks were worked out meanwhile. They were left out of
-    /// the steps before, with the logits of their next token.
+    /// Begins a step: resets the budget for masks, and resumes sequences whose masks are ready. Earlier steps skipped them and held the logits of their next token.
     /// </summary>
     public void Resume(List<Sequence> running, List<Sequence> waiting)
     {

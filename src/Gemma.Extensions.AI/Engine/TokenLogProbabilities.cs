@@ -2,7 +2,7 @@ using System.Numerics.Tensors;
 
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>What a request wants to know of each token's probability.</summary>
+/// <summary>Log probabilities that a request asks for.</summary>
 /// <param name="Top">How many of the most likely tokens are named, 0 to 20.</param>
 /// <param name="Constrained">True: after logit bias, penalties and the token mask; false: as the model computed them. Temperature, top-k, top-p and min-p never count.</param>
 internal sealed record LogProbabilityOptions(int Top, bool Constrained);

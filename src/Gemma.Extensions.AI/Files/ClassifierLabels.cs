@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Files;
 
-/// <summary>How the scores of a classifier are to be read; transformers' <c>problem_type</c>.</summary>
+/// <summary>Interpretation of a classifier's scores: transformers' <c>problem_type</c>.</summary>
 internal enum ClassifierKind
 {
     /// <summary>Numbers as they are.</summary>
@@ -17,7 +17,7 @@ internal enum ClassifierKind
     MultiLabel,
 }
 
-/// <summary>What a checkpoint says about the scores of its classifier.</summary>
+/// <summary>Labels and interpretation of a classifier's scores.</summary>
 /// <param name="Names">A name for each row of the head.</param>
 /// <param name="Kind">How scores are to be read.</param>
 /// <param name="PadId">Token that does not count as the last one of a text; -1: none.</param>

@@ -6,7 +6,7 @@ internal static class DiskFull
     // ENOSPC, which is the same on every Unix, and EDQUOT, which is not; ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL.
     private const int NoSpace = 28, Quota = 122, QuotaOnMac = 69, HandleDiskFull = unchecked((int)0x80070027), Full = unchecked((int)0x80070070);
 
-    /// <summary>Whether a disk or the share of it that a user may fill is full.</summary>
+    /// <summary>True if the disk, or the user's quota, is full.</summary>
     public static bool Is(Exception exception) => exception is IOException && (OperatingSystem.IsWindows()
         ? exception.HResult is HandleDiskFull or Full
         : exception.HResult is NoSpace || exception.HResult == (OperatingSystem.IsMacOS() ? QuotaOnMac : Quota));

@@ -51,7 +51,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
         }
     }
 
-    /// <summary>Whether a file stands for a model: not a later file of a split one.</summary>
+    /// <summary>True if a file stands for a model: it is not a later part of a split one.</summary>
     public static bool IsFirstOrOnly(string path) => SplitName().Match(path) is not { Success: true } split || split.Groups["no"].Value == "00001";
 
     /// <summary>Parses one file in memory, which must stay where it is as long as the result is used.</summary>

@@ -22,7 +22,7 @@ internal enum GgufType : uint
     Float64 = 12,
 }
 
-/// <summary>Where a metadata value lies in the file.</summary>
+/// <summary>Position of a metadata value in the file.</summary>
 /// <param name="Type">Type of the value.</param>
 /// <param name="ElementType">Type of an array's elements; that of the value itself otherwise.</param>
 /// <param name="Count">Elements of an array; 1 otherwise.</param>

@@ -60,7 +60,7 @@ internal static class GgufVariations
 
     private static readonly (string Key, bool Neutral)[] s_flags = [("attention.causal", true), ("use_parallel_residual", false), ("swin_norm", false)];
 
-    /// <summary>Whether the file was made to compute embeddings: it then has no head, though its tensors are those of a tied model.</summary>
+    /// <summary>True if the file was made for embeddings: it then has no head, though its tensors are those of a tied model.</summary>
     public static bool IsEmbeddingModel(GgufMetadata metadata) => metadata.GetInt32(PoolingType) is > NoPooling and < RankPooling;
 
     /// <summary>Checks that a reranker has scores.</summary>

@@ -46,7 +46,7 @@ internal static class HuggingFaceConfig
         }.Validate(config.Path);
     }
 
-    /// <summary>Whether the file says which class of transformers it belongs to.</summary>
+    /// <summary>True if the file names its transformers class.</summary>
     public static bool StatesArchitecture(JsonFile config) => Architecture(config) is not null;
 
     private static string? Architecture(JsonFile config) => config.GetStrings("architectures")?.FirstOrDefault();

@@ -81,7 +81,7 @@ internal sealed class JsonFile : IDisposable
         }
     }
 
-    /// <summary>Whether the field is there at all, as <c>null</c> too.</summary>
+    /// <summary>True if the field is present, even as <c>null</c>.</summary>
     public bool Has(string name) => Root.TryGetProperty(name, out _);
 
     /// <summary>The field, null where it is absent or JSON null.</summary>
@@ -123,7 +123,7 @@ internal sealed class JsonFile : IDisposable
 
     public void Dispose() => _document.Dispose();
 
-    /// <summary>Whether a value says that something is not there: null, false, or empty.</summary>
+    /// <summary>True if a value means absence: null, false, or empty.</summary>
     public static bool IsOff(JsonElement value) => value.ValueKind switch
     {
         JsonValueKind.Null or JsonValueKind.False => true,

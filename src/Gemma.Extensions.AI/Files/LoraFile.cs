@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Files;
 
-/// <summary>What an adapter adds to one weight W [outputs, inputs]: scale · B · A.</summary>
+/// <summary>An adapter's update of one weight W [outputs, inputs]: scale · B · A.</summary>
 /// <param name="A">[rank, inputs].</param>
 /// <param name="B">[outputs, rank].</param>
 /// <param name="Scale">alpha / rank, or alpha / √rank for rank-stabilised adapters.</param>
@@ -61,7 +61,7 @@ internal sealed partial class LoraFile : IDisposable
     /// <summary>Full path of the directory or file.</summary>
     public string Path { get; }
 
-    /// <summary>What is added to which weight, by the weight's canonical name: <c>blk.3.attn_q.weight</c>.</summary>
+    /// <summary>Updates by the weight's canonical name: <c>blk.3.attn_q.weight</c>.</summary>
     public IReadOnlyDictionary<string, LoraPair> Pairs { get; }
 
     /// <summary>Linear maps of a layer that an adapter may change, by their canonical names.</summary>

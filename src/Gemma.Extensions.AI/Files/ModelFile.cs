@@ -50,7 +50,7 @@ internal abstract class ModelFile : IDisposable
 
     public abstract GemmaConfig Config { get; }
 
-    /// <summary>What the scores of a classifier mean; null for other models.</summary>
+    /// <summary>Labels of a classifier; null for other models.</summary>
     public abstract ClassifierLabels? Labels { get; }
 
     /// <summary>Tensors by canonical (GGUF) name: those that the model is made of.</summary>
@@ -61,10 +61,10 @@ internal abstract class ModelFile : IDisposable
 
     public abstract GenerationDefaults GenerationDefaults { get; }
 
-    /// <summary>What the file holds and is not used as it stands, a sentence each. Logged when the model is loaded, and shown by <c>gemma inspect</c>.</summary>
+    /// <summary>Parts of the file that are ignored or changed, a sentence each. Logged when the model is loaded, and shown by <c>gemma inspect</c>.</summary>
     public List<string> Warnings { get; } = [];
 
-    /// <summary>Whether the tokenizer's configuration ends texts with eos (<c>add_eos_token</c>).</summary>
+    /// <summary>True if the tokenizer's configuration ends texts with eos (<c>add_eos_token</c>).</summary>
     public abstract bool AddsEndToken { get; }
 
     /// <summary>Builds the tokenizer that the model carries.</summary>

@@ -63,7 +63,7 @@ internal static class OutputHeads
             $"'{source}' has no tensor '{name}' (in Hugging Face checkpoints '{GemmaTensors.ToHuggingFace(name)}'), but {why}. The file is incomplete, or its configuration wrong; download or save it again.");
     }
 
-    /// <summary>Whether two matrices hold the same numbers.</summary>
+    /// <summary>True if two matrices hold the same numbers.</summary>
     public static unsafe bool AreEqual(TensorView a, TensorView b)
     {
         if (!a.Shape.SequenceEqual(b.Shape))

@@ -66,7 +66,7 @@ internal sealed class PeftConfig
     /// <summary>Name of the module that holds a weight, as PEFT sees it: <c>model.layers.3.self_attn.q_proj</c>.</summary>
     public static string ModuleOf(string canonical) => GemmaTensors.ToHuggingFace(canonical)[..^".weight".Length];
 
-    /// <summary>Whether the adapter changes a module.</summary>
+    /// <summary>True if the adapter changes a module.</summary>
     public bool Targets(string module) => _targets(module);
 
     /// <summary>Factor on B·A of a module.</summary>

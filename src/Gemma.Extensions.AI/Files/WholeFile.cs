@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Files;
 /// </summary>
 internal static class WholeFile
 {
-    /// <summary>What a file is called until it is complete. The next one to write it begins it anew.</summary>
+    /// <summary>Suffix of a file until it is complete. The next writer starts it over.</summary>
     public static string PartialOf(string path) => path + ".partial";
 
     /// <summary>Writes a file, in place of one that may be there. One at a time does so: another one is refused.</summary>

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 
 namespace Gemma.Extensions.AI.Formats;
 
-/// <summary>How weights are packed: blocks of a fixed number of elements in a fixed number of bytes. Contract and the one table of all formats.</summary>
+/// <summary>A block format: a fixed number of elements in a fixed number of bytes. The contract, and the one table of all formats.</summary>
 internal abstract unsafe class BlockFormat
 {
     /// <summary>Elements of the blocks of the K-quants and IQ4_XS.</summary>
@@ -33,7 +33,7 @@ internal abstract unsafe class BlockFormat
     /// <summary>Bytes of one block.</summary>
     public abstract int BlockBytes { get; }
 
-    /// <summary>Whether the elements are plain floating-point numbers.</summary>
+    /// <summary>True if the elements are plain floating-point numbers.</summary>
     public bool IsFloat => BlockElements == 1;
 
     /// <summary>Bits an element takes on average, scales included.</summary>
@@ -48,7 +48,7 @@ internal abstract unsafe class BlockFormat
     /// <summary>Scalar reference decoder: the oracle from which every fast path is tested.</summary>
     public abstract void Decode(byte* source, float* destination, long elements);
 
-    /// <summary>Whether <see cref="Encode"/> can make the format; the others are only read.</summary>
+    /// <summary>True if <see cref="Encode"/> supports the format; the others are read-only.</summary>
     public virtual bool CanEncode => true;
 
     /// <summary>Packs elements, which must be finite and whole blocks.</summary>

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Formats;
 
-/// <summary>What the encoders of the formats of 32 elements share. Rounding is that of ggml's reference quantisers, byte for byte,
+/// <summary>Rounding shared by the encoders of the formats of 32 elements. It is that of ggml's reference quantisers, byte for byte,
 /// as compilers build them: x·inverse + half is one fused operation, which decides ties.</summary>
 internal static unsafe class LegacyQuantRounding
 {

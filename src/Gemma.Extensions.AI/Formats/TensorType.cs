@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Formats;
 
-/// <summary>How the elements of a tensor are stored. The numbers are those of the GGUF specification.</summary>
+/// <summary>Storage type of a tensor's elements, numbered as in the GGUF specification.</summary>
 internal enum TensorType : uint
 {
     F32 = 0,

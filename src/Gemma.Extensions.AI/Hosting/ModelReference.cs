@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Hosting;
 /// </summary>
 /// <param name="path">Full path of the file or directory.</param>
 /// <param name="load">Loads it.</param>
-/// <param name="loggerFactory">Where the model logs to.</param>
+/// <param name="loggerFactory">The model's log.</param>
 /// <param name="adapters">Names of the adapters that are loaded with it.</param>
 /// <param name="idleUnload">Time without a lease after which it is unloaded; null: never.</param>
 /// <param name="time">The clock; null: the system's.</param>
@@ -38,7 +38,7 @@ internal sealed partial class ModelReference(
         _loading = Task.FromResult(model);
     }
 
-    /// <summary>Where the model logs to, known without loading it.</summary>
+    /// <summary>The model's log, known without loading it.</summary>
     public ILoggerFactory LoggerFactory { get; } = loggerFactory ?? NullLoggerFactory.Instance;
 
     /// <summary>Full path of the file or directory.</summary>

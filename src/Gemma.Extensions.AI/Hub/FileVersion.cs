@@ -2,13 +2,13 @@ using System.Net;
 
 namespace Gemma.Extensions.AI.Hub;
 
-/// <summary>What tells versions of the file at an address apart, so that no file is put together from two.</summary>
+/// <summary>Identifies the version of the file at an address, so that ranges of two versions are never combined.</summary>
 /// <param name="Size">Bytes of the whole file.</param>
 /// <param name="Tag">Its ETag, as sent; null where the server sends none.</param>
 /// <param name="Modified">When it was modified last, where the server says so.</param>
 internal sealed record FileVersion(long Size, string? Tag, DateTimeOffset? Modified)
 {
-    /// <summary>What an answer says of its file; null where it does not say how large that is.</summary>
+    /// <summary>The version that a response describes; null if it does not give the size.</summary>
     public static FileVersion? Of(HttpResponseMessage response)
     {
         long? size = response.StatusCode == HttpStatusCode.PartialContent ? response.Content.Headers.ContentRange?.Length : response.Content.Headers.ContentLength;

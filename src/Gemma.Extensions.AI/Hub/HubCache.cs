@@ -31,7 +31,7 @@ internal sealed partial class HubCache(string root)
 
     public string Snapshot(string repository, string commit) => Path.Combine(RepositoryFolder(repository), "snapshots", commit);
 
-    /// <summary>Where the file of a URL is kept.</summary>
+    /// <summary>Path of the file of a URL.</summary>
     public string UrlFile(Uri url)
     {
         string hash = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(url.GetLeftPart(UriPartial.Query))))[..16];
@@ -93,7 +93,7 @@ internal sealed partial class HubCache(string root)
         }
     }
 
-    /// <summary>Whether a file of a snapshot is there without a blob, since links could not be made.</summary>
+    /// <summary>True if a file of a snapshot is there without a blob, because links could not be made.</summary>
     public bool HoldsItself(string repository, string commit, string file, long size) =>
         new FileInfo(Path.Combine(Snapshot(repository, commit), file)) is { Exists: true, LinkTarget: null } found && found.Length == size;
 
@@ -178,7 +178,7 @@ internal sealed partial class HubCache(string root)
 
     private static bool IsGguf(IReadOnlyList<string> selected) => selected[0].EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Whether nothing is missing among the files of a model.</summary>
+    /// <summary>True if no file of the model is missing.</summary>
     private static bool IsComplete(IReadOnlyList<string> selected, Func<string, string> pathOf) => IsGguf(selected)
         ? HasAllParts(selected)
         : (selected.Contains("tokenizer.model") || selected.Contains("tokenizer.json")) && (selected.Contains("model.safetensors") || HasAllShards(selected, pathOf));

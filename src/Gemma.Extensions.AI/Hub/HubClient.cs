@@ -138,7 +138,7 @@ internal sealed class HubClient : IDisposable
         return request;
     }
 
-    /// <summary>Where a redirect leads.</summary>
+    /// <summary>Target of a redirect.</summary>
     private Uri Next(HttpResponseMessage response, Uri url, HubReference reference)
     {
         if (response.IsSuccessStatusCode)

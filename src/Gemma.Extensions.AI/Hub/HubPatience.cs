@@ -6,7 +6,7 @@ using Polly.Retry;
 
 namespace Gemma.Extensions.AI.Hub;
 
-/// <summary>How long a server is waited for, and how often it is asked again.</summary>
+/// <summary>Timeouts and retries.</summary>
 internal static class HubPatience
 {
     private static readonly TimeSpan s_maxDelay = TimeSpan.FromSeconds(60);
@@ -38,7 +38,7 @@ internal static class HubPatience
         MaxDelay = s_maxDelay,
     }).Build();
 
-    /// <summary>How long the server asks to wait; null where it does not say.</summary>
+    /// <summary>The wait that the server asks for; null if it gives none.</summary>
     public static TimeSpan? RetryAfter(HttpResponseMessage? response) => response?.Headers.RetryAfter switch
     {
         { Delta: { } delta } => delta,

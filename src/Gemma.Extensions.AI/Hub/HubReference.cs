@@ -2,7 +2,7 @@ using System.Text.RegularExpressions;
 
 namespace Gemma.Extensions.AI.Hub;
 
-/// <summary>What a model is called on the hub: <c>owner/name</c>, optionally <c>:TYPE</c> of a GGUF file and <c>@revision</c>; or a direct URL.</summary>
+/// <summary>Name of a model on the hub: <c>owner/name</c>, optionally <c>:TYPE</c> of a GGUF file and <c>@revision</c>; or a direct URL.</summary>
 /// <param name="Repository"><c>owner/name</c>; empty for a URL.</param>
 /// <param name="Type">Type or name of the GGUF file; null: safetensors, or the only GGUF model.</param>
 /// <param name="Revision">Branch, tag or commit.</param>
@@ -12,7 +12,7 @@ internal sealed partial record HubReference(string Repository, string? Type, str
     public const string Prefix = "hf:";
     public const string DefaultRevision = "main";
 
-    /// <summary>What belongs to a model beside its weights, where the repository has it.</summary>
+    /// <summary>Files of a model beside its weights, if the repository has them.</summary>
     private static readonly HashSet<string> s_beside =
     [
         "config.json", "generation_config.json", "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -72,7 +72,7 @@ internal sealed partial record HubReference(string Repository, string? Type, str
 
     private static string List(string[][] models) => string.Join(", ", models.Take(40).Select(m => m[0]));
 
-    /// <summary>Whether the type stands in the file's name between separators, or is the name.</summary>
+    /// <summary>True if the type stands in the file's name between separators, or is the name.</summary>
     private static bool IsType(string file, string type)
     {
         string name = Split().Replace(System.IO.Path.GetFileName(file), "");

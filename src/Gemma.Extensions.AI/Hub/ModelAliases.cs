@@ -48,7 +48,7 @@ internal static partial class ModelAliases
         return null;
     }
 
-    /// <summary>Whether a path means a model of the hub: <c>hf:owner/name:TYPE</c>.</summary>
+    /// <summary>True if a path names a model of the hub: <c>hf:owner/name:TYPE</c>.</summary>
     public static bool IsHub(string pathOrAlias) => pathOrAlias.StartsWith(HubReference.Prefix, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Looks a model of the hub up in the cache; downloads nothing.</summary>

@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace Gemma.Extensions.AI.Model;
 
-/// <summary>What a model computes from its final hidden states.</summary>
+/// <summary>Kind of output head.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<OutputHead>))]
 internal enum OutputHead
 {
@@ -69,7 +69,7 @@ internal sealed record GemmaConfig
     /// <summary>Labels of a classifier; 0 for other models.</summary>
     public int LabelCount { get; init; }
 
-    /// <summary>Whether the model predicts tokens.</summary>
+    /// <summary>True if the model predicts tokens.</summary>
     [JsonIgnore]
     public bool HasLogits => Head is OutputHead.Tied or OutputHead.Own;
 
@@ -85,7 +85,7 @@ internal sealed record GemmaConfig
     /// <summary>Base of the rotary frequencies of a layer.</summary>
     public float RopeBaseOf(int layer) => IsLocal(layer) ? LocalRopeBase ?? RopeBase : RopeBase;
 
-    /// <summary>What the positions of a layer are divided by.</summary>
+    /// <summary>Divisor of a layer's positions.</summary>
     public float RopeFactorOf(int layer) => (IsLocal(layer) ? LocalRopeFactor ?? RopeFactor : RopeFactor) ?? 1;
 
     /// <summary>Parameters of the model, a tied embedding counted once.</summary>

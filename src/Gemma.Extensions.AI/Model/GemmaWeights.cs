@@ -80,7 +80,7 @@ internal sealed class GemmaWeights
                 $"'{file.Path}' has no tensor '{name}', which a Gemma 2 model of {file.Config.LayerCount} layers needs. The file is damaged or was converted wrongly; download or convert it again.");
     }
 
-    /// <summary>What <see cref="Fingerprint"/> is for the weights of a file.</summary>
+    /// <summary><see cref="Fingerprint"/> of the weights of a file.</summary>
     public static unsafe byte[] FingerprintOf(ModelFile file)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

@@ -8,7 +8,7 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 {
     private readonly Dictionary<WeightMatrix, string[]> _names = [];
 
-    /// <summary>What was collected.</summary>
+    /// <summary>The collected matrix.</summary>
     public ImportanceMatrix Matrix { get; } = new();
 
     public override string Name => inner.Name;

@@ -17,7 +17,7 @@ internal static class LegacyImatrix
     /// <summary>That of the largest model has a few megabytes.</summary>
     private const long MaxBytes = 1L << 30;
 
-    /// <summary>Whether a file is no GGUF but may be one of these: it begins with a small number of matrices and the name of the first.</summary>
+    /// <summary>True if a file is not GGUF but may be a legacy matrix: it begins with a small count of matrices and the name of the first.</summary>
     public static bool Is(string path)
     {
         using FileStream stream = MappedFile.OpenRead(path);

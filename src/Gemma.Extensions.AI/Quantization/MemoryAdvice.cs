@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Model;
 
 namespace Gemma.Extensions.AI.Quantization;
 
-/// <summary>What a model needs in memory, and what the machine has.</summary>
+/// <summary>Memory that a model needs, and memory that the machine has.</summary>
 /// <param name="WeightBytes">The mapped weights. They are read from disk again where they do not stay in memory, which no one waits for gladly.</param>
 /// <param name="KvBytes">Keys and values of one full context.</param>
 /// <param name="ActivationBytes">Work space of the forward pass.</param>
@@ -16,14 +16,14 @@ internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long Activat
 
     public bool Fits => NeededBytes <= Machine.LimitBytes;
 
-    /// <summary>Whether it fits beside what runs now.</summary>
+    /// <summary>True if it fits beside the processes that run now.</summary>
     public bool FitsNow => NeededBytes <= Machine.FreeBytes;
 
     /// <summary>Computes the needs of a model.</summary>
     /// <param name="config">The model.</param>
     /// <param name="weightBytes">Bytes of its tensors.</param>
     /// <param name="contextTokens">Tokens of context.</param>
-    /// <param name="kvType">How keys and values are stored.</param>
+    /// <param name="kvType">Storage type of keys and values.</param>
     /// <param name="machine">Memory to fit into; null: what this process may use.</param>
     public static MemoryAdvice For(GemmaConfig config, long weightBytes, int contextTokens, GemmaKvCacheType kvType, MachineMemory? machine = null)
     {
@@ -45,7 +45,7 @@ internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long Activat
         $"needs {Gigabytes(NeededBytes)} ({Gigabytes(WeightBytes)} weights, {Gigabytes(KvBytes)} keys and values, {Gigabytes(ActivationBytes)} work space); "
         + $"{(Machine.IsContainer ? "the container" : "the machine")} has {Gigabytes(Machine.LimitBytes)}, of which {Gigabytes(Machine.FreeBytes)} are free";
 
-    /// <summary>What to do about a model that does not fit.</summary>
+    /// <summary>Advice on a model that does not fit.</summary>
     public string Advise(GemmaConfig config) => LargestThatFits(config) is { } smaller
         ? $"Take it as {smaller.Name} ({Gigabytes(smaller.Bytes(config))}), make that with 'gemma quantize', or take a shorter context."
         : "No quantisation of it would fit: take a smaller model or a shorter context.";

@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Engine;
 
 namespace Gemma.Extensions.AI.Quantization;
 
-/// <summary>How far two models of one vocabulary are apart on a text.</summary>
+/// <summary>Divergence of two models with the same vocabulary on a text.</summary>
 /// <param name="Tokens">Predictions compared.</param>
 /// <param name="PerplexityA">exp of the mean negative log likelihood of the first model.</param>
 /// <param name="PerplexityB">The same of the second.</param>

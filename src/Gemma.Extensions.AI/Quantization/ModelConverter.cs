@@ -7,7 +7,7 @@ using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Quantization;
 
-/// <summary>How far a conversion is.</summary>
+/// <summary>Progress of a conversion.</summary>
 /// <param name="Tensor">Tensor that is being written.</param>
 /// <param name="DoneElements">Elements written so far.</param>
 /// <param name="TotalElements">Elements of the model.</param>
@@ -77,7 +77,7 @@ internal sealed class ModelConverter
         writer.Save(path);
     }
 
-    /// <summary>Whether llama.cpp refuses the converted file: of Gemma 2 it reads no head beside the embedding, and no classifier.</summary>
+    /// <summary>True if llama.cpp refuses the converted file: it reads neither an untied head nor a classifier of Gemma 2.</summary>
     public static bool IsForThisEngineOnly(ModelFile source) => WithoutEqualHead(source).Head is OutputHead.Own or OutputHead.Classifier;
 
     /// <summary>A head that is the embedding over again need not be stored, whatever the configuration says of it.</summary>
@@ -173,7 +173,7 @@ internal sealed class ModelConverter
         }
     }
 
-    /// <summary>What tells a reader that the file is no chat model. The labels' key and the kinds of pooling are llama.cpp's.</summary>
+    /// <summary>Metadata that tell a reader that the file is not a chat model. The labels' key and the pooling types are llama.cpp's.</summary>
     private void DescribeHead(GgufWriter writer)
     {
         if (_source.Labels is { } labels)

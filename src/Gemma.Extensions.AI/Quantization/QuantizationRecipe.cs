@@ -135,7 +135,7 @@ internal sealed class QuantizationRecipe
         _ => null,
     };
 
-    /// <summary>Where a tensor stands in the model.</summary>
+    /// <summary>Position of a tensor in the model.</summary>
     private readonly record struct Place(string Part, int Layer, int Layers, int HeadsPerKvHead, bool HasImportance, OutputHead Head)
     {
         public bool IsHead => Part == "output" || (Part == "token_embd" && Head != OutputHead.Own);
