@@ -23,7 +23,7 @@ public static class GemmaServerEndpointRouteBuilderExtensions
         ArgumentNullException.ThrowIfNull(prefix);
         ServerCore core = CoreOf(endpoints, nameof(MapOpenAI));
         RouteGroupBuilder group = endpoints.MapGroup(prefix);
-        OpenAIRoutes.Map(group, core);
+        OpenAIRoutes.Map(group, core, endpoints.ServiceProvider.GetRequiredService<ResponseStore>(), prefix);
         return group;
     }
 

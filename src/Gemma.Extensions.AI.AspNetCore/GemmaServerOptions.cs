@@ -32,6 +32,12 @@ public sealed class GemmaServerOptions
     /// <summary>From where and to where models are downloaded with <see cref="AllowPull"/>.</summary>
     public GemmaHubOptions Hub { get; set; } = new();
 
+    /// <summary>How long a response (<c>/v1/responses</c>) is kept after its last use, so that another can follow it.</summary>
+    public TimeSpan StoredResponseLifetime { get; set; } = TimeSpan.FromHours(24);
+
+    /// <summary>Most bytes that kept responses take in memory. The application's <c>IDistributedCache</c>, where it has one, is used instead and has limits of its own.</summary>
+    public long StoredResponsesBytes { get; set; } = 64 << 20;
+
     internal IEnumerable<string> Problems()
     {
         if (MaxRequestBodySize < 1)
@@ -39,12 +45,17 @@ public sealed class GemmaServerOptions
             yield return $"{nameof(MaxRequestBodySize)} is {MaxRequestBodySize}, expected at least 1.";
         }
 
-        foreach ((string name, TimeSpan time) in new[] { (nameof(HeartbeatInterval), HeartbeatInterval), (nameof(SlowClientTimeout), SlowClientTimeout), (nameof(RequestBodyTimeout), RequestBodyTimeout), (nameof(RequestTimeout), RequestTimeout ?? TimeSpan.MaxValue) })
+        foreach ((string name, TimeSpan time) in new[] { (nameof(HeartbeatInterval), HeartbeatInterval), (nameof(SlowClientTimeout), SlowClientTimeout), (nameof(RequestBodyTimeout), RequestBodyTimeout), (nameof(StoredResponseLifetime), StoredResponseLifetime), (nameof(RequestTimeout), RequestTimeout ?? TimeSpan.MaxValue) })
         {
             if (time <= TimeSpan.Zero)
             {
                 yield return $"{name} is {time}, expected more than no time.";
             }
+        }
+
+        if (StoredResponsesBytes < 1)
+        {
+            yield return $"{nameof(StoredResponsesBytes)} is {StoredResponsesBytes}, expected at least 1.";
         }
 
         if (MaxChoices < 1)

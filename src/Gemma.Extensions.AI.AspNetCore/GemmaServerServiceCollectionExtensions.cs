@@ -1,6 +1,9 @@
 using Gemma.Extensions.AI.AspNetCore;
 using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
+using Gemma.Extensions.AI.AspNetCore.OpenAI;
+using Microsoft.Extensions.Caching.Distributed;
+using Microsoft.Extensions.Caching.Memory;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
@@ -27,9 +30,19 @@ public static class GemmaServerServiceCollectionExtensions
             services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<GemmaServerOptions>, ValidateServerOptions>());
             services.TryAddSingleton(provider => new ModelCatalog(provider, services));
             services.AddSingleton<ServerCore>();
+            services.AddSingleton(CreateResponseStore);
         }
 
         return configure is null ? services : services.Configure(configure);
+    }
+
+    /// <summary>Kept where the application keeps things; else in memory, of which responses get no more than their share.</summary>
+    private static ResponseStore CreateResponseStore(IServiceProvider provider)
+    {
+        GemmaServerOptions options = provider.GetRequiredService<IOptions<GemmaServerOptions>>().Value;
+        IDistributedCache cache = provider.GetService<IDistributedCache>()
+            ?? new MemoryDistributedCache(Options.Options.Create(new MemoryDistributedCacheOptions { SizeLimit = options.StoredResponsesBytes }));
+        return new ResponseStore(cache, options.StoredResponseLifetime);
     }
 
     private sealed class ValidateServerOptions : IValidateOptions<GemmaServerOptions>

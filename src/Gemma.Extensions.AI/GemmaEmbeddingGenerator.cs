@@ -45,13 +45,26 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(values);
+        return await GenerateAsync(
+            (model, settings) => values.Select(value => Encode(model, value ?? throw new ArgumentException("A text to embed is null.", nameof(values)), settings, IsQuery(options))), options, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Embeds texts that are tokens already, without bos, eos and prefix.</summary>
+    /// <exception cref="ArgumentException">A token is not in the vocabulary.</exception>
+    internal Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IReadOnlyList<IReadOnlyList<int>> texts, EmbeddingGenerationOptions? options, CancellationToken cancellationToken) =>
+        GenerateAsync((model, _) => texts.Select(text => text.All(id => (uint)id < (uint)model.Tokenizer.VocabularySize) ? text
+            : throw new ArgumentException($"A text to embed has a token that is not in the vocabulary, expected 0 to {model.Tokenizer.VocabularySize - 1:N0}.")), options, cancellationToken);
+
+    private async Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+        Func<GemmaModel, GemmaEmbeddingOptions, IEnumerable<IReadOnlyList<int>>> encode, EmbeddingGenerationOptions? options, CancellationToken cancellationToken)
+    {
         cancellationToken.ThrowIfCancellationRequested();
         using ModelLease lease = await _model.LeaseAsync(cancellationToken).ConfigureAwait(false);
         GemmaModel model = lease.Model;
         GemmaEmbeddingOptions settings = options?.RawRepresentationFactory?.Invoke(this) as GemmaEmbeddingOptions ?? _options;
         Check(settings);
         int dimensions = Dimensions(model, options);
-        int[][] texts = [.. Tokenize(model, values, settings, IsQuery(options))];
+        int[][] texts = [.. encode(model, settings).Select(text => Frame(model, text, settings))]; // all are checked before any is computed
 
         float[][] vectors = await EngineCalls.RunAsync(
             texts, (text, token) => EmbedAsync(model, text, settings, dimensions, token), cancellationToken).ConfigureAwait(false);
@@ -134,34 +147,28 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         { } other => throw new ArgumentException($"AdditionalProperties[\"input_type\"] is '{other}', expected 'query' or 'document'.", nameof(options)),
     };
 
-    /// <summary>All texts are checked before any is computed.</summary>
-    private static IEnumerable<int[]> Tokenize(GemmaModel model, IEnumerable<string> values, GemmaEmbeddingOptions options, bool query)
+    private static List<int> Encode(GemmaModel model, string text, GemmaEmbeddingOptions options, bool query)
     {
-        string prefix = query ? options.QueryPrefix : options.DocumentPrefix;
-        int eos = (options.AppendEndToken ?? model.File.AddsEndToken) ? model.Tokenizer.EosId : -1;
+        List<int> tokens = [];
+        model.Tokenizer.Encode((query ? options.QueryPrefix : options.DocumentPrefix) + text, tokens, matchSpecial: false);
+        return tokens;
+    }
+
+    /// <summary>The tokens of a text with bos and eos, where the model has them.</summary>
+    private static int[] Frame(GemmaModel model, IReadOnlyList<int> text, GemmaEmbeddingOptions options)
+    {
+        int[] bos = model.Tokenizer.BosId >= 0 ? [model.Tokenizer.BosId] : [];
+        int[] eos = options.AppendEndToken ?? model.File.AddsEndToken ? [model.Tokenizer.EosId] : [];
+        eos = eos is [>= 0] ? eos : [];
         int most = Math.Min(options.MaxTokens ?? int.MaxValue, Math.Min(model.ContextLength, model.Engine.CapacityTokens));
-        foreach (string value in values)
+        int room = most - bos.Length - eos.Length;
+        if (text.Count > room && !options.Truncate)
         {
-            List<int> tokens = [];
-            if (model.Tokenizer.BosId >= 0)
-            {
-                tokens.Add(model.Tokenizer.BosId);
-            }
-
-            model.Tokenizer.Encode(prefix + (value ?? throw new ArgumentException("A text to embed is null.", nameof(values))), tokens, matchSpecial: false);
-            int room = most - (eos >= 0 ? 1 : 0);
-            if (tokens.Count > room)
-            {
-                tokens = options.Truncate ? tokens[..room] : throw new GemmaContextLengthException(tokens.Count + (eos >= 0 ? 1 : 0), most);
-            }
-
-            if (eos >= 0)
-            {
-                tokens.Add(eos);
-            }
-
-            yield return tokens.Count > 0 ? [.. tokens] : throw new ArgumentException("A text to embed has no tokens: it is empty, and the vocabulary has no bos.", nameof(values));
+            throw new GemmaContextLengthException(text.Count + bos.Length + eos.Length, most);
         }
+
+        int[] tokens = [.. bos, .. text.Take(room), .. eos];
+        return tokens.Length > 0 ? tokens : throw new ArgumentException("A text to embed has no tokens: it is empty, and the vocabulary has no bos.");
     }
 
     private static async Task<float[]> EmbedAsync(GemmaModel model, int[] tokens, GemmaEmbeddingOptions options, int dimensions, CancellationToken cancellationToken)

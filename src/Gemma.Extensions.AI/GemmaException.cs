@@ -42,7 +42,10 @@ public sealed class GemmaContextLengthException : GemmaException
 /// <summary>Too many requests are waiting, or the engine is shutting down. Try again later, or raise <c>GemmaOptions.MaxQueuedRequests</c>.</summary>
 public sealed class GemmaOverloadedException : GemmaException
 {
-    internal GemmaOverloadedException(string message) : base(message) { }
+    internal GemmaOverloadedException(string message, bool isStopping = false) : base(message) => IsStopping = isStopping;
+
+    /// <summary>Whether no request will be accepted any more, since the engine shuts down; otherwise there may be room in a moment.</summary>
+    public bool IsStopping { get; }
 }
 
 /// <summary>A request needs more key/value memory than the engine has in total.</summary>

@@ -7,6 +7,22 @@ namespace Gemma.Extensions.AI.AspNetCore.Http;
 /// <summary>What the APIs do each in its own way around requests: the form of errors. It is metadata of every endpoint, so that whatever ends a request can say so in its words.</summary>
 internal abstract class Dialect
 {
+    /// <summary>The API of the endpoint that was asked; null where it belongs to none.</summary>
+    public static Dialect? Of(HttpContext http) => http.GetEndpoint()?.Metadata.GetMetadata<Dialect>();
+
+    /// <summary>Answers with an error in the form of the API that was asked; as a plain text where none was.</summary>
+    public static Task AnswerAsync(HttpContext http, ServerError error, Dialect? otherwise = null)
+    {
+        if ((Of(http) ?? otherwise) is { } dialect)
+        {
+            return dialect.WriteErrorAsync(http, error);
+        }
+
+        http.Response.StatusCode = error.Status;
+        http.Response.ContentType = "text/plain; charset=utf-8";
+        return http.Response.WriteAsync(error.Message, http.RequestAborted);
+    }
+
     /// <summary>Writes the body of an error.</summary>
     public abstract void WriteError(IBufferWriter<byte> output, ServerError error);
 
@@ -22,7 +38,6 @@ internal abstract class Dialect
             return;
         }
 
-        http.Response.Clear();
         http.Response.StatusCode = StatusOf(error);
         http.Response.ContentType = "application/json";
         if (error.RetryAfter is { } wait)

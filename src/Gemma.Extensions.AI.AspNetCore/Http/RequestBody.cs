@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using System.Text.Unicode;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -35,6 +36,7 @@ internal static class RequestBody
     {
         try
         {
+            CheckText(json);
             return JsonSerializer.Deserialize(json, type) ?? throw new ServerErrorException(ErrorKind.InvalidRequest, "The body is null, expected a JSON object.");
         }
         catch (JsonException exception)
@@ -45,6 +47,33 @@ internal static class RequestBody
             string detail = exception.InnerException is null && !exception.Message.Contains("could not be converted", StringComparison.Ordinal)
                 ? $": {exception.Message.Split(" Path: ")[0].Split(" LineNumber: ")[0]}" : ": a value of another type is expected there.";
             throw new ServerErrorException(new(ErrorKind.InvalidRequest, $"The body is not the JSON that is expected{place}{line}{detail}", "invalid_json", exception.Path is { Length: > 2 } member ? member[2..] : null));
+        }
+    }
+
+    /// <summary>
+    /// Refuses text that is none: bytes that are no UTF-8, and halves of surrogate pairs, which cutting a text in JavaScript leaves. Elements would only find out when they are read.
+    /// </summary>
+    private static void CheckText(ReadOnlySpan<byte> json)
+    {
+        if (!Utf8.IsValid(json))
+        {
+            throw new ServerErrorException(new(ErrorKind.InvalidRequest, "The body is not UTF-8.", "invalid_json"));
+        }
+
+        Utf8JsonReader reader = new(json, new JsonReaderOptions { MaxDepth = MaxDepth });
+        while (reader.Read())
+        {
+            if (reader.ValueIsEscaped)
+            {
+                try
+                {
+                    _ = reader.GetString();
+                }
+                catch (InvalidOperationException)
+                {
+                    throw new ServerErrorException(new(ErrorKind.InvalidRequest, $"A text at byte {reader.TokenStartIndex} of the body has half of a surrogate pair: a character was cut in two.", "invalid_json"));
+                }
+            }
         }
     }
 

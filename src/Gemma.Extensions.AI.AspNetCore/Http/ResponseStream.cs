@@ -14,6 +14,8 @@ namespace Gemma.Extensions.AI.AspNetCore.Http;
 /// <remarks>Used by one writer at a time.</remarks>
 internal abstract class ResponseStream(HttpContext http, GemmaServerOptions options, string contentType) : IDisposable
 {
+    private const int MaxUnflushedBytes = 16 * 1024;
+
     private readonly PipeWriter _output = http.Response.BodyWriter;
     private Utf8JsonWriter? _json;
 
@@ -44,6 +46,9 @@ internal abstract class ResponseStream(HttpContext http, GemmaServerOptions opti
 
     /// <summary>Writes what tells client and proxies that the answer still comes.</summary>
     public abstract void WriteHeartbeat();
+
+    /// <summary>Whether more was written than should wait: a source that never makes anybody wait would otherwise fill the memory.</summary>
+    public bool IsFull => _output.UnflushedBytes > MaxUnflushedBytes;
 
     /// <summary>Sends what was written.</summary>
     public ValueTask FlushAsync()

@@ -27,21 +27,26 @@ internal enum ErrorKind
 /// <param name="RetryAfter">When asking again may help.</param>
 internal sealed record ServerError(ErrorKind Kind, string Message, string? Code = null, string? Parameter = null, TimeSpan? RetryAfter = null)
 {
-    public int Status => Kind switch
-    {
-        ErrorKind.InvalidRequest => StatusCodes.Status400BadRequest,
-        ErrorKind.Unauthenticated => StatusCodes.Status401Unauthorized,
-        ErrorKind.Forbidden => StatusCodes.Status403Forbidden,
-        ErrorKind.NotFound => StatusCodes.Status404NotFound,
-        ErrorKind.MethodNotAllowed => StatusCodes.Status405MethodNotAllowed,
-        ErrorKind.Timeout => StatusCodes.Status408RequestTimeout,
-        ErrorKind.Conflict => StatusCodes.Status409Conflict,
-        ErrorKind.TooLarge => StatusCodes.Status413PayloadTooLarge,
-        ErrorKind.UnsupportedMediaType => StatusCodes.Status415UnsupportedMediaType,
-        ErrorKind.RateLimited => StatusCodes.Status429TooManyRequests,
-        ErrorKind.Overloaded => StatusCodes.Status503ServiceUnavailable,
-        _ => StatusCodes.Status500InternalServerError,
-    };
+    private static readonly (ErrorKind Kind, int Status)[] s_statuses =
+    [
+        (ErrorKind.InvalidRequest, StatusCodes.Status400BadRequest),
+        (ErrorKind.Unauthenticated, StatusCodes.Status401Unauthorized),
+        (ErrorKind.Forbidden, StatusCodes.Status403Forbidden),
+        (ErrorKind.NotFound, StatusCodes.Status404NotFound),
+        (ErrorKind.MethodNotAllowed, StatusCodes.Status405MethodNotAllowed),
+        (ErrorKind.Timeout, StatusCodes.Status408RequestTimeout),
+        (ErrorKind.Conflict, StatusCodes.Status409Conflict),
+        (ErrorKind.TooLarge, StatusCodes.Status413PayloadTooLarge),
+        (ErrorKind.UnsupportedMediaType, StatusCodes.Status415UnsupportedMediaType),
+        (ErrorKind.RateLimited, StatusCodes.Status429TooManyRequests),
+        (ErrorKind.Internal, StatusCodes.Status500InternalServerError),
+        (ErrorKind.Overloaded, StatusCodes.Status503ServiceUnavailable),
+    ];
+
+    public int Status => s_statuses.First(entry => entry.Kind == Kind).Status;
+
+    /// <summary>The kind of error that has a status; null where none has.</summary>
+    public static ErrorKind? KindOf(int status) => s_statuses.Where(entry => entry.Status == status).Select(entry => (ErrorKind?)entry.Kind).FirstOrDefault();
 
     /// <summary>What an exception of a client or of the engine means to whoever asked. What is no fault of the request keeps its details for the log.</summary>
     public static ServerError From(Exception exception) => exception switch
@@ -49,7 +54,8 @@ internal sealed record ServerError(ErrorKind Kind, string Message, string? Code 
         ServerErrorException known => known.Error,
         GemmaContextLengthException => new(ErrorKind.InvalidRequest, exception.Message, "context_length_exceeded", "messages"),
         GemmaKvCacheException => new(ErrorKind.InvalidRequest, exception.Message, "context_length_exceeded"),
-        GemmaOverloadedException => new(ErrorKind.Overloaded, exception.Message, "overloaded", RetryAfter: TimeSpan.FromSeconds(2)),
+        GemmaOverloadedException { IsStopping: true } => new(ErrorKind.Overloaded, exception.Message, "shutting_down", RetryAfter: TimeSpan.FromSeconds(10)),
+        GemmaOverloadedException => new(ErrorKind.RateLimited, exception.Message, "queue_full", RetryAfter: TimeSpan.FromSeconds(2)),
         TimeoutException => new(ErrorKind.Overloaded, "The answer took longer than this server allows. Try again later, or ask for less.", "timeout", RetryAfter: TimeSpan.FromSeconds(5)),
         ArgumentException argument => new(ErrorKind.InvalidRequest, WithoutParameter(argument)),
         NotSupportedException => new(ErrorKind.InvalidRequest, exception.Message, "unsupported"),

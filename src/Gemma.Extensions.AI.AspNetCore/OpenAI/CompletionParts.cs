@@ -17,15 +17,15 @@ internal static class CompletionParts
     };
 
     /// <summary>The usage of one request: of several answers to one prompt the prompt counts once.</summary>
-    public static CompletionUsage Usage(IEnumerable<UsageDetails?> usages)
+    public static CompletionUsage Usage(IEnumerable<UsageDetails?> usages, int choicesPerPrompt = int.MaxValue)
     {
         long input = 0, cached = 0, output = 0, reasoning = 0;
-        foreach (UsageDetails usage in usages.OfType<UsageDetails>())
+        foreach (UsageDetails[] answers in usages.Select(static usage => usage ?? new()).Chunk(choicesPerPrompt))
         {
-            input = Math.Max(input, usage.InputTokenCount ?? 0);
-            cached = Math.Max(cached, usage.CachedInputTokenCount ?? 0);
-            output += usage.OutputTokenCount ?? 0;
-            reasoning += usage.ReasoningTokenCount ?? 0;
+            input += answers.Max(static usage => usage.InputTokenCount ?? 0);
+            cached += answers.Max(static usage => usage.CachedInputTokenCount ?? 0);
+            output += answers.Sum(static usage => usage.OutputTokenCount ?? 0);
+            reasoning += answers.Sum(static usage => usage.ReasoningTokenCount ?? 0);
         }
 
         return new()

@@ -1,23 +1,87 @@
+using System.Text.Json.Serialization.Metadata;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Routing.Template;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
-/// <summary>The routes of OpenAI's API.</summary>
-internal static class OpenAIRoutes
+/// <summary>The routes of OpenAI's API, and of what the servers that speak it have beside it.</summary>
+internal sealed class OpenAIRoutes
 {
-    public static void Map(IEndpointRouteBuilder routes, ServerCore core)
+    private readonly IEndpointRouteBuilder _routes;
+    private readonly ServerCore _core;
+    private readonly string _prefix;
+    private readonly List<ApiOperation> _operations = [];
+
+    private OpenAIRoutes(IEndpointRouteBuilder routes, ServerCore core, string prefix)
     {
-        Post("/chat/completions", ChatCompletionEndpoint.RunAsync);
-        Get("/models", ListModelsAsync);
-        Get("/models/{**id}", DescribeModelAsync);
+        _routes = routes;
+        _core = core;
+        _prefix = prefix;
+    }
 
-        void Post(string path, Func<HttpContext, ServerCore, Task> handler) => ApiEndpoint.Map(routes, HttpMethods.Post, path, OpenAIDialect.Instance, core.Logger, http => handler(http, core));
+    public static void Map(IEndpointRouteBuilder routes, ServerCore core, ResponseStore store, string prefix) => new OpenAIRoutes(routes, core, prefix).Map(new ResponseEndpoint(store));
 
-        void Get(string path, Func<HttpContext, ServerCore, Task> handler) => ApiEndpoint.Map(routes, HttpMethods.Get, path, OpenAIDialect.Instance, core.Logger, http => handler(http, core));
+    private void Map(ResponseEndpoint responses)
+    {
+        OpenAIJson json = OpenAIJson.Wire;
+        Post("/chat/completions", "Answers a conversation.", json.ChatCompletionRequest, json.ChatCompletion, ChatCompletionEndpoint.RunAsync);
+        Post("/completions", "Goes on from a text as it stands.", json.TextCompletionRequest, json.TextCompletion, TextCompletionEndpoint.RunAsync);
+        Post("/responses", "Answers an input, and keeps it so that another can follow.", json.ResponseRequest, json.ResponseBody, responses.CreateAsync);
+        Post("/responses/input_tokens", "Counts the tokens of an input.", json.ResponseRequest, json.InputTokenCount, responses.CountTokensAsync);
+        Add(HttpMethods.Get, "/responses/{id}", "A response that was kept or is being answered.", null, json.ResponseBody, responses.GetAsync);
+        Add(HttpMethods.Delete, "/responses/{id}", "Forgets a response.", null, json.DeletedResponse, responses.DeleteAsync);
+        Add(HttpMethods.Post, "/responses/{id}/cancel", "Ends a response that is being answered.", null, json.ResponseBody, responses.CancelAsync);
+        Add(HttpMethods.Get, "/responses/{id}/input_items", "What a response answered.", null, json.InputItemList, responses.ListInputAsync);
+        Post("/embeddings", "Embeds texts.", json.EmbeddingRequest, json.EmbeddingList, EmbeddingEndpoint.RunAsync);
+        Post("/rerank", "Orders documents by their similarity to a question.", json.RerankRequest, json.RerankList, RerankEndpoint.RunAsync);
+        Post("/tokenize", "The tokens of a text or of a conversation.", json.TokenizeRequest, json.TokenList, TokenEndpoints.TokenizeAsync);
+        Post("/detokenize", "The text of tokens.", json.DetokenizeRequest, json.PromptText, TokenEndpoints.DetokenizeAsync);
+        Post("/apply-template", "The prompt that a conversation becomes.", json.TokenizeRequest, json.PromptText, TokenEndpoints.ApplyTemplateAsync);
+        Add(HttpMethods.Get, "/models", "The models that are served, with their adapters.", null, json.ModelList, ListModelsAsync);
+        Add(HttpMethods.Get, "/models/{**id}", "A model that is served.", null, json.ModelDescription, DescribeModelAsync);
+        ApiEndpoint.Map(_routes, HttpMethods.Get, "/openapi.json", OpenAIDialect.Instance, _core.Logger, DescribeAsync);
+        if (_prefix.Trim('/').Length > 0)
+        {
+            // What nobody else maps below the prefix: clients want to read even this as JSON.
+            _routes.Map("/{**path}", http => ApiEndpoint.RunAsync(http, OpenAIDialect.Instance, _core.Logger, RefuseAsync)).WithMetadata(OpenAIDialect.Instance)
+                .Add(static endpoint => ((RouteEndpointBuilder)endpoint).Order = int.MaxValue);
+        }
+    }
+
+    private void Post(string path, string summary, JsonTypeInfo request, JsonTypeInfo response, Func<HttpContext, ServerCore, Task> handler) =>
+        Add(HttpMethods.Post, path, summary, request, response, handler);
+
+    private void Add(string method, string path, string summary, JsonTypeInfo? request, JsonTypeInfo response, Func<HttpContext, ServerCore, Task> handler)
+    {
+        _operations.Add(new(method, path, summary, request, response));
+        ApiEndpoint.Map(_routes, method, path, OpenAIDialect.Instance, _core.Logger, http => handler(http, _core));
+    }
+
+    private Task DescribeAsync(HttpContext http)
+    {
+        string server = http.Request.PathBase + http.Request.Path.Value![..^"/openapi.json".Length];
+        http.Response.ContentType = "application/json";
+        return http.Response.WriteAsync(
+            ApiDocument.Describe("Gemma.Extensions.AI", server.Length == 0 ? "/" : server, _operations, OpenAIJson.Wire.ErrorBody).ToJsonString(OpenAIJson.Wire.Options), http.RequestAborted);
+    }
+
+    private Task RefuseAsync(HttpContext http)
+    {
+        PathString path = "/" + (http.Request.RouteValues["path"] as string);
+        string[] methods = [.. _operations.Where(operation => new TemplateMatcher(TemplateParser.Parse(operation.Path), []).TryMatch(path, [])).Select(static operation => operation.Method)];
+        if (methods.Length > 0)
+        {
+            http.Response.Headers.Allow = string.Join(", ", methods);
+        }
+
+        throw new ServerErrorException(methods.Length > 0
+            ? new(ErrorKind.MethodNotAllowed, $"{http.Request.Path} is not asked with {http.Request.Method}, but with {string.Join(" or ", methods)}.", "method_not_supported")
+            : new(ErrorKind.NotFound, $"There is no {http.Request.Method} {http.Request.Path} here. What there is says {_prefix}/openapi.json.", "unknown_url"));
     }
 
     private static Task ListModelsAsync(HttpContext http, ServerCore core) =>

@@ -21,8 +21,11 @@ internal sealed class ChatRequest
     /// <summary>How many answers are wanted.</summary>
     public int Choices { get; init; } = 1;
 
-    /// <summary>Where the answer comes from, if not from <see cref="Messages"/>: a raw prompt of a Gemma model.</summary>
-    public Func<ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>>? Source { get; init; }
+    /// <summary>How many of them answer the same, and draw by seeds of their own; null: all.</summary>
+    public int? ChoicesPerPrompt { get; init; }
+
+    /// <summary>Where the answer of a choice comes from, if not from <see cref="Messages"/>: a raw prompt of a Gemma model.</summary>
+    public Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>>? Source { get; init; }
 }
 
 /// <summary>A piece of one of the answers to a request.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using System.Text.Json;
 using System.Threading.Channels;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Microsoft.AspNetCore.Http;
@@ -27,10 +28,20 @@ internal interface IAnswerWriter
 /// <summary>Has the model answer a request, at once or piece by piece.</summary>
 internal static partial class ChatRunner
 {
+    /// <summary>JSON without a schema is an object to every API, and any value to the abstractions.</summary>
+    private static readonly ChatResponseFormat s_anyObject = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","additionalProperties":true}"""));
+
     /// <summary>The whole answers, one a choice.</summary>
-    public static async Task<ChatResponse[]> AnswerAsync(ServerCore core, HttpContext http, ChatRequest request)
+    public static Task<ChatResponse[]> AnswerAsync(ServerCore core, HttpContext http, ChatRequest request)
     {
-        RequestLog log = new(core.Logger, http.Request.Path, request.Model.Name);
+        request.Extras.Caller ??= Caller.Of(http);
+        return AnswerAsync(core, http.Request.Path, request, http.RequestAborted);
+    }
+
+    /// <summary>The same for a request that outlives its connection; it says itself whom it is for.</summary>
+    public static async Task<ChatResponse[]> AnswerAsync(ServerCore core, string path, ChatRequest request, CancellationToken cancellation)
+    {
+        RequestLog log = new(core.Logger, path, request.Model.Name);
         Task<ChatResponse>[] answers = [.. Enumerable.Range(0, request.Choices).Select(AnswerAsync)];
         ChatResponse[] responses = await Task.WhenAll(answers).ConfigureAwait(false);
         log.Add(responses.Select(response => response.Usage));
@@ -39,10 +50,10 @@ internal static partial class ChatRunner
 
         Task<ChatResponse> AnswerAsync(int choice)
         {
-            ChatOptions options = OptionsOf(core, http, request, choice);
+            ChatOptions options = OptionsOf(core, request, choice);
             return request.Source is { } source
-                ? source(options, http.RequestAborted).ToChatResponseAsync(http.RequestAborted)
-                : request.Model.Model.Chat!.GetResponseAsync(request.Messages, options, http.RequestAborted);
+                ? source(choice, options, cancellation).ToChatResponseAsync(cancellation)
+                : request.Model.Model.Chat!.GetResponseAsync(request.Messages, options, cancellation);
         }
     }
 
@@ -50,11 +61,18 @@ internal static partial class ChatRunner
     /// Writes answers as they come. What is ready is written together; before a wait it is sent. Silence is filled with heartbeats, before the first piece too, since reading a long prompt takes
     /// its time; an error that comes before anything was sent is thrown, one that comes later is written into the stream.
     /// </summary>
-    public static async Task StreamAsync(ServerCore core, HttpContext http, ChatRequest request, ResponseStream stream, IAnswerWriter writer)
+    /// <param name="core">The server.</param>
+    /// <param name="http">The request as it came.</param>
+    /// <param name="request">What it asks for.</param>
+    /// <param name="stream">Where the answer is written.</param>
+    /// <param name="writer">How it is written.</param>
+    /// <param name="unwanted">Ends the answer for another reason than that the client is gone.</param>
+    public static async Task StreamAsync(ServerCore core, HttpContext http, ChatRequest request, ResponseStream stream, IAnswerWriter writer, CancellationToken unwanted = default)
     {
+        request.Extras.Caller ??= Caller.Of(http);
         RequestLog log = new(core.Logger, http.Request.Path, request.Model.Name);
-        CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted);
-        await using (UpdateReader updates = new(UpdatesAsync(core, http, request, ended.Token), ended, stream, writer))
+        CancellationTokenSource ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, unwanted);
+        await using (UpdateReader updates = new(UpdatesAsync(core, request, ended.Token), ended, stream, writer))
         {
             try
             {
@@ -82,7 +100,7 @@ internal static partial class ChatRunner
         log.Write();
     }
 
-    private static async IAsyncEnumerable<ChoiceUpdate> UpdatesAsync(ServerCore core, HttpContext http, ChatRequest request, [EnumeratorCancellation] CancellationToken cancellation)
+    private static async IAsyncEnumerable<ChoiceUpdate> UpdatesAsync(ServerCore core, ChatRequest request, [EnumeratorCancellation] CancellationToken cancellation)
     {
         if (request.Choices == 1)
         {
@@ -127,19 +145,18 @@ internal static partial class ChatRunner
 
         IAsyncEnumerable<ChatResponseUpdate> Source(int choice)
         {
-            ChatOptions options = OptionsOf(core, http, request, choice);
-            return request.Source is { } source ? source(options, cancellation) : request.Model.Model.Chat!.GetStreamingResponseAsync(request.Messages, options, cancellation);
+            ChatOptions options = OptionsOf(core, request, choice);
+            return request.Source is { } source ? source(choice, options, cancellation) : request.Model.Model.Chat!.GetStreamingResponseAsync(request.Messages, options, cancellation);
         }
     }
 
     /// <summary>The options of one answer: each draws by a seed of its own, and Gemma's own options go where they are understood.</summary>
-    private static ChatOptions OptionsOf(ServerCore core, HttpContext http, ChatRequest request, int choice)
+    private static ChatOptions OptionsOf(ServerCore core, ChatRequest request, int choice)
     {
         ChatOptions options = request.Options.Clone();
-        options.Seed = options.Seed is { } seed ? unchecked(seed + choice) : null;
+        options.Seed = options.Seed is { } seed ? unchecked(seed + (choice % (request.ChoicesPerPrompt ?? request.Choices))) : null;
         GemmaGenerationOptions extras = request.Extras;
         extras.Adapter = request.Model.Adapter;
-        extras.Caller ??= Caller.Of(http);
         extras.Timeout ??= core.Options.RequestTimeout;
         if (request.Model.Model.Reference is null)
         {
@@ -148,6 +165,7 @@ internal static partial class ChatRunner
         else
         {
             options.RawRepresentationFactory = _ => extras;
+            options.ResponseFormat = options.ResponseFormat is ChatResponseFormatJson { Schema: null } ? s_anyObject : options.ResponseFormat;
         }
 
         return options;

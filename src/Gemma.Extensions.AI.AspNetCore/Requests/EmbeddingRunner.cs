@@ -11,8 +11,14 @@ internal sealed class EmbeddingRequest
     /// <summary>The model that embeds.</summary>
     public required ModelChoice Model { get; init; }
 
-    /// <summary>The texts.</summary>
-    public required IReadOnlyList<string> Texts { get; init; }
+    /// <summary>The texts; empty where they are tokens already.</summary>
+    public IReadOnlyList<string> Texts { get; init; } = [];
+
+    /// <summary>The texts as tokens of the model, which only Gemma's generator reads; null where they are texts.</summary>
+    public IReadOnlyList<IReadOnlyList<int>>? Tokens { get; init; }
+
+    /// <summary>What the texts are for: query or document; null: the generator's own.</summary>
+    public string? InputType { get; init; }
 
     /// <summary>Dimensions to keep; null: all.</summary>
     public int? Dimensions { get; init; }
@@ -37,14 +43,25 @@ internal static class EmbeddingRunner
             options.RawRepresentationFactory = _ => own;
         }
 
-        GeneratedEmbeddings<Embedding<float>> embeddings = await generator.GenerateAsync(request.Texts, options, http.RequestAborted).ConfigureAwait(false);
-        if (embeddings.Count != request.Texts.Count)
+        if (request.InputType is not null)
         {
-            throw new InvalidOperationException($"The embedding generator returned {embeddings.Count} vectors for {request.Texts.Count} texts.");
+            options.AdditionalProperties = new() { ["input_type"] = request.InputType };
+        }
+
+        GeneratedEmbeddings<Embedding<float>> embeddings = await GenerateAsync(generator, request, options, http.RequestAborted).ConfigureAwait(false);
+        if (embeddings.Count != (request.Tokens?.Count ?? request.Texts.Count))
+        {
+            throw new InvalidOperationException($"The embedding generator returned {embeddings.Count} vectors for {request.Tokens?.Count ?? request.Texts.Count} texts.");
         }
 
         log.Add([embeddings.Usage]);
         log.Write();
         return embeddings;
     }
+
+    private static Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+        IEmbeddingGenerator<string, Embedding<float>> generator, EmbeddingRequest request, EmbeddingGenerationOptions options, CancellationToken cancellation) =>
+        request.Tokens is not { } tokens ? generator.GenerateAsync(request.Texts, options, cancellation)
+            : generator.GetService(typeof(GemmaEmbeddingGenerator)) is GemmaEmbeddingGenerator own ? own.GenerateAsync(tokens, options, cancellation)
+            : throw new ServerErrorException(ErrorKind.InvalidRequest, $"The input is tokens, but '{request.Model.Name}' embeds texts. Send texts.", "input");
 }

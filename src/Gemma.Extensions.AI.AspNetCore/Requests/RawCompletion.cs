@@ -11,10 +11,16 @@ internal static class RawCompletion
 {
     /// <summary>The source of an answer that continues a text (<see cref="ChatRequest.Source"/>).</summary>
     /// <exception cref="ServerErrorException">The model is none of this library.</exception>
-    public static Func<ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(ModelChoice model, string prompt)
+    public static Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(ModelChoice model, string prompt) =>
+        Of(model, (gemma, _, options, cancellation) => gemma.CompleteStreamingAsync(prompt, options, cancellation));
+
+    /// <summary>The source of answers that continue texts or tokens, each as its number says.</summary>
+    /// <exception cref="ServerErrorException">The model is none of this library.</exception>
+    public static Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(
+        ModelChoice model, Func<GemmaModel, int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> complete)
     {
         ModelReference reference = ReferenceOf(model);
-        return (options, cancellation) => RunAsync(reference, gemma => gemma.CompleteStreamingAsync(prompt, options, cancellation), cancellation);
+        return (choice, options, cancellation) => RunAsync(reference, gemma => complete(gemma, choice, options, cancellation), cancellation);
     }
 
     /// <summary>The Gemma model that a request needs itself, for what the abstractions do not have.</summary>

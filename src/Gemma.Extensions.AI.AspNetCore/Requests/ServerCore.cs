@@ -1,11 +1,12 @@
 using Gemma.Extensions.AI.AspNetCore.Models;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
 /// <summary>What all APIs of a server share.</summary>
-internal sealed class ServerCore(ModelCatalog models, IOptions<GemmaServerOptions> options, ILoggerFactory loggers)
+internal sealed class ServerCore(ModelCatalog models, IOptions<GemmaServerOptions> options, ILoggerFactory loggers, IHostApplicationLifetime? lifetime = null)
 {
     public ModelCatalog Models => models;
 
@@ -14,6 +15,9 @@ internal sealed class ServerCore(ModelCatalog models, IOptions<GemmaServerOption
     public ILogger Logger { get; } = loggers.CreateLogger("Gemma.Extensions.AI.AspNetCore");
 
     public UnusedOptions Unused { get; } = new(loggers.CreateLogger("Gemma.Extensions.AI.AspNetCore"));
+
+    /// <summary>Cancelled when the application has stopped: what outlived its connection ends then at the latest.</summary>
+    public CancellationToken Stopped { get; } = lifetime?.ApplicationStopped ?? CancellationToken.None;
 
     public ForeignOptions Foreign { get; } = new(loggers.CreateLogger("Gemma.Extensions.AI.AspNetCore"));
 }

@@ -14,10 +14,13 @@ internal sealed class TokenLogProbability
     public static IReadOnlyList<TokenLogProbability> From(IReadOnlyList<GemmaLogProbabilities> tokens) =>
         [.. tokens.Select(static token => From(token.Token, [.. token.Top.Select(static top => From(top, null))]))];
 
+    /// <summary>JSON has no infinity; OpenAI writes this number for what cannot come.</summary>
+    public static double Finite(double logProbability) => Math.Max(logProbability, -9999);
+
     private static TokenLogProbability From(GemmaTokenLogProbability token, IReadOnlyList<TokenLogProbability>? top) => new()
     {
         Token = token.Text,
-        Logprob = Math.Max(token.LogProbability, -9999), // JSON has no infinity; OpenAI writes this for what cannot come
+        Logprob = Finite(token.LogProbability),
         Bytes = [.. token.Utf8.Span],
         TopLogprobs = top,
     };

@@ -16,7 +16,13 @@ internal sealed class UpdateReader(IAsyncEnumerable<ChoiceUpdate> source, Cancel
         ValueTask<bool> next = _updates.MoveNextAsync();
         if (next.IsCompleted)
         {
-            return await next.ConfigureAwait(false);
+            bool any = await next.ConfigureAwait(false);
+            if (stream.IsFull)
+            {
+                await stream.FlushAsync().ConfigureAwait(false);
+            }
+
+            return any;
         }
 
         _pending = next.AsTask();

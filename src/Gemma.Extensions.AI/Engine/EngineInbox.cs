@@ -184,7 +184,7 @@ internal sealed class EngineInbox(EngineOptions options)
 
         if (_stopping)
         {
-            throw new GemmaOverloadedException("The Gemma engine is shutting down and accepts no more requests.");
+            throw new GemmaOverloadedException("The Gemma engine is shutting down and accepts no more requests.", isStopping: true);
         }
     }
 }

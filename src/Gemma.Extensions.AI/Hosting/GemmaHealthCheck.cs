@@ -3,10 +3,10 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Gemma.Extensions.AI.Hosting;
 
 /// <summary>
-/// Tells how the registered models are: healthy (ready, or waiting for their first use), degraded (the queue is nearly full), or failed (loading
-/// or the engine failed, or the model is shutting down).
+/// Tells how the registered models are: healthy (ready, or waiting for their first use), degraded (the queue is nearly full), or unhealthy (being
+/// loaded, loading or the engine failed, or the model is shutting down).
 /// </summary>
-internal sealed class GemmaHealthCheck(ModelRegistry registry) : IHealthCheck
+internal sealed class GemmaHealthCheck(ModelRegistry? registry) : IHealthCheck
 {
     /// <summary>Part of the queue from which on a model counts as overloaded.</summary>
     private const double Overloaded = 0.8;
@@ -16,7 +16,7 @@ internal sealed class GemmaHealthCheck(ModelRegistry registry) : IHealthCheck
         var data = new Dictionary<string, object>();
         var worst = HealthStatus.Healthy;
         var sentences = new List<string>();
-        foreach (var reference in registry.Models)
+        foreach (var reference in registry?.Models ?? [])
         {
             var (status, sentence) = Check(reference, data);
             worst = status < worst ? status : worst;
@@ -34,6 +34,11 @@ internal sealed class GemmaHealthCheck(ModelRegistry registry) : IHealthCheck
         if (reference.LoadError is { } error)
         {
             return (HealthStatus.Unhealthy, $"{id} could not be loaded: {error.Message}");
+        }
+
+        if (reference.IsLoading)
+        {
+            return (HealthStatus.Unhealthy, $"{id} is being loaded.");
         }
 
         if (reference.Loaded is not { } model)

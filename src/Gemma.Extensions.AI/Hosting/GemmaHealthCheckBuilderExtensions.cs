@@ -14,6 +14,6 @@ public static class GemmaHealthCheckBuilderExtensions
     public static IHealthChecksBuilder AddGemma(this IHealthChecksBuilder builder, string name = "gemma", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        return builder.Add(new HealthCheckRegistration(name, provider => new GemmaHealthCheck(provider.GetRequiredService<ModelRegistry>()), failureStatus, tags));
+        return builder.Add(new HealthCheckRegistration(name, provider => new GemmaHealthCheck(provider.GetService<ModelRegistry>()), failureStatus, tags));
     }
 }

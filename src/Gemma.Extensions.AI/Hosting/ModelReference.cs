@@ -93,6 +93,9 @@ internal sealed partial class ModelReference(
     /// <summary>Whether it takes memory: it is loaded, is being loaded, or is being unloaded.</summary>
     public bool IsLoadedOrLoading => _loading is { IsFaulted: false, IsCanceled: false } || !_unloading.IsCompleted;
 
+    /// <summary>Whether it is being loaded.</summary>
+    public bool IsLoading => _loading is { IsCompleted: false };
+
     /// <summary>Why the last load failed, else null.</summary>
     public Exception? LoadError => _loading?.Exception?.GetBaseException();
 

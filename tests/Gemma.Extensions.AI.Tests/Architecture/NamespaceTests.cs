@@ -45,6 +45,8 @@ public class NamespaceTests
         ["OpenAI"] = ["", "Http", "Models", "Requests"],
         ["Ollama"] = ["", "Http", "Models", "Requests"],
         ["Anthropic"] = ["", "Http", "Models", "Requests"],
+        ["Security"] = ["", "Http"],
+        ["Hosting"] = ["", "Http", "OpenAI", "Ollama", "Anthropic", "Requests", "Security"],
     };
 
     [Fact]

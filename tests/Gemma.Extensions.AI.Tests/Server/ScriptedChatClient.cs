@@ -7,8 +7,12 @@ namespace Gemma.Extensions.AI.Tests.Server;
 /// A chat client of another kind that says what a script gives it, piece by piece: a text, a content, a finish reason, an exception to throw, or a task to wait for, whose result is said
 /// then. It keeps what it was asked.
 /// </summary>
-internal sealed class ScriptedChatClient(Func<IReadOnlyList<ChatMessage>, IEnumerable<object>> script, string? name = "scripted") : IChatClient
+internal sealed class ScriptedChatClient(Func<IReadOnlyList<ChatMessage>, ChatOptions, IEnumerable<object>> script, string? name = "scripted") : IChatClient
 {
+    public ScriptedChatClient(Func<IReadOnlyList<ChatMessage>, IEnumerable<object>> script, string? name = "scripted") : this((conversation, _) => script(conversation), name)
+    {
+    }
+
     public List<(IReadOnlyList<ChatMessage> Messages, ChatOptions Options)> Calls { get; } = [];
 
     /// <summary>Ends when an answer was ended by its reader.</summary>
@@ -26,7 +30,7 @@ internal sealed class ScriptedChatClient(Func<IReadOnlyList<ChatMessage>, IEnume
         using CancelledSignal signal = new(this, cancellationToken);
         ChatFinishReason? finish = null;
         bool saidUsage = false;
-        foreach (object piece in script(conversation))
+        foreach (object piece in script(conversation, options ?? new()))
         {
             object said = piece is Task<object> later ? await later.WaitAsync(cancellationToken) : piece;
             cancellationToken.ThrowIfCancellationRequested();
