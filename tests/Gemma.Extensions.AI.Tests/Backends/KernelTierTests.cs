@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Tests.Backends;
 
 public sealed class KernelTierTests
 {
-    public static TheoryData<string> AllTiers => Tiers.All;
+    public static TheoryData<string> AllTiers => new([.. KernelTier.All.Select(tier => tier.Name), Tiers.Interpreted]);
 
     [Theory, MemberData(nameof(AllTiers))]
     public void EachTierCanBeForcedByName(string tier)
