@@ -1,16 +1,16 @@
-using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Threading.RateLimiting;
-using Gemma.Extensions.AI;
+using Gemma.Extensions.AI.AspNetCore;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.RateLimiting;
+using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.Options;
 
 namespace WebChat;
 
-/// <summary>The web application: a page, one endpoint that streams answers, a health check, and limits.</summary>
+/// <summary>The web application: the chat page and the API that it asks, a health check, and limits.</summary>
 public static class WebChatApp
 {
     /// <summary>Builds the application. <paramref name="configure"/> has the last word on its services.</summary>
@@ -21,10 +21,10 @@ public static class WebChatApp
         // A page of another site can make its own name mean this machine (DNS rebinding), and would then be asked as if it were this one: only names that are meant
         // for this server are answered. The framework checks them; the setting is its own.
         builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = [new("AllowedHosts", "localhost;127.0.0.1;[::1]")] });
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = 1 << 20);
-        builder.Services.AddGemmaChatClient(options => options.ModelPath ??= "nano");
+        builder.Services.AddGemmaChatClient(options => options.ModelPath ??= "nano").Use(static (client, services) => client.AsBuilder().ConfigureOptions(services.GetRequiredService<IOptions<WebChatOptions>>().Value.Apply).Build());
+        builder.Services.AddGemmaServer(options => options.MaxRequestBodySize = 1 << 20);
+        builder.Services.AddOptions<GemmaServerOptions>().Configure<IOptions<WebChatOptions>>((server, chat) => server.RequestTimeout = chat.Value.Timeout);
         builder.Services.AddHealthChecks().AddGemma();
-        builder.Services.AddProblemDetails();
         builder.Services.AddOptions<WebChatOptions>().BindConfiguration("Chat").ValidateDataAnnotations().ValidateOnStart();
         builder.Services.AddOptions<ForwardedHeadersOptions>().PostConfigure<IOptions<WebChatOptions>>(BelieveKnownProxies);
         builder.Services.AddRateLimiter(_ => { }).AddOptions<RateLimiterOptions>().Configure<IOptions<WebChatOptions>>(LimitUsers);
@@ -32,14 +32,10 @@ public static class WebChatApp
 
         var app = builder.Build();
         app.UseForwardedHeaders();
-        app.UseExceptionHandler();
-        app.Use(AddSecurityHeaders);
         app.UseRateLimiter();
-        app.UseDefaultFiles();
-        app.UseStaticFiles();
         app.MapHealthChecks("/health");
-        app.MapGet("/api/model", ChatEndpoint.DescribeModel);
-        app.MapPost("/api/chat", ChatEndpoint.AnswerAsync).WithMetadata(new LimitedByUser());
+        app.MapGemmaChatPage();
+        app.MapOpenAI().WithMetadata(new LimitedByUser());
         return app;
     }
 
@@ -78,27 +74,15 @@ public static class WebChatApp
         limiter.OnRejected = async (context, cancellation) =>
         {
             bool tooFast = context.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait);
-            context.HttpContext.Response.Headers.RetryAfter = Math.Ceiling(tooFast ? wait.TotalSeconds : 1).ToString(CultureInfo.InvariantCulture);
             string detail = tooFast
                 ? "You ask faster than this server allows one user. Wait a moment."
                 : "You have as many answers running as this server allows one user. Wait for one to end, or stop one.";
-            await Results.Problem(detail, statusCode: StatusCodes.Status429TooManyRequests, title: "Too many questions").ExecuteAsync(context.HttpContext);
+            await GemmaServerErrors.WriteAsync(context.HttpContext, StatusCodes.Status429TooManyRequests, detail, tooFast ? wait : TimeSpan.FromSeconds(1));
         };
     }
 
     private static PartitionedRateLimiter<HttpContext> PerUser(Func<string, RateLimitPartition<string>> limit) =>
-        PartitionedRateLimiter.Create<HttpContext, string>(http => http.GetEndpoint()?.Metadata.GetMetadata<LimitedByUser>() is not null ? limit(UserOf(http)) : RateLimitPartition.GetNoLimiter(""));
-
-    /// <summary>The page loads nothing from elsewhere and runs no inline script, so that even a flaw in its rendering would have nothing to work with.</summary>
-    private static Task AddSecurityHeaders(HttpContext http, RequestDelegate next)
-    {
-        var headers = http.Response.Headers;
-        headers.ContentSecurityPolicy =
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-        headers.XContentTypeOptions = "nosniff";
-        headers["Referrer-Policy"] = "no-referrer";
-        return next(http);
-    }
+        PartitionedRateLimiter.Create<HttpContext, string>(http => HttpMethods.IsPost(http.Request.Method) && http.GetEndpoint()?.Metadata.GetMetadata<LimitedByUser>() is not null ? limit(UserOf(http)) : RateLimitPartition.GetNoLimiter(""));
 
     private sealed class LimitedByUser;
 }

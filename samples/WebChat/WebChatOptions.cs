@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using System.Net;
 using System.Net.Sockets;
+using Microsoft.Extensions.AI;
 
 namespace WebChat;
 
@@ -13,10 +14,6 @@ public sealed class WebChatOptions : IValidatableObject
     /// <summary>Longest answer, in tokens; nothing: as long as the context.</summary>
     [Range(1, int.MaxValue)]
     public int? MaxOutputTokens { get; set; }
-
-    /// <summary>Longest conversation that is accepted, in characters.</summary>
-    [Range(1, 10_000_000)]
-    public int MaxCharacters { get; set; } = 100_000;
 
     /// <summary>Questions that one user may ask in a minute; more get 429.</summary>
     [Range(1, 1_000_000)]
@@ -35,6 +32,13 @@ public sealed class WebChatOptions : IValidatableObject
     /// behind them are told apart; anybody else's is ignored.
     /// </summary>
     public string[] KnownProxies { get; set; } = [];
+
+    /// <summary>What holds for every answer, whatever a client asks for.</summary>
+    internal void Apply(ChatOptions options)
+    {
+        options.Instructions = SystemPrompt.Length > 0 ? SystemPrompt : options.Instructions;
+        options.MaxOutputTokens = Math.Min(MaxOutputTokens ?? int.MaxValue, options.MaxOutputTokens ?? int.MaxValue) is < int.MaxValue and var most ? most : null;
+    }
 
     /// <summary><see cref="KnownProxies"/> as networks.</summary>
     internal IEnumerable<IPNetwork> Proxies() => KnownProxies.Select(text => ParseProxy(text)!.Value);

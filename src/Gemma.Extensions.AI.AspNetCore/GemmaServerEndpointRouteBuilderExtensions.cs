@@ -2,6 +2,7 @@ using Gemma.Extensions.AI.AspNetCore.Anthropic;
 using Gemma.Extensions.AI.AspNetCore.Ollama;
 using Gemma.Extensions.AI.AspNetCore.OpenAI;
 using Gemma.Extensions.AI.AspNetCore.Requests;
+using Gemma.Extensions.AI.AspNetCore.Web;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -58,6 +59,21 @@ public static class GemmaServerEndpointRouteBuilderExtensions
         ServerCore core = CoreOf(endpoints, nameof(MapAnthropic));
         RouteGroupBuilder group = endpoints.MapGroup(prefix);
         AnthropicRoutes.Map(group, core);
+        return group;
+    }
+
+    /// <summary>
+    /// Maps a page to chat with the models, which asks OpenAI's API at <c>v1</c> beside it (<see cref="MapOpenAI"/>). Where that wants a key, the page asks for one, so it needs none itself.
+    /// </summary>
+    /// <param name="endpoints">The application or a group of routes.</param>
+    /// <param name="prefix">Where the page is; its own address, with a slash at the end, is what <c>v1</c> is beside.</param>
+    /// <returns>The group, for conventions.</returns>
+    public static IEndpointConventionBuilder MapGemmaChatPage(this IEndpointRouteBuilder endpoints, string prefix = "")
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        ArgumentNullException.ThrowIfNull(prefix);
+        RouteGroupBuilder group = endpoints.MapGroup(prefix);
+        ChatPage.Map(group);
         return group;
     }
 

@@ -29,9 +29,10 @@ internal static class GemmaCli
     public const int Interrupted = 130;
 
     public static RootCommand CreateRoot() =>
-        new("Gemma 2 in your own process: chat, inspect, measure, convert, train.")
+        new("Gemma 2 in your own process: chat, serve, inspect, measure, convert, train.")
         {
             ChatCommand.Create(),
+            ServeCommand.Create(),
             InspectCommand.Create(),
             TokenizeCommand.Create(),
             LogitsCommand.Create(),

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Gemma.Extensions.AI.AspNetCore.Http;
+using Gemma.Extensions.AI.AspNetCore.Ollama;
 using Gemma.Extensions.AI.AspNetCore.OpenAI;
 using Gemma.Extensions.AI.AspNetCore.Requests;
 using Microsoft.AspNetCore.Builder;
@@ -70,8 +71,9 @@ internal static class ServerHost
         // Clients are told an address with or without /v1, and both are common.
         api.MapOpenAI("/v1");
         api.MapOpenAI("");
-        api.MapOllama();
-        api.MapAnthropic();
+        api.MapAnthropic("/v1");
+        api.MapAnthropic("");
+        api.MapOllama("/api");
         app.MapHealthChecks("/health", new HealthCheckOptions { ResponseWriter = WriteHealthAsync });
         map?.Invoke(app, api);
         return app;
@@ -100,7 +102,7 @@ internal static class ServerHost
                 ApiEndpoint.LogFailed(logger, http.Request.Path, exception);
             }
 
-            await Dialect.AnswerAsync(http, error, OpenAIDialect.Instance).ConfigureAwait(false);
+            await Dialect.AnswerAsync(http, error, DialectOf(http)).ConfigureAwait(false);
         }
 
         if (!http.Response.HasStarted && http.Response is { StatusCode: >= 400, ContentType: null, ContentLength: null or 0 } && ServerError.KindOf(http.Response.StatusCode) is { } kind)
@@ -111,7 +113,7 @@ internal static class ServerHost
                 ErrorKind.MethodNotAllowed => $"{http.Request.Path} is not asked with {http.Request.Method}.",
                 _ => $"The request was refused with the status {http.Response.StatusCode}.",
             };
-            await Dialect.AnswerAsync(http, new ServerError(kind, message), OpenAIDialect.Instance).ConfigureAwait(false);
+            await Dialect.AnswerAsync(http, new ServerError(kind, message), DialectOf(http)).ConfigureAwait(false);
         }
     }
 
@@ -121,14 +123,17 @@ internal static class ServerHost
         string host = http.Request.Host.Host;
         if (settings.AllowedHosts is { } allowed && !allowed.Contains(host, StringComparer.OrdinalIgnoreCase))
         {
-            return Dialect.AnswerAsync(http, new ServerError(ErrorKind.Forbidden, $"The request is for '{host}', but this server is {string.Join(", ", allowed.Distinct())}."), OpenAIDialect.Instance);
+            return Dialect.AnswerAsync(http, new ServerError(ErrorKind.Forbidden, $"The request is for '{host}', but this server is {string.Join(", ", allowed.Distinct())}."), DialectOf(http));
         }
 
         string? origin = http.Request.Headers.Origin;
         bool isOwn = string.IsNullOrEmpty(origin) || string.Equals(origin, $"{http.Request.Scheme}://{http.Request.Host}", StringComparison.OrdinalIgnoreCase);
         return isOwn || settings.CorsOrigins.Contains("*") || settings.CorsOrigins.Contains(origin, StringComparer.OrdinalIgnoreCase) ? next(http)
-            : Dialect.AnswerAsync(http, new ServerError(ErrorKind.Forbidden, $"A page of '{origin}' may not use this server. Allow it with --cors {origin}."), OpenAIDialect.Instance);
+            : Dialect.AnswerAsync(http, new ServerError(ErrorKind.Forbidden, $"A page of '{origin}' may not use this server. Allow it with --cors {origin}."), DialectOf(http));
     }
+
+    /// <summary>The API that an address belongs to that none of them has.</summary>
+    private static Dialect DialectOf(HttpContext http) => http.Request.Path.StartsWithSegments("/api") ? OllamaDialect.Instance : OpenAIDialect.Instance;
 }
 
 /// <summary>How the server is, as llama.cpp's says it.</summary>

@@ -14,9 +14,11 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     private readonly ILogger _logger = (loggerFactory ?? Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance).CreateLogger("Gemma.Extensions.AI");
 
     /// <summary>The model that the options of a registration describe. Nothing is loaded unless they say so.</summary>
-    public ModelReference Get(GemmaRegistration registration)
+    public ModelReference Get(GemmaRegistration registration) => Get(OptionsOf(registration));
+
+    /// <summary>The model that options describe, which were checked. Nothing is loaded unless they say so.</summary>
+    public ModelReference Get(GemmaOptions named)
     {
-        GemmaOptions named = OptionsOf(registration);
         string path = ModelAliases.Find(named.ModelPath!, out string? problem)
             ?? (named.AllowDownload && ModelAliases.IsHub(named.ModelPath!) ? named.ModelPath! : throw new GemmaModelFormatException(problem!));
         (ModelReference reference, GemmaOptions first) = _models.GetOrAdd(path, p => (Reference(p, named), named));

@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Runtime.InteropServices;
+using System.Text.Json;
 using WebChat;
 
 namespace Gemma.Extensions.AI.Benchmarks.Engine;
@@ -60,12 +61,12 @@ internal static class LoadBenchmark
     /// <summary>One user's conversation: each question brings everything before it.</summary>
     private static async Task ConverseAsync(HttpClient http, Random random, int turns, int words, List<TimedAnswer> answers)
     {
-        var messages = new List<ChatLine>();
+        var messages = new List<(string Role, string Text)>();
         for (int turn = 0; turn < turns; turn++)
         {
-            messages.Add(new ChatLine("user", string.Join(' ', Enumerable.Range(0, words).Select(_ => s_words[random.Next(s_words.Length)])) + "?"));
+            messages.Add(("user", string.Join(' ', Enumerable.Range(0, words).Select(_ => s_words[random.Next(s_words.Length)])) + "?"));
             var (answer, text) = await AskAsync(http, messages);
-            messages.Add(new ChatLine("assistant", text));
+            messages.Add(("assistant", text));
             lock (answers)
             {
                 answers.Add(answer);
@@ -73,26 +74,34 @@ internal static class LoadBenchmark
         }
     }
 
-    private static async Task<(TimedAnswer Answer, string Text)> AskAsync(HttpClient http, List<ChatLine> messages)
+    private static async Task<(TimedAnswer Answer, string Text)> AskAsync(HttpClient http, List<(string Role, string Text)> messages)
     {
         long start = Stopwatch.GetTimestamp();
-        using var request = new HttpRequestMessage(HttpMethod.Post, "api/chat") { Content = JsonContent.Create(new ChatQuestion(messages)) };
+        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/chat/completions")
+        {
+            Content = JsonContent.Create(new { messages = messages.Select(line => new { role = line.Role, content = line.Text }), stream = true, stream_options = new { include_usage = true } }),
+        };
         using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         response.EnsureSuccessStatusCode();
         var pieces = new List<double>();
         string text = "";
-        await foreach (var item in SseParser.Create(await response.Content.ReadAsStreamAsync(), (_, data) => System.Text.Json.JsonSerializer.Deserialize<ChatEvent>(data, System.Text.Json.JsonSerializerOptions.Web)!).EnumerateAsync())
+        long written = 0;
+        await foreach (var item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
         {
             double now = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            if (item.Data.Text is { } piece)
-            {
-                pieces.Add(now);
-                text += piece;
-            }
-            else
+            if (item.Data == "[DONE]")
             {
                 // An answer without text ends when its only token would have come.
-                return (new TimedAnswer(pieces.Count > 0 ? pieces : [now], now, item.Data.OutputTokens ?? throw new InvalidOperationException(item.Data.Error)), text);
+                return (new TimedAnswer(pieces.Count > 0 ? pieces : [now], now, written), text);
+            }
+
+            JsonElement chunk = JsonElement.Parse(item.Data);
+            written = chunk.TryGetProperty("usage", out JsonElement usage) ? usage.GetProperty("completion_tokens").GetInt64() : written;
+            JsonElement choices = chunk.GetProperty("choices"); // an error has none
+            if (choices.GetArrayLength() > 0 && choices[0].GetProperty("delta").TryGetProperty("content", out JsonElement piece) && piece.GetString() is { Length: > 0 } words)
+            {
+                pieces.Add(now);
+                text += words;
             }
         }
 

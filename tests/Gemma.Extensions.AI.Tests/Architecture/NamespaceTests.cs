@@ -46,6 +46,7 @@ public class NamespaceTests
         ["Ollama"] = ["", "Http", "Models", "Requests"],
         ["Anthropic"] = ["", "Http", "Models", "Requests"],
         ["Security"] = ["", "Http"],
+        ["Web"] = [],
         ["Hosting"] = ["", "Http", "OpenAI", "Ollama", "Anthropic", "Requests", "Security"],
     };
 

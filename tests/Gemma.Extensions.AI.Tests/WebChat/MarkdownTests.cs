@@ -7,7 +7,7 @@ namespace Gemma.Extensions.AI.Tests.WebChat;
 /// <summary>What the page's Markdown costs, in node, or in a Chromium where there is no node.</summary>
 public sealed class MarkdownTests(BrowserFixture browser) : IClassFixture<BrowserFixture>
 {
-    private static string Script => Path.Combine(TestData.Repository, "samples", "WebChat", "wwwroot", "markdown.js");
+    private static string Script => Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.AspNetCore", "Web", "page", "markdown.js");
 
     private static string Checks => Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.Tests", "WebChat", "markdown-checks.js");
 

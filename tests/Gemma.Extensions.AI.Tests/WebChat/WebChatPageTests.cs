@@ -1,5 +1,8 @@
 using System.Text.Json;
 using Gemma.Extensions.AI.Tests.Chat;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace Gemma.Extensions.AI.Tests.WebChat;
 
@@ -225,6 +228,39 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         Assert.Contains("faster than this server allows", await page.TextAsync("#status"), StringComparison.Ordinal); // told to screen readers
         Assert.True(await page.EvaluateAsync<bool>("document.querySelector('.retry').disabled && !document.getElementById('send').hidden"));
         await EndAsync(page, refused: true);
+    }
+
+    [Fact]
+    public async Task AServerThatWantsAKeyIsAskedWithTheOneThatIsGiven()
+    {
+        await using WebApplication app = AspNetCore.Hosting.ServerHost.Build(
+            new() { ApiKeys = ["correct"], Port = 0 },
+            builder =>
+            {
+                builder.Services.AddKeyedChatClient("one", new ScriptedClient(_ => ["I am one"]));
+                builder.Services.AddKeyedChatClient("two", new ScriptedClient(_ => ["I am two"]));
+            },
+            (mapped, _) => mapped.MapGemmaChatPage());
+        await app.StartAsync();
+        var page = await browser.OpenAsync(new Uri(app.Urls.Single()));
+        await page.WaitForAsync("!document.getElementById('access').hidden");
+        await TypeKeyAsync("wrong");
+        await AskAsync(page, "who?");
+        await page.WaitForAsync("document.querySelector('.note.error')?.textContent.includes('key')");
+        await TypeKeyAsync("correct");
+        await page.WaitForAsync("document.getElementById('access').hidden && document.getElementById('models').options.length === 2");
+        await page.EvaluateAsync<bool>("document.getElementById('models').value = 'two', true");
+        await page.ClickAsync(".retry");
+        await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent === 'I am two'");
+        await EndAsync(page, refused: true);
+        await app.StopAsync();
+
+        async Task TypeKeyAsync(string key)
+        {
+            await page.EvaluateAsync<bool>("document.getElementById('key').focus(), true");
+            await page.TypeAsync(key);
+            await page.PressAsync("Enter", 13, "\r");
+        }
     }
 
     [Fact]

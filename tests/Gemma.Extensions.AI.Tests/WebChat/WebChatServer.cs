@@ -44,22 +44,33 @@ internal sealed class WebChatServer : IAsyncDisposable
 
     public static StringContent Question(params string[] texts) => new(JsonSerializer.Serialize(new
     {
-        messages = texts.Select((text, i) => new { role = i % 2 == 0 ? "user" : "assistant", text }),
+        messages = texts.Select((text, i) => new { role = i % 2 == 0 ? "user" : "assistant", content = text }),
+        stream = true,
+        stream_options = new { include_usage = true },
     }), Encoding.UTF8, "application/json");
 
     /// <summary>Asks and returns once the answer has begun.</summary>
     public Task<HttpResponseMessage> AskAsync(StringContent question, CancellationToken cancellation = default) =>
-        Http.SendAsync(new HttpRequestMessage(HttpMethod.Post, "api/chat") { Content = question }, HttpCompletionOption.ResponseHeadersRead, cancellation);
+        Http.SendAsync(new HttpRequestMessage(HttpMethod.Post, "v1/chat/completions") { Content = question }, HttpCompletionOption.ResponseHeadersRead, cancellation);
 
-    public static async Task<List<(string Type, JsonElement Data)>> EventsAsync(HttpResponseMessage response)
+    /// <summary>The text of an answer and the numbers at its end.</summary>
+    public static async Task<(string Text, JsonElement Usage)> ReadAsync(HttpResponseMessage response)
     {
-        var events = new List<(string, JsonElement)>();
-        await foreach (var item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
+        string text = "";
+        JsonElement usage = default;
+        await foreach (SseItem<string> item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
         {
-            events.Add((item.EventType, JsonElement.Parse(item.Data)));
+            if (item.Data == "[DONE]")
+            {
+                break;
+            }
+
+            JsonElement chunk = JsonElement.Parse(item.Data);
+            usage = chunk.TryGetProperty("usage", out JsonElement found) ? found : usage;
+            text += chunk.GetProperty("choices") is { } choices && choices.GetArrayLength() > 0 && choices[0].GetProperty("delta").TryGetProperty("content", out JsonElement piece) ? piece.GetString() : "";
         }
 
-        return events;
+        return (text, usage);
     }
 
     public async ValueTask DisposeAsync()

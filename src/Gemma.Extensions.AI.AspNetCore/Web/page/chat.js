@@ -1,9 +1,10 @@
 import { show } from "./markdown.js";
 
 const $ = id => document.getElementById(id);
-const [form, question, send, stop, list, scroller, welcome, status] = ["form", "question", "send", "stop", "messages", "scroller", "welcome", "status"].map($);
+const [form, question, send, stop, list, scroller, welcome, status, access, key, models] = ["form", "question", "send", "stop", "messages", "scroller", "welcome", "status", "access", "key", "models"].map($);
 
 const conversation = []; // { role, text }: all that the server knows of it comes from here
+const memory = {};
 let running = null; // the AbortController of the answer that streams in
 restore();
 
@@ -38,7 +39,35 @@ for (const suggestion of welcome.querySelectorAll("button")) {
     takeFocus(event);
   });
 }
-fetch("api/model").then(response => response.json()).then(({ model }) => { $("model").textContent = model; }).catch(() => {});
+access.addEventListener("submit", event => {
+  event.preventDefault();
+  remember("key", key.value.trim());
+  key.value = "";
+  findModels();
+  question.focus();
+});
+findModels();
+
+/** Asks the server's API, with the key that was given. */
+function askServer(path, options = {}) {
+  const known = recall("key");
+  return fetch(`v1/${path}`, { ...options, headers: { ...options.headers, ...known ? { Authorization: `Bearer ${known}` } : {} } });
+}
+
+/** Shows the model, or lets one be chosen where there are several. */
+async function findModels() {
+  try {
+    const response = await askServer("models");
+    access.hidden = response.status !== 401;
+    if (!response.ok) return;
+    const names = (await response.json()).data.map(model => model.id);
+    models.replaceChildren(...names.map(name => new Option(name)));
+    models.hidden = names.length < 2;
+    $("model").textContent = names.length === 1 ? names[0] : "";
+  } catch {
+    // A question will say what is wrong.
+  }
+}
 
 /** Sends a message and shows the answer as it comes. */
 async function ask(text) {
@@ -87,17 +116,31 @@ async function ask(text) {
 
 /** The tab keeps its conversation, so that loading the page again does not lose it. */
 function keep() {
+  remember("conversation", JSON.stringify(conversation));
+}
+
+/** What the tab keeps. Without storage, or without room in it, the page works with what it has in memory. */
+function remember(name, value) {
+  memory[name] = value;
   try {
-    sessionStorage.setItem("conversation", JSON.stringify(conversation));
+    sessionStorage.setItem(name, value);
   } catch {
-    // No storage, or no room in it: the page works without.
+    // In memory it is.
+  }
+}
+
+function recall(name) {
+  try {
+    return memory[name] ?? sessionStorage.getItem(name);
+  } catch {
+    return memory[name] ?? null;
   }
 }
 
 /** Shows what the tab kept. A question whose answer was cut off by loading the page again goes back to the box. */
 function restore() {
   try {
-    conversation.push(...JSON.parse(sessionStorage.getItem("conversation")) ?? []);
+    conversation.push(...JSON.parse(recall("conversation")) ?? []);
   } catch {
     return;
   }
@@ -111,27 +154,35 @@ function restore() {
   fit();
 }
 
-/** Reads one answer: { text, stopped, error, retryAfter, usage, firstAfter, seconds }. */
+/** Reads one answer: { text, stopped, error, retryAfter, usage, finish, firstAfter, seconds }. */
 async function read(signal, onText) {
   const turn = { text: "" };
   const start = performance.now();
   try {
-    const response = await fetch("api/chat", {
+    const response = await askServer("chat/completions", {
       method: "POST",
       headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
-      body: JSON.stringify({ messages: conversation }),
+      body: JSON.stringify({
+        model: models.value,
+        messages: conversation.map(({ role, text }) => ({ role, content: text })),
+        stream: true,
+        stream_options: { include_usage: true },
+      }),
       signal,
     });
     if (!response.ok) return { ...turn, ...await refusal(response) };
-    for await (const { type, data } of events(response.body)) {
-      if (type === "text") {
+    for await (const data of events(response.body)) {
+      const piece = data.choices?.[0]?.delta?.content;
+      if (piece) {
         turn.firstAfter ??= (performance.now() - start) / 1000;
-        turn.text += data.text;
+        turn.text += piece;
         onText(turn.text);
-      } else if (type === "done") turn.usage = data;
-      else if (type === "error") turn.error = data.error;
+      }
+      turn.finish = data.choices?.[0]?.finish_reason ?? turn.finish;
+      turn.usage = data.usage ?? turn.usage;
+      turn.error = data.error?.message ?? turn.error;
     }
-    if (!turn.usage && !turn.error) turn.error = "The connection ended before the answer did.";
+    if (!turn.finish && !turn.error) turn.error = "The connection ended before the answer did.";
   } catch (error) {
     if (signal.aborted) turn.stopped = true;
     else turn.error = "The server cannot be reached.";
@@ -140,13 +191,14 @@ async function read(signal, onText) {
   return turn;
 }
 
-/** What the server says where it does not answer: problem details, and when to come back. */
+/** What the server says where it does not answer, and when to come back. */
 async function refusal(response) {
-  const problem = await response.json().catch(() => ({}));
-  return { error: problem.detail ?? `The server answered ${response.status}.`, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
+  if (response.status === 401) findModels();
+  const body = await response.json().catch(() => ({}));
+  return { error: body.error?.message ?? `The server answered ${response.status}.`, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
 }
 
-/** The server-sent events of a stream. EventSource cannot send a body, so this reads them itself. */
+/** The data of the server-sent events of a stream. EventSource cannot send a body, so this reads them itself. */
 async function* events(stream) {
   let rest = "";
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
@@ -154,9 +206,8 @@ async function* events(stream) {
     const parts = (rest + chunk.value).split("\n\n");
     rest = parts.pop();
     for (const part of parts) {
-      const fields = part.split("\n").map(line => line.match(/^(\w+): ?(.*)$/)).filter(Boolean);
-      const values = name => fields.filter(field => field[1] === name).map(field => field[2]);
-      yield { type: values("event")[0] ?? "message", data: JSON.parse(values("data").join("\n")) };
+      const data = part.split("\n").filter(line => line.startsWith("data:")).map(line => line.slice(5).trimStart()).join("\n");
+      if (data && data !== "[DONE]") yield JSON.parse(data);
     }
   }
 }
@@ -222,11 +273,13 @@ function following(add) {
 }
 
 /** One line of numbers under an answer. */
-function summary({ stopped, usage, firstAfter, seconds }) {
+function summary({ stopped, finish, usage, firstAfter, seconds }) {
   if (stopped) return "Stopped.";
-  const rate = usage.outputTokens > 1 ? ` · ${((usage.outputTokens - 1) / Math.max(seconds - firstAfter, 0.001)).toFixed(1)} tokens/s` : "";
-  const cut = usage.finish === "length" ? "Cut: no room for more. " : "";
-  return `${cut}${usage.inputTokens} tokens read (${usage.cachedTokens} from cache), ${usage.outputTokens} written${rate} · first after ${firstAfter.toFixed(2)} s`;
+  const cut = finish === "length" ? "Cut: no room for more. " : "";
+  if (!usage) return `${cut}First after ${firstAfter.toFixed(2)} s`;
+  const rate = usage.completion_tokens > 1 ? ` · ${((usage.completion_tokens - 1) / Math.max(seconds - firstAfter, 0.001)).toFixed(1)} tokens/s` : "";
+  const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
+  return `${cut}${usage.prompt_tokens} tokens read (${cached} from cache), ${usage.completion_tokens} written${rate} · first after ${firstAfter.toFixed(2)} s`;
 }
 
 function setBusy(busy) {

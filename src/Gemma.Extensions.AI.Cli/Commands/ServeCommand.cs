@@ -1,0 +1,195 @@
+using System.CommandLine;
+using System.Globalization;
+using Gemma.Extensions.AI.AspNetCore.Hosting;
+using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.Cli.Serve;
+using Gemma.Extensions.AI.Hub;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma.Extensions.AI.Cli.Commands;
+
+/// <summary><c>gemma serve</c>: models by the APIs that clients speak.</summary>
+internal static class ServeCommand
+{
+    public static Command Create()
+    {
+        Options options = new();
+        Command command = new("serve", """
+            Serve models by OpenAI's API (/v1/chat/completions and /chat/completions), Ollama's (/api/chat) and Anthropic's (/v1/messages). Models are loaded when they are first asked for. Ctrl+C stops: running answers may finish, a second one ends them.
+
+            Examples:
+              gemma serve --model gemma-2-2b-it-Q4_K_M.gguf --web
+              gemma serve --model small=gemma-2-2b-it-Q4_K_M.gguf --model large=gemma-2-9b-it-Q4_K_M.gguf --keep-alive 5m --memory 12G
+              gemma serve --host 0.0.0.0 --api-key-file keys.txt
+            """);
+        foreach (Option option in options.All)
+        {
+            command.Add(option);
+        }
+
+        command.SetAction(async (parsed, cancellationToken) => await RunAsync(parsed.Host(), options.Read(parsed), cancellationToken));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(CliInvocation host, ServeSettings settings, CancellationToken cancellationToken)
+    {
+        await using WebApplication app = ServerHost.Build(settings.Host, builder => Configure(builder, host, settings), (app, api) => Map(app, settings));
+        await app.StartAsync(cancellationToken);
+        string address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+        host.Output.WriteLine($"Serving {string.Join(", ", settings.Models.Keys)} at {address}{(settings.HasPage ? ", with a chat page" : "")}");
+        if (settings.IsPreloaded)
+        {
+            foreach (ServedModel model in app.Services.GetRequiredService<ModelCatalog>().Models)
+            {
+                _ = model.Reference!.LeaseAsync(cancellationToken).AsTask().ContinueWith(static lease => { if (lease.IsCompletedSuccessfully) { lease.Result.Dispose(); } }, TaskScheduler.Default); // the log says why where it fails
+            }
+        }
+
+        try
+        {
+            await Task.Delay(Timeout.InfiniteTimeSpan, cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            host.Error.WriteLine("Stopping: running answers may finish.");
+        }
+
+        await app.StopAsync(CancellationToken.None); // within the time that the settings allow
+        return GemmaCli.Success;
+    }
+
+    private static void Configure(WebApplicationBuilder builder, CliInvocation host, ServeSettings settings)
+    {
+        builder.Services.AddSingleton<IHostLifetime, CommandLifetime>(); // signals are the command's
+        builder.Logging.AddProvider(new LineLoggerProvider(host.Error)).SetMinimumLevel(LogLevel.Warning).AddFilter("Gemma", LogLevel.Information);
+        builder.Services.AddGemmaServer(server => server.AllowPull = settings.AllowsPull);
+        foreach ((string name, string path) in settings.Models)
+        {
+            builder.Services.AddKeyedGemmaChatClient(name, options => settings.Apply(options, path));
+        }
+
+        builder.Services.Replace(ServiceDescriptor.Singleton<ModelCatalog>(provider => new PulledModels(provider, builder.Services, settings.Apply)));
+    }
+
+    private static void Map(WebApplication app, ServeSettings settings)
+    {
+        if (settings.HasPage)
+        {
+            app.MapGemmaChatPage();
+        }
+        else
+        {
+            // Some clients of Ollama ask whether it runs, and look for these words.
+            app.MapGet("/", static (HttpContext http) => http.Response.WriteAsync("Gemma is running. To whom it matters: Ollama is running.", http.RequestAborted));
+        }
+    }
+
+    /// <summary>The options of the command line.</summary>
+    private sealed class Options
+    {
+        private readonly Option<string[]> _model = new("--model", "-m")
+        {
+            Description = "GGUF file, Hugging Face directory, hf:owner/name:TYPE, or 'nano', with NAME= before it to be asked for by that name; several times for several models. Default: the environment variable GEMMA_MODEL, else nano.",
+            HelpName = "[name=]path",
+        };
+
+        private readonly Option<string> _host = new("--host") { Description = "Address to listen at, * for all.", HelpName = "address", DefaultValueFactory = _ => new ServerHostSettings().Host };
+        private readonly Option<int> _port = new("--port", "-p") { Description = "Port to listen at; 0 takes one that is free.", HelpName = "n", DefaultValueFactory = _ => new ServerHostSettings().Port };
+        private readonly Option<string[]> _key = new("--api-key") { Description = "Key of which clients must have one; several times for several. Others on this machine can see it in the list of processes.", HelpName = "key" };
+        private readonly Option<string?> _keyFile = new("--api-key-file") { Description = "File with a key a line.", HelpName = "path" };
+        private readonly Option<string[]> _cors = new("--cors") { Description = "Origin of pages that may ask, e.g. https://chat.example.org, or * for any.", HelpName = "origin" };
+        private readonly Option<bool> _insecure = new("--insecure") { Description = "Answer other machines without a key." };
+        private readonly Option<bool> _web = new("--web") { Description = "Add a chat page at /." };
+        private readonly Option<bool> _preload = new("--preload") { Description = "Load all models at once; /health is 503 until they are loaded." };
+        private readonly Option<string?> _keepAlive = new("--keep-alive") { Description = "Unload a model that nobody used for this time. Default: it stays loaded.", HelpName = "5m" };
+        private readonly Option<string?> _memory = new("--memory") { Description = "What all models may take together; those not used for the longest time are unloaded to make room. Default: no limit.", HelpName = "12G" };
+        private readonly Option<int> _parallel = new("--parallel") { Description = "Most answers of a model at the same time; more wait.", HelpName = "n", DefaultValueFactory = _ => new GemmaOptions().MaxConcurrentRequests };
+        private readonly Option<bool> _pull = new("--allow-pull") { Description = "Let clients download models of the hub into the cache (Ollama's /api/pull)." };
+        private readonly Option<int?> _threads = CommonOptions.Threads();
+        private readonly Option<int?> _context = CommonOptions.Context();
+        private readonly Option<string?> _kernel = CommonOptions.Kernel();
+        private readonly Option<bool> _ignoreMemory = CommonOptions.IgnoreMemory();
+
+        public IEnumerable<Option> All => [_model, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, _threads, _context, _kernel, _ignoreMemory];
+
+        public ServeSettings Read(ParseResult parsed)
+        {
+            return new()
+            {
+                Models = ReadModels(parsed.GetValue(_model) is { Length: > 0 } given ? given : [CommonOptions.ModelOrDefault(null)]),
+                Threads = parsed.GetValue(_threads),
+                ContextLength = parsed.GetValue(_context),
+                Kernel = parsed.GetValue(_kernel),
+                MemoryCheck = parsed.MemoryCheck(_ignoreMemory),
+                Parallel = parsed.GetValue(_parallel),
+                KeepAlive = ReadKeepAlive(parsed.GetValue(_keepAlive)),
+                Memory = ReadBytes(parsed.GetValue(_memory)),
+                HasPage = parsed.GetValue(_web),
+                IsPreloaded = parsed.GetValue(_preload),
+                AllowsPull = parsed.GetValue(_pull),
+                Host = new()
+                {
+                    Host = parsed.GetValue(_host)!,
+                    Port = parsed.GetValue(_port),
+                    ApiKeys = [.. parsed.GetValue(_key) ?? [], .. ReadKeys(parsed.GetValue(_keyFile))],
+                    CorsOrigins = parsed.GetValue(_cors) ?? [],
+                    IsInsecure = parsed.GetValue(_insecure),
+                },
+            };
+        }
+
+        private static Dictionary<string, string> ReadModels(string[] given)
+        {
+            Dictionary<string, string> models = new(StringComparer.OrdinalIgnoreCase);
+            foreach (string text in given)
+            {
+                // A path may hold the sign, too: it is a name where nothing is at the whole.
+                int sign = Path.Exists(text) ? -1 : text.IndexOf('=', StringComparison.Ordinal);
+                string path = sign < 0 ? text : text[(sign + 1)..];
+                string full = ModelAliases.Find(path, out string? problem) ?? throw new ArgumentException(problem);
+                string name = sign > 0 ? text[..sign] : ModelAliases.ModelId(full);
+                if (!models.TryAdd(name, path))
+                {
+                    throw new ArgumentException($"Two models are named '{name}'. Give them names of their own: --model NAME=PATH.");
+                }
+            }
+
+            return models;
+        }
+
+        private static TimeSpan? ReadKeepAlive(string? text) => text is null ? null
+            : !KeepAlive.TryParse(text, out TimeSpan time) ? throw new ArgumentException($"--keep-alive is '{text}', expected a time such as 5m, 1h30m or 90 (seconds), or -1 for ever.")
+            : time < TimeSpan.Zero ? null : time;
+
+        private static long? ReadBytes(string? text)
+        {
+            if (text is null)
+            {
+                return null;
+            }
+
+            string number = text.TrimEnd('b', 'B', 'i', 'I');
+            double factor = number is [.., var unit] ? char.ToUpperInvariant(unit) switch { 'K' => 1e3, 'M' => 1e6, 'G' => 1e9, 'T' => 1e12, _ => 1 } : 1;
+            return double.TryParse(factor > 1 ? number[..^1] : number, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value) && value * factor is >= 1 and < long.MaxValue
+                ? (long)(value * factor) : throw new ArgumentException($"--memory is '{text}', expected bytes such as 12G or 800M.");
+        }
+
+        private static IEnumerable<string> ReadKeys(string? path)
+        {
+            if (path is null)
+            {
+                return [];
+            }
+
+            string[] keys = [.. File.ReadLines(path).Select(static line => line.Trim()).Where(static line => line.Length > 0 && line[0] != '#')];
+            return keys.Length > 0 ? keys : throw new ArgumentException($"The file '{path}' holds no key, expected one a line.");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+using Gemma.Extensions.AI.AspNetCore.Hosting;
+
+namespace Gemma.Extensions.AI.Cli.Serve;
+
+/// <summary>What a server is to serve, and how.</summary>
+internal sealed record ServeSettings
+{
+    /// <summary>Paths of the models by name.</summary>
+    public required IReadOnlyDictionary<string, string> Models { get; init; }
+
+    public required ServerHostSettings Host { get; init; }
+
+    public required bool HasPage { get; init; }
+
+    public required bool IsPreloaded { get; init; }
+
+    public required bool AllowsPull { get; init; }
+
+    public required int? Threads { get; init; }
+
+    public required int? ContextLength { get; init; }
+
+    public required string? Kernel { get; init; }
+
+    public required GemmaMemoryCheck MemoryCheck { get; init; }
+
+    /// <summary>Answers of a model at the same time.</summary>
+    public required int Parallel { get; init; }
+
+    /// <summary>Time without use after which a model is unloaded; null: never.</summary>
+    public required TimeSpan? KeepAlive { get; init; }
+
+    /// <summary>Bytes that all models may take together; null: no limit.</summary>
+    public required long? Memory { get; init; }
+
+    /// <summary>Sets how a model is loaded.</summary>
+    public void Apply(GemmaOptions options, string path)
+    {
+        options.ModelPath = path;
+        options.Threads = Threads;
+        options.ContextLength = ContextLength;
+        options.Kernel = Kernel;
+        options.MemoryCheck = MemoryCheck;
+        options.MaxConcurrentRequests = Parallel;
+        options.IdleUnload = KeepAlive;
+        options.MemoryBudget = Memory;
+    }
+}

@@ -1,0 +1,182 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Gemma.Extensions.AI.Cli;
+using Gemma.Extensions.AI.Tests.Chat;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Cli;
+
+/// <summary><c>gemma serve</c> in this process, on a port that is free.</summary>
+public sealed class ServeCommandTests
+{
+    [Fact]
+    public async Task AllApisAnswerAndEachRequestIsALine()
+    {
+        await using Served server = await Served.StartAsync("--model", "small=nano", "--model", $"other={TinyModel.Path}");
+        Assert.Contains("small, other", server.Greeting, StringComparison.Ordinal);
+        foreach (string path in (string[])["v1/chat/completions", "chat/completions"])
+        {
+            JsonElement answer = await server.PostAsync(path, """{"model":"small","max_tokens":4,"messages":[{"role":"user","content":"Hello!"}]}""");
+            Assert.Equal("small", answer.GetProperty("model").GetString());
+        }
+
+        foreach (string path in (string[])["v1/messages", "messages"])
+        {
+            Assert.Equal("message", (await server.PostAsync(path, """{"model":"other","max_tokens":4,"messages":[{"role":"user","content":"Hello!"}]}""")).GetProperty("type").GetString());
+        }
+
+        JsonElement chat = await server.PostAsync("api/chat", """{"model":"other:latest","stream":false,"options":{"num_predict":4},"messages":[{"role":"user","content":"Hello!"}]}""");
+        Assert.True(chat.GetProperty("done").GetBoolean());
+        Assert.Equal(["small:latest", "other:latest"], (await server.Http.GetFromJsonAsync<JsonElement>("api/tags")).GetProperty("models").EnumerateArray().Select(model => model.GetProperty("name").GetString()!));
+        Assert.Contains("Ollama is running", await server.Http.GetStringAsync(""), StringComparison.Ordinal);
+        JsonElement health = await server.Http.GetFromJsonAsync<JsonElement>("health");
+        Assert.Equal("ok", health.GetProperty("status").GetString());
+        Assert.Single(server.Errors.Split('\n'), line => line.Contains("/api/chat other: ", StringComparison.Ordinal) && line.Contains("tokens in", StringComparison.Ordinal));
+        using HttpResponseMessage unknown = await server.Http.GetAsync("api/nothing");
+        Assert.Equal(HttpStatusCode.NotFound, unknown.StatusCode);
+        Assert.Equal(["error"], JsonElement.Parse(await unknown.Content.ReadAsStringAsync()).EnumerateObject().Select(member => member.Name)); // Ollama's form
+        Assert.Equal(0, await server.StopAsync());
+    }
+
+    [Fact]
+    public async Task ModelsThatNobodyUsesAreUnloaded()
+    {
+        await using Served server = await Served.StartAsync("--model", "nano", "--keep-alive", "0");
+        await server.PostAsync("api/chat", """{"model":"nano","stream":false,"options":{"num_predict":2},"messages":[{"role":"user","content":"Hello!"}]}""");
+        await EventuallyAsync(async () => (await server.Http.GetFromJsonAsync<JsonElement>("api/ps")).GetProperty("models").GetArrayLength() == 0);
+        Assert.Contains("Unloaded gemma2-nano", server.Errors, StringComparison.Ordinal);
+        Assert.Equal("load", (await server.PostAsync("api/generate", """{"model":"nano","stream":false}""")).GetProperty("done_reason").GetString());
+    }
+
+    [Fact]
+    public async Task ThePageIsServedToEverybodyAndModelsToThoseWithAKey()
+    {
+        using TempDirectory folder = new();
+        File.WriteAllText(folder.File("keys.txt"), "# two of us\nfirst\n\n second \n");
+        await using Served server = await Served.StartAsync("--model", "nano", "--web", "--api-key-file", folder.File("keys.txt"), "--api-key", "third");
+        Assert.Contains("<title>Gemma chat</title>", await server.Http.GetStringAsync(""), StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.OK, (await server.Http.GetAsync("health")).StatusCode);
+        foreach (string path in (string[])["v1/models", "models", "api/tags"])
+        {
+            Assert.Equal(HttpStatusCode.Unauthorized, (await server.Http.GetAsync(path)).StatusCode);
+            foreach (string key in (string[])["first", "second", "third"])
+            {
+                using HttpRequestMessage request = new(HttpMethod.Get, path);
+                request.Headers.Authorization = new("Bearer", key);
+                Assert.Equal(HttpStatusCode.OK, (await server.Http.SendAsync(request)).StatusCode);
+            }
+        }
+    }
+
+    /// <summary>A stop lets an answer finish that has begun.</summary>
+    [Fact]
+    public async Task AStopDrains()
+    {
+        await using Served server = await Served.StartAsync("--model", "nano", "--kernel", "reference", "--threads", "1");
+        using HttpRequestMessage request = new(HttpMethod.Post, "v1/chat/completions")
+        {
+            Content = JsonContent.Create(new { messages = new[] { new { role = "user", content = "Hello!" } }, max_tokens = 200, regex = "[a-z ]{150,300}", stream = true }),
+        };
+        using HttpResponseMessage response = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        Task<int> stopped = server.StopAsync();
+        string body = await response.Content.ReadAsStringAsync();
+        Assert.EndsWith("data: [DONE]\n\n", body, StringComparison.Ordinal);
+        Assert.DoesNotContain("\"error\"", body, StringComparison.Ordinal);
+        Assert.Equal(0, await stopped);
+    }
+
+    [Theory]
+    [InlineData("with --api-key", "--host", "0.0.0.0")]
+    [InlineData("expected a time", "--keep-alive", "soon")]
+    [InlineData("expected bytes", "--memory", "lots")]
+    [InlineData("does not exist", "--model", "/nowhere.gguf")]
+    [InlineData("Two models are named", "--model", "a=nano", "--model", "A=nano")]
+    [InlineData("The origin", "--cors", "example.org")]
+    [InlineData("blank", "--api-key", " ")]
+    public async Task WhatCannotBeServedIsRefused(string expected, params string[] args)
+    {
+        StringWriter error = new();
+        using Interrupts interrupts = new();
+        int exit = await GemmaCli.RunAsync(["serve", "--port", "0", .. args], new CliInvocation(interrupts) { Output = new StringWriter(), Error = error, IsInteractive = false });
+        Assert.Equal(1, exit);
+        Assert.Contains(expected, error.ToString(), StringComparison.Ordinal);
+    }
+
+    private static async Task EventuallyAsync(Func<Task<bool>> condition)
+    {
+        for (int i = 0; !await condition(); i++)
+        {
+            Assert.True(i < 3000, "Not within half a minute.");
+            await Task.Delay(10);
+        }
+    }
+
+    private sealed class Served : IAsyncDisposable
+    {
+        private readonly Interrupts _interrupts = new();
+        private readonly StringWriter _errors = new();
+        private readonly Lines _output = new();
+        private Task<int> _running = null!;
+
+        public HttpClient Http { get; private set; } = null!;
+
+        public string Greeting { get; private set; } = "";
+
+        /// <summary>What was written to the error stream so far.</summary>
+        public string Errors
+        {
+            get
+            {
+                lock (_errors)
+                {
+                    return _errors.ToString();
+                }
+            }
+        }
+
+        public static async Task<Served> StartAsync(params string[] args)
+        {
+            Served served = new();
+            served._running = GemmaCli.RunAsync(["serve", "--port", "0", .. args], new CliInvocation(served._interrupts) { Output = served._output, Error = TextWriter.Synchronized(served._errors), IsInteractive = false });
+            Task first = await Task.WhenAny(served._output.First.Task, served._running);
+            Assert.True(first != served._running, served.Errors);
+            served.Greeting = await served._output.First.Task;
+            served.Http = new HttpClient { BaseAddress = new Uri(served.Greeting.Split(" at ")[1].Split(',')[0]), Timeout = TimeSpan.FromMinutes(2) };
+            return served;
+        }
+
+        public async Task<JsonElement> PostAsync(string path, string json)
+        {
+            using HttpResponseMessage response = await Http.PostAsync(path, new StringContent(json, System.Text.Encoding.UTF8, "application/json"));
+            string body = await response.Content.ReadAsStringAsync();
+            Assert.True(response.IsSuccessStatusCode, body);
+            return JsonElement.Parse(body);
+        }
+
+        public async Task<int> StopAsync()
+        {
+            _interrupts.Raise();
+            return await _running.WaitAsync(TimeSpan.FromMinutes(2));
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await StopAsync();
+            Http.Dispose();
+            _interrupts.Dispose();
+        }
+
+        /// <summary>Tells its first line.</summary>
+        private sealed class Lines : StringWriter
+        {
+            public TaskCompletionSource<string> First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+            public override void WriteLine(string? value)
+            {
+                base.WriteLine(value);
+                First.TrySetResult(value ?? "");
+            }
+        }
+    }
+}
