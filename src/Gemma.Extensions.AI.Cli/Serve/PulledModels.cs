@@ -8,6 +8,7 @@ namespace Gemma.Extensions.AI.Cli.Serve;
 /// <summary>The models of the command line, and those that clients had downloaded since.</summary>
 internal sealed class PulledModels(IServiceProvider provider, IServiceCollection services, Action<GemmaOptions, string> apply) : ModelCatalog(provider, services)
 {
+    private readonly IServiceProvider _provider = provider;
     private readonly Lock _lock = new();
     private IReadOnlyList<ServedModel> _pulled = [];
 
@@ -25,7 +26,7 @@ internal sealed class PulledModels(IServiceProvider provider, IServiceCollection
 
             GemmaOptions options = new();
             apply(options, reference);
-            ModelReference model = provider.GetRequiredService<ModelRegistry>().Get(options);
+            ModelReference model = _provider.GetRequiredService<ModelRegistry>().Get(options);
             _pulled = [.. _pulled, new ServedModel(name, () => new GemmaChatClient(model), null)];
         }
     }

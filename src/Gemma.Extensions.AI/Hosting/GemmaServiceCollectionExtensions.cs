@@ -65,7 +65,7 @@ public static class GemmaServiceCollectionExtensions
         return services.AddKeyedChatClient(serviceKey, provider => new GemmaChatClient(provider.GetRequiredService<ModelRegistry>().Get(model)));
     }
 
-    /// <summary>Registers options, once a key, and the model behind them. Returns what <see cref="ModelRegistry.Get"/> finds it by.</summary>
+    /// <summary>Registers options, once a key, and the model behind them. Returns what <see cref="ModelRegistry.Get(GemmaRegistration)"/> finds it by.</summary>
     internal static GemmaRegistration AddGemmaModel(this IServiceCollection services, object? serviceKey, Action<GemmaOptions>? configure)
     {
         ArgumentNullException.ThrowIfNull(services);

@@ -115,7 +115,7 @@ public sealed class ServeCommandTests
     private sealed class Served : IAsyncDisposable
     {
         private readonly Interrupts _interrupts = new();
-        private readonly StringWriter _errors = new();
+        private readonly Lines _errors = new();
         private readonly Lines _output = new();
         private Task<int> _running = null!;
 
@@ -124,21 +124,12 @@ public sealed class ServeCommandTests
         public string Greeting { get; private set; } = "";
 
         /// <summary>What was written to the error stream so far.</summary>
-        public string Errors
-        {
-            get
-            {
-                lock (_errors)
-                {
-                    return _errors.ToString();
-                }
-            }
-        }
+        public string Errors => _errors.Text;
 
         public static async Task<Served> StartAsync(params string[] args)
         {
             Served served = new();
-            served._running = GemmaCli.RunAsync(["serve", "--port", "0", .. args], new CliInvocation(served._interrupts) { Output = served._output, Error = TextWriter.Synchronized(served._errors), IsInteractive = false });
+            served._running = GemmaCli.RunAsync(["serve", "--port", "0", .. args], new CliInvocation(served._interrupts) { Output = served._output, Error = served._errors, IsInteractive = false });
             Task first = await Task.WhenAny(served._output.First.Task, served._running);
             Assert.True(first != served._running, served.Errors);
             served.Greeting = await served._output.First.Task;
@@ -167,14 +158,29 @@ public sealed class ServeCommandTests
             _interrupts.Dispose();
         }
 
-        /// <summary>Tells its first line.</summary>
+        /// <summary>Lines that are written and read by several threads.</summary>
         private sealed class Lines : StringWriter
         {
             public TaskCompletionSource<string> First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+            public string Text
+            {
+                get
+                {
+                    lock (First)
+                    {
+                        return ToString();
+                    }
+                }
+            }
+
             public override void WriteLine(string? value)
             {
-                base.WriteLine(value);
+                lock (First)
+                {
+                    base.WriteLine(value);
+                }
+
                 First.TrySetResult(value ?? "");
             }
         }
