@@ -20,10 +20,9 @@ public static class WebChatApp
 
         // A page of another site can make its own name mean this machine (DNS rebinding), and would then be asked as if it were this one: only names that are meant
         // for this server are answered. The framework checks them; the setting is its own.
-        builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = [new("AllowedHosts", "localhost;127.0.0.1;[::1]")] });
+        builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource { InitialData = [new("AllowedHosts", "localhost;127.0.0.1;[::1]"), new("GemmaServer:RequestTimeout", "00:05:00")] });
         builder.Services.AddGemmaChatClient(options => options.ModelPath ??= "nano").Use(static (client, services) => client.AsBuilder().ConfigureOptions(services.GetRequiredService<IOptions<WebChatOptions>>().Value.Apply).Build());
         builder.Services.AddGemmaServer(options => options.MaxRequestBodySize = 1 << 20);
-        builder.Services.AddOptions<GemmaServerOptions>().Configure<IOptions<WebChatOptions>>((server, chat) => server.RequestTimeout = chat.Value.Timeout);
         builder.Services.AddHealthChecks().AddGemma();
         builder.Services.AddOptions<WebChatOptions>().BindConfiguration("Chat").ValidateDataAnnotations().ValidateOnStart();
         builder.Services.AddOptions<ForwardedHeadersOptions>().PostConfigure<IOptions<WebChatOptions>>(BelieveKnownProxies);

@@ -23,10 +23,6 @@ public sealed class WebChatOptions : IValidatableObject
     [Range(1, 10_000)]
     public int AnswersAtOnce { get; set; } = 4;
 
-    /// <summary>How long an answer may take, waiting included.</summary>
-    [Range(typeof(TimeSpan), "00:00:00.001", "10.00:00:00", ErrorMessage = "Chat:Timeout is {0}, expected a millisecond to ten days.")]
-    public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(5);
-
     /// <summary>
     /// Addresses (10.0.0.5) and networks (10.0.0.0/8) of the proxies in front of this server. Only what they say in X-Forwarded-For is believed, so that the users
     /// behind them are told apart; anybody else's is ignored.

@@ -117,7 +117,7 @@ public sealed class WebChatTests
     [Fact]
     public async Task ATimeLimitThatPassesWhileWaitingIs503()
     {
-        await using var server = await WebChatServer.StartAsync(null, [.. Slow, "--Gemma:MaxConcurrentRequests=1", "--Chat:Timeout=00:00:00.1"]);
+        await using var server = await WebChatServer.StartAsync(null, [.. Slow, "--Gemma:MaxConcurrentRequests=1", "--GemmaServer:RequestTimeout=00:00:00.1"]);
         // Whoever has the only place holds it, without a time limit.
         var endless = new EndlessClient(server.Model.AsIChatClient());
         await using var running = endless.GetStreamingResponseAsync("Go.").GetAsyncEnumerator();
@@ -199,13 +199,13 @@ public sealed class WebChatTests
     }
 
     [Theory]
-    [InlineData("--Chat:Timeout=00:00:00")]
-    [InlineData("--Chat:Timeout=-00:00:01")]
+    [InlineData("--GemmaServer:RequestTimeout=00:00:00")]
+    [InlineData("--GemmaServer:RequestTimeout=-00:00:01")]
     [InlineData("--Chat:AnswersAtOnce=0")]
     public async Task SettingsWithWhichNoQuestionCouldBeAnsweredStopTheStart(string setting)
     {
         var exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(() => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), setting));
-        Assert.Contains(setting[7..].Split('=')[0], exception.Message, StringComparison.Ordinal);
+        Assert.Contains(setting.Split(':')[1].Split('=')[0], exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]
