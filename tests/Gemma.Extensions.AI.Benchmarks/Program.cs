@@ -18,6 +18,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Schemas.RandomSchemasBenchmark.Create())
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.LoadBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Server.ServerSoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());

@@ -1,8 +1,11 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Gemma.Extensions.AI.Cli;
 using Gemma.Extensions.AI.Tests.Chat;
+using Gemma.Extensions.AI.Tests.Files;
+using Gemma.Extensions.AI.Tests.Hub;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cli;
@@ -66,6 +69,47 @@ public sealed class ServeCommandTests
                 request.Headers.Authorization = new("Bearer", key);
                 Assert.Equal(HttpStatusCode.OK, (await server.Http.SendAsync(request)).StatusCode);
             }
+        }
+
+        // Refused in the form of each API.
+        Assert.Equal("authentication_error", (await RefusedAsync("v1/messages")).GetProperty("error").GetProperty("type").GetString());
+        Assert.Contains("key", (await RefusedAsync("api/chat")).GetProperty("error").GetString(), StringComparison.Ordinal);
+        using HttpRequestMessage asked = new(HttpMethod.Post, "v1/messages") { Content = JsonContent.Create(new { max_tokens = 2, messages = new[] { new { role = "user", content = "Hi" } } }) };
+        asked.Headers.Add("x-api-key", "second"); // where Anthropic's clients have it
+        Assert.Equal(HttpStatusCode.OK, (await server.Http.SendAsync(asked)).StatusCode);
+
+        async Task<JsonElement> RefusedAsync(string path)
+        {
+            using HttpResponseMessage response = await server.Http.PostAsync(path, JsonContent.Create(new { }));
+            Assert.Equal(HttpStatusCode.Unauthorized, response.StatusCode);
+            return JsonElement.Parse(await response.Content.ReadAsStringAsync());
+        }
+    }
+
+    /// <summary>A model that a client had downloaded is served from then on, under the name that the client knows.</summary>
+    [Fact]
+    public async Task AModelThatWasPulledIsServed()
+    {
+        await using LoopbackHub hub = await LoopbackHub.StartAsync();
+        hub.Add("model-Q4_0.gguf", SyntheticModel.Gguf().ToBytes());
+        using TempDirectory cache = new();
+        using Process process = CliProcess.Start(["serve", "--model", "nano", "--port", "0", "--allow-pull"], ("HF_HUB_CACHE", cache.Path), ("HF_ENDPOINT", hub.Address.ToString()), ("HF_HUB_OFFLINE", null));
+        try
+        {
+            string greeting = await process.StandardOutput.ReadLineAsync() ?? await process.StandardError.ReadToEndAsync();
+            Assert.Contains(" at ", greeting, StringComparison.Ordinal);
+            using HttpClient http = new() { BaseAddress = new Uri(greeting.Split(" at ")[1].Split(',')[0]), Timeout = TimeSpan.FromMinutes(2) };
+            using HttpResponseMessage pulled = await http.PostAsync("api/pull", new StringContent("""{"model":"hf.co/owner/model:Q4_0"}"""));
+            Assert.EndsWith("{\"status\":\"success\"}\n", await pulled.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+            JsonElement tags = await http.GetFromJsonAsync<JsonElement>("api/tags");
+            Assert.Equal(["gemma2-nano:latest", "owner/model:Q4_0"], tags.GetProperty("models").EnumerateArray().Select(model => model.GetProperty("name").GetString()!));
+            using HttpResponseMessage shown = await http.PostAsync("api/show", new StringContent("""{"model":"owner/model:Q4_0"}"""));
+            Assert.NotEqual("unknown", JsonElement.Parse(await shown.Content.ReadAsStringAsync()).GetProperty("details").GetProperty("quantization_level").GetString());
+        }
+        finally
+        {
+            process.Kill();
+            await process.WaitForExitAsync();
         }
     }
 

@@ -216,15 +216,16 @@ public class AnthropicTests
             services.AddKeyedChatClient("fails", new ScriptedChatClient(_ => [new InvalidOperationException("secret")]));
             services.AddKeyedChatClient("breaks", new ScriptedChatClient(_ => ["Well", new InvalidOperationException("secret")]));
             services.AddKeyedChatClient("slow", new ScriptedChatClient(_ => [new TimeoutException("secret")]));
+            services.AddKeyedChatClient("full", new ScriptedChatClient(_ => [new GemmaOverloadedException("Too many requests wait.")]));
             services.AddGemmaServer(options => options.MaxRequestBodySize = 1000);
         }, app => app.MapAnthropic());
-        (int Status, string Model, string Type)[] cases = [(404, "other", "not_found_error"), (500, "fails", "api_error"), (503, "slow", "overloaded_error")];
+        (int Status, string Model, string Type)[] cases = [(404, "other", "not_found_error"), (500, "fails", "api_error"), (503, "slow", "overloaded_error"), (429, "full", "rate_limit_error")];
         foreach ((int expected, string model, string type) in cases)
         {
             using HttpResponseMessage response = await server.PostAsync(Path, Hello.Replace("any", model, StringComparison.Ordinal));
             Assert.Equal(expected, (int)response.StatusCode);
             AssertError(JsonElement.Parse(await response.Content.ReadAsStringAsync()), type, "");
-            Assert.Equal(expected == 503, response.Headers.RetryAfter is not null);
+            Assert.Equal(expected is 503 or 429, response.Headers.RetryAfter is not null);
         }
 
         (int status, JsonElement error) = await server.AskAsync(Path, Hello.Replace("Hello!", new string('x', 2000), StringComparison.Ordinal));

@@ -181,12 +181,15 @@ public class OllamaTests
         {
             services.AddKeyedChatClient("fails", new ScriptedChatClient(_ => [new InvalidOperationException("secret")]));
             services.AddKeyedChatClient("breaks", new ScriptedChatClient(_ => ["Well", new InvalidOperationException("secret")]));
+            services.AddKeyedChatClient("full", new ScriptedChatClient(_ => [new GemmaOverloadedException("Too many requests wait.")]));
             services.AddGemmaServer(options => options.MaxRequestBodySize = 1000);
         }, app => app.MapOllama());
-        await AssertAsync(404, """{"model":"other","messages":[{"role":"user","content":"x"}]}""", "fails, breaks");
+        await AssertAsync(404, """{"model":"other","messages":[{"role":"user","content":"x"}]}""", "fails, breaks, full");
         await AssertAsync(400, "{\"model\":", "not the JSON");
         await AssertAsync(400, """{"model":3}""", "$.model");
         await AssertAsync(413, $$"""{"model":"fails","messages":[{"role":"user","content":"{{new string('x', 2000)}}"}]}""", "1,000 bytes");
+        await AssertAsync(429, """{"model":"full","messages":[{"role":"user","content":"x"}]}""", "Too many requests");
+        await AssertAsync(400, $$"""{"model":"full","format":{{string.Concat(Enumerable.Repeat("{\"a\":", 150))}}1{{new string('}', 150)}}}""", "not the JSON"); // deep
         await AssertAsync(500, """{"model":"fails","messages":[{"role":"user","content":"x"}]}""", "The server had an error");
         List<JsonElement> lines = await server.LinesAsync("api/chat", """{"model":"breaks","messages":[{"role":"user","content":"x"}]}""");
         Assert.Equal(2, lines.Count);
