@@ -115,9 +115,11 @@ internal static class ServeCommand
         private readonly Option<int?> _threads = CommonOptions.Threads();
         private readonly Option<int?> _context = CommonOptions.Context();
         private readonly Option<string?> _kernel = CommonOptions.Kernel();
+        private readonly Option<string> _device = CommonOptions.Device();
+        private readonly Option<int?> _gpuLayers = CommonOptions.GpuLayers();
         private readonly Option<bool> _ignoreMemory = CommonOptions.IgnoreMemory();
 
-        public IEnumerable<Option> All => [_model, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, _threads, _context, _kernel, _ignoreMemory];
+        public IEnumerable<Option> All => [_model, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, _threads, _context, _kernel, _device, _gpuLayers, _ignoreMemory];
 
         public ServeSettings Read(ParseResult parsed)
         {
@@ -127,6 +129,8 @@ internal static class ServeCommand
                 Threads = parsed.GetValue(_threads),
                 ContextLength = parsed.GetValue(_context),
                 Kernel = parsed.GetValue(_kernel),
+                Device = parsed.GetRequiredValue(_device),
+                GpuLayers = parsed.GetValue(_gpuLayers),
                 MemoryCheck = parsed.MemoryCheck(_ignoreMemory),
                 Parallel = parsed.GetValue(_parallel),
                 KeepAlive = ReadKeepAlive(parsed.GetValue(_keepAlive)),

@@ -22,6 +22,10 @@ internal sealed record ServeSettings
 
     public required string? Kernel { get; init; }
 
+    public required string Device { get; init; }
+
+    public required int? GpuLayers { get; init; }
+
     public required GemmaMemoryCheck MemoryCheck { get; init; }
 
     /// <summary>Answers of a model at the same time.</summary>
@@ -40,6 +44,8 @@ internal sealed record ServeSettings
         options.Threads = Threads;
         options.ContextLength = ContextLength;
         options.Kernel = Kernel;
+        options.Device = Device;
+        options.GpuLayers = GpuLayers;
         options.MemoryCheck = MemoryCheck;
         options.MaxConcurrentRequests = Parallel;
         options.IdleUnload = KeepAlive;

@@ -36,6 +36,8 @@ internal sealed class ServerSoak : IAsyncDisposable
     private const int Questions = 20;
     private const int MaxTokens = 10;
 
+    private static readonly string[] s_subjects = ["river", "house", "garden", "winter", "letter"];
+
     private readonly WebApplication _app;
     private readonly HttpClient _http;
     private readonly ModelReference _model;
@@ -94,7 +96,7 @@ internal sealed class ServerSoak : IAsyncDisposable
         await _app.DisposeAsync();
     }
 
-    private static string Question(int number) => $"Question {number}: tell me about the {(string[])["river", "house", "garden", "winter", "letter"][number % 5]}.";
+    private static string Question(int number) => $"Question {number}: tell me about the {s_subjects[number % s_subjects.Length]}.";
 
     /// <summary>What left is noticed within a step; until then the engine may be at it.</summary>
     private async Task<int> LeftoversAsync()
