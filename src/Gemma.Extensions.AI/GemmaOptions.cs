@@ -171,15 +171,15 @@ public sealed class GemmaOptions
         {
             yield return $"{nameof(KvCacheBytes)} is {KvCacheBytes}, expected a number of bytes, or nothing to have it chosen.";
         }
-
-        if (ChatFormat is { } format && !Enum.IsDefined(format))
-        {
-            yield return $"{nameof(ChatFormat)} is {(int)format}, expected one of {string.Join(", ", Enum.GetNames<GemmaChatFormat>())}, or nothing for the checkpoint's own.";
-        }
     }
 
     private IEnumerable<string> ValidateEngine()
     {
+        if (ChatFormat is { } format && !Enum.IsDefined(format))
+        {
+            yield return $"{nameof(ChatFormat)} is {(int)format}, expected one of {string.Join(", ", Enum.GetNames<GemmaChatFormat>())}, or nothing for the checkpoint's own.";
+        }
+
         if (MaxConcurrentRequests is < 1 or > 4096)
         {
             yield return $"{nameof(MaxConcurrentRequests)} is {MaxConcurrentRequests}, expected 1 to 4,096.";

@@ -124,18 +124,7 @@ internal sealed class GemmaEngine : IDisposable
     {
         var sink = new CompletionSink();
         Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, Adapter = adapter, CancellationToken = cancellationToken });
-        var result = await sink.Completion.ConfigureAwait(false);
-        if (result.Finish == EngineFinish.Cancelled)
-        {
-            throw new OperationCanceledException(cancellationToken);
-        }
-
-        if (result.Error is not null)
-        {
-            ExceptionDispatchInfo.Throw(result.Error);
-        }
-
-        return result;
+        return await sink.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Computes a prompt and writes its keys and values to a file, from which <see cref="LoadPromptCacheAsync"/> makes it warm at once.</summary>
