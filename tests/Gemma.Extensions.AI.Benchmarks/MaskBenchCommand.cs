@@ -14,7 +14,7 @@ namespace Gemma.Extensions.AI.Benchmarks;
 /// first mask, time of every mask. An instance is tried as its compact and as its indented spelling; the masks are those along the tokenizer's own
 /// split of it, and an instance is accepted if at each step the mask holds the next token and at the end the text may end.
 /// </summary>
-internal static partial class MaskBenchCommand
+internal static class MaskBenchCommand
 {
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
 
@@ -59,20 +59,6 @@ internal static partial class MaskBenchCommand
         return 0;
     }
 
-    /// <summary>Time that this thread has computed, where the system tells: other processes and threads do not count.</summary>
-    private static double Microseconds() => OperatingSystem.IsLinux() && ClockGetTime(3, out TimeSpec time) == 0
-        ? (time.Seconds * 1e6) + (time.Nanoseconds / 1e3)
-        : Stopwatch.GetTimestamp() * 1e6 / Stopwatch.Frequency;
-
-    [System.Runtime.InteropServices.LibraryImport("libc", EntryPoint = "clock_gettime")]
-    private static partial int ClockGetTime(int clock, out TimeSpec time);
-
-    private struct TimeSpec
-    {
-        public nint Seconds;
-        public nint Nanoseconds;
-    }
-
     private sealed class Case(GrammarCompiler compiler, GemmaTokenizer tokenizer, JsonSchemaOptions options, FileInfo file)
     {
         public string Verdict { get; private set; } = "pass";
@@ -93,10 +79,10 @@ internal static partial class MaskBenchCommand
             {
                 // A fresh grammar: nothing is reused between files.
                 JsonElement schema = document.RootElement.GetProperty("schema");
-                double start = Microseconds();
+                double start = ProcessorTime.Microseconds();
                 grammar = new Grammar.Grammar(compiler.Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)));
                 grammar.CreateConstraint([tokenizer.EndOfTurnId]).TryFillMask(mask);
-                CompileMicroseconds = Microseconds() - start;
+                CompileMicroseconds = ProcessorTime.Microseconds() - start;
             }
             catch (Exception e) when (e is NotSupportedException or ArgumentException)
             {
@@ -153,9 +139,9 @@ internal static partial class MaskBenchCommand
             int position = 0;
             foreach (int id in ids)
             {
-                double start = Microseconds();
+                double start = ProcessorTime.Microseconds();
                 constraint.TryFillMask(mask);
-                MaskMicroseconds.Add(Microseconds() - start);
+                MaskMicroseconds.Add(ProcessorTime.Microseconds() - start);
                 if ((mask[id >> 6] & (1UL << id)) == 0)
                 {
                     byte[] all = Encoding.UTF8.GetBytes(text);

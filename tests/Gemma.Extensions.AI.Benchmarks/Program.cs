@@ -16,6 +16,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Types.TypesBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Schemas.RandomSchemasBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Engine.HostileBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.LoadBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Server.ServerSoakBenchmark.Create());

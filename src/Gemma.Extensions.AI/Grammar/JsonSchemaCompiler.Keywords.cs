@@ -10,13 +10,14 @@ internal sealed partial class JsonSchemaCompiler
     /// <summary>The alternatives of a schema (even code) or of its complement (odd code).</summary>
     private Conjunction[] Dnf(int code)
     {
-        if (_dnf.TryGetValue(code, out Conjunction[]? known))
+        int key = (code * 2) + (_wide ? 1 : 0);
+        if (_dnf.TryGetValue(key, out Conjunction[]? known))
         {
             return known;
         }
 
         SchemaPlace place = _document[code >> 1];
-        if (!_inProgress.Add(code))
+        if (!_inProgress.Add(key))
         {
             throw new NotSupportedException($"The JSON schema refers to itself at '{place.Path}' without a value in between, which cannot be decided.");
         }
@@ -29,12 +30,30 @@ internal sealed partial class JsonSchemaCompiler
         CheckTime();
         try
         {
-            return _dnf[code] = (code & 1) == 0 ? (place.IsConstant ? Constant(place) : Positive(place)) : Negate(Dnf(code - 1), place);
+            return _dnf[key] = (code & 1) == 0 ? (place.IsConstant ? Constant(place) : Positive(place)) : Negate(OtherWay(() => Dnf(code - 1)), place);
         }
         finally
         {
-            _inProgress.Remove(code);
+            _inProgress.Remove(key);
             _depth--;
+        }
+    }
+
+    /// <summary>
+    /// What is taken away must be all that any reader sees in it, where what is written is what every reader does: of a format not all texts are written that it has, and
+    /// what is none of those may be one all the same.
+    /// </summary>
+    private Conjunction[] OtherWay(Func<Conjunction[]> alternatives)
+    {
+        bool outer = _wide;
+        _wide = _hasFormats && !_wide;
+        try
+        {
+            return alternatives();
+        }
+        finally
+        {
+            _wide = outer;
         }
     }
 
@@ -194,15 +213,15 @@ internal sealed partial class JsonSchemaCompiler
             }
 
             string? comment = e.TryGetProperty("$comment", out JsonElement c) && c.ValueKind == JsonValueKind.String ? c.GetString() : null;
-            text = Arena.And(text, Pattern(DotNetScalars.PatternOf(comment, pattern.GetString()!) ?? pattern.GetString()!, path));
+            text = Arena.And(text, Pattern((_wide ? null : DotNetScalars.PatternOf(comment, pattern.GetString()!)) ?? pattern.GetString()!, path));
         }
 
-        if (e.TryGetProperty("contentEncoding", out JsonElement encoding) && encoding.ValueKind == JsonValueKind.String && encoding.GetString() == "base64")
+        if (!_wide && e.TryGetProperty("contentEncoding", out JsonElement encoding) && encoding.ValueKind == JsonValueKind.String && encoding.GetString() == "base64")
         {
             text = Arena.And(text, EcmaRegex.Compile(Arena, DotNetScalars.Base64Text, wholeText: true));
         }
 
-        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && StringFormats.TryGet(Arena, format.GetString()!, _options.Rfc3339Times) is { } rx)
+        if (e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && (_wide ? StringFormats.TryGetWide(Arena, format.GetString()!) : StringFormats.TryGet(Arena, format.GetString()!, _options.Rfc3339Times)) is { } rx)
         {
             text = Arena.And(text, rx);
         }
@@ -266,7 +285,7 @@ internal sealed partial class JsonSchemaCompiler
             }
         }
 
-        return e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && NumberConstraint.OfFormat(format.GetString()!) is { } range ? result?.And(range) : result;
+        return !_wide && e.TryGetProperty("format", out JsonElement format) && format.ValueKind == JsonValueKind.String && NumberConstraint.OfFormat(format.GetString()!) is { } range ? result?.And(range) : result;
     }
 
     private ArrayConstraint? Arrays(SchemaPlace place)
@@ -486,10 +505,11 @@ internal sealed partial class JsonSchemaCompiler
     {
         SchemaPlace[] subs = [.. Subschemas(place, "oneOf").Select(s => s.Place)];
         Conjunction[][] alternatives = [.. subs.Select(s => Product(beside, Dnf(s.Id * 2)))];
+        Conjunction[][] others = [.. subs.Select(s => OtherWay(() => Product(beside, Dnf(s.Id * 2))))];
         List<Conjunction[]> result = [];
         for (int i = 0; i < subs.Length; i++)
         {
-            Conjunction[] left = [.. alternatives[i].Where(IsPossible)];
+            Conjunction[] left = _wide ? alternatives[i] : [.. alternatives[i].Where(IsPossible)];
             for (int j = 0; j < subs.Length && left.Length > 0; j++)
             {
                 if (i == j)
@@ -500,14 +520,14 @@ internal sealed partial class JsonSchemaCompiler
                 List<Conjunction> kept = [];
                 foreach (Conjunction c in left)
                 {
-                    if (!alternatives[j].Any(d => Overlap(c, d)))
+                    if (!others[j].Any(d => Overlap(c, d)))
                     {
                         kept.Add(c);
                         continue;
                     }
 
                     Conjunction[] reduced = Guarded(subs[j].Path, [c], r => Product(r, Dnf((subs[j].Id * 2) + 1)));
-                    kept.AddRange(reduced.Where(IsPossible));
+                    kept.AddRange(_wide ? reduced : reduced.Where(IsPossible));
                 }
 
                 left = Limited(kept.Distinct());

@@ -27,6 +27,8 @@ internal sealed partial class JsonSchemaCompiler
     private readonly Conjunction _any;
     private ObjectAtom? _anyObject;
     private ArrayAtom? _anyArray;
+    private readonly bool _hasFormats; // or other things of which readers see more than is written
+    private bool _wide; // Alternatives hold all that any reader sees in a schema, not what all of them do.
     private bool _assumedEmpty;
     private bool _assumedNonEmpty;
     private int _depth;
@@ -36,6 +38,7 @@ internal sealed partial class JsonSchemaCompiler
     {
         _options = options;
         _document = new SchemaDocument(root);
+        _hasFormats = root.ValueKind == JsonValueKind.Object && root.GetRawText() is var text && (text.Contains("ormat", StringComparison.Ordinal) || text.Contains("ncoding", StringComparison.Ordinal) || text.Contains("$comment", StringComparison.Ordinal) || text.Contains("\\u", StringComparison.Ordinal));
         _any = new Conjunction(JsonTypes.All, Arena.All, NumberConstraint.None, null, null);
     }
 
@@ -247,6 +250,8 @@ internal sealed partial class JsonSchemaCompiler
             throw new NotSupportedException("The JSON schema refers to itself without a value in between, which cannot be decided.");
         }
 
+        bool outer = _wide;
+        _wide = false;
         try
         {
             Conjunction[] result = [_any];
@@ -266,6 +271,7 @@ internal sealed partial class JsonSchemaCompiler
         }
         finally
         {
+            _wide = outer;
             _expanding.Remove(node);
         }
     }

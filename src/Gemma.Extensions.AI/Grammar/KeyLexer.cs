@@ -254,6 +254,51 @@ internal sealed class KeyLexer : Lexer
         return _atom.Names.Length + index;
     }
 
+    /// <summary>How many names outside the given ones have a value; null for more than can ever come. They are finitely many where what else there is has none.</summary>
+    public int? CountOthers()
+    {
+        const int Many = 1_000;
+        if (!HasOthers(Start) || _vectors[_states[Start].Vector].Length == 1)
+        {
+            return HasOthers(Start) ? null : 0;
+        }
+
+        Dictionary<int, int?> counts = [];
+        HashSet<int> path = [];
+        return Count(_states[Start].Vector);
+
+        int? Count(int vector)
+        {
+            if (!IsLive(vector))
+            {
+                return 0;
+            }
+
+            if (counts.TryGetValue(vector, out int? known))
+            {
+                return known;
+            }
+
+            if (path.Count > 100 || !path.Add(vector))
+            {
+                return null; // A name may go on like this for ever.
+            }
+
+            int count = Ends(vector) ? 1 : 0;
+            for (int i = 0; i < _partition.Count; i++)
+            {
+                if (Count(VectorAfter(vector, i)) is not { } rest || (count += rest == 0 ? 0 : rest * _partition.Characters(i, Many).Count()) > Many)
+                {
+                    return null;
+                }
+            }
+
+            path.Remove(vector);
+            counts[vector] = count;
+            return count;
+        }
+    }
+
     private int VectorAfter(int vector, int charClass)
     {
         int c = _partition.Representative(charClass);

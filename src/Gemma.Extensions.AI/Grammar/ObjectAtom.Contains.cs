@@ -140,7 +140,7 @@ internal sealed partial class ObjectAtom
         }
 
         ulong others = 0;
-        if (Keys.HasOthers(Keys.Start) && CanNestOthers(nesting))
+        if (Keys.HasOthers(Keys.Start) && CanNestOthers(nesting) && OthersLeft(seen, count) > 0)
         {
             ulong sets = OtherSets();
             foreach (int marks in Enumerable.Range(0, 1 << Contains).Where(marks => (marks & ~open) == 0 && (sets & (1UL << marks)) != 0))
@@ -171,6 +171,7 @@ internal sealed partial class ObjectAtom
         private readonly ulong[] _chosen;
         private readonly bool[] _possible;
         private readonly bool _hasOthers;
+        private readonly int _othersLeft;
         private List<(int Name, ulong Sets)>? _candidates;
         private int _others;
 
@@ -181,6 +182,7 @@ internal sealed partial class ObjectAtom
             _chosen = new ulong[atom.Words];
             _possible = atom.Possible();
             _hasOthers = atom.Keys.HasOthers(atom.Keys.Start) && (fits is null || atom.OtherNodes().All(node => node.IsEmpty || fits(node)));
+            _othersLeft = _hasOthers ? atom.OthersLeft(seen, count) : 0;
         }
 
         public bool Finds(int open)
@@ -226,7 +228,7 @@ internal sealed partial class ObjectAtom
             for (ulong rest = _atom.OtherSets(); rest != 0; rest &= rest - 1)
             {
                 int marks = BitOperations.TrailingZeroCount(rest);
-                if ((marks & first) == 0 || (marks & ~open) != 0)
+                if ((marks & first) == 0 || (marks & ~open) != 0 || _others >= _othersLeft)
                 {
                     continue;
                 }
@@ -306,7 +308,7 @@ internal sealed partial class ObjectAtom
                 return false;
             }
 
-            if (keys >= _atom.Min || _hasOthers)
+            if (keys >= _atom.Min || (_hasOthers && keys + _othersLeft - _others >= _atom.Min))
             {
                 return true;
             }
@@ -317,7 +319,7 @@ internal sealed partial class ObjectAtom
                 available += _possible[i] && (_fits is null || _fits(_atom.Nodes[i])) && (_seen[i >> 6] & (1UL << i)) == 0 ? 1 : 0;
             }
 
-            return _count + _others + available >= _atom.Min;
+            return _count + _othersLeft + available >= _atom.Min;
         }
     }
 }

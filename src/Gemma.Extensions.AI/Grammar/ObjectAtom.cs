@@ -19,6 +19,7 @@ internal sealed partial class ObjectAtom
     private bool[]? _possible;
     private int[]? _nameHeights;
     private ValueNode[]? _allOthers;
+    private (bool Known, int? Value)? _otherCount;
     private int? _otherHeight;
     private int? _height;
 
@@ -67,7 +68,13 @@ internal sealed partial class ObjectAtom
     public int Words => (Names.Length + 63) >> 6;
 
     /// <summary>Whether keys have to be counted.</summary>
-    public bool CountMatters => Min > 0 || Max >= 0;
+    public bool CountMatters => Min > 0 || Max >= 0 || OtherCount is not null;
+
+    /// <summary>How many names outside the given ones there are; null for no end of them.</summary>
+    private int? OtherCount => (_otherCount ??= (true, Patterns.Length == 0 ? null : Keys.CountOthers())).Value;
+
+    /// <summary>How many of them are left after so many keys.</summary>
+    private int OthersLeft(ulong[] seen, int count) => OtherCount is { } all ? Math.Max(0, all - (count - Count(seen))) : int.MaxValue / 2;
 
     /// <summary>Everything that must still be contained at the start.</summary>
     public int AllOpen => (1 << Contains) - 1;
@@ -193,9 +200,10 @@ internal sealed partial class ObjectAtom
         ulong[] names = new ulong[Words];
         ulong[] needed = Needed(seen);
         int neededCount = Count(needed);
-        bool mayHaveOthers = Keys.HasOthers(Keys.Start) && CanNestOthers(nesting);
-        bool others = mayHaveOthers && (Max < 0 || count + 1 + neededCount <= Max);
-        bool endless = mayHaveOthers;
+        int othersLeft = Keys.HasOthers(Keys.Start) && CanNestOthers(nesting) ? OthersLeft(seen, count) : 0;
+        bool mayHaveOthers = othersLeft > 0;
+        bool others = mayHaveOthers && (Max < 0 || count + 1 + neededCount <= Max) && (AnyOrder || count + othersLeft >= Min);
+        bool endless = mayHaveOthers && OtherCount is null;
         int end = Names.Length;
         if (!AnyOrder)
         {
@@ -216,7 +224,7 @@ internal sealed partial class ObjectAtom
 
         GrammarWork.Spend(2 * Names.Length);
         bool neededPossible = _hasDependents || Indices(needed).All(j => possible[j]);
-        int available = 0;
+        int available = endless ? 0 : othersLeft;
         for (int i = Names.Length - 1; i >= 0; i--)
         {
             bool free = possible[i] && (seen[i >> 6] & (1UL << i)) == 0 && (AnyOrder || i >= position);
@@ -266,6 +274,7 @@ internal sealed partial class ObjectAtom
         if (AnyOrder && !endless && count + available < Min)
         {
             Array.Clear(names);
+            others = false;
         }
 
         return new Choice(names, others ? ulong.MaxValue : 0, this);

@@ -104,6 +104,40 @@ internal static class StringFormats
         ["byte"] = DotNetScalars.Base64Text,
     };
 
+    private const string Clock = "[0-9]{1,2}:[0-9]{1,2}[^]*";
+
+    // Validators without the tables of Unicode take these formats for annotations.
+    private const string Anything = "[^]*";
+
+    /// <summary>For each format, texts around all of its own, also around those that are left out and those that only some validators accept.</summary>
+    private static readonly Dictionary<string, string> s_wide = new()
+    {
+        ["date"] = "[0-9+-]{4,9}-[0-9]{1,2}-[0-9]{1,2}",
+        ["time"] = Clock,
+        ["iso-time"] = Clock,
+        ["date-time"] = "[0-9+-]{4,9}-[0-9]{1,2}-[0-9]{1,2}[^0-9]" + Clock,
+        ["iso-date-time"] = "[0-9+-]{4,9}-[0-9]{1,2}-[0-9]{1,2}[^0-9]" + Clock,
+        ["duration"] = "[Pp+-][^]*",
+        ["email"] = "[^]*@[^]*",
+        ["idn-email"] = Anything,
+        ["hostname"] = "[A-Za-z0-9._-]*",
+        ["idn-hostname"] = Anything,
+        ["ipv4"] = "[0-9a-fA-FxX.]*",
+        ["ipv6"] = "[^]*:[^]*",
+        ["uuid"] = "[^]*[0-9A-Fa-f]{8}[^]*",
+        ["uri"] = "[^]*:[^]*",
+        ["iri"] = Anything,
+        ["url"] = "[^]*:[^]*",
+        ["uri-reference"] = @"[^ <>""{}|^`\\]*",
+        ["iri-reference"] = Anything,
+        ["uri-template"] = "(?![^}]*[{][^}]*$)[^]*",
+        ["json-pointer"] = "(?:/[^]*)?",
+        ["json-pointer-uri-fragment"] = "#[^]*",
+        ["relative-json-pointer"] = "[0-9][^]*",
+        ["regex"] = "(?![*+?)])[^]*",
+        ["byte"] = @"[A-Za-z0-9+/=_\s-]*",
+    };
+
     /// <summary>The formats that are enforced; others are annotations.</summary>
     public static IEnumerable<string> Names => s_patterns.Keys;
 
@@ -115,6 +149,9 @@ internal static class StringFormats
         format == "time" && !rfc3339Times ? EcmaRegex.Compile(arena, DotNetScalars.Time, wholeText: true)
         : s_patterns.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true)
         : null;
+
+    /// <summary>An expression that holds all that anybody may take for a text of a format: what is none of it is surely none of the format. Null for names that are annotations.</summary>
+    public static Rx? TryGetWide(RxArena arena, string format) => s_wide.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true) : null;
 
     private static string Uri(string unreserved, string pchar) =>
         "[A-Za-z][A-Za-z0-9+.-]*:(?:" + Authority(unreserved) + "(?:/" + pchar + "*)*|/(?:" + pchar + "+(?:/" + pchar + "*)*)?|" + pchar + "+(?:/" + pchar + "*)*)" + Tail(pchar);

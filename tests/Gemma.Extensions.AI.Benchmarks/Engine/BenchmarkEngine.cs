@@ -4,6 +4,7 @@ using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Benchmarks.Engine;
 
@@ -26,6 +27,8 @@ internal sealed class BenchmarkEngine : IDisposable
     private static string RuntimeInformation => System.Runtime.InteropServices.RuntimeInformation.FrameworkDescription;
 
     public GemmaEngine Engine { get; }
+
+    public GemmaTokenizer CreateTokenizer() => _file.CreateTokenizer();
 
     public int VocabularySize => _file.Config.VocabularySize;
 

@@ -17,6 +17,9 @@ internal sealed class NetValidator
     public const string DotNetExpressions =
         "patterns are .NET's, which read UTF-16 code units, let $ match before a final line feed and . match carriage returns, and know other white space; Core 6.4 has ECMA-262 with flag u";
 
+    /// <summary>Schemes are more than one letter.</summary>
+    public const string DriveLetters = "a URI or IRI with a scheme of one letter is taken for a path of Windows; RFC 3986 3.1, to which Validation 7.3.5 refers, allows it";
+
     /// <summary>Domains are those that are in use.</summary>
     public const string TopLevelDomains = "an email's last label has two letters or more; RFC 5321 4.1.2, to which Validation 7.3.2 refers, allows any sub-domain there";
 
@@ -54,6 +57,7 @@ internal sealed class NetValidator
         {
             found ??= lengths && new StringInfo(text).LengthInTextElements != text.EnumerateRunes().Count() ? TextElements
                 : expressions && text.Any(static c => c is '\n' or '\r' or > '\u007f' && (char.IsSurrogate(c) || char.IsWhiteSpace(c) || c is '\u2028' or '\u2029' or '\ufeff')) ? DotNetExpressions
+                : emails && text.Length > 1 && char.IsAsciiLetter(text[0]) && text[1] == ':' ? DriveLetters
                 : emails && text.LastIndexOf('@') is >= 0 and int at && text[(Math.Max(at, text.LastIndexOf('.')) + 1)..] is var last && (last.Length < 2 || !last.All(char.IsAsciiLetter)) ? TopLevelDomains
                 : null;
         }

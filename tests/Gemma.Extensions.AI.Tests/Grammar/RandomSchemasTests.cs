@@ -53,6 +53,39 @@ public sealed class RandomSchemasTests
             keywords);
     }
 
+    /// <summary>Objects whose names are finitely many because everything else has no value: no key is begun where none is left.</summary>
+    [Theory]
+    [InlineData("""{"type":"object","patternProperties":{"^(a|x1)$":{"type":"integer"},"^[ab]$":{"minimum":1}},"additionalProperties":{"type":"string","enum":[1]}}""", 3)]
+    [InlineData("""{"type":"object","patternProperties":{"^(a|x1)$":{"type":"integer"},"^b$":true},"minProperties":3,"unevaluatedProperties":{"type":"string","minLength":2,"maxLength":1}}""", 3)]
+    [InlineData("""{"type":"object","properties":{"z":true},"patternProperties":{"^[ab]$":true},"minProperties":3,"additionalProperties":{"allOf":[{"type":"null"},{"type":"string"}]}}""", 3)]
+    [InlineData("""{"type":"object","additionalProperties":false,"patternProperties":{"^x":{"type":"null"},"^[a-c]{2}$":{"type":"integer"}},"maxProperties":2,"dependentRequired":{"ab":["b"]}}""", 2)]
+    public void NoKeyIsBegunWhereNoneIsLeft(string schema, int most)
+    {
+        NetValidator oracle = new(JsonElement.Parse(schema));
+        int largest = 0;
+        foreach (bool anyOrder in (bool[])[false, true])
+        {
+            Gemma.Extensions.AI.Grammar.Grammar grammar = GrammarTestbed.Schema(schema, new JsonSchemaOptions { AnyPropertyOrder = anyOrder, AllowWhitespace = false });
+            for (int seed = 0; seed < 150; seed++)
+            {
+                if (GrammarTestbed.RandomText(grammar.CreateConstraint([GrammarTestbed.End]), new Random(seed), 80, endBias: 0.1, checkMasks: false) is { } text)
+                {
+                    JsonElement document = JsonElement.Parse(text);
+                    Assert.True(oracle.IsValid(document), text);
+                    largest = Math.Max(largest, document.GetPropertyCount());
+                }
+            }
+        }
+
+        Assert.Equal(most, largest);
+    }
+
+    [Theory]
+    [InlineData("""{"type":"object","patternProperties":{"^(a|x1)$":{"type":"integer"},"^b$":true},"minProperties":4,"additionalProperties":{"type":"string","enum":[1]}}""")]
+    [InlineData("""{"type":"object","properties":{"z":true},"patternProperties":{"^[ab]$":true},"minProperties":4,"additionalProperties":{"allOf":[{"type":"null"},{"type":"string"}]}}""")]
+    public void MorePropertiesThanThereAreNamesAreImpossible(string schema) =>
+        Assert.Contains("Nothing satisfies", Assert.Throws<ArgumentException>(() => GrammarTestbed.Schema(schema)).Message);
+
     /// <summary>The same for ajv, which reads numbers as doubles and expressions as JavaScript.</summary>
     [Fact]
     public void AnswersValidateWithAjv()
@@ -127,6 +160,7 @@ public sealed class RandomSchemasTests
     [InlineData("""{"not":{"pattern":"^.$"}}""", "\"\\r\"", NetValidator.DotNetExpressions)]
     [InlineData("""{"pattern":"^\\s$"}""", "\"\u00a0\"", NetValidator.DotNetExpressions)]
     [InlineData("""{"anyOf":[{"const":1},{"type":"number"}]}""", "1e200", NetValidator.LargeNumbers)]
+    [InlineData("""{"format":"uri"}""", "\"a:b\"", NetValidator.DriveLetters)]
     [InlineData("""{"format":"email"}""", "\"joe@example.c0\"", NetValidator.TopLevelDomains)]
     public void JsonSchemaNetDepartsFromTheSpecification(string schema, string text, string departure)
     {

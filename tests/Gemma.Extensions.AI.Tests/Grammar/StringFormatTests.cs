@@ -37,6 +37,32 @@ public sealed class StringFormatTests
         }
     }
 
+    /// <summary>What is not written of a format may be one of its texts all the same: "not" leaves out all that anybody takes for one, and twice "not" is the format.</summary>
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void What_is_left_out_of_a_format_is_not_outside_of_it(string format)
+    {
+        (string written, string leftOut, _) = FormatTexts.All[format is "iso-time" or "iso-date-time" ? format[4..] : format];
+        string[] texts = [.. Split(written), .. Split(leftOut)];
+        foreach (bool rfc3339 in (bool[])[true, false])
+        {
+            JsonSchemaOptions options = new() { Rfc3339Times = rfc3339 };
+            Gemma.Extensions.AI.Grammar.Grammar not = GrammarTestbed.Schema("""{"type":["string","null"],"not":{"format":"FORMAT","type":"string"}}""".Replace("FORMAT", format, StringComparison.Ordinal), options);
+            Gemma.Extensions.AI.Grammar.Grammar one = GrammarTestbed.Schema("""{"oneOf":[{"type":["string","null"]},{"type":"string","format":"FORMAT"}]}""".Replace("FORMAT", format, StringComparison.Ordinal), options);
+            Gemma.Extensions.AI.Grammar.Grammar condition = GrammarTestbed.Schema("""{"type":["string","null"],"if":{"type":"string","format":"FORMAT"},"then":{"maxLength":0,"minLength":1}}""".Replace("FORMAT", format, StringComparison.Ordinal), options);
+            Gemma.Extensions.AI.Grammar.Grammar inside = GrammarTestbed.Schema("""{"type":"object","properties":{"a":{"type":["string","null"]}},"required":["a"],"additionalProperties":false,"not":{"properties":{"a":{"type":"string","format":"FORMAT"}},"required":["a"]}}""".Replace("FORMAT", format, StringComparison.Ordinal), options);
+            Assert.All(texts, text =>
+            {
+                string json = JsonSerializer.Serialize(text, new JsonSerializerOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+                Assert.False(GrammarTestbed.Accepts(not, json) || GrammarTestbed.Accepts(one, json) || GrammarTestbed.Accepts(condition, json) || GrammarTestbed.Accepts(inside, "{\"a\":" + json + "}"), $"'{text}' is a text of the format {format}.");
+            });
+            Assert.True(GrammarTestbed.Accepts(not, "null") && GrammarTestbed.Accepts(one, "null") && GrammarTestbed.Accepts(condition, "null") && GrammarTestbed.Accepts(inside, "{\"a\":null}"));
+        }
+
+        Gemma.Extensions.AI.Grammar.Grammar twice = GrammarTestbed.Schema("""{"type":"string","not":{"not":{"format":"FORMAT"}}}""".Replace("FORMAT", format, StringComparison.Ordinal), new JsonSchemaOptions { Rfc3339Times = true });
+        Assert.All(Split(written), text => Assert.True(GrammarTestbed.Accepts(twice, JsonSerializer.Serialize(text, new JsonSerializerOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping })), text));
+    }
+
     [Theory]
     [InlineData("hostname", 254)]
     [InlineData("hostname", 300)]

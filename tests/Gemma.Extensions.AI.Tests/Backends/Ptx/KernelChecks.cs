@@ -208,7 +208,8 @@ internal static unsafe class KernelChecks
         expectedQkv.Write(0, qkv.Read(0, rows));
         Run(reference, expectedPool, expectedQkv, expected);
         Run(backend, pool, qkv, y);
-        Compare([.. expected.Read(0, rows).ToArray().Select(value => (double)value)], y.Read(0, rows), 2e-6);
+        // A number that is stored in fewer bits may be rounded to the other side.
+        Compare([.. expected.Read(0, rows).ToArray().Select(value => (double)value)], y.Read(0, rows), type == KvType.F32 ? 2e-6 : 1e-5);
         byte[] other = new byte[layout.BlockBytes];
         int different = 0, largest = 0;
         for (int block = 0; block < 3 * Blocks; block++)
@@ -227,7 +228,7 @@ internal static unsafe class KernelChecks
 
         void Run(Backend on, KvPool memory, Matrix input, Matrix output)
         {
-            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 ? 2.5f : 1);
+            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 && type == KvType.F32 ? 2.5f : 1);
             on.Begin(batch);
             on.RopeAndStore(input, in layer, batch);
             on.Attention(input, in layer, batch, output);
