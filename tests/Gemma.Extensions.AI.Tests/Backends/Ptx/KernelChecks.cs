@@ -209,7 +209,7 @@ internal static unsafe class KernelChecks
         Run(reference, expectedPool, expectedQkv, expected);
         Run(backend, pool, qkv, y);
         // A number that is stored in fewer bits may be rounded to the other side.
-        Compare([.. expected.Read(0, rows).ToArray().Select(value => (double)value)], y.Read(0, rows), type == KvType.F32 ? 2e-6 : 1e-5);
+        Compare([.. expected.Read(0, rows).ToArray().Select(value => (double)value)], y.Read(0, rows), type == GemmaKvCacheType.F32 ? 2e-6 : 1e-5);
         byte[] other = new byte[layout.BlockBytes];
         int different = 0, largest = 0;
         for (int block = 0; block < 3 * Blocks; block++)
@@ -228,7 +228,7 @@ internal static unsafe class KernelChecks
 
         void Run(Backend on, KvPool memory, Matrix input, Matrix output)
         {
-            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 && type == KvType.F32 ? 2.5f : 1);
+            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 && type == GemmaKvCacheType.F32 ? 2.5f : 1);
             on.Begin(batch);
             on.RopeAndStore(input, in layer, batch);
             on.Attention(input, in layer, batch, output);
