@@ -161,6 +161,18 @@ internal sealed class CharPartition
         return new CharPartition(starts, classes, [.. representatives]);
     }
 
+    /// <summary>How many characters a class has.</summary>
+    public int Size(int charClass)
+    {
+        int size = 0;
+        for (int i = 0; i < _starts.Length; i++)
+        {
+            size += _classes[i] != charClass ? 0 : (i + 1 < _starts.Length ? _starts[i + 1] : CharSet.MaxChar + 1) - _starts[i];
+        }
+
+        return size;
+    }
+
     /// <summary>The characters of a class; throws where there are more than <paramref name="limit"/>.</summary>
     public List<int> Characters(int charClass, int limit)
     {

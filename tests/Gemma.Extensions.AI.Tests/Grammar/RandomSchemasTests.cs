@@ -80,6 +80,12 @@ public sealed class RandomSchemasTests
         Assert.Equal(most, largest);
     }
 
+    /// <summary>Names that are finitely many and more than can come are no reason to refuse anything.</summary>
+    [Theory]
+    [InlineData("""{"type":"object","patternProperties":{"^.$":true},"additionalProperties":{"type":"string","enum":[1]}}""")]
+    [InlineData("""{"type":"object","patternProperties":{"^.{1,3}$":{"type":"integer"}},"minProperties":2,"additionalProperties":{"type":"string","enum":[1]}}""")]
+    public void ManyNamesAreAsGoodAsAnyNumber(string schema) => Assert.True(GrammarTestbed.Accepts(GrammarTestbed.Schema(schema), """{"x":1,"é":2}"""));
+
     [Theory]
     [InlineData("""{"type":"object","patternProperties":{"^(a|x1)$":{"type":"integer"},"^b$":true},"minProperties":4,"additionalProperties":{"type":"string","enum":[1]}}""")]
     [InlineData("""{"type":"object","properties":{"z":true},"patternProperties":{"^[ab]$":true},"minProperties":4,"additionalProperties":{"allOf":[{"type":"null"},{"type":"string"}]}}""")]
