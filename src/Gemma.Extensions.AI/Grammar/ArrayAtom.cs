@@ -8,19 +8,19 @@ internal sealed class ArrayAtom
     private readonly int _prefix;
     private readonly int _min;
     private readonly int _declaredMax;
-    private readonly int _cap;
+    private readonly string? _unique; // Where the schema says so.
+    private readonly int _least; // Without an upper limit, more items than these need not be counted.
     private readonly Dictionary<(int, long), bool> _canFinish = [];
     private int? _effectiveMax;
     private int? _height;
 
-    public ArrayAtom(int id, Func<int, int, ValueNode> node, int prefix, int min, int max, (int Min, int Max)[] contains, TextChoice? unique, bool allowsWhitespace)
+    public ArrayAtom(int id, Func<int, int, ValueNode> node, int prefix, int min, int max, (int Min, int Max)[] contains, string? unique, bool allowsWhitespace)
     {
-        (Id, _node, _prefix, _min, Contains, Unique, AllowsWhitespace) = (id, node, prefix, min, contains, unique, allowsWhitespace);
-        _declaredMax = unique is null ? max : max < 0 ? unique.Count : Math.Min(max, unique.Count);
-        _cap = _declaredMax >= 0 ? int.MaxValue : Math.Max(prefix, min);
+        (Id, _node, _prefix, _min, _declaredMax, Contains, _unique, AllowsWhitespace) = (id, node, prefix, min, max, contains, unique, allowsWhitespace);
+        _least = Math.Max(prefix, min);
 
         // What counts there can be is known from the start, and so whether telling them apart is too much.
-        long states = contains.Length == 0 ? 0 : 1L + (_declaredMax >= 0 ? _declaredMax : _cap);
+        long states = contains.Length == 0 ? 0 : 1L + (_declaredMax >= 0 ? _declaredMax : _least);
         foreach ((int least, int most) in contains)
         {
             states = Math.Min(states, MaxStates + 1) * (1L + (most < 0 ? least : most));
@@ -37,7 +37,8 @@ internal sealed class ArrayAtom
     /// <summary>How often items must be counted: minContains and maxContains (-1 for no limit).</summary>
     public (int Min, int Max)[] Contains { get; }
 
-    public TextChoice? Unique { get; }
+    /// <summary>Whether no item may come twice.</summary>
+    public bool IsUnique => _unique is not null;
 
     public bool AllowsWhitespace { get; }
 
@@ -60,10 +61,64 @@ internal sealed class ArrayAtom
                 }
             }
 
+            if (IsUnique)
+            {
+                max = MaxUnique(max);
+            }
+
             _effectiveMax = max;
             return max;
         }
     }
+
+    /// <summary>Whether there may be any number of items.</summary>
+    public bool IsEndless => !IsUnique && _max < 0 && Contains.All(static c => c.Max < 0) && (Contains.Length == 0 || _prefix == 0) && !_node(_prefix, 0).IsEmpty;
+
+    /// <summary>The items without regard to contains, by their places.</summary>
+    public IEnumerable<ValueNode> PossibleItems() => Enumerable.Range(0, _max < 0 ? _prefix + 1 : Math.Min(_max, _prefix + 1)).Select(i => _node(i, 0));
+
+    /// <summary>The lengths of arrays, up to many, with the items that would come next.</summary>
+    public IEnumerable<(int Length, Variety Next)> Lengths()
+    {
+        for (int i = 0; i < 64 && (_max < 0 || i <= _max); i++)
+        {
+            yield return (i, i == _max ? new Variety(0, false, 0) : _node(Math.Min(i, _prefix), 0).Variety);
+        }
+    }
+
+    /// <summary>Whether an array may have so many items.</summary>
+    public bool CanBeOf(int length) => length >= _min && (_max < 0 || length <= _max);
+
+    /// <summary>As many items as surely differ: at each place there is a value that did not come before it.</summary>
+    private int MaxUnique(int max)
+    {
+        bool isExact = true;
+        if (Contains.Length > 0)
+        {
+            if (AllNodes().Any(static node => !node.IsEmpty && node.Variety.Count < Variety.Plenty))
+            {
+                throw Refused("it stands beside contains, and there are few different items");
+            }
+        }
+
+        for (int i = 0; Contains.Length == 0 && i <= _prefix && (max < 0 || i < max); i++)
+        {
+            Variety variety = _node(i, 0).Variety;
+            int most = variety.Count >= Variety.Plenty || (i < _prefix && variety.Count > i) ? int.MaxValue : (int)Math.Max(i, i < _prefix ? 0 : variety.Count);
+            if (max < 0 ? most < int.MaxValue : most < max)
+            {
+                max = most;
+                isExact = _prefix == 0 && variety.IsExact;
+            }
+        }
+
+        return max < 0 || max >= _min || isExact ? max : throw Refused($"only {max} items are known to differ, but {_min} are demanded");
+    }
+
+    /// <summary>Refuses unique items of which it is not known that they can differ.</summary>
+    public void CheckUnique() => _ = _max;
+
+    private NotSupportedException Refused(string why) => new($"The JSON schema cannot be enforced at '{_unique}': {why}. Remove the keyword, or allow the lenient mode, which ignores it.");
 
     /// <summary>Every item that there may be.</summary>
     public IEnumerable<ValueNode> AllNodes()
@@ -77,7 +132,7 @@ internal sealed class ArrayAtom
         }
     }
 
-    public int Cap(int count) => Math.Min(count, _cap);
+    public int Cap(int count) => _max >= 0 ? count : Math.Min(count, _least);
 
     public bool CanClose(int count, int[] matched)
     {
@@ -95,13 +150,14 @@ internal sealed class ArrayAtom
     public bool IsSatisfiable() => CanFinish(0, new int[Contains.Length]);
 
     /// <summary>Whether another item may come in which no more than so many objects and arrays are open at a time.</summary>
-    public bool CanContinue(int count, int[] matched, int nesting) => (_max < 0 || count < _max) && (Unique is not null || Items(count, matched).Any(item => item.Node.Height <= nesting));
+    public bool CanContinue(int count, int[] matched, int nesting) => 
+        (_max < 0 || count < _max) && Items(count, matched).Any(item => (IsUnique && count > 0 ? item.Node.Variety.Height : item.Node.Height) <= nesting);
 
     /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its items. With "contains" no less than any item's.</summary>
     public int HeightBy(Func<ValueNode, int> heightOf) => Math.Min(JsonSchemaCompiler.Endless, 1 + (
-        Unique is not null || CanClose(0, new int[Contains.Length]) ? 0
+        CanClose(0, new int[Contains.Length]) ? 0
         : Contains.Length > 0 ? AllNodes().Where(static node => !node.IsEmpty).Select(heightOf).DefaultIfEmpty(0).Max()
-        : Enumerable.Range(0, Math.Min(_min, _prefix + 1)).Max(i => heightOf(_node(i, 0)))));
+        : Enumerable.Range(0, Math.Min(_min, _prefix + 1)).Max(i => IsUnique && _min > 1 ? Math.Max(heightOf(_node(i, 0)), _node(i, 0).Variety.Height) : heightOf(_node(i, 0)))));
 
     /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
     public int Height => _height ??= HeightBy(static node => node.Height);
@@ -152,7 +208,7 @@ internal sealed class ArrayAtom
     {
         if (Contains.Length == 0)
         {
-            return _max < 0 || _min <= _max;
+            return (_min <= 1 && IsUnique && _declaredMax != 0 && (_min == 0 || !_node(0, 0).IsEmpty)) || _max < 0 || _min <= _max;
         }
 
         if (CanClose(count, matched))

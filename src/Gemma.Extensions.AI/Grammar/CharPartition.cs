@@ -161,13 +161,14 @@ internal sealed class CharPartition
         return new CharPartition(starts, classes, [.. representatives]);
     }
 
-    /// <summary>How many characters a class has.</summary>
-    public int Size(int charClass)
+    /// <summary>How many characters are of a class; halves of surrogate pairs are none.</summary>
+    public long SizeOf(int charClass)
     {
-        int size = 0;
+        long size = 0;
         for (int i = 0; i < _starts.Length; i++)
         {
-            size += _classes[i] != charClass ? 0 : (i + 1 < _starts.Length ? _starts[i + 1] : CharSet.MaxChar + 1) - _starts[i];
+            int end = i + 1 < _starts.Length ? _starts[i + 1] : CharSet.MaxChar + 1;
+            size += _classes[i] == charClass ? end - _starts[i] - Math.Max(0, Math.Min(end, 0xE000) - Math.Max(_starts[i], 0xD800)) : 0;
         }
 
         return size;

@@ -3,8 +3,9 @@ namespace Gemma.Extensions.AI.Grammar;
 /// <summary>One way to read the text so far: the innermost frame with its state. Frame null: the text is complete.</summary>
 /// <param name="Frame">Top of the stack.</param>
 /// <param name="State">Lexer state, position in a literal, or white space read before what comes next.</param>
-/// <param name="Used">In a key or unique string: node of the names used before, -1 when the text differs from all.</param>
-internal readonly record struct Thread(Frame? Frame, int State, int Used = -1);
+/// <param name="Used">In a key: node of the names used before, -1 when the text differs from all.</param>
+/// <param name="Watch">Of items of arrays that may still become ones that came before.</param>
+internal readonly record struct Thread(Frame? Frame, int State, int Used = -1, Watch? Watch = null);
 
 /// <summary>The threads that read the same text, without repetition.</summary>
 internal sealed class ThreadList
@@ -18,6 +19,9 @@ internal sealed class ThreadList
     private Thread[] _items = new Thread[4];
     private int[] _table = []; // of indices + 1, by hash
     private int _indexed;
+    private Watch? _watch;
+    private bool _behind; // whether the watch has not read the byte yet: most bytes lead nowhere
+    private byte _byte;
     private int _ended; // threads of which it is known what they become where they may end
 
     /// <summary>How many threads are kept.</summary>
@@ -34,6 +38,35 @@ internal sealed class ThreadList
     /// <summary>The bytes of the text up to and with the one being stepped over; null while trying tokens.</summary>
     public TextHistory? History { get; set; }
 
+    /// <summary>How many of those bytes come after what the threads have read.</summary>
+    public int Ahead { get; init; }
+
+    /// <summary>Whether threads are kept of which it is not known that items of unique arrays can become new ones.</summary>
+    public bool IsTrying { get; init; }
+
+    /// <summary>Of what is added, after the byte being stepped over.</summary>
+    public Watch? Watch
+    {
+        get
+        {
+            if (_behind)
+            {
+                _watch = WatchBefore?.Step(_byte);
+                _behind = false;
+            }
+
+            return _watch;
+        }
+
+        set => (_watch, _behind) = (value, false);
+    }
+
+    /// <summary>Before that byte.</summary>
+    public Watch? WatchBefore { get; private set; }
+
+    /// <summary>Whether threads were left out because an item would come again.</summary>
+    public bool Blocked { get; set; }
+
     public ref readonly Thread this[int index] => ref _items[index];
 
     public ReadOnlySpan<Thread> Span => _items.AsSpan(0, Count);
@@ -41,7 +74,7 @@ internal sealed class ThreadList
     public void Clear()
     {
         Count = 0;
-        Overflowed = HasEnd = false;
+        Overflowed = HasEnd = Blocked = false;
         _ended = 0;
         if (_indexed > 0)
         {
@@ -52,8 +85,20 @@ internal sealed class ThreadList
 
     public void Add(Frame? frame, int state, int used = -1)
     {
-        HasEnd |= frame is null;
-        if (Contains(frame, state, used))
+        if (Watch is not null && frame is not null && !IsTrying && !Watch.CanDiffer(frame, state, used))
+        {
+            Blocked = true;
+            return;
+        }
+
+        Add(new Thread(frame, state, used, Watch));
+    }
+
+    /// <summary>Adds a thread as it is.</summary>
+    public void Add(in Thread thread)
+    {
+        HasEnd |= thread.Frame is null;
+        if (Contains(thread))
         {
             return;
         }
@@ -69,7 +114,7 @@ internal sealed class ThreadList
             Array.Resize(ref _items, Count * 2);
         }
 
-        _items[Count++] = new Thread(frame, state, used);
+        _items[Count++] = thread;
     }
 
     public void CopyFrom(ThreadList other)
@@ -93,7 +138,9 @@ internal sealed class ThreadList
             Thread thread = _items[_ended];
             if (thread.Frame?.CanEnd(thread.State) ?? false)
             {
+                Watch = thread.Watch;
                 Frame.Finish(thread.Frame.Parent, this);
+                Watch = null;
             }
         }
     }
@@ -103,25 +150,42 @@ internal sealed class ThreadList
     {
         for (int i = 0; i < Count; i++)
         {
-            ref readonly Thread thread = ref _items[i];
-            if (thread.Frame is LexFrame lexeme)
-            {
-                lexeme.Read(thread.State, b, next);
-            }
-            else
-            {
-                thread.Frame?.Step(thread.State, thread.Used, b, next);
-            }
+            next.Step(_items[i], b, ended: true);
         }
+
+        next.Blocked |= Blocked;
     }
 
-    private bool Contains(Frame? frame, int state, int used)
+    /// <summary>Adds what a thread becomes with one more byte.</summary>
+    /// <param name="thread">The thread, of another list.</param>
+    /// <param name="b">The byte.</param>
+    /// <param name="ended">Whether it is known what reads on where a lexeme may end before the byte.</param>
+    public void Step(in Thread thread, byte b, bool ended = false)
+    {
+        (Watch? outerBefore, Watch? outer, bool outerBehind) = (WatchBefore, _watch, _behind);
+        (WatchBefore, _watch, _behind, _byte) = (thread.Watch, null, thread.Watch is not null, b);
+        if (ended && thread.Frame is LexFrame lexeme)
+        {
+            lexeme.Read(thread.State, b, this);
+        }
+        else
+        {
+            thread.Frame?.Step(thread.State, thread.Used, b, this);
+        }
+
+        (WatchBefore, _watch, _behind) = (outerBefore, outer, outerBehind);
+    }
+
+    private static bool Same(in Thread a, in Thread b) =>
+        a.State == b.State && a.Used == b.Used && (ReferenceEquals(a.Watch, b.Watch) || (a.Watch?.Equals(b.Watch) ?? false)) && Frame.Same(a.Frame, b.Frame);
+
+    private bool Contains(in Thread thread)
     {
         if (Count <= MaxCompared)
         {
             for (int i = 0; i < Count; i++)
             {
-                if (_items[i].State == state && _items[i].Used == used && Frame.Same(_items[i].Frame, frame))
+                if (Same(_items[i], thread))
                 {
                     return true;
                 }
@@ -139,18 +203,17 @@ internal sealed class ThreadList
 
         for (; _indexed < Count; _indexed++)
         {
-            int free = SlotOf(_items[_indexed].Frame, _items[_indexed].State, _items[_indexed].Used);
-            _table[free] = _indexed + 1;
+            _table[SlotOf(_items[_indexed])] = _indexed + 1;
         }
 
-        return _table[SlotOf(frame, state, used)] != 0;
+        return _table[SlotOf(thread)] != 0;
     }
 
     /// <summary>The place of a thread in the table, or a free one.</summary>
-    private int SlotOf(Frame? frame, int state, int used)
+    private int SlotOf(in Thread thread)
     {
-        int slot = HashCode.Combine(frame?.Hash ?? 0, state, used) & (_table.Length - 1);
-        while (_table[slot] is > 0 and int index && !(_items[index - 1].State == state && _items[index - 1].Used == used && Frame.Same(_items[index - 1].Frame, frame)))
+        int slot = HashCode.Combine(thread.Frame?.Hash ?? 0, thread.State, thread.Used) & (_table.Length - 1);
+        while (_table[slot] is > 0 and int index && !Same(_items[index - 1], thread))
         {
             slot = (slot + 1) & (_table.Length - 1);
         }
@@ -190,6 +253,9 @@ internal sealed class TextHistory
 
         return _bytes[(start + 1)..end];
     }
+
+    /// <summary>What stands from a position on, up to some bytes before the end.</summary>
+    public ReadOnlySpan<byte> From(int start, int ahead) => _bytes.AsSpan(start..(Length - ahead));
 
     public TextHistory Clone()
     {
@@ -245,6 +311,9 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
     /// <summary>Whether the frame may end in this state without another byte.</summary>
     public virtual bool CanEnd(int state) => false;
 
+    /// <summary>In how many ways at least the value that is being read can go on here such that another value comes of each; what stands above the frame has ended.</summary>
+    public virtual long WaysOn(int state) => 0;
+
     public static void Finish(Frame? parent, ThreadList next)
     {
         if (parent is null)
@@ -283,14 +352,15 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
             return;
         }
 
-        Ends(parent, next.History).StepAll(b, next);
+        Ends(parent, next.History, next.WatchBefore).StepAll(b, next);
     }
 
     /// <summary>What reads on once the frame above <paramref name="parent"/> has ended, and what does where that ends as well.</summary>
-    public static ThreadList Ends(Frame parent, TextHistory? history)
+    public static ThreadList Ends(Frame parent, TextHistory? history = null, Watch? watch = null)
     {
-        ThreadList after = new() { History = history };
+        ThreadList after = new() { History = history, Ahead = 1, IsTrying = true, Watch = watch };
         parent.ChildDone(after);
+        after.Watch = null;
         after.AddEnds();
         return after;
     }
@@ -325,6 +395,8 @@ internal sealed class LexFrame(Lexer lexer, Frame? parent) : Frame(parent, lexer
     }
 
     public override bool CanEnd(int state) => Lexer.IsAccepting(state);
+
+    public override long WaysOn(int state) => Lexer.WaysOn(state);
 
     public override void ChildDone(ThreadList next) => throw new InvalidOperationException();
 

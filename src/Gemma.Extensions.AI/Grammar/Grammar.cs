@@ -72,12 +72,23 @@ internal sealed class Grammar
             return known.Mask;
         }
 
+        // What items of unique arrays may not become is taken away from what they could be without that.
+        ThreadList? free = WithoutWatches(threads);
+        ulong[] all = free is null ? [] : MaskOf(free, out _);
         ulong[] mask = _spare ??= new ulong[Vocabulary.MaskWords];
         Array.Clear(mask);
+        all.CopyTo(mask, 0);
         long rows = Lexer.RowsMade;
         try
         {
-            _masks.Fill(threads, mask);
+            if (free is null)
+            {
+                _masks.Fill(threads, mask);
+            }
+            else
+            {
+                _masks.Restrict(threads, mask);
+            }
         }
         finally
         {
@@ -100,6 +111,28 @@ internal sealed class Grammar
         return mask;
     }
 
+    private static ThreadList? WithoutWatches(ThreadList threads)
+    {
+        bool watched = false;
+        foreach (ref readonly Thread thread in threads.Span)
+        {
+            watched |= thread.Watch is not null;
+        }
+
+        if (!watched)
+        {
+            return null;
+        }
+
+        ThreadList free = new();
+        foreach (ref readonly Thread thread in threads.Span)
+        {
+            free.Add(thread with { Watch = null });
+        }
+
+        return free;
+    }
+
     /// <summary>Whether the text may end. The lock is held.</summary>
     internal static bool CanEnd(ThreadList threads)
     {
@@ -113,7 +146,10 @@ internal sealed class Grammar
         {
             if (thread.Frame!.CanEnd(thread.State))
             {
-                Frame.Finish(thread.Frame.Parent, ends ??= new ThreadList { Limit = MaxEnds });
+                ends ??= new ThreadList { Limit = MaxEnds, IsTrying = true };
+                ends.Watch = thread.Watch;
+                Frame.Finish(thread.Frame.Parent, ends);
+                ends.Watch = null;
                 ends.AddEnds();
                 if (ends.HasEnd || ends.Overflowed)
                 {
@@ -146,7 +182,7 @@ internal sealed class Grammar
                 to.History = history;
                 if (from.Count > MaxAlone)
                 {
-                    ThreadList all = new() { Limit = 2 * ThreadList.MaxThreads, History = history };
+                    ThreadList all = new() { Limit = 2 * ThreadList.MaxThreads, History = history, Ahead = 1 };
                     all.CopyFrom(from);
                     all.AddEnds();
                     all.StepAll(b, to);
@@ -155,7 +191,7 @@ internal sealed class Grammar
                 {
                     foreach (ref readonly Thread thread in from.Span)
                     {
-                        thread.Frame?.Step(thread.State, thread.Used, b, to);
+                        to.Step(thread, b);
                     }
                 }
 
@@ -212,7 +248,7 @@ internal sealed class Grammar
             {
                 ref readonly Thread a = ref _threads[i];
                 ref readonly Thread b = ref other._threads[i];
-                if (a.State != b.State || a.Used != b.Used || !Frame.Same(a.Frame, b.Frame))
+                if (a.State != b.State || a.Used != b.Used || !Equals(a.Watch, b.Watch) || !Frame.Same(a.Frame, b.Frame))
                 {
                     return false;
                 }
@@ -231,6 +267,7 @@ internal sealed class Grammar
                 hash.Add(thread.Frame?.Hash ?? 0);
                 hash.Add(thread.State);
                 hash.Add(thread.Used);
+                hash.Add(thread.Watch);
             }
 
             return hash.ToHashCode();
@@ -260,12 +297,12 @@ internal ref struct ThreadSearch(ReadOnlySpan<byte> bytes, TextHistory? history,
 
             if (depth == _bytes.Length)
             {
-                found.Add(thread.Frame, thread.State, thread.Used);
+                found.Add(thread);
                 continue;
             }
 
             int before = seen.Count;
-            seen.Add(thread.Frame, thread.State, thread.Used);
+            seen.Add(thread);
             if (seen.Count == before || thread.Frame is null)
             {
                 continue;
@@ -274,7 +311,7 @@ internal ref struct ThreadSearch(ReadOnlySpan<byte> bytes, TextHistory? history,
             _seenCount++;
             history?.Append(_bytes[depth]);
             ThreadList next = new() { History = history };
-            thread.Frame.Step(thread.State, thread.Used, _bytes[depth], next);
+            next.Step(thread, _bytes[depth]);
             Search(next.Span, depth + 1);
             history?.Truncate(history.Length - 1);
         }

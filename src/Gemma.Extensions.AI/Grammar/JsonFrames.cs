@@ -79,6 +79,8 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
         }
     }
 
+    public override long WaysOn(int state) => _node.Variety is var v && v.Height <= _node.MaxNesting - Depth ? v.Count : 0;
+
     public override void ChildDone(ThreadList next) => throw new InvalidOperationException();
 
     protected override bool SameContent(Frame other) => other is ValueFrame o && ReferenceEquals(_node, o._node) && _leadingWhitespace == o._leadingWhitespace;
@@ -207,6 +209,30 @@ internal sealed class ObjectFrame : Frame
         }
     }
 
+    public override long WaysOn(int state)
+    {
+        bool inKey = _phase == Phase.InKey;
+        long now = _phase == Phase.AfterKey && _value!.Variety is var v && v.Height <= _maxNesting - Depth ? v.Count : 0;
+        if (AllowsOthers && _atom.HasEndlessOthers && (!inKey || Keys.Slice(state) is SliceKind.Free or SliceKind.Safe))
+        {
+            return Variety.Plenty;
+        }
+
+        ulong[] one = new ulong[_atom.Words];
+        foreach (int name in ObjectAtom.Indices(Choice.Names))
+        {
+            one[name >> 6] = 1UL << name;
+            if ((!inKey || Keys.HasName(state, one)) && _atom.VarietyOf(name) is var ways && ways.Height <= _maxNesting - Depth)
+            {
+                now = Math.Max(now, ways.Count);
+            }
+
+            one[name >> 6] = 0;
+        }
+
+        return now;
+    }
+
     public override void ChildDone(ThreadList next) => next.Add(this, 0);
 
     protected override bool SameContent(Frame other) =>
@@ -240,23 +266,26 @@ internal sealed class ArrayFrame : Frame
     private readonly Phase _phase;
     private readonly int _count;
     private readonly int[] _matched;
-    private readonly UsedTexts? _used;
+    private readonly JsonSet _used; // Where items are unique, those that came.
+    private readonly int _unknown; // How many more came within the token being tried; their texts are not known.
+    private readonly int _start; // Where the item began in the text.
     private readonly int _maxNesting;
 
-    public ArrayFrame(ArrayAtom atom, int maxNesting, Frame? parent) : this(atom, Phase.Start, 0, new int[atom.Contains.Length], null, maxNesting, parent)
+    public ArrayFrame(ArrayAtom atom, int maxNesting, Frame? parent) : this(atom, Phase.Start, 0, new int[atom.Contains.Length], JsonSet.None, 0, 0, maxNesting, parent)
     {
     }
 
-    private ArrayFrame(ArrayAtom atom, Phase phase, int count, int[] matched, UsedTexts? used, int maxNesting, Frame? parent)
-        : base(parent, HashCode.Combine(atom.Id, phase, count, matched.Length == 0 ? 0 : matched[0], used?.Hash ?? 0), nests: true)
+    private ArrayFrame(ArrayAtom atom, Phase phase, int count, int[] matched, JsonSet used, int unknown, int start, int maxNesting, Frame? parent)
+        : base(parent, HashCode.Combine(atom.Id, phase, count, matched.Length == 0 ? 0 : matched[0], used.Hash, unknown), nests: true)
     {
-        (_atom, _phase, _count, _matched, _used, _maxNesting) = (atom, phase, count, matched, used, maxNesting);
+        (_atom, _phase, _count, _matched, _used, _unknown, _start, _maxNesting) = (atom, phase, count, matched, used, unknown, start, maxNesting);
     }
 
     private enum Phase : byte
     {
         Start,
         AfterComma,
+        InItem,
         AfterValue,
     }
 
@@ -283,76 +312,57 @@ internal sealed class ArrayFrame : Frame
         {
             if (b == ',' && _atom.CanContinue(_count, _matched, _maxNesting - Depth))
             {
-                next.Add(new ArrayFrame(_atom, Phase.AfterComma, _count, _matched, _used, _maxNesting, Parent), 0);
+                next.Add(new ArrayFrame(_atom, Phase.AfterComma, _count, _matched, _used, _unknown, 0, _maxNesting, Parent), 0);
             }
         }
-        else if (_atom.Unique is { } unique)
+        else if (_phase == Phase.AfterComma || _atom.CanContinue(_count, _matched, _maxNesting - Depth))
         {
-            StepUnique(unique, b, next);
-        }
-        else
-        {
+            Watch? outer = next.Watch;
+            Likeness? likeness = Likeness.To(_used)?.Step(b);
+            next.Watch = likeness is null && _unknown == 0 ? outer : new Watch(likeness, _unknown, Depth, outer);
             foreach ((ValueNode node, int[] matched) in _atom.Items(_count, _matched))
             {
                 if (node.Height <= _maxNesting - Depth)
                 {
-                    new ValueFrame(node, new ArrayFrame(_atom, Phase.AfterValue, _atom.Cap(_count + 1), matched, null, _maxNesting, Parent), false).Step(0, -1, b, next);
+                    ArrayFrame after = new(_atom, _atom.IsUnique ? Phase.InItem : Phase.AfterValue, _atom.Cap(_count + 1), matched, _used, _unknown, next.History?.Length - 1 ?? 0, _maxNesting, Parent);
+                    new ValueFrame(node, after, false).Step(0, -1, b, next);
                 }
             }
+
+            next.Watch = outer;
         }
     }
 
-    /// <summary>Goes on after a unique item, whose text is known unless a token is only being tried.</summary>
-    public void EndUnique(ReadOnlySpan<byte> text, ThreadList next) =>
-        next.Add(new ArrayFrame(_atom, Phase.AfterValue, _atom.Cap(_count + 1), _matched, UsedTexts.Add(_used, text.ToArray()), _maxNesting, Parent), 0);
+    public override long WaysOn(int state) =>
+        !_atom.CanContinue(_count, _matched, _maxNesting - Depth) ? 0
+        : _atom.IsEndless ? Variety.Plenty
+        : _atom.Items(_count, _matched).Select(static item => item.Node.Variety).Where(v => v.Height <= _maxNesting - Depth).Select(static v => v.Count).DefaultIfEmpty(0).Max() - (_atom.IsUnique ? _used.Count + _unknown + (_phase == Phase.InItem ? 1 : 0) : 0);
 
-    public override void ChildDone(ThreadList next) => next.Add(this, 0);
+    public override void ChildDone(ThreadList next)
+    {
+        if (!_atom.IsUnique)
+        {
+            next.Add(this, 0);
+            return;
+        }
+
+        Watch? watch = next.Watch;
+        if (watch?.Depth == Depth)
+        {
+            if (watch.MayRepeat)
+            {
+                next.Blocked = true;
+                return;
+            }
+
+            next.Watch = watch.Outer;
+        }
+
+        (JsonSet used, int unknown) = next.History is null ? (_used, _unknown + 1) : (_used.With(JsonTree.Parse(next.History.From(_start, next.Ahead))), _unknown);
+        next.Add(new ArrayFrame(_atom, Phase.AfterValue, _count, _matched, used, unknown, 0, _maxNesting, Parent), 0);
+        next.Watch = watch;
+    }
 
     protected override bool SameContent(Frame other) =>
-        other is ArrayFrame o && ReferenceEquals(_atom, o._atom) && _phase == o._phase && _count == o._count && _matched.AsSpan().SequenceEqual(o._matched) && UsedTexts.Same(_used, o._used);
-
-    private void StepUnique(TextChoice unique, byte b, ThreadList next)
-    {
-        if (_atom.CanContinue(_count, _matched, _maxNesting - Depth))
-        {
-            new ChoiceFrame(unique, _used, this).Step(0, -1, b, next);
-        }
-    }
-}
-
-/// <summary>Reads one of finitely many JSON texts that has not been used in the array yet.</summary>
-internal sealed class ChoiceFrame(TextChoice choice, UsedTexts? used, ArrayFrame array) : Frame(array, HashCode.Combine(choice.GetHashCode(), used?.Hash ?? 0))
-{
-    private readonly TextChoice _choice = choice;
-    private readonly UsedTexts? _used = used;
-
-    public override void Step(int state, int used, byte b, ThreadList next)
-    {
-        int child = _choice.Child(state, b);
-        if (child >= 0 && _choice.HasUnused(child, _used))
-        {
-            if (_choice.IsLeaf(child))
-            {
-                ((ArrayFrame)Parent!).EndUnique(_choice.TextAt(child), next);
-            }
-            else
-            {
-                next.Add(this, child);
-            }
-        }
-
-        if (_choice.TextAt(state) is { Length: > 0 } text && !(_used?.Contains(text) ?? false))
-        {
-            ThreadList after = new() { History = next.History };
-            ((ArrayFrame)Parent!).EndUnique(text, after);
-            foreach (ref readonly Thread thread in after.Span)
-            {
-                thread.Frame!.Step(thread.State, thread.Used, b, next);
-            }
-        }
-    }
-
-    public override void ChildDone(ThreadList next) => throw new InvalidOperationException();
-
-    protected override bool SameContent(Frame other) => other is ChoiceFrame o && ReferenceEquals(_choice, o._choice) && UsedTexts.Same(_used, o._used);
+        other is ArrayFrame o && ReferenceEquals(_atom, o._atom) && _phase == o._phase && _count == o._count && _matched.AsSpan().SequenceEqual(o._matched) && _unknown == o._unknown && JsonSet.Same(_used, o._used);
 }

@@ -99,7 +99,7 @@ internal sealed partial class JsonSchemaCompiler
             }
         }
 
-        if (a.Unique)
+        if (a.Unique is not null)
         {
             throw new NotSupportedException("the complement of uniqueItems is not supported");
         }

@@ -337,30 +337,10 @@ internal sealed partial class JsonSchemaCompiler
         if (e.TryGetProperty("uniqueItems", out JsonElement unique) && unique.ValueKind == JsonValueKind.True && (result.Max < 0 || result.Max > 1))
         {
             any = false;
-            result = result with { Unique = CanBeUnique(place, result) };
+            result = result with { Unique = _options.Lenient ? null : place.Path + "/uniqueItems" };
         }
 
         return any ? null : result;
-    }
-
-    /// <summary>Whether uniqueItems can be enforced; refuses it otherwise.</summary>
-    private bool CanBeUnique(SchemaPlace place, ArrayConstraint array)
-    {
-        try
-        {
-            if (array.Contains.Count > 0 || array.Prefix.Count > 0)
-            {
-                throw new NotSupportedException("it stands beside contains or items by position");
-            }
-
-            FiniteTexts(NodeOf(array.Rest));
-            return true;
-        }
-        catch (NotSupportedException e) when (e is not GrammarComplexityException)
-        {
-            Refuse(place.Path + "/uniqueItems", e.Message);
-            return false;
-        }
     }
 
     private ObjectConstraint? Objects(SchemaPlace place)

@@ -226,6 +226,8 @@ internal sealed partial class JsonSchemaCompiler
                 {
                     Visit(child);
                 }
+
+                atom.CheckUnique();
             }
         }
 

@@ -287,12 +287,12 @@ internal sealed class KeyLexer : Lexer
             int count = Ends(vector) ? 1 : 0;
             for (int i = 0; i < _partition.Count; i++)
             {
-                if (Count(VectorAfter(vector, i)) is not { } rest || count + ((long)rest * _partition.Size(i)) > Many)
+                if (Count(VectorAfter(vector, i)) is not { } rest || count + (rest * _partition.SizeOf(i)) > Many)
                 {
                     return null;
                 }
 
-                count += rest * _partition.Size(i);
+                count += (int)(rest * _partition.SizeOf(i));
             }
 
             path.Remove(vector);

@@ -74,6 +74,9 @@ internal abstract class Lexer(RxArena arena)
     /// <summary>Whether the lexeme may end here without a closing byte (raw lexers).</summary>
     public bool IsAccepting(int state) => _accepting[state];
 
+    /// <summary>How many different strings, at least, can come of what was read.</summary>
+    public virtual long WaysOn(int state) => 0;
+
     protected abstract int Compute(int state, byte b);
 
     protected int AddState(bool accepting, SliceKind slice, int sliceLimit)
@@ -149,6 +152,10 @@ internal sealed class RxLexer : Lexer
 
     /// <summary>Whether the lexeme may end here without a closing byte.</summary>
     public bool IsAccepting((Rx Term, CharNode Node) state) => state.Node == CharNode.Root && _spelling == CharSpelling.Raw && state.Term.Nullable;
+
+    public override long WaysOn(int state) =>
+        Slice(state) is SliceKind.Free or SliceKind.Safe ? Variety.Plenty
+        : _spelling != CharSpelling.Raw && _states[state].Node == CharNode.Root ? _arena.CountTexts(_states[state].Term, Variety.Plenty) : 0;
 
     protected override int Compute(int state, byte b)
     {

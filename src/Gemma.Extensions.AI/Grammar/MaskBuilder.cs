@@ -21,7 +21,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         {
             if (together && !HasSlices(thread))
             {
-                plain!.Add(thread.Frame, thread.State, thread.Used);
+                plain!.Add(thread);
             }
             else
             {
@@ -32,6 +32,43 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         if (together)
         {
             WalkTogether(vocabulary.All, 0, vocabulary.All.Count, 0, plain!, MaxWays + 1, mask);
+        }
+    }
+
+    /// <summary>
+    /// Takes away the tokens that threads with a watch cannot read. Only those come into question that begin like an item which came before, so only those are walked.
+    /// </summary>
+    /// <param name="threads">The threads.</param>
+    /// <param name="mask">What they could read without their watches.</param>
+    public void Restrict(ThreadList threads, Span<ulong> mask) => Restrict(0, vocabulary.All.Count, 0, threads, mask);
+
+    private void Restrict(int begin, int end, int depth, ThreadList threads, Span<ulong> mask)
+    {
+        ByteTrie trie = vocabulary.All;
+        for (int i = begin; i < end; i = trie.Skips[i])
+        {
+            GrammarWork.Spend(1);
+            ThreadList next = ListAt(depth + 1);
+            bool watched = false;
+            foreach (ref readonly Thread thread in threads.Span)
+            {
+                next.Step(thread, trie.Bytes[i]);
+            }
+
+            foreach (ref readonly Thread thread in next.Span)
+            {
+                watched |= thread.Watch is not null;
+            }
+
+            if (next.Blocked)
+            {
+                trie.ClearGroups(i, mask);
+                Descend(trie, i, next, depth + 1, 1, mask);
+            }
+            else if (watched)
+            {
+                Restrict(i + 1, trie.Skips[i], depth + 1, next, mask);
+            }
         }
     }
 
@@ -173,7 +210,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         ThreadList all = new() { Limit = 2 * ThreadList.MaxThreads };
         foreach (ref readonly Thread thread in threads.Span)
         {
-            all.Add(thread.Frame, thread.State, thread.Used);
+            all.Add(thread);
         }
 
         all.AddEnds();
@@ -194,6 +231,8 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         {
             case null:
                 return;
+            case not null when thread.Watch is not null:
+                break;
             case LexFrame frame:
                 WalkLexer(trie, begin, end, depth, frame, thread.State, ways, mask);
                 return;
@@ -206,7 +245,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         {
             GrammarWork.Spend(1);
             ThreadList next = ListAt(depth + 1);
-            thread.Frame.Step(thread.State, thread.Used, trie.Bytes[i], next);
+            next.Step(thread, trie.Bytes[i]);
             Descend(trie, i, next, depth + 1, ways, mask);
         }
     }
@@ -264,7 +303,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
             {
                 // The lexeme may end before this byte. What follows saves the states that it overwrites below.
                 ThreadList next = ListAt(d);
-                (ends ??= Frame.Ends(frame.Parent, null)).StepAll(b, next);
+                (ends ??= Frame.Ends(frame.Parent)).StepAll(b, next);
                 if (next.Count > 0)
                 {
                     Descend(trie, i, next, d, ways, mask);
@@ -312,7 +351,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
             if (frame.Parent is not null && lexer.IsAccepting(before))
             {
                 ThreadList next = ListAt(d);
-                (ends ??= Frame.Ends(frame.Parent, null)).StepAll(b, next);
+                (ends ??= Frame.Ends(frame.Parent)).StepAll(b, next);
                 Descend(trie, i, next, d, ways, mask);
             }
 

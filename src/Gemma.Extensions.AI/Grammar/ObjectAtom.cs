@@ -20,6 +20,7 @@ internal sealed partial class ObjectAtom
     private int[]? _nameHeights;
     private ValueNode[]? _allOthers;
     private (bool Known, int? Value)? _otherCount;
+    private bool? _hasEndlessOthers;
     private int? _otherHeight;
     private int? _height;
 
@@ -137,6 +138,29 @@ internal sealed partial class ObjectAtom
 
     /// <summary>Every value that there may be.</summary>
     public IEnumerable<ValueNode> AllNodes() => Enumerable.Range(0, Names.Length).SelectMany(i => MarksWithin(_marks[i]).Select(marks => ValueOf(i, marks))).Concat(OtherNodes());
+
+    /// <summary>Whether there are infinitely many names outside the given ones.</summary>
+    public bool HasEndlessOthers => _hasEndlessOthers ??= Keys.HasOthers(Keys.Start) && (KeyTerm == Arena.All || Arena.IsInfinite(KeyTerm));
+
+    /// <summary>Whether a given name, or one outside of them (-1), may come in some object that can be finished.</summary>
+    public bool HasRoomFor(int name)
+    {
+        ulong[] needed = Needed(new ulong[Words]);
+        return (name < 0 ? HasEndlessOthers : Possible()[name])
+            && (Max < 0 || (Contains == 0 && ((name >= 0 && (needed[name >> 6] & (1UL << name)) != 0) || Count(needed) + (name >= 0 && _dependents[name] is { } needs ? Count(needs) : 0) < Max)));
+    }
+
+    /// <summary>Whether each given name may have any of its values, or none where it is not required.</summary>
+    public bool HasFreeNames => Max < 0 && Contains == 0 && !_hasDependents && Min <= Count(_required);
+
+    public bool IsRequired(int name) => (_required[name >> 6] & (1UL << name)) != 0;
+
+    /// <summary>The different values of a given name, whatever it is one of.</summary>
+    public Variety VarietyOf(int name) => MarksWithin(_marks[name]).Select(marks => ValueOf(name, marks)).Where(static node => !node.IsEmpty).Select(static node => node.Variety)
+        .DefaultIfEmpty(new Variety(0, false, 0)).MinBy(static v => (v.Count, -v.Height));
+
+    /// <summary>The fewest objects and arrays open at a time in each of the values of names outside the given ones.</summary>
+    public IEnumerable<int> OtherHeights() => OtherNodes().Where(static node => !node.IsEmpty).Select(static node => node.Height);
 
     /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its values.</summary>
     public int HeightBy(Func<ValueNode, int> heightOf)

@@ -112,6 +112,7 @@ internal sealed class RxArena
     private readonly Dictionary<(int, int), Rx> _derivatives = [];
     private readonly Dictionary<int, bool> _live = [];
     private readonly Dictionary<int, bool> _infinite = [];
+    private readonly Dictionary<int, long> _counts = [];
     private CharSet? _left;
     private readonly int _maxTerms;
     private int _recursive;
@@ -438,6 +439,7 @@ internal sealed class RxArena
             _left = characters;
             _live.Clear();
             _infinite.Clear();
+            _counts.Clear();
         }
     }
 
@@ -614,7 +616,7 @@ internal sealed class RxArena
             {
                 if (seen.Count > MaxSearch)
                 {
-                    throw new GrammarComplexityException("deciding whether infinitely many texts satisfy it takes more than " + MaxSearch + " automaton states");
+                    return GrammarWork.IsCompiling ? throw new GrammarComplexityException("deciding whether infinitely many texts satisfy it takes more than " + MaxSearch + " automaton states") : false;
                 }
 
                 open.Add(next.Id);
@@ -623,6 +625,56 @@ internal sealed class RxArena
         }
 
         return _infinite[t.Id] = false;
+    }
+
+    /// <summary>How many texts there are: no more than there are, and as many if that is less than the limit.</summary>
+    public long CountTexts(Rx t, long limit)
+    {
+        if (t == Empty)
+        {
+            return 0;
+        }
+
+        if (_counts.TryGetValue(t.Id, out long known))
+        {
+            return Math.Min(known, limit);
+        }
+
+        return _counts[t.Id] = IsInfinite(t) ? limit : CountFinite(t, limit);
+    }
+
+    private long CountFinite(Rx t, long limit)
+    {
+        CharPartition partition = Partition(t);
+        Dictionary<Rx, long> beginnings = new() { [t] = 1 };
+        long count = 0;
+        while (beginnings.Count > 0)
+        {
+            Dictionary<Rx, long> longer = [];
+            foreach ((Rx term, long number) in beginnings)
+            {
+                count += term.Nullable ? number : 0;
+                for (int i = 0; i < partition.Count; i++)
+                {
+                    GrammarWork.Spend(20);
+                    Rx next = Derive(term, partition.Representative(i));
+                    if (IsLive(next))
+                    {
+                        longer[next] = Math.Min(limit, longer.GetValueOrDefault(next) + (number * partition.SizeOf(i)));
+                    }
+                }
+            }
+
+            // Each of the beginnings has an end.
+            if (count + longer.Values.Sum() >= limit)
+            {
+                return limit;
+            }
+
+            beginnings = longer;
+        }
+
+        return count;
     }
 
     public bool Matches(Rx t, string text)
@@ -752,6 +804,7 @@ internal sealed class RxArena
         _derivatives.Clear();
         _live.Clear();
         _infinite.Clear();
+        _counts.Clear();
     }
 
     private sealed class Comparer : IEqualityComparer<Rx>

@@ -118,7 +118,8 @@ internal sealed record ArrayConstraint
 
     public IReadOnlyList<(SchemaLiterals Item, int Min, int Max)> Contains { get; init; } = [];
 
-    public bool Unique { get; init; }
+    /// <summary>Where it is said that no item may come twice; null where it is not.</summary>
+    public string? Unique { get; init; }
 
     public SchemaLiterals At(int index) => index < Prefix.Count ? Prefix[index] : Rest;
 
@@ -129,7 +130,7 @@ internal sealed record ArrayConstraint
         Min = Math.Max(Min, other.Min),
         Max = ObjectConstraint.Smaller(Max, other.Max),
         Contains = [.. Contains.Union(other.Contains)],
-        Unique = Unique || other.Unique,
+        Unique = Unique ?? other.Unique,
     };
 }
 

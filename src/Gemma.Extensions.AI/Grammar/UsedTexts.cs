@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Grammar;
 
-/// <summary>An immutable set of spelled texts (keys of an object outside its schema, items of a unique array) that must not come again.</summary>
+/// <summary>An immutable set of spelled texts (keys of an object outside its schema) that must not come again.</summary>
 internal sealed class UsedTexts
 {
     private readonly byte[][] _texts; // Sorted.
@@ -20,8 +20,6 @@ internal sealed class UsedTexts
     }
 
     public int Hash { get; }
-
-    public int Count => _texts.Length;
 
     public static UsedTexts Add(UsedTexts? used, byte[] text)
     {
@@ -51,19 +49,6 @@ internal sealed class UsedTexts
         }
 
         return true;
-    }
-
-    public bool Contains(ReadOnlySpan<byte> text)
-    {
-        foreach (byte[] t in _texts)
-        {
-            if (text.SequenceEqual(t))
-            {
-                return true;
-            }
-        }
-
-        return false;
     }
 
     /// <summary>The trie node after one more byte, -1 once the text differs from all. Node 0 is the empty text.</summary>
@@ -121,53 +106,4 @@ internal sealed class UsedTexts
 
         return _trie = trie;
     }
-}
-
-/// <summary>Finitely many texts as a trie over bytes.</summary>
-internal sealed class TextChoice
-{
-    private readonly List<SortedList<byte, int>> _next = [[]];
-    private readonly List<byte[]?> _texts = [null];
-    private readonly List<List<int>> _below = [[]];
-    private readonly List<byte[]> _all = [];
-
-    public TextChoice(IEnumerable<byte[]> texts)
-    {
-        foreach (byte[] text in texts)
-        {
-            int node = 0;
-            _below[0].Add(_all.Count);
-            foreach (byte b in text)
-            {
-                if (!_next[node].TryGetValue(b, out int child))
-                {
-                    child = _next.Count;
-                    _next[node][b] = child;
-                    _next.Add([]);
-                    _texts.Add(null);
-                    _below.Add([]);
-                }
-
-                node = child;
-                _below[node].Add(_all.Count);
-            }
-
-            _texts[node] = text;
-            _all.Add(text);
-        }
-    }
-
-    public int Count => _all.Count;
-
-    public int Child(int node, byte b) => _next[node].TryGetValue(b, out int child) ? child : -1;
-
-    public bool IsLeaf(int node) => _next[node].Count == 0;
-
-    public byte[]? TextAt(int node) => _texts[node];
-
-    public bool HasUnused(int node, UsedTexts? used) => used is null || _below[node].Any(i =>
-    {
-        GrammarWork.Spend(2 * used.Count);
-        return !used.Contains(_all[i]);
-    });
 }

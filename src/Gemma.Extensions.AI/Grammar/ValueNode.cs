@@ -20,6 +20,9 @@ internal sealed class ValueNode(JsonSchemaCompiler compiler, int id, SchemaLiter
     /// <summary>The fewest objects and arrays that are open at a time in a value.</summary>
     public int Height => compiler.HeightOf(this);
 
+    /// <summary>How many different values there are.</summary>
+    public Variety Variety => compiler.VarietyOf(this);
+
     /// <summary>Objects and arrays that may be open at a time in the whole text.</summary>
     public int MaxNesting => compiler.MaxNesting;
 }

@@ -71,6 +71,18 @@ internal sealed class ByteTrie
         return new ByteTrie([.. bytes], [.. depths], [.. skips], [.. groups], [.. groupStarts], [.. sorted]);
     }
 
+    /// <summary>Takes away the tokens of a node and of what is below it.</summary>
+    public void ClearGroups(int node, Span<ulong> mask)
+    {
+        for (int i = node; i < Skips[node]; i++)
+        {
+            for (int t = Groups[i] < 0 ? 0 : GroupStarts[Groups[i]]; Groups[i] >= 0 && t < GroupStarts[Groups[i] + 1]; t++)
+            {
+                mask[Tokens[t] >> 6] &= ~(1UL << Tokens[t]);
+            }
+        }
+    }
+
     public void SetGroup(int group, Span<ulong> mask)
     {
         for (int i = GroupStarts[group]; i < GroupStarts[group + 1]; i++)

@@ -197,7 +197,7 @@ public sealed class JsonSchemaKeywordTests
 
     [Theory]
     [InlineData("""{"properties":{"x":{"not":{"items":{"enum":[1,2]},"uniqueItems":true}}}}""", "/properties/x/not")]
-    [InlineData("""{"properties":{"a/b":{"uniqueItems":true}}}""", "/properties/a~1b/uniqueItems")]
+    [InlineData("""{"properties":{"a/b":{"uniqueItems":true,"contains":{"const":1}}}}""", "/properties/a~1b/uniqueItems")]
     [InlineData("""{"items":{"pattern":"(a)\\1"}}""", "/items/pattern")]
     [InlineData("""{"items":{"pattern":"(?<=a)b"}}""", "/items/pattern")]
     [InlineData("""{"anyOf":[{"$ref":"http://example.com/other.json"}]}""", "/anyOf/0/$ref")]
