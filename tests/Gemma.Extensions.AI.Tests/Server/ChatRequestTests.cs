@@ -163,7 +163,6 @@ public class ChatRequestTests
     [InlineData("\"regex\":\"(yes|no){3}\"", "^(yes|no){3}$")]
     [InlineData("\"grammar\":\"root ::= \\\"ab\\\" [0-9] [0-9]\"", "^ab[0-9][0-9]$")]
     [InlineData("\"response_format\":{\"type\":\"json_object\"},\"max_tokens\":300", @"^\s*\{")]
-    [InlineData("\"response_format\":{\"type\":\"json_object\",\"schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"const\":1}},\"required\":[\"a\"]}}", @"^\s*\{\s*""a"":\s*1\s*\}\s*$")]
     [InlineData("\"stop\":\"e\"", "^[^e]*$")]
     public async Task TheFormOfAnAnswerIsKeptTo(string members, string expected)
     {
@@ -171,6 +170,18 @@ public class ChatRequestTests
         (int status, JsonElement body) = await server.AskAsync(Path, With(members + ",\"temperature\":1"));
         Assert.Equal(200, status);
         Assert.Matches(expected, Content(body));
+    }
+
+    /// <summary>Values are compared, not letters: a drawn answer may spell 1 as 1.0, or a name with escapes.</summary>
+    [Fact]
+    public async Task ASchemaBesideJsonModeIsKeptTo()
+    {
+        await using ModelServer server = await ModelServer.StartNanoAsync();
+        (int status, JsonElement body) = await server.AskAsync(Path, With("""
+            "temperature":1,"response_format":{"type":"json_object","schema":{"type":"object","properties":{"a":{"const":1}},"required":["a"],"additionalProperties":false}}
+            """));
+        Assert.Equal(200, status);
+        Assert.True(JsonElement.DeepEquals(JsonElement.Parse("""{"a":1}"""), JsonElement.Parse(Content(body)!)), Content(body));
     }
 
     [Fact]
