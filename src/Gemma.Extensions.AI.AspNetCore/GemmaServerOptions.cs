@@ -38,7 +38,7 @@ public sealed class GemmaServerOptions
     /// <summary>Most bytes that kept responses take in memory. The application's <c>IDistributedCache</c>, where it has one, is used instead and has limits of its own.</summary>
     public long StoredResponsesBytes { get; set; } = 64 << 20;
 
-    internal IEnumerable<string> Problems()
+    internal IEnumerable<string> Validate()
     {
         if (MaxRequestBodySize < 1)
         {

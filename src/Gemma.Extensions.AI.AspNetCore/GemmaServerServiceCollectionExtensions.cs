@@ -48,6 +48,6 @@ public static class GemmaServerServiceCollectionExtensions
     private sealed class ValidateServerOptions : IValidateOptions<GemmaServerOptions>
     {
         public ValidateOptionsResult Validate(string? name, GemmaServerOptions options) =>
-            options.Problems().ToArray() is { Length: > 0 } problems ? ValidateOptionsResult.Fail(problems) : ValidateOptionsResult.Success;
+            options.Validate().ToArray() is { Length: > 0 } problems ? ValidateOptionsResult.Fail(problems) : ValidateOptionsResult.Success;
     }
 }

@@ -1,5 +1,3 @@
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 using Gemma.Extensions.AI.AspNetCore.Http;
 
@@ -19,14 +17,7 @@ namespace Gemma.Extensions.AI.AspNetCore.Anthropic;
 [JsonSerializable(typeof(BareEvent))]
 internal sealed partial class AnthropicJson : JsonSerializerContext
 {
-    /// <summary>Letters are written as UTF-8: no answer is ever part of an HTML page.</summary>
-    public static AnthropicJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        MaxDepth = RequestBody.MaxDepth,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static AnthropicJson Wire { get; } = new(WireJson.Options());
 }
 
 internal sealed class AnthropicError

@@ -24,7 +24,7 @@ internal static class ServerHost
     /// <exception cref="ArgumentException">The settings are none that a server may start with.</exception>
     public static WebApplication Build(ServerHostSettings settings, Action<WebApplicationBuilder> configure, Action<WebApplication, RouteGroupBuilder>? map = null)
     {
-        if (string.Join(" ", settings.Problems()) is { Length: > 0 } problems)
+        if (string.Join(" ", settings.Validate()) is { Length: > 0 } problems)
         {
             throw new ArgumentException(problems);
         }

@@ -34,7 +34,7 @@ internal sealed record ServerHostSettings
         : ["localhost", "127.0.0.1", "[::1]", address.ToString()];
 
     /// <summary>What stands in the way of starting.</summary>
-    public IEnumerable<string> Problems()
+    public IEnumerable<string> Validate()
     {
         bool isAny = Host is "*" or "+";
         if (!isAny && !Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) && !IPAddress.TryParse(Host.Trim('[', ']'), out _))

@@ -26,9 +26,6 @@ internal abstract class Dialect
     /// <summary>Writes the body of an error.</summary>
     public abstract void WriteError(IBufferWriter<byte> output, ServerError error);
 
-    /// <summary>The status of an error, where the API has one of its own.</summary>
-    public virtual int StatusOf(ServerError error) => error.Status;
-
     /// <summary>Answers a request with an error. Where the answer has begun already, nothing can be said any more and the connection is closed.</summary>
     public async Task WriteErrorAsync(HttpContext http, ServerError error)
     {
@@ -38,7 +35,7 @@ internal abstract class Dialect
             return;
         }
 
-        http.Response.StatusCode = StatusOf(error);
+        http.Response.StatusCode = error.Status;
         http.Response.ContentType = "application/json";
         if (error.RetryAfter is { } wait)
         {

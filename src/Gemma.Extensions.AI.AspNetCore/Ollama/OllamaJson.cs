@@ -1,5 +1,3 @@
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using Gemma.Extensions.AI.AspNetCore.Http;
@@ -24,14 +22,7 @@ namespace Gemma.Extensions.AI.AspNetCore.Ollama;
 [JsonSerializable(typeof(JsonObject))]
 internal sealed partial class OllamaJson : JsonSerializerContext
 {
-    /// <summary>Letters are written as UTF-8: no answer is ever part of an HTML page.</summary>
-    public static OllamaJson Wire { get; } = new(new JsonSerializerOptions
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        MaxDepth = RequestBody.MaxDepth,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    });
+    public static OllamaJson Wire { get; } = new(WireJson.Options());
 }
 
 internal sealed class OllamaError

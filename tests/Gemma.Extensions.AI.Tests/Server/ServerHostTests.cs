@@ -67,9 +67,9 @@ public class ServerHostTests
     public void OtherMachinesNeedAKeyOrConsent(string address, bool isLoopback)
     {
         ServerHostSettings settings = new() { Host = address };
-        Assert.Equal(isLoopback, !settings.Problems().Any());
-        Assert.Empty((settings with { IsInsecure = true }).Problems());
-        Assert.Empty((settings with { ApiKeys = ["k"] }).Problems());
+        Assert.Equal(isLoopback, !settings.Validate().Any());
+        Assert.Empty((settings with { IsInsecure = true }).Validate());
+        Assert.Empty((settings with { ApiKeys = ["k"] }).Validate());
         ArgumentException refused = Assert.Throws<ArgumentException>(() => ServerHost.Build(settings with { ApiKeys = [" "] }, _ => { }));
         Assert.Contains("blank", refused.Message, StringComparison.Ordinal);
     }
@@ -78,7 +78,7 @@ public class ServerHostTests
     [InlineData("example.org", "expected localhost, an IP address")]
     [InlineData("", "expected localhost")]
     public void AHostThatIsNoAddressIsRefused(string host, string expected) =>
-        Assert.Contains(expected, Assert.Single(new ServerHostSettings { Host = host }.Problems()), StringComparison.Ordinal);
+        Assert.Contains(expected, Assert.Single(new ServerHostSettings { Host = host }.Validate()), StringComparison.Ordinal);
 
     [Theory]
     [InlineData("https://chat.example.org", true)]
@@ -89,7 +89,7 @@ public class ServerHostTests
     [InlineData("https://chat.example.org/page", false)]
     [InlineData("chat.example.org", false)]
     [InlineData("null", false)]
-    public void AnOriginIsSchemeHostAndPort(string origin, bool isOne) => Assert.Equal(isOne, !new ServerHostSettings { CorsOrigins = [origin] }.Problems().Any());
+    public void AnOriginIsSchemeHostAndPort(string origin, bool isOne) => Assert.Equal(isOne, !new ServerHostSettings { CorsOrigins = [origin] }.Validate().Any());
 
     /// <summary>A page of another site whose name was made to mean this machine sends its own name.</summary>
     [Theory]

@@ -145,6 +145,20 @@ internal static unsafe class CodebookSteps
     public static void PutOddScale(float* scales, Vector512<float> d, Vector512<uint> scale) =>
         (d * Vector512.ConvertToSingle((scale + scale + Vector512<uint>.One).AsInt32())).Store(scales);
 
+    /// <summary>Scales of 16 groups, <paramref name="step"/> from one to the next: an eighth of the block's d times 2·nibble + 1. The eight bytes of <paramref name="nibbles"/> are a block's last, so those before them are read, not those behind.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PutNibbleScales<TIsa>(byte* rows, byte* nibbles, long stride, float* scales, int step)
+        where TIsa : struct, IVectorIsa
+    {
+        Vector512<float> d = TileScales.LowHalf(First<TIsa>(rows, stride)) * 0.125f;
+        TIsa.Transpose(nibbles - 8, stride, out _, out _, out Vector512<uint> s0, out Vector512<uint> s1);
+        for (int group = 0; group < 8; group++)
+        {
+            PutOddScale(scales + group * step, d, (s0 >> (4 * group)) & Vector512.Create(15u));
+            PutOddScale(scales + (8 + group) * step, d, (s1 >> (4 * group)) & Vector512.Create(15u));
+        }
+    }
+
     /// <summary>True where tables are looked up in registers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool HasTables<TIsa>() => typeof(TIsa) == typeof(Avx512Isa) && Avx512Vbmi.IsSupported;

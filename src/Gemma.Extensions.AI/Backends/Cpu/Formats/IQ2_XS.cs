@@ -63,16 +63,7 @@ internal static unsafe class IQ2_XSTiles
     /// <summary>The scales of a block, <paramref name="step"/> from one group to the next.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void PutScales<TIsa>(byte* rows, long stride, float* scales, int step)
-        where TIsa : struct, IVectorIsa
-    {
-        Vector512<float> d = LowHalf(First<TIsa>(rows, stride)) * 0.125f;
-        TIsa.Transpose(rows + 58, stride, out _, out _, out Vector512<uint> s0, out Vector512<uint> s1);
-        for (int group = 0; group < 8; group++)
-        {
-            PutOddScale(scales + group * step, d, (s0 >> (4 * group)) & Vector512.Create(15u));
-            PutOddScale(scales + (8 + group) * step, d, (s1 >> (4 * group)) & Vector512.Create(15u));
-        }
-    }
+        where TIsa : struct, IVectorIsa => PutNibbleScales<TIsa>(rows, rows + 66, stride, scales, step);
 }
 
 internal readonly unsafe struct IQ2_XSRow : ICodebookRow

@@ -1,0 +1,21 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Gemma.Extensions.AI.AspNetCore.Http;
+
+/// <summary>What the bodies of all APIs have in common.</summary>
+internal static class WireJson
+{
+    /// <summary>
+    /// Names in snake case, members that are null are absent, no more depth than requests may have. Letters are written as UTF-8: no answer is ever part of an HTML page. Options belong to the
+    /// context that they are given to, so each context needs its own.
+    /// </summary>
+    public static JsonSerializerOptions Options() => new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        MaxDepth = RequestBody.MaxDepth,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+}
