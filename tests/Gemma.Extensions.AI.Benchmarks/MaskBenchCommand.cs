@@ -5,6 +5,9 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Benchmarks;
@@ -74,13 +77,13 @@ internal static class MaskBenchCommand
             Stopwatch total = Stopwatch.StartNew();
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file.FullName), new JsonDocumentOptions { MaxDepth = 256 });
             ulong[] mask = new ulong[compiler.Vocabulary.MaskWords];
-            Grammar.Grammar grammar;
+            CompiledGrammar grammar;
             try
             {
                 // A fresh grammar: nothing is reused between files.
                 JsonElement schema = document.RootElement.GetProperty("schema");
                 double start = ProcessorTime.Microseconds();
-                grammar = new Grammar.Grammar(compiler.Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)));
+                grammar = new CompiledGrammar(compiler.Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)));
                 grammar.CreateConstraint([tokenizer.EndOfTurnId]).TryFillMask(mask);
                 CompileMicroseconds = ProcessorTime.Microseconds() - start;
             }
@@ -130,7 +133,7 @@ internal static class MaskBenchCommand
         }
 
         /// <summary>Null where the text is accepted, else where it is not.</summary>
-        private string? Try(Grammar.Grammar grammar, string text, ulong[] mask)
+        private string? Try(CompiledGrammar grammar, string text, ulong[] mask)
         {
             List<int> ids = [];
             tokenizer.Encode(text, ids, matchSpecial: false);

@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Schema;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;

@@ -1,5 +1,10 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Budget;
+using Gemma.Extensions.AI.Grammar.Regex;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Grammar;
@@ -21,7 +26,7 @@ internal sealed class GrammarCompiler
     // Each may take 100 MB before it is refused; others wait until one has ended.
     private static readonly SemaphoreSlim s_begun = new(8);
 
-    private readonly Dictionary<string, (Grammar Grammar, long Used)> _kept = [];
+    private readonly Dictionary<string, (CompiledGrammar Grammar, long Used)> _kept = [];
     private readonly Dictionary<string, (Exception Reason, long At)> _refused = [];
     private readonly Dictionary<string, Task> _making = [];
     private readonly Lock _lock = new();
@@ -50,30 +55,30 @@ internal sealed class GrammarCompiler
     });
 
     /// <summary>Any JSON document.</summary>
-    public Grammar Json(JsonSchemaOptions? options = null) => JsonSchema(JsonElement.Parse("true"), options);
+    public CompiledGrammar Json(JsonSchemaOptions? options = null) => JsonSchema(JsonElement.Parse("true"), options);
 
     /// <inheritdoc cref="JsonSchemaCompiler.Compile"/>
-    public Grammar JsonSchema(JsonElement schema, JsonSchemaOptions? options = null)
+    public CompiledGrammar JsonSchema(JsonElement schema, JsonSchemaOptions? options = null)
     {
         options ??= new JsonSchemaOptions();
-        return Wait(KeepAsync($"schema {options} {schema.GetRawText()}", () => new Grammar(Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)))));
+        return Wait(KeepAsync($"schema {options} {schema.GetRawText()}", () => new CompiledGrammar(Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(schema, options)))));
     }
 
     /// <summary>Texts that an ECMA-262 regular expression matches as a whole.</summary>
     /// <exception cref="ArgumentException">The expression is malformed, or matches nothing.</exception>
     /// <exception cref="NotSupportedException">It uses what an automaton cannot decide, or is too complex.</exception>
-    public Grammar Regex(string pattern) => Wait(KeepAsync("regex " + pattern, () => new Grammar(Vocabulary, new LexerSymbol(RegexLexer(pattern)))));
+    public CompiledGrammar Regex(string pattern) => Wait(KeepAsync("regex " + pattern, () => new CompiledGrammar(Vocabulary, new LexerSymbol(RegexLexer(pattern)))));
 
-    private static Grammar Wait(ValueTask<Grammar> grammar) => grammar.AsTask().GetAwaiter().GetResult();
+    private static CompiledGrammar Wait(ValueTask<CompiledGrammar> grammar) => grammar.AsTask().GetAwaiter().GetResult();
 
-    internal static RxLexer RegexLexer(string pattern)
+    internal static RegexLexer RegexLexer(string pattern)
     {
         using GrammarWork.Scope limits = GrammarWork.Compiling();
-        RxArena arena = new();
+        RegexArena arena = new();
         try
         {
-            Rx term = EcmaRegex.Compile(arena, pattern, wholeText: true);
-            return arena.IsLive(term) ? new RxLexer(arena, term, CharSpelling.Raw) : throw new ArgumentException($"No text matches the regular expression '{pattern}'.");
+            RegexTerm term = EcmaRegex.Compile(arena, pattern, wholeText: true);
+            return arena.IsLive(term) ? new RegexLexer(arena, term, CharSpelling.Raw) : throw new ArgumentException($"No text matches the regular expression '{pattern}'.");
         }
         catch (FormatException e)
         {
@@ -91,12 +96,12 @@ internal sealed class GrammarCompiler
 
     /// <summary>
     /// A grammar made by <paramref name="make"/>, or the one made before under the same key. It may take seconds: it is made on a thread of its own, in turns with other
-    /// work of this kind (<see cref="Turns"/>), neither on the engine's nor on the caller's.
+    /// work of this kind (<see cref="TimeSlices"/>), neither on the engine's nor on the caller's.
     /// </summary>
     /// <exception cref="NotSupportedException">It cannot be enforced, or takes more work than a grammar may.</exception>
     /// <exception cref="ArgumentException">It is malformed, or nothing satisfies it.</exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellation"/> was.</exception>
-    internal async ValueTask<Grammar> KeepAsync(string key, Func<Grammar> make, CancellationToken cancellation = default)
+    internal async ValueTask<CompiledGrammar> KeepAsync(string key, Func<CompiledGrammar> make, CancellationToken cancellation = default)
     {
         key = Short(key);
         while (true)
@@ -105,7 +110,7 @@ internal sealed class GrammarCompiler
             Task? others;
             lock (_lock)
             {
-                if (_kept.TryGetValue(key, out (Grammar Grammar, long) found) && found.Grammar.CachedBytes < MaxKeptBytes / 2)
+                if (_kept.TryGetValue(key, out (CompiledGrammar Grammar, long) found) && found.Grammar.CachedBytes < MaxKeptBytes / 2)
                 {
                     _kept[key] = (found.Grammar, ++_uses);
                     Trim();
@@ -134,7 +139,7 @@ internal sealed class GrammarCompiler
         }
     }
 
-    private async Task<Grammar> MakeAsync(string key, Func<Grammar> make, TaskCompletionSource done, CancellationToken cancellation)
+    private async Task<CompiledGrammar> MakeAsync(string key, Func<CompiledGrammar> make, TaskCompletionSource done, CancellationToken cancellation)
     {
         try
         {
@@ -159,13 +164,13 @@ internal sealed class GrammarCompiler
         }
     }
 
-    private Grammar Make(string key, Func<Grammar> make, CancellationToken cancellation)
+    private CompiledGrammar Make(string key, Func<CompiledGrammar> make, CancellationToken cancellation)
     {
-        Turns.Begin(cancellation);
+        TimeSlices.Begin(cancellation);
         try
         {
-            using GrammarWork.Scope limits = GrammarWork.CompilingInTurns(cancellation);
-            Grammar grammar = make();
+            using GrammarWork.Scope limits = GrammarWork.CompilingInSlices(cancellation);
+            CompiledGrammar grammar = make();
             grammar.Prepare();
             lock (_lock)
             {
@@ -191,7 +196,7 @@ internal sealed class GrammarCompiler
         }
         finally
         {
-            Turns.End();
+            TimeSlices.End();
         }
     }
 

@@ -2,6 +2,11 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.DotNet;
+using Gemma.Extensions.AI.Grammar.Gbnf;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
@@ -35,7 +40,7 @@ internal static class ResponseConstraintFactory
         (string Key, Func<Symbol> Make)? answer = Answer(options, schemaOptions, regex, gbnf, answerType);
         if (tools.Length == 0)
         {
-            return answer is null ? null : (await compiler.KeepAsync(answer.Value.Key, () => new Grammar(compiler.Vocabulary, answer.Value.Make()), cancellation).ConfigureAwait(false)).CreateConstraint(endTokens);
+            return answer is null ? null : (await compiler.KeepAsync(answer.Value.Key, () => new CompiledGrammar(compiler.Vocabulary, answer.Value.Make()), cancellation).ConfigureAwait(false)).CreateConstraint(endTokens);
         }
 
         StringBuilder key = new($"tools {several} {schemaOptions} ");
@@ -46,21 +51,21 @@ internal static class ResponseConstraintFactory
 
         if (required)
         {
-            return (await compiler.KeepAsync("required " + key, () => new Grammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))), cancellation).ConfigureAwait(false)).CreateConstraint(endTokens);
+            return (await compiler.KeepAsync("required " + key, () => new CompiledGrammar(compiler.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))), cancellation).ConfigureAwait(false)).CreateConstraint(endTokens);
         }
 
         if (answer is null)
         {
             return new ToolCallConstraint(
-                markup, await compiler.KeepAsync("auto " + key, () => new Grammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions)), cancellation).ConfigureAwait(false), endTokens);
+                markup, await compiler.KeepAsync("auto " + key, () => new CompiledGrammar(compiler.Vocabulary, ToolCallGrammar.AfterMarker(markup, tools, several, schemaOptions)), cancellation).ConfigureAwait(false), endTokens);
         }
 
-        Grammar grammar = await compiler.KeepAsync($"either {answer.Value.Key}\n{key}", () =>
+        CompiledGrammar grammar = await compiler.KeepAsync($"either {answer.Value.Key}\n{key}", () =>
         {
             Rule either = new("answer");
             either.Alternatives.Add([new RuleSymbol(ToolCallGrammar.Calls(markup, tools, several, schemaOptions))]);
             either.Alternatives.Add([answer.Value.Make()]);
-            return new Grammar(compiler.Vocabulary, new RuleSymbol(either));
+            return new CompiledGrammar(compiler.Vocabulary, new RuleSymbol(either));
         }, cancellation).ConfigureAwait(false);
         return grammar.CreateConstraint(endTokens);
     }

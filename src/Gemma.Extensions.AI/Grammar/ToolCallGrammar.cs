@@ -2,6 +2,9 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Grammar;
@@ -104,7 +107,7 @@ internal static class ToolCallGrammar
 internal sealed class ToolCallConstraint : ITokenConstraint
 {
     private readonly byte[] _marker;
-    private readonly Grammar _afterMarker;
+    private readonly CompiledGrammar _afterMarker;
     private readonly IReadOnlyList<int> _endTokens;
     private readonly int[][] _forbidden; // by bytes of the marker that were read
     private int _matched;
@@ -113,7 +116,7 @@ internal sealed class ToolCallConstraint : ITokenConstraint
     /// <param name="markup">What stands around a call.</param>
     /// <param name="afterMarker">What follows the first marker.</param>
     /// <param name="endTokens">Tokens that end the reply.</param>
-    public ToolCallConstraint(ToolMarkup markup, Grammar afterMarker, IReadOnlyList<int> endTokens)
+    public ToolCallConstraint(ToolMarkup markup, CompiledGrammar afterMarker, IReadOnlyList<int> endTokens)
     {
         (_marker, _afterMarker, _endTokens) = (Encoding.UTF8.GetBytes(markup.CallStart), afterMarker, endTokens);
         _forbidden = afterMarker.ForbiddenCompletions ??= Forbidden();

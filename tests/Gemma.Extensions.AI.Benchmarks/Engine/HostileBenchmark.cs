@@ -3,6 +3,10 @@ using System.Globalization;
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Gbnf;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Nano;
 using Gemma.Extensions.AI.Text;
 
@@ -51,12 +55,12 @@ internal static class HostileBenchmark
         await ReportAsync("nothing", engine, tokens, null).ConfigureAwait(false);
         foreach ((string kind, string text) in s_hostile)
         {
-            Grammar.Grammar grammar = await compiler.KeepAsync(kind + text, () => Compile(compiler, kind, text)).ConfigureAwait(false);
+            CompiledGrammar grammar = await compiler.KeepAsync(kind + text, () => Compile(compiler, kind, text)).ConfigureAwait(false);
             await ReportAsync($"{kind} `{(text.Length > 60 ? text[..60] + "…" : text).Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ")}`", engine, tokens, () => grammar.CreateConstraint([tokenizer.EndOfTurnId])).ConfigureAwait(false);
         }
     }
 
-    private static Grammar.Grammar Compile(GrammarCompiler compiler, string kind, string text) => kind switch
+    private static CompiledGrammar Compile(GrammarCompiler compiler, string kind, string text) => kind switch
     {
         "regex" => new(compiler.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(text))),
         "gbnf" => new(compiler.Vocabulary, GbnfParser.Parse(text)),

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Benchmarks.Engine;
@@ -211,7 +212,7 @@ internal sealed class Soak : IDisposable
         return [2, .. Enumerable.Range(1, length - 1).Select(_ => random.Next(300, model.Config.VocabularySize))];
     }
 
-    private sealed record Kind(int[] Prompt, int Length, SamplingOptions Sampling, Grammar.Grammar? Grammar, int[] Expected);
+    private sealed record Kind(int[] Prompt, int Length, SamplingOptions Sampling, CompiledGrammar? Grammar, int[] Expected);
 
     private sealed record Conversation(int Number, string Expected);
 

@@ -5,6 +5,9 @@ using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;
 
 namespace Gemma.Extensions.AI.Benchmarks.Schemas;
@@ -80,10 +83,10 @@ internal sealed class SchemaTrial
         GrammarWalk walk = new(tokenizer);
         foreach (JsonSchemaOptions options in (ReadOnlySpan<JsonSchemaOptions>)[new() { Rfc3339Times = true, ClosesObjects = true }, new() { Rfc3339Times = true, AnyPropertyOrder = true }])
         {
-            Grammar.Grammar grammar;
+            CompiledGrammar grammar;
             try
             {
-                grammar = new Grammar.Grammar(GrammarCompiler.For(tokenizer).Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(element, options)));
+                grammar = new CompiledGrammar(GrammarCompiler.For(tokenizer).Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(element, options)));
                 grammar.Prepare();
             }
             catch (NotSupportedException e)
@@ -150,7 +153,7 @@ internal sealed class SchemaTrial
         }
     }
 
-    private static bool Reads(Grammar.Grammar grammar, string text, GemmaTokenizer tokenizer)
+    private static bool Reads(CompiledGrammar grammar, string text, GemmaTokenizer tokenizer)
     {
         GrammarConstraint constraint = (GrammarConstraint)grammar.CreateConstraint([tokenizer.EndOfTurnId]);
         foreach (byte b in Encoding.UTF8.GetBytes(text))

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization.Metadata;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Schema;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 

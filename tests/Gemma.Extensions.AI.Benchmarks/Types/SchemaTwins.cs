@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.DotNet;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Benchmarks.Types;

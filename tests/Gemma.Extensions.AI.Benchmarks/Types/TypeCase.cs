@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
-using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.SemanticKernel;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;

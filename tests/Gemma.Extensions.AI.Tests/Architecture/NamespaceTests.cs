@@ -29,8 +29,15 @@ public class NamespaceTests
         ["Files"] = ["Formats", "Model", "Text"],
         ["Model"] = ["Backends", "Files", "Formats"],
         ["Engine"] = ["Backends", "Files", "Model"],
-        ["Grammar"] = ["Engine", "Text"],
-        ["Chat"] = ["", "Engine", "Files", "Grammar", "Model", "Text"], // "": the model and the options of a request
+        ["Grammar"] = ["Engine", "Grammar.Automaton", "Grammar.Budget", "Grammar.DotNet", "Grammar.Gbnf", "Grammar.Regex", "Grammar.Schema", "Grammar.Tokens", "Text"],
+        ["Grammar.Budget"] = [],
+        ["Grammar.Regex"] = ["Grammar.Budget"],
+        ["Grammar.Automaton"] = ["Grammar.Budget", "Grammar.Regex"],
+        ["Grammar.Schema"] = ["Grammar.Automaton", "Grammar.Budget", "Grammar.DotNet", "Grammar.Regex"], // DotNet: the patterns in which .NET writes its types
+        ["Grammar.DotNet"] = ["Grammar.Schema"], // exact decimals, the rules of pointers
+        ["Grammar.Gbnf"] = ["Grammar.Automaton", "Grammar.Budget", "Grammar.Regex"],
+        ["Grammar.Tokens"] = ["Engine", "Grammar.Automaton", "Grammar.Budget", "Grammar.Regex", "Grammar.Schema"],
+        ["Chat"] = ["", "Engine", "Files", "Grammar", "Grammar.Schema", "Model", "Text"], // "": the model and the options of a request
         ["Hosting"] = ["", "Engine", "Hub"],
         ["Hub"] = ["", "Files"], // "": its options and progress, which are public
         ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],

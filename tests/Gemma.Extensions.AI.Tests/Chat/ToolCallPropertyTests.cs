@@ -4,7 +4,6 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
-using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Xunit;

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Benchmarks.Types;
-using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Schema;
 using Gemma.Extensions.AI.Tests.Grammar;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;

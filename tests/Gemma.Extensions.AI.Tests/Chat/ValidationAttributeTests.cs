@@ -4,7 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
-using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.DotNet;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.SemanticKernel;

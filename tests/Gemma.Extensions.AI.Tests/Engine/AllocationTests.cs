@@ -2,6 +2,7 @@ using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Tokens;
 
 namespace Gemma.Extensions.AI.Tests.Engine;
 
@@ -62,7 +63,7 @@ public sealed class AllocationTests
     {
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
         GrammarCompiler compiler = GrammarCompiler.For(file.CreateTokenizer());
-        Gemma.Extensions.AI.Grammar.Grammar grammar = kind == "regex" ? compiler.Regex(text) : compiler.JsonSchema(JsonElement.Parse(text));
+        CompiledGrammar grammar = kind == "regex" ? compiler.Regex(text) : compiler.JsonSchema(JsonElement.Parse(text));
         using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = 64 });
         int[] prompt = TinyEngine.Prompt(4, 60);
         Assert.Null(tiny.Start(prompt, Tokens, grammar.CreateConstraint([])).Result.Error);

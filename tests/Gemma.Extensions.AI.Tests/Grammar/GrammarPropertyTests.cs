@@ -3,6 +3,11 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Gbnf;
+using Gemma.Extensions.AI.Grammar.Regex;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Grammar;
@@ -18,7 +23,7 @@ public sealed class GrammarPropertyTests
         {
             Random random = new(seed);
             string schema = new RandomSchema(random).Next();
-            Gemma.Extensions.AI.Grammar.Grammar grammar;
+            CompiledGrammar grammar;
             try
             {
                 grammar = GrammarTestbed.Schema(schema, new JsonSchemaOptions { AnyPropertyOrder = random.Next(2) == 0, AllowWhitespace = random.Next(4) > 0 });
@@ -53,8 +58,8 @@ public sealed class GrammarPropertyTests
         for (int i = 0; i < 900; i++)
         {
             string pattern = RandomSchema.Pattern(random, 3);
-            RxArena arena = new();
-            Rx search = EcmaRegex.Compile(arena, pattern), whole = EcmaRegex.Compile(arena, pattern, wholeText: true);
+            RegexArena arena = new();
+            RegexTerm search = EcmaRegex.Compile(arena, pattern), whole = EcmaRegex.Compile(arena, pattern, wholeText: true);
             System.Text.RegularExpressions.Regex search2 = new(pattern, RegexOptions.ECMAScript), whole2 = new($"^(?:{pattern})$(?!\n)", RegexOptions.ECMAScript);
             for (int k = 0; k < 20; k++)
             {
@@ -81,8 +86,8 @@ public sealed class GrammarPropertyTests
             {
                 foreach (string pattern in (string[])["^(?!b)", "^(?=.*a)", "^[ab]*$", ""])
                 {
-                    RxArena arena = new();
-                    Rx term = arena.And([arena.Repeat(arena.AnyChar, min1, max1), EcmaRegex.Compile(arena, pattern), arena.Repeat(arena.AnyChar, min2, max2)]);
+                    RegexArena arena = new();
+                    RegexTerm term = arena.And([arena.Repeat(arena.AnyChar, min1, max1), EcmaRegex.Compile(arena, pattern), arena.Repeat(arena.AnyChar, min2, max2)]);
                     foreach (string text in (string[])["", "a", "b", "aa", "ab", "ba", "aab", "bab", "aaaa"])
                     {
                         bool expected = text.Length >= min1 && text.Length >= min2 && (max1 < 0 || text.Length <= max1) && (max2 < 0 || text.Length <= max2) && System.Text.RegularExpressions.Regex.IsMatch(text, pattern);
@@ -99,7 +104,7 @@ public sealed class GrammarPropertyTests
         Random random = new(5);
         foreach (string pattern in (string[])["[a-c]+\\d{2}(x|y)?", "(ab|a)*c", "[^a]{1,5}", "\\p{Lu}\\w*", "é+日?", "a{3,}|b"])
         {
-            Gemma.Extensions.AI.Grammar.Grammar grammar = new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(pattern)));
+            CompiledGrammar grammar = new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(pattern)));
             int ended = 0;
             for (int i = 0; i < 30; i++)
             {
@@ -125,7 +130,7 @@ public sealed class GrammarPropertyTests
             term ::= factor ("*" factor)*
             factor ::= [1-9] [0-9]{0,3} | "(" expr ")"
             """;
-        Gemma.Extensions.AI.Grammar.Grammar grammar = new(GrammarTestbed.Vocabulary, GbnfParser.Parse(Arithmetic));
+        CompiledGrammar grammar = new(GrammarTestbed.Vocabulary, GbnfParser.Parse(Arithmetic));
         Assert.True(GrammarTestbed.Accepts(grammar, "12+(3*4-5)*9999\n"));
         Assert.False(GrammarTestbed.Accepts(grammar, "12+(3*4-5*9\n"));
         Assert.False(GrammarTestbed.Accepts(grammar, "12345\n"));

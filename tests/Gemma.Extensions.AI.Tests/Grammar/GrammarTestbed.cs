@@ -1,7 +1,9 @@
 using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
-using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Grammar;
@@ -25,21 +27,21 @@ internal static class GrammarTestbed
         .. new[] { "  ", "    ", "\n", "\n\n", "\n  ", " a", " name", ", \"", "\": ", "{\n", "\n}", "{ ", "\t\t", " }", "a b", "a\nb", "tool_call>\n", "\n<", ">\n", "> x", ">{\"", ">{\"x" }.Select(Encoding.UTF8.GetBytes),
     ]);
 
-    public static Gemma.Extensions.AI.Grammar.Grammar Schema(string schema, JsonSchemaOptions? options = null)
+    public static CompiledGrammar Schema(string schema, JsonSchemaOptions? options = null)
     {
         using JsonDocument document = JsonDocument.Parse(schema, new JsonDocumentOptions { MaxDepth = 2000 });
         return new(Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(document.RootElement.Clone(), options)));
     }
 
     /// <summary>Whether the grammar accepts the text, read byte by byte, and as far as it goes in greedy pieces too (both must agree).</summary>
-    public static bool Accepts(Gemma.Extensions.AI.Grammar.Grammar grammar, string text)
+    public static bool Accepts(CompiledGrammar grammar, string text)
     {
         bool bytes = Read(grammar, text, longest: false), pieces = Read(grammar, text, longest: true);
         Assert.True(bytes == pieces, $"'{text}' is {(bytes ? "accepted" : "rejected")} byte by byte but not in longer tokens.");
         return bytes;
     }
 
-    private static bool Read(Gemma.Extensions.AI.Grammar.Grammar grammar, string text, bool longest)
+    private static bool Read(CompiledGrammar grammar, string text, bool longest)
     {
         ITokenConstraint constraint = grammar.CreateConstraint([End]);
         ulong[] mask = new ulong[Vocabulary.MaskWords];

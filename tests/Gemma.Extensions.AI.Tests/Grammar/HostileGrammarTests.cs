@@ -3,6 +3,9 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Gbnf;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Grammar;
@@ -162,7 +165,7 @@ public sealed class HostileGrammarTests
         {
             string schema = Mutated(schemas[random.Next(schemas.Length)], pool, random)?.ToJsonString() ?? "null", pattern = Mutated(patterns[random.Next(patterns.Length)], random);
             string gbnf = Mutated(s_grammars[random.Next(s_grammars.Length)], random);
-            foreach ((string text, Func<Gemma.Extensions.AI.Grammar.Grammar> compile) in (IEnumerable<(string, Func<Gemma.Extensions.AI.Grammar.Grammar>)>)
+            foreach ((string text, Func<CompiledGrammar> compile) in (IEnumerable<(string, Func<CompiledGrammar>)>)
                 [(schema, () => GrammarTestbed.Schema(schema)), (pattern, () => new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(pattern)))), (gbnf, () => new(GrammarTestbed.Vocabulary, GbnfParser.Parse(gbnf)))])
             {
                 TimeSpan start = ThreadTime();

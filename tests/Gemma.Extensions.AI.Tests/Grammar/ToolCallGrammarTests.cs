@@ -3,9 +3,12 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Schema;
+using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;
-using ToolSignature = Gemma.Extensions.AI.Grammar.ToolSignature;
 using Xunit;
+using ToolSignature = Gemma.Extensions.AI.Grammar.ToolSignature;
 
 namespace Gemma.Extensions.AI.Tests.Grammar;
 
@@ -24,7 +27,7 @@ public sealed class ToolCallGrammarTests
     [Fact]
     public void RequiredCallsAreTheEnvelopeAndNothingElse()
     {
-        Gemma.Extensions.AI.Grammar.Grammar one = Required(several: false), several = Required(several: true);
+        CompiledGrammar one = Required(several: false), several = Required(several: true);
         foreach (string valid in (string[])[Weather, Add, """<tool_call>{"name":"get_time","arguments":{}}</tool_call>"""])
         {
             Assert.True(GrammarTestbed.Accepts(one, valid), valid);
@@ -112,7 +115,7 @@ public sealed class ToolCallGrammarTests
             bool several = random.Next(2) == 0, auto = random.Next(2) == 0;
             ITokenConstraint constraint = auto
                 ? new ToolCallConstraint(ToolMarkup.Own, new(GrammarTestbed.Vocabulary, ToolCallGrammar.AfterMarker(ToolMarkup.Own, signatures, several, new())), [GrammarTestbed.End])
-                : new Gemma.Extensions.AI.Grammar.Grammar(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(ToolMarkup.Own, signatures, several, new()))).CreateConstraint([GrammarTestbed.End]);
+                : new CompiledGrammar(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(ToolMarkup.Own, signatures, several, new()))).CreateConstraint([GrammarTestbed.End]);
             string prefix = "";
             if (auto)
             {
@@ -156,7 +159,7 @@ public sealed class ToolCallGrammarTests
         return JsonSerializer.SerializeToElement(schema);
     }
 
-    private static Gemma.Extensions.AI.Grammar.Grammar Required(bool several) => new(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(ToolMarkup.Own, s_tools, several, new JsonSchemaOptions())));
+    private static CompiledGrammar Required(bool several) => new(GrammarTestbed.Vocabulary, new RuleSymbol(ToolCallGrammar.Calls(ToolMarkup.Own, s_tools, several, new JsonSchemaOptions())));
 
     private static ToolCallConstraint Auto(bool several) => new(ToolMarkup.Own, new(GrammarTestbed.Vocabulary, ToolCallGrammar.AfterMarker(ToolMarkup.Own, s_tools, several, new JsonSchemaOptions())), [GrammarTestbed.End]);
 

@@ -1,0 +1,184 @@
+using Gemma.Extensions.AI.Grammar.Regex;
+
+namespace Gemma.Extensions.AI.Grammar.Schema;
+
+// The ways in which a value can fail a schema.
+internal sealed partial class JsonSchemaCompiler
+{
+    private Conjunction[] Negate(Conjunction[] alternatives, SchemaPlace place)
+    {
+        Conjunction[] result = [_any];
+        foreach (Conjunction c in alternatives)
+        {
+            result = Product(result, [.. Negate(c, place)]);
+        }
+
+        return result;
+    }
+
+    /// <summary>The ways in which a value can fail a conjunction.</summary>
+    private IEnumerable<Conjunction> Negate(Conjunction c, SchemaPlace place)
+    {
+        if (c.Types != JsonTypes.All)
+        {
+            yield return _any with { Types = ~c.Types & JsonTypes.All };
+        }
+
+        if (c.Types.HasFlag(JsonTypes.String) && c.Text != Arena.All)
+        {
+            yield return _any with { Types = JsonTypes.String, Text = Arena.Not(c.Text) };
+        }
+
+        if (c.Types.HasFlag(JsonTypes.Number))
+        {
+            foreach (NumberConstraint n in c.Number.Negate())
+            {
+                yield return _any with { Types = JsonTypes.Number, Number = n };
+            }
+        }
+
+        if (c.Types.HasFlag(JsonTypes.Array) && c.Array is { } array)
+        {
+            foreach (ArrayConstraint a in Negate(array))
+            {
+                yield return _any with { Types = JsonTypes.Array, Array = a };
+            }
+        }
+
+        if (c.Types.HasFlag(JsonTypes.Object) && c.Object is { } o)
+        {
+            foreach (ObjectConstraint n in Negate(o))
+            {
+                yield return _any with { Types = JsonTypes.Object, Object = n };
+            }
+        }
+    }
+
+    private IEnumerable<ArrayConstraint> Negate(ArrayConstraint a)
+    {
+        for (int i = 0; i < a.Prefix.Count; i++)
+        {
+            foreach (int code in a.Prefix[i].Codes)
+            {
+                yield return new ArrayConstraint { Prefix = [.. Enumerable.Repeat(SchemaLiterals.Any, i), SchemaLiterals.Of(code ^ 1)], Min = i + 1 };
+            }
+        }
+
+        foreach (int code in a.Rest.Codes)
+        {
+            if (a.Max >= 0 && a.Max <= a.Prefix.Count)
+            {
+                break; // No item is left over for it.
+            }
+
+            yield return code == _document.False.Id * 2 ? new ArrayConstraint { Min = a.Prefix.Count + 1 }
+                : a.Prefix.Count == 0 ? new ArrayConstraint { Contains = [(SchemaLiterals.Of(code ^ 1), 1, -1)] }
+                : throw new NotSupportedException("the complement of items after prefixItems is not supported");
+        }
+
+        if (a.Min > 0)
+        {
+            yield return new ArrayConstraint { Max = a.Min - 1 };
+        }
+
+        if (a.Max >= 0)
+        {
+            yield return new ArrayConstraint { Min = a.Max + 1 };
+        }
+
+        foreach ((SchemaLiterals item, int min, int max) in a.Contains)
+        {
+            if (min > 0)
+            {
+                yield return min == 1 && item.Codes is [int only]
+                    ? new ArrayConstraint { Rest = SchemaLiterals.Of(only ^ 1) }
+                    : new ArrayConstraint { Contains = [(item, 0, min - 1)] };
+            }
+
+            if (max >= 0)
+            {
+                yield return new ArrayConstraint { Contains = [(item, max + 1, -1)] };
+            }
+        }
+
+        if (a.Unique is not null)
+        {
+            throw new NotSupportedException("the complement of uniqueItems is not supported");
+        }
+    }
+
+    private IEnumerable<ObjectConstraint> Negate(ObjectConstraint o)
+    {
+        foreach (string name in o.Required)
+        {
+            yield return Key(name, SchemaLiterals.Of(_document.False.Id * 2), false);
+        }
+
+        foreach (KeyClause clause in o.Clauses)
+        {
+            foreach ((string name, SchemaLiterals value) in clause.Properties)
+            {
+                foreach (int code in value.Codes)
+                {
+                    yield return code == _document.False.Id * 2 ? Key(name, SchemaLiterals.Any, true) : Key(name, SchemaLiterals.Of(code ^ 1), true);
+                }
+            }
+
+            foreach ((RegexTerm pattern, SchemaLiterals value) in clause.Patterns)
+            {
+                foreach (int code in value.Codes)
+                {
+                    yield return Containing(pattern, code ^ 1);
+                }
+            }
+
+            foreach (int code in clause.Additional?.Codes ?? [])
+            {
+                yield return Containing(Arena.Not(Arena.Alt(clause.Patterns.Select(p => p.Pattern).Append(Arena.Leaf(LiteralSet.Of(clause.Properties.Keys))))), code ^ 1);
+            }
+        }
+
+        if (o.Min > 0)
+        {
+            yield return new ObjectConstraint { Max = o.Min - 1 };
+        }
+
+        if (o.Max >= 0)
+        {
+            yield return new ObjectConstraint { Min = o.Max + 1 };
+        }
+
+        foreach ((string name, IReadOnlyList<string> needs) in o.Dependents)
+        {
+            foreach (string need in needs)
+            {
+                yield return Key(name, SchemaLiterals.Any, true).And(Key(need, SchemaLiterals.Of(_document.False.Id * 2), false));
+            }
+        }
+
+        foreach (int code in o.Names.Codes)
+        {
+            RegexTerm others = Arena.Alt(Dnf(code ^ 1).Where(x => x.Types.HasFlag(JsonTypes.String)).Select(x => x.Text));
+            if (others != Arena.Empty)
+            {
+                yield return new ObjectConstraint { Contains = [(others, SchemaLiterals.Any)] };
+            }
+        }
+
+        foreach ((RegexTerm names, SchemaLiterals value) in o.Contains)
+        {
+            // None of the names has such a value.
+            yield return value.Codes switch
+            {
+                [] => Every(names, SchemaLiterals.Of(_document.False.Id * 2)),
+                [int code] => Every(names, SchemaLiterals.Of(code ^ 1)),
+                _ => throw new NotSupportedException("the complement of a complement of several schemas of a property at once is not supported"),
+            };
+        }
+    }
+
+    /// <summary>Objects with a property whose name matches and whose value is of a schema, or of a complement.</summary>
+    private ObjectConstraint Containing(RegexTerm names, int code) => new() { Contains = [(names, code == (_document.False.Id * 2) + 1 ? SchemaLiterals.Any : SchemaLiterals.Of(code))] };
+
+    private static ObjectConstraint Every(RegexTerm names, SchemaLiterals value) => new() { Clauses = [new KeyClause([], [(names, value)], null, KeyClause.Coverage.Nothing)] };
+}

@@ -1,0 +1,23 @@
+namespace Gemma.Extensions.AI.Grammar.Schema;
+
+/// <summary>How schemas are turned into grammars.</summary>
+internal sealed record JsonSchemaOptions
+{
+    /// <summary>Ignore what cannot be enforced instead of refusing the schema.</summary>
+    public bool Lenient { get; init; }
+
+    /// <summary>Allow white space between the parts of a document, as much as indented texts have.</summary>
+    public bool AllowWhitespace { get; init; } = true;
+
+    /// <summary>The format "time" has an offset, as RFC 3339 says, instead of none, as .NET reads it.</summary>
+    public bool Rfc3339Times { get; init; }
+
+    /// <summary>How many objects and arrays may be open at a time; System.Text.Json reads 64 unless told otherwise. Schemas that demand more get it.</summary>
+    public int MaxNesting { get; init; } = 64;
+
+    /// <summary>Accept declared properties in any order; otherwise they come in the order of the schema, and all others after them.</summary>
+    public bool AnyPropertyOrder { get; init; }
+
+    /// <summary>Objects that a schema gives properties hold those alone, unless it says something of others (<see cref="ClosedObjects"/>).</summary>
+    public bool ClosesObjects { get; init; }
+}

@@ -1,0 +1,140 @@
+using Gemma.Extensions.AI.Grammar.Regex;
+
+namespace Gemma.Extensions.AI.Grammar.Schema;
+
+/// <summary>The kinds of JSON values, as a set.</summary>
+[Flags]
+internal enum JsonTypes : byte
+{
+    None = 0,
+    Null = 1,
+    True = 2,
+    False = 4,
+    Number = 8,
+    String = 16,
+    Array = 32,
+    Object = 64,
+    All = 127,
+}
+
+/// <summary>A conjunction of schemas that must hold (code = 2 × id) or must not (2 × id + 1), sorted; empty allows everything.</summary>
+internal sealed class SchemaLiterals : IEquatable<SchemaLiterals>
+{
+    public static readonly SchemaLiterals Any = new([]);
+
+    private readonly int _hash;
+
+    private SchemaLiterals(int[] codes)
+    {
+        Codes = codes;
+        HashCode hash = new();
+        foreach (int code in codes)
+        {
+            hash.Add(code);
+        }
+
+        _hash = hash.ToHashCode();
+    }
+
+    public int[] Codes { get; }
+
+    public static SchemaLiterals Of(int code) => new([code]);
+
+    public SchemaLiterals And(SchemaLiterals other)
+    {
+        if (Codes.Length == 0)
+        {
+            return other;
+        }
+
+        return other.Codes.Length == 0 || Equals(other) ? this : new SchemaLiterals([.. Codes.Union(other.Codes).Order()]);
+    }
+
+    public bool Equals(SchemaLiterals? other) => other is not null && _hash == other._hash && Codes.AsSpan().SequenceEqual(other.Codes);
+
+    public override bool Equals(object? obj) => Equals(obj as SchemaLiterals);
+
+    public override int GetHashCode() => _hash;
+}
+
+/// <summary>What one schema object says of keys: additional applies to names that neither its properties nor its patterns cover.</summary>
+/// <param name="Properties">The schemas of names.</param>
+/// <param name="Patterns">The schemas of names that match an expression.</param>
+/// <param name="Additional">The schema of all others.</param>
+/// <param name="Covers">What the schema itself says of the names that an object has, which <see cref="ClosedObjects"/> goes by.</param>
+internal sealed record KeyClause(Dictionary<string, SchemaLiterals> Properties, IReadOnlyList<(RegexTerm Pattern, SchemaLiterals Value)> Patterns, SchemaLiterals? Additional, KeyClause.Coverage Covers)
+{
+    public enum Coverage
+    {
+        /// <summary>It is a condition, or follows from one.</summary>
+        Nothing,
+
+        /// <summary>It declares properties and is silent about others.</summary>
+        NamedOnly,
+
+        /// <summary>It speaks of other properties: allows, forbids or describes them.</summary>
+        Others,
+    }
+}
+
+internal sealed record ObjectConstraint
+{
+    public IReadOnlyList<KeyClause> Clauses { get; init; } = [];
+
+    public IReadOnlyList<string> Required { get; init; } = [];
+
+    public IReadOnlyList<(string Name, IReadOnlyList<string> Needs)> Dependents { get; init; } = [];
+
+    public SchemaLiterals Names { get; init; } = SchemaLiterals.Any;
+
+    /// <summary>Of each there is a property at least: its name matches, and its value is of the schemas.</summary>
+    public IReadOnlyList<(RegexTerm Names, SchemaLiterals Value)> Contains { get; init; } = [];
+
+    public int Min { get; init; }
+
+    public int Max { get; init; } = -1;
+
+    public ObjectConstraint And(ObjectConstraint other) => new()
+    {
+        Clauses = [.. Clauses, .. other.Clauses.Where(c => !Clauses.Contains(c))],
+        Required = [.. Required.Union(other.Required)],
+        Dependents = [.. Dependents, .. other.Dependents],
+        Names = Names.And(other.Names),
+        Contains = [.. Contains.Union(other.Contains)],
+        Min = Math.Max(Min, other.Min),
+        Max = Smaller(Max, other.Max),
+    };
+
+    public static int Smaller(int a, int b) => a < 0 ? b : b < 0 ? a : Math.Min(a, b);
+}
+
+internal sealed record ArrayConstraint
+{
+    public IReadOnlyList<SchemaLiterals> Prefix { get; init; } = [];
+
+    public SchemaLiterals Rest { get; init; } = SchemaLiterals.Any;
+
+    public int Min { get; init; }
+
+    public int Max { get; init; } = -1;
+
+    public IReadOnlyList<(SchemaLiterals Item, int Min, int Max)> Contains { get; init; } = [];
+
+    /// <summary>Where it is said that no item may come twice; null where it is not.</summary>
+    public string? Unique { get; init; }
+
+    public SchemaLiterals At(int index) => index < Prefix.Count ? Prefix[index] : Rest;
+
+    public ArrayConstraint And(ArrayConstraint other) => new()
+    {
+        Prefix = [.. Enumerable.Range(0, Math.Max(Prefix.Count, other.Prefix.Count)).Select(i => At(i).And(other.At(i)))],
+        Rest = Rest.And(other.Rest),
+        Min = Math.Max(Min, other.Min),
+        Max = ObjectConstraint.Smaller(Max, other.Max),
+        Contains = [.. Contains.Union(other.Contains)],
+        Unique = Unique ?? other.Unique,
+    };
+}
+
+/// <summary>One alternative of a schema in disjunctive form: a constraint for each kind of value. Null and All: no constraint.</summary>
+internal sealed record Conjunction(JsonTypes Types, RegexTerm Text, NumberConstraint Number, ArrayConstraint? Array, ObjectConstraint? Object);

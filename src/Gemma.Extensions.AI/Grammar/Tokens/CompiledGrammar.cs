@@ -1,0 +1,321 @@
+using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Budget;
+
+namespace Gemma.Extensions.AI.Grammar.Tokens;
+
+/// <summary>
+/// A compiled grammar over one vocabulary. Shared by requests: its automata grow as texts reach new states, and the masks of states are kept
+/// (both bounded).
+/// </summary>
+internal sealed class CompiledGrammar
+{
+    // Rules that end one after another without a byte.
+    private const int MaxEnds = 20_000;
+
+    // Fewer parse states are stepped one by one.
+    private const int MaxAlone = 64;
+
+    // A full mask of 256,000 tokens takes 32 KB.
+    private const long MaxCachedBytes = 24L << 20;
+
+    private readonly Symbol[] _start;
+    private readonly MaskBuilder _masks;
+    private readonly Dictionary<StateKey, (ulong[] Mask, bool CanEnd)> _cache = [];
+    private ulong[]? _spare; // of a mask that was interrupted
+    private long _cachedBytes;
+    private long _rowBytes;
+
+    internal CompiledGrammar(VocabularyTrie vocabulary, params Symbol[] start)
+    {
+        Vocabulary = vocabulary;
+        _start = start;
+        _masks = new MaskBuilder(vocabulary);
+    }
+
+    public VocabularyTrie Vocabulary { get; }
+
+    /// <summary>Bytes of the masks, and of the automata's transitions, that are kept.</summary>
+    public long CachedBytes => Volatile.Read(ref _cachedBytes) + Volatile.Read(ref _rowBytes);
+
+    internal Lock Lock { get; } = new();
+
+    /// <summary>By number of marker bytes read, the tokens that may not complete the marker (tool calls).</summary>
+    internal int[][]? ForbiddenCompletions { get; set; }
+
+    /// <summary>A new text under the grammar, ended by any of <paramref name="endTokens"/>.</summary>
+    public ITokenConstraint CreateConstraint(IReadOnlyList<int> endTokens) => new GrammarConstraint(this, endTokens);
+
+    /// <summary>The parse states before the first byte. The lock is held.</summary>
+    internal void Begin(ParseStateList states) => SequenceFrame.Enter(_start, 0, null, states);
+
+    /// <summary>Works out the first mask, so that a grammar for which that is too much is refused and not begun.</summary>
+    internal void Prepare()
+    {
+        lock (Lock)
+        {
+            ParseStateList states = new();
+            Begin(states);
+            if (states.Overflowed)
+            {
+                throw new GrammarComplexityException($"the text can begin in more than {ParseStateList.MaxStates:N0} ways");
+            }
+
+            MaskOf(states, out _);
+        }
+    }
+
+    /// <summary>The tokens that the parse states can read, and whether the text may end. Allocates nothing where the parse states were asked for before. The lock is held.</summary>
+    internal ulong[] MaskOf(ParseStateList states, out bool canEnd)
+    {
+        if (_cache.TryGetValue(new StateKey(states), out (ulong[] Mask, bool CanEnd) known))
+        {
+            canEnd = known.CanEnd;
+            return known.Mask;
+        }
+
+        // What items of unique arrays may not become is taken away from what they could be without that.
+        ParseStateList? free = WithoutGuards(states);
+        ulong[] all = free is null ? [] : MaskOf(free, out _);
+        ulong[] mask = _spare ??= new ulong[Vocabulary.MaskWords];
+        Array.Clear(mask);
+        all.CopyTo(mask, 0);
+        long rows = Lexer.RowsMade;
+        try
+        {
+            if (free is null)
+            {
+                _masks.Fill(states, mask);
+            }
+            else
+            {
+                _masks.Restrict(states, mask);
+            }
+        }
+        finally
+        {
+            _rowBytes += (Lexer.RowsMade - rows) * 1024;
+        }
+
+        _spare = null;
+        long size = 8L * mask.Length;
+        if (_cachedBytes + size > MaxCachedBytes)
+        {
+            _cache.Clear();
+            _cachedBytes = 0;
+        }
+
+        canEnd = CanEnd(states);
+        ParseStateList key = new();
+        key.CopyFrom(states);
+        _cache[new StateKey(key)] = (mask, canEnd);
+        _cachedBytes += size;
+        return mask;
+    }
+
+    private static ParseStateList? WithoutGuards(ParseStateList states)
+    {
+        bool guarded = false;
+        foreach (ref readonly ParseState parseState in states.Span)
+        {
+            guarded |= parseState.Guard is not null;
+        }
+
+        if (!guarded)
+        {
+            return null;
+        }
+
+        ParseStateList free = new();
+        foreach (ref readonly ParseState parseState in states.Span)
+        {
+            free.Add(parseState with { Guard = null });
+        }
+
+        return free;
+    }
+
+    /// <summary>Whether the text may end. The lock is held.</summary>
+    internal static bool CanEnd(ParseStateList states)
+    {
+        if (states.HasEnd)
+        {
+            return true;
+        }
+
+        ParseStateList? ends = null;
+        foreach (ref readonly ParseState parseState in states.Span)
+        {
+            if (parseState.Frame!.CanEnd(parseState.State))
+            {
+                ends ??= new ParseStateList { Limit = MaxEnds, IsTrying = true };
+                ends.Guard = parseState.Guard;
+                Frame.Finish(parseState.Frame.Parent, ends);
+                ends.Guard = null;
+                ends.AddEnds();
+                if (ends.HasEnd || ends.Overflowed)
+                {
+                    return ends.HasEnd;
+                }
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Replaces the parse states by those after some more bytes; none: the bytes are not allowed. The lock is held. When it is interrupted, the parse states are as before.
+    /// </summary>
+    /// <param name="states">Before and after.</param>
+    /// <param name="bytes">What is read.</param>
+    /// <param name="history">The text so far, to which the bytes are added; null while trying tokens.</param>
+    /// <param name="scratch">Two lists that are overwritten.</param>
+    internal static void Read(ref ParseStateList states, ReadOnlySpan<byte> bytes, TextHistory? history, ref (ParseStateList A, ParseStateList B) scratch)
+    {
+        int length = history?.Length ?? 0;
+        try
+        {
+            (ParseStateList from, ParseStateList to) = (states, scratch.A);
+            bool overflowed = false;
+            foreach (byte b in bytes)
+            {
+                history?.Append(b);
+                to.Clear();
+                to.History = history;
+                if (from.Count > MaxAlone)
+                {
+                    ParseStateList all = new() { Limit = 2 * ParseStateList.MaxStates, History = history, Ahead = 1 };
+                    all.CopyFrom(from);
+                    all.AddEnds();
+                    all.StepAll(b, to);
+                }
+                else
+                {
+                    foreach (ref readonly ParseState parseState in from.Span)
+                    {
+                        to.Step(parseState, b);
+                    }
+                }
+
+                overflowed |= to.Overflowed;
+                (from, to) = (to, ReferenceEquals(to, scratch.A) ? scratch.B : scratch.A);
+            }
+
+            if (from.Count == 0 && overflowed)
+            {
+                // Of all ways those were left out that read on to the end.
+                history?.Truncate(length);
+                from.Clear();
+                new ParseStateSearch(bytes, history, from).Search(states.Span, 0);
+                foreach (byte b in bytes)
+                {
+                    history?.Append(b);
+                }
+            }
+
+            if (ReferenceEquals(from, scratch.A))
+            {
+                scratch.A = states;
+            }
+            else if (ReferenceEquals(from, scratch.B))
+            {
+                scratch.B = states;
+            }
+
+            states = from;
+        }
+        catch
+        {
+            history?.Truncate(length);
+            throw;
+        }
+        finally
+        {
+            states.History = scratch.A.History = scratch.B.History = null;
+        }
+    }
+
+    private readonly struct StateKey(ParseStateList states) : IEquatable<StateKey>
+    {
+        private readonly ParseStateList _states = states;
+
+        public bool Equals(StateKey other)
+        {
+            if (_states.Count != other._states.Count)
+            {
+                return false;
+            }
+
+            for (int i = 0; i < _states.Count; i++)
+            {
+                ref readonly ParseState a = ref _states[i];
+                ref readonly ParseState b = ref other._states[i];
+                if (a.State != b.State || a.Used != b.Used || !Equals(a.Guard, b.Guard) || !Frame.Same(a.Frame, b.Frame))
+                {
+                    return false;
+                }
+            }
+
+            return true;
+        }
+
+        public override bool Equals(object? obj) => obj is StateKey other && Equals(other);
+
+        public override int GetHashCode()
+        {
+            HashCode hash = new();
+            foreach (ref readonly ParseState parseState in _states.Span)
+            {
+                hash.Add(parseState.Frame?.Hash ?? 0);
+                hash.Add(parseState.State);
+                hash.Add(parseState.Used);
+                hash.Add(parseState.Guard);
+            }
+
+            return hash.ToHashCode();
+        }
+    }
+}
+
+/// <summary>Looks for the ways in which bytes can be read to the end, one after another, where there are too many to follow all at once.</summary>
+internal ref struct ParseStateSearch(ReadOnlySpan<byte> bytes, TextHistory? history, ParseStateList found)
+{
+    private const int MaxSeen = 400_000;
+
+    private readonly ReadOnlySpan<byte> _bytes = bytes;
+    private readonly ParseStateList?[] _seen = new ParseStateList?[bytes.Length + 1];
+    private int _seenCount;
+
+    /// <summary>Adds what the parse states become that read the bytes from <paramref name="depth"/> on.</summary>
+    public void Search(ReadOnlySpan<ParseState> states, int depth)
+    {
+        ParseStateList seen = _seen[depth] ??= new ParseStateList { Limit = int.MaxValue };
+        foreach (ParseState parseState in states)
+        {
+            if (found.Overflowed || (found.Count > 0 && _seenCount > MaxSeen))
+            {
+                return;
+            }
+
+            if (depth == _bytes.Length)
+            {
+                found.Add(parseState);
+                continue;
+            }
+
+            int before = seen.Count;
+            seen.Add(parseState);
+            if (seen.Count == before || parseState.Frame is null)
+            {
+                continue;
+            }
+
+            _seenCount++;
+            history?.Append(_bytes[depth]);
+            ParseStateList next = new() { History = history };
+            next.Step(parseState, _bytes[depth]);
+            Search(next.Span, depth + 1);
+            history?.Truncate(history.Length - 1);
+        }
+    }
+}

@@ -1,0 +1,434 @@
+using Gemma.Extensions.AI.Grammar.Automaton;
+using Gemma.Extensions.AI.Grammar.Budget;
+using Gemma.Extensions.AI.Grammar.Regex;
+using Gemma.Extensions.AI.Grammar.Schema;
+
+namespace Gemma.Extensions.AI.Grammar.Tokens;
+
+/// <summary>Marks the tokens that parse states can read. Not thread-safe.</summary>
+internal sealed class MaskBuilder(VocabularyTrie vocabulary)
+{
+    // Parse states are walked one by one, which is quick for each. Where they part again and again that would be without end: beyond so many they go together.
+    private const int MaxWays = 64;
+    private const int MaxStatesAlone = 256;
+    private const int NodesPerCount = 4096;
+
+    private readonly int[] _lexerStates = new int[256];
+    private readonly int[] _used = new int[256];
+    private readonly (RegexTerm Term, CharDecoder Node)[] _terms = new (RegexTerm, CharDecoder)[256];
+    private readonly ParseStateList[] _lists = new ParseStateList[256];
+
+    public void Fill(ParseStateList states, Span<ulong> mask)
+    {
+        bool together = IsMany(states);
+        ParseStateList? plain = together ? new ParseStateList() : null;
+        foreach (ref readonly ParseState parseState in states.Span)
+        {
+            if (together && !HasSlices(parseState))
+            {
+                plain!.Add(parseState);
+            }
+            else
+            {
+                Fill(parseState, mask);
+            }
+        }
+
+        if (together)
+        {
+            WalkTogether(vocabulary.All, 0, vocabulary.All.Count, 0, plain!, MaxWays + 1, mask);
+        }
+    }
+
+    /// <summary>
+    /// Takes away the tokens that parse states with a guard cannot read. Only those come into question that begin like an item which came before, so only those are walked.
+    /// </summary>
+    /// <param name="states">The parse states.</param>
+    /// <param name="mask">What they could read without their watches.</param>
+    public void Restrict(ParseStateList states, Span<ulong> mask) => Restrict(0, vocabulary.All.Count, 0, states, mask);
+
+    private void Restrict(int begin, int end, int depth, ParseStateList states, Span<ulong> mask)
+    {
+        ByteTrie trie = vocabulary.All;
+        for (int i = begin; i < end; i = trie.Skips[i])
+        {
+            GrammarWork.Spend(1);
+            ParseStateList next = ListAt(depth + 1);
+            bool guarded = false;
+            foreach (ref readonly ParseState parseState in states.Span)
+            {
+                next.Step(parseState, trie.Bytes[i]);
+            }
+
+            foreach (ref readonly ParseState parseState in next.Span)
+            {
+                guarded |= parseState.Guard is not null;
+            }
+
+            if (next.Blocked)
+            {
+                trie.ClearGroups(i, mask);
+                Descend(trie, i, next, depth + 1, 1, mask);
+            }
+            else if (guarded)
+            {
+                Restrict(i + 1, trie.Skips[i], depth + 1, next, mask);
+            }
+        }
+    }
+
+    /// <summary>Whether there are many parse states, with those that come where lexemes may end.</summary>
+    private static bool IsMany(ParseStateList states)
+    {
+        if (states.Count > MaxStatesAlone)
+        {
+            return true;
+        }
+
+        foreach (ref readonly ParseState parseState in states.Span)
+        {
+            if (parseState.Frame is LexFrame { Parent: SequenceFrame } frame && frame.CanEnd(parseState.State))
+            {
+                ParseStateList all = new();
+                all.CopyFrom(states);
+                all.AddEnds();
+                return all.Count > MaxStatesAlone;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether many tokens may be taken at once.</summary>
+    private static bool HasSlices(in ParseState parseState) =>
+        parseState.Frame is ObjectFrame { IsInKey: true } || (parseState.Frame is LexFrame frame && frame.Lexer.Slice(parseState.State) != SliceKind.None);
+
+    private void Fill(in ParseState parseState, Span<ulong> mask)
+    {
+        switch (parseState.Frame)
+        {
+            case null:
+                return;
+            case LexFrame frame:
+                ByteTrie trie = vocabulary.All;
+                switch (frame.Lexer.Slice(parseState.State))
+                {
+                    case SliceKind.Free:
+                        FillFree(vocabulary.Strings, frame.Parent, mask);
+                        return;
+                    case SliceKind.Safe:
+                        Or(mask, vocabulary.Safe);
+                        trie = vocabulary.Rest;
+                        break;
+                    case SliceKind.SafeUpTo:
+                        Or(mask, vocabulary.SafeUpTo(frame.Lexer.SliceLimit(parseState.State)));
+                        trie = vocabulary.Rest;
+                        break;
+                }
+
+                WalkLexer(trie, 0, trie.Count, 0, frame, parseState.State, 1, mask);
+                return;
+            case ObjectFrame { IsInKey: true } key:
+                ByteTrie keyTrie = vocabulary.All;
+                if (key.AllowsOthers && key.Keys.HasOthers(parseState.State))
+                {
+                    switch (key.Keys.Slice(parseState.State))
+                    {
+                        case SliceKind.Free when parseState.Used < 0 && !key.Keys.IsName(parseState.State):
+                            FillFreeKey(key, parseState.State, mask);
+                            return;
+                        case SliceKind.Free or SliceKind.Safe:
+                            Or(mask, vocabulary.Safe);
+                            keyTrie = vocabulary.Rest;
+                            break;
+                        case SliceKind.SafeUpTo when parseState.Used < 0:
+                            Or(mask, vocabulary.SafeUpTo(key.Keys.SliceLimit(parseState.State)));
+                            keyTrie = vocabulary.Rest;
+                            break;
+                    }
+                }
+
+                WalkKey(keyTrie, 0, keyTrie.Count, 0, key, parseState.State, parseState.Used, 1, mask);
+                return;
+            default:
+                Walk(vocabulary.All, 0, vocabulary.All.Count, 0, parseState, 1, mask);
+                return;
+        }
+    }
+
+    private void FillFree(VocabularyTrie.StringSlice slice, Frame? parent, Span<ulong> mask)
+    {
+        Or(mask, slice.Inside);
+        Or(mask, slice.Closing);
+        ParseStateList after = ListAt(0);
+        Frame.Finish(parent, after);
+        WalkAll(slice.Tails, 0, slice.Tails.Count, 0, after, 1, mask);
+    }
+
+    private void FillFreeKey(ObjectFrame key, int state, Span<ulong> mask)
+    {
+        VocabularyTrie.StringSlice slice = vocabulary.Names;
+        Or(mask, slice.Inside);
+        int label = key.Keys.Next(state, (byte)'"');
+        if (label > Lexer.FinalBase)
+        {
+            return; // A free state whose closing is not allowed does not occur; nothing is lost by asking.
+        }
+
+        ParseStateList after = ListAt(0);
+        key.EndKey(Lexer.FinalBase - label, -1, after);
+        if (after.Count > 0)
+        {
+            Or(mask, slice.Closing);
+            WalkAll(slice.Tails, 0, slice.Tails.Count, 0, after, 1, mask);
+        }
+    }
+
+    /// <param name="trie">The tokens.</param>
+    /// <param name="begin">The first node.</param>
+    /// <param name="end">The node after the last.</param>
+    /// <param name="depth">Bytes that the parse states have read.</param>
+    /// <param name="states">What reads on.</param>
+    /// <param name="ways">How many parse states the one of which these come has become, at each byte where it parted, multiplied.</param>
+    /// <param name="mask">Where tokens are marked.</param>
+    private void WalkAll(ByteTrie trie, int begin, int end, int depth, ParseStateList states, int ways, Span<ulong> mask)
+    {
+        if (states.Count > 1)
+        {
+            ways = (int)Math.Min(MaxWays + 1, (long)ways * states.Count);
+            if (ways > MaxWays)
+            {
+                WalkTogether(trie, begin, end, depth, states, ways, mask);
+                return;
+            }
+        }
+
+        for (int i = 0; i < states.Count; i++)
+        {
+            ParseState parseState = states[i];
+            Walk(trie, begin, end, depth, parseState, ways, mask);
+        }
+    }
+
+    private void WalkTogether(ByteTrie trie, int begin, int end, int depth, ParseStateList states, int ways, Span<ulong> mask)
+    {
+        ParseStateList all = new() { Limit = 2 * ParseStateList.MaxStates };
+        foreach (ref readonly ParseState parseState in states.Span)
+        {
+            all.Add(parseState);
+        }
+
+        all.AddEnds();
+        for (int i = begin; i < end; i = trie.Skips[i])
+        {
+            GrammarWork.Spend(1 + (5 * all.Count));
+            ParseStateList next = ListAt(depth + 1);
+            all.StepAll(trie.Bytes[i], next);
+
+            Descend(trie, i, next, depth + 1, ways, mask);
+        }
+    }
+
+    /// <summary>Marks the tokens of nodes begin to end (siblings at depth + 1 with their subtrees) that the parse state can read.</summary>
+    private void Walk(ByteTrie trie, int begin, int end, int depth, in ParseState parseState, int ways, Span<ulong> mask)
+    {
+        switch (parseState.Frame)
+        {
+            case null:
+                return;
+            case not null when parseState.Guard is not null:
+                break;
+            case LexFrame frame:
+                WalkLexer(trie, begin, end, depth, frame, parseState.State, ways, mask);
+                return;
+            case ObjectFrame { IsInKey: true } key:
+                WalkKey(trie, begin, end, depth, key, parseState.State, parseState.Used, ways, mask);
+                return;
+        }
+
+        for (int i = begin; i < end; i = trie.Skips[i])
+        {
+            GrammarWork.Spend(1);
+            ParseStateList next = ListAt(depth + 1);
+            next.Step(parseState, trie.Bytes[i]);
+            Descend(trie, i, next, depth + 1, ways, mask);
+        }
+    }
+
+    /// <summary>Marks node i, whose text the parse states have read, and what is below it.</summary>
+    private void Descend(ByteTrie trie, int i, ParseStateList states, int depth, int ways, Span<ulong> mask)
+    {
+        if (states.Count == 0)
+        {
+            return;
+        }
+
+        if (trie.Groups[i] >= 0)
+        {
+            trie.SetGroup(trie.Groups[i], mask);
+        }
+
+        if (i + 1 < trie.Skips[i])
+        {
+            WalkAll(trie, i + 1, trie.Skips[i], depth, states, ways, mask);
+        }
+    }
+
+    private void WalkLexer(ByteTrie trie, int begin, int end, int depth, LexFrame frame, int state, int ways, Span<ulong> mask)
+    {
+        Lexer lexer = frame.Lexer;
+        if (lexer.IsFull && lexer is RegexLexer full)
+        {
+            WalkTerms(trie, begin, end, depth, frame, full, full[state], ways, mask);
+            return;
+        }
+
+        byte[] bytes = trie.Bytes, depths = trie.Depths;
+        int[] skips = trie.Skips, groups = trie.Groups, lexerStates = _lexerStates;
+        lexerStates[depth] = state;
+        ParseStateList? ends = null;
+        int i = begin, nodes = 0;
+        while (i < end)
+        {
+            if (++nodes == NodesPerCount)
+            {
+                GrammarWork.Spend(nodes);
+                nodes = 0;
+            }
+
+            int d = depths[i], s = lexerStates[d - 1];
+            byte b = bytes[i];
+            int n = lexer.Row(s)[b];
+            if (n == -1)
+            {
+                n = lexer.Next(s, b);
+            }
+
+            if (frame.Parent is not null && lexer.IsAccepting(s))
+            {
+                // The lexeme may end before this byte. What follows saves the states that it overwrites below.
+                ParseStateList next = ListAt(d);
+                (ends ??= Frame.Ends(frame.Parent)).StepAll(b, next);
+                if (next.Count > 0)
+                {
+                    Descend(trie, i, next, d, ways, mask);
+                    lexerStates = _lexerStates;
+                }
+            }
+
+            if (n >= 0)
+            {
+                lexerStates[d] = n;
+                if (groups[i] >= 0)
+                {
+                    trie.SetGroup(groups[i], mask);
+                }
+
+                i++;
+                continue;
+            }
+
+            if (n <= Lexer.FinalBase)
+            {
+                ParseStateList next = ListAt(d);
+                Frame.Finish(frame.Parent, next);
+                Descend(trie, i, next, d, ways, mask);
+            }
+
+            i = skips[i];
+        }
+
+        GrammarWork.Spend(nodes);
+    }
+
+    /// <summary>As <see cref="WalkLexer"/>, without making states: the automaton has as many as are kept.</summary>
+    private void WalkTerms(ByteTrie trie, int begin, int end, int depth, LexFrame frame, RegexLexer lexer, (RegexTerm Term, CharDecoder Node) state, int ways, Span<ulong> mask)
+    {
+        _terms[depth] = state;
+        ParseStateList? ends = null;
+        int i = begin;
+        while (i < end)
+        {
+            int d = trie.Depths[i];
+            byte b = trie.Bytes[i];
+            (RegexTerm Term, CharDecoder Node) before = _terms[d - 1];
+            int n = lexer.Next(before, b, out (RegexTerm Term, CharDecoder Node) after);
+            if (frame.Parent is not null && lexer.IsAccepting(before))
+            {
+                ParseStateList next = ListAt(d);
+                (ends ??= Frame.Ends(frame.Parent)).StepAll(b, next);
+                Descend(trie, i, next, d, ways, mask);
+            }
+
+            if (n >= 0)
+            {
+                _terms[d] = after;
+                if (trie.Groups[i] >= 0)
+                {
+                    trie.SetGroup(trie.Groups[i], mask);
+                }
+
+                i++;
+                continue;
+            }
+
+            if (n <= Lexer.FinalBase)
+            {
+                ParseStateList next = ListAt(d);
+                Frame.Finish(frame.Parent, next);
+                Descend(trie, i, next, d, ways, mask);
+            }
+
+            i = trie.Skips[i];
+        }
+    }
+
+    private void WalkKey(ByteTrie trie, int begin, int end, int depth, ObjectFrame frame, int state, int used, int ways, Span<ulong> mask)
+    {
+        KeyMatcher lexer = frame.Keys;
+        byte[] bytes = trie.Bytes, depths = trie.Depths;
+        int[] skips = trie.Skips, groups = trie.Groups;
+        _lexerStates[depth] = state;
+        _used[depth] = used;
+        int i = begin;
+        while (i < end)
+        {
+            GrammarWork.Spend(2);
+            int d = depths[i], s = _lexerStates[d - 1], u = _used[d - 1];
+            int n = lexer.Next(s, bytes[i]);
+            if (n >= 0)
+            {
+                int after = u < 0 ? -1 : frame.Used!.Child(u, bytes[i]);
+                if (frame.AllowsState(n, after))
+                {
+                    _lexerStates[d] = n;
+                    _used[d] = after;
+                    if (groups[i] >= 0)
+                    {
+                        trie.SetGroup(groups[i], mask);
+                    }
+
+                    i++;
+                    continue;
+                }
+            }
+            else if (n <= Lexer.FinalBase)
+            {
+                ParseStateList next = ListAt(d);
+                frame.EndKey(Lexer.FinalBase - n, u, next);
+                Descend(trie, i, next, d, ways, mask);
+            }
+
+            i = skips[i];
+        }
+    }
+
+    private static void Or(Span<ulong> mask, ReadOnlySpan<ulong> bits) => System.Numerics.Tensors.TensorPrimitives.BitwiseOr(mask[..bits.Length], bits, mask[..bits.Length]);
+
+    private ParseStateList ListAt(int depth)
+    {
+        ParseStateList list = _lists[depth] ??= new ParseStateList();
+        list.Clear();
+        return list;
+    }
+}
