@@ -37,6 +37,9 @@ internal abstract class Backend : IDisposable
     /// <summary>Why the backend can compute nothing any more, e.g. a device that was lost; null as long as it can. What it was asked for since is void.</summary>
     public abstract Exception? Failure { get; }
 
+    /// <summary>True if rows of prompts are multiplied by other kernels than generated ones, with other roundings: then a token keeps its kind for good.</summary>
+    public abstract bool HasPromptKernels { get; }
+
     /// <summary>Memory that weights, keys and values and work space can have.</summary>
     public abstract MachineMemory ReadMemory();
 
@@ -73,11 +76,17 @@ internal abstract class Backend : IDisposable
     /// <summary>residual[r] += branch[r] / rms(branch[r]) * weight.</summary>
     public abstract void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows);
 
-    /// <summary>output[r] = weights · x[r]; x is [rows, weights.Columns], output [rows, weights.Rows].</summary>
-    public abstract void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows);
+    /// <summary>
+    /// output[r] = weights · x[r]; x is [rows, weights.Columns], output [rows, weights.Rows]. The last <paramref name="promptRows"/> rows are of prompts, the others
+    /// generated: what a row is decides which kernels multiply it, never how many rows there are, so a result does not depend on the rest of the batch.
+    /// </summary>
+    public abstract void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0);
 
-    /// <summary>output[r] += weights · x[r] for the given rows; a row's result does not depend on which other rows are given.</summary>
-    public abstract void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows);
+    /// <summary>
+    /// output[r] += weights · x[r] for the given rows, of which the last <paramref name="promptRows"/> are of prompts; a row's result does not depend on which other
+    /// rows are given.
+    /// </summary>
+    public abstract void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0);
 
     /// <summary>Rotates q and k of qkv [rows, (heads + 2·kvHeads)·headDim] (q in place) and stores k and v at their positions.</summary>
     public abstract void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch);

@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends;
 
-/// <summary>Consecutive rows of a batch that belong to one sequence. Row r is at position <see cref="StartPosition"/> + r.</summary>
+/// <summary>Consecutive rows of a batch that belong to one sequence, all of prompts or all generated. Row r is at position <see cref="StartPosition"/> + r.</summary>
 internal struct BatchSlice
 {
     /// <summary>First row of the slice in the batch.</summary>
@@ -21,6 +21,9 @@ internal struct BatchSlice
     /// <summary>Block numbers of the global layers' pool by position / blockTokens.</summary>
     public int[] GlobalBlocks;
 
+    /// <summary>True if the rows are of a prompt, false if they were generated or are guesses.</summary>
+    public bool IsPrompt;
+
     /// <summary>The sequence's adapter: its updates in the forward pass's numbering; null for the base model.</summary>
     public LowRankMatrix?[]? Adapter;
 }
@@ -35,9 +38,12 @@ internal struct AdapterGroup
 
     /// <summary>Rows of the group.</summary>
     public int Count;
+
+    /// <summary>How many of them, the last ones, are of prompts.</summary>
+    public int PromptCount;
 }
 
-/// <summary>The input of one forward pass: rows of one or more sequences. Reused between steps, so a step allocates nothing.</summary>
+/// <summary>The input of one forward pass: rows of one or more sequences, the generated ones before those of prompts. Reused between steps, so a step allocates nothing.</summary>
 internal sealed class ForwardBatch(int maxRows, int maxSlices)
 {
     private readonly AdapterGroup[] _groups = new AdapterGroup[maxSlices];
@@ -47,6 +53,10 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
     public int[] Tokens { get; } = new int[maxRows];
     public BatchSlice[] Slices { get; } = new BatchSlice[maxSlices];
     public int Rows { get; private set; }
+
+    /// <summary>Rows of prompts, the last ones of the batch.</summary>
+    public int PromptRows { get; private set; }
+
     public int SliceCount { get; private set; }
 
     public int MaxRows => Tokens.Length;
@@ -60,13 +70,20 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
         Array.Clear(Slices, 0, SliceCount);
         Array.Clear(_groups, 0, _hasAdapters ? SliceCount : 0); // no more groups than slices
         Rows = 0;
+        PromptRows = 0;
         SliceCount = 0;
         _hasAdapters = false;
     }
 
-    /// <summary>Adds consecutive tokens of one sequence.</summary>
-    public void Add(ReadOnlySpan<int> tokens, int startPosition, int[] localBlocks, int[] globalBlocks, LowRankMatrix?[]? adapter = null)
+    /// <summary>Adds consecutive tokens of one sequence, all of its prompt or all generated.</summary>
+    /// <exception cref="InvalidOperationException">Generated tokens after those of a prompt.</exception>
+    public void Add(ReadOnlySpan<int> tokens, int startPosition, int[] localBlocks, int[] globalBlocks, LowRankMatrix?[]? adapter = null, bool isPrompt = false)
     {
+        if (PromptRows > 0 && !isPrompt)
+        {
+            throw new InvalidOperationException("Generated tokens come before those of prompts in a batch.");
+        }
+
         tokens.CopyTo(Tokens.AsSpan(Rows));
         Slices[SliceCount++] = new BatchSlice
         {
@@ -75,9 +92,11 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
             StartPosition = startPosition,
             LocalBlocks = localBlocks,
             GlobalBlocks = globalBlocks,
+            IsPrompt = isPrompt,
             Adapter = adapter,
         };
         Rows += tokens.Length;
+        PromptRows += isPrompt ? tokens.Length : 0;
         _hasAdapters |= adapter is not null;
     }
 
@@ -89,16 +108,17 @@ internal sealed class ForwardBatch(int maxRows, int maxSlices)
         {
             if (Slices[i].Adapter is { } adapter && !Contains(_groups.AsSpan(0, groups), adapter))
             {
-                int start = rows;
+                int start = rows, prompts = 0;
                 for (int j = i; j < SliceCount; j++)
                 {
                     for (int r = 0; r < Slices[j].RowCount && Slices[j].Adapter == adapter; r++)
                     {
                         _groupRows[rows++] = Slices[j].FirstRow + r;
+                        prompts += Slices[j].IsPrompt ? 1 : 0;
                     }
                 }
 
-                _groups[groups++] = new AdapterGroup { Adapter = adapter, Start = start, Count = rows - start };
+                _groups[groups++] = new AdapterGroup { Adapter = adapter, Start = start, Count = rows - start, PromptCount = prompts };
             }
         }
 

@@ -5,13 +5,17 @@ namespace Gemma.Extensions.AI.Engine;
 /// </summary>
 /// <param name="blocks">Blocks that the longest form of the sequence takes.</param>
 /// <param name="root">Node of the prefix tree under which the sequence's prefixes begin: <see cref="PrefixTree.Root"/>.</param>
-internal sealed class BlockTable(int blocks, int root)
+/// <param name="kinds">Which tokens are of the prompt, as long as the table or longer.</param>
+internal sealed class BlockTable(int blocks, int root, TokenKinds kinds)
 {
     /// <summary>Blocks of the local layers by position; -1 where not held.</summary>
     public int[] Local { get; } = CreateEmpty(blocks);
 
     /// <summary>Blocks of the global layers by position; -1 where not held.</summary>
     public int[] Global { get; } = CreateEmpty(blocks);
+
+    /// <summary>Which tokens of the sequence are of its prompt.</summary>
+    public TokenKinds Kinds { get; } = kinds;
 
     /// <summary>Tokens whose keys and values are in memory, from the first on.</summary>
     public int Computed { get; set; }
@@ -35,7 +39,9 @@ internal sealed class BlockTable(int blocks, int root)
     /// <param name="tokens">Tokens, guessed ones included.</param>
     /// <param name="blockTokens">Tokens of one block.</param>
     /// <param name="adapter">Number of the adapter that computes the keys and values; 0: the base model.</param>
-    public static BlockTable For(int tokens, int blockTokens, int adapter = 0) => new((tokens + blockTokens - 1) / blockTokens, PrefixTree.Root(adapter));
+    /// <param name="kinds">Which tokens are of the prompt, where that makes a difference.</param>
+    public static BlockTable For(int tokens, int blockTokens, int adapter = 0, TokenKinds? kinds = null) =>
+        new((tokens + blockTokens - 1) / blockTokens, PrefixTree.Root(adapter), kinds ?? TokenKinds.Alike);
 
     private static int[] CreateEmpty(int blocks)
     {

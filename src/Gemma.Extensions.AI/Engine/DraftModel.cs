@@ -132,7 +132,7 @@ internal sealed class DraftModel : IDisposable
     private void Run(ReadOnlySpan<int> tokens, int position, DraftState state)
     {
         _batch.Clear();
-        _batch.Add(tokens, position, state.Blocks.Local, state.Blocks.Global);
+        _batch.Add(tokens, position, state.Blocks.Local, state.Blocks.Global, isPrompt: tokens.Length > Scheduler.MaxForcedTokens); // for speed: guesses are free to depend on it
         _forward.Run(_batch);
     }
 }

@@ -57,7 +57,7 @@ internal sealed class GemmaEngine : IDisposable
         _scheduler = new Scheduler(_cache, options, _draft);
         _metrics = new EngineMetrics(options.ModelName, () => Status, _logger);
         _outputs = new StepOutputs(config, _forward, _metrics, options.Gaps, maxRows);
-        _promptCaches = new PromptCaches(_cache, _capacity, _inbox, weights, config.SlidingWindow);
+        _promptCaches = new PromptCaches(_cache, _capacity, _inbox, weights, config.SlidingWindow, backend.HasPromptKernels);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
@@ -98,7 +98,7 @@ internal sealed class GemmaEngine : IDisposable
         }
 
         _capacity.ThrowIfTooSmallFor(request.Prompt, request.MaxOutputTokens);
-        Sequence sequence = new(request, CapacityTokens, _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted))
+        Sequence sequence = new(request, CapacityTokens, _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted), _backend.HasPromptKernels)
         {
             Activity = _metrics.StartActivity(request),
         };

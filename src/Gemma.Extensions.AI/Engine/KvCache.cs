@@ -51,7 +51,8 @@ internal sealed class KvCache : IDisposable
         int usable = FollowFullBlocks(table, tokens, limit, out int end, out int lastWithoutLocal);
         int node = end == 0 ? table.Root : end == start ? table.Node : table.Global[end - 1];
         int partial = _tree.FindLongest(node, tokens[(end * BlockTokens)..Math.Max(limit, end * BlockTokens)], out int length);
-        bool partialUsable = partial >= 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length) && HasRoomForCopy(table, end, partial, length);
+        length = partial < 0 ? 0 : table.Kinds.Usable(end * BlockTokens, _tree.Kinds(partial)[..length]);
+        bool partialUsable = length > 0 && lastWithoutLocal < FirstVisibleBlock(end * BlockTokens + length) && HasRoomForCopy(table, end, partial, length);
         Array.Fill(table.Global, -1, partialUsable ? end : usable, end - (partialUsable ? end : usable));
         AdoptFullBlocks(table, tokens, partialUsable ? end : usable, partialUsable ? length : 0);
         if (partialUsable)
@@ -120,6 +121,7 @@ internal sealed class KvCache : IDisposable
     public void Commit(BlockTable table, ReadOnlySpan<int> computed)
     {
         table.Computed = computed.Length;
+        table.Kinds.Settle(computed.Length);
         PublishFullBlocks(table, computed);
         for (int first = FirstVisibleBlock(computed.Length); table.FirstLocal < first; table.FirstLocal++)
         {
@@ -157,7 +159,7 @@ internal sealed class KvCache : IDisposable
         while ((end + 1) * BlockTokens <= limit)
         {
             node = _tree.FindFull(node, tokens.Slice(end * BlockTokens, BlockTokens));
-            if (node < 0)
+            if (node < 0 || table.Kinds.Usable(end * BlockTokens, _tree.Kinds(node)) < BlockTokens)
             {
                 break;
             }
@@ -186,6 +188,7 @@ internal sealed class KvCache : IDisposable
             }
 
             _tree.Touch(node, withLocal: i >= firstVisible);
+            table.Kinds.Adopt(i * BlockTokens, _tree.Kinds(node));
         }
 
         if (end > start)
@@ -212,6 +215,7 @@ internal sealed class KvCache : IDisposable
 
         Pool.CopyBlock(node, table.Global[table.Held - 1]);
         Pool.CopyBlock(local, table.Local[table.Held - 1]);
+        table.Kinds.Adopt(computed, _tree.Kinds(node)[..length]);
         Commit(table, tokens[..(computed + length)]);
         _blocks.Release(node);
         _blocks.Release(local);
@@ -243,11 +247,15 @@ internal sealed class KvCache : IDisposable
             int i = table.Published++;
             ReadOnlySpan<int> block = tokens.Slice(i * BlockTokens, BlockTokens);
             int node = _tree.FindFull(table.Node, block);
-            if (node >= 0)
+            if (node >= 0 && !table.Kinds.Equal(i * BlockTokens, _tree.Kinds(node)))
+            {
+                node = PrefixTree.None; // the same text, computed otherwise: one of the two can be cached
+            }
+            else if (node >= 0)
             {
                 ShareBlock(table, i, node);
             }
-            else if (_tree.TryAdd(table.Node, block, table.Global[i], table.Local[i]))
+            else if (_tree.TryAdd(table.Node, block, table.Kinds.Slice(i * BlockTokens, BlockTokens), table.Global[i], table.Local[i]))
             {
                 node = table.Global[i];
             }
@@ -296,7 +304,7 @@ internal sealed class KvCache : IDisposable
         _tree.FindLongest(table.Node, rest, out int known);
         if (known < rest.Length)
         {
-            _tree.TryAdd(table.Node, rest, table.Global[table.Published], table.Local[table.Published]);
+            _tree.TryAdd(table.Node, rest, table.Kinds.Slice(start, rest.Length), table.Global[table.Published], table.Local[table.Published]);
         }
     }
 

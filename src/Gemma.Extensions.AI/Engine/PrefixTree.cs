@@ -16,6 +16,7 @@ internal sealed class PrefixTree
     private readonly KvBlocks _blocks;
     private readonly int _blockTokens;
     private readonly int[] _tokens;
+    private readonly bool[] _generated; // kinds of the tokens, where they make a difference
     private readonly int[] _filled;
     private readonly int[] _local;
     private readonly int[] _parent;
@@ -35,6 +36,7 @@ internal sealed class PrefixTree
         _blocks = blocks;
         _blockTokens = blockTokens;
         _tokens = new int[(long)count * blockTokens];
+        _generated = new bool[(long)count * blockTokens];
         _filled = new int[count];
         _local = new int[count];
         _parent = new int[count];
@@ -64,6 +66,9 @@ internal sealed class PrefixTree
 
     public ReadOnlySpan<int> Tokens(int node) => _tokens.AsSpan(node * _blockTokens, _filled[node]);
 
+    /// <summary>How the tokens of a node were computed: <see cref="TokenKinds"/>.</summary>
+    public ReadOnlySpan<bool> Kinds(int node) => _generated.AsSpan(node * _blockTokens, _filled[node]);
+
     /// <summary>The full child of <paramref name="parent"/> with exactly these tokens, or <see cref="None"/>.</summary>
     public int FindFull(int parent, ReadOnlySpan<int> tokens) =>
         _byHash.TryGetValue(Hash(parent, tokens), out int node) && _parent[node] == parent && Tokens(node).SequenceEqual(tokens) ? node : None;
@@ -86,7 +91,7 @@ internal sealed class PrefixTree
     }
 
     /// <summary>Adds a node and takes references on its blocks. False where another node has the same hash: such a prefix cannot be cached.</summary>
-    public bool TryAdd(int parent, ReadOnlySpan<int> tokens, int global, int local)
+    public bool TryAdd(int parent, ReadOnlySpan<int> tokens, ReadOnlySpan<bool> kinds, int global, int local)
     {
         bool full = tokens.Length == _blockTokens;
         ulong hash = full ? Hash(parent, tokens) : 0;
@@ -97,6 +102,7 @@ internal sealed class PrefixTree
 
         RemovePrefixesOf(parent, tokens);
         tokens.CopyTo(_tokens.AsSpan(global * _blockTokens));
+        kinds.CopyTo(_generated.AsSpan(global * _blockTokens));
         _filled[global] = tokens.Length;
         _hash[global] = hash;
         _local[global] = -1;

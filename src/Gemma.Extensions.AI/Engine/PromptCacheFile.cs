@@ -8,11 +8,12 @@ namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// The keys and values of one prompt on disk. Little endian: a header of <see cref="HeaderBytes"/> bytes (magic, fingerprint of the model, shape of
-/// the blocks, counts), the token ids, the blocks of the global layers, the blocks of the local layers that the next token sees, and the SHA-256 of it all.
+/// the blocks, counts), the token ids (with the sign bit set where a token was generated and the backend makes a difference), the blocks of the global layers, the blocks of the local layers that the next token sees, and the SHA-256 of it all.
 /// </summary>
 internal static class PromptCacheFile
 {
     private const int HeaderBytes = 96;
+    private const int Generated = int.MinValue;
     private static ReadOnlySpan<byte> Magic => "GEMMAKV1"u8;
 
     /// <summary>Writes what <paramref name="table"/> holds for <paramref name="tokens"/>, all of which are computed. A file of this name is always whole.</summary>
@@ -25,7 +26,7 @@ internal static class PromptCacheFile
             using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             byte[] block = new byte[pool.Layout.BlockBytes];
             Append(header);
-            Append(MemoryMarshal.AsBytes(tokens.AsSpan()));
+            Append(MemoryMarshal.AsBytes(WithKinds(tokens, table.Kinds).AsSpan()));
             for (int i = 0; i < table.Held; i++)
             {
                 AppendBlock(table.Global[i]);
@@ -52,7 +53,30 @@ internal static class PromptCacheFile
         });
     }
 
-    /// <summary>Checks a file against the model and its own checksum. Returns the tokens; the stream stands at the first block.</summary>
+    /// <summary>Clears the marks of generated tokens, and notes them in <paramref name="kinds"/>.</summary>
+    public static void TakeKinds(int[] tokens, TokenKinds kinds)
+    {
+        bool[] generated = Array.ConvertAll(tokens, token => (token & Generated) != 0);
+        kinds.Adopt(0, generated);
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            tokens[i] &= ~Generated;
+        }
+    }
+
+    private static int[] WithKinds(int[] tokens, TokenKinds kinds)
+    {
+        ReadOnlySpan<bool> generated = kinds.Slice(0, tokens.Length);
+        int[] marked = [.. tokens];
+        for (int i = 0; i < generated.Length; i++)
+        {
+            marked[i] |= generated[i] ? Generated : 0;
+        }
+
+        return marked;
+    }
+
+    /// <summary>Checks a file against the model and its own checksum. Returns the tokens with their marks; the stream stands at the first block.</summary>
     /// <exception cref="GemmaModelFormatException">The file is damaged, of another version, of another model, or for key/value memory of another shape.</exception>
     public static int[] Open(FileStream file, string path, ReadOnlySpan<byte> fingerprint, KvLayout layout, int window, int contextLength, out int firstLocalBlock)
     {

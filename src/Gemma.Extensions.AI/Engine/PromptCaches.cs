@@ -8,7 +8,8 @@ namespace Gemma.Extensions.AI.Engine;
 /// <param name="inbox">Where the engine's thread is asked.</param>
 /// <param name="weights">Tell which model the keys and values belong to.</param>
 /// <param name="window">Tokens that local layers see.</param>
-internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, EngineInbox inbox, GemmaWeights weights, int window) : IDisposable
+/// <param name="hasPromptKernels">Whether it makes a difference how a token was computed.</param>
+internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, EngineInbox inbox, GemmaWeights weights, int window, bool hasPromptKernels) : IDisposable
 {
     private readonly byte[] _fingerprint = weights.Fingerprint;
     private readonly CountdownEvent _saves = new(1);
@@ -19,7 +20,7 @@ internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, Engin
     {
         BlockTable table = await inbox.RunBetweenSteps(() =>
         {
-            BlockTable held = BlockTable.For(tokens.Length, cache.BlockTokens);
+            BlockTable held = BlockTable.For(tokens.Length, cache.BlockTokens, kinds: Kinds(tokens.Length));
             cache.Extend(held, tokens, tokens.Length);
             _saves.AddCount();
             return held;
@@ -50,10 +51,12 @@ internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, Engin
         int firstLocalBlock = 0;
         int[] tokens = await Task.Run(
             () => PromptCacheFile.Open(file, path, _fingerprint, capacity.Layout, window, capacity.ContextLength, out firstLocalBlock), cancellationToken).ConfigureAwait(false);
+        TokenKinds kinds = Kinds(tokens.Length);
+        PromptCacheFile.TakeKinds(tokens, kinds);
         capacity.ThrowIfTooSmallFor(tokens, int.MaxValue);
         return await inbox.RunBetweenSteps(() =>
         {
-            BlockTable table = BlockTable.For(tokens.Length, cache.BlockTokens);
+            BlockTable table = BlockTable.For(tokens.Length, cache.BlockTokens, kinds: kinds);
             try
             {
                 return cache.TryRestore(table, tokens, file, firstLocalBlock) ? tokens.Length : throw capacity.DoesNotFit(tokens.Length);
@@ -64,6 +67,8 @@ internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, Engin
             }
         }).ConfigureAwait(false);
     }
+
+    private TokenKinds Kinds(int tokens) => hasPromptKernels ? TokenKinds.Of(tokens, tokens) : TokenKinds.Alike;
 
     /// <summary>Waits for files that are being written: they are read from the blocks.</summary>
     public void Dispose()

@@ -19,6 +19,8 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private readonly Dictionary<ValueTuple<string?>, long> _turns = []; // of callers that have requests
     private long _turn;
     private double _secondsPerRow;
+    private int _rows; // planned so far
+    private int _generatingSlices; // of them, those of generated tokens
     private Sequence? _stalled; // a prompt that got no memory in the last step
 
     public List<Sequence> Waiting => _waiting;
@@ -67,8 +69,12 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         Forget(batch);
         Admit();
         MakeRoomForStalled();
-        PlanGenerating(batch);
-        PlanPrompts(batch, Math.Min(batch.MaxRows - batch.Rows, batch.Rows == 0 ? options.PrefillChunk : MixedChunk()));
+        PlanGenerating(batch.MaxRows);
+        PlanPrompts(Math.Min(batch.MaxRows - _rows, _rows == 0 ? options.PrefillChunk : MixedChunk()));
+        foreach (var sequence in _planned)
+        {
+            Fill(batch, sequence);
+        }
     }
 
     /// <summary>Clears the plan after a step: the next one may be a long time off.</summary>
@@ -76,13 +82,16 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     {
         batch.Clear();
         _planned.Clear();
+        _rows = 0;
+        _generatingSlices = 0;
     }
 
     /// <summary>The part of a planned step that belongs to one sequence, as a step of its own.</summary>
     public void PlanAlone(ForwardBatch batch, Sequence sequence)
     {
         Forget(batch);
-        Plan(batch, sequence, sequence.StepRows);
+        Plan(sequence, sequence.StepRows);
+        Fill(batch, sequence);
     }
 
     /// <summary>Records the duration of a step; the size of later prompt chunks follows from it.</summary>
@@ -121,7 +130,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         }
     }
 
-    private void PlanGenerating(ForwardBatch batch)
+    private void PlanGenerating(int maxRows)
     {
         bool speculate = _running.Count <= SpeculatingSequences;
         for (int i = 0; i < _running.Count; i++)
@@ -133,7 +142,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
             }
 
             Propose(sequence, speculate);
-            int room = batch.MaxRows - batch.Rows - (_running.Count - i - 1); // a row for each that follows
+            int room = maxRows - _rows - (_running.Count - i - 1); // a row for each that follows
             if (sequence.Pending + sequence.DraftCount > room)
             {
                 sequence.SetDraft(default);
@@ -141,12 +150,12 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
 
             if (TryHold(sequence, i))
             {
-                Plan(batch, sequence, Math.Min(sequence.Pending + sequence.DraftCount, room));
+                Plan(sequence, Math.Min(sequence.Pending + sequence.DraftCount, room));
             }
         }
     }
 
-    private void PlanPrompts(ForwardBatch batch, int budget)
+    private void PlanPrompts(int budget)
     {
         for (int i = 0; i < _running.Count && budget > 0; i++)
         {
@@ -163,6 +172,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
                 rows -= (sequence.Computed + rows) % cache.BlockTokens; // ends with a block, which others can then share
             }
 
+            rows = sequence.Blocks.Kinds.Run(sequence.Computed, rows);
             sequence.SetDraft(default);
             if (!TryHold(sequence, i, sequence.Computed + rows))
             {
@@ -171,7 +181,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
 
             if (rows > 0)
             {
-                Plan(batch, sequence, rows);
+                Plan(sequence, rows);
                 budget -= rows;
             }
             else
@@ -192,12 +202,17 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         _stalled = null;
     }
 
-    private void Plan(ForwardBatch batch, Sequence sequence, int rows)
+    /// <summary>Plans rows of one kind. Generated ones come before those of prompts.</summary>
+    private void Plan(Sequence sequence, int rows)
     {
         sequence.StepRows = rows;
-        batch.Add(sequence.Upcoming(rows), sequence.Computed, sequence.Blocks.Local, sequence.Blocks.Global, sequence.Request.Adapter?.Updates);
-        _planned.Add(sequence);
+        _rows += rows;
+        _planned.Insert(sequence.Blocks.Kinds.IsPrompt(sequence.Computed) ? _planned.Count : _generatingSlices++, sequence);
     }
+
+    private static void Fill(ForwardBatch batch, Sequence sequence) => batch.Add(
+        sequence.Upcoming(sequence.StepRows), sequence.Computed, sequence.Blocks.Local, sequence.Blocks.Global, sequence.Request.Adapter?.Updates,
+        sequence.Blocks.Kinds.IsPrompt(sequence.Computed));
 
     private void Propose(Sequence sequence, bool speculate)
     {
@@ -315,5 +330,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private static bool ComesBefore(Sequence a, Sequence b) =>
         a.Request.Priority != b.Request.Priority ? a.Request.Priority > b.Request.Priority : a.Number < b.Number;
 
-    private static bool IsGenerating(Sequence sequence) => sequence.IsGenerating && sequence.Pending <= MaxForcedTokens;
+    /// <summary>A sequence that was preempted is reading its prompt again until only generated tokens are left.</summary>
+    private static bool IsGenerating(Sequence sequence) =>
+        sequence.IsGenerating && sequence.Pending <= MaxForcedTokens && sequence.Blocks.Kinds.Run(sequence.Computed, sequence.Pending) == sequence.Pending;
 }

@@ -9,7 +9,7 @@ internal sealed class Sequence
     private readonly int _vocabularySize;
     private Sampler? _sampler;
 
-    public Sequence(GenerationRequest request, int contextLength, int vocabularySize, int blockTokens, int speculativeTokens, long number)
+    public Sequence(GenerationRequest request, int contextLength, int vocabularySize, int blockTokens, int speculativeTokens, long number, bool hasPromptKernels = false)
     {
         Request = request;
         Number = number;
@@ -18,7 +18,7 @@ internal sealed class Sequence
         request.Prompt.CopyTo(_tokens, 0);
         Count = request.Prompt.Length;
         NextRow = request.Reader?.FirstPosition ?? int.MaxValue;
-        Blocks = BlockTable.For(_tokens.Length, blockTokens, request.Adapter?.Id ?? 0);
+        Blocks = BlockTable.For(_tokens.Length, blockTokens, request.Adapter?.Id ?? 0, hasPromptKernels ? TokenKinds.Of(_tokens.Length, Count) : null);
         _vocabularySize = vocabularySize;
         Deadline = request.Timeout is { } timeout ? (long)(Submitted + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
     }

@@ -51,20 +51,26 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         _count = 0;
         for (int i = 0; i < sequences.Count; i++)
         {
-            if (sequences[i].Request.Reader is { } reader)
-            {
-                Read(sequences[i], reader, in batch.Slices[i], i, hidden);
-            }
-            else if (sequences[i].Pending == 0)
+            if (sequences[i].Request.Reader is null && sequences[i].Pending == 0)
             {
                 // The row of the last known token, then one row for each guessed token.
                 Want(batch.Slices[i].FirstRow + batch.Slices[i].RowCount - sequences[i].DraftCount - 1, sequences[i].DraftCount + 1, i, 0);
             }
         }
 
+        int drawn = _count;
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            if (sequences[i].Request.Reader is { } reader)
+            {
+                Read(sequences[i], reader, in batch.Slices[i], i, hidden);
+            }
+        }
+
         for (int done = 0; done < _count; done += forward.MaxLogitRows)
         {
-            ProcessLogits(sequences, done, Math.Min(forward.MaxLogitRows, _count - done), alone: false);
+            int count = Math.Min(forward.MaxLogitRows, _count - done);
+            ProcessLogits(sequences, done, count, Math.Clamp(done + count - drawn, 0, count), alone: false);
         }
 
         foreach (var sequence in sequences)
@@ -76,13 +82,13 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         }
     }
 
-    /// <summary>Computes and delivers some of the wanted rows. A failure is traced to its sequence by computing each alone; only one that fails again is ended.</summary>
-    private void ProcessLogits(List<Sequence> sequences, int first, int count, bool alone)
+    /// <summary>Computes and delivers some of the wanted rows, of which the last <paramref name="read"/> are read out. A failure is traced to its sequence by computing each alone; only one that fails again is ended.</summary>
+    private void ProcessLogits(List<Sequence> sequences, int first, int count, int read, bool alone)
     {
         Matrix logits;
         try
         {
-            logits = forward.Logits(_rows.AsSpan(first, count));
+            logits = forward.Logits(_rows.AsSpan(first, count), read);
         }
         catch (Exception exception) when (alone)
         {
@@ -94,7 +100,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             for (int end = first + count; first < end; first += count)
             {
                 count = _owners.AsSpan(first, end - first).IndexOfAnyExcept(_owners[first]) is >= 0 and int others ? others : end - first;
-                ProcessLogits(sequences, first, count, alone: true);
+                ProcessLogits(sequences, first, count, sequences[_owners[first]].Request.Reader is null ? 0 : count, alone: true);
             }
 
             return;

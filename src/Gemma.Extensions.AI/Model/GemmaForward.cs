@@ -52,7 +52,7 @@ internal sealed class GemmaForward : IDisposable
     /// <returns>Final hidden states [rows, hidden], after the output norm; valid until the next call.</returns>
     public Matrix? Run(ForwardBatch batch, Func<bool>? abandon = null)
     {
-        int n = batch.Rows;
+        int n = batch.Rows, prompts = batch.PromptRows;
         float epsilon = _config.RmsNormEpsilon;
         ReadOnlySpan<AdapterGroup> adapters = batch.GroupByAdapter();
         _backend.Begin(batch);
@@ -66,11 +66,11 @@ internal sealed class GemmaForward : IDisposable
 
             var layer = _weights.Layers[i];
             _backend.RmsNorm(_x, layer.AttentionNorm, epsilon, _h, n);                  // h [n, hidden]
-            _backend.MatMul(_h, layer.Qkv, _qkv, n);                                    // qkv [n, (heads + 2·kvHeads)·headDim]
+            _backend.MatMul(_h, layer.Qkv, _qkv, n, prompts);                           // qkv [n, (heads + 2·kvHeads)·headDim]
             AddAdapters(batch, adapters, i, LayerMap.Qkv, _h, _qkv);
             _backend.RopeAndStore(_qkv, in _attention[i], batch);                       // k, v → key/value memory
             _backend.Attention(_qkv, in _attention[i], batch, _heads);                  // heads [n, heads·headDim]
-            _backend.MatMul(_heads, layer.AttentionOutput, _branch, n);                 // branch [n, hidden]
+            _backend.MatMul(_heads, layer.AttentionOutput, _branch, n, prompts);        // branch [n, hidden]
             AddAdapters(batch, adapters, i, LayerMap.AttentionOutput, _heads, _branch);
             _backend.AddRmsNorm(_x, _branch, layer.PostAttentionNorm, epsilon, n);      // x += norm(branch)
             if (abandon is not null && abandon())
@@ -79,10 +79,10 @@ internal sealed class GemmaForward : IDisposable
             }
 
             _backend.RmsNorm(_x, layer.FeedForwardNorm, epsilon, _h, n);                // h [n, hidden]
-            _backend.MatMul(_h, layer.GateUp, _gateUp, n);                              // gateUp [n, 2·ffn]
+            _backend.MatMul(_h, layer.GateUp, _gateUp, n, prompts);                     // gateUp [n, 2·ffn]
             AddAdapters(batch, adapters, i, LayerMap.GateUp, _h, _gateUp);
             _backend.GeGlu(_gateUp, _ffn, n);                                           // ffn [n, ffn]
-            _backend.MatMul(_ffn, layer.Down, _branch, n);                              // branch [n, hidden]
+            _backend.MatMul(_ffn, layer.Down, _branch, n, prompts);                     // branch [n, hidden]
             AddAdapters(batch, adapters, i, LayerMap.Down, _ffn, _branch);
             _backend.AddRmsNorm(_x, _branch, layer.PostFeedForwardNorm, epsilon, n);    // x += norm(branch)
         }
@@ -91,10 +91,13 @@ internal sealed class GemmaForward : IDisposable
         return _h;
     }
 
-    /// <summary>Logits of some rows of the batch that <see cref="Run"/> computed last, after the final cap.</summary>
+    /// <summary>
+    /// Logits of some rows of the batch that <see cref="Run"/> computed last, after the final cap. The last <paramref name="promptRows"/> are multiplied as a prompt's: those that
+    /// are read out, which may be many. A row that a token is drawn from is not, be it the last of a prompt: one row is sooner done by the kernels of generation.
+    /// </summary>
     /// <returns>[rows.Length, vocabulary] in the order of <paramref name="rows"/>; valid until the next call.</returns>
     /// <exception cref="InvalidOperationException">The model predicts no tokens.</exception>
-    public Matrix Logits(ReadOnlySpan<int> rows)
+    public Matrix Logits(ReadOnlySpan<int> rows, int promptRows = 0)
     {
         if (_weights.Head is null || _logits is null)
         {
@@ -102,7 +105,7 @@ internal sealed class GemmaForward : IDisposable
         }
 
         _backend.SelectRows(_h, rows, _selected);                                       // selected [m, hidden]
-        _backend.MatMul(_selected, _weights.Head, _logits, rows.Length);                // logits [m, vocabulary]
+        _backend.MatMul(_selected, _weights.Head, _logits, rows.Length, promptRows);    // logits [m, vocabulary]
         if (_config.FinalSoftcap > 0)
         {
             _backend.Softcap(_logits, _config.FinalSoftcap, rows.Length);
@@ -126,7 +129,7 @@ internal sealed class GemmaForward : IDisposable
         {
             if (group.Adapter[LayerMaps.Index(layer, map)] is { } update)
             {
-                _backend.AddLowRank(x, update, output, batch.RowsOf(group));
+                _backend.AddLowRank(x, update, output, batch.RowsOf(group), group.PromptCount);
             }
         }
     }

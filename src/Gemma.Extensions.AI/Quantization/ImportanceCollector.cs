@@ -23,6 +23,8 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override long KvBytes => inner.KvBytes;
 
+    public override bool HasPromptKernels => inner.HasPromptKernels;
+
     public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
@@ -54,7 +56,7 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows) => inner.AddRmsNorm(residual, branch, weight, epsilon, rows);
 
-    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         foreach (string name in _names[weights])
         {
@@ -64,10 +66,11 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
             }
         }
 
-        inner.MatMul(x, weights, output, rows);
+        inner.MatMul(x, weights, output, rows, promptRows);
     }
 
-    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows) => inner.AddLowRank(x, weights, output, rows);
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0) =>
+        inner.AddLowRank(x, weights, output, rows, promptRows);
 
     public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch) => inner.RopeAndStore(qkv, in layer, batch);
 

@@ -69,7 +69,7 @@ internal sealed class BenchmarkEngine : IDisposable
         {
             pool.TryHold(sequence.Blocks, sequence.Count);
             batch.Clear();
-            batch.Add(sequence.Upcoming(sequence.Pending), sequence.Computed, sequence.Blocks.Local, sequence.Blocks.Global);
+            batch.Add(sequence.Upcoming(sequence.Pending), sequence.Computed, sequence.Blocks.Local, sequence.Blocks.Global, isPrompt: i == 0);
             forward.Run(batch);
             pool.Commit(sequence.Blocks, sequence.Tokens);
             sequence.Append(sequence.Sampler!.Sample(forward.Logits([batch.Rows - 1]).Read(0, 1), default));

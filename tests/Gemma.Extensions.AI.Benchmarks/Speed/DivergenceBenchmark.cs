@@ -80,9 +80,9 @@ internal static class DivergenceBenchmark
         for (int start = 0; start < tokens.Length; start += step)
         {
             batch.Clear();
-            batch.Add(tokens.AsSpan(start, step), start, [.. Enumerable.Range(0, blocks)], [.. Enumerable.Range(blocks, blocks)]);
+            batch.Add(tokens.AsSpan(start, step), start, [.. Enumerable.Range(0, blocks)], [.. Enumerable.Range(blocks, blocks)], isPrompt: true);
             forward.Run(batch);
-            Matrix rows = forward.Logits([.. Enumerable.Range(0, step)]);
+            Matrix rows = forward.Logits([.. Enumerable.Range(0, step)], step);
             logits.AddRange(Enumerable.Range(0, step).Select(i => rows.Read(i, 1).ToArray()));
         }
 

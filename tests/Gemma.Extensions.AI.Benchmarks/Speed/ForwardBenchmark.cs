@@ -157,7 +157,7 @@ internal static class ForwardBenchmark
         for (int start = 0; start < tokens.Length; start += chunk)
         {
             batch.Clear();
-            batch.Add(tokens.Slice(start, Math.Min(chunk, tokens.Length - start)), start, blocks, blocks[blocksEach..], adapter);
+            batch.Add(tokens.Slice(start, Math.Min(chunk, tokens.Length - start)), start, blocks, blocks[blocksEach..], adapter, isPrompt: true);
             forward.Run(batch);
         }
 

@@ -22,6 +22,8 @@ internal sealed class TimedBackend(Backend inner) : Backend
 
     public override Exception? Failure => inner.Failure;
 
+    public override bool HasPromptKernels => inner.HasPromptKernels;
+
     public override MachineMemory ReadMemory() => inner.ReadMemory();
 
     public override long KvBytes => inner.KvBytes;
@@ -61,17 +63,17 @@ internal sealed class TimedBackend(Backend inner) : Backend
         Add("norm", start);
     }
 
-    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         long start = Stopwatch.GetTimestamp();
-        inner.MatMul(x, weights, output, rows);
+        inner.MatMul(x, weights, output, rows, promptRows);
         Add($"matmul {weights.Rows}x{weights.Columns}", start);
     }
 
-    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows)
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
         long start = Stopwatch.GetTimestamp();
-        inner.AddLowRank(x, weights, output, rows);
+        inner.AddLowRank(x, weights, output, rows, promptRows);
         Add("adapters", start);
     }
 

@@ -77,6 +77,7 @@ internal sealed unsafe partial class MachineInterpreter
             General(_windows ? Register.RCX : Register.RDI) = (ulong)args;
             ulong[] registers = [.. _registers];
             Loop();
+            Assert.False(_configured, "The kernel kept its tiles.");
             Assert.Equal(top, General(Register.RSP));
             foreach (Register kept in _windows ? KeptOnWindows : Kept)
             {
@@ -114,6 +115,11 @@ internal sealed unsafe partial class MachineInterpreter
                 case Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Nop:
                     break;
                 default:
+                    if (TileInstruction(i))
+                    {
+                        break;
+                    }
+
                     if (i.Code.Encoding() is EncodingKind.EVEX or EncodingKind.VEX)
                     {
                         Vector(i);

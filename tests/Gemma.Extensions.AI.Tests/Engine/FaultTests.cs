@@ -164,6 +164,12 @@ public sealed class FaultTests
 
         public Action<WeightMatrix, int>? BeforeProduct { get; set; }
 
+        /// <summary>Says that prompts are multiplied otherwise, as <see cref="AfterProduct"/> sees to it.</summary>
+        public bool OtherPromptKernels { get; init; }
+
+        /// <summary>Given the output, its rows, and how many of them are of prompts.</summary>
+        public Action<Matrix, int, int>? AfterProduct { get; init; }
+
         /// <summary>The weights of the logits, which are those of the embedding.</summary>
         public WeightMatrix? Head { get; private set; }
 
@@ -176,6 +182,8 @@ public sealed class FaultTests
         public Exception? Lost { get; set; }
 
         public override Exception? Failure => Lost ?? inner.Failure;
+
+        public override bool HasPromptKernels => OtherPromptKernels || inner.HasPromptKernels;
 
         public override MachineMemory ReadMemory() => inner.ReadMemory();
 
@@ -206,13 +214,14 @@ public sealed class FaultTests
 
         public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows) => inner.AddRmsNorm(residual, branch, weight, epsilon, rows);
 
-        public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+        public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
         {
             BeforeProduct?.Invoke(weights, rows);
-            inner.MatMul(x, weights, output, rows);
+            inner.MatMul(x, weights, output, rows, promptRows);
+            AfterProduct?.Invoke(output, rows, promptRows);
         }
 
-        public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows) => inner.AddLowRank(x, weights, output, rows);
+        public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0) => inner.AddLowRank(x, weights, output, rows, promptRows);
 
         public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch) => inner.RopeAndStore(qkv, layer, batch);
 

@@ -40,6 +40,8 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override Exception? Failure => null;
 
+    public override bool HasPromptKernels => _kernels.HasPromptKernels;
+
     public override MachineMemory ReadMemory() => MachineMemory.Read();
 
     public override long KvBytes => MachineMemory.Read().LimitBytes / 4;
@@ -138,15 +140,16 @@ internal sealed unsafe class CpuBackend : Backend
         _kernels.AddRmsNorm((CpuMatrix)residual, (CpuMatrix)branch, (CpuVector)weight, epsilon, rows);
     }
 
-    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         CheckColumns(x, weights.Columns);
         CheckColumns(output, weights.Rows);
         CheckRows(rows, x, output);
-        _kernels.MatMul((CpuMatrix)x, (CpuWeights)weights, (CpuMatrix)output, rows);
+        CheckPromptRows(promptRows, rows);
+        _kernels.MatMul((CpuMatrix)x, (CpuWeights)weights, (CpuMatrix)output, rows, promptRows);
     }
 
-    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows)
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
         CheckColumns(x, weights.Columns);
         CheckColumns(output, weights.Rows);
@@ -155,7 +158,8 @@ internal sealed unsafe class CpuBackend : Backend
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Math.Min(x.Rows, output.Rows), nameof(rows));
         }
 
-        _kernels.AddLowRank((CpuMatrix)x, (CpuLowRank)weights, (CpuMatrix)output, rows);
+        CheckPromptRows(promptRows, rows.Length);
+        _kernels.AddLowRank((CpuMatrix)x, (CpuLowRank)weights, (CpuMatrix)output, rows, promptRows);
     }
 
     public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch)
@@ -231,6 +235,12 @@ internal sealed unsafe class CpuBackend : Backend
         {
             throw new ArgumentException($"A matrix of {matrix.Rows:N0} x {matrix.Columns:N0} was given where {expected:N0} columns are needed.");
         }
+    }
+
+    private static void CheckPromptRows(int promptRows, int rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(promptRows);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(promptRows, rows);
     }
 
     private static void CheckRows(int rows, Matrix first, Matrix second)

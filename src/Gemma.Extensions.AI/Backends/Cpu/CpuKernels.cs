@@ -8,6 +8,9 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
     /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
     public virtual string? FallbackReason => null;
 
+    /// <inheritdoc cref="Backend.HasPromptKernels"/>
+    public virtual bool HasPromptKernels => false;
+
     /// <summary>Stacks tensors and plans their products: everything that depends on the weights alone.</summary>
     public virtual CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => new(parts, rows, columns);
 
@@ -15,9 +18,9 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
 
     public abstract void AddRmsNorm(CpuMatrix residual, CpuMatrix branch, CpuVector weight, float epsilon, int rows);
 
-    public abstract void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows);
+    public abstract void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows, int promptRows = 0);
 
-    public abstract void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows);
+    public abstract void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows, int promptRows = 0);
 
     public abstract void RopeAndStore(CpuMatrix qkv, in AttentionSpec layer, RopeTable rope, ForwardBatch batch);
 

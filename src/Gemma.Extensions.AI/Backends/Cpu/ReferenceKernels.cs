@@ -32,7 +32,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
         }
     }
 
-    public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows)
+    public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows, int promptRows = 0)
     {
         foreach (ref readonly WeightPart part in weights.Parts.AsSpan())
         {
@@ -41,7 +41,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
         }
     }
 
-    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows)
+    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
         foreach (int r in rows)
         {

@@ -19,9 +19,9 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
     public override CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => _matMul.Load(parts, rows, columns);
 
-    public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows) => _matMul.Run(x, weights, output, rows);
+    public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows, int promptRows = 0) => _matMul.Run(x, weights, output, rows);
 
-    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows) => _lowRank.Run(x, weights, output, rows);
+    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows, int promptRows = 0) => _lowRank.Run(x, weights, output, rows);
 
     public override void Attention(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output) => _attention.Run(qkv, layer, batch, output);
 

@@ -29,7 +29,7 @@ internal sealed partial class CudaBackend
         }
     }
 
-    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         CheckColumns(x, weights.Columns);
         CheckColumns(output, weights.Rows);
@@ -60,7 +60,7 @@ internal sealed partial class CudaBackend
         }
     }
 
-    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows)
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
         var update = (CudaLowRank)weights;
         CheckColumns(x, weights.Columns);

@@ -65,6 +65,8 @@ internal sealed partial class CudaBackend : Backend
 
     public override string? FallbackReason => null;
 
+    public override bool HasPromptKernels => false;
+
     public override Exception? Failure => _context.Failure;
 
     public override long KvBytes => ReadMemory().FreeBytes / 2;

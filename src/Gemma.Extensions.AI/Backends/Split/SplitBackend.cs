@@ -40,6 +40,8 @@ internal sealed class SplitBackend : Backend
         _firstLayers == 0 ? double.MaxValue : (double)_first.KvBytes * _layers / _firstLayers,
         _firstLayers == _layers ? double.MaxValue : (double)_second.KvBytes * _layers / (_layers - _firstLayers));
 
+    public override bool HasPromptKernels => _first.HasPromptKernels || _second.HasPromptKernels;
+
     public override MachineMemory ReadMemory() => _first.ReadMemory();
 
     public override Matrix CreateMatrix(int rows, int columns) => new SplitMatrix(_first.CreateMatrix(rows, columns), _second.CreateMatrix(rows, columns));
@@ -93,20 +95,20 @@ internal sealed class SplitBackend : Backend
         Side(vector.IsSecond).AddRmsNorm(On(residual, vector.IsSecond, rows), On(branch, vector.IsSecond, rows), vector.Inner, epsilon, rows);
     }
 
-    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows)
+    public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         // The embedding is multiplied with as the output head only, which is the second's.
         var split = (SplitWeights)weights;
         bool isSecond = split.Second is not null;
-        Side(isSecond).MatMul(On(x, isSecond, rows), split.Second ?? split.First!, Output(output, isSecond), rows);
+        Side(isSecond).MatMul(On(x, isSecond, rows), split.Second ?? split.First!, Output(output, isSecond), rows, promptRows);
     }
 
-    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows)
+    public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
         var update = (SplitLowRank)weights;
         bool isSecond = ((SplitMatrix)output).IsOnSecond;
         int all = rows.Length == 0 ? 0 : rows[^1] + 1;
-        Side(isSecond).AddLowRank(On(x, isSecond, all), isSecond ? update.Second : update.First, On(output, isSecond, all), rows);
+        Side(isSecond).AddLowRank(On(x, isSecond, all), isSecond ? update.Second : update.First, On(output, isSecond, all), rows, promptRows);
     }
 
     public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch)

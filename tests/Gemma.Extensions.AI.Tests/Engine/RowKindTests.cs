@@ -1,0 +1,192 @@
+using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Engine;
+
+namespace Gemma.Extensions.AI.Tests.Engine;
+
+/// <summary>
+/// Where prompts are multiplied by other kernels than generated tokens, a text depends on the kind of each token and on nothing else: not on its neighbours, the
+/// pieces that the prompt is read in, guesses, or memory that was taken away. The other kernels are the same here, with products a twentieth larger.
+/// </summary>
+public sealed class RowKindTests
+{
+    private static EngineOptions Options => TinyEngine.Exact with { SpeculativeTokens = 0 };
+
+    [Fact]
+    public void TheKindOfATokenDecidesWhichKernelsItGetsAndTheTextShowsIt()
+    {
+        int[] prompt = TinyEngine.Prompt(1, 40);
+        using var alike = new TinyEngine(Options);
+        using var kinds = Create(Options);
+        int[] text = kinds.Generate(prompt, 60);
+        Assert.NotEqual(alike.Generate(prompt, 60), text);
+
+        // What was generated, read as a prompt by another process.
+        using var other = Create(Options);
+        Assert.NotEqual(kinds.Logits([.. prompt, .. text], first: 99)[0], other.Logits([.. prompt, .. text], first: 99)[0]);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(7)]
+    [InlineData(33)]
+    public void ThePiecesOfAPromptMakeNoDifference(int chunk)
+    {
+        int[] prompt = TinyEngine.Prompt(2, 70);
+        using var whole = Create(Options);
+        using var pieces = Create(Options with { PrefillChunk = chunk });
+        Assert.Equal(whole.Generate(prompt, 60), pieces.Generate(prompt, 60));
+    }
+
+    [Fact]
+    public void NeighboursMakeNoDifference()
+    {
+        int[][] prompts = [.. Enumerable.Range(0, 5).Select(i => TinyEngine.Prompt(i, 20 + 17 * i))];
+        int[][] expected = [.. prompts.Select(prompt => Alone(prompt))];
+        using var tiny = Create(TinyEngine.Exact with { PrefillChunk = 16 });
+        using var gate = new Gate();
+        var first = tiny.Start(prompts[0], 60, onToken: _ => gate.Pass());
+        gate.WaitUntilReached();
+        Generation[] generations = [first, .. prompts[1..].Select(prompt => tiny.Start(prompt, 60))];
+        gate.Open();
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            Assert.Null(generations[i].Result.Error);
+            Assert.Equal(expected[i], generations[i].Tokens);
+        }
+    }
+
+    [Fact]
+    public void GuessesMakeNoDifference()
+    {
+        int[] prompt = [.. Enumerable.Repeat(TinyEngine.Prompt(3, 12), 4).SelectMany(tokens => tokens)];
+        using var guessing = Create(Options with { SpeculativeTokens = 24 });
+        Assert.Equal(Alone(prompt), guessing.Generate(prompt, 60));
+        using var drafting = Create(Options with { SpeculativeTokens = 6 }, draft: TestData.Local("tiny"));
+        Assert.Equal(Alone(prompt), drafting.Generate(prompt, 60));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void PreemptedSequencesComputeEachTokenAsItWasComputedFirst(bool prefixCache)
+    {
+        int[][] prompts = [.. Enumerable.Range(0, 6).Select(i => TinyEngine.Prompt(i, 40))];
+        int[][] expected = [.. prompts.Select(prompt => Alone(prompt, 120))];
+        using var tiny = Create(EngineTests.Small(blocks: 16) with { PrefixCache = prefixCache });
+        var generations = prompts.Select(prompt => tiny.Start(prompt, 120)).ToArray();
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            Assert.Null(generations[i].Result.Error);
+            Assert.Equal(expected[i], generations[i].Tokens);
+        }
+
+        Assert.True(tiny.Engine.Status.Preemptions > 0, "The test is meant to run out of memory while generating.");
+    }
+
+    /// <summary>An answer is in the cache, and so is the same text that somebody sent as a prompt while it was generated: neither takes the other's keys and values.</summary>
+    [Fact]
+    public void TheSameTextAsAPromptMakesNoDifferenceToWhatGeneratesIt()
+    {
+        int[] prompt = TinyEngine.Prompt(4, 40);
+        int[] expected = Alone(prompt, 120);
+        using var tiny = Create(EngineTests.Small(blocks: 24));
+        using var gate = new Gate();
+        int count = 0;
+        var generating = tiny.Start(prompt, 120, onToken: _ => ++count < 4 || gate.Pass());
+        gate.WaitUntilReached();
+        var reading = tiny.StartLogits([.. prompt, .. expected[..100]]);
+        var other = tiny.Start(TinyEngine.Prompt(5, 100), 120, priority: 1);
+        gate.Open();
+        Assert.Null(generating.Result.Error);
+        Assert.Null(other.Result.Error);
+        Assert.Equal(expected, generating.Tokens);
+        Assert.True(reading.Wait(TimeSpan.FromMinutes(5)));
+        Assert.True(tiny.Engine.Status.Preemptions > 0, "The test is meant to run out of memory.");
+    }
+
+    /// <summary>The next turn of a chat goes on from the answer as it was generated; what it takes over keeps that kind when it must be computed again.</summary>
+    [Fact]
+    public void AnAnswerThatIsReusedStaysGenerated()
+    {
+        int[] prompt = TinyEngine.Prompt(6, 40);
+        using var chat = Create(Options);
+        int[] answer = chat.Generate(prompt, 60);
+        int[] next = [.. prompt, .. answer, .. TinyEngine.Prompt(7, 20)];
+        int[] expected = chat.Generate(next, 60);
+        using var tiny = Create(EngineTests.Small(blocks: 24));
+        Assert.Equal(answer, tiny.Generate(prompt, 60));
+        using var gate = new Gate();
+        int count = 0;
+        var going = tiny.Start(next, 60, onToken: _ => ++count < 4 || gate.Pass());
+        gate.WaitUntilReached();
+        var urgent = Enumerable.Range(8, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 30), 120, priority: 1)).ToArray();
+        gate.Open();
+        Assert.All(urgent, generation => Assert.Null(generation.Result.Error));
+        Assert.Null(going.Result.Error);
+        Assert.Equal(expected, going.Tokens);
+        Assert.True(tiny.Engine.Status.Preemptions > 0, "The test is meant to run out of memory.");
+    }
+
+    [Fact]
+    public void APromptCacheFileKnowsWhatWasGenerated()
+    {
+        TokenKinds kinds = TokenKinds.Of(5, 5);
+        int[] tokens = [7, 8 | int.MinValue, 9];
+        PromptCacheFile.TakeKinds(tokens, kinds);
+        Assert.Equal([7, 8, 9], tokens);
+        Assert.Equal([true, false, true, true, true], Enumerable.Range(0, 5).Select(kinds.IsPrompt));
+    }
+
+    [Fact]
+    public async Task APromptCacheFileIsLoadedAsItWasSaved()
+    {
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.kv");
+        try
+        {
+            int[] prompt = TinyEngine.Prompt(9, 40);
+            using var first = Create(Options);
+            int[] turn = [.. prompt, .. first.Generate(prompt, 30)];
+            await first.Engine.SavePromptCacheAsync(path, turn, cancellation);
+            using var second = Create(Options);
+            Assert.Equal(turn.Length, await second.Engine.LoadPromptCacheAsync(path, cancellation));
+            int[] next = [.. turn, .. TinyEngine.Prompt(10, 20)];
+            Assert.Equal(first.Generate(next, 40), second.Generate(next, 40));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
+    public void GeneratedRowsComeFirst()
+    {
+        var batch = new ForwardBatch(8, 3);
+        batch.Add([1, 2], 0, [0], [1]);
+        batch.Add([3, 4, 5], 0, [2], [3], isPrompt: true);
+        Assert.Equal((5, 3), (batch.Rows, batch.PromptRows));
+        Assert.Throws<InvalidOperationException>(() => batch.Add([6], 0, [4], [5]));
+        batch.Clear();
+        batch.Add([6], 0, [4], [5]);
+        Assert.Equal((1, 0), (batch.Rows, batch.PromptRows));
+    }
+
+    private static int[] Alone(int[] prompt, int tokens = 60)
+    {
+        using var alone = Create(Options with { PrefixCache = false });
+        return alone.Generate(prompt, tokens);
+    }
+
+    private static TinyEngine Create(EngineOptions options, string? draft = null) => new(options, draft: draft, wrap: inner => new FaultTests.FaultyBackend(inner)
+    {
+        OtherPromptKernels = true,
+        AfterProduct = (output, rows, promptRows) =>
+        {
+            foreach (ref float value in output.Read(rows - promptRows, promptRows))
+            {
+                value *= 1.05f;
+            }
+        },
+    });
+}
