@@ -43,6 +43,41 @@ public sealed partial class GemmaModel
         return ScoreAsync(RawPrompt(prompt), continuations, adapter, cancellationToken);
     }
 
+    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)"/>
+    /// <param name="promptTokens">Token ids, taken as they are: begin them with <see cref="GemmaTokenizer.BosId"/>, as every model expects.</param>
+    /// <param name="continuations">Texts to compare, at least one.</param>
+    /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
+    /// <param name="cancellationToken">Cancels the computation.</param>
+    public Task<IReadOnlyList<GemmaScore>> ScoreAsync(IReadOnlyList<int> promptTokens, IReadOnlyList<string> continuations, string? adapter = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(promptTokens);
+        return promptTokens.Count > 0 ? ScoreAsync([.. promptTokens], continuations, adapter, cancellationToken)
+            : throw new ArgumentException("The prompt has no tokens. Pass at least bos, GemmaTokenizer.BosId.", nameof(promptTokens));
+    }
+
+    /// <summary>Scores continuations that are encoded already, each of at least one token, after a prompt of at least one.</summary>
+    internal async Task<TokenScore[]> ScoreTokensAsync(int[] prompt, IReadOnlyList<int[]> continuations, string? adapter, CancellationToken cancellationToken)
+    {
+        LoraWeights? weights = FindAdapter(adapter);
+
+        // Every continuation begins after the same prompt: its last position is computed once and gives all first tokens.
+        ScoreReader first = new(prompt.Length - 1, [.. continuations.Select(tokens => tokens[0])]);
+        await Engine.EvaluateAsync(prompt, first, cancellationToken, weights).ConfigureAwait(false);
+        double[] rest = await EngineCalls.RunAsync(continuations, async (tokens, token) =>
+        {
+            if (tokens.Length == 1)
+            {
+                return 0;
+            }
+
+            // The logits at a token say what comes after it, so the last token is not needed as input.
+            SequenceReader reader = new(prompt.Length, tokens);
+            await Engine.EvaluateAsync([.. prompt, .. tokens[..^1]], reader, token, weights).ConfigureAwait(false);
+            return reader.LogProbability;
+        }, cancellationToken).ConfigureAwait(false);
+        return [.. rest.Select((sum, i) => new TokenScore(first.LogProbabilities[i] + sum, first.Logits[i]))];
+    }
+
     private async Task<IReadOnlyList<GemmaScore>> ScoreAsync(int[] prompt, IReadOnlyList<string> continuations, string? adapter, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(continuations);
@@ -52,27 +87,14 @@ public sealed partial class GemmaModel
             throw new ArgumentException("There is no continuation to score. Pass at least one.", nameof(continuations));
         }
 
-        LoraWeights? weights = FindAdapter(adapter);
-
-        // Every continuation begins after the same prompt: its last position is computed once and gives all first tokens.
-        ScoreReader first = new(prompt.Length - 1, [.. tokens.Select(t => t[0])]);
-        await Engine.EvaluateAsync(prompt, first, cancellationToken, weights).ConfigureAwait(false);
-        double[] sums = [.. first.LogProbabilities];
-        for (int i = 0; i < tokens.Length; i++)
-        {
-            if (tokens[i].Length > 1)
-            {
-                // The logits at a token say what comes after it, so the last token is not needed as input.
-                SequenceReader rest = new(prompt.Length, tokens[i]);
-                await Engine.EvaluateAsync([.. prompt, .. tokens[i][..^1]], rest, cancellationToken, weights).ConfigureAwait(false);
-                sums[i] += rest.LogProbability;
-            }
-        }
-
-        double best = sums.Max();
-        double total = sums.Sum(s => Math.Exp(s - best));
-        return [.. continuations.Select((c, i) => new GemmaScore(c, sums[i], Math.Exp(sums[i] - best) / total, first.Logits[i], tokens[i].Length))];
+        TokenScore[] scores = await ScoreTokensAsync(prompt, tokens, adapter, cancellationToken).ConfigureAwait(false);
+        double best = scores.Max(score => score.LogProbability);
+        double total = scores.Sum(score => Math.Exp(score.LogProbability - best));
+        return [.. continuations.Select((c, i) => new GemmaScore(c, scores[i].LogProbability, Math.Exp(scores[i].LogProbability - best) / total, scores[i].Logit, tokens[i].Length))];
     }
+
+    /// <summary>Log probability of a continuation, and the logit of its first token.</summary>
+    internal readonly record struct TokenScore(double LogProbability, float Logit);
 
     /// <summary>Reads some tokens' logits at one position.</summary>
     private sealed class ScoreReader(int position, int[] tokens) : RowReader

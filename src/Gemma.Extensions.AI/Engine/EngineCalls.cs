@@ -1,13 +1,13 @@
 namespace Gemma.Extensions.AI.Engine;
 
-/// <summary>Computes many texts of one call side by side.</summary>
+/// <summary>Computes many texts, or continuations of one, of a call side by side.</summary>
 internal static class EngineCalls
 {
     /// <summary>Texts of one call that the engine is given at a time: enough to fill its steps, few enough to leave the queue to others.</summary>
     private const int MaxAtOnce = 16;
 
     /// <summary>Results in the order of the texts. The call fails as a whole.</summary>
-    public static async Task<TResult[]> RunAsync<TResult>(IReadOnlyList<int[]> texts, Func<int[], CancellationToken, Task<TResult>> compute, CancellationToken cancellationToken)
+    public static async Task<TResult[]> RunAsync<TText, TResult>(IReadOnlyList<TText> texts, Func<TText, CancellationToken, Task<TResult>> compute, CancellationToken cancellationToken)
     {
         var results = new TResult[texts.Count];
         using CancellationTokenSource failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

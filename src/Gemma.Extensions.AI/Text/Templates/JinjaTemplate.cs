@@ -32,8 +32,9 @@ internal sealed class JinjaTemplate
     /// <param name="variables">By name.</param>
     /// <param name="budget">Most steps; a step is an evaluation, or a few characters.</param>
     /// <param name="now">The time for <c>strftime_now</c>.</param>
+    /// <param name="isStrict">Whether printing what is not defined is a fault instead of nothing.</param>
     /// <exception cref="TemplateException">The template raised an exception, failed, or did too much.</exception>
-    public TemplateText Render(IEnumerable<KeyValuePair<string, object?>> variables, long budget, Func<DateTime> now)
+    public TemplateText Render(IEnumerable<KeyValuePair<string, object?>> variables, long budget, Func<DateTime> now, bool isStrict = false)
     {
         Scope scope = new(null);
         foreach ((string name, object? value) in variables)
@@ -42,7 +43,7 @@ internal sealed class JinjaTemplate
         }
 
         TemplateTextBuilder output = new();
-        Statement.Run(_body, new TemplateContext(_source, scope, budget, now), output);
+        Statement.Run(_body, new TemplateContext(_source, scope, budget, now) { IsStrict = isStrict }, output);
         return output.ToText();
     }
 }

@@ -13,6 +13,9 @@ internal sealed class TemplateContext(string source, Scope variables, long budge
 
     public Func<DateTime> Now { get; } = now;
 
+    /// <summary>Whether printing what is not defined is a fault.</summary>
+    public bool IsStrict { get; init; }
+
     /// <summary>Where in the template the evaluation is.</summary>
     public int Position { get; private set; }
 

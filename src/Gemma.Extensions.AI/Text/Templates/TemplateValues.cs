@@ -202,8 +202,8 @@ internal static class TemplateValues
         {
             case TemplateText text:
                 return text;
-            case TemplateUndefined:
-                return TemplateText.Empty;
+            case TemplateUndefined undefined:
+                return context.IsStrict ? throw context.Failed($"{undefined.What} is not defined") : TemplateText.Empty;
             default:
                 TemplateTextBuilder output = new();
                 Represent(context, value, output);
