@@ -91,7 +91,7 @@ internal static class ChatTemplate
 
     private static List<Turn> Turns(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options)
     {
-        List<string> preface = [];
+        List<(string Text, bool IsOwn)> preface = [];
         AddBlock(preface, format, options?.Instructions);
         List<Turn> turns = [];
         CallLog calls = new();
@@ -111,7 +111,7 @@ internal static class ChatTemplate
             bool goesOn = turns is [.., var last] && last.Role == role && (format.Alternates || (message.Role == ChatRole.Tool && previous == ChatRole.Tool));
             if (!goesOn)
             {
-                turns.Add(new Turn(role, format.Trims));
+                turns.Add(new Turn(role, format));
             }
 
             AddContents(turns[^1], message, calls, format.Tools);
@@ -124,13 +124,13 @@ internal static class ChatTemplate
             turns = Merged(turns);
         }
 
-        AddBlock(preface, format, DescribeTools(options, format.Tools), escapes: false);
+        AddBlock(preface, format, DescribeTools(options, format.Tools), isOwn: true);
         AddPreface(turns, format, preface);
         return turns;
     }
 
     /// <summary>System text and the tools go into a turn of the system, or open the first user turn.</summary>
-    private static void AddPreface(List<Turn> turns, ChatFormat format, List<string> preface)
+    private static void AddPreface(List<Turn> turns, ChatFormat format, List<(string Text, bool IsOwn)> preface)
     {
         if (preface.Count == 0 && turns.Count > 0)
         {
@@ -140,10 +140,10 @@ internal static class ChatTemplate
         TurnRole role = format.HasSystemTurn && preface.Count > 0 ? TurnRole.System : TurnRole.User;
         if (role == TurnRole.System || turns is not [{ Role: TurnRole.User }, ..])
         {
-            turns.Insert(0, new Turn(role, format.Trims));
+            turns.Insert(0, new Turn(role, format));
         }
 
-        turns[0].Preface = preface.Count == 1 ? preface[0] : string.Join(Blank, preface.Select(static text => text.Trim()));
+        turns[0].Preface = preface.Count == 1 ? preface : preface.ConvertAll(static part => (part.Text.Trim(), part.IsOwn));
     }
 
     /// <summary>Turns that an empty one stood between are one turn.</summary>
@@ -178,27 +178,26 @@ internal static class ChatTemplate
                     hasText = true;
                     break;
                 case FunctionCallContent call:
-                    turn.AddText(text, markup);
+                    turn.AddText(text);
                     calls.Add(turn, call);
                     turn.AddLine(RenderCall(call, markup), 0);
                     break;
                 case FunctionResultContent result:
-                    turn.AddText(text, markup);
+                    turn.AddText(text);
                     (string? name, int order) = calls.Answer(result.CallId);
                     turn.AddLine(RenderResult(markup, result, name), order);
                     break;
             }
         }
 
-        turn.AddText(text, markup, keepsBlank: hasText && turn.IsEmpty);
+        turn.AddText(text, keepsBlank: hasText && turn.IsEmpty);
     }
 
-    private static void AddBlock(List<string> blocks, ChatFormat format, string? text, bool escapes = true)
+    private static void AddBlock(List<(string Text, bool IsOwn)> blocks, ChatFormat format, string? text, bool isOwn = false)
     {
         if (!string.IsNullOrWhiteSpace(text))
         {
-            text = escapes ? format.Tools.Escape(text) : text;
-            blocks.Add(format.Trims ? TextTools.Trim(text) : text);
+            blocks.Add((format.Trims ? TextTools.Trim(text) : text, isOwn));
         }
     }
 
@@ -296,13 +295,14 @@ internal static class ChatTemplate
     }
 
     /// <summary>One turn: paragraphs, and runs of lines that are calls or results.</summary>
-    private sealed class Turn(TurnRole role, bool trims)
+    private sealed class Turn(TurnRole role, ChatFormat format)
     {
         private readonly List<Block> _blocks = [];
 
         public TurnRole Role { get; } = role;
 
-        public string Preface { get; set; } = "";
+        /// <summary>What stands before all else: content, and text of ours.</summary>
+        public List<(string Text, bool IsOwn)> Preface { get; set; } = [];
 
         public bool IsEmpty => _blocks.Count == 0;
 
@@ -310,30 +310,50 @@ internal static class ChatTemplate
         {
             get
             {
-                if (!trims && Preface.Length == 0 && _blocks is [{ AreLines: false } only])
+                if (!format.Trims && Preface.Count == 0 && _blocks is [{ AreLines: false } only])
                 {
-                    return only.Parts[0].Text;
+                    return format.Tools.Escape(only.Parts[0].Text);
                 }
 
-                StringBuilder text = new(Preface);
+                // Paragraphs are escaped together: what looks like a frame may begin in one message and end in the next.
+                StringBuilder text = new(), content = new();
+                foreach ((string part, bool isOwn) in Preface)
+                {
+                    Add(isOwn, Blank, part);
+                }
+
                 foreach (Block block in _blocks)
                 {
                     // A call follows the model's text on the next line, as the model writes it.
-                    text.Append(text.Length == 0 ? "" : Role == TurnRole.Model && block.AreLines ? "\n" : Blank);
-                    text.AppendJoin('\n', block.Parts.OrderBy(static part => part.Order).Select(static part => part.Text.Trim()));
+                    string[] parts = [.. block.Parts.OrderBy(static part => part.Order).Select(static part => part.Text.Trim())];
+                    Add(block.AreLines, Role == TurnRole.Model && block.AreLines ? "\n" : Blank, string.Join('\n', parts));
                 }
 
-                return text.ToString();
+                return text.Append(format.Tools.Escape(content.ToString())).ToString();
+
+                void Add(bool isOwn, string gap, string part)
+                {
+                    gap = text.Length + content.Length == 0 ? "" : gap;
+                    if (isOwn)
+                    {
+                        text.Append(format.Tools.Escape(content.ToString())).Append(gap).Append(part);
+                        content.Clear();
+                    }
+                    else
+                    {
+                        content.Append(gap).Append(part);
+                    }
+                }
             }
         }
 
         /// <summary>Adds what was collected as a paragraph, and clears it. White space alone is none, unless the format keeps what is said as it is and nothing else is said.</summary>
-        public void AddText(StringBuilder text, ToolMarkup markup, bool keepsBlank = false)
+        public void AddText(StringBuilder text, bool keepsBlank = false)
         {
             string said = text.ToString();
-            if (!string.IsNullOrWhiteSpace(said) || (keepsBlank && !trims))
+            if (!string.IsNullOrWhiteSpace(said) || (keepsBlank && !format.Trims))
             {
-                _blocks.Add(new Block(false, [(markup.Escape(trims ? TextTools.Trim(said) : said), 0)]));
+                _blocks.Add(new Block(false, [(format.Trims ? TextTools.Trim(said) : said, 0)]));
             }
 
             text.Clear();

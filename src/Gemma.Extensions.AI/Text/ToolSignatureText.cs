@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.AI;
@@ -13,7 +14,8 @@ internal static class ToolSignatureText
     /// <summary>Appends <c>name(arg: type, optional?: type): description arg: description.</c></summary>
     public static void Append(StringBuilder text, AIFunctionDeclaration tool)
     {
-        text.Append(tool.Name).Append('(');
+        AppendName(text, tool.Name);
+        text.Append('(');
         JsonElement schema = CompactJson.WithoutHalves(tool.JsonSchema);
         StringBuilder arguments = new();
         StringBuilder descriptions = new();
@@ -79,7 +81,9 @@ internal static class ToolSignatureText
         foreach (JsonProperty property in properties.EnumerateObject())
         {
             bool isRequired = required.Remove(property.Name);
-            text.Append(comma).Append(property.Name).Append(isRequired ? ": " : "?: ");
+            text.Append(comma);
+            AppendName(text, property.Name);
+            text.Append(isRequired ? ": " : "?: ");
             AppendArgument(text, property, descriptions);
             comma = ", ";
         }
@@ -103,7 +107,8 @@ internal static class ToolSignatureText
 
             if (description.Length > 0)
             {
-                descriptions!.Append(' ').Append(property.Name).Append(": ").Append(description);
+                AppendName(descriptions!.Append(' '), property.Name);
+                descriptions!.Append(": ").Append(description);
             }
         }
         else
@@ -251,6 +256,19 @@ internal static class ToolSignatureText
         }
 
         return true;
+    }
+
+    /// <summary>A name as it is; where it could be taken for more than a name (a line break, a colon), as a JSON string.</summary>
+    private static void AppendName(StringBuilder text, string name)
+    {
+        if (name.Length > 0 && name.All(static c => char.IsLetterOrDigit(c) || char.IsSurrogate(c) || char.GetUnicodeCategory(c) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark || "_-.$@/+#".Contains(c, StringComparison.Ordinal)))
+        {
+            text.Append(name);
+        }
+        else
+        {
+            CompactJson.AppendString(text, name);
+        }
     }
 
     /// <summary>Text of a description on one line, ending as a sentence.</summary>
