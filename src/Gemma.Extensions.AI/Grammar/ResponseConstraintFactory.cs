@@ -104,7 +104,7 @@ internal static class ResponseConstraintFactory
 
         if (gbnf is not null)
         {
-            return ("gbnf " + gbnf, () => GbnfParser.Parse(gbnf)[0]);
+            return ("gbnf " + gbnf, () => GbnfCompiler.Compile(gbnf)[0]);
         }
 
         if (options?.ResponseFormat is not ChatResponseFormatJson json)

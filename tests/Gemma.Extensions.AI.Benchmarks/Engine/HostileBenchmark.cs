@@ -63,7 +63,7 @@ internal static class HostileBenchmark
     private static CompiledGrammar Compile(GrammarCompiler compiler, string kind, string text) => kind switch
     {
         "regex" => new(compiler.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(text))),
-        "gbnf" => new(compiler.Vocabulary, GbnfParser.Parse(text)),
+        "gbnf" => new(compiler.Vocabulary, GbnfCompiler.Compile(text)),
         _ => new(compiler.Vocabulary, new ValueSymbol(JsonSchemaCompiler.Compile(JsonElement.Parse(text)))),
     };
 

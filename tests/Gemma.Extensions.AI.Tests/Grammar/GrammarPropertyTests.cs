@@ -130,7 +130,7 @@ public sealed class GrammarPropertyTests
             term ::= factor ("*" factor)*
             factor ::= [1-9] [0-9]{0,3} | "(" expr ")"
             """;
-        CompiledGrammar grammar = new(GrammarTestbed.Vocabulary, GbnfParser.Parse(Arithmetic));
+        CompiledGrammar grammar = new(GrammarTestbed.Vocabulary, GbnfCompiler.Compile(Arithmetic));
         Assert.True(GrammarTestbed.Accepts(grammar, "12+(3*4-5)*9999\n"));
         Assert.False(GrammarTestbed.Accepts(grammar, "12+(3*4-5*9\n"));
         Assert.False(GrammarTestbed.Accepts(grammar, "12345\n"));

@@ -120,7 +120,7 @@ public sealed class HostileGrammarTests
     [InlineData("root ::= \"a\"{5,2}", "repetition")]
     public void BadGbnfIsNamed(string grammar, string expected)
     {
-        Exception e = Assert.ThrowsAny<Exception>(() => GbnfParser.Parse(grammar));
+        Exception e = Assert.ThrowsAny<Exception>(() => GbnfCompiler.Compile(grammar));
         Assert.True(e is ArgumentException or NotSupportedException, e.ToString());
         Assert.Contains(expected, e.Message);
     }
@@ -136,7 +136,7 @@ public sealed class HostileGrammarTests
             string pattern = string.Concat(Enumerable.Range(0, random.Next(1, 12)).Select(_ => "ab(|)[^]*+?{2,}\\d\\w.$-"[random.Next("ab(|)[^]*+?{2,}\\d\\w.$-".Length)]));
             string schema = string.Concat(Enumerable.Range(0, random.Next(1, 12)).Select(_ => parts[random.Next(parts.Length)]));
             string gbnf = "root ::= " + string.Concat(Enumerable.Range(0, random.Next(1, 12)).Select(_ => "ab \"|()[]*+?{2}.\\-root\n::="[random.Next("ab \"|()[]*+?{2}.\\-root\n::=".Length)]));
-            foreach (Action compile in (Action[])[() => GrammarCompiler.RegexLexer(pattern), () => GrammarTestbed.Schema(schema), () => GbnfParser.Parse(gbnf)])
+            foreach (Action compile in (Action[])[() => GrammarCompiler.RegexLexer(pattern), () => GrammarTestbed.Schema(schema), () => GbnfCompiler.Compile(gbnf)])
             {
                 try
                 {
@@ -166,7 +166,7 @@ public sealed class HostileGrammarTests
             string schema = Mutated(schemas[random.Next(schemas.Length)], pool, random)?.ToJsonString() ?? "null", pattern = Mutated(patterns[random.Next(patterns.Length)], random);
             string gbnf = Mutated(s_grammars[random.Next(s_grammars.Length)], random);
             foreach ((string text, Func<CompiledGrammar> compile) in (IEnumerable<(string, Func<CompiledGrammar>)>)
-                [(schema, () => GrammarTestbed.Schema(schema)), (pattern, () => new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(pattern)))), (gbnf, () => new(GrammarTestbed.Vocabulary, GbnfParser.Parse(gbnf)))])
+                [(schema, () => GrammarTestbed.Schema(schema)), (pattern, () => new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(pattern)))), (gbnf, () => new(GrammarTestbed.Vocabulary, GbnfCompiler.Compile(gbnf)))])
             {
                 TimeSpan start = ThreadTime();
                 try

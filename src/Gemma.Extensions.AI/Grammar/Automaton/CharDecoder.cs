@@ -37,100 +37,11 @@ internal readonly record struct CharDecoder(CharDecoderState Type, byte Remainin
         switch (node.Type)
         {
             case CharDecoderState.Root:
-                if (b < 0x80)
-                {
-                    if (spelling == CharSpelling.Raw)
-                    {
-                        charClass = partition.ClassOf(b);
-                        return CharStep.Char;
-                    }
-
-                    if (b is < 0x20 or (byte)'"')
-                    {
-                        return CharStep.Dead;
-                    }
-
-                    if (b == '\\')
-                    {
-                        next = new CharDecoder(CharDecoderState.Escape, 0, 0);
-                        return CharStep.Partial;
-                    }
-
-                    charClass = partition.ClassOf(b);
-                    return CharStep.Char;
-                }
-
-                switch (b)
-                {
-                    case >= 0xC2 and <= 0xDF:
-                        next = Compact(CharDecoderState.Utf8, 1, (b & 0x1F) << 6, 64, partition);
-                        return CharStep.Partial;
-                    case >= 0xE0 and <= 0xEF:
-                        next = b is 0xE0 or 0xED ? new CharDecoder(CharDecoderState.Utf8, 2, (b & 0x0F) << 12) : Compact(CharDecoderState.Utf8, 2, (b & 0x0F) << 12, 64 * 64, partition);
-                        return CharStep.Partial;
-                    case >= 0xF0 and <= 0xF4:
-                        next = b is 0xF0 or 0xF4 ? new CharDecoder(CharDecoderState.Utf8, 3, (b & 0x07) << 18) : Compact(CharDecoderState.Utf8, 3, (b & 0x07) << 18, 64 * 64 * 64, partition);
-                        return CharStep.Partial;
-                    default:
-                        return CharStep.Dead;
-                }
-
+                return StepFirst(b, spelling, partition, out next, out charClass);
             case CharDecoderState.Utf8:
-                if ((b & 0xC0) != 0x80)
-                {
-                    return CharStep.Dead;
-                }
-
-                int size = 1 << (6 * (node.Remaining - 1));
-                if (node.Value < 0)
-                {
-                    charClass = -1 - node.Value;
-                    next = node with { Remaining = (byte)(node.Remaining - 1) };
-                    return node.Remaining == 1 ? CharStep.Char : CharStep.Partial;
-                }
-
-                int lo = node.Value + ((b & 0x3F) * size);
-                bool valid = node.Remaining switch
-                {
-                    2 => lo >= 0x800 && lo is < 0xD800 or > 0xDFFF,
-                    3 => lo is >= 0x10000 and <= CharSet.MaxChar,
-                    _ => true,
-                };
-                if (!valid)
-                {
-                    return CharStep.Dead;
-                }
-
-                if (node.Remaining == 1)
-                {
-                    charClass = partition.ClassOf(lo);
-                    return CharStep.Char;
-                }
-
-                next = Compact(CharDecoderState.Utf8, (byte)(node.Remaining - 1), lo, size, partition);
-                return CharStep.Partial;
-
+                return StepUtf8(node, b, partition, out next, out charClass);
             case CharDecoderState.Escape:
-                int escaped = b switch
-                {
-                    (byte)'"' or (byte)'\\' => b,
-                    (byte)'/' when spelling == CharSpelling.JsonString => b,
-                    (byte)'b' => '\b',
-                    (byte)'f' => '\f',
-                    (byte)'n' => '\n',
-                    (byte)'r' => '\r',
-                    (byte)'t' => '\t',
-                    _ => -1,
-                };
-                if (escaped >= 0)
-                {
-                    charClass = partition.ClassOf(escaped);
-                    return CharStep.Char;
-                }
-
-                next = new CharDecoder(CharDecoderState.Hex, 4, 0);
-                return b == 'u' && spelling == CharSpelling.JsonString ? CharStep.Partial : CharStep.Dead;
-
+                return StepEscape(b, spelling, partition, out next, out charClass);
             case CharDecoderState.Hex:
                 return StepHex(node, b, partition, out next, out charClass);
 
@@ -184,6 +95,104 @@ internal readonly record struct CharDecoder(CharDecoderState Type, byte Remainin
     {
         int c = partition.ClassOf(lo, lo + size - 1);
         return new CharDecoder(type, remaining, c >= 0 ? -1 - c : lo);
+    }
+
+    /// <summary>The first byte of a character.</summary>
+    private static CharStep StepFirst(byte b, CharSpelling spelling, CharPartition partition, out CharDecoder next, out int charClass)
+    {
+        next = default;
+        charClass = -1;
+        switch (b)
+        {
+            case < 0x80 when spelling == CharSpelling.Raw:
+                charClass = partition.ClassOf(b);
+                return CharStep.Char;
+            case (byte)'\\':
+                next = new CharDecoder(CharDecoderState.Escape, 0, 0);
+                return CharStep.Partial;
+            case < 0x20 or (byte)'"':
+                return CharStep.Dead;
+            case < 0x80:
+                charClass = partition.ClassOf(b);
+                return CharStep.Char;
+            case >= 0xC2 and <= 0xDF:
+                next = Compact(CharDecoderState.Utf8, 1, (b & 0x1F) << 6, 64, partition);
+                return CharStep.Partial;
+            case >= 0xE0 and <= 0xEF:
+                next = b is 0xE0 or 0xED ? new CharDecoder(CharDecoderState.Utf8, 2, (b & 0x0F) << 12) : Compact(CharDecoderState.Utf8, 2, (b & 0x0F) << 12, 64 * 64, partition);
+                return CharStep.Partial;
+            case >= 0xF0 and <= 0xF4:
+                next = b is 0xF0 or 0xF4 ? new CharDecoder(CharDecoderState.Utf8, 3, (b & 0x07) << 18) : Compact(CharDecoderState.Utf8, 3, (b & 0x07) << 18, 64 * 64 * 64, partition);
+                return CharStep.Partial;
+            default:
+                return CharStep.Dead;
+        }
+    }
+
+    /// <summary>A further byte of a UTF-8 sequence.</summary>
+    private static CharStep StepUtf8(CharDecoder node, byte b, CharPartition partition, out CharDecoder next, out int charClass)
+    {
+        next = default;
+        charClass = -1;
+        if ((b & 0xC0) != 0x80)
+        {
+            return CharStep.Dead;
+        }
+
+        int size = 1 << (6 * (node.Remaining - 1));
+        if (node.Value < 0)
+        {
+            charClass = -1 - node.Value;
+            next = node with { Remaining = (byte)(node.Remaining - 1) };
+            return node.Remaining == 1 ? CharStep.Char : CharStep.Partial;
+        }
+
+        int lo = node.Value + ((b & 0x3F) * size);
+        bool valid = node.Remaining switch
+        {
+            2 => lo >= 0x800 && lo is < 0xD800 or > 0xDFFF,
+            3 => lo is >= 0x10000 and <= CharSet.MaxChar,
+            _ => true,
+        };
+        if (!valid)
+        {
+            return CharStep.Dead;
+        }
+
+        if (node.Remaining == 1)
+        {
+            charClass = partition.ClassOf(lo);
+            return CharStep.Char;
+        }
+
+        next = Compact(CharDecoderState.Utf8, (byte)(node.Remaining - 1), lo, size, partition);
+        return CharStep.Partial;
+    }
+
+    /// <summary>The byte after a backslash.</summary>
+    private static CharStep StepEscape(byte b, CharSpelling spelling, CharPartition partition, out CharDecoder next, out int charClass)
+    {
+        next = default;
+        charClass = -1;
+        int escaped = b switch
+        {
+            (byte)'"' or (byte)'\\' => b,
+            (byte)'/' when spelling == CharSpelling.JsonString => b,
+            (byte)'b' => '\b',
+            (byte)'f' => '\f',
+            (byte)'n' => '\n',
+            (byte)'r' => '\r',
+            (byte)'t' => '\t',
+            _ => -1,
+        };
+        if (escaped >= 0)
+        {
+            charClass = partition.ClassOf(escaped);
+            return CharStep.Char;
+        }
+
+        next = new CharDecoder(CharDecoderState.Hex, 4, 0);
+        return b == 'u' && spelling == CharSpelling.JsonString ? CharStep.Partial : CharStep.Dead;
     }
 
     private static CharStep StepHex(CharDecoder node, byte b, CharPartition partition, out CharDecoder next, out int charClass)

@@ -111,7 +111,12 @@ internal sealed class CharPartition
             return Trivial;
         }
 
-        // A range's class is the list of sets it lies in.
+        return Of(starts, Memberships(starts, sets, singles));
+    }
+
+    /// <summary>For each range, the sets that it lies in, by number.</summary>
+    private static List<int>[] Memberships(int[] starts, IReadOnlyCollection<CharSet> sets, IReadOnlyCollection<int> singles)
+    {
         List<int>[] members = new List<int>[starts.Length];
         for (int i = 0; i < members.Length; i++)
         {
@@ -147,6 +152,12 @@ internal sealed class CharPartition
             number++;
         }
 
+        return members;
+    }
+
+    /// <summary>Ranges that lie in the same sets are one class.</summary>
+    private static CharPartition Of(int[] starts, List<int>[] members)
+    {
         Dictionary<string, int> ids = [];
         int[] classes = new int[starts.Length];
         List<int> representatives = [];

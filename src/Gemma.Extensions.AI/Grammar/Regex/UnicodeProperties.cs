@@ -69,32 +69,13 @@ internal static class UnicodeProperties
 
             string[] names = Encoding.UTF8.GetString(name).Split(' ');
             CharSet set = CharSet.FromRanges(ranges);
-            switch (names[0])
+            if (names[0] == "u")
             {
-                case "u":
-                    unsure = set;
-                    break;
-                case "x":
-                    // In one of the two only. All names of the script are those of its extensions.
-                    CharSet script = sets["sc=" + names[1]], extended = script.Union(set).Intersect(script.Intersect(set).Complement());
-                    foreach (string key in sets.Where(s => s.Key.StartsWith("sc=", StringComparison.Ordinal) && ReferenceEquals(s.Value, script)).Select(static s => s.Key).ToArray())
-                    {
-                        sets["scx=" + key[3..]] = extended;
-                    }
-
-                    break;
-                default:
-                    string kind = names[0] switch { "g" => "gc=", "s" => "sc=", _ => "" };
-                    foreach (string alias in names[1..])
-                    {
-                        sets[kind + alias] = set;
-                        if (kind == "sc=")
-                        {
-                            sets["scx=" + alias] = set;
-                        }
-                    }
-
-                    break;
+                unsure = set;
+            }
+            else
+            {
+                Add(sets, names, set);
             }
         }
 
@@ -108,6 +89,31 @@ internal static class UnicodeProperties
         }
 
         return (sets, unsure);
+    }
+    /// <summary>Adds a set under all its names, the first of which says what it is: g a category, s a script, x the difference to a script's extensions, else a binary property.</summary>
+    private static void Add(Dictionary<string, CharSet> sets, string[] names, CharSet set)
+    {
+        if (names[0] == "x")
+        {
+            // In one of the two only. All names of the script are those of its extensions.
+            CharSet script = sets["sc=" + names[1]], extended = script.Union(set).Intersect(script.Intersect(set).Complement());
+            foreach (string key in sets.Where(s => s.Key.StartsWith("sc=", StringComparison.Ordinal) && ReferenceEquals(s.Value, script)).Select(static s => s.Key).ToArray())
+            {
+                sets["scx=" + key[3..]] = extended;
+            }
+
+            return;
+        }
+
+        string kind = names[0] switch { "g" => "gc=", "s" => "sc=", _ => "" };
+        foreach (string alias in names[1..])
+        {
+            sets[kind + alias] = set;
+            if (kind == "sc=")
+            {
+                sets["scx=" + alias] = set;
+            }
+        }
     }
 
     private static int Integer(Stream bytes)

@@ -14,7 +14,7 @@ internal static class ClosedObjects
     public static bool CanClose(ObjectConstraint c) =>
         c.Clauses.Any(static clause => clause.Covers == KeyClause.Coverage.NamedOnly)
         && !c.Clauses.Any(static clause => clause.Covers == KeyClause.Coverage.Others)
-        && c.Names.Codes.Length == 0
+        && c.Names.All.Length == 0
         && c.Min <= c.Required.Count; // More than are required: they may have to be others.
 
     /// <summary>The alternatives of a condition, which is no description of the object.</summary>

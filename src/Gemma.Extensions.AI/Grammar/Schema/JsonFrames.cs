@@ -31,45 +31,19 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
 
                 break;
             case (byte)'{':
-                foreach (ObjectMatcher matcher in _node.Shape.Objects)
-                {
-                    if (Depth + matcher.Height <= _node.MaxNesting)
-                    {
-                        next.Add(new ObjectFrame(matcher, _node.MaxNesting, Parent), 0);
-                    }
-                }
-
+                AddObjects(next);
                 break;
             case (byte)'[':
-                foreach (ArrayMatcher matcher in _node.Shape.Arrays)
-                {
-                    if (Depth + matcher.Height <= _node.MaxNesting)
-                    {
-                        next.Add(new ArrayFrame(matcher, _node.MaxNesting, Parent), 0);
-                    }
-                }
-
+                AddArrays(next);
                 break;
-            case (byte)'n':
-                if (_node.Shape.Null)
-                {
-                    next.Add(new LiteralFrame(s_null, Parent), 1);
-                }
-
+            case (byte)'n' when _node.Shape.Null:
+                next.Add(new LiteralFrame(s_null, Parent), 1);
                 break;
-            case (byte)'t':
-                if (_node.Shape.True)
-                {
-                    next.Add(new LiteralFrame(s_true, Parent), 1);
-                }
-
+            case (byte)'t' when _node.Shape.True:
+                next.Add(new LiteralFrame(s_true, Parent), 1);
                 break;
-            case (byte)'f':
-                if (_node.Shape.False)
-                {
-                    next.Add(new LiteralFrame(s_false, Parent), 1);
-                }
-
+            case (byte)'f' when _node.Shape.False:
+                next.Add(new LiteralFrame(s_false, Parent), 1);
                 break;
             case (byte)'-' or (>= (byte)'0' and <= (byte)'9'):
                 if (_node.Shape.Numbers is { } numbers && numbers.Next(numbers.Start, b) is >= 0 and int n)
@@ -78,6 +52,28 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
                 }
 
                 break;
+        }
+    }
+
+    private void AddObjects(ParseStateList next)
+    {
+        foreach (ObjectMatcher matcher in _node.Shape.Objects)
+        {
+            if (Depth + matcher.Height <= _node.MaxNesting)
+            {
+                next.Add(new ObjectFrame(matcher, _node.MaxNesting, Parent), 0);
+            }
+        }
+    }
+
+    private void AddArrays(ParseStateList next)
+    {
+        foreach (ArrayMatcher matcher in _node.Shape.Arrays)
+        {
+            if (Depth + matcher.Height <= _node.MaxNesting)
+            {
+                next.Add(new ArrayFrame(matcher, _node.MaxNesting, Parent), 0);
+            }
         }
     }
 

@@ -27,12 +27,12 @@ internal sealed partial class JsonSchemaCompiler
                 else if (contains[i].Max >= 0)
                 {
                     // With an upper limit, an item that is not counted must not match.
-                    if (contains[i].Item.Codes is not [int code])
+                    if (contains[i].Item.All is not [SchemaLiteral literal])
                     {
                         throw new NotSupportedException("an upper limit on a contains that joins several schemas");
                     }
 
-                    item = item.And(SchemaLiterals.Of(code ^ 1));
+                    item = item.And(SchemaLiterals.Of(literal.Complement));
                 }
             }
 

@@ -58,21 +58,21 @@ internal sealed partial class JsonSchemaCompiler
     {
         for (int i = 0; i < a.Prefix.Count; i++)
         {
-            foreach (int code in a.Prefix[i].Codes)
+            foreach (SchemaLiteral literal in a.Prefix[i].All)
             {
-                yield return new ArrayConstraint { Prefix = [.. Enumerable.Repeat(SchemaLiterals.Any, i), SchemaLiterals.Of(code ^ 1)], Min = i + 1 };
+                yield return new ArrayConstraint { Prefix = [.. Enumerable.Repeat(SchemaLiterals.Any, i), SchemaLiterals.Of(literal.Complement)], Min = i + 1 };
             }
         }
 
-        foreach (int code in a.Rest.Codes)
+        foreach (SchemaLiteral literal in a.Rest.All)
         {
             if (a.Max >= 0 && a.Max <= a.Prefix.Count)
             {
                 break; // No item is left over for it.
             }
 
-            yield return code == _document.False.Id * 2 ? new ArrayConstraint { Min = a.Prefix.Count + 1 }
-                : a.Prefix.Count == 0 ? new ArrayConstraint { Contains = [(SchemaLiterals.Of(code ^ 1), 1, -1)] }
+            yield return literal == _document.False.Literal ? new ArrayConstraint { Min = a.Prefix.Count + 1 }
+                : a.Prefix.Count == 0 ? new ArrayConstraint { Contains = [(SchemaLiterals.Of(literal.Complement), 1, -1)] }
                 : throw new NotSupportedException("the complement of items after prefixItems is not supported");
         }
 
@@ -90,8 +90,8 @@ internal sealed partial class JsonSchemaCompiler
         {
             if (min > 0)
             {
-                yield return min == 1 && item.Codes is [int only]
-                    ? new ArrayConstraint { Rest = SchemaLiterals.Of(only ^ 1) }
+                yield return min == 1 && item.All is [SchemaLiteral only]
+                    ? new ArrayConstraint { Rest = SchemaLiterals.Of(only.Complement) }
                     : new ArrayConstraint { Contains = [(item, 0, min - 1)] };
             }
 
@@ -111,31 +111,12 @@ internal sealed partial class JsonSchemaCompiler
     {
         foreach (string name in o.Required)
         {
-            yield return Key(name, SchemaLiterals.Of(_document.False.Id * 2), false);
+            yield return Key(name, SchemaLiterals.Of(_document.False.Literal), false);
         }
 
-        foreach (KeyClause clause in o.Clauses)
+        foreach (ObjectConstraint broken in o.Clauses.SelectMany(Negate))
         {
-            foreach ((string name, SchemaLiterals value) in clause.Properties)
-            {
-                foreach (int code in value.Codes)
-                {
-                    yield return code == _document.False.Id * 2 ? Key(name, SchemaLiterals.Any, true) : Key(name, SchemaLiterals.Of(code ^ 1), true);
-                }
-            }
-
-            foreach ((RegexTerm pattern, SchemaLiterals value) in clause.Patterns)
-            {
-                foreach (int code in value.Codes)
-                {
-                    yield return Containing(pattern, code ^ 1);
-                }
-            }
-
-            foreach (int code in clause.Additional?.Codes ?? [])
-            {
-                yield return Containing(Arena.Not(Arena.Alt(clause.Patterns.Select(p => p.Pattern).Append(Arena.Leaf(LiteralSet.Of(clause.Properties.Keys))))), code ^ 1);
-            }
+            yield return broken;
         }
 
         if (o.Min > 0)
@@ -152,13 +133,13 @@ internal sealed partial class JsonSchemaCompiler
         {
             foreach (string need in needs)
             {
-                yield return Key(name, SchemaLiterals.Any, true).And(Key(need, SchemaLiterals.Of(_document.False.Id * 2), false));
+                yield return Key(name, SchemaLiterals.Any, true).And(Key(need, SchemaLiterals.Of(_document.False.Literal), false));
             }
         }
 
-        foreach (int code in o.Names.Codes)
+        foreach (SchemaLiteral literal in o.Names.All)
         {
-            RegexTerm others = Arena.Alt(Dnf(code ^ 1).Where(x => x.Types.HasFlag(JsonTypes.String)).Select(x => x.Text));
+            RegexTerm others = Arena.Alt(Dnf(literal.Complement).Where(x => x.Types.HasFlag(JsonTypes.String)).Select(x => x.Text));
             if (others != Arena.Empty)
             {
                 yield return new ObjectConstraint { Contains = [(others, SchemaLiterals.Any)] };
@@ -168,17 +149,41 @@ internal sealed partial class JsonSchemaCompiler
         foreach ((RegexTerm names, SchemaLiterals value) in o.Contains)
         {
             // None of the names has such a value.
-            yield return value.Codes switch
+            yield return value.All switch
             {
-                [] => Every(names, SchemaLiterals.Of(_document.False.Id * 2)),
-                [int code] => Every(names, SchemaLiterals.Of(code ^ 1)),
+                [] => Every(names, SchemaLiterals.Of(_document.False.Literal)),
+                [SchemaLiteral literal] => Every(names, SchemaLiterals.Of(literal.Complement)),
                 _ => throw new NotSupportedException("the complement of a complement of several schemas of a property at once is not supported"),
             };
         }
     }
 
+    private IEnumerable<ObjectConstraint> Negate(KeyClause clause)
+    {
+        foreach ((string name, SchemaLiterals value) in clause.Properties)
+        {
+            foreach (SchemaLiteral literal in value.All)
+            {
+                yield return literal == _document.False.Literal ? Key(name, SchemaLiterals.Any, true) : Key(name, SchemaLiterals.Of(literal.Complement), true);
+            }
+        }
+
+        foreach ((RegexTerm pattern, SchemaLiterals value) in clause.Patterns)
+        {
+            foreach (SchemaLiteral literal in value.All)
+            {
+                yield return Containing(pattern, literal.Complement);
+            }
+        }
+
+        foreach (SchemaLiteral literal in clause.Additional?.All ?? [])
+        {
+            yield return Containing(Arena.Not(Arena.Alt(clause.Patterns.Select(p => p.Pattern).Append(Arena.Leaf(LiteralSet.Of(clause.Properties.Keys))))), literal.Complement);
+        }
+    }
+
     /// <summary>Objects with a property whose name matches and whose value is of a schema, or of a complement.</summary>
-    private ObjectConstraint Containing(RegexTerm names, int code) => new() { Contains = [(names, code == (_document.False.Id * 2) + 1 ? SchemaLiterals.Any : SchemaLiterals.Of(code))] };
+    private ObjectConstraint Containing(RegexTerm names, SchemaLiteral literal) => new() { Contains = [(names, literal == _document.False.Literal.Complement ? SchemaLiterals.Any : SchemaLiterals.Of(literal))] };
 
     private static ObjectConstraint Every(RegexTerm names, SchemaLiterals value) => new() { Clauses = [new KeyClause([], [(names, value)], null, KeyClause.Coverage.Nothing)] };
 }

@@ -157,7 +157,7 @@ internal sealed partial class JsonSchemaCompiler
             }
         }
 
-        return allKeys != Arena.All && !Arena.Matches(allKeys, name) ? value.And(SchemaLiterals.Of(_document.False.Id * 2)) : value;
+        return allKeys != Arena.All && !Arena.Matches(allKeys, name) ? value.And(SchemaLiterals.Of(_document.False.Literal)) : value;
     }
 
     private static SchemaLiterals ValueOfOther(ObjectConstraint c, List<(RegexTerm Pattern, SchemaLiterals Value, KeyClause? Clause)> patterns, ulong matched)
@@ -186,9 +186,9 @@ internal sealed partial class JsonSchemaCompiler
 
     private bool IsClosed(KeyClause clause) => clause.Additional is { } additional && IsFalse(additional);
 
-    private bool IsFalse(SchemaLiterals value) => value.Codes.Contains(_document.False.Id * 2);
+    private bool IsFalse(SchemaLiterals value) => value.All.Contains(_document.False.Literal);
 
-    private bool IsContradiction(SchemaLiterals value) => IsFalse(value) || value.Codes.Any(code => (code & 1) == 0 && value.Codes.Contains(code + 1));
+    private bool IsContradiction(SchemaLiterals value) => IsFalse(value) || value.All.Any(literal => !literal.IsNegated && value.All.Contains(literal.Complement));
 
     private static void Set(ulong[] set, int i) => set[i >> 6] |= 1UL << i;
 

@@ -19,8 +19,8 @@ internal sealed partial class JsonSchemaCompiler
 
     private readonly JsonSchemaOptions _options;
     private readonly SchemaDocument _document;
-    private readonly Dictionary<int, Conjunction[]> _dnf = [];
-    private readonly HashSet<int> _inProgress = [];
+    private readonly Dictionary<(SchemaLiteral, bool Wide), Conjunction[]> _dnf = [];
+    private readonly HashSet<(SchemaLiteral, bool Wide)> _inProgress = [];
     private readonly Dictionary<SchemaLiterals, ValueNode> _nodes = [];
     private readonly Dictionary<ValueNode, Conjunction[]> _expanded = [];
     private readonly HashSet<ValueNode> _expanding = [];
@@ -56,7 +56,7 @@ internal sealed partial class JsonSchemaCompiler
         try
         {
             JsonSchemaCompiler compiler = new(schema, options ?? new JsonSchemaOptions());
-            ValueNode root = compiler.NodeOf(SchemaLiterals.Of(compiler._document.Root.Id * 2));
+            ValueNode root = compiler.NodeOf(SchemaLiterals.Of(compiler._document.Root.Literal));
             if (root.IsEmpty)
             {
                 throw new ArgumentException("Nothing satisfies the JSON schema: its constraints contradict each other.");
@@ -260,15 +260,15 @@ internal sealed partial class JsonSchemaCompiler
         try
         {
             Conjunction[] result = [_any];
-            foreach (int code in node.Literals.Codes)
+            foreach (SchemaLiteral literal in node.Literals.All)
             {
                 try
                 {
-                    result = Product(result, Dnf(code));
+                    result = Product(result, Dnf(literal));
                 }
                 catch (NotSupportedException e) when (e is not GrammarComplexityException && !e.Message.StartsWith("The JSON schema", StringComparison.Ordinal))
                 {
-                    throw new NotSupportedException($"The JSON schema cannot be enforced at '{_document[code >> 1].Path}': {e.Message}. Remove the keyword that needs it, or simplify it.");
+                    throw new NotSupportedException($"The JSON schema cannot be enforced at '{_document[literal.Id].Path}': {e.Message}. Remove the keyword that needs it, or simplify it.");
                 }
             }
 

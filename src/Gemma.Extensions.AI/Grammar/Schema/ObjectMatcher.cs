@@ -232,24 +232,15 @@ internal sealed partial class ObjectMatcher
         bool mayHaveOthers = othersLeft > 0;
         bool others = mayHaveOthers && (Max < 0 || count + 1 + neededCount <= Max) && (AnyOrder || count + othersLeft >= Min);
         bool endless = mayHaveOthers && OtherCount is null;
-        int end = Names.Length;
-        if (!AnyOrder)
+        int next = AnyOrder ? -1 : Indices(needed).DefaultIfEmpty(-1).First();
+        if (next >= 0 && next < position)
         {
-            // Names come in the order of the schema: none may pass over one that is needed.
-            foreach (int i in Indices(needed))
-            {
-                if (i < position)
-                {
-                    return new Choice(names, 0, this);
-                }
-
-                end = i + 1;
-                break;
-            }
-
-            others &= neededCount == 0;
+            return new Choice(names, 0, this);
         }
 
+        // Names come in the order of the schema: none may pass over one that is needed.
+        int end = next < 0 ? Names.Length : next + 1;
+        others &= AnyOrder || neededCount == 0;
         GrammarWork.Spend(2 * Names.Length);
         bool neededPossible = _hasDependents || Indices(needed).All(j => possible[j]);
         int available = endless ? 0 : othersLeft;
@@ -262,38 +253,8 @@ internal sealed partial class ObjectMatcher
             }
 
             available++;
-            if (i >= end)
-            {
-                continue;
-            }
-
-            if (!_hasDependents)
-            {
-                int left = neededCount - (int)((needed[i >> 6] >> i) & 1);
-                if (neededPossible && (Max < 0 || count + 1 + left <= Max) && (endless || count + (AnyOrder ? int.MaxValue / 2 : available) >= Min))
-                {
-                    names[i >> 6] |= 1UL << i;
-                }
-
-                continue;
-            }
-
-            GrammarWork.Spend(Names.Length + (10 * Words));
-            ulong[] after = (ulong[])seen.Clone();
-            after[i >> 6] |= 1UL << i;
-            ulong[] then = Needed(after);
-            if (!AnyOrder && Indices(then).Any(j => j <= i || !possible[j]))
-            {
-                continue;
-            }
-
-            if (AnyOrder && Indices(then).Any(j => !possible[j]))
-            {
-                continue;
-            }
-
-            int rest = Count(then);
-            if ((Max < 0 || count + 1 + rest <= Max) && (endless || count + (AnyOrder ? int.MaxValue / 2 : available) >= Min))
+            if (i < end && neededPossible && NeededAfter(i, seen, needed, neededCount, possible) is { } left
+                && (Max < 0 || count + 1 + left <= Max) && (endless || count + (AnyOrder ? int.MaxValue / 2 : available) >= Min))
             {
                 names[i >> 6] |= 1UL << i;
             }
@@ -306,6 +267,21 @@ internal sealed partial class ObjectMatcher
         }
 
         return new Choice(names, others ? ulong.MaxValue : 0, this);
+    }
+
+    /// <summary>How many names must still come once one has; null where one of them cannot.</summary>
+    private int? NeededAfter(int name, ulong[] seen, ulong[] needed, int neededCount, bool[] possible)
+    {
+        if (!_hasDependents)
+        {
+            return neededCount - (int)((needed[name >> 6] >> name) & 1);
+        }
+
+        GrammarWork.Spend(Names.Length + (10 * Words));
+        ulong[] after = (ulong[])seen.Clone();
+        after[name >> 6] |= 1UL << name;
+        ulong[] then = Needed(after);
+        return Indices(then).Any(j => !possible[j] || (!AnyOrder && j <= name)) ? null : Count(then);
     }
 
     private ulong[] Needed(ulong[] seen)

@@ -3,7 +3,10 @@ using System.Text.Json;
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
 /// <summary>A place in the schema document that is read as a schema, or as a constant, with the dynamic anchors that hold on the way to it.</summary>
-internal sealed record SchemaPlace(int Id, JsonElement Element, string Path, bool IsConstant, DynamicScope Scope);
+internal sealed record SchemaPlace(int Id, JsonElement Element, string Path, bool IsConstant, DynamicScope Scope)
+{
+    public SchemaLiteral Literal => new(Id);
+}
 
 /// <summary>The dynamic anchors of the resources that were entered on the way to a place: of those of one name, the outermost.</summary>
 /// <remarks>Equal scopes are the same object, so that a place reached in the same scope is the same place.</remarks>

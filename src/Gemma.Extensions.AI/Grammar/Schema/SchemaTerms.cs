@@ -17,40 +17,48 @@ internal enum JsonTypes : byte
     All = 127,
 }
 
-/// <summary>A conjunction of schemas that must hold (code = 2 × id) or must not (2 × id + 1), sorted; empty allows everything.</summary>
+/// <summary>A schema that must hold, or that must not, by its place in the <see cref="SchemaDocument"/>.</summary>
+internal readonly record struct SchemaLiteral(int Id, bool IsNegated = false) : IComparable<SchemaLiteral>
+{
+    public SchemaLiteral Complement => this with { IsNegated = !IsNegated };
+
+    public int CompareTo(SchemaLiteral other) => (Id, IsNegated).CompareTo((other.Id, other.IsNegated));
+}
+
+/// <summary>A conjunction of literals, sorted; empty allows everything.</summary>
 internal sealed class SchemaLiterals : IEquatable<SchemaLiterals>
 {
     public static readonly SchemaLiterals Any = new([]);
 
     private readonly int _hash;
 
-    private SchemaLiterals(int[] codes)
+    private SchemaLiterals(SchemaLiteral[] literals)
     {
-        Codes = codes;
+        All = literals;
         HashCode hash = new();
-        foreach (int code in codes)
+        foreach (SchemaLiteral literal in literals)
         {
-            hash.Add(code);
+            hash.Add(literal);
         }
 
         _hash = hash.ToHashCode();
     }
 
-    public int[] Codes { get; }
+    public SchemaLiteral[] All { get; }
 
-    public static SchemaLiterals Of(int code) => new([code]);
+    public static SchemaLiterals Of(SchemaLiteral literal) => new([literal]);
 
     public SchemaLiterals And(SchemaLiterals other)
     {
-        if (Codes.Length == 0)
+        if (All.Length == 0)
         {
             return other;
         }
 
-        return other.Codes.Length == 0 || Equals(other) ? this : new SchemaLiterals([.. Codes.Union(other.Codes).Order()]);
+        return other.All.Length == 0 || Equals(other) ? this : new SchemaLiterals([.. All.Union(other.All).Order()]);
     }
 
-    public bool Equals(SchemaLiterals? other) => other is not null && _hash == other._hash && Codes.AsSpan().SequenceEqual(other.Codes);
+    public bool Equals(SchemaLiterals? other) => other is not null && _hash == other._hash && All.AsSpan().SequenceEqual(other.All);
 
     public override bool Equals(object? obj) => Equals(obj as SchemaLiterals);
 

@@ -180,23 +180,7 @@ internal sealed class CompiledGrammar
             foreach (byte b in bytes)
             {
                 history?.Append(b);
-                to.Clear();
-                to.History = history;
-                if (from.Count > MaxAlone)
-                {
-                    ParseStateList all = new() { Limit = 2 * ParseStateList.MaxStates, History = history, Ahead = 1 };
-                    all.CopyFrom(from);
-                    all.AddEnds();
-                    all.StepAll(b, to);
-                }
-                else
-                {
-                    foreach (ref readonly ParseState parseState in from.Span)
-                    {
-                        to.Step(parseState, b);
-                    }
-                }
-
+                Step(from, b, history, to);
                 overflowed |= to.Overflowed;
                 (from, to) = (to, ReferenceEquals(to, scratch.A) ? scratch.B : scratch.A);
             }
@@ -232,6 +216,26 @@ internal sealed class CompiledGrammar
         finally
         {
             states.History = scratch.A.History = scratch.B.History = null;
+        }
+    }
+
+    /// <summary>Replaces a list by the parse states of another one after a byte, the last of the history.</summary>
+    private static void Step(ParseStateList from, byte b, TextHistory? history, ParseStateList to)
+    {
+        to.Clear();
+        to.History = history;
+        if (from.Count > MaxAlone)
+        {
+            ParseStateList all = new() { Limit = 2 * ParseStateList.MaxStates, History = history, Ahead = 1 };
+            all.CopyFrom(from);
+            all.AddEnds();
+            all.StepAll(b, to);
+            return;
+        }
+
+        foreach (ref readonly ParseState parseState in from.Span)
+        {
+            to.Step(parseState, b);
         }
     }
 
@@ -273,49 +277,6 @@ internal sealed class CompiledGrammar
             }
 
             return hash.ToHashCode();
-        }
-    }
-}
-
-/// <summary>Looks for the ways in which bytes can be read to the end, one after another, where there are too many to follow all at once.</summary>
-internal ref struct ParseStateSearch(ReadOnlySpan<byte> bytes, TextHistory? history, ParseStateList found)
-{
-    private const int MaxSeen = 400_000;
-
-    private readonly ReadOnlySpan<byte> _bytes = bytes;
-    private readonly ParseStateList?[] _seen = new ParseStateList?[bytes.Length + 1];
-    private int _seenCount;
-
-    /// <summary>Adds what the parse states become that read the bytes from <paramref name="depth"/> on.</summary>
-    public void Search(ReadOnlySpan<ParseState> states, int depth)
-    {
-        ParseStateList seen = _seen[depth] ??= new ParseStateList { Limit = int.MaxValue };
-        foreach (ParseState parseState in states)
-        {
-            if (found.Overflowed || (found.Count > 0 && _seenCount > MaxSeen))
-            {
-                return;
-            }
-
-            if (depth == _bytes.Length)
-            {
-                found.Add(parseState);
-                continue;
-            }
-
-            int before = seen.Count;
-            seen.Add(parseState);
-            if (seen.Count == before || parseState.Frame is null)
-            {
-                continue;
-            }
-
-            _seenCount++;
-            history?.Append(_bytes[depth]);
-            ParseStateList next = new() { History = history };
-            next.Step(parseState, _bytes[depth]);
-            Search(next.Span, depth + 1);
-            history?.Truncate(history.Length - 1);
         }
     }
 }

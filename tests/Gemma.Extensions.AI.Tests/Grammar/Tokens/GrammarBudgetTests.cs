@@ -243,7 +243,7 @@ public sealed class GrammarBudgetTests
     public void OfTooManyWaysEnoughAreKept()
     {
         VocabularyTrie vocabulary = new([[], .. Enumerable.Range(0, 256).Select(b => new[] { (byte)b }), "aaaaaaaa"u8.ToArray(), "aaaaaaaaaaaaaaaaaaaae"u8.ToArray(), "aaaaaaaaaaed"u8.ToArray(), "bcbcdb"u8.ToArray(), "ccccccccccccccdd"u8.ToArray()]);
-        CompiledGrammar grammar = new(vocabulary, GbnfParser.Parse(Ambiguous));
+        CompiledGrammar grammar = new(vocabulary, GbnfCompiler.Compile(Ambiguous));
         ulong[] mask = new ulong[vocabulary.MaskWords];
         for (int seed = 0; seed < 1; seed++)
         {
@@ -528,7 +528,7 @@ public sealed class GrammarBudgetTests
         return kind switch
         {
             "regex" => new(GrammarTestbed.Vocabulary, new LexerSymbol(GrammarCompiler.RegexLexer(text))),
-            "gbnf" => new(GrammarTestbed.Vocabulary, GbnfParser.Parse(text)),
+            "gbnf" => new(GrammarTestbed.Vocabulary, GbnfCompiler.Compile(text)),
             _ => GrammarTestbed.Schema(text),
         };
     }

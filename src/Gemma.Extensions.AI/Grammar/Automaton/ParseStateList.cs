@@ -1,0 +1,218 @@
+using Gemma.Extensions.AI.Grammar.Budget;
+
+namespace Gemma.Extensions.AI.Grammar.Automaton;
+
+/// <summary>The parse states that read the same text, without repetition.</summary>
+internal sealed class ParseStateList
+{
+    /// <summary>
+    /// A text is read in at most so many ways at once. Further ones are left out: what the others allow is as valid, and each of them can be finished.
+    /// </summary>
+    public const int MaxStates = 2_000;
+
+    private const int MaxCompared = 12; // with so few, comparing is quicker than a table
+    private ParseState[] _items = new ParseState[4];
+    private int[] _table = []; // of indices + 1, by hash
+    private int _indexed;
+    private UniqueItemsGuard? _guard;
+    private bool _behind; // whether the guard has not read the byte yet: most bytes lead nowhere
+    private byte _byte;
+    private int _ended; // parse states of which it is known what they become where they may end
+
+    /// <summary>How many parse states are kept.</summary>
+    public int Limit { get; init; } = MaxStates;
+
+    public int Count { get; private set; }
+
+    /// <summary>Whether the text is complete in one of the ways.</summary>
+    public bool HasEnd { get; private set; }
+
+    /// <summary>Whether ways were left out since the list was cleared.</summary>
+    public bool Overflowed { get; private set; }
+
+    /// <summary>The bytes of the text up to and with the one being stepped over; null while trying tokens.</summary>
+    public TextHistory? History { get; set; }
+
+    /// <summary>How many of those bytes come after what the parse states have read.</summary>
+    public int Ahead { get; init; }
+
+    /// <summary>Whether parse states are kept of which it is not known that items of unique arrays can become new ones.</summary>
+    public bool IsTrying { get; init; }
+
+    /// <summary>Of what is added, after the byte being stepped over.</summary>
+    public UniqueItemsGuard? Guard
+    {
+        get
+        {
+            if (_behind)
+            {
+                _guard = GuardBefore?.Step(_byte);
+                _behind = false;
+            }
+
+            return _guard;
+        }
+
+        set => (_guard, _behind) = (value, false);
+    }
+
+    /// <summary>Before that byte.</summary>
+    public UniqueItemsGuard? GuardBefore { get; private set; }
+
+    /// <summary>Whether parse states were left out because an item would come again.</summary>
+    public bool Blocked { get; set; }
+
+    public ref readonly ParseState this[int index] => ref _items[index];
+
+    public ReadOnlySpan<ParseState> Span => _items.AsSpan(0, Count);
+
+    public void Clear()
+    {
+        Count = 0;
+        Overflowed = HasEnd = Blocked = false;
+        _ended = 0;
+        if (_indexed > 0)
+        {
+            Array.Clear(_table);
+            _indexed = 0;
+        }
+    }
+
+    public void Add(Frame? frame, int state, int used = -1)
+    {
+        if (Guard is not null && frame is not null && !IsTrying && !Guard.CanDiffer(frame, state, used))
+        {
+            Blocked = true;
+            return;
+        }
+
+        Add(new ParseState(frame, state, used, Guard));
+    }
+
+    /// <summary>Adds a parse state as it is.</summary>
+    public void Add(in ParseState parseState)
+    {
+        HasEnd |= parseState.Frame is null;
+        if (Contains(parseState))
+        {
+            return;
+        }
+
+        if (Count >= Limit)
+        {
+            Overflowed = true;
+            return;
+        }
+
+        if (Count == _items.Length)
+        {
+            Array.Resize(ref _items, Count * 2);
+        }
+
+        _items[Count++] = parseState;
+    }
+
+    public void CopyFrom(ParseStateList other)
+    {
+        Clear();
+        if (_items.Length < other.Count)
+        {
+            _items = new ParseState[other.Count];
+        }
+
+        other.Span.CopyTo(_items);
+        Count = other.Count;
+        HasEnd = other.HasEnd;
+    }
+
+    /// <summary>Adds what the parse states become that may end here, and what those become.</summary>
+    public void AddEnds()
+    {
+        for (; _ended < Count && !Overflowed; _ended++)
+        {
+            ParseState parseState = _items[_ended];
+            if (parseState.Frame?.CanEnd(parseState.State) ?? false)
+            {
+                Guard = parseState.Guard;
+                Frame.Finish(parseState.Frame.Parent, this);
+                Guard = null;
+            }
+        }
+    }
+
+    /// <summary>Adds the parse states after one more byte; <see cref="AddEnds"/> came before.</summary>
+    public void StepAll(byte b, ParseStateList next)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            next.Step(_items[i], b, ended: true);
+        }
+
+        next.Blocked |= Blocked;
+    }
+
+    /// <summary>Adds what a parse state becomes with one more byte.</summary>
+    /// <param name="parseState">The parse state, of another list.</param>
+    /// <param name="b">The byte.</param>
+    /// <param name="ended">Whether it is known what reads on where a lexeme may end before the byte.</param>
+    public void Step(in ParseState parseState, byte b, bool ended = false)
+    {
+        (UniqueItemsGuard? outerBefore, UniqueItemsGuard? outer, bool outerBehind) = (GuardBefore, _guard, _behind);
+        (GuardBefore, _guard, _behind, _byte) = (parseState.Guard, null, parseState.Guard is not null, b);
+        if (ended && parseState.Frame is LexFrame lexeme)
+        {
+            lexeme.Read(parseState.State, b, this);
+        }
+        else
+        {
+            parseState.Frame?.Step(parseState.State, parseState.Used, b, this);
+        }
+
+        (GuardBefore, _guard, _behind) = (outerBefore, outer, outerBehind);
+    }
+
+    private static bool Same(in ParseState a, in ParseState b) =>
+        a.State == b.State && a.Used == b.Used && (ReferenceEquals(a.Guard, b.Guard) || (a.Guard?.Equals(b.Guard) ?? false)) && Frame.Same(a.Frame, b.Frame);
+
+    private bool Contains(in ParseState parseState)
+    {
+        if (Count <= MaxCompared)
+        {
+            for (int i = 0; i < Count; i++)
+            {
+                if (Same(_items[i], parseState))
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+
+        GrammarWork.Spend(5);
+        if (_table.Length < 4 * Count)
+        {
+            _table = new int[(int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)(8 * Count))];
+            _indexed = 0;
+        }
+
+        for (; _indexed < Count; _indexed++)
+        {
+            _table[SlotOf(_items[_indexed])] = _indexed + 1;
+        }
+
+        return _table[SlotOf(parseState)] != 0;
+    }
+
+    /// <summary>The place of a parse state in the table, or a free one.</summary>
+    private int SlotOf(in ParseState parseState)
+    {
+        int slot = HashCode.Combine(parseState.Frame?.Hash ?? 0, parseState.State, parseState.Used) & (_table.Length - 1);
+        while (_table[slot] is > 0 and int index && !Same(_items[index - 1], parseState))
+        {
+            slot = (slot + 1) & (_table.Length - 1);
+        }
+
+        return slot;
+    }
+}
