@@ -36,7 +36,7 @@ public class NamespaceTests
         ["Grammar.Schema"] = ["Grammar.Automaton", "Grammar.Budget", "Grammar.DotNet", "Grammar.Regex"], // DotNet: the patterns in which .NET writes its types
         ["Grammar.DotNet"] = ["Grammar.Schema"], // exact decimals, the rules of pointers
         ["Grammar.Gbnf"] = ["Grammar.Automaton", "Grammar.Budget", "Grammar.Regex"],
-        ["Grammar.Tokens"] = ["Engine", "Grammar.Automaton", "Grammar.Budget", "Grammar.Regex", "Grammar.Schema"],
+        ["Grammar.Tokens"] = ["Engine", "Grammar.Automaton", "Grammar.Budget", "Grammar.Regex", "Grammar.Schema", "Text"], // Text: the markers around tool calls
         ["Chat"] = ["", "Engine", "Files", "Grammar", "Grammar.Schema", "Model", "Text"], // "": the model and the options of a request
         ["Hosting"] = ["", "Engine", "Hub"],
         ["Hub"] = ["", "Files"], // "": its options and progress, which are public
