@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI;
 using Gemma.Extensions.AI.Rag;
@@ -27,7 +28,13 @@ public static partial class GemmaRagServiceCollectionExtensions
     public static IServiceCollection AddGemmaRag(this IServiceCollection services, string? modelPath = null, Action<GemmaRagOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(services);
-        services.AddOptions<GemmaRagOptions>().Configure<IServiceProvider>((options, provider) => provider.GetService<IConfiguration>()?.GetSection(GemmaRagOptions.SectionName).Bind(options));
+        services.AddOptions<GemmaRagOptions>().Configure<IServiceProvider>((options, provider) =>
+        {
+            if (provider.GetService<IConfiguration>() is { } configuration)
+            {
+                configuration.GetSection(GemmaRagOptions.SectionName).Bind(options);
+            }
+        });
         if (configure is not null)
         {
             services.Configure(configure);
@@ -72,6 +79,9 @@ public static partial class GemmaRagServiceCollectionExtensions
         return new SqliteVectorStore(Options(provider).DatabasePath, options);
     }
 
+    [DynamicDependency(DynamicallyAccessedMemberTypes.All, typeof(DocumentChunk))]
+    [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "The record is DocumentChunk, whose members are kept.")]
+    [UnconditionalSuppressMessage("AOT", "IL3050", Justification = "The record is DocumentChunk, whose members are kept; a class's properties are read without code made at run time.")]
     private static VectorStoreCollection<Guid, DocumentChunk> CreateCollection(IServiceProvider provider)
     {
         IEmbeddingGenerator<string, Embedding<float>> embeddings = Embeddings(provider);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.AI;
 
@@ -23,7 +24,7 @@ internal static class SqliteValues
     public static string? FullText(object? value, bool isList) => value switch
     {
         null or DBNull => null,
-        string json when isList => JsonSerializer.Deserialize<JsonElement>(json) is { ValueKind: JsonValueKind.Array } list
+        string json when isList => JsonElement.Parse(json) is { ValueKind: JsonValueKind.Array } list
             ? string.Join('\n', list.EnumerateArray().Select(e => e.ToString())) : throw new InvalidDataException("A stored list is no JSON array."),
         _ => Convert.ToString(value, CultureInfo.InvariantCulture),
     };
@@ -87,7 +88,10 @@ internal static class SqliteValues
         DateTimeOffset d => d.UtcDateTime.ToString("O", CultureInfo.InvariantCulture),
         DateOnly d => d.ToString("O", CultureInfo.InvariantCulture),
         TimeOnly t => t.ToString("O", CultureInfo.InvariantCulture),
-        IEnumerable<string> or IEnumerable<int> or IEnumerable<long> or IEnumerable<double> => JsonSerializer.Serialize(value),
+        IEnumerable<string> list => JsonSerializer.Serialize(list, StoredListsContext.Default.IEnumerableString),
+        IEnumerable<int> list => JsonSerializer.Serialize(list, StoredListsContext.Default.IEnumerableInt32),
+        IEnumerable<long> list => JsonSerializer.Serialize(list, StoredListsContext.Default.IEnumerableInt64),
+        IEnumerable<double> list => JsonSerializer.Serialize(list, StoredListsContext.Default.IEnumerableDouble),
         _ => throw new ArgumentException($"A value of type {value.GetType()} can't be stored. Supported are {SupportedData}."),
     };
 
@@ -164,7 +168,18 @@ internal static class SqliteValues
             return TimeOnly.Parse(text, CultureInfo.InvariantCulture);
         }
 
-        return JsonSerializer.Deserialize(text, type);
+        return ListFromJson(text, type);
+    }
+
+    private static object? ListFromJson(string json, Type type)
+    {
+        Type? element = ElementType(type);
+        return element == typeof(string) ? Shape(JsonSerializer.Deserialize(json, StoredListsContext.Default.ListString))
+            : element == typeof(int) ? Shape(JsonSerializer.Deserialize(json, StoredListsContext.Default.ListInt32))
+            : element == typeof(long) ? Shape(JsonSerializer.Deserialize(json, StoredListsContext.Default.ListInt64))
+            : Shape(JsonSerializer.Deserialize(json, StoredListsContext.Default.ListDouble));
+
+        object? Shape<T>(List<T>? list) => type.IsArray ? list?.ToArray() : list;
     }
 
     public static bool IsVector(Type type)
@@ -271,3 +286,14 @@ internal static class SqliteValues
         return result;
     }
 }
+
+/// <summary>Lists of values as JSON, without reflection.</summary>
+[JsonSerializable(typeof(IEnumerable<string>))]
+[JsonSerializable(typeof(IEnumerable<int>))]
+[JsonSerializable(typeof(IEnumerable<long>))]
+[JsonSerializable(typeof(IEnumerable<double>))]
+[JsonSerializable(typeof(List<string>))]
+[JsonSerializable(typeof(List<int>))]
+[JsonSerializable(typeof(List<long>))]
+[JsonSerializable(typeof(List<double>))]
+internal sealed partial class StoredListsContext : JsonSerializerContext;

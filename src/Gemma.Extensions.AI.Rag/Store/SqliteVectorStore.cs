@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Gemma.Extensions.AI.Rag.Store;
 using Microsoft.Data.Sqlite;
@@ -75,6 +76,8 @@ public sealed class SqliteVectorStore : VectorStore
     }
 
     /// <inheritdoc/>
+    [RequiresUnreferencedCode("Reads the record's properties by reflection. Use GetDynamicCollection with trimming, or keep the record's members.")]
+    [RequiresDynamicCode("Reads the record's properties by reflection. Use GetDynamicCollection with ahead-of-time compilation, or keep the record's members.")]
     public override VectorStoreCollection<TKey, TRecord> GetCollection<TKey, TRecord>(string name, VectorStoreCollectionDefinition? definition = null)
     {
         if (typeof(TRecord) == typeof(Dictionary<string, object?>))

@@ -98,7 +98,7 @@ internal sealed record GenerationSettings(
     {
         object? value = null;
         properties?.TryGetValue(name, out value);
-        value = value is JsonNode node ? JsonSerializer.SerializeToElement(node) : value;
+        value = value is JsonNode node ? JsonElement.Parse(node.ToJsonString()) : value;
         return value is JsonElement { ValueKind: JsonValueKind.Null or JsonValueKind.Undefined } ? null : value;
     }
 

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Text;
@@ -113,7 +114,7 @@ internal static class TokenizerFiles
             }
         }
 
-        return new() { [ConfigName] = JsonSerializer.SerializeToUtf8Bytes(config), [HuggingFaceModelFile.GenerationName] = JsonSerializer.SerializeToUtf8Bytes(generation) };
+        return new() { [ConfigName] = Encoding.UTF8.GetBytes(config.ToJsonString()), [HuggingFaceModelFile.GenerationName] = Encoding.UTF8.GetBytes(generation.ToJsonString()) };
     }
 
     /// <summary>Tokens of added_tokens.json, <c>{text: id}</c>, which says nothing else of them.</summary>

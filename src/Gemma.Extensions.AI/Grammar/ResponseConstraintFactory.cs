@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar.Automaton;
@@ -46,7 +47,7 @@ internal static class ResponseConstraintFactory
         StringBuilder key = new($"tools {several} {schemaOptions} ");
         foreach (ToolSignature tool in tools)
         {
-            key.Append(JsonSerializer.Serialize(tool.Name)).Append(tool.Parameters.ValueKind == JsonValueKind.Undefined ? "{}" : tool.Parameters.GetRawText()).Append('\n');
+            key.Append(JsonValue.Create(tool.Name).ToJsonString()).Append(tool.Parameters.ValueKind == JsonValueKind.Undefined ? "{}" : tool.Parameters.GetRawText()).Append('\n');
         }
 
         if (required)

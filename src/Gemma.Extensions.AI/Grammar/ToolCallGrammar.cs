@@ -85,7 +85,7 @@ internal static class ToolCallGrammar
             arguments["properties"] = new JsonObject(); // A tool that says nothing of its arguments has none.
         }
 
-        return JsonSerializer.SerializeToElement(arguments);
+        return JsonElement.Parse(arguments.ToJsonString());
     }
 
     /// <summary>Whatever else the schema allows, arguments are an object.</summary>

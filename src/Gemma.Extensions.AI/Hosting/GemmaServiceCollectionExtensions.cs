@@ -102,11 +102,14 @@ public static class GemmaServiceCollectionExtensions
     /// <summary>Before any delegate of the caller, which so sees what is configured and has the last word.</summary>
     private static void Bind(GemmaOptions options, string key, IConfiguration? configuration)
     {
-        IConfigurationSection? section = configuration?.GetSection(GemmaOptions.SectionName);
-        section?.Bind(options);
-        if (key.Length > 0)
+        if (configuration is not null)
         {
-            section?.GetSection(key).Bind(options);
+            IConfigurationSection section = configuration.GetSection(GemmaOptions.SectionName);
+            section.Bind(options);
+            if (key.Length > 0)
+            {
+                section.GetSection(key).Bind(options);
+            }
         }
 
         options.ModelPath = NullIfBlank(options.ModelPath) ?? NullIfBlank(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable));

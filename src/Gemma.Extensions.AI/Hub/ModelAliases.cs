@@ -1,5 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
-using System.Reflection;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Files;
 
@@ -11,7 +9,8 @@ internal static partial class ModelAliases
     public const string Nano = "nano";
 
     private const string NanoAssembly = "Gemma.Extensions.AI.Nano";
-    private const string NanoType = "Gemma.Extensions.AI.Nano.NanoModel";
+    private const string NanoType = $"{NanoAssembly}.NanoModel, {NanoAssembly}";
+    private const string NanoPath = "Path";
 
     /// <summary>The full path of the file or directory that a path or alias means; null and the reason where there is none.</summary>
     public static string? Find(string pathOrAlias, out string? problem)
@@ -86,20 +85,8 @@ internal static partial class ModelAliases
     private static partial Regex SplitSuffix();
 
     /// <summary>
-    /// Asks the Nano package where its model is. By reflection, since that package depends on this one: a configuration file that says
-    /// <c>"ModelPath": "nano"</c> must work without a line of code.
+    /// Asks the Nano package where its model is. By name, since that package depends on this one: a configuration file that says <c>"ModelPath": "nano"</c>
+    /// must work without a line of code. The names are constants, so that trimming and ahead-of-time compilation see what is meant and keep it.
     /// </summary>
-    [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "Where the package was trimmed away, the alias is reported as missing.")]
-    private static string? FindNano()
-    {
-        try
-        {
-            return Assembly.Load(NanoAssembly).GetType(NanoType, throwOnError: true)!
-                .GetProperty("Path", BindingFlags.Public | BindingFlags.Static)!.GetValue(null) as string;
-        }
-        catch (Exception e) when (e is FileNotFoundException or TypeLoadException or BadImageFormatException)
-        {
-            return null;
-        }
-    }
+    private static string? FindNano() => Type.GetType(NanoType)?.GetProperty(NanoPath)?.GetValue(null) as string;
 }

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 
@@ -84,7 +85,7 @@ internal sealed class GemmaWeights
     public static unsafe byte[] FingerprintOf(ModelFile file)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(file.Config)); // the same weights with another rotary base are another model
+        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(file.Config, ConfigJson.Default.GemmaConfig)); // the same weights with another rotary base are another model
         foreach (var tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"{tensor.Name} {tensor.Format.Name} {string.Join(',', tensor.Shape)};"));
@@ -98,3 +99,7 @@ internal sealed class GemmaWeights
         return hash.GetHashAndReset();
     }
 }
+
+/// <summary>The numbers of a model as JSON, for its fingerprint.</summary>
+[JsonSerializable(typeof(GemmaConfig))]
+internal sealed partial class ConfigJson : JsonSerializerContext;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
@@ -26,7 +27,7 @@ internal static class DotNetEnums
                 DotNetScalars.AddPattern(schema, pattern);
             }
         }
-        else if (DotNetScalars.Allows(schema, "integer") && !type.IsDefined(typeof(FlagsAttribute), false) && Enum.GetValues(type).Length is > 0 and <= MaxNumbers)
+        else if (DotNetScalars.Allows(schema, "integer") && !type.IsDefined(typeof(FlagsAttribute), false) && Enum.GetNames(type).Length is > 0 and <= MaxNumbers)
         {
             IEnumerable<JsonNode?> numbers = Members(type).Select(static member => JsonNode.Parse(Number(member)));
             schema["enum"] = new JsonArray([.. numbers, .. DotNetScalars.Allows(schema, "null") ? (JsonNode?[])[null] : []]);
@@ -67,8 +68,19 @@ internal static class DotNetEnums
         if (converter is not null || !IsNamed(type, options))
         {
             // Named by what stands at the property, or as a kernel function's schema names them.
+            if (converter is null)
+            {
+                if (!RuntimeFeature.IsDynamicCodeSupported)
+                {
+                    // Compiled ahead of time no converter can be made for a type that is not known before.
+                    return [.. members.Select(member => Enum.GetName(type, member)).OfType<string>().Distinct()];
+                }
+
+                converter = new JsonStringEnumConverter();
+            }
+
             named = new JsonSerializerOptions(options);
-            named.Converters.Insert(0, converter ?? new JsonStringEnumConverter());
+            named.Converters.Insert(0, converter);
         }
 
         JsonTypeInfo info = named.GetTypeInfo(type);

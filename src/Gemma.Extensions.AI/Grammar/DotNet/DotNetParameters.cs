@@ -69,7 +69,7 @@ internal static class DotNetParameters
         DotNetSchema types = new(options);
         JsonObject root = JsonObject.Create(schema)!;
         types.Narrow(isWrapped ? root["properties"]!["data"] : root, type, isWrapped ? "/properties/data" : "");
-        return new Narrowed(JsonSerializer.SerializeToElement(root), Refusal(types));
+        return new Narrowed(JsonElement.Parse(root.ToJsonString()), Refusal(types));
     }
 
     private static Narrowed Narrow(AIFunction function)
@@ -89,7 +89,7 @@ internal static class DotNetParameters
             }
         }
 
-        return new Narrowed(JsonSerializer.SerializeToElement(schema), Refusal(types));
+        return new Narrowed(JsonElement.Parse(schema.ToJsonString()), Refusal(types));
     }
 
     private static string? Refusal(DotNetSchema types) => types.Refusals is [] ? null : types.Refusals[0] + ", or allow the lenient mode, which ignores it.";

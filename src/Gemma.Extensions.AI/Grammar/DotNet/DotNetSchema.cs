@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -212,7 +213,8 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
         }
     }
 
-    /// <summary>Whether anything that is written for the type can reach it; nothing does of a tuple of values, whose parts are fields.</summary>
+    /// <summary>True if anything that is written for the type can reach it; nothing reaches a tuple of values, whose parts are fields.</summary>
+    [UnconditionalSuppressMessage("Trimming", "IL2075", Justification = "Members are only counted, of types that have none to serialize: those that trimming removed could not be read anyway.")]
     private bool Arrives(JsonTypeInfo info) =>
         info.Properties.Any(property => property.Set is not null || property.AssociatedParameter is not null || property.IsExtensionData
             || (property.ObjectCreationHandling ?? info.PreferredPropertyObjectCreationHandling ?? _options.PreferredObjectCreationHandling) == JsonObjectCreationHandling.Populate)
