@@ -39,6 +39,12 @@ public sealed partial class GemmaModel : IDisposable
         LoggerFactory = loggerFactory ?? NullLoggerFactory.Instance;
         HostedTools = new HostedTools(LoggerFactory.CreateLogger<GemmaChatClient>());
         _classifier = file.Labels is { } labels ? new Classifier(labels, file) : null;
+        if (!backend.ReadsMappedWeights)
+        {
+            // A device has its own copy: the files' pages are free for others, and so are the files.
+            file.Dispose();
+            draft?.Dispose();
+        }
     }
 
     /// <summary>Name of the model: of its file without extension, or of its directory.</summary>
@@ -174,7 +180,8 @@ public sealed partial class GemmaModel : IDisposable
                 logger?.LogWarning("{Warning}", warning);
             }
 
-            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, options.KvCacheType);
+            draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
+            backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, options.KvCacheType, draft is null ? null : (draft, Scheduler.SpeculatingSequences));
             if (backend is not CudaBackend)
             {
                 CheckMemory(path, AdviceFor(file, options), file.Config, options.MemoryCheck, logger);
@@ -184,7 +191,6 @@ public sealed partial class GemmaModel : IDisposable
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
             GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
-            draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
             (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
             draft?.Warnings.ForEach(warning => logger?.LogWarning("{Warning}", warning));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];

@@ -40,6 +40,9 @@ internal abstract class Backend : IDisposable
     /// <summary>True if rows of prompts are multiplied by other kernels than generated ones, with other roundings: then a token keeps its kind for good.</summary>
     public abstract bool HasPromptKernels { get; }
 
+    /// <summary>Whether weights are read where the file is mapped, which then must stay so as long as they are used.</summary>
+    public virtual bool ReadsMappedWeights => true;
+
     /// <summary>Memory that weights, keys and values and work space can have.</summary>
     public abstract MachineMemory ReadMemory();
 
@@ -49,7 +52,7 @@ internal abstract class Backend : IDisposable
     /// <summary>A zeroed matrix [rows, columns].</summary>
     public abstract Matrix CreateMatrix(int rows, int columns);
 
-    /// <summary>Stacks the rows of tensors of equal column count. The tensors' memory must stay mapped as long as the result is used.</summary>
+    /// <summary>Stacks the rows of tensors of equal column count. The tensors' memory must stay mapped as long as the result is used, where <see cref="ReadsMappedWeights"/>.</summary>
     public abstract WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts);
 
     /// <summary>A vector of weights as float32 with <paramref name="add"/> added to each (1 for checkpoints that store norms as w, 0 for 1 + w).</summary>
@@ -75,6 +78,13 @@ internal abstract class Backend : IDisposable
 
     /// <summary>residual[r] += branch[r] / rms(branch[r]) * weight.</summary>
     public abstract void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows);
+
+    /// <summary>The same, and then output[r] = residual[r] / rms(residual[r]) * next: what stands between two products.</summary>
+    public virtual void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, WeightVector next, Matrix output, int rows)
+    {
+        AddRmsNorm(residual, branch, weight, epsilon, rows);
+        RmsNorm(residual, next, epsilon, output, rows);
+    }
 
     /// <summary>
     /// output[r] = weights · x[r]; x is [rows, weights.Columns], output [rows, weights.Rows]. The last <paramref name="promptRows"/> rows are of prompts, the others

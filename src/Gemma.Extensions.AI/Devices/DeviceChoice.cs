@@ -39,7 +39,7 @@ internal static class DeviceChoice
     /// </summary>
     /// <returns>The backend to use; the one that was given, or another, and then that one is disposed or part of it.</returns>
     /// <exception cref="GemmaMemoryException">Not as many layers fit as were asked for, or none.</exception>
-    public static Backend Fit(Backend backend, GemmaOptions options, ModelFile file, GemmaKvCacheType kvType)
+    public static Backend Fit(Backend backend, GemmaOptions options, ModelFile file, GemmaKvCacheType kvType, (ModelFile File, int Sequences)? draft = null)
     {
         if (backend is not CudaBackend cuda)
         {
@@ -47,7 +47,7 @@ internal static class DeviceChoice
         }
 
         DeviceSetting.TryParse(options.Device, out DeviceSetting setting);
-        DeviceNeeds needs = DeviceNeeds.Of(file, options.ContextLength, kvType, options.KvCacheBytes);
+        DeviceNeeds needs = DeviceNeeds.Of(file, options.ContextLength, kvType, options.KvCacheBytes, draft);
         int all = file.Config.LayerCount, fitting = needs.LayersWithin(cuda.ReadMemory().FreeBytes);
         int wanted = Math.Min(options.GpuLayers ?? (setting.IsAuto ? all : Math.Max(2 - all % 2, fitting)), all);
         wanted -= (all - wanted) % 2; // the CPU's part is even

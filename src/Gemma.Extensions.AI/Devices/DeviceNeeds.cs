@@ -11,13 +11,18 @@ namespace Gemma.Extensions.AI.Devices;
 /// <param name="HeadBytes">The output head with the last norm.</param>
 /// <param name="EmbeddingBytes">The token embeddings where they are not the head too; only a GPU that computes all layers needs them.</param>
 /// <param name="KvBytes">Keys and values of all layers: of one full context, or what the options say.</param>
-/// <param name="WorkBytes">Work space.</param>
+/// <param name="WorkBytes">Work space, and a model that guesses ahead.</param>
 internal sealed record DeviceNeeds(long[] LayerBytes, long HeadBytes, long EmbeddingBytes, long KvBytes, long WorkBytes)
 {
     /// <summary>For the driver's own purposes and for what grows later.</summary>
     private const long ReserveBytes = 256 << 20;
 
-    public static DeviceNeeds Of(ModelFile file, int? contextLength, GemmaKvCacheType kvType, long? kvCacheBytes)
+    /// <param name="file">The model.</param>
+    /// <param name="contextLength">Tokens of context; null: as many as the model was trained for.</param>
+    /// <param name="kvType">Storage type of keys and values.</param>
+    /// <param name="kvCacheBytes">Bytes of keys and values, where they are fixed.</param>
+    /// <param name="draft">A smaller model that guesses ahead, and for how many sequences at once. All of it counts, wherever the layers of the large one are.</param>
+    public static DeviceNeeds Of(ModelFile file, int? contextLength, GemmaKvCacheType kvType, long? kvCacheBytes, (ModelFile File, int Sequences)? draft = null)
     {
         GemmaConfig config = file.Config;
         long[] layers = new long[config.LayerCount];
@@ -43,7 +48,14 @@ internal sealed record DeviceNeeds(long[] LayerBytes, long HeadBytes, long Embed
         MemoryAdvice advice = MemoryAdvice.For(config, 0, contextLength ?? config.ContextLength, kvType);
 
         // Products keep two more forms of their input, and attention its spans.
-        return new DeviceNeeds(layers, head, embedding, kvCacheBytes ?? advice.KvBytes, 2 * advice.ActivationBytes + ReserveBytes);
+        long work = 2 * advice.ActivationBytes + ReserveBytes;
+        if (draft is { } guesses)
+        {
+            DeviceNeeds small = Of(guesses.File, Math.Min(contextLength ?? config.ContextLength, guesses.File.Config.ContextLength), kvType, null);
+            work += small.LayerBytes.Sum() + small.HeadBytes + small.EmbeddingBytes + guesses.Sequences * small.KvBytes + small.WorkBytes - ReserveBytes;
+        }
+
+        return new DeviceNeeds(layers, head, embedding, kvCacheBytes ?? advice.KvBytes, work);
     }
 
     /// <summary>Bytes for the last layers and the output head.</summary>

@@ -57,6 +57,7 @@ internal sealed class GemmaForward : IDisposable
         ReadOnlySpan<AdapterGroup> adapters = batch.GroupByAdapter();
         _backend.Begin(batch);
         _backend.Embed(_weights.Embedding, batch.Tokens.AsSpan(0, n), _config.EmbeddingScale, _x);  // x [n, hidden]
+        _backend.RmsNorm(_x, _weights.Layers[0].AttentionNorm, epsilon, _h, n);         // h [n, hidden]
         for (int i = 0; i < _weights.Layers.Length; i++)
         {
             if (abandon is not null && abandon())
@@ -65,29 +66,27 @@ internal sealed class GemmaForward : IDisposable
             }
 
             var layer = _weights.Layers[i];
-            _backend.RmsNorm(_x, layer.AttentionNorm, epsilon, _h, n);                  // h [n, hidden]
             _backend.MatMul(_h, layer.Qkv, _qkv, n, prompts);                           // qkv [n, (heads + 2·kvHeads)·headDim]
             AddAdapters(batch, adapters, i, LayerMap.Qkv, _h, _qkv);
             _backend.RopeAndStore(_qkv, in _attention[i], batch);                       // k, v → key/value memory
             _backend.Attention(_qkv, in _attention[i], batch, _heads);                  // heads [n, heads·headDim]
             _backend.MatMul(_heads, layer.AttentionOutput, _branch, n, prompts);        // branch [n, hidden]
             AddAdapters(batch, adapters, i, LayerMap.AttentionOutput, _heads, _branch);
-            _backend.AddRmsNorm(_x, _branch, layer.PostAttentionNorm, epsilon, n);      // x += norm(branch)
             if (abandon is not null && abandon())
             {
                 return null;
             }
 
-            _backend.RmsNorm(_x, layer.FeedForwardNorm, epsilon, _h, n);                // h [n, hidden]
+            _backend.AddRmsNorm(_x, _branch, layer.PostAttentionNorm, epsilon, layer.FeedForwardNorm, _h, n);    // x += norm(branch), h = norm(x) [n, hidden]
             _backend.MatMul(_h, layer.GateUp, _gateUp, n, prompts);                     // gateUp [n, 2·ffn]
             AddAdapters(batch, adapters, i, LayerMap.GateUp, _h, _gateUp);
             _backend.GeGlu(_gateUp, _ffn, n);                                           // ffn [n, ffn]
             _backend.MatMul(_ffn, layer.Down, _branch, n, prompts);                     // branch [n, hidden]
             AddAdapters(batch, adapters, i, LayerMap.Down, _ffn, _branch);
-            _backend.AddRmsNorm(_x, _branch, layer.PostFeedForwardNorm, epsilon, n);    // x += norm(branch)
+            WeightVector next = i + 1 < _weights.Layers.Length ? _weights.Layers[i + 1].AttentionNorm : _weights.OutputNorm;
+            _backend.AddRmsNorm(_x, _branch, layer.PostFeedForwardNorm, epsilon, next, _h, n);                   // x += norm(branch), h = norm(x) [n, hidden]
         }
 
-        _backend.RmsNorm(_x, _weights.OutputNorm, epsilon, _h, n);                      // h [n, hidden]
         return _h;
     }
 

@@ -63,6 +63,13 @@ internal sealed class TimedBackend(Backend inner) : Backend
         Add("norm", start);
     }
 
+    public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, WeightVector next, Matrix output, int rows)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.AddRmsNorm(residual, branch, weight, epsilon, next, output, rows);
+        Add("norm", start);
+    }
+
     public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         long start = Stopwatch.GetTimestamp();

@@ -58,6 +58,37 @@ public sealed class AttentionTests
         Assert.Equal(a.Outputs, both.Outputs);
     }
 
+    /// <summary>Rows of prompts, which a GPU computes in tiles: however they are cut and whatever they share a batch with, and next to generated ones.</summary>
+    [Theory]
+    [InlineData(Tiers.Cuda, 128, int.MaxValue)]
+    [InlineData(Tiers.Cuda, 128, 70)]
+    [InlineData(Tiers.Cuda, 256, 70)]
+    [InlineData(Tiers.Gpu, 128, int.MaxValue)]
+    [InlineData(Tiers.Gpu, 128, 70)]
+    [InlineData(Tiers.Gpu, 256, int.MaxValue)]
+    [InlineData(Tiers.Gpu, 256, 70)]
+    public void ARowOfAPromptDoesNotDependOnItsBatch(string tier, int headDim, int window)
+    {
+        using Backend backend = Tiers.Create(tier);
+        var setup = new Case(headDim == 128 ? GemmaKvCacheType.F16 : GemmaKvCacheType.BF16, BlockTokens: 32, HeadDim: headDim, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
+        using var whole = new Run(backend, setup, 150, seed: 1);
+        using var pieces = new Run(backend, setup, 150, seed: 1);
+        whole.Step(0, 150, isPrompt: true);
+        int[] sizes = [7, 1, 54, 20, 65, 3];
+        for (int i = 0, start = 0; start < 150; start += sizes[i++])
+        {
+            pieces.Step(start, Math.Min(sizes[i], 150 - start), isPrompt: true);
+        }
+
+        Assert.Equal(whole.Outputs, pieces.Outputs);
+        whole.CheckAgainstTheFormula(setup.Type == GemmaKvCacheType.F16 ? 2e-3 : 1.5e-2);
+        using var other = new Run(backend, setup, 40, seed: 2);
+        other.Step(0, 40, isPrompt: true);
+        using var both = new Run(backend, setup, 150, seed: 1);
+        both.StepWith(new Run(backend, setup, 40, seed: 2), other.Outputs, isPrompt: true);
+        Assert.Equal(whole.Outputs, both.Outputs);
+    }
+
     /// <summary>On a GPU few rows with many keys are shared out, many rows are not; where the window begins, and how many rows there are, changes no bit.</summary>
     [Theory]
     [InlineData(int.MaxValue)]
@@ -130,21 +161,21 @@ public sealed class AttentionTests
 
         public float[][] Outputs { get; }
 
-        public void Step(int start, int count)
+        public void Step(int start, int count, bool isPrompt = false)
         {
             HideBlocks(start);
             var batch = new ForwardBatch(count, 1);
-            batch.Add(new int[count], start, _blocks, []);
+            batch.Add(new int[count], start, _blocks, [], isPrompt: isPrompt);
             Execute(batch, _inputs.AsSpan(start, count), Outputs.AsSpan(start, count), _layer);
         }
 
-        public void StepWith(Run other, float[][] expectedOfOther)
+        public void StepWith(Run other, float[][] expectedOfOther, bool isPrompt = false)
         {
             // Both sequences live in this run's memory: the other one gets the odd blocks.
             int[] blocks = [.. _blocks.Select(block => block - 1)];
             var batch = new ForwardBatch(_inputs.Length + other._inputs.Length, 2);
-            batch.Add(new int[_inputs.Length], 0, _blocks, []);
-            batch.Add(new int[other._inputs.Length], 0, blocks, []);
+            batch.Add(new int[_inputs.Length], 0, _blocks, [], isPrompt: isPrompt);
+            batch.Add(new int[other._inputs.Length], 0, blocks, [], isPrompt: isPrompt);
             float[][] outputs = [.. Outputs, .. other.Outputs];
             Execute(batch, [.. _inputs, .. other._inputs], outputs, _layer);
             Assert.Equal(expectedOfOther, other.Outputs);

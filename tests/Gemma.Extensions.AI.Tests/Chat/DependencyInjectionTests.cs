@@ -51,11 +51,20 @@ public class DependencyInjectionTests
             ["Gemma:ModelPath"] = TinyModel.Path,
             ["Gemma:ContextLength"] = "300",
             ["Gemma:KvCacheType"] = "Q8_0",
+            ["Gemma:Device"] = "auto",
+            ["Gemma:GpuLayers"] = "3",
             ["Gemma:Threads"] = "7",
         });
-        builder.Services.AddGemmaChatClient(options => options.Threads = 1);
+        List<string> devices = [];
+        builder.Services.AddGemmaChatClient(options =>
+        {
+            options.Threads = 1;
+            devices.Add($"{options.Device} {options.GpuLayers}");
+            (options.Device, options.GpuLayers) = ("cpu", null);
+        });
         using IHost host = builder.Build();
         await host.StartAsync();
+        Assert.Contains("auto 3", devices);
         IChatClient client = host.Services.GetRequiredService<IChatClient>();
 
         GemmaOptions options = host.Services.GetRequiredService<IOptions<GemmaOptions>>().Value;

@@ -26,6 +26,21 @@ public class CliTests
         return output;
     }
 
+    /// <summary>What is asked for reaches the model: a GPU that is not there, or layers of one where none is used, are refused by name.</summary>
+    [Theory]
+    [InlineData("chat", "--prompt", "Hello")]
+    [InlineData("bench")]
+    [InlineData("logits", "--tokens", "2,3", "--output", "never.bin")]
+    public async Task The_device_is_passed_on(string command, params string[] rest)
+    {
+        (int exit, _, string error) = await Run("", [command, "--model", Tiny, "--device", "cuda:99", .. rest]);
+        Assert.NotEqual(0, exit);
+        Assert.Contains(error.Contains("libcuda", StringComparison.Ordinal) || error.Contains("nvcuda", StringComparison.Ordinal) ? "is not installed" : "cuda:99", error, StringComparison.Ordinal);
+        (exit, _, error) = await Run("", [command, "--model", Tiny, "--device", "cpu", "--gpu-layers", "3", .. rest]);
+        Assert.NotEqual(0, exit);
+        Assert.Contains("GpuLayers", error, StringComparison.Ordinal);
+    }
+
     public static TheoryData<string> Commands => [.. GemmaCli.CreateRoot().Subcommands.Select(command => command.Name)];
 
     [Theory]

@@ -5,7 +5,10 @@ namespace Gemma.Extensions.AI.Backends.Cuda;
 /// <summary>Products with weights, and reading single rows of them.</summary>
 internal sealed partial class CudaBackend
 {
-    private const int ProductThreads = 256, TileOutputs = 16, TileRows = 8;
+    private const int ProductThreads = 256, TileOutputs = 16, TileRows = 8, PromptThreads = 128;
+
+    /// <summary>Up to so many rows of a prompt take small tiles.</summary>
+    private const int SmallPrompt = 64;
 
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
     {
@@ -18,13 +21,13 @@ internal sealed partial class CudaBackend
             return;
         }
 
-        ulong list = _lists.Send(tokens);
+        ulong list = _lists.Send(tokens), to = Overwrite(output);
         foreach (CudaWeightPart part in weights.Parts)
         {
             Planes planes = part.Planes;
             int chunks = part.Format.ChunksOf(weights.Columns);
             PerNumber(
-                part.Embed, weights.Columns, tokens.Length, part.Format.IsFloat ? planes.Low : KernelArgument.Of(ref planes), list, Address(output), part.FirstRow, part.Rows, weights.Columns,
+                part.Embed, weights.Columns, tokens.Length, part.Format.IsFloat ? planes.Low : KernelArgument.Of(ref planes), list, to, part.FirstRow, part.Rows, weights.Columns,
                 part.Format.IsFloat ? 32 * chunks : chunks, scale);
         }
     }
@@ -34,29 +37,38 @@ internal sealed partial class CudaBackend
         CheckColumns(x, weights.Columns);
         CheckColumns(output, weights.Rows);
         CheckRows(rows, x, output);
+        CheckPromptRows(promptRows, rows);
         if (rows == 0)
         {
             return;
         }
 
-        bool split = false, quantized = false;
+        var input = (CudaMatrix)x;
+        int generated = rows - promptRows;
+        PackedForms forms = promptRows > 0 ? PackedForms.High : PackedForms.None;
         foreach (CudaWeightPart part in ((CudaWeights)weights).Parts)
         {
-            if (part.Format.IsFloat)
+            forms |= generated == 0 ? PackedForms.None : part.Format.IsFloat ? PackedForms.High | PackedForms.Low : PackedForms.Bytes;
+        }
+
+        if (!input.Has(forms, rows, generated))
+        {
+            PackedArguments packed = input.Pack(forms, rows, generated);
+            PerNumber(_pack, Math.Max(packed.FloatColumns, packed.ByteColumns), rows, input.Address, KernelArgument.Of(ref packed), x.Columns);
+        }
+
+        ulong to = Overwrite(output);
+        foreach (CudaWeightPart part in ((CudaWeights)weights).Parts)
+        {
+            if (generated > 0)
             {
-                if (!split)
-                {
-                    Split(x, rows);
-                    split = true;
-                }
-            }
-            else if (!quantized)
-            {
-                Quantize(x, rows);
-                quantized = true;
+                Multiply(part, input, weights, to, generated);
             }
 
-            Multiply(part, weights, Address(output), rows);
+            if (promptRows > 0)
+            {
+                MultiplyPrompt(part, input, weights, to, generated, promptRows);
+            }
         }
     }
 
@@ -71,49 +83,90 @@ internal sealed partial class CudaBackend
             return;
         }
 
-        ulong list = _lists.Send(rows), inner = _inner.Reserve(4L * rows.Length * update.Rank);
+        ulong list = _lists.Send(rows), inner = _inner.Reserve(4L * rows.Length * update.Rank), to = Overwrite(output);
         _context.Launch(_lowRankDown, (update.Rank, rows.Length, 1), 128, Address(x), list, update.A, inner, x.Columns);
         foreach (CudaLowRank.Part part in update.Parts)
         {
-            PerNumber(_lowRankUp, part.Rows, rows.Length, inner, list, part.B, Address(output), update.Rank, part.FirstRank, part.Rank, part.Rows, part.FirstRow, output.Columns);
+            PerNumber(_lowRankUp, part.Rows, rows.Length, inner, list, part.B, to, update.Rank, part.FirstRank, part.Rank, part.Rows, part.FirstRow, output.Columns);
         }
 
         GC.KeepAlive(update); // the launches are in the stream before its memory can be retired
     }
 
-    /// <summary>Activations as two bfloat16 numbers each, for floating-point weights.</summary>
-    private void Split(Matrix x, int rows)
-    {
-        int padded = 32 * Blocks(x.Columns, 32);
-        ulong high = _high.Reserve(2L * rows * padded), low = _low.Reserve(2L * rows * padded);
-        PerNumber(_split, padded / 2, rows, Address(x), high, low, x.Columns, padded);
-    }
-
-    /// <summary>Activations as signed bytes, for integer weights.</summary>
-    private void Quantize(Matrix x, int rows)
-    {
-        int padded = 128 * Blocks(x.Columns, 128);
-        ulong bytes = _bytes.Reserve((long)rows * padded), scales = _scales.Reserve(8L * rows * padded / 32);
-        PerNumber(_quantize, padded, rows, Address(x), bytes, scales, x.Columns, padded);
-    }
-
-    private void Multiply(CudaWeightPart part, WeightMatrix weights, ulong output, int rows)
+    /// <summary>The first rows, which are generated.</summary>
+    private void Multiply(CudaWeightPart part, CudaMatrix x, WeightMatrix weights, ulong output, int rows)
     {
         int tiles = rows <= TileRows ? 1 : 4, chunks = part.Format.ChunksOf(weights.Columns);
+        (int floats, int bytes) = CudaMatrix.PaddedColumns(weights.Columns);
         nint kernel = tiles == 1 ? part.One : part.Four;
         Planes planes = part.Planes;
+        double operations = 4.0 * part.Rows * weights.Columns;
+        int most = _pieces.Rows(rows, operations, LaunchPieces.ProductSpeed, TileRows * tiles);
+        for (int row = 0; row < rows; row += most)
+        {
+            int count = Math.Min(most, rows - row);
+            _pieces.Announce(count * operations, LaunchPieces.ProductSpeed);
 
-        // Blocks that read the same weights are neighbours, so that the second finds them in the cache.
-        (int, int, int) grid = (Blocks(rows, TileRows * tiles), Blocks(part.Rows, TileOutputs), 1);
-        output += 4ul * (uint)part.FirstRow;
+            // Blocks that read the same weights are neighbours, so that the second finds them in the cache.
+            (int, int, int) grid = (Blocks(count, TileRows * tiles), Blocks(part.Rows, TileOutputs), 1);
+            ulong at = (ulong)row, to = output + (4ul * ((at * (uint)weights.Rows) + (uint)part.FirstRow));
+            if (part.Format.IsFloat)
+            {
+                _context.Launch(kernel, grid, ProductThreads, planes.Low, x.High + (2 * at * (uint)floats), x.Low + (2 * at * (uint)floats), to, part.Rows, 32 * chunks, weights.Rows, count);
+            }
+            else
+            {
+                _context.Launch(
+                    kernel, grid, ProductThreads, KernelArgument.Of(ref planes), x.Bytes + (at * (uint)bytes), x.Scales + (at * (uint)bytes / 4), to, part.Rows, chunks, weights.Rows, count);
+            }
+        }
+    }
+
+    /// <summary>The rows from <paramref name="first"/> on, which are a prompt's. Weights of other types become bfloat16 numbers a piece at a time, which then is in the GPU's cache.</summary>
+    private void MultiplyPrompt(CudaWeightPart part, CudaMatrix x, WeightMatrix weights, ulong output, int first, int rows)
+    {
+        int padded = CudaMatrix.PaddedColumns(weights.Columns).Floats;
+        int most = part.Unpack == 0 ? part.Rows : Math.Min(part.Rows, (int)Math.Max(128, _unpackBytes / (2L * padded) / 128 * 128));
+        for (int weightRow = 0; weightRow < part.Rows; weightRow += most)
+        {
+            int count = Math.Min(most, part.Rows - weightRow);
+            ulong numbers = part.Unpack == 0 ? part.Planes.Low : Unpack(part, weights.Columns, weightRow, count, most);
+            double operations = 2.0 * count * padded;
+            int together = _pieces.Rows(rows, operations, LaunchPieces.ProductSpeed, 128);
+            for (int row = 0; row < rows; row += together)
+            {
+                int xCount = Math.Min(together, rows - row);
+                ulong at = (ulong)(first + row), to = output + (4ul * ((at * (uint)weights.Rows) + (uint)(part.FirstRow + weightRow)));
+                (nint kernel, int xRows, int weightRows) = rows <= SmallPrompt ? (_promptProductSmall, 32, 64) : (_promptProduct, 128, 128);
+                _pieces.Announce(xCount * operations, LaunchPieces.ProductSpeed);
+                _context.Launch(
+                    kernel, (Blocks(xCount, xRows), Blocks(count, weightRows), 1), PromptThreads, numbers, x.High + (2 * at * (uint)padded), to, count, padded, weights.Rows, xCount);
+            }
+        }
+    }
+
+    /// <summary>Some rows of weights as bfloat16 numbers, until the next are unpacked.</summary>
+    private ulong Unpack(CudaWeightPart part, int columns, int row, int count, int most)
+    {
+        int padded = CudaMatrix.PaddedColumns(columns).Floats, chunks = part.Format.ChunksOf(columns);
+        ulong numbers = _unpacked.Reserve(2L * most * padded);
+        Planes planes = part.Planes;
         if (part.Format.IsFloat)
         {
-            _context.Launch(kernel, grid, ProductThreads, planes.Low, _high.Address, _low.Address, output, part.Rows, 32 * chunks, weights.Rows, rows);
+            PerNumber(part.Unpack, padded / 8, count, planes.Low, numbers, row, padded);
         }
         else
         {
-            _context.Launch(kernel, grid, ProductThreads, KernelArgument.Of(ref planes), _bytes.Address, _scales.Address, output, part.Rows, chunks, weights.Rows, rows);
+            PerNumber(part.Unpack, 4 * chunks, count, KernelArgument.Of(ref planes), numbers, row, chunks, padded);
         }
+
+        return numbers;
+    }
+
+    private static void CheckPromptRows(int promptRows, int rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(promptRows);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(promptRows, rows);
     }
 
     // Kernels work on addresses: a wrong shape must be caught here.

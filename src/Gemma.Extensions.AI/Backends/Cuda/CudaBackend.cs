@@ -10,42 +10,53 @@ namespace Gemma.Extensions.AI.Backends.Cuda;
 /// </summary>
 internal sealed partial class CudaBackend : Backend
 {
-    private const int NormThreads = 256, ElementThreads = 256;
+    private const int NormThreads = 512, ElementThreads = 256;
+
+    /// <summary>A step of generation with at most so many rows becomes a graph: larger ones take the GPU longer than launching them takes.</summary>
+    private const int MostDeferredRows = 64;
+
+    /// <summary>Weights of other types are unpacked in pieces of so many bytes: a piece fits the cache of every GPU.</summary>
+    private const long DefaultUnpackBytes = 24 << 20;
 
     private readonly CudaContext _context;
     private readonly BatchTables _tables;
     private readonly HostLists _lists;
     private readonly ConcurrentQueue<ulong> _retired = new();
     private readonly List<AngleTable> _angles = [];
-    private readonly CudaScratch _high, _low, _bytes, _scales, _spans, _inner;
-    private readonly nint _rmsNorm, _addRmsNorm, _geGlu, _softcap, _selectRows, _lowRankDown, _lowRankUp, _split, _quantize, _mergeSpans;
-    private readonly long _pieceBytes;
+    private readonly CudaScratch _spans, _inner, _unpacked;
+    private readonly nint _norms, _geGlu, _softcap, _selectRows, _lowRankDown, _lowRankUp, _pack, _mergeSpans, _promptProduct, _promptProductSmall;
+    private readonly LaunchPieces _pieces;
+    private readonly long _pieceBytes, _unpackBytes;
+    private ForwardBatch? _batch;
     private WeightUpload? _upload;
 
     /// <param name="library">The driver.</param>
     /// <param name="device">The GPU.</param>
     /// <param name="pieceBytes">About how many bytes of weights are packed and sent at a time.</param>
+    /// <param name="unpackBytes">About how many bytes of weights are unpacked at a time for a prompt.</param>
+    /// <param name="launchSeconds">About how long a GPU that draws a screen works without a pause.</param>
     /// <exception cref="GemmaDeviceException">The GPU cannot be used.</exception>
-    public CudaBackend(CudaLibrary library, CudaDevice device, long pieceBytes = WeightUpload.DefaultPieceBytes)
+    public CudaBackend(CudaLibrary library, CudaDevice device, long pieceBytes = WeightUpload.DefaultPieceBytes, long unpackBytes = DefaultUnpackBytes, double launchSeconds = LaunchPieces.DefaultSeconds)
     {
         _pieceBytes = pieceBytes;
+        _unpackBytes = unpackBytes;
         _context = new CudaContext(library, device, ReadKernels());
         try
         {
+            _pieces = new LaunchPieces(_context, launchSeconds);
             _tables = new BatchTables(_context);
             _lists = new HostLists(_context);
-            (_high, _low, _bytes, _scales) = (Scratch(), Scratch(), Scratch(), Scratch());
-            (_spans, _inner) = (Scratch(), Scratch());
-            _rmsNorm = _context.Kernel("rms_norm");
-            _addRmsNorm = _context.Kernel("add_rms_norm");
+            (_spans, _inner, _unpacked) = (Scratch(), Scratch(), Scratch());
+            _norms = _context.Kernel("norms");
             _geGlu = _context.Kernel("geglu");
             _softcap = _context.Kernel("softcap");
             _selectRows = _context.Kernel("select_rows");
             _lowRankDown = _context.Kernel("low_rank_down");
             _lowRankUp = _context.Kernel("low_rank_up");
-            _split = _context.Kernel("split_activations");
-            _quantize = _context.Kernel("quantize_activations");
+            _pack = _context.Kernel("pack_activations");
             _mergeSpans = _context.Kernel("merge_spans");
+            _promptProduct = _context.Kernel("prompt_product_128");
+            _promptProductSmall = _context.Kernel("prompt_product_32");
         }
         catch
         {
@@ -65,7 +76,9 @@ internal sealed partial class CudaBackend : Backend
 
     public override string? FallbackReason => null;
 
-    public override bool HasPromptKernels => false;
+    public override bool HasPromptKernels => true;
+
+    public override bool ReadsMappedWeights => false;
 
     public override Exception? Failure => _context.Failure;
 
@@ -111,7 +124,8 @@ internal sealed partial class CudaBackend : Backend
             Planes planes = _upload.Send(format, parts[first..end], columns);
             loaded.Add(new CudaWeightPart(
                 format, planes, rows, count,
-                _context.Kernel($"product_{format.Kernel}_1"), _context.Kernel($"product_{format.Kernel}_4"), _context.Kernel($"embed_{format.Kernel}")));
+                _context.Kernel($"product_{format.Kernel}_1"), _context.Kernel($"product_{format.Kernel}_4"), _context.Kernel($"embed_{format.Kernel}"),
+                format.Kernel == "bf16" ? 0 : _context.Kernel($"unpack_{format.Kernel}")));
             rows += count;
             first = end;
         }
@@ -172,7 +186,7 @@ internal sealed partial class CudaBackend : Backend
             firstRank += part.Rank;
         }
 
-        _context.Upload(address, staging, 4 * numbers);
+        _context.Upload(address, staging, 4 * numbers, ahead: true); // adapters are loaded while the engine computes
         _context.FreePinned(staging);
         return new CudaLowRank(this, address, loaded, rank, rows, columns);
     }
@@ -197,8 +211,10 @@ internal sealed partial class CudaBackend : Backend
             _context.Free(address);
         }
 
+        _batch = batch;
         _lists.Clear();
         _tables.Send(batch);
+        _context.Defer(batch.PromptRows == 0 && batch.Rows <= MostDeferredRows);
     }
 
     public override void Wait() => _context.Wait();
@@ -208,10 +224,7 @@ internal sealed partial class CudaBackend : Backend
         CheckColumns(x, weight.Length);
         CheckColumns(output, weight.Length);
         CheckRows(rows, x, output);
-        if (rows > 0)
-        {
-            _context.Launch(_rmsNorm, (rows, 1, 1), NormThreads, Address(x), ((CudaVector)weight).Address, Address(output), weight.Length, epsilon);
-        }
+        Norms(x, 0, 0, weight, output, epsilon, rows);
     }
 
     public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows)
@@ -219,23 +232,33 @@ internal sealed partial class CudaBackend : Backend
         CheckColumns(residual, weight.Length);
         CheckColumns(branch, weight.Length);
         CheckRows(rows, residual, branch);
-        if (rows > 0)
-        {
-            _context.Launch(_addRmsNorm, (rows, 1, 1), NormThreads, Address(residual), Address(branch), ((CudaVector)weight).Address, weight.Length, epsilon);
-        }
+        Norms(residual, Address(branch), ((CudaVector)weight).Address, null, null, epsilon, rows);
+    }
+
+    public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, WeightVector next, Matrix output, int rows)
+    {
+        CheckColumns(residual, weight.Length);
+        CheckColumns(branch, weight.Length);
+        CheckColumns(output, weight.Length);
+        CheckColumns(residual, next.Length);
+        CheckRows(rows, residual, branch);
+        CheckRows(rows, residual, output);
+        Norms(residual, Address(branch), ((CudaVector)weight).Address, next, output, epsilon, rows);
     }
 
     public override void GeGlu(Matrix gateUp, Matrix output, int rows)
     {
         CheckColumns(gateUp, 2 * output.Columns);
         CheckRows(rows, gateUp, output);
-        PerNumber(_geGlu, output.Columns, rows, Address(gateUp), Address(output), output.Columns);
+        ulong to = Overwrite(output);
+        PackedArguments packed = ((CudaMatrix)output).PackWanted(rows, Generated(rows));
+        PerNumber(_geGlu, Width(output.Columns, packed), rows, Address(gateUp), to, KernelArgument.Of(ref packed), output.Columns);
     }
 
     public override void Softcap(Matrix x, float cap, int rows)
     {
         CheckRows(rows, x, x);
-        PerNumber(_softcap, x.Columns, rows, Address(x), cap, x.Columns);
+        PerNumber(_softcap, x.Columns, rows, Overwrite(x), cap, x.Columns);
     }
 
     public override void SelectRows(Matrix x, ReadOnlySpan<int> rows, Matrix output)
@@ -245,7 +268,7 @@ internal sealed partial class CudaBackend : Backend
         CheckIndices(rows, x.Rows);
         if (rows.Length > 0)
         {
-            PerNumber(_selectRows, x.Columns, rows.Length, Address(x), _lists.Send(rows), Address(output), x.Columns);
+            PerNumber(_selectRows, x.Columns, rows.Length, Address(x), _lists.Send(rows), Overwrite(output), x.Columns);
         }
     }
 
@@ -255,6 +278,26 @@ internal sealed partial class CudaBackend : Backend
         _angles.Clear();
         _context.Dispose();
     }
+
+    /// <summary>x += norm(branch) · weight, where there is a branch, and then output = norm(x) · next, where there is an output.</summary>
+    private void Norms(Matrix x, ulong branch, ulong weight, WeightVector? next, Matrix? output, float epsilon, int rows)
+    {
+        if (rows == 0)
+        {
+            return;
+        }
+
+        ulong to = output is null ? 0 : Overwrite(output), from = branch == 0 ? Address(x) : Overwrite(x);
+        PackedArguments packed = output is null ? default : ((CudaMatrix)output).PackWanted(rows, Generated(rows));
+        _context.Launch(
+            _norms, (rows, 1, 1), NormThreads, from, branch, weight, next is null ? 0ul : ((CudaVector)next).Address, to, KernelArgument.Of(ref packed), x.Columns, epsilon);
+    }
+
+    /// <summary>How many of the rows of a pass were generated; they come first.</summary>
+    private int Generated(int rows) => _batch is { } batch && batch.Rows == rows ? rows - batch.PromptRows : rows;
+
+    /// <summary>Columns with those behind the last that forms have, whole warps.</summary>
+    private static int Width(int columns, in PackedArguments packed) => Math.Max(32 * Blocks(columns, 32), Math.Max(packed.FloatColumns, packed.ByteColumns));
 
     /// <summary>Launches a kernel with one thread for each number of some rows.</summary>
     private void PerNumber(nint kernel, int columns, int rows, params ReadOnlySpan<KernelArgument> arguments)
@@ -268,6 +311,8 @@ internal sealed partial class CudaBackend : Backend
     private static int Blocks(int count, int each) => (count + each - 1) / each;
 
     private static ulong Address(Matrix matrix) => ((CudaMatrix)matrix).Address;
+
+    private static ulong Overwrite(Matrix matrix) => ((CudaMatrix)matrix).Overwrite();
 
     private static byte[] ReadKernels()
     {

@@ -9,21 +9,25 @@ internal readonly unsafe struct KernelArgument
     private readonly ulong _value;
     private readonly void* _structure;
 
-    private KernelArgument(ulong value, void* structure)
+    private KernelArgument(ulong value, void* structure, int bytes)
     {
         _value = value;
         _structure = structure;
+        Bytes = bytes;
     }
 
-    public static implicit operator KernelArgument(ulong address) => new(address, null);
+    /// <summary>Its size; numbers have that of an address.</summary>
+    public int Bytes { get; }
 
-    public static implicit operator KernelArgument(int number) => new((uint)number, null);
+    public static implicit operator KernelArgument(ulong address) => new(address, null, sizeof(ulong));
 
-    public static implicit operator KernelArgument(float number) => new(BitConverter.SingleToUInt32Bits(number), null);
+    public static implicit operator KernelArgument(int number) => new((uint)number, null, sizeof(ulong));
+
+    public static implicit operator KernelArgument(float number) => new(BitConverter.SingleToUInt32Bits(number), null, sizeof(ulong));
 
     /// <summary>A structure on the stack.</summary>
     public static KernelArgument Of<T>(ref T structure)
-        where T : unmanaged => new(0, Unsafe.AsPointer(ref structure));
+        where T : unmanaged => new(0, Unsafe.AsPointer(ref structure), sizeof(T));
 
     /// <summary>Where the driver finds the argument; it copies it when the kernel is launched.</summary>
     public static void* PlaceOf(KernelArgument* argument) => argument->_structure is not null ? argument->_structure : &argument->_value;
@@ -44,6 +48,8 @@ internal sealed unsafe class CudaContext : IDisposable
 
     private readonly CudaLibrary _library;
     private readonly Lock _gate = new();
+    private readonly Lock _streamGate = new(); // while launches become a graph no other thread may use the stream
+    private readonly CudaGraphs _graphs;
     private readonly HashSet<ulong> _allocations = [];
     private readonly HashSet<nint> _pinned = [];
     private readonly Dictionary<string, nint> _kernels = [];
@@ -51,12 +57,13 @@ internal sealed unsafe class CudaContext : IDisposable
     private readonly int _device;
     private readonly nint _context;
     private nint _stream, _module;
-    private bool _disposed;
+    private bool _disposed, _defers;
 
     /// <exception cref="GemmaDeviceException">The GPU cannot be used.</exception>
     public CudaContext(CudaLibrary library, CudaDevice device, ReadOnlySpan<byte> ptx)
     {
         _library = library;
+        _graphs = new CudaGraphs(library);
         Device = device;
         nint context, stream;
         int handle;
@@ -172,35 +179,75 @@ internal sealed unsafe class CudaContext : IDisposable
 
         if (Failure is null)
         {
-            MakeCurrent();
-            Wait();
+            WaitAside();
             Check(_library.HostFree(memory), "free host memory");
         }
     }
 
     /// <summary>Copies to the device; the host memory must stay as it is until that has happened.</summary>
-    public void Upload(ulong destination, void* source, long bytes)
+    /// <param name="destination">Device memory.</param>
+    /// <param name="source">Host memory of <see cref="AllocatePinned"/>.</param>
+    /// <param name="bytes">How much.</param>
+    /// <param name="ahead">Launches that are held back may come after it: nothing that was asked for before uses the destination.</param>
+    public void Upload(ulong destination, void* source, long bytes, bool ahead = false)
     {
         MakeCurrent();
-        Check(_library.CopyToDevice(destination, source, (nuint)bytes, _stream), "copy to the device");
+        if (!ahead)
+        {
+            Flush();
+        }
+
+        lock (_streamGate)
+        {
+            Check(_library.CopyToDevice(destination, source, (nuint)bytes, _stream), "copy to the device");
+        }
     }
 
-    public void Download(void* destination, ulong source, long bytes)
+    /// <summary>Copies to the host.</summary>
+    /// <param name="destination">Host memory of <see cref="AllocatePinned"/>.</param>
+    /// <param name="source">Device memory.</param>
+    /// <param name="bytes">How much.</param>
+    /// <param name="aside">Any thread asks, for what launches that are held back do not change.</param>
+    public void Download(void* destination, ulong source, long bytes, bool aside = false)
     {
         MakeCurrent();
-        Check(_library.CopyToHost(destination, source, (nuint)bytes, _stream), "copy from the device");
+        if (!aside)
+        {
+            Flush();
+        }
+
+        lock (_streamGate)
+        {
+            Check(_library.CopyToHost(destination, source, (nuint)bytes, _stream), "copy from the device");
+        }
     }
 
     public void Copy(ulong destination, ulong source, long bytes)
     {
         MakeCurrent();
-        Check(_library.CopyOnDevice(destination, source, (nuint)bytes, _stream), "copy");
+        Flush();
+        lock (_streamGate)
+        {
+            Check(_library.CopyOnDevice(destination, source, (nuint)bytes, _stream), "copy");
+        }
     }
 
     public void Clear(ulong address, long bytes)
     {
         MakeCurrent();
-        Check(_library.Fill(address, 0, (nuint)bytes, _stream), "clear memory");
+        Flush();
+        lock (_streamGate)
+        {
+            Check(_library.Fill(address, 0, (nuint)bytes, _stream), "clear memory");
+        }
+    }
+
+    /// <summary>Whether launches are held back from now on, to become a graph, until something else is asked for.</summary>
+    public void Defer(bool defers)
+    {
+        MakeCurrent();
+        Flush();
+        _defers = defers;
     }
 
     /// <summary>The kernel of a name.</summary>
@@ -223,6 +270,12 @@ internal sealed unsafe class CudaContext : IDisposable
     public void Launch(nint kernel, (int X, int Y, int Z) grid, int threads, params ReadOnlySpan<KernelArgument> arguments)
     {
         MakeCurrent();
+        if (_defers)
+        {
+            _graphs.Add(kernel, grid, threads, arguments);
+            return;
+        }
+
         void** places = stackalloc void*[arguments.Length];
         fixed (KernelArgument* first = arguments)
         {
@@ -231,7 +284,10 @@ internal sealed unsafe class CudaContext : IDisposable
                 places[i] = KernelArgument.PlaceOf(first + i);
             }
 
-            Check(_library.LaunchKernel(kernel, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, _stream, places, null), "launch a kernel");
+            lock (_streamGate)
+            {
+                Check(_library.LaunchKernel(kernel, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, _stream, places, null), "launch a kernel");
+            }
         }
     }
 
@@ -239,7 +295,27 @@ internal sealed unsafe class CudaContext : IDisposable
     public void Wait()
     {
         MakeCurrent();
+        Flush();
         Check(_library.StreamSynchronize(_stream), "finish its work");
+    }
+
+    /// <summary>Returns when the copies that were asked for so far are done. Any thread may wait so, also while launches become a graph in another one, when the stream must not be asked.</summary>
+    public void WaitAside()
+    {
+        nint mark = CreateEvent();
+        try
+        {
+            lock (_streamGate)
+            {
+                Check(_library.EventRecord(mark, _stream), "record an event");
+            }
+
+            WaitFor(mark);
+        }
+        finally
+        {
+            DestroyEvent(mark);
+        }
     }
 
     /// <summary>A mark in the stream that can be waited for.</summary>
@@ -254,6 +330,7 @@ internal sealed unsafe class CudaContext : IDisposable
     public void Record(nint mark)
     {
         MakeCurrent();
+        Flush();
         Check(_library.EventRecord(mark, _stream), "record an event");
     }
 
@@ -296,6 +373,7 @@ internal sealed unsafe class CudaContext : IDisposable
             _ = _library.StreamSynchronize(_stream);
         }
 
+        _graphs.Dispose();
         foreach (ulong address in _allocations)
         {
             _ = _library.MemoryFree(address);
@@ -352,6 +430,18 @@ internal sealed unsafe class CudaContext : IDisposable
         {
             Check(_library.ContextSetCurrent(_context), "be used from this thread");
             t_current = _id;
+        }
+    }
+
+    /// <summary>Carries out what is held back.</summary>
+    private void Flush()
+    {
+        if (_graphs.Count > 0)
+        {
+            lock (_streamGate)
+            {
+                Check(_graphs.Flush(_stream), "launch the kernels of a step");
+            }
         }
     }
 

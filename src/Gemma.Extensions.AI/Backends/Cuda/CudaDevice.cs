@@ -8,12 +8,13 @@ namespace Gemma.Extensions.AI.Backends.Cuda;
 /// <param name="Capability">Compute capability, ten times: 80 for 8.0.</param>
 /// <param name="Processors">Streaming multiprocessors.</param>
 /// <param name="TotalBytes">Its memory.</param>
-internal sealed record CudaDevice(int Index, string Name, int Capability, int Processors, long TotalBytes)
+/// <param name="HasTimeLimit">Whether the system ends kernels that take too long, as it does where the GPU draws a screen.</param>
+internal sealed record CudaDevice(int Index, string Name, int Capability, int Processors, long TotalBytes, bool HasTimeLimit)
 {
     /// <summary>The least compute capability that the kernels run on: tensor cores with bfloat16.</summary>
     public const int LeastCapability = 80;
 
-    private const int MajorAttribute = 75, MinorAttribute = 76, ProcessorsAttribute = 16;
+    private const int MajorAttribute = 75, MinorAttribute = 76, ProcessorsAttribute = 16, TimeLimitAttribute = 17;
 
     public bool IsSupported => Capability >= LeastCapability;
 
@@ -27,16 +28,17 @@ internal sealed record CudaDevice(int Index, string Name, int Capability, int Pr
         byte* name = stackalloc byte[256];
         for (int i = 0; i < count; i++)
         {
-            int device, major, minor, processors;
+            int device, major, minor, processors, timeLimit;
             nuint bytes;
             Check(library, library.DeviceGet(&device, i));
             Check(library, library.DeviceGetName(name, 255, device));
             Check(library, library.DeviceGetAttribute(&major, MajorAttribute, device));
             Check(library, library.DeviceGetAttribute(&minor, MinorAttribute, device));
             Check(library, library.DeviceGetAttribute(&processors, ProcessorsAttribute, device));
+            Check(library, library.DeviceGetAttribute(&timeLimit, TimeLimitAttribute, device));
             Check(library, library.DeviceTotalMemory(&bytes, device));
             var text = new ReadOnlySpan<byte>(name, 256);
-            devices[i] = new CudaDevice(i, Encoding.UTF8.GetString(text[..text.IndexOf((byte)0)]), 10 * major + minor, processors, (long)bytes);
+            devices[i] = new CudaDevice(i, Encoding.UTF8.GetString(text[..text.IndexOf((byte)0)]), 10 * major + minor, processors, (long)bytes, timeLimit != 0);
         }
 
         return devices;

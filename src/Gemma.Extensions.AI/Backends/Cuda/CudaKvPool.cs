@@ -16,7 +16,9 @@ internal sealed unsafe class CudaKvPool : KvPool
         Address = context.Allocate(bytes, "keys and values");
         context.Clear(Address, bytes);
         StoreKernel = context.Kernel($"rope_store_{TypeName}");
-        AttentionKernel = context.Kernel($"attention_{TypeName}{(layout.Type is GemmaKvCacheType.F16 or GemmaKvCacheType.BF16 && layout.HeadDim is 128 or 256 ? $"_{layout.HeadDim}" : "")}");
+        bool isTiled = layout.Type is GemmaKvCacheType.F16 or GemmaKvCacheType.BF16 && layout.HeadDim is 128 or 256;
+        AttentionKernel = context.Kernel(isTiled ? $"attention_{TypeName}_{layout.HeadDim}" : $"attention_{TypeName}");
+        PromptKernel = isTiled ? context.Kernel($"prompt_attention_{TypeName}_{layout.HeadDim}") : 0;
     }
 
     public ulong Address { get; }
@@ -24,6 +26,9 @@ internal sealed unsafe class CudaKvPool : KvPool
     public nint StoreKernel { get; }
 
     public nint AttentionKernel { get; }
+
+    /// <summary>Attention of prompts' rows; 0 where they take the kernel of the others.</summary>
+    public nint PromptKernel { get; }
 
     private string TypeName => Layout.Type switch
     {
@@ -41,8 +46,8 @@ internal sealed unsafe class CudaKvPool : KvPool
         lock (_gate)
         {
             byte* staging = Staging();
-            _context.Download(staging, address, Layout.BlockBytes);
-            _context.Wait();
+            _context.Download(staging, address, Layout.BlockBytes, aside: true);
+            _context.WaitAside();
             new ReadOnlySpan<byte>(staging, (int)Layout.BlockBytes).CopyTo(destination);
         }
     }

@@ -35,6 +35,12 @@ internal sealed unsafe class CudaLibrary
     public readonly delegate* unmanaged<nint*, uint, int> StreamCreate;
     public readonly delegate* unmanaged<nint, int> StreamSynchronize;
     public readonly delegate* unmanaged<nint, int> StreamDestroy;
+    public readonly delegate* unmanaged<nint, int, int> StreamBeginCapture;
+    public readonly delegate* unmanaged<nint, nint*, int> StreamEndCapture;
+    public readonly delegate* unmanaged<nint*, nint, ulong, int> GraphInstantiate;
+    public readonly delegate* unmanaged<nint, nint, int> GraphLaunch;
+    public readonly delegate* unmanaged<nint, int> GraphExecDestroy;
+    public readonly delegate* unmanaged<nint, int> GraphDestroy;
     public readonly delegate* unmanaged<nint*, uint, int> EventCreate;
     public readonly delegate* unmanaged<nint, nint, int> EventRecord;
     public readonly delegate* unmanaged<nint, int> EventSynchronize;
@@ -75,6 +81,12 @@ internal sealed unsafe class CudaLibrary
         StreamCreate = (delegate* unmanaged<nint*, uint, int>)Find("cuStreamCreate");
         StreamSynchronize = (delegate* unmanaged<nint, int>)Find("cuStreamSynchronize");
         StreamDestroy = (delegate* unmanaged<nint, int>)Find("cuStreamDestroy_v2");
+        StreamBeginCapture = (delegate* unmanaged<nint, int, int>)Find("cuStreamBeginCapture_v2");
+        StreamEndCapture = (delegate* unmanaged<nint, nint*, int>)Find("cuStreamEndCapture");
+        GraphInstantiate = (delegate* unmanaged<nint*, nint, ulong, int>)Find("cuGraphInstantiateWithFlags");
+        GraphLaunch = (delegate* unmanaged<nint, nint, int>)Find("cuGraphLaunch");
+        GraphExecDestroy = (delegate* unmanaged<nint, int>)Find("cuGraphExecDestroy");
+        GraphDestroy = (delegate* unmanaged<nint, int>)Find("cuGraphDestroy");
         EventCreate = (delegate* unmanaged<nint*, uint, int>)Find("cuEventCreate");
         EventRecord = (delegate* unmanaged<nint, nint, int>)Find("cuEventRecord");
         EventSynchronize = (delegate* unmanaged<nint, int>)Find("cuEventSynchronize");

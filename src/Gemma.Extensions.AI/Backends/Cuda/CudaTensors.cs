@@ -1,16 +1,46 @@
 namespace Gemma.Extensions.AI.Backends.Cuda;
 
-/// <summary>A matrix in device memory. What the host reads lies in memory of its own.</summary>
+/// <summary>The forms in which products take their input; see Packed in Kernels/elementwise.cu.</summary>
+[Flags]
+internal enum PackedForms
+{
+    None = 0,
+
+    /// <summary>Each number rounded to bfloat16: all that products of prompts take.</summary>
+    High = 1,
+
+    /// <summary>The rest, again rounded: with it floating-point weights are multiplied for generated rows.</summary>
+    Low = 2,
+
+    /// <summary>Signed bytes with scales: with them integer weights are multiplied for generated rows.</summary>
+    Bytes = 4,
+}
+
+/// <summary>The structure Packed of Kernels/elementwise.cu.</summary>
+internal struct PackedArguments
+{
+    public ulong High, Low, Bytes, Scales;
+    public int Generated, FloatColumns, ByteColumns;
+}
+
+/// <summary>
+/// A matrix in device memory, with the forms of it that products take. A form that a product asked for once is from then on written by the operation that computes the matrix. What the
+/// host reads lies in memory of its own.
+/// </summary>
 internal sealed unsafe class CudaMatrix : Matrix
 {
     private readonly CudaContext _context;
+    private readonly CudaScratch _high, _low, _bytes, _scales;
     private void* _mirror;
     private long _mirrorBytes;
+    private PackedForms _wanted, _packed;
+    private int _packedRows, _packedGenerated;
 
     public CudaMatrix(CudaContext context, int rows, int columns)
         : base(rows, columns)
     {
         _context = context;
+        (_high, _low, _bytes, _scales) = (Scratch(), Scratch(), Scratch(), Scratch());
         long bytes = Math.Max(4, 4L * rows * columns);
         Address = context.Allocate(bytes, "work space");
         context.Clear(Address, bytes);
@@ -18,6 +48,49 @@ internal sealed unsafe class CudaMatrix : Matrix
 
     /// <summary>Row-major, without padding.</summary>
     public ulong Address { get; }
+
+    /// <summary>Columns of the forms in bfloat16 and in bytes: whole chunks of weights.</summary>
+    public static (int Floats, int Bytes) PaddedColumns(int columns) => ((columns + 31) / 32 * 32, (columns + 127) / 128 * 128);
+
+    /// <summary>The address, for an operation that changes the numbers: its forms are void.</summary>
+    public ulong Overwrite()
+    {
+        _packed = PackedForms.None;
+        return Address;
+    }
+
+    /// <summary>Whether the forms are there for so many rows, of which the first are generated.</summary>
+    public bool Has(PackedForms forms, int rows, int generated) => (_packed & forms) == forms && _packedRows == rows && _packedGenerated == generated;
+
+    /// <summary>Where to put forms for a product, which from now on are written when the matrix is computed.</summary>
+    public PackedArguments Pack(PackedForms forms, int rows, int generated)
+    {
+        _wanted |= forms;
+        (int floats, int bytes) = PaddedColumns(Columns);
+        (_packed, _packedRows, _packedGenerated) = (forms, rows, generated);
+        return new PackedArguments
+        {
+            High = forms.HasFlag(PackedForms.High) ? _high.Reserve(2L * Rows * floats) : 0,
+            Low = forms.HasFlag(PackedForms.Low) ? _low.Reserve(2L * Rows * floats) : 0,
+            Bytes = forms.HasFlag(PackedForms.Bytes) ? _bytes.Reserve((long)Rows * bytes) : 0,
+            Scales = forms.HasFlag(PackedForms.Bytes) ? _scales.Reserve(8L * Rows * bytes / 32) : 0,
+            Generated = generated,
+            FloatColumns = (forms & (PackedForms.High | PackedForms.Low)) != 0 ? floats : 0,
+            ByteColumns = forms.HasFlag(PackedForms.Bytes) ? bytes : 0,
+        };
+    }
+
+    /// <summary>Where the operation that computes the matrix puts the forms that products asked for before.</summary>
+    public PackedArguments PackWanted(int rows, int generated) => Pack(
+        _wanted & ((generated < rows ? PackedForms.High : PackedForms.None) | (generated > 0 ? PackedForms.High | PackedForms.Low | PackedForms.Bytes : PackedForms.None)), rows, generated);
+
+    public ulong High => _high.Address;
+
+    public ulong Low => _low.Address;
+
+    public ulong Bytes => _bytes.Address;
+
+    public ulong Scales => _scales.Address;
 
     public override Span<float> Read(int firstRow, int rows)
     {
@@ -42,7 +115,7 @@ internal sealed unsafe class CudaMatrix : Matrix
         {
             Reserve(4L * values.Length);
             values.CopyTo(new Span<float>(_mirror, values.Length));
-            _context.Upload(Address + (ulong)(4L * firstRow * Columns), _mirror, 4L * values.Length);
+            _context.Upload(Overwrite() + (ulong)(4L * firstRow * Columns), _mirror, 4L * values.Length);
             _context.Wait();
         }
     }
@@ -51,7 +124,13 @@ internal sealed unsafe class CudaMatrix : Matrix
     {
         _context.FreePinned(_mirror);
         _context.Free(Address);
+        foreach (CudaScratch scratch in (ReadOnlySpan<CudaScratch>)[_high, _low, _bytes, _scales])
+        {
+            scratch.Release();
+        }
     }
+
+    private CudaScratch Scratch() => new(_context, "work space");
 
     private void Reserve(long bytes)
     {
@@ -76,10 +155,11 @@ internal struct Planes
 /// <param name="Planes">Where.</param>
 /// <param name="FirstRow">First of them in the stacked matrix.</param>
 /// <param name="Rows">How many.</param>
-/// <param name="One">The product's kernel for up to eight rows.</param>
+/// <param name="One">The kernel for up to eight generated rows.</param>
 /// <param name="Four">That for more.</param>
 /// <param name="Embed">The kernel that reads single rows.</param>
-internal sealed record CudaWeightPart(CudaFormat Format, Planes Planes, int FirstRow, int Rows, nint One, nint Four, nint Embed);
+/// <param name="Unpack">The kernel that makes bfloat16 numbers of the weights, for prompts; 0 where they are such.</param>
+internal sealed record CudaWeightPart(CudaFormat Format, Planes Planes, int FirstRow, int Rows, nint One, nint Four, nint Embed, nint Unpack);
 
 internal sealed class CudaWeights(CudaWeightPart[] parts, int rows, int columns) : WeightMatrix(rows, columns)
 {
@@ -114,7 +194,7 @@ internal sealed class CudaLowRank(CudaBackend backend, ulong address, CudaLowRan
     internal readonly record struct Part(ulong B, int FirstRank, int Rank, int FirstRow, int Rows);
 }
 
-/// <summary>Device memory that grows as needed and is never given back before the backend. What it held is lost when it grows.</summary>
+/// <summary>Device memory that grows as needed. What it held is lost when it grows.</summary>
 internal sealed class CudaScratch(CudaContext context, string purpose)
 {
     private long _bytes;
@@ -126,12 +206,17 @@ internal sealed class CudaScratch(CudaContext context, string purpose)
     {
         if (_bytes < bytes)
         {
-            context.Free(Address);
-            _bytes = 0;
+            Release();
             Address = context.Allocate(bytes, purpose);
             _bytes = bytes;
         }
 
         return Address;
+    }
+
+    public void Release()
+    {
+        context.Free(Address);
+        (Address, _bytes) = (0, 0);
     }
 }

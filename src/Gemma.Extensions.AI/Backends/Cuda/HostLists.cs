@@ -41,7 +41,7 @@ internal sealed unsafe class HostLists(CudaContext context)
     public ulong Send(int count)
     {
         ulong address = _device + 4ul * (uint)_used;
-        context.Upload(address, _host + _used, 4L * count);
+        context.Upload(address, _host + _used, 4L * count, ahead: true); // to a place that nothing uses
         _used += count;
         return address;
     }

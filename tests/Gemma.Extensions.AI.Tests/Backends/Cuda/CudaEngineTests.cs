@@ -5,6 +5,7 @@ using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Tests.Backends.Ptx;
 using Gemma.Extensions.AI.Tests.Chat;
 using Gemma.Extensions.AI.Tests.Engine;
+using Gemma.Extensions.AI.Tests.Files;
 using Gemma.Extensions.AI.Tests.Lora;
 using Microsoft.Extensions.AI;
 
@@ -39,16 +40,35 @@ public abstract class CudaEngineTests
 
     private static readonly EngineOptions s_small = TinyEngine.Exact with { KvCacheBytes = 8 << 20, MaxConcurrentRequests = 4 };
 
+    /// <summary>Generated rows, of which each activation is the sum of two bfloat16 numbers.</summary>
     [Fact]
     public void LogitsOfTheCheckpoint()
     {
         using var file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
         int[] tokens = file.ReadInt32s("tokens");
         float[] logits = file.ReadSingles("expected.logits");
-        using var tiny = new TinyEngine(s_small, Tier);
-        float worst = Difference.Largest([.. logits.Chunk(logits.Length / tokens.Length)], tiny.Logits(tokens));
+        using Backend backend = Tiers.Create(Tier);
+        using ModelFile model = ModelFile.Open(TestData.Local("tiny"));
+        GemmaConfig config = model.Config;
+        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, 32, GemmaKvCacheType.F32), 8);
+        using var forward = new GemmaForward(config, GemmaWeights.Load(model, backend), backend, pool, tokens.Length, tokens.Length);
+        var batch = new ForwardBatch(tokens.Length, 1);
+        batch.Add(tokens, 0, [0, 1, 2, 3], [4, 5, 6, 7]);
+        forward.Run(batch);
+        float worst = Difference.Largest([.. logits.Chunk(config.VocabularySize)], [.. forward.Logits([.. Enumerable.Range(0, tokens.Length)]).Read(0, tokens.Length).ToArray().Chunk(config.VocabularySize)]);
         TestContext.Current.TestOutputHelper?.WriteLine($"largest difference {worst} over {tokens.Length} tokens");
         Assert.True(worst <= 1e-3f, $"A logit differs by {worst}.");
+    }
+
+    /// <summary>Prompts, whose activations are rounded to bfloat16.</summary>
+    [Fact]
+    public void LogitsOfAPromptOfTheCheckpoint()
+    {
+        using var file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        int[] tokens = file.ReadInt32s("tokens");
+        float[] logits = file.ReadSingles("expected.logits");
+        using var tiny = new TinyEngine(s_small, Tier);
+        CheckDivergence([.. logits.Chunk(logits.Length / tokens.Length)], tiny.Logits(tokens));
     }
 
     [Theory]
@@ -80,8 +100,7 @@ public abstract class CudaEngineTests
         int[] tokens = TinyEngine.Prompt(3, 40);
         using var expected = new TinyEngine(s_small with { KvType = (GemmaKvCacheType)type });
         using var tiny = new TinyEngine(s_small with { KvType = (GemmaKvCacheType)type }, Tier);
-        double mean = expected.Logits(tokens).Zip(tiny.Logits(tokens)).Average(pair => Difference.Divergence(pair.First, pair.Second));
-        Assert.InRange(mean, -1e-9, 1e-4);
+        CheckDivergence(expected.Logits(tokens), tiny.Logits(tokens));
     }
 
     /// <summary>Several sequences in a batch, prompts in pieces, guesses from what was said before, less memory than all need: each says what it says alone.</summary>
@@ -139,7 +158,7 @@ public abstract class CudaEngineTests
         Assert.Equal(system.Length, await second.Engine.LoadPromptCacheAsync(path, TestContext.Current.CancellationToken));
         float[][] logits = second.Logits(prompt, out int cached, prompt.Length - 1);
         Assert.Equal(system.Length, cached);
-        Assert.InRange(Difference.Largest(expected, logits), 0, 2e-3f);
+        CheckDivergence(expected, logits);
     }
 
     /// <summary>A smaller model that guesses ahead shares the GPU and changes no text.</summary>
@@ -162,8 +181,8 @@ public abstract class CudaEngineTests
         int[] tokens = TinyEngine.Prompt(5, 30);
         LoraWeights adapter = tiny.Adapter(path);
         float[][] expected = exact.Logits(tokens, adapter: exact.Adapter(path)), plain = tiny.Logits(tokens);
-        Assert.InRange(Difference.Largest(expected, tiny.Logits(tokens, adapter: adapter)), 0, 2e-3f);
-        Assert.True(Difference.Largest(expected, plain) > 0.01f);
+        CheckDivergence(expected, tiny.Logits(tokens, adapter: adapter));
+        Assert.True(expected.Zip(plain).Average(pair => Difference.Divergence(pair.First, pair.Second)) > 0.02);
 
         // Together, each row has its own.
         Generation[] together = [tiny.Start(tokens, 6, adapter: adapter), tiny.Start(tokens, 6)];
@@ -197,6 +216,26 @@ public abstract class CudaEngineTests
         static void LoadAndDrop(Backend backend) => backend.LoadLowRank(8, 1 << 20, new LowRankPart(2, 8, new float[8 << 20], new float[8]));
     }
 
+    /// <summary>The labels of a text: the head of a classifier takes hidden rows.</summary>
+    [Fact]
+    public async Task AClassifierJudges()
+    {
+        CancellationToken token = TestContext.Current.CancellationToken;
+        using var directory = new TempDirectory();
+        string path = TinyCheckpoint.Write(
+            directory.File("classifier"), json => json["architectures"] = new System.Text.Json.Nodes.JsonArray("Gemma2ForSequenceClassification"),
+            new Dictionary<string, (long[], float[])> { ["score.weight"] = ([3, TinyCheckpoint.Hidden], TinyCheckpoint.Rows(TinyCheckpoint.Embedding(), [7, 300, 999])) });
+        GemmaOptions options = Options();
+        options.KvCacheBytes = 8 << 20;
+        using GemmaModel model = GemmaModel.Load(path, options), exact = GemmaModel.Load(path, new GemmaOptions { Kernel = "reference" });
+        foreach (string text in (string[])["Is it late?", "a longer text that says nothing"])
+        {
+            GemmaClassification expected = await exact.ClassifyAsync(text, cancellationToken: token), actual = await model.ClassifyAsync(text, cancellationToken: token);
+            Assert.Equal(expected.Labels.Select(label => label.Label), actual.Labels.Select(label => label.Label));
+            Assert.All(expected.Labels.Zip(actual.Labels), pair => Assert.Equal(pair.First.Score, pair.Second.Score, 0.05f * expected.Labels.Max(label => Math.Abs(label.Score))));
+        }
+    }
+
     [Fact]
     public async Task AModelChatsEmbedsAndScores()
     {
@@ -217,6 +256,14 @@ public abstract class CudaEngineTests
         }
 
         IReadOnlyList<GemmaScore> wanted = await exact.ScoreAsync("Hello", [" there", " you"], cancellationToken: token), scores = await model.ScoreAsync("Hello", [" there", " you"], cancellationToken: token);
-        Assert.All(wanted.Zip(scores), pair => Assert.Equal(pair.First.LogProbability, pair.Second.LogProbability, 1e-2));
+        Assert.All(wanted.Zip(scores), pair => Assert.Equal(pair.First.LogProbability, pair.Second.LogProbability, 5e-2));
+    }
+
+    /// <summary>What the rounding of prompts may cost: a mean divergence of 0.005.</summary>
+    private protected static void CheckDivergence(float[][] expected, float[][] actual)
+    {
+        double mean = expected.Zip(actual).Average(pair => Difference.Divergence(pair.First, pair.Second));
+        TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
+        Assert.InRange(mean, -1e-9, 0.005);
     }
 }

@@ -30,6 +30,12 @@ internal sealed unsafe partial class InterpretedGpu
         ["cuStreamCreate"] = (nint)(delegate* unmanaged<nint*, uint, int>)&Create,
         ["cuStreamSynchronize"] = (nint)(delegate* unmanaged<nint, int>)&Synchronize,
         ["cuStreamDestroy_v2"] = (nint)(delegate* unmanaged<nint, int>)&Destroy,
+        ["cuStreamBeginCapture_v2"] = (nint)(delegate* unmanaged<nint, int, int>)&BeginCapture,
+        ["cuStreamEndCapture"] = (nint)(delegate* unmanaged<nint, nint*, int>)&EndCapture,
+        ["cuGraphInstantiateWithFlags"] = (nint)(delegate* unmanaged<nint*, nint, ulong, int>)&GraphInstantiate,
+        ["cuGraphLaunch"] = (nint)(delegate* unmanaged<nint, nint, int>)&GraphLaunch,
+        ["cuGraphExecDestroy"] = (nint)(delegate* unmanaged<nint, int>)&GraphExecDestroy,
+        ["cuGraphDestroy"] = (nint)(delegate* unmanaged<nint, int>)&GraphDestroy,
         ["cuEventCreate"] = (nint)(delegate* unmanaged<nint*, uint, int>)&Create,
         ["cuEventRecord"] = (nint)(delegate* unmanaged<nint, nint, int>)&EventRecord,
         ["cuEventSynchronize"] = (nint)(delegate* unmanaged<nint, int>)&Synchronize,
@@ -88,7 +94,7 @@ internal sealed unsafe partial class InterpretedGpu
     private static int DeviceGetAttribute(int* value, int attribute, int device)
     {
         int capability = s_gpus[device].Capability;
-        *value = attribute switch { 75 => capability / 10, 76 => capability % 10, 16 => 4, _ => -1 };
+        *value = attribute switch { 75 => capability / 10, 76 => capability % 10, 16 => 4, 17 => s_gpus[device].HasTimeLimit ? 1 : 0, _ => -1 };
         return 0;
     }
 
@@ -244,6 +250,32 @@ internal sealed unsafe partial class InterpretedGpu
     private static int LaunchKernel(
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream, void** arguments, void** extra) =>
         Call("cuLaunchKernel", gpu => blockY == 1 && blockZ == 1 && sharedBytes == 0 ? gpu.Launch(function, (gridX, gridY, gridZ), (int)blockX, arguments) : InvalidValue);
+
+    [UnmanagedCallersOnly]
+    private static int BeginCapture(nint stream, int mode) => Call("cuStreamBeginCapture_v2", gpu => gpu.BeginCapture());
+
+    [UnmanagedCallersOnly]
+    private static int EndCapture(nint stream, nint* graph) => Call("cuStreamEndCapture", gpu => gpu.EndCapture(out *graph));
+
+    [UnmanagedCallersOnly]
+    private static int GraphInstantiate(nint* executable, nint graph, ulong flags) => Call("cuGraphInstantiateWithFlags", gpu =>
+    {
+        *executable = graph + 1;
+        return gpu._graphs.TryGetValue(graph, out List<Func<long>>? work) && gpu._graphs.TryAdd(graph + 1, work) ? 0 : InvalidValue;
+    });
+
+    [UnmanagedCallersOnly]
+    private static int GraphLaunch(nint executable, nint stream) => Call("cuGraphLaunch", gpu =>
+    {
+        gpu._pending.AddRange(gpu._graphs[executable]);
+        return 0;
+    });
+
+    [UnmanagedCallersOnly]
+    private static int GraphExecDestroy(nint executable) => Call("cuGraphExecDestroy", gpu => gpu.Drain() + (gpu._graphs.Remove(executable) ? 0 : InvalidValue));
+
+    [UnmanagedCallersOnly]
+    private static int GraphDestroy(nint graph) => Call("cuGraphDestroy", gpu => gpu._graphs.Remove(graph) ? 0 : InvalidValue);
 
     [UnmanagedCallersOnly]
     private static int GetErrorName(int code, byte** text)

@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Tests.Backends.Ptx;
 /// </summary>
 internal sealed unsafe partial class InterpretedGpu : IDisposable
 {
-    public const int OutOfMemory = 2, InvalidValue = 1, NotFound = 500, IllegalAddress = 700, DeviceLost = 719;
+    public const int OutOfMemory = 2, InvalidValue = 1, NotFound = 500, IllegalAddress = 700, DeviceLost = 719, CaptureUnsupported = 900;
 
     private static readonly ConcurrentDictionary<nint, InterpretedGpu> s_gpus = new();
     private static readonly ConcurrentDictionary<string, PtxModule> s_modules = new();
@@ -25,7 +25,10 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
 
     private readonly Lock _gate = new();
     private readonly List<Func<long>> _pending = [];
+    private readonly Dictionary<nint, List<Func<long>>> _graphs = [];
     private readonly Dictionary<nint, long> _pinned = [];
+    private List<Func<long>>? _captured;
+    private int _lastGraph, _capturingThread;
     private readonly Dictionary<nint, (string Name, PtxKernel Kernel)> _functions = [];
     private PtxModule? _module;
     private int _fault;
@@ -38,6 +41,9 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
     public int Capability { get; init; } = 80;
 
     public long TotalBytes { get; init; } = 1L << 32;
+
+    /// <summary>Whether it draws a screen.</summary>
+    public bool HasTimeLimit { get; init; }
 
     /// <summary>A kernel to run in place of the one of its name.</summary>
     public PtxKernel? Mutant { get; init; }
@@ -63,7 +69,7 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
     /// <summary>Instructions of warps that were carried out.</summary>
     public long Steps { get; private set; }
 
-    /// <summary>Launches by kernel.</summary>
+    /// <summary>Launches by kernel that were carried out.</summary>
     public Dictionary<string, int> Launches { get; } = [];
 
     /// <summary>Contexts that were opened and not given back.</summary>
@@ -71,11 +77,18 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
 
     public int PinnedCount => _pinned.Count;
 
+    /// <summary>Graphs that were made and not given back.</summary>
+    public int GraphCount => _graphs.Count;
+
+    /// <summary>The functions of graphs that were called, and launches outside of a capture, in their order.</summary>
+    public List<string> Calls { get; } = [];
+
     /// <summary>Has a model loaded on this GPU, as <see cref="GemmaOptions.Device"/> says.</summary>
     public GemmaOptions Options(string device = "cuda") => new() { Device = device, CreateBackend = options => On([this], library => DeviceChoice.Create(options, () => library)) };
 
     /// <summary>The backend on this GPU.</summary>
-    public CudaBackend CreateBackend() => On([this], library => new CudaBackend(library, CudaDevice.Select(library, 0), pieceBytes: 5000));
+    public CudaBackend CreateBackend(double launchSeconds = LaunchPieces.DefaultSeconds) =>
+        On([this], library => new CudaBackend(library, CudaDevice.Select(library, 0), pieceBytes: 5000, unpackBytes: 128 << 10, launchSeconds));
 
     /// <summary>Calls something with the driver of a machine that has these GPUs.</summary>
     public static T On<T>(InterpretedGpu[] machine, Func<CudaLibrary, T> use) => With(machine, () => use(new CudaLibrary(Export)));
@@ -119,9 +132,19 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
                 return _fault;
             }
 
+            if (function.Contains("Graph", StringComparison.Ordinal) || function.Contains("Capture", StringComparison.Ordinal) || function == "cuLaunchKernel")
+            {
+                Calls.Add(function);
+            }
+            else if (_captured is not null && (Environment.CurrentManagedThreadId == _capturingThread || function.StartsWith("cuMemcpy", StringComparison.Ordinal) || function is "cuMemsetD8Async" or "cuEventRecord"))
+            {
+                return CaptureUnsupported; // what the thread asks or what uses the stream cannot be part of a graph
+            }
+
             if (Inject?.Invoke(function) is { } code and not 0)
             {
-                _fault = code >= IllegalAddress ? code : 0; // the context is lost
+                _captured = function == "cuStreamEndCapture" ? null : _captured; // that ends it, well or not
+                _fault = code is >= IllegalAddress and < CaptureUnsupported ? code : 0; // the context is lost
                 return code;
             }
 
@@ -184,8 +207,36 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
             new ReadOnlySpan<byte>(arguments[i], kernel.Parameters[i].Size).CopyTo(parameters.AsSpan(kernel.Parameters[i].Offset));
         }
 
-        Launches[name] = Launches.GetValueOrDefault(name) + 1;
-        _pending.Add(() => PtxLaunch.Run(kernel, Memory, parameters, grid, threads, StepLimit, Parallelism));
+        (_captured ?? _pending).Add(() =>
+        {
+            Launches[name] = Launches.GetValueOrDefault(name) + 1;
+            return PtxLaunch.Run(kernel, Memory, parameters, grid, threads, StepLimit, Parallelism);
+        });
+        return 0;
+    }
+
+    private int BeginCapture()
+    {
+        if (_captured is not null)
+        {
+            return InvalidValue;
+        }
+
+        _captured = [];
+        _capturingThread = Environment.CurrentManagedThreadId;
+        return 0;
+    }
+
+    private int EndCapture(out nint graph)
+    {
+        graph = _lastGraph += 2;
+        if (_captured is null)
+        {
+            return InvalidValue;
+        }
+
+        _graphs[graph] = _captured;
+        _captured = null;
         return 0;
     }
 }

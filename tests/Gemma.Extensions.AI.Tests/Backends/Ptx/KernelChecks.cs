@@ -17,27 +17,44 @@ internal static unsafe class KernelChecks
     /// <summary>The checks that a kernel is launched by.</summary>
     public static IEnumerable<Action<Backend>> Of(string kernel)
     {
-        if (kernel is "rms_norm" or "add_rms_norm")
+        if (kernel == "norms")
         {
+            yield return backend => Forms(backend, 300);
             yield return backend => Norms(backend, 700);
             yield return backend => Norms(backend, 100);
         }
         else if (kernel is "geglu" or "softcap" or "select_rows")
         {
             yield return Elements;
+            yield return backend => Forms(backend, 45);
         }
         else if (kernel.StartsWith("low_rank", StringComparison.Ordinal))
         {
             yield return backend => LowRank(backend, 300);
             yield return backend => LowRank(backend, 60);
         }
-        else if (kernel == "split_activations")
+        else if (kernel == "pack_activations")
         {
             yield return backend => Product(backend, TensorType.BF16, 2, 45);
-        }
-        else if (kernel == "quantize_activations")
-        {
+            yield return backend => Product(backend, TensorType.Q8_0, 3, 160, promptRows: 1);
             yield return backend => Product(backend, TensorType.Q8_0, 2, 160);
+        }
+        else if (kernel.StartsWith("prompt_product_", StringComparison.Ordinal))
+        {
+            bool isSmall = kernel.EndsWith("_32", StringComparison.Ordinal);
+            yield return backend => Product(backend, TensorType.BF16, isSmall ? 42 : 151, isSmall ? 275 : 150, promptRows: isSmall ? 41 : 150, outputs: isSmall ? 71 : 149);
+            yield return backend => Product(backend, TensorType.BF16, isSmall ? 5 : 70, 20, promptRows: isSmall ? 5 : 70, outputs: 7);
+        }
+        else if (kernel.StartsWith("unpack_", StringComparison.Ordinal))
+        {
+            TensorType type = TypeOf(kernel[7..]);
+            yield return backend => Product(backend, type, 3, CudaFormat.Of(type).IsFloat ? 45 : type is TensorType.Q8_0 or TensorType.Q4_0 ? 352 : 512, promptRows: 2, outputs: 300);
+        }
+        else if (kernel.StartsWith("prompt_attention_", StringComparison.Ordinal))
+        {
+            (GemmaKvCacheType type, int headDim) = KvOf(kernel);
+            yield return backend => PromptAttention(backend, type, headDim, window: int.MaxValue, cap: 0);
+            yield return backend => PromptAttention(backend, type, headDim, window: 101, cap: 20);
         }
         else if (kernel.StartsWith("embed_", StringComparison.Ordinal))
         {
@@ -63,7 +80,7 @@ internal static unsafe class KernelChecks
 
     private static (GemmaKvCacheType Type, int HeadDim) KvOf(string kernel)
     {
-        string rest = kernel.Replace("rope_store_", "", StringComparison.Ordinal).Replace("attention_", "", StringComparison.Ordinal);
+        string rest = kernel.Replace("rope_store_", "", StringComparison.Ordinal).Replace("prompt_", "", StringComparison.Ordinal).Replace("attention_", "", StringComparison.Ordinal);
         GemmaKvCacheType type = rest.StartsWith("bf16", StringComparison.Ordinal) ? GemmaKvCacheType.BF16 : rest.StartsWith("f16", StringComparison.Ordinal) ? GemmaKvCacheType.F16 : rest.StartsWith("q8_0", StringComparison.Ordinal) ? GemmaKvCacheType.Q8_0 : GemmaKvCacheType.F32;
         return (type, rest.EndsWith("_128", StringComparison.Ordinal) ? 128 : rest.EndsWith("_256", StringComparison.Ordinal) ? 256 : type == GemmaKvCacheType.Q8_0 ? 256 : 250);
     }
@@ -79,6 +96,12 @@ internal static unsafe class KernelChecks
         float[] input = x.Read(0, Rows).ToArray(), before = residual.Read(0, Rows).ToArray();
         backend.RmsNorm(x, weight, 0.5f, y, Rows);
         backend.AddRmsNorm(residual, x, weight, 0.5f, Rows);
+        using Matrix again = Fill(backend, random, Rows, columns), both = backend.CreateMatrix(Rows, columns), after = backend.CreateMatrix(Rows, columns);
+        again.Write(0, before);
+        backend.AddRmsNorm(again, x, weight, 0.5f, weight, both, Rows);
+        backend.RmsNorm(residual, weight, 0.5f, after, Rows);
+        Compare([.. residual.Read(0, Rows).ToArray().Select(value => (double)value)], again.Read(0, Rows), 0);
+        Compare([.. after.Read(0, Rows).ToArray().Select(value => (double)value)], both.Read(0, Rows), 1e-6);
         var expected = new double[Rows * columns];
         for (int r = 0; r < Rows; r++)
         {
@@ -150,32 +173,80 @@ internal static unsafe class KernelChecks
         Compare([.. tokens.SelectMany(token => decoded.Skip(token * columns).Take(columns)).Select(value => (double)(value * 3.5f))], y.Read(0, 5), 0);
     }
 
-    private static void Product(Backend backend, TensorType type, int rows, int columns)
+    /// <summary>The last rows are a prompt's.</summary>
+    private static void Product(Backend backend, TensorType type, int rows, int columns, int promptRows = 0, int outputs = 37)
     {
-        const int Outputs = 37;
         using var random = new RandomTensors(5);
-        TensorView tensor = random.Create(type, Outputs, columns), other = random.Create(TensorType.BF16, 3, columns);
+        TensorView tensor = random.Create(type, outputs, columns), other = random.Create(TensorType.BF16, 3, columns);
         WeightMatrix weights = backend.LoadWeights(other, tensor);
-        using Matrix x = Fill(backend, random, rows, columns, 2), y = Fill(backend, random, rows + 1, Outputs + 3);
+        using Matrix x = Fill(backend, random, rows, columns, 2), y = Fill(backend, random, rows + 1, outputs + 3);
         float[] input = x.Read(0, rows).ToArray(), decoded = RandomTensors.Decode(tensor), untouched = y.Read(rows, 1).ToArray();
-        backend.MatMul(x, weights, y, rows);
-        bool isFloat = CudaFormat.Of(type).IsFloat;
-        double[] activations = isFloat ? [.. input.Select(value => (double)value)] : Rounded(input, columns);
-        var expected = new double[rows * Outputs];
+        backend.MatMul(x, weights, y, rows, promptRows);
+        double[] activations = CudaFormat.Of(type).IsFloat || promptRows == rows ? [.. input.Select(value => (double)value)] : Rounded(input, columns), wide = [.. decoded.Select(value => (double)value)];
+        double[] prompts = [.. input.Select(AsBFloat16)], numbers = [.. decoded.Select(AsBFloat16)];
+        var expected = new double[rows * outputs];
         for (int r = 0; r < rows; r++)
         {
-            for (int n = 0; n < Outputs; n++)
+            bool isPrompt = r >= rows - promptRows;
+            ReadOnlySpan<double> left = (isPrompt ? prompts : activations).AsSpan(r * columns, columns);
+            for (int n = 0; n < outputs; n++)
             {
-                for (int k = 0; k < columns; k++)
-                {
-                    expected[r * Outputs + n] += activations[r * columns + k] * decoded[n * columns + k];
-                }
+                expected[r * outputs + n] = System.Numerics.Tensors.TensorPrimitives.Dot(left, (isPrompt ? numbers : wide).AsSpan(n * columns, columns));
             }
         }
 
         float[] actual = y.Read(0, rows + 1).ToArray();
-        Compare(expected, [.. Enumerable.Range(0, rows).SelectMany(r => actual.Skip(r * (Outputs + 3) + 3).Take(Outputs))], type switch { TensorType.BF16 => 5e-6, TensorType.F16 => 2e-5, TensorType.F32 => 4e-5, _ => 1e-6 });
-        Compare([.. untouched.Select(value => (double)value)], actual[(rows * (Outputs + 3))..], 0);
+        Compare(expected, [.. Enumerable.Range(0, rows).SelectMany(r => actual.Skip(r * (outputs + 3) + 3).Take(outputs))], type switch { TensorType.BF16 => 5e-6, TensorType.F16 => 2e-5, TensorType.F32 => 4e-5, _ => 1e-6 });
+        Compare([.. untouched.Select(value => (double)value)], actual[(rows * (outputs + 3))..], 0);
+    }
+
+    /// <summary>
+    /// What norms and GeGLU write for the products that follow: the first time a product packs its input itself, then the operation before it does. The products are the same bit for bit,
+    /// of generated rows as of a prompt's.
+    /// </summary>
+    private static void Forms(Backend backend, int columns)
+    {
+        using var random = new RandomTensors(7);
+        const int Outputs = 5;
+        foreach (int promptRows in (int[])[0, 2, 3])
+        {
+            const int Rows = 3;
+            var batch = new ForwardBatch(Rows, 2);
+            if (promptRows < Rows)
+            {
+                batch.Add(new int[Rows - promptRows], 0, [0], [0]);
+            }
+
+            if (promptRows > 0)
+            {
+                batch.Add(new int[promptRows], 0, [0], [0], isPrompt: true);
+            }
+
+            backend.Begin(batch);
+            WeightVector norm = backend.LoadVector(random.Create(TensorType.F32, 1, columns), 1);
+            WeightMatrix floats = backend.LoadWeights(random.Create(TensorType.BF16, Outputs, columns)), bytes = backend.LoadWeights(random.Create(TensorType.Q8_0, Outputs, 32 * ((columns + 31) / 32)));
+            using Matrix x = Fill(backend, random, Rows, columns), gateUp = Fill(backend, random, Rows, 2 * columns, 2), wide = Fill(backend, random, Rows, 64 * ((columns + 31) / 32), 2);
+            using Matrix h = backend.CreateMatrix(Rows, columns), ffn = backend.CreateMatrix(Rows, columns), wider = backend.CreateMatrix(Rows, bytes.Columns), y = backend.CreateMatrix(Rows, Outputs);
+            float[][] first = Round(), second = Round(), third = Round();
+            Assert.Equal(first, second);
+            Assert.Equal(first, third);
+
+            float[][] Round()
+            {
+                backend.RmsNorm(x, norm, 0.5f, h, Rows);
+                float[] normed = Multiply(h, floats);
+                backend.GeGlu(gateUp, ffn, Rows);
+                float[] gated = Multiply(ffn, floats);
+                backend.GeGlu(wide, wider, Rows);
+                return [normed, gated, Multiply(wider, bytes), Multiply(wider, bytes)];
+            }
+
+            float[] Multiply(Matrix input, WeightMatrix weights)
+            {
+                backend.MatMul(input, weights, y, Rows, promptRows);
+                return y.Read(0, Rows).ToArray();
+            }
+        }
     }
 
     /// <summary>Three sequences whose next rows lie in the first, the second and the third span of keys; everything before is in memory already.</summary>
@@ -234,6 +305,94 @@ internal static unsafe class KernelChecks
             on.Attention(input, in layer, batch, output);
         }
     }
+
+    /// <summary>A generated row and two prompts that begin in the middle of a tile; what none of their rows may see is NaN or not there at all.</summary>
+    private static void PromptAttention(Backend backend, GemmaKvCacheType type, int headDim, int window, float cap)
+    {
+        const int Heads = 4, KvHeads = 2, BlockTokens = 20, Blocks = 20;
+        (int Position, int Rows)[] sequences = [(40, 1), (6, 70), (290, 45)];
+        using var random = new RandomTensors(8);
+        var layout = new KvLayout(2, KvHeads, headDim, BlockTokens, type);
+        using KvPool pool = backend.CreateKvPool(layout, 3 * Blocks);
+        byte[] bytes = new byte[layout.BlockBytes], poison = [.. Enumerable.Repeat((byte)0xFF, bytes.Length)];
+        int rows = sequences.Sum(sequence => sequence.Rows), width = (Heads + 2 * KvHeads) * headDim;
+        var batch = new ForwardBatch(rows, 3);
+        int[][] tables = new int[3][];
+        for (int i = 0; i < 3; i++)
+        {
+            (int position, int count) = sequences[i];
+            tables[i] = [.. Enumerable.Range(0, Blocks).Select(b => (long)(b + 1) * BlockTokens <= (long)position - window + 1 ? -1 : 3 * (Blocks - 1 - b) + i)];
+            for (int b = 0; b < Blocks; b++)
+            {
+                Stored(random, bytes, type, layout.RowBytes);
+                pool.WriteBlock(3 * (Blocks - 1 - b) + i, b * BlockTokens >= position ? poison : bytes);
+            }
+
+            batch.Add(new int[count], position, [-1], tables[i], isPrompt: i > 0);
+        }
+
+        using Matrix qkv = Fill(backend, random, rows, width, 2), y = Fill(backend, random, rows, Heads * headDim);
+        var layer = new AttentionSpec(pool, 1, false, window, Heads, KvHeads, headDim, 0.2f, cap, 10000);
+        backend.Begin(batch);
+        backend.RopeAndStore(qkv, in layer, batch);
+        backend.Attention(qkv, in layer, batch, y);
+        float[] queries = qkv.Read(0, rows).ToArray();
+        var expected = new double[rows * Heads * headDim];
+        for (int i = 0, row = 0; i < 3; i++)
+        {
+            byte[][] blocks = [.. tables[i].Select(Read)];
+            for (int r = 0; r < sequences[i].Rows; r++, row++)
+            {
+                for (int head = 0; head < Heads; head++)
+                {
+                    double[] q = [.. queries.AsSpan(row * width + head * headDim, headDim).ToArray().Select(value => i == 0 ? value * layer.QueryScale : type == GemmaKvCacheType.F16 ? (double)(Half)(value * layer.QueryScale) : AsBFloat16(value * layer.QueryScale))];
+                    Attend(blocks, q, sequences[i].Position + r, head / (Heads / KvHeads)).CopyTo(expected, (row * Heads + head) * headDim);
+                }
+            }
+        }
+
+        // The weights of values are rounded too.
+        Compare(expected, y.Read(0, rows), type == GemmaKvCacheType.F16 ? 3e-4 : 2.5e-3);
+
+        byte[] Read(int block)
+        {
+            byte[] read = new byte[layout.BlockBytes];
+            if (block >= 0)
+            {
+                pool.ReadBlock(block, read);
+            }
+
+            return read;
+        }
+
+        double[] Attend(byte[][] blocks, double[] q, int position, int kvHead)
+        {
+            int first = (int)Math.Max(0, (long)position - window + 1);
+            double[] scores = [.. Enumerable.Range(first, position - first + 1).Select(key => System.Numerics.Tensors.TensorPrimitives.Dot<double>(q, Row(key, 2))).Select(score => cap > 0 ? cap * Math.Tanh(score / cap) : score)];
+            double largest = scores.Max(), sum = scores.Sum(score => Math.Exp(score - largest));
+            var result = new double[headDim];
+            for (int key = first; key <= position; key++)
+            {
+                double[] value = Row(key, 3);
+                double weight = Math.Exp(scores[key - first] - largest) / sum;
+                for (int d = 0; d < headDim; d++)
+                {
+                    result[d] += weight * value[d];
+                }
+            }
+
+            return result;
+
+            double[] Row(int key, int part) // the second layer's keys are part 2 of a block, its values part 3
+            {
+                ReadOnlySpan<ushort> row = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ushort>(
+                    blocks[key / BlockTokens].AsSpan(((part * KvHeads + kvHead) * BlockTokens + key % BlockTokens) * layout.RowBytes, layout.RowBytes));
+                return [.. row.ToArray().Select(bits => type == GemmaKvCacheType.F16 ? (double)BitConverter.UInt16BitsToHalf(bits) : BitConverter.Int32BitsToSingle(bits << 16))];
+            }
+        }
+    }
+
+    private static double AsBFloat16(float value) => BitConverter.Int32BitsToSingle(HalfBits.BFloat16FromSingle(value) << 16);
 
     /// <summary>Keys and values of ordinary size in every type.</summary>
     private static void Stored(RandomTensors random, byte[] bytes, GemmaKvCacheType type, int rowBytes)

@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Tests.Backends.Ptx;
 /// </summary>
 internal static unsafe class KernelText
 {
-    private static readonly string[] s_sources = ["common.cuh", "elementwise.cu", "formats.cuh", "product.cu", "attention.cu"];
+    private static readonly string[] s_sources = ["common.cuh", "elementwise.cu", "formats.cuh", "product.cu", "prompt.cu", "attention.cu", "prompt_attention.cu"];
 
     public static string Folder { get; } = Path.Combine(TestData.Repository, "src/Gemma.Extensions.AI/Backends/Cuda/Kernels");
 

@@ -2,6 +2,16 @@ using System.Runtime.Intrinsics;
 
 namespace Gemma.Extensions.AI.Tests.Backends.Ptx;
 
+/// <summary>How 16 bits are a number.</summary>
+internal interface INumberBits
+{
+    static abstract float Read(uint bits);
+}
+
+internal readonly struct BFloat16Bits : INumberBits { public static float Read(uint bits) => PtxLanes.Single(bits << 16); }
+
+internal readonly struct Float16Bits : INumberBits { public static float Read(uint bits) => (float)BitConverter.UInt16BitsToHalf((ushort)bits); }
+
 /// <summary>Instructions that all 32 lanes carry out together.</summary>
 internal static unsafe class PtxCollective
 {
@@ -42,7 +52,8 @@ internal static unsafe class PtxCollective
         int[] d = Places(0), a = Places(1), b = Places(2), c = Places(3);
         return operation switch
         {
-            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => warp => BFloat16(warp, d, a, b, c),
+            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => warp => Float<BFloat16Bits>(warp, d, a, b, c),
+            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" => warp => Float<Float16Bits>(warp, d, a, b, c),
             "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32" => warp => Int8(warp, d, a, b, c, 2),
             "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32" => warp => Int8(warp, d, a, b, c, 1),
             _ => null,
@@ -51,7 +62,8 @@ internal static unsafe class PtxCollective
         int[] Places(int operand) => [.. PtxOperands.VectorOf(operands[operand]).Select(register => names.PlaceOf(register, isWide: false))];
     }
 
-    private static void BFloat16(PtxWarp warp, int[] d, int[] a, int[] b, int[] c)
+    private static void Float<T>(PtxWarp warp, int[] d, int[] a, int[] b, int[] c)
+        where T : struct, INumberBits
     {
         warp.RequireAll("mma.sync");
         uint* r = warp.R;
@@ -63,14 +75,14 @@ internal static unsafe class PtxCollective
             {
                 // Registers 0 and 2 are of row g, 1 and 3 of row g + 8; 2 and 3 of the columns from 8 on.
                 float* at = left + (g + (k & 1) * 8) * 16 + q + (k >> 1) * 8;
-                at[0] = PtxLanes.Single(r[a[k] + lane] << 16);
-                at[1] = PtxLanes.Single(r[a[k] + lane] & 0xFFFF0000);
+                at[0] = T.Read(r[a[k] + lane] & 0xFFFF);
+                at[1] = T.Read(r[a[k] + lane] >> 16);
             }
 
             for (int k = 0; k < 2; k++)
             {
-                right[(q + k * 8) * 8 + g] = PtxLanes.Single(r[b[k] + lane] << 16);
-                right[(q + k * 8 + 1) * 8 + g] = PtxLanes.Single(r[b[k] + lane] & 0xFFFF0000);
+                right[(q + k * 8) * 8 + g] = T.Read(r[b[k] + lane] & 0xFFFF);
+                right[(q + k * 8 + 1) * 8 + g] = T.Read(r[b[k] + lane] >> 16);
             }
 
             for (int k = 0; k < 4; k++)

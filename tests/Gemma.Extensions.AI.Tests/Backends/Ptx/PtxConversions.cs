@@ -34,6 +34,7 @@ internal static unsafe class PtxConversions
             "cvt.rn.f32.u16" => Scalar((x, _) => PtxLanes.Bits((ushort)x)),
             "cvt.f32.f16" => Scalar((x, _) => PtxLanes.Bits((float)BitConverter.UInt16BitsToHalf((ushort)x))),
             "cvt.rn.f16.f32" => Scalar((x, _) => BitConverter.HalfToUInt16Bits((Half)PtxLanes.Single(x))),
+            "cvt.rn.f16x2.f32" => Scalar((x, y) => (uint)BitConverter.HalfToUInt16Bits((Half)PtxLanes.Single(x)) << 16 | BitConverter.HalfToUInt16Bits((Half)PtxLanes.Single(y))),
             "cvt.rn.bf16x2.f32" => Scalar((x, y) => BFloat16(x) << 16 | BFloat16(y)),
             "cvt.rni.s32.f32" => Scalar((x, _) => float.IsNaN(PtxLanes.Single(x)) ? 0 : (uint)(int)Math.Clamp(MathF.Round(PtxLanes.Single(x)), int.MinValue, 2147483520f)),
             "cvt.u16.u32" or "cvt.u32.u16" => Scalar((x, _) => (ushort)x),

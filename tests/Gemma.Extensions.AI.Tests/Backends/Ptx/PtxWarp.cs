@@ -14,7 +14,7 @@ internal sealed class PtxException(string message, Exception? inner = null) : Ex
 internal sealed unsafe class PtxWarp : IDisposable
 {
     /// <summary>Most words of registers and constants that a kernel may need.</summary>
-    public const int MaxWords = 2048 * 32;
+    public const int MaxWords = 6144 * 32;
 
     private static readonly ConcurrentBag<nint> s_files = []; // memory for registers, used again and again
 
@@ -63,6 +63,11 @@ internal sealed unsafe class PtxWarp : IDisposable
     public bool AtBarrier { get; set; }
 
     public long Steps { get; private set; }
+
+    /// <summary>Copies to shared memory that are under way, in groups in the order in which they were committed, and those that belong to no group yet.</summary>
+    public List<List<PtxCopy>> Copies { get; } = [];
+
+    public List<PtxCopy> OpenCopies { get; set; } = [];
 
     /// <summary>The allocation that was used last.</summary>
     public (ulong Start, ulong End) Last { get; set; }
@@ -127,21 +132,20 @@ internal sealed unsafe class PtxWarp : IDisposable
         }
     }
 
-    public void RequireAll(string what)
+    public void RequireAll(string what) => Require(~0u, what);
+
+    /// <summary>Throws where not just these lanes carry out an instruction.</summary>
+    public void Require(uint lanes, string what)
     {
-        if (Mask != ~0u)
+        if (Mask != lanes)
         {
-            throw new PtxException($"{what} with lanes {Mask:x8} only.");
+            throw new PtxException($"{what} with lanes {Mask:x8} of {lanes:x8}.");
         }
     }
 
     public void Barrier()
     {
-        if (Mask != Alive)
-        {
-            throw new PtxException($"bar.sync with lanes {Mask:x8} of {Alive:x8}.");
-        }
-
+        Require(Alive, "bar.sync");
         AtBarrier = true;
     }
 

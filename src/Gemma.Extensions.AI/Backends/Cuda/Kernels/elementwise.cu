@@ -1,41 +1,105 @@
 // Norms and everything that works number by number. One block a row, or one thread a number.
 
-// output[r] = x[r] / rms(x[r]) * weight
-KERNEL rms_norm(const float* x, const float* weight, float* output, int columns, float epsilon)
+// What products take of a matrix, next to or in place of its float32 numbers; null: not wanted. Rows from generated on are those of prompts.
+struct Packed
 {
-    x += (i64)blockIdx.x * columns;
-    output += (i64)blockIdx.x * columns;
-    float square = 0.f;
-    for (int i = threadIdx.x; i < columns; i += blockDim.x)
-        square += x[i] * x[i];
-    float factor = rsqrtf(blockSum(square) / columns + epsilon);
-    for (int i = threadIdx.x; i < columns; i += blockDim.x)
-        output[i] = x[i] * factor * weight[i];
+    u16 *high, *low;            // each number as the sum of two bfloat16 numbers, [rows, floatColumns]; of prompts the first alone
+    s8* bytes;                  // signed bytes, [rows, byteColumns], with one scale for 32 of them, and that scale times their sum
+    float2* scales;
+    int generated, floatColumns, byteColumns;
+};
+
+// Stores column i of a row; zero behind the last column. Called by whole warps of 32 neighbours.
+// Within 128 columns a lane of a product finds its 32 bytes together: column 32 b + 16 h + 4 q + i is byte 32 q + 8 b + 4 h + i.
+DEVICE void pack(const Packed& packed, i64 row, int i, float value)
+{
+    bool isPrompt = (int)row >= packed.generated;
+    if (packed.high && (isPrompt || packed.low) && i < packed.floatColumns)
+    {
+        u32 rounded = bf16Pair(value, 0.f);
+        packed.high[row * packed.floatColumns + i] = (u16)rounded;
+        if (!isPrompt)
+            packed.low[row * packed.floatColumns + i] = (u16)bf16Pair(__fsub_rn(value, bf16Low(rounded)), 0.f);
+    }
+    if (packed.bytes && !isPrompt && i < packed.byteColumns)
+    {
+        u32 largest = __float_as_uint(fabsf(value)); // compared as integers, so that NaN is the largest and not lost
+        #pragma unroll
+        for (int distance = 16; distance > 0; distance >>= 1)
+            largest = max(largest, __shfl_xor_sync(~0u, largest, distance));
+        float scale = __uint_as_float(largest) / 127.f;
+        int code = scale > 0.f ? __float2int_rn(value / scale) : 0, sum = code;
+        #pragma unroll
+        for (int distance = 16; distance > 0; distance >>= 1)
+            sum += __shfl_xor_sync(~0u, sum, distance);
+        i64 first = row * packed.byteColumns;
+        int group = i >> 5 & 3, half = i >> 4 & 1, lane = i >> 2 & 3;
+        packed.bytes[first + (i & ~127) + 32 * lane + 8 * group + 4 * half + (i & 3)] = (s8)code;
+        if ((i & 31) == 0)
+            packed.scales[(first + i) >> 5] = make_float2(scale, scale * sum);
+    }
 }
 
-// residual[r] += branch[r] / rms(branch[r]) * weight
-KERNEL add_rms_norm(float* residual, const float* branch, const float* weight, int columns, float epsilon)
+// The forms of a matrix that nobody packed on the way.
+KERNEL pack_activations(const float* x, Packed packed, int columns)
 {
-    residual += (i64)blockIdx.x * columns;
-    branch += (i64)blockIdx.x * columns;
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < max(packed.floatColumns, packed.byteColumns)) // whole warps: both are multiples of 32
+        pack(packed, blockIdx.y, i, i < columns ? x[(i64)blockIdx.y * columns + i] : 0.f);
+}
+
+// x[r] += branch[r] / rms(branch[r]) * weight, where there is a branch; then output[r] = x[r] / rms(x[r]) * next, where there is an output.
+KERNEL norms(float* x, const float* branch, const float* weight, const float* next, float* output, Packed packed, int columns, float epsilon)
+{
+    i64 row = blockIdx.x;
+    x += row * columns;
     float square = 0.f;
-    for (int i = threadIdx.x; i < columns; i += blockDim.x)
-        square += branch[i] * branch[i];
+    if (branch)
+    {
+        branch += row * columns;
+        for (int i = threadIdx.x; i < columns; i += blockDim.x)
+            square = fmaf(branch[i], branch[i], square);
+        float factor = rsqrtf(blockSum(square) / columns + epsilon);
+        square = 0.f;
+        for (int i = threadIdx.x; i < columns; i += blockDim.x)
+        {
+            float sum = x[i] + branch[i] * factor * weight[i];
+            x[i] = sum;
+            square = fmaf(sum, sum, square);
+        }
+        if (!output)
+            return;
+        __syncthreads(); // the first sum is read
+    }
+    else
+        for (int i = threadIdx.x; i < columns; i += blockDim.x)
+            square = fmaf(x[i], x[i], square);
     float factor = rsqrtf(blockSum(square) / columns + epsilon);
-    for (int i = threadIdx.x; i < columns; i += blockDim.x)
-        residual[i] += branch[i] * factor * weight[i];
+    output += row * columns;
+    for (int i = threadIdx.x; i < max((columns + 31) & ~31, max(packed.floatColumns, packed.byteColumns)); i += blockDim.x)
+    {
+        float value = 0.f;
+        if (i < columns)
+            output[i] = value = __fmul_rn(x[i] * factor, next[i]);
+        pack(packed, row, i, value);
+    }
 }
 
 // output[r, i] = gelu_tanh(gateUp[r, i]) * gateUp[r, columns + i]
-KERNEL geglu(const float* gateUp, float* output, int columns)
+KERNEL geglu(const float* gateUp, float* output, Packed packed, int columns)
 {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= columns)
-        return;
+    if (i >= max((columns + 31) & ~31, max(packed.floatColumns, packed.byteColumns)))
+        return; // whole warps
     gateUp += (i64)blockIdx.y * 2 * columns;
-    float gate = gateUp[i];
-    float inner = 0.7978845608028654f * (gate + 0.044715f * gate * gate * gate);
-    output[(i64)blockIdx.y * columns + i] = 0.5f * gate * (1.f + tanhOf(inner)) * gateUp[columns + i];
+    float value = 0.f;
+    if (i < columns)
+    {
+        float gate = gateUp[i];
+        float inner = 0.7978845608028654f * (gate + 0.044715f * gate * gate * gate);
+        output[(i64)blockIdx.y * columns + i] = value = __fmul_rn(0.5f * gate * (1.f + tanhOf(inner)), gateUp[columns + i]);
+    }
+    pack(packed, blockIdx.y, i, value);
 }
 
 // x = cap * tanh(x / cap)
@@ -82,42 +146,4 @@ KERNEL low_rank_up(const float* inner, const int* rows, const float* b, float* o
     for (int j = 0; j < rank; j++)
         sum += inner[j] * b[(i64)j * outputs + n];
     *output += sum;
-}
-
-// The activations of a product with floating-point weights: each number as the sum of two bfloat16 numbers. Columns behind the last are zero.
-KERNEL split_activations(const float* x, u32* high, u32* low, int columns, int paddedColumns)
-{
-    int pair = blockIdx.x * blockDim.x + threadIdx.x, i = 2 * pair;
-    if (i >= paddedColumns)
-        return;
-    x += (i64)blockIdx.y * columns;
-    float first = i < columns ? x[i] : 0.f, second = i + 1 < columns ? x[i + 1] : 0.f;
-    u32 rounded = bf16Pair(first, second);
-    i64 at = ((i64)blockIdx.y * paddedColumns >> 1) + pair;
-    high[at] = rounded;
-    low[at] = bf16Pair(first - bf16Low(rounded), second - bf16High(rounded));
-}
-
-// The activations of a product with integer weights: signed bytes with one scale for 32 of them, and that scale times their sum. One warp a group.
-// Within 128 columns a lane of a product finds its 32 bytes together: column 32 b + 16 h + 4 q + i is byte 32 q + 8 b + 4 h + i.
-KERNEL quantize_activations(const float* x, s8* bytes, float2* scales, int columns, int paddedColumns)
-{
-    int k = blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= paddedColumns)
-        return; // whole warps: the padded width is a multiple of 128
-    float value = k < columns ? x[(i64)blockIdx.y * columns + k] : 0.f;
-    u32 largest = __float_as_uint(fabsf(value)); // compared as integers, so that NaN is the largest and not lost
-    #pragma unroll
-    for (int distance = 16; distance > 0; distance >>= 1)
-        largest = max(largest, __shfl_xor_sync(~0u, largest, distance));
-    float scale = __uint_as_float(largest) / 127.f;
-    int code = scale > 0.f ? __float2int_rn(value / scale) : 0, sum = code;
-    #pragma unroll
-    for (int distance = 16; distance > 0; distance >>= 1)
-        sum += __shfl_xor_sync(~0u, sum, distance);
-    i64 row = (i64)blockIdx.y * paddedColumns;
-    int group = k >> 5 & 3, half = k >> 4 & 1, lane = k >> 2 & 3;
-    bytes[row + (k & ~127) + 32 * lane + 8 * group + 4 * half + (k & 3)] = (s8)code;
-    if ((k & 31) == 0)
-        scales[(row + k) >> 5] = make_float2(scale, scale * sum);
 }
