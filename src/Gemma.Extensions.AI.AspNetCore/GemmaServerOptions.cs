@@ -35,7 +35,10 @@ public sealed class GemmaServerOptions
     /// <summary>How long a response (<c>/v1/responses</c>) is kept after its last use, so that another can follow it.</summary>
     public TimeSpan StoredResponseLifetime { get; set; } = TimeSpan.FromHours(24);
 
-    /// <summary>Most bytes that kept responses take in memory. The application's <c>IDistributedCache</c>, where it has one, is used instead and has limits of its own.</summary>
+    /// <summary>
+    /// Most bytes that kept responses take in memory; those not used for the longest time make room. The application's <c>IDistributedCache</c>, where it has one, is used instead and has limits of
+    /// its own.
+    /// </summary>
     public long StoredResponsesBytes { get; set; } = 64 << 20;
 
     internal IEnumerable<string> Validate()

@@ -3,7 +3,6 @@ using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
 using Gemma.Extensions.AI.AspNetCore.OpenAI;
 using Microsoft.Extensions.Caching.Distributed;
-using Microsoft.Extensions.Caching.Memory;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
@@ -36,12 +35,24 @@ public static class GemmaServerServiceCollectionExtensions
         return configure is null ? services : services.Configure(configure);
     }
 
+    /// <summary>
+    /// Has <c>POST /v1/rerank</c> ask a judge instead of comparing embeddings: <c>services.AddGemmaReranker(provider => new GemmaReranker(provider.GetRequiredService&lt;GemmaModel&gt;()).ScoreAsync)</c>
+    /// with the package Gemma.Extensions.AI.Rag, for example.
+    /// </summary>
+    /// <param name="services">The collection to add to.</param>
+    /// <param name="create">Makes the judge, with the first request that needs it.</param>
+    public static IServiceCollection AddGemmaReranker(this IServiceCollection services, Func<IServiceProvider, GemmaRerank> create)
+    {
+        ArgumentNullException.ThrowIfNull(services);
+        ArgumentNullException.ThrowIfNull(create);
+        return services.AddSingleton(create);
+    }
+
     /// <summary>Kept where the application keeps things; else in memory, of which responses get no more than their share.</summary>
     private static ResponseStore CreateResponseStore(IServiceProvider provider)
     {
         GemmaServerOptions options = provider.GetRequiredService<IOptions<GemmaServerOptions>>().Value;
-        IDistributedCache cache = provider.GetService<IDistributedCache>()
-            ?? new MemoryDistributedCache(Options.Options.Create(new MemoryDistributedCacheOptions { SizeLimit = options.StoredResponsesBytes }));
+        IDistributedCache cache = provider.GetService<IDistributedCache>() ?? new ResponseMemory(options.StoredResponsesBytes, provider.GetService<TimeProvider>() ?? TimeProvider.System);
         return new ResponseStore(cache, options.StoredResponseLifetime);
     }
 

@@ -55,6 +55,7 @@ internal sealed record ServerError(ErrorKind Kind, string Message, string? Code 
         GemmaContextLengthException => new(ErrorKind.InvalidRequest, exception.Message, "context_length_exceeded", "messages"),
         GemmaKvCacheException => new(ErrorKind.InvalidRequest, exception.Message, "context_length_exceeded"),
         GemmaOverloadedException { IsStopping: true } => new(ErrorKind.Overloaded, exception.Message, "shutting_down", RetryAfter: TimeSpan.FromSeconds(10)),
+        ObjectDisposedException { ObjectName: nameof(GemmaModel) } => new(ErrorKind.Overloaded, "The model is shutting down.", "shutting_down", RetryAfter: TimeSpan.FromSeconds(10)),
         GemmaOverloadedException => new(ErrorKind.RateLimited, exception.Message, "queue_full", RetryAfter: TimeSpan.FromSeconds(2)),
         TimeoutException => new(ErrorKind.Overloaded, "The answer took longer than this server allows. Try again later, or ask for less.", "timeout", RetryAfter: TimeSpan.FromSeconds(5)),
         ArgumentException argument => new(ErrorKind.InvalidRequest, WithoutParameter(argument)),

@@ -5,10 +5,14 @@ using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
-/// <summary><c>POST /v1/rerank</c>, as Cohere, Jina and llama.cpp have it: documents by their similarity to a question, as an embedding model sees it.</summary>
+/// <summary>
+/// <c>POST /v1/rerank</c>, as Cohere, Jina and llama.cpp have it: documents by what the application's judge says of them (<c>AddGemmaReranker</c>), else by their similarity to the question as an
+/// embedding model sees it.
+/// </summary>
 internal static class RerankEndpoint
 {
     private const int MaxDocuments = 2048;
@@ -23,24 +27,45 @@ internal static class RerankEndpoint
             throw new ServerErrorException(ErrorKind.InvalidRequest, $"'documents' has {documents.Length:N0} texts, expected 1 to {MaxDocuments:N0}.", "documents");
         }
 
-        ModelChoice model = core.Models.Resolve(body.Model, ModelPurpose.Embeddings);
-        GeneratedEmbeddings<Embedding<float>> question = await EmbeddingRunner.RunAsync(core, http, new() { Model = model, Texts = [query], InputType = "query" }).ConfigureAwait(false);
-        GeneratedEmbeddings<Embedding<float>> vectors = await EmbeddingRunner.RunAsync(core, http, new() { Model = model, Texts = documents, InputType = "document" }).ConfigureAwait(false);
-        long tokens = (question.Usage?.InputTokenCount ?? 0) + (vectors.Usage?.InputTokenCount ?? 0);
-        IEnumerable<RerankResult> results = vectors.Select((vector, i) => new RerankResult
+        if (body.TopN is < 1)
+        {
+            throw new ServerErrorException(ErrorKind.InvalidRequest, $"'top_n' is {body.TopN}, expected at least 1.", "top_n");
+        }
+
+        (string model, IReadOnlyList<double> scores, EmbeddingUsage? usage) = http.RequestServices.GetService<GemmaRerank>() is { } judge
+            ? (body.Model ?? "reranker", await JudgeAsync(judge, query, documents, http.RequestAborted).ConfigureAwait(false), null)
+            : await CompareAsync(http, core, body.Model, query, documents).ConfigureAwait(false);
+        IEnumerable<RerankResult> results = scores.Select((score, i) => new RerankResult
         {
             Index = i,
-            RelevanceScore = TensorPrimitives.CosineSimilarity(question[0].Vector.Span, vector.Vector.Span),
+            RelevanceScore = score,
             Document = body.ReturnDocuments == true ? new() { Text = documents[i] } : null,
         }).OrderByDescending(static result => result.RelevanceScore);
         RerankList list = new()
         {
             Id = $"rerank-{Guid.NewGuid():N}",
-            Model = model.Name,
-            Results = [.. body.TopN is > 0 and { } most ? results.Take(most) : results],
-            Usage = new() { PromptTokens = tokens, TotalTokens = tokens },
+            Model = model,
+            Results = [.. results.Take(body.TopN ?? documents.Length)],
+            Usage = usage,
         };
         await ApiEndpoint.WriteJsonAsync(http, list, OpenAIJson.Wire.RerankList).ConfigureAwait(false);
+    }
+
+    private static async Task<IReadOnlyList<double>> JudgeAsync(GemmaRerank judge, string query, string[] documents, CancellationToken cancellation)
+    {
+        IReadOnlyList<double> scores = await judge(query, documents, cancellation).ConfigureAwait(false);
+        return scores.Count == documents.Length && scores.All(double.IsFinite) ? scores
+            : throw new InvalidOperationException($"The reranker returned {scores.Count} scores for {documents.Length} documents, or one that is no number.");
+    }
+
+    private static async Task<(string Model, IReadOnlyList<double> Scores, EmbeddingUsage? Usage)> CompareAsync(HttpContext http, ServerCore core, string? name, string query, string[] documents)
+    {
+        ModelChoice model = core.Models.Resolve(name, ModelPurpose.Embeddings);
+        GeneratedEmbeddings<Embedding<float>> question = await EmbeddingRunner.RunAsync(core, http, new() { Model = model, Texts = [query], InputType = "query" }).ConfigureAwait(false);
+        GeneratedEmbeddings<Embedding<float>> vectors = await EmbeddingRunner.RunAsync(core, http, new() { Model = model, Texts = documents, InputType = "document" }).ConfigureAwait(false);
+        long tokens = (question.Usage?.InputTokenCount ?? 0) + (vectors.Usage?.InputTokenCount ?? 0);
+        double[] scores = [.. vectors.Select(vector => (double)TensorPrimitives.CosineSimilarity(question[0].Vector.Span, vector.Vector.Span))];
+        return (model.Name, scores, new() { PromptTokens = tokens, TotalTokens = tokens });
     }
 
     private static string ReadDocument(JsonElement document, int index)
@@ -78,14 +103,15 @@ internal sealed class RerankList
 
     public required IReadOnlyList<RerankResult> Results { get; init; }
 
-    public required EmbeddingUsage Usage { get; init; }
+    /// <summary>Absent where a judge of the application's own was asked, which does not say what it took.</summary>
+    public EmbeddingUsage? Usage { get; init; }
 }
 
 internal sealed class RerankResult
 {
     public required int Index { get; init; }
 
-    public required float RelevanceScore { get; init; }
+    public required double RelevanceScore { get; init; }
 
     public RerankDocument? Document { get; init; }
 }

@@ -39,7 +39,9 @@ internal sealed class ResponseStore(IDistributedCache cache, TimeSpan lifetime)
     /// <summary>A response that is being answered; null where none of that id is.</summary>
     public RunningResponse? FindRunning(HttpContext http, string id) => _running.GetValueOrDefault(Key(http, id));
 
-    private static string Key(HttpContext http, string id) => $"gemma-response:{http.User.FindFirstValue(ClaimTypes.NameIdentifier) ?? http.User.Identity?.Name}:{id}";
+    /// <summary>The name is escaped: it may hold the sign that ends it, and an id that begins as another's name ends would then lead to theirs.</summary>
+    private static string Key(HttpContext http, string id) =>
+        $"gemma-response:{Uri.EscapeDataString(http.User.FindFirstValue(ClaimTypes.NameIdentifier) ?? http.User.Identity?.Name ?? "")}:{id}";
 }
 
 /// <summary>A response that is being answered.</summary>

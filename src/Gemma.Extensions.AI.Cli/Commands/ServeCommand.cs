@@ -12,6 +12,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using OpenTelemetry.Metrics;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
 
@@ -22,11 +23,12 @@ internal static class ServeCommand
     {
         Options options = new();
         Command command = new("serve", """
-            Serve models by OpenAI's API (/v1/chat/completions and /chat/completions), Ollama's (/api/chat) and Anthropic's (/v1/messages). Models are loaded when they are first asked for. Ctrl+C stops: running answers may finish, a second one ends them.
+            Serve models by OpenAI's API (/v1/chat/completions and /chat/completions), Ollama's (/api/chat) and Anthropic's (/v1/messages). Models are loaded when they are first asked for. /health says how the server is, /metrics counts for Prometheus; both need no key. Ctrl+C stops: running answers may finish, a second one ends them.
 
             Examples:
               gemma serve --model gemma-2-2b-it-Q4_K_M.gguf --web
               gemma serve --model small=gemma-2-2b-it-Q4_K_M.gguf --model large=gemma-2-9b-it-Q4_K_M.gguf --keep-alive 5m --memory 12G
+              gemma serve --model gemma-2-2b-it-Q4_K_M.gguf --lora legal=legal-lora    # asked for as gemma-2-2b-it-Q4_K_M@legal
               gemma serve --host 0.0.0.0 --api-key-file keys.txt
             """);
         foreach (Option option in options.All)
@@ -72,14 +74,26 @@ internal static class ServeCommand
         builder.Services.AddGemmaServer(server => server.AllowPull = settings.AllowsPull);
         foreach ((string name, string path) in settings.Models)
         {
-            builder.Services.AddKeyedGemmaChatClient(name, options => settings.Apply(options, path));
+            builder.Services.AddKeyedGemmaChatClient(name, options =>
+            {
+                settings.Apply(options, path);
+                foreach ((string adapter, string at) in settings.Adapters.GetValueOrDefault(name) ?? [])
+                {
+                    options.Adapters[adapter] = at;
+                }
+            });
         }
+
+        builder.Services.AddOpenTelemetry().WithMetrics(static metrics => metrics
+            .AddMeter(GemmaDiagnostics.Name, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
+            .AddPrometheusExporter());
 
         builder.Services.Replace(ServiceDescriptor.Singleton<ModelCatalog>(provider => new PulledModels(provider, builder.Services, settings.Apply)));
     }
 
     private static void Map(WebApplication app, ServeSettings settings)
     {
+        app.MapPrometheusScrapingEndpoint(); // at /metrics, for everybody as /health is: numbers and names of models, nothing of what was asked
         if (settings.HasPage)
         {
             app.MapGemmaChatPage();
@@ -98,6 +112,12 @@ internal static class ServeCommand
         {
             Description = "GGUF file, Hugging Face directory, hf:owner/name:TYPE, or 'nano', with NAME= before it to be asked for by that name; several times for several models. Default: the environment variable GEMMA_MODEL, else nano.",
             HelpName = "[name=]path",
+        };
+
+        private readonly Option<string[]> _lora = new("--lora")
+        {
+            Description = "Adapter (GGUF file or a directory of PEFT) that requests name as MODEL@NAME; several times for several. With several models, MODEL@ before it says whose it is.",
+            HelpName = "[model@]name=path",
         };
 
         private readonly Option<string> _host = new("--host") { Description = "Address to listen at, * for all.", HelpName = "address", DefaultValueFactory = _ => new ServerHostSettings().Host };
@@ -119,13 +139,15 @@ internal static class ServeCommand
         private readonly Option<int?> _gpuLayers = CommonOptions.GpuLayers();
         private readonly Option<bool> _ignoreMemory = CommonOptions.IgnoreMemory();
 
-        public IEnumerable<Option> All => [_model, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, _threads, _context, _kernel, _device, _gpuLayers, _ignoreMemory];
+        public IEnumerable<Option> All => [_model, _lora, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, _threads, _context, _kernel, _device, _gpuLayers, _ignoreMemory];
 
         public ServeSettings Read(ParseResult parsed)
         {
+            Dictionary<string, string> models = ReadModels(parsed.GetValue(_model) is { Length: > 0 } given ? given : [CommonOptions.ModelOrDefault(null)]);
             return new()
             {
-                Models = ReadModels(parsed.GetValue(_model) is { Length: > 0 } given ? given : [CommonOptions.ModelOrDefault(null)]),
+                Models = models,
+                Adapters = ReadAdapters(parsed.GetValue(_lora) ?? [], models),
                 Threads = parsed.GetValue(_threads),
                 ContextLength = parsed.GetValue(_context),
                 Kernel = parsed.GetValue(_kernel),
@@ -166,6 +188,40 @@ internal static class ServeCommand
             }
 
             return models;
+        }
+
+        private static Dictionary<string, Dictionary<string, string>> ReadAdapters(string[] given, Dictionary<string, string> models)
+        {
+            Dictionary<string, Dictionary<string, string>> adapters = new(models.Comparer);
+            foreach (string text in given)
+            {
+                int sign = text.IndexOf('=', StringComparison.Ordinal);
+                int at = sign < 0 ? -1 : text.LastIndexOf('@', sign);
+                string name = sign < 0 ? "" : text[(at + 1)..sign];
+                if (name.Length == 0 || sign + 1 == text.Length)
+                {
+                    throw new ArgumentException($"--lora is '{text}', expected NAME=PATH, or MODEL@NAME=PATH for one of several models.");
+                }
+
+                string model = at >= 0 ? text[..at] : models.Count == 1 ? models.Keys.Single()
+                    : throw new ArgumentException($"--lora is '{text}', which does not say for which of the models it is ({string.Join(", ", models.Keys)}). Give it as MODEL@{text}.");
+                if (!models.ContainsKey(model))
+                {
+                    throw new ArgumentException($"--lora is '{text}', but no model is named '{model}'. Models: {string.Join(", ", models.Keys)}.");
+                }
+
+                if (!adapters.TryGetValue(model, out Dictionary<string, string>? own))
+                {
+                    adapters[model] = own = new(StringComparer.OrdinalIgnoreCase);
+                }
+
+                if (!own.TryAdd(name, text[(sign + 1)..]))
+                {
+                    throw new ArgumentException($"Two adapters of '{model}' are named '{name}'. Give them names of their own.");
+                }
+            }
+
+            return adapters;
         }
 
         private static TimeSpan? ReadKeepAlive(string? text) => text is null ? null

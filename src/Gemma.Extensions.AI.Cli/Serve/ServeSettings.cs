@@ -8,6 +8,9 @@ internal sealed record ServeSettings
     /// <summary>Paths of the models by name.</summary>
     public required IReadOnlyDictionary<string, string> Models { get; init; }
 
+    /// <summary>Paths of adapters by their name, by the name of their model.</summary>
+    public required IReadOnlyDictionary<string, Dictionary<string, string>> Adapters { get; init; }
+
     public required ServerHostSettings Host { get; init; }
 
     public required bool HasPage { get; init; }

@@ -14,37 +14,19 @@ internal sealed class EngineMetrics : IDisposable
 {
     private static readonly ActivitySource Source = new(GemmaDiagnostics.Name);
 
-    private static readonly double[] Seconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
-    private static readonly double[] SecondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-    private static readonly double[] SecondsPerToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
-
-    private readonly Meter _meter;
+    private readonly ModelMeter _meter;
+    private readonly Func<EngineStatus> _status;
     private readonly string _model;
     private readonly ILogger _logger;
     private bool _hasReported;
-    private readonly Histogram<double> _timeToFirstToken;
-    private readonly Histogram<double> _timePerToken;
-    private readonly Histogram<double> _duration;
-    private readonly Counter<long> _tokens;
-    private readonly Counter<long> _guesses;
 
     public EngineMetrics(string model, Func<EngineStatus> status, ILogger logger)
     {
         _model = model;
         _logger = logger;
-        KeyValuePair<string, object?>[] tags = [new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", model)];
-        _meter = new Meter(new MeterOptions(GemmaDiagnostics.Name) { Tags = tags });
-        _timeToFirstToken = Histogram("gen_ai.server.time_to_first_token", "From the request to its first token, waiting included.", SecondsToFirst);
-        _timePerToken = Histogram("gen_ai.server.time_per_output_token", "Between two tokens of one request.", SecondsPerToken);
-        _duration = Histogram("gen_ai.server.request.duration", "From the request to its end.", Seconds);
-        _tokens = _meter.CreateCounter<long>("gemma.engine.tokens", "{token}", "Tokens of finished requests: input (cached ones included), cached, output.");
-        _guesses = _meter.CreateCounter<long>("gemma.engine.speculated_tokens", "{token}", "Tokens guessed ahead, and those that were right.");
-        _meter.CreateObservableUpDownCounter("gemma.engine.requests", () => Requests(status()), "{request}", "Requests by state: running, waiting.");
-        _meter.CreateObservableUpDownCounter("gemma.engine.kv_blocks", () => Blocks(status()), "{block}", "Blocks of key/value memory by state: used, cached, free.");
-        _meter.CreateObservableCounter("gemma.engine.preemptions", () => status().Preemptions, "{preemption}", "How often a running request had to give its memory back.");
-
-        Histogram<double> Histogram(string name, string description, double[] boundaries) =>
-            _meter.CreateHistogram(name, "s", description, advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = boundaries });
+        _status = status;
+        _meter = ModelMeter.Of(model);
+        _meter.Add(status);
     }
 
     /// <summary>A span for a request, child of the caller's, without becoming the caller's current one.</summary>
@@ -71,7 +53,7 @@ internal sealed class EngineMetrics : IDisposable
         sequence.FirstTokenAt = last == 0 ? now : sequence.FirstTokenAt;
         try
         {
-            (last == 0 ? _timeToFirstToken : _timePerToken).Record(Stopwatch.GetElapsedTime(last == 0 ? sequence.Submitted : last, now).TotalSeconds, Tags(sequence));
+            (last == 0 ? _meter.TimeToFirstToken : _meter.TimePerToken).Record(Stopwatch.GetElapsedTime(last == 0 ? sequence.Submitted : last, now).TotalSeconds, Tags(sequence));
         }
         catch (Exception exception)
         {
@@ -83,8 +65,8 @@ internal sealed class EngineMetrics : IDisposable
     {
         try
         {
-            _guesses.Add(proposed, new KeyValuePair<string, object?>("outcome", "proposed"));
-            _guesses.Add(accepted, new KeyValuePair<string, object?>("outcome", "accepted"));
+            _meter.Guesses.Add(proposed, new("outcome", "proposed"), _meter.Model);
+            _meter.Guesses.Add(accepted, new("outcome", "accepted"), _meter.Model);
         }
         catch (Exception exception)
         {
@@ -105,20 +87,20 @@ internal sealed class EngineMetrics : IDisposable
         }
     }
 
-    public void Dispose() => _meter.Dispose();
+    public void Dispose() => _meter.Remove(_status);
 
     private void Count(Sequence sequence, GenerationResult result)
     {
-        _tokens.Add(result.PromptTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "input"));
-        _tokens.Add(result.CachedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "cached"));
-        _tokens.Add(result.GeneratedTokens, new KeyValuePair<string, object?>("gen_ai.token.type", "output"));
+        _meter.Tokens.Add(result.PromptTokens, new("gen_ai.token.type", "input"), _meter.Model);
+        _meter.Tokens.Add(result.CachedTokens, new("gen_ai.token.type", "cached"), _meter.Model);
+        _meter.Tokens.Add(result.GeneratedTokens, new("gen_ai.token.type", "output"), _meter.Model);
         TagList tags = Tags(sequence);
         if (result.Error is { } error)
         {
             tags.Add("error.type", error.GetType().FullName);
         }
 
-        _duration.Record(Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds, tags);
+        _meter.Duration.Record(Stopwatch.GetElapsedTime(sequence.Submitted).TotalSeconds, tags);
     }
 
     private void End(Sequence sequence, GenerationResult result)
@@ -161,12 +143,4 @@ internal sealed class EngineMetrics : IDisposable
         { "gen_ai.request.model", _model },
         { "gen_ai.response.model", _model },
     };
-
-    private static Measurement<int>[] Requests(EngineStatus status) =>
-        [new(status.Running, State("running")), new(status.Waiting, State("waiting"))];
-
-    private static Measurement<int>[] Blocks(EngineStatus status) =>
-        [new(status.UsedBlocks, State("used")), new(status.CachedBlocks, State("cached")), new(status.FreeBlocks, State("free"))];
-
-    private static KeyValuePair<string, object?> State(string state) => new("state", state);
 }

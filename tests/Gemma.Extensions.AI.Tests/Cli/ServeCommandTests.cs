@@ -3,9 +3,11 @@ using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Gemma.Extensions.AI.Cli;
+using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Tests.Chat;
 using Gemma.Extensions.AI.Tests.Files;
 using Gemma.Extensions.AI.Tests.Hub;
+using Gemma.Extensions.AI.Tests.Lora;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cli;
@@ -130,7 +132,52 @@ public sealed class ServeCommandTests
         Assert.Equal(0, await stopped);
     }
 
+    /// <summary>Adapters of the command line, for one model and for one of several.</summary>
+    [Fact]
+    public async Task AdaptersAreServedBehindTheirModel()
+    {
+        using TempDirectory folder = new();
+        string legal, support;
+        using (ModelFile file = ModelFile.Open(TinyModel.Path))
+        {
+            legal = new RandomAdapter(file.Config, 1).WritePeft(folder.File("legal"));
+            support = new RandomAdapter(file.Config, 2).WriteGguf(folder.File("support=2.gguf"));
+        }
+
+        string[] answers = new string[3];
+        await using (Served one = await Served.StartAsync("--model", $"base={TinyModel.Path}", "--kernel", "reference", "--lora", $"legal={legal}", "--lora", $"support={support}"))
+        {
+            foreach ((int i, string model) in ((string[])["base", "base@legal", "base@support"]).Index())
+            {
+                answers[i] = await SayAsync(one, model);
+            }
+
+            Assert.Equal(3, answers.Distinct().Count());
+            using HttpResponseMessage unknown = await one.Http.PostAsync("v1/chat/completions", JsonContent.Create(new { model = "base@none", messages = new[] { new { role = "user", content = "Hi" } } }));
+            Assert.Equal(HttpStatusCode.NotFound, unknown.StatusCode);
+            Assert.Contains("base, base@legal, base@support", await unknown.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        }
+
+        await using Served several = await Served.StartAsync("--model", "nano", "--model", $"base={TinyModel.Path}", "--kernel", "reference", "--lora", $"base@legal={legal}");
+        Assert.Equal(["gemma2-nano", "base", "base@legal"], (await several.Http.GetFromJsonAsync<JsonElement>("v1/models")).GetProperty("data").EnumerateArray().Select(model => model.GetProperty("id").GetString()!));
+        Assert.Equal(answers[1], await SayAsync(several, "base@legal"));
+
+        static async Task<string> SayAsync(Served server, string model)
+        {
+            JsonElement answer = await server.PostAsync("v1/chat/completions", JsonSerializer.Serialize(new { model, max_tokens = 24, temperature = 0, messages = new[] { new { role = "user", content = "Hello there, who are you?" } } }));
+            Assert.Equal(model, answer.GetProperty("model").GetString());
+            return answer.GetProperty("choices")[0].GetProperty("message").GetProperty("content").GetString()!;
+        }
+    }
+
     [Theory]
+    [InlineData("expected NAME=PATH", "--lora", "legal")]
+    [InlineData("expected NAME=PATH", "--lora", "legal=")]
+    [InlineData("expected NAME=PATH", "--lora", "=legal")]
+    [InlineData("where there is nothing", "--lora", "legal=/nowhere")]
+    [InlineData("Two adapters of 'gemma2-nano' are named 'B'", "--lora", "b=/", "--lora", "B=/")]
+    [InlineData("no model is named 'other'. Models: gemma2-nano", "--lora", "other@b=/")]
+    [InlineData("MODEL@b=/", "--model", "a=nano", "--model", "c=nano", "--lora", "b=/")]
     [InlineData("with --api-key", "--host", "0.0.0.0")]
     [InlineData("expected a time", "--keep-alive", "soon")]
     [InlineData("expected bytes", "--memory", "lots")]
@@ -153,80 +200,6 @@ public sealed class ServeCommandTests
         {
             Assert.True(i < 3000, "Not within half a minute.");
             await Task.Delay(10);
-        }
-    }
-
-    private sealed class Served : IAsyncDisposable
-    {
-        private readonly Interrupts _interrupts = new();
-        private readonly Lines _errors = new();
-        private readonly Lines _output = new();
-        private Task<int> _running = null!;
-
-        public HttpClient Http { get; private set; } = null!;
-
-        public string Greeting { get; private set; } = "";
-
-        /// <summary>What was written to the error stream so far.</summary>
-        public string Errors => _errors.Text;
-
-        public static async Task<Served> StartAsync(params string[] args)
-        {
-            Served served = new();
-            served._running = GemmaCli.RunAsync(["serve", "--port", "0", .. args], new CliInvocation(served._interrupts) { Output = served._output, Error = served._errors, IsInteractive = false });
-            Task first = await Task.WhenAny(served._output.First.Task, served._running);
-            Assert.True(first != served._running, served.Errors);
-            served.Greeting = await served._output.First.Task;
-            served.Http = new HttpClient { BaseAddress = new Uri(served.Greeting.Split(" at ")[1].Split(',')[0]), Timeout = TimeSpan.FromMinutes(2) };
-            return served;
-        }
-
-        public async Task<JsonElement> PostAsync(string path, string json)
-        {
-            using HttpResponseMessage response = await Http.PostAsync(path, new StringContent(json, System.Text.Encoding.UTF8, "application/json"));
-            string body = await response.Content.ReadAsStringAsync();
-            Assert.True(response.IsSuccessStatusCode, body);
-            return JsonElement.Parse(body);
-        }
-
-        public async Task<int> StopAsync()
-        {
-            _interrupts.Raise();
-            return await _running.WaitAsync(TimeSpan.FromMinutes(2));
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            await StopAsync();
-            Http.Dispose();
-            _interrupts.Dispose();
-        }
-
-        /// <summary>Lines that are written and read by several threads.</summary>
-        private sealed class Lines : StringWriter
-        {
-            public TaskCompletionSource<string> First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-            public string Text
-            {
-                get
-                {
-                    lock (First)
-                    {
-                        return ToString();
-                    }
-                }
-            }
-
-            public override void WriteLine(string? value)
-            {
-                lock (First)
-                {
-                    base.WriteLine(value);
-                }
-
-                First.TrySetResult(value ?? "");
-            }
         }
     }
 }

@@ -48,23 +48,74 @@ public sealed class DiagnosticsTests
         Assert.Equal(0, sums["gemma.engine.requests/running"]);
         Assert.Equal(0, sums["gemma.engine.kv_blocks/used"]);
         Assert.True(sums["gemma.engine.kv_blocks/cached"] > 0);
-        Assert.Equal(0, sums["gemma.engine.preemptions/"]);
+        Assert.Equal(0, sums[$"gemma.engine.preemptions/{model}"]);
 
         void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
         {
             string name = $"{instrument.Name}/{(tags.Length > 0 ? tags[0].Value : "")}";
+            var values = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string?)tag.Value);
+            Assert.Equal(model, values["gen_ai.request.model"]);
             if (instrument.Name.StartsWith("gen_ai.", StringComparison.Ordinal))
             {
                 // What the conventions require of every measurement.
-                var values = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string?)tag.Value);
                 Assert.Equal("gemma", values["gen_ai.provider.name"]);
-                Assert.Equal(model, values["gen_ai.request.model"]);
                 attributes[instrument.Name] = values["gen_ai.operation.name"]!;
                 name += values.TryGetValue("gen_ai.token.type", out string? type) ? $"/{type}" : "";
             }
 
             sums.AddOrUpdate(name, value, (_, old) => old + value);
             counts.AddOrUpdate(name, 1, (_, old) => old + 1);
+        }
+    }
+
+    /// <summary>Two engines of one model, and one that comes after: each series is published once, and holds the sum of the engines that run.</summary>
+    [Fact]
+    public void EnginesOfOneModelShareItsInstruments()
+    {
+        string model = Guid.NewGuid().ToString();
+        List<string> published = [];
+        ConcurrentDictionary<string, double> seen = new();
+        using MeterListener listener = new()
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == GemmaDiagnostics.Name && instrument.Meter.Tags!.Any(tag => model.Equals(tag.Value)))
+                {
+                    published.Add(instrument.Name);
+                    listener.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
+        listener.SetMeasurementEventCallback<int>((instrument, value, tags, _) => Assert.True(seen.TryAdd($"{instrument.Name}/{tags[0].Value}", value)));
+        listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => seen.AddOrUpdate($"{instrument.Name}/{tags[0].Value}", value, (_, old) => old + value));
+        listener.Start();
+        EngineOptions options = TinyEngine.Exact with { ModelName = model };
+        double one;
+        using (TinyEngine first = new(options))
+        {
+            one = Observe("free");
+            using TinyEngine second = new(options);
+            Assert.Equal(2 * one, Observe("free"));
+            first.Generate(TinyEngine.Prompt(1, 64), 4);
+            second.Generate(TinyEngine.Prompt(1, 64), 4);
+            Assert.Equal(8, seen["gemma.engine.tokens/output"]);
+        }
+
+        Assert.Equal(0, Observe("free"));
+        using TinyEngine third = new(options);
+        Assert.Equal(one, Observe("free"));
+        Assert.Equal(published.Distinct(), published);
+        Assert.Equal(8, published.Count);
+
+        double Observe(string state)
+        {
+            foreach (string key in seen.Keys.Where(key => key.StartsWith("gemma.engine.kv_blocks", StringComparison.Ordinal) || key.StartsWith("gemma.engine.requests", StringComparison.Ordinal)))
+            {
+                seen.TryRemove(key, out _);
+            }
+
+            listener.RecordObservableInstruments();
+            return seen[$"gemma.engine.kv_blocks/{state}"];
         }
     }
 

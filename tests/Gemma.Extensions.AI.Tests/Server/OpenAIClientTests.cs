@@ -1,6 +1,7 @@
 #pragma warning disable OPENAI001 // responses are marked experimental in the package
 using System.ClientModel;
 using System.ClientModel.Primitives;
+using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using Microsoft.Agents.AI;
@@ -257,7 +258,10 @@ public class OpenAIClientTests
 
     public static TheoryData<string> Apis => ["chat", "responses"];
 
-    /// <summary>Microsoft.Extensions.AI.OpenAI 10.11.0 was built against an OpenAI package before 2.15.0, whose method for streamed responses had another signature: MissingMethodException.</summary>
+    /// <summary>
+    /// Microsoft.Extensions.AI.OpenAI 10.11.0 was built against OpenAI 2.14.0, whose method for streamed responses has another signature than that of 2.15.0: MissingMethodException
+    /// (findings/responses-stream.sh). <see cref="ResponsesAreStreamedThroughTheAbstractions"/> streams with 2.14.0.
+    /// </summary>
     private static bool CanStream(string api) => api == "chat";
 
     private static IChatClient AbstractionOver(ModelServer server, string api, string model) =>
@@ -299,6 +303,28 @@ public class OpenAIClientTests
         {
             Assert.EndsWith(DensityAgent.Answer, (await client.GetStreamingResponseAsync(DensityAgent.Question, options).ToChatResponseAsync()).Text, StringComparison.Ordinal);
         }
+    }
+
+    /// <summary>A program with the OpenAI package that Microsoft.Extensions.AI.OpenAI brings along where nothing else asks for a newer one.</summary>
+    [Fact]
+    public async Task ResponsesAreStreamedThroughTheAbstractions()
+    {
+        await using ModelServer server = await ModelServer.StartAsync(DensityAgent.Client());
+        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, program = "Gemma.Extensions.AI.ResponsesClient";
+        using Process process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(TestData.Repository, "tests", program, "bin", configuration, "net10.0", program + ".dll"), new Uri(server.Address, "v1").ToString()])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        Task<string> complaints = process.StandardError.ReadToEndAsync();
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, await complaints);
+        JsonElement ended = JsonElement.Parse(output);
+        Assert.Equal("2.14.0", ended.GetProperty("openai").GetString());
+        Assert.EndsWith(DensityAgent.Answer, ended.GetProperty("streamed").GetString(), StringComparison.Ordinal);
+        Assert.EndsWith(DensityAgent.Answer, ended.GetProperty("agent").GetString(), StringComparison.Ordinal);
+        Assert.Equal(21, ended.GetProperty("input").GetInt32()); // of three requests
     }
 
     [Theory]

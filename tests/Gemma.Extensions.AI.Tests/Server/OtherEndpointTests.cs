@@ -185,11 +185,28 @@ public class OtherEndpointTests
         Assert.Equal(1, results[0].GetProperty("relevance_score").GetDouble(), 4);
         Assert.Equal(1 / Math.Sqrt(5), results[1].GetProperty("relevance_score").GetDouble(), 4);
         Assert.Equal("aab", results[0].GetProperty("document").GetProperty("text").GetString());
-        foreach (string bad in (string[])["""{"documents":["a"]}""", """{"query":"a","documents":[]}""", """{"query":"a","documents":[5]}""", """{"query":"a"}"""])
+        foreach (string bad in (string[])["""{"documents":["a"]}""", """{"query":"a","documents":[]}""", """{"query":"a","documents":[5]}""", """{"query":"a"}""", """{"query":"a","documents":["a"],"top_n":0}"""])
         {
             (status, _) = await server.AskAsync("v1/rerank", bad);
             Assert.Equal(400, status);
         }
+    }
+
+    /// <summary>The judge of the Rag package, as the application registers it: the scores are its own.</summary>
+    [Fact]
+    public async Task DocumentsAreOrderedByTheJudgeOfTheApplication()
+    {
+        await using ModelServer server = await ModelServer.StartNanoAsync(services => services.AddGemmaReranker(
+            provider => new Gemma.Extensions.AI.Rag.GemmaReranker(provider.GetRequiredService<IChatClient>().GetService<GemmaModel>()!).ScoreAsync));
+        string[] documents = ["The pump is serviced in May.", "Bees like clover.", "The river is deep."];
+        Gemma.Extensions.AI.Rag.GemmaReranker judge = new(server.Services.GetRequiredService<IChatClient>().GetService<GemmaModel>()!);
+        IReadOnlyList<double> expected = await judge.ScoreAsync("When is the pump serviced?", documents);
+        (int status, JsonElement body) = await server.AskAsync("v1/rerank", JsonSerializer.Serialize(new { query = "When is the pump serviced?", documents }));
+        Assert.True(status == 200, body.GetRawText());
+        JsonElement[] results = [.. body.GetProperty("results").EnumerateArray()];
+        Assert.Equal(expected.Index().OrderByDescending(score => score.Item).Select(score => score.Index), results.Select(result => result.GetProperty("index").GetInt32()));
+        Assert.All(results, result => Assert.Equal(expected[result.GetProperty("index").GetInt32()], result.GetProperty("relevance_score").GetDouble(), 1e-3));
+        Assert.False(body.TryGetProperty("usage", out _));
     }
 
     [Theory]
