@@ -37,6 +37,7 @@ internal static class GemmaCli
             TokenizeCommand.Create(),
             LogitsCommand.Create(),
             PerplexityCommand.Create(),
+            EvalCommand.Create(),
             BenchCommand.Create(),
             ConvertCommand.Create(),
             ConvertCommand.CreateQuantize(),

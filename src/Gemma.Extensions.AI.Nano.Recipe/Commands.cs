@@ -148,7 +148,7 @@ internal static class Commands
             using Microsoft.Extensions.AI.IChatClient client = loaded.AsIChatClient();
             using TextWriter? file = parse.GetValue(failures) is { } path ? File.CreateText(path) : null;
             var watch = Stopwatch.StartNew();
-            Console.WriteLine(Evaluation.Table(await new Evaluation(client, file).Run(parse.GetValue(cases), cancellation)));
+            Console.WriteLine(NanoEvaluation.Table(await new NanoEvaluation(client, file).Run(parse.GetValue(cases), cancellation)));
             Console.WriteLine($"{parse.GetValue(model)}, {parse.GetValue(cases)} cases a skill, {watch.Elapsed.TotalSeconds:F0} s");
         });
         return command;

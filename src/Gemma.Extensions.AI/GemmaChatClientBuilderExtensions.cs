@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI;
 using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Guard;
 
 #pragma warning disable IDE0130 // Found wherever ChatClientBuilder is.
 namespace Microsoft.Extensions.AI;
@@ -20,5 +21,18 @@ public static class GemmaChatClientBuilderExtensions
         ArgumentNullException.ThrowIfNull(builder);
         GemmaChatReducerOptions? kept = options?.Checked();
         return builder.Use(inner => new ReducedChatClient(inner, new GemmaChatReducer(inner, kept)));
+    }
+
+    /// <summary>
+    /// Has a ShieldGemma model check what users say before it is answered, and answers, whatever client gives them, before they are let out; streamed ones window by window. What is blocked is
+    /// answered with <see cref="ChatFinishReason.ContentFilter"/> and the violated policies in the additional properties, or throws. Put it outermost, before <c>UseFunctionInvocation</c>.
+    /// </summary>
+    /// <param name="builder">Builds the client.</param>
+    /// <param name="guard">The guard, with its policies and thresholds.</param>
+    public static ChatClientBuilder UseShieldGemma(this ChatClientBuilder builder, ShieldGemma guard)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentNullException.ThrowIfNull(guard);
+        return builder.Use(inner => new GuardedChatClient(inner, guard));
     }
 }

@@ -9,6 +9,7 @@ public class NamespaceTests
 {
     private const string Root = "Gemma.Extensions.AI";
     private const string ServerRoot = Root + ".AspNetCore";
+    private const string EvaluationRoot = Root + ".Evaluation";
 
     /// <summary>Which rooms a room may use. Exceptions and enumerations of the root namespace are free to all; the root may use every room.</summary>
     private static readonly Dictionary<string, string[]> s_allowed = new()
@@ -38,6 +39,7 @@ public class NamespaceTests
         ["Grammar.Gbnf"] = ["Grammar.Automaton", "Grammar.Budget", "Grammar.Regex"],
         ["Grammar.Tokens"] = ["Engine", "Grammar.Automaton", "Grammar.Budget", "Grammar.Regex", "Grammar.Schema", "Text"], // Text: the markers around tool calls
         ["Chat"] = ["", "Engine", "Files", "Grammar", "Grammar.Schema", "Model", "Text"], // "": the model and the options of a request
+        ["Guard"] = ["", "Text"], // "": the model, policies and options
         ["Hosting"] = ["", "Engine", "Hub"],
         ["Hub"] = ["", "Files"], // "": its options and progress, which are public
         ["Quantization"] = ["Backends", "Engine", "Files", "Formats", "Model", "Text"],
@@ -57,11 +59,25 @@ public class NamespaceTests
         ["Hosting"] = ["", "Http", "OpenAI", "Ollama", "Anthropic", "Requests", "Security"],
     };
 
+    /// <summary>The same for the evaluation package.</summary>
+    private static readonly Dictionary<string, string[]> s_allowedInEvaluation = new()
+    {
+        ["Data"] = [],
+        ["Tasks"] = ["", "Metrics"], // "": the task and its parts; Metrics: what a task may measure
+        ["Metrics"] = ["", "Tasks"],
+        ["Runs"] = ["", "Metrics", "Tasks"],
+        ["Checks"] = ["", "Metrics"],
+        ["Comparisons"] = [""],
+    };
+
     [Fact]
     public void Rooms_use_only_the_rooms_below_them() => Check(typeof(GemmaModel).Assembly, Root, s_allowed, least: 50);
 
     [Fact]
     public void Rooms_of_the_server_use_only_the_rooms_below_them() => Check(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot, s_allowedInServer, least: 20);
+
+    [Fact]
+    public void Rooms_of_the_evaluation_use_only_the_rooms_below_them() => Check(typeof(AI.Evaluation.EvaluationTask).Assembly, EvaluationRoot, s_allowedInEvaluation, least: 15);
 
     private static void Check(Assembly assembly, string root, Dictionary<string, string[]> rules, int least)
     {
@@ -95,6 +111,7 @@ public class NamespaceTests
     {
         Assert.Empty(Rooms(typeof(GemmaModel).Assembly, Root).Except(s_allowed.Keys));
         Assert.Empty(Rooms(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot).Except(s_allowedInServer.Keys));
+        Assert.Empty(Rooms(typeof(AI.Evaluation.EvaluationTask).Assembly, EvaluationRoot).Except(s_allowedInEvaluation.Keys));
 
         static IEnumerable<string> Rooms(Assembly assembly, string root) => assembly.GetTypes().Select(type => Room(type, assembly, root)).OfType<string>().Where(room => room.Length > 0).Distinct();
     }

@@ -169,7 +169,7 @@ public sealed class NanoTests
         {
             for (int i = 0; i < 200; i++)
             {
-                NanoCase drawn = NanoCorpus.Draw(Evaluation.Seed, i, Split.HeldOut, skill, entity => heldOut.Add(entity));
+                NanoCase drawn = NanoCorpus.Draw(NanoEvaluation.Seed, i, Split.HeldOut, skill, entity => heldOut.Add(entity));
                 heldOutTools.UnionWith(drawn.Options?.Tools?.Select(tool => tool.Name) ?? []);
             }
         }

@@ -7,7 +7,7 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.Nano.Recipe;
 
 /// <summary>Shares of held-out cases that a chat client gets right, answering greedily.</summary>
-internal sealed class Evaluation(IChatClient client, TextWriter? failures)
+internal sealed class NanoEvaluation(IChatClient client, TextWriter? failures)
 {
     /// <summary>Cases of the evaluation have a seed of their own.</summary>
     internal const int Seed = 2;

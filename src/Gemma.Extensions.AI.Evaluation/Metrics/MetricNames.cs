@@ -1,0 +1,19 @@
+namespace Gemma.Extensions.AI.Evaluation.Metrics;
+
+/// <summary>What can be measured.</summary>
+internal static class MetricNames
+{
+    public const string Accuracy = "acc", AccuracyByCharacter = "acc_norm", AccuracyByByte = "acc_bytes";
+    public const string ExactMatch = "exact_match", F1 = "f1", DropExactMatch = "drop_em", DropF1 = "drop_f1", Mathematics = "math";
+    public const string BytePerplexity = "byte_perplexity", BitsPerByte = "bits_per_byte", WordPerplexity = "word_perplexity";
+
+    public static IReadOnlyList<string> Of(EvaluationKind kind) => kind switch
+    {
+        EvaluationKind.Choices => [Accuracy, AccuracyByCharacter, AccuracyByByte],
+        EvaluationKind.Generate => [ExactMatch, F1, DropExactMatch, DropF1, Mathematics],
+        _ => [BytePerplexity, BitsPerByte, WordPerplexity],
+    };
+
+    /// <summary>Whether less is better.</summary>
+    public static bool IsLoss(string name) => name is BytePerplexity or BitsPerByte or WordPerplexity;
+}

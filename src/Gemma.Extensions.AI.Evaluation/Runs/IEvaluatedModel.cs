@@ -1,0 +1,17 @@
+namespace Gemma.Extensions.AI.Evaluation.Runs;
+
+/// <summary>What a task asks of a model.</summary>
+internal interface IEvaluatedModel
+{
+    /// <summary>What is known of it.</summary>
+    EvaluatedModelFacts Facts { get; }
+
+    /// <summary>Natural logarithms of the probabilities of continuations, each behind its context, or all behind the only one.</summary>
+    Task<(double[] LogLikelihoods, bool Truncated)> ScoreAsync(IReadOnlyList<string> contexts, IReadOnlyList<string> continuations, CancellationToken cancellationToken);
+
+    /// <summary>Continues a prompt greedily.</summary>
+    Task<(string Text, bool Truncated)> WriteAsync(string prompt, IReadOnlyList<string> stop, int maxTokens, CancellationToken cancellationToken);
+
+    /// <summary>Natural logarithm of the probability of a text.</summary>
+    Task<double> PredictAsync(string text, CancellationToken cancellationToken);
+}

@@ -1,0 +1,24 @@
+namespace Gemma.Extensions.AI;
+
+/// <summary>A guard blocked what a user said or what a model answered, and <see cref="ShieldGemmaOptions.Action"/> says to throw.</summary>
+public sealed class GemmaContentFilterException : GemmaException
+{
+    /// <summary>Key under which the additional properties of a blocked answer, of its text and of the text's annotation name the violated policies.</summary>
+    public const string ViolationsKey = "content_filter.violations";
+
+    /// <summary>Key under which they hold the whole <see cref="GuardVerdict"/>.</summary>
+    public const string VerdictKey = "content_filter.verdict";
+
+    internal GemmaContentFilterException(GuardVerdict verdict, bool isPrompt) : base(
+        $"{(isPrompt ? "What the user said" : "The answer")} is blocked: it violates {string.Join(", ", verdict.Violations)}. Thresholds and policies are those of {nameof(ShieldGemmaOptions)}.")
+    {
+        Verdict = verdict;
+        IsPrompt = isPrompt;
+    }
+
+    /// <summary>What the guard said.</summary>
+    public GuardVerdict Verdict { get; }
+
+    /// <summary>Whether it was what the user said; otherwise the answer.</summary>
+    public bool IsPrompt { get; }
+}

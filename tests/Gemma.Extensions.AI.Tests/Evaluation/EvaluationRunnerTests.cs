@@ -1,0 +1,213 @@
+using System.Text.Json;
+using Gemma.Extensions.AI.Evaluation;
+using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Tests.Chat;
+using Gemma.Extensions.AI.Tests.Engine;
+using Gemma.Extensions.AI.Tests.Server;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Tests.Evaluation;
+
+/// <summary>Tasks run on models: likelihoods against the reference logits, and against our logits position by position.</summary>
+public sealed class EvaluationRunnerTests : IDisposable
+{
+    private static readonly GemmaOptions s_exact = new() { Kernel = "reference", Threads = 1, KvCacheType = GemmaKvCacheType.F32 };
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    /// <summary>gemma_pytorch's logits say how likely each token of its text is; so long continuations, several of them, after a shared prompt.</summary>
+    [Fact]
+    public async Task Likelihoods_of_continuations_are_those_of_the_reference()
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        int[] tokens = file.ReadInt32s("tokens");
+        float[] flat = file.ReadSingles("expected.logits");
+        float[][] logits = [.. flat.Chunk(flat.Length / tokens.Length)];
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
+        foreach (int start in (int[])[1, 17, 40])
+        {
+            // Right continuations of several lengths, and single tokens of all sorts.
+            int[][] continuations = [tokens[start..(start + 1)], tokens[start..(start + 5)], tokens[start..^1], [3], [1000]];
+            GemmaModel.TokenScore[] scores = await model.ScoreTokensAsync(tokens[..start], continuations, null, default);
+            for (int i = 0; i < continuations.Length; i++)
+            {
+                double expected = continuations[i].Select((token, at) => logits[start - 1 + at][token] - Difference.LogSumExp(logits[start - 1 + at])).Sum();
+                Assert.Equal(expected, scores[i].LogProbability, 1e-4 * Math.Max(1, continuations[i].Length / 10.0));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Choices_are_scored_token_by_token_behind_the_prompt()
+    {
+        File.WriteAllLines(_directory.File("test.jsonl"), Enumerable.Range(0, 5).Select(i => $$"""{"question":"How far is {{i}}?","choices":{"text":["it is very far away","near","{{i}} miles"],"label":["A","B","C"]},"answerKey":"{{"ABC"[i % 3]}}"}"""));
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
+        string items = _directory.File("items.jsonl");
+        EvaluationReport report = await new EvaluationRunner(model, new EvaluationOptions { ItemsPath = items }).RunAsync(EvaluationTask.Find("arc_easy"), EvaluationData.Open(_directory.Path));
+        Assert.Equal(5, report.Rows);
+        Assert.Equal("none", report.Model.ChatFormat);
+        Assert.Equal(64, report.Model.Sha256!.Length);
+        using TinyEngine tiny = new();
+        EvaluationItem[] results = Items(items);
+        foreach (EvaluationItem item in results)
+        {
+            int[] prompt = [model.Tokenizer.BosId, .. model.Tokenizer.EncodeContent($"Question: How far is {item.Index}?\nAnswer:")];
+            string[] choices = [" it is very far away", " near", $" {item.Index} miles"];
+            for (int c = 0; c < 3; c++)
+            {
+                int[] whole = [model.Tokenizer.BosId, .. model.Tokenizer.EncodeContent($"Question: How far is {item.Index}?\nAnswer:{choices[c]}")];
+                Assert.Equal(prompt, whole[..prompt.Length]);
+                float[][] logits = tiny.Logits(whole);
+                double expected = Enumerable.Range(prompt.Length, whole.Length - prompt.Length).Sum(at => logits[at - 1][whole[at]] - Difference.LogSumExp(logits[at - 1]));
+                Assert.Equal(expected, item.LogLikelihoods![c], 1e-4);
+            }
+
+            int best = Enumerable.Range(0, 3).MaxBy(c => item.LogLikelihoods![c]);
+            Assert.Equal(best == item.Index % 3 ? 1 : 0, item.Values["acc"]);
+        }
+
+        Assert.Equal(results.Average(item => item.Values["acc"]), report.Metrics.Single(metric => metric.Metric == "acc").Value);
+    }
+
+    [Fact]
+    public async Task Texts_longer_than_the_context_are_predicted_token_by_token_once()
+    {
+        string text = string.Join(' ', Enumerable.Range(0, 300).Select(i => $"word {i * 7919 % 1000}"));
+        File.WriteAllText(_directory.File("test.json"), JsonSerializer.Serialize(new[] { new { text } }));
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
+        EvaluationReport report = await new EvaluationRunner(model).RunAsync(EvaluationTask.Find("perplexity"), EvaluationData.Open(_directory.Path));
+        int[] tokens = [.. model.Tokenizer.EncodeContent(text)];
+        Assert.InRange(tokens.Length, model.ContextLength + 10, 4 * model.ContextLength);
+        using TinyEngine tiny = new();
+        double sum = 0;
+        int window = model.ContextLength;
+        for (int start = 0; start < tokens.Length; start += window)
+        {
+            int end = Math.Min(start + window, tokens.Length);
+            int[] input = start == 0 ? [model.Tokenizer.BosId, .. tokens[..(end - 1)]] : tokens[(end - window - 1)..(end - 1)];
+            float[][] logits = tiny.Logits(input);
+            sum += Enumerable.Range(start, end - start).Sum(at => logits[input.Length - (end - at)][tokens[at]] - Difference.LogSumExp(logits[input.Length - (end - at)]));
+        }
+
+        Assert.Equal(-sum / text.Length / Math.Log(2), report.Metrics.Single(metric => metric.Metric == "bits_per_byte").Value, 1e-5);
+        Assert.Equal(Math.Exp(-sum / 600), report.Metrics.Single(metric => metric.Metric == "word_perplexity").Value, Math.Exp(-sum / 600) * 1e-4);
+    }
+
+    [Fact]
+    public async Task A_run_that_was_killed_goes_on_and_ends_with_the_same_report()
+    {
+        Write(12);
+        string items = _directory.File("items.jsonl");
+        EvaluationReport whole = await Runner(Client([]), null).RunAsync(s_task, EvaluationData.Open(_directory.Path));
+        using CancellationTokenSource killed = new();
+        List<string> first = [], second = [];
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Runner(Client(first, () => first.Count == 5, killed), items).RunAsync(s_task, EvaluationData.Open(_directory.Path), cancellationToken: killed.Token));
+        int kept = File.ReadAllLines(items).Length - 1;
+        Assert.InRange(kept, 1, 11);
+        File.AppendAllText(items, "{\"index\":11,\"val"); // as a process leaves it that ends while it writes
+        List<EvaluationProgress> progress = [];
+        EvaluationReport resumed = await Runner(Client(second), items).RunAsync(s_task, EvaluationData.Open(_directory.Path), new Direct(progress));
+        Assert.Equal(12 - kept, second.Count);
+        Assert.Equal(whole.ToJson(), resumed.ToJson());
+        Assert.Equal(whole.ToJson(), EvaluationReport.Parse(resumed.ToJson()).ToJson());
+        Assert.Equal(new EvaluationProgress(kept, 12), progress[0]);
+        Assert.Equal(new EvaluationProgress(12, 12), progress[^1]);
+
+        // Nothing is asked again, and another run's results are not taken.
+        Assert.Equal(whole.ToJson(), (await Runner(Client(second), items).RunAsync(s_task, EvaluationData.Open(_directory.Path))).ToJson());
+        Assert.Equal(12 - kept, second.Count);
+        await Assert.ThrowsAsync<IOException>(() => Runner(Client([]), items).RunAsync(s_task with { MaxTokens = 7 }, EvaluationData.Open(_directory.Path)));
+    }
+
+    [Fact]
+    public async Task Any_client_answers_what_is_written_and_tells_no_likelihoods()
+    {
+        Write(4);
+        EvaluationReport report = await Runner(Client([]), null).RunAsync(s_task, EvaluationData.Open(_directory.Path));
+        Assert.Equal(0.5, report.Metrics.Single(metric => metric.Metric == "exact_match").Value); // it answers every question with an even number rightly
+        Assert.Equal(["even", "odd"], report.Groups.Select(group => group.Group));
+        Assert.Equal([1, 0], report.Groups.Select(group => group.Metrics[0].Value));
+        Assert.Equal(("scripted", null, "client"), (report.Model.Model, report.Model.Sha256, report.Model.ChatFormat));
+        EvaluationTask likely = EvaluationTask.Parse("""{"name":"l","kind":"choices","prompt":"{{q}}","choices":"['a']","answer":"0","metrics":["acc"]}""");
+        await Assert.ThrowsAsync<NotSupportedException>(() => Runner(Client([]), null).RunAsync(likely, EvaluationData.Open(_directory.Path)));
+    }
+
+    [Fact]
+    public async Task A_model_is_asked_as_a_chat_or_as_it_stands()
+    {
+        File.WriteAllLines(_directory.File("test.jsonl"), ["""{"q":"Hello! Who are you?","a":"x"}"""]);
+        using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 1 });
+        EvaluationTask task = EvaluationTask.Parse("""{"name":"t","kind":"generate","prompt":"{{q}}","answer":"a","maxTokens":30,"metrics":["exact_match"]}""");
+        string chat = _directory.File("chat.items"), plain = _directory.File("plain.items");
+        EvaluationReport asked = await new EvaluationRunner(model, new EvaluationOptions { AsChat = true, ItemsPath = chat }).RunAsync(task, EvaluationData.Open(_directory.File("test.jsonl")));
+        await new EvaluationRunner(model, new EvaluationOptions { ItemsPath = plain }).RunAsync(task, EvaluationData.Open(_directory.File("test.jsonl")));
+        Assert.Equal("gemma", asked.Model.ChatFormat);
+        ChatOptions greedy = new() { Temperature = 0, MaxOutputTokens = 30 };
+        Assert.Equal((await model.AsIChatClient().GetResponseAsync("Hello! Who are you?", greedy)).Text, Items(chat)[0].Text);
+        Assert.Equal((await model.CompleteAsync("Hello! Who are you?", greedy)).Text, Items(plain)[0].Text);
+    }
+
+    [Fact]
+    public async Task Prompts_longer_than_the_context_lose_their_beginning_and_are_counted()
+    {
+        File.WriteAllLines(_directory.File("test.jsonl"), [$$"""{"q":"{{string.Join(' ', Enumerable.Repeat("far", 700))}}"}""", """{"q":"near"}"""]);
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
+        EvaluationTask task = EvaluationTask.Parse("""{"name":"l","kind":"choices","prompt":"{{q}}","choices":"['a b c', 'd']","answer":"0","metrics":["acc"]}""");
+        EvaluationReport report = await new EvaluationRunner(model).RunAsync(task, EvaluationData.Open(_directory.File("test.jsonl")));
+        Assert.Equal(1, report.Truncated);
+    }
+
+    [Fact]
+    public async Task Examples_come_from_their_split_and_are_of_the_same_kind()
+    {
+        File.WriteAllLines(_directory.File("test.jsonl"), ["""{"q":"one","a":"1","s":"x"}"""]);
+        File.WriteAllLines(_directory.File("dev.jsonl"), ["""{"q":"two","a":"2","s":"y"}""", """{"q":"one","a":"1","s":"x"}""", """{"q":"three","a":"3","s":"x"}"""]);
+        EvaluationTask task = s_task with { FewShot = 1, FewShotSplit = "dev", FewShotMatch = "s", GroupBy = null };
+        List<string> asked = [];
+        await Runner(Client(asked), null).RunAsync(task, EvaluationData.Open(_directory.Path));
+        Assert.Equal(["Q: three\nA: 3\n\nQ: one\nA:"], asked); // not the question itself
+        FormatException few = await Assert.ThrowsAsync<FormatException>(() => Runner(Client(asked), null).RunAsync(task with { FewShot = 2 }, EvaluationData.Open(_directory.Path)));
+        Assert.Contains("1 examples for a row, but 2", few.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Reports_stand_side_by_side()
+    {
+        EvaluationReport a = Report("a", 0.5), b = Report("b", 0.25);
+        string table = EvaluationReport.Table([a, b]);
+        Assert.Equal("| task | shots | rows | metric | a | b |\n|---|---|---|---|---|---|\n| t | 0 | 10 | acc | 0.5000 ± 0.1000 | 0.2500 ± 0.1000 |\n", table);
+
+        static EvaluationReport Report(string model, double value) => new()
+        {
+            Task = "t", Model = new EvaluatedModelFacts(model, null, "none", null, null), FewShot = 0, Rows = 10, Truncated = 0, Metrics = [new EvaluationMetricValue("acc", value, 0.1)], Groups = [],
+        };
+    }
+
+    private static readonly EvaluationTask s_task = EvaluationTask.Parse("""{"name":"t","kind":"generate","prompt":"Q: {{q}}\nA:","answer":"a","groupBy":"s","stop":["\n"],"normalize":{"trim":true},"metrics":["exact_match"]}""");
+
+    private static EvaluationRunner Runner(IChatClient client, string? items) => new(client, new EvaluationOptions { ItemsPath = items, AtOnce = 1 });
+
+    private static EvaluationItem[] Items(string path) =>
+        [.. File.ReadAllLines(path).Skip(1).Select(line => JsonSerializer.Deserialize<EvaluationItem>(line, JsonSerializerOptions.Web)!).OrderBy(item => item.Index)];
+
+    private void Write(int rows) => File.WriteAllLines(_directory.File("test.jsonl"), Enumerable.Range(0, rows).Select(i => $$"""{"q":"{{i}}","a":"{{i}}","s":"{{(i % 2 == 0 ? "even" : "odd")}}"}"""));
+
+    /// <summary>Says the number of an even question behind it, with a line that the stop sequence must cut off.</summary>
+    private static ScriptedChatClient Client(List<string> asked, Func<bool>? when = null, CancellationTokenSource? kill = null) => new(messages =>
+    {
+        asked.Add(messages[^1].Text);
+        if (when?.Invoke() == true)
+        {
+            kill!.Cancel();
+        }
+
+        string number = string.Concat(messages[^1].Text.Where(char.IsAsciiDigit));
+        return [number.Length > 0 && int.Parse(number[^1..]) % 2 == 0 ? $" {number}\nmore" : " no\nmore"];
+    });
+
+    private sealed class Direct(List<EvaluationProgress> seen) : IProgress<EvaluationProgress>
+    {
+        public void Report(EvaluationProgress value) => seen.Add(value);
+    }
+}
