@@ -78,7 +78,7 @@ public sealed class GemmaGenerationOptions
     /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null or <see cref="System.Threading.Timeout.InfiniteTimeSpan"/>: none.</summary>
     public TimeSpan? Timeout { get; set; }
 
-    /// <summary>An ECMA-262 regular expression without look-around that the whole answer must match. Not together with another form of the answer.</summary>
+    /// <summary>An ECMA-262 regular expression, without look-behind and back-references, that the whole answer must match. Not together with another form of the answer.</summary>
     public string? Regex { get; set; }
 
     /// <summary>A grammar in GBNF that the whole answer must follow. Not together with another form of the answer.</summary>

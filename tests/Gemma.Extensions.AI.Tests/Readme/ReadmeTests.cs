@@ -1,14 +1,11 @@
-using System.Reflection;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Cli;
-using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
-using Microsoft.CodeAnalysis.Emit;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Readme;
 
-/// <summary>What the README shows is compiled, run and compared.</summary>
+/// <summary>The README's code is compiled, run and compared.</summary>
+[Collection(PageCollection.Name)]
 public partial class ReadmeTests
 {
     private static readonly string s_readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md")).ReplaceLineEndings("\n");
@@ -20,7 +17,7 @@ public partial class ReadmeTests
         Assert.InRange(code.Split('\n').Count(line => line.Length > 0), 3, 10);
         Assert.DoesNotContain("## ", s_readme[..s_readme.IndexOf("```csharp", StringComparison.Ordinal)], StringComparison.Ordinal);
 
-        string output = CompileAndRun(code);
+        string output = MarkdownProgram.Run(code);
         Assert.NotEqual("", output.Trim());
     }
 
@@ -42,35 +39,6 @@ public partial class ReadmeTests
 
         IEnumerable<string> commands = ToolRow().Matches(s_readme).SelectMany(row => ToolName().Matches(row.Value).Select(match => match.Groups[1].Value));
         Assert.Equal(GemmaCli.CreateRoot().Subcommands.Select(command => command.Name).Order(), commands.Order());
-    }
-
-    /// <summary>Compiles top-level statements against what the tests reference, as a project with implicit usings would, and runs them.</summary>
-    private static string CompileAndRun(string code)
-    {
-        const string ImplicitUsings = "global using System; global using System.Collections.Generic; global using System.Linq; global using System.Threading.Tasks;";
-        IEnumerable<MetadataReference> references = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Select(path => MetadataReference.CreateFromFile(path));
-        CSharpParseOptions parse = new(LanguageVersion.Latest);
-        CSharpCompilation compilation = CSharpCompilation.Create(
-            "readme", [CSharpSyntaxTree.ParseText(ImplicitUsings, parse), CSharpSyntaxTree.ParseText(code, parse)], references,
-            new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
-        using MemoryStream assembly = new();
-        EmitResult result = compilation.Emit(assembly);
-        Assert.True(result.Success, string.Join('\n', result.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)));
-
-        MethodInfo main = Assembly.Load(assembly.ToArray()).EntryPoint!;
-        TextWriter console = Console.Out;
-        StringWriter output = new();
-        Console.SetOut(output);
-        try
-        {
-            main.Invoke(null, [Array.Empty<string>()]);
-        }
-        finally
-        {
-            Console.SetOut(console);
-        }
-
-        return output.ToString();
     }
 
     [GeneratedRegex("```csharp\n(.*?)```", RegexOptions.Singleline)]

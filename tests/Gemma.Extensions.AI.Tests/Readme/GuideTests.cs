@@ -1,0 +1,81 @@
+using System.Text.RegularExpressions;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Readme;
+
+/// <summary>Pages run one after another: what they print goes through the one console.</summary>
+[CollectionDefinition(Name)]
+public sealed class PageCollection
+{
+    public const string Name = "pages";
+}
+
+/// <summary>The guides in src/docs: their code runs, their links lead somewhere, the messages that they explain exist.</summary>
+[Collection(PageCollection.Name)]
+public partial class GuideTests
+{
+    private static readonly string s_folder = Path.Combine(TestData.Repository, "src", "docs");
+
+    public static TheoryData<string> Pages() => [.. Directory.EnumerateFiles(s_folder, "*.md").Select(page => Path.GetFileName(page)).Order()];
+
+    public static TheoryData<string> Programs() => [.. Pages().Select(row => row.Data).Where(page => CSharp().IsMatch(Read(page)))];
+
+    [Theory]
+    [MemberData(nameof(Programs))]
+    public void TheBlocksOfAPageAreOneProgram(string page)
+    {
+        string output = MarkdownProgram.Run(string.Join('\n', CSharp().Matches(Read(page)).Select(match => match.Groups[1].Value)));
+        Assert.True(output.Trim().Length > 0, $"The program of '{page}' prints nothing.");
+        Assert.DoesNotContain("Exception", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(Pages))]
+    public void LinksLeadToFilesAndHeadings(string page)
+    {
+        foreach (Match link in Link().Matches(Read(page)))
+        {
+            string target = Path.GetFullPath(Path.Combine(s_folder, link.Groups[1].Value.Length > 0 ? link.Groups[1].Value : page));
+            Assert.True(Path.Exists(target), $"'{page}' links to '{link.Groups[1].Value}', which does not exist.");
+            if (link.Groups[2].Value is { Length: > 0 } anchor)
+            {
+                IEnumerable<string> headings = Heading().Matches(File.ReadAllText(target)).Select(match => NotInAnchor().Replace(match.Groups[1].Value.ToLowerInvariant(), "").Replace(' ', '-'));
+                Assert.Contains(anchor, headings);
+            }
+        }
+    }
+
+    [Fact]
+    public void TheIndexNamesEveryPage()
+    {
+        string index = Read("README.md");
+        Assert.All(Pages().Where(row => row.Data != "README.md"), row => Assert.Contains($"({row.Data})", index, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void MessagesThatAreExplainedStandInTheCode()
+    {
+        string code = string.Concat(Directory.EnumerateFiles(Path.Combine(TestData.Repository, "src"), "*.cs", SearchOption.AllDirectories)
+            .Where(file => !file.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal)).Select(File.ReadAllText));
+        string[] messages = [.. Message().Matches(Read("troubleshooting.md")).Select(match => match.Groups[1].Value)];
+        Assert.True(messages.Length >= 15);
+        Assert.All(messages.SelectMany(message => message.Split('…', StringSplitOptions.RemoveEmptyEntries)), part => Assert.Contains(part, code, StringComparison.Ordinal));
+    }
+
+    private static string Read(string page) => File.ReadAllText(Path.Combine(s_folder, page)).ReplaceLineEndings("\n");
+
+    [GeneratedRegex("```csharp\n(.*?)```", RegexOptions.Singleline)]
+    private static partial Regex CSharp();
+
+    [GeneratedRegex(@"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")]
+    private static partial Regex Link();
+
+    [GeneratedRegex("^#+ (.*)$", RegexOptions.Multiline)]
+    private static partial Regex Heading();
+
+    [GeneratedRegex("[^a-z0-9 -]")]
+    private static partial Regex NotInAnchor();
+
+    [GeneratedRegex("^\\| `([^`]*)` \\|", RegexOptions.Multiline)]
+    private static partial Regex Message();
+}
