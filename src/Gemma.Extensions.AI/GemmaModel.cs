@@ -197,7 +197,7 @@ public sealed partial class GemmaModel : IDisposable
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
             var gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
             FoundFormat format = FoundFormat.Find(file, ready, options.ChatFormat, loggerFactory?.CreateLogger<GemmaModel>());
-            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
+            GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options, backend) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
             return new GemmaModel(path, file, draft, ready, backend, engine, adapters, format, loggerFactory);
         }
         catch
@@ -252,8 +252,9 @@ public sealed partial class GemmaModel : IDisposable
         }
     }
 
-    private static EngineOptions EngineOptions(string path, GemmaOptions options) => new()
+    private static EngineOptions EngineOptions(string path, GemmaOptions options, Backend backend) => new()
     {
+        PrefillChunk = backend.HasPromptKernels ? Gemma.Extensions.AI.Engine.EngineOptions.PromptKernelChunk : new EngineOptions().PrefillChunk,
         ModelName = ModelAliases.ModelId(path),
         ContextLength = options.ContextLength,
         KvType = options.KvCacheType,

@@ -24,6 +24,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Speed.AmxBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.DivergenceBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.CancellationBenchmark.Create());

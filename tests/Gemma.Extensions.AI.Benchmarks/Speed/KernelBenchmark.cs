@@ -155,5 +155,5 @@ public unsafe class MatrixProduct
     }
 
     [Benchmark]
-    public void Product() => _backend!.MatMul(_x!, _weights[_turn++ % Copies], _y!, Rows);
+    public void Product() => _backend!.MatMul(_x!, _weights[_turn++ % Copies], _y!, Rows, Rows > 8 ? Rows : 0);
 }

@@ -34,6 +34,42 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
         return new MachinePeaks(ReadBandwidth(threads), bytes, floats, pairs);
     }
 
+    /// <summary>10^9 multiplications and additions a second of bfloat16 by <c>tdpbf16ps</c>, four sums at once; what is multiplied stays in registers.</summary>
+    public static unsafe double TileGigaops(int threads)
+    {
+        const int Times = 1_000_000;
+        var assembler = new Assembler(64);
+        Label loop = assembler.CreateLabel();
+        assembler.ldtilecfg(__[OperatingSystem.IsWindows() ? rcx : rdi]);
+        for (int i = 0; i < 8; i++)
+        {
+            assembler.tilezero(new AssemblerRegisterTMM(Register.TMM0 + i));
+        }
+
+        assembler.mov(eax, Times);
+        assembler.Label(ref loop);
+        for (int i = 0; i < 4; i++)
+        {
+            assembler.tdpbf16ps(new AssemblerRegisterTMM(Register.TMM0 + i), new AssemblerRegisterTMM(Register.TMM4 + i / 2), new AssemblerRegisterTMM(Register.TMM6 + i % 2));
+        }
+
+        assembler.dec(eax);
+        assembler.jnz(loop);
+        assembler.tilerelease();
+        assembler.ret();
+        using ExecutableMemory code = ExecutableMemory.TryCreate(GemmAssembler.Code(assembler), out string? reason) ?? throw new NotSupportedException(reason);
+        var run = (delegate* unmanaged<byte*, void>)code.Address;
+        byte* shapes = stackalloc byte[64];
+        AmxAssembler.Configure(new Span<byte>(shapes, 64), 32);
+        double best = 0;
+        for (int i = 0; i < 4; i++)
+        {
+            best = Math.Max(best, threads * 4.0 * Times * 2 * 16 * 16 * 32 / Together(threads, _ => run(shapes)));
+        }
+
+        return best / 1e9;
+    }
+
     /// <summary>Bytes read a second by all threads together, in 10^9.</summary>
     public static unsafe double ReadBandwidth(int threads)
     {

@@ -17,13 +17,7 @@ internal sealed unsafe class RandomModel : IDisposable
 
     public RandomModel(string shape, TensorType type)
     {
-        Config = shape.ToLowerInvariant() switch
-        {
-            "2b" => Shape(26, 2304, 9216, 8, 4, 256, 256),
-            "9b" => Shape(42, 3584, 14336, 16, 8, 256, 256),
-            "27b" => Shape(46, 4608, 36864, 32, 16, 128, 144),
-            _ => throw new ArgumentException($"'{shape}' is not 2b, 9b or 27b."),
-        };
+        Config = ConfigOf(shape);
         _format = BlockFormat.Get(type);
         long bytes = Math.Max(_format.ByteLength((long)Config.VocabularySize * Config.HiddenSize), 4L * Config.HiddenSize);
         _data = (byte*)NativeMemory.AllocZeroed((nuint)bytes);
@@ -61,6 +55,15 @@ internal sealed unsafe class RandomModel : IDisposable
     }
 
     public GemmaConfig Config { get; }
+
+    /// <summary>The configuration of "2b", "9b" or "27b".</summary>
+    public static GemmaConfig ConfigOf(string shape) => shape.ToLowerInvariant() switch
+    {
+        "2b" => Shape(26, 2304, 9216, 8, 4, 256, 256),
+        "9b" => Shape(42, 3584, 14336, 16, 8, 256, 256),
+        "27b" => Shape(46, 4608, 36864, 32, 16, 128, 144),
+        _ => throw new ArgumentException($"'{shape}' is not 2b, 9b or 27b."),
+    };
 
     public GemmaWeights Load(Backend backend)
     {

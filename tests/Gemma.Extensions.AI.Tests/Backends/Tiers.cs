@@ -1,5 +1,7 @@
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Backends.Cpu.Jit;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cuda;
 using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Tests.Backends.Ptx;
@@ -7,11 +9,17 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
 
-/// <summary>All kernel tiers by name; those that this machine lacks show as skipped. The last one and the GPU's kernels can be interpreted, on any machine.</summary>
+/// <summary>All kernel tiers by name; those that this machine lacks show as skipped. The last ones and the GPU's kernels can be interpreted, on any machine.</summary>
 internal static class Tiers
 {
     /// <summary>avx512-bf16 with its machine code interpreted.</summary>
     public const string Interpreted = "avx512-bf16 (interpreted)";
+
+    /// <summary>amx-bf16 with its machine code interpreted.</summary>
+    public const string AmxInterpreted = "amx-bf16 (interpreted)";
+
+    /// <summary>amx-bf16 with its instruction in software, fast enough for whole models. What is generated is multiplied by the byte kernels where the machine has them, else as float32.</summary>
+    public const string AmxEmulated = "amx-bf16 (emulated)";
 
     /// <summary>The GPU's kernels, interpreted.</summary>
     public const string Cuda = "cuda (interpreted)";
@@ -19,7 +27,7 @@ internal static class Tiers
     /// <summary>The GPU of this machine, where it has one.</summary>
     public const string Gpu = "cuda";
 
-    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, Cuda, Gpu]);
+    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, AmxEmulated, Cuda, Gpu]);
 
     public static TheoryData<string> Native => new(KernelTier.All.Select(tier => tier.Name));
 
@@ -36,7 +44,17 @@ internal static class Tiers
                 }
             }
 
+            foreach (BlockFormat format in BlockFormat.All)
+            {
+                data.Add(AmxEmulated, format.Name);
+            }
+
             data.Add(Interpreted, nameof(TensorType.BF16));
+            foreach (TensorType type in (TensorType[])[TensorType.BF16, TensorType.F32, TensorType.Q4_K, TensorType.Q6_K, TensorType.Q8_0])
+            {
+                data.Add(AmxInterpreted, type.ToString());
+            }
+
             foreach (TensorType type in (TensorType[])[.. BlockFormat.All.Select(format => format.Type).Where(type => CudaFormat.Of(type).HasKernel), TensorType.Q5_1, TensorType.IQ3_S])
             {
                 data.Add(Cuda, type.ToString());
@@ -70,9 +88,17 @@ internal static class Tiers
 
     public static CpuBackend CreateCpu(string tier, int threads = 3)
     {
-        if (tier == Interpreted)
+        MatMulKernels? interpreted = tier switch
         {
-            return new CpuBackend(new KernelTier(Interpreted, "", () => null, workers => new VectorKernels(workers, new InterpretedKernels(bfloat16: true))), threads: 1);
+            Interpreted => new InterpretedKernels(bfloat16: true),
+            AmxInterpreted => new InterpretedKernels(bfloat16: true, matrix: new InterpretedMatrix()),
+            AmxEmulated when JitMatMulKernels.Unsupported() is null => JitMatMulKernels.Create(ExecutableMemory.TryCreate, matrix: new EmulatedMatrix()),
+            AmxEmulated => new EmulatedKernels(),
+            _ => null,
+        };
+        if (interpreted is not null)
+        {
+            return new CpuBackend(new KernelTier(tier, "", () => null, workers => new VectorKernels(workers, interpreted)), threads: 1);
         }
 
         string? reason = KernelTier.All.Single(candidate => candidate.Name == tier).Unsupported();

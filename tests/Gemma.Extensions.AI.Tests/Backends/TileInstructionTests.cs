@@ -65,6 +65,7 @@ public sealed unsafe class TileInstructionTests
     {
         var random = new Random(1);
         uint* a = stackalloc uint[16], b = stackalloc uint[16 * 16];
+        float* rows = stackalloc float[32], columns = stackalloc float[32 * 16];
         Span<uint> column = stackalloc uint[16];
         for (int run = 0; run < 2000; run++)
         {
@@ -76,7 +77,13 @@ public sealed unsafe class TileInstructionTests
                 (i < 16 ? ref a[i] : ref b[i - 16]) = Bits(Number()) | (uint)Bits(Number()) << 16;
             }
 
-            Vector512<float> actual = BFloatTile.Add(Vector512.Create(sums), a, b, pairs, 64);
+            for (int k = 0; k < pairs; k++)
+            {
+                BFloatTile.Expand(a + k, 1, rows + 2 * k);
+                BFloatTile.Expand(b + 16 * k, 16, columns + 32 * k);
+            }
+
+            Vector512<float> actual = BFloatTile.Add(Vector512.Create(sums), rows, columns, pairs);
             for (int n = 0; n < 16; n++)
             {
                 for (int k = 0; k < pairs; k++)

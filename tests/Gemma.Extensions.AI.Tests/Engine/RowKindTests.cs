@@ -1,16 +1,12 @@
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Tests.Backends;
 
 namespace Gemma.Extensions.AI.Tests.Engine;
 
-/// <summary>
-/// Where prompts are multiplied by other kernels than generated tokens, a text depends on the kind of each token and on nothing else: not on its neighbours, the
-/// pieces that the prompt is read in, guesses, or memory that was taken away. The other kernels are the same here, with products a twentieth larger.
-/// </summary>
-public sealed class RowKindTests
+/// <summary>As <see cref="RowKindTests"/> says. The other kernels are the same here, with products a twentieth larger.</summary>
+public sealed class RowKindTestsWithLargerProducts : RowKindTests
 {
-    private static EngineOptions Options => TinyEngine.Exact with { SpeculativeTokens = 0 };
-
     [Fact]
     public void TheKindOfATokenDecidesWhichKernelsItGetsAndTheTextShowsIt()
     {
@@ -24,6 +20,33 @@ public sealed class RowKindTests
         using var other = Create(Options);
         Assert.NotEqual(kinds.Logits([.. prompt, .. text], first: 99)[0], other.Logits([.. prompt, .. text], first: 99)[0]);
     }
+
+    private protected override TinyEngine Create(EngineOptions options, string? draft = null) => new(options, draft: draft, wrap: inner => new FaultTests.FaultyBackend(inner)
+    {
+        OtherPromptKernels = true,
+        AfterProduct = (output, rows, promptRows) =>
+        {
+            foreach (ref float value in output.Read(rows - promptRows, promptRows))
+            {
+                value *= 1.05f;
+            }
+        },
+    });
+}
+
+/// <summary>As <see cref="RowKindTests"/> says, with the arithmetic of AMX: products and attention.</summary>
+public sealed class RowKindTestsWithMatrixRegisters : RowKindTests
+{
+    private protected override TinyEngine Create(EngineOptions options, string? draft = null) => new(options, Tiers.AmxEmulated, draft: draft);
+}
+
+/// <summary>
+/// Where prompts are multiplied by other kernels than generated tokens, a text depends on the kind of each token and on nothing else: not on its neighbours, the
+/// pieces that the prompt is read in, guesses, or memory that was taken away.
+/// </summary>
+public abstract class RowKindTests
+{
+    private protected static EngineOptions Options => TinyEngine.Exact with { SpeculativeTokens = 0 };
 
     [Theory]
     [InlineData(1)]
@@ -172,21 +195,11 @@ public sealed class RowKindTests
         Assert.Equal((1, 0), (batch.Rows, batch.PromptRows));
     }
 
-    private static int[] Alone(int[] prompt, int tokens = 60)
+    private int[] Alone(int[] prompt, int tokens = 60)
     {
         using var alone = Create(Options with { PrefixCache = false });
         return alone.Generate(prompt, tokens);
     }
 
-    private static TinyEngine Create(EngineOptions options, string? draft = null) => new(options, draft: draft, wrap: inner => new FaultTests.FaultyBackend(inner)
-    {
-        OtherPromptKernels = true,
-        AfterProduct = (output, rows, promptRows) =>
-        {
-            foreach (ref float value in output.Read(rows - promptRows, promptRows))
-            {
-                value *= 1.05f;
-            }
-        },
-    });
+    private protected abstract TinyEngine Create(EngineOptions options, string? draft = null);
 }

@@ -17,7 +17,7 @@ internal sealed class TinyEngine : IDisposable
     public TinyEngine(EngineOptions? options = null, string? kernel = "reference", string? path = null, string? draft = null, Func<Backend, Backend>? wrap = null, ILogger? logger = null)
     {
         _file = ModelFile.Open(path ?? TestData.Local("tiny"));
-        Backend backend = kernel is Backends.Tiers.Cuda or Backends.Tiers.Gpu ? Backends.Tiers.Create(kernel) : CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
+        Backend backend = kernel is Backends.Tiers.Cuda or Backends.Tiers.Gpu or Backends.Tiers.AmxEmulated ? Backends.Tiers.Create(kernel) : CpuBackend.Create(new CpuBackendOptions { Kernel = kernel, Threads = 1 });
         _backend = wrap is null ? backend : wrap(backend);
         Engine = new GemmaEngine(_file.Config, GemmaWeights.Load(_file, _backend), _backend, options ?? Exact, logger,
             draft: (_draft = draft is null ? null : ModelFile.Open(draft)) is { } small ? (small.Config, GemmaWeights.Load(small, _backend)) : null);

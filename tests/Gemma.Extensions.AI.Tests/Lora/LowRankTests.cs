@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Tests.Backends;
 using Xunit;
 
@@ -25,7 +26,10 @@ public sealed class LowRankTests
 
         float[][] before = [.. Enumerable.Range(0, Rows).Select(r => y.Row(r).ToArray())];
         int[] chosen = [.. Enumerable.Range(0, Rows).Where(r => r % 3 != 1)];
-        backend.AddLowRank(x, weights, y, chosen);
+        bool matrix = backend is CpuBackend { HasPromptKernels: true };
+        int prompts = matrix ? chosen.Length : 0;
+        double tolerance = matrix ? 0.1 : 2e-4; // sums of 77 products, and of 18 such sums, of numbers below 1.5 that were moved by 2^-9
+        backend.AddLowRank(x, weights, y, chosen, prompts);
         for (int r = 0; r < Rows; r++)
         {
             if (!chosen.Contains(r))
@@ -35,8 +39,8 @@ public sealed class LowRankTests
             }
 
             float[] row = y.Row(r).ToArray();
-            Assert.All(Expected(x.Row(r).ToArray(), before[r], parts).Zip(row), pair => Assert.Equal(pair.First, pair.Second, 2e-4));
-            backend.AddLowRank(x, weights, solo, [r]);
+            Assert.All(Expected(x.Row(r).ToArray(), before[r], parts).Zip(row), pair => Assert.Equal(pair.First, pair.Second, tolerance));
+            backend.AddLowRank(x, weights, solo, [r], Math.Min(1, prompts));
             Assert.True(solo.Row(r).SequenceEqual(row), $"{tier}: row {r} differs from what it is alone.");
         }
 

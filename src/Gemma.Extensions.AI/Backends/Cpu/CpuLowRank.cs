@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
@@ -27,6 +28,7 @@ internal sealed unsafe class CpuLowRank : LowRankMatrix
         A = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_a));
         float* b = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_b));
         var chunks = new List<Chunk>();
+        var ranks = new List<(int, int, int)>();
         foreach (LowRankPart part in parts)
         {
             int outputs = part.B.Length / part.Rank;
@@ -41,18 +43,28 @@ internal sealed unsafe class CpuLowRank : LowRankMatrix
 
             for (int n = 0; n < outputs; n += ChunkRows)
             {
-                chunks.Add(new Chunk(b + n, outputs, Rank, part.Rank, part.FirstRow + n, Math.Min(ChunkRows, outputs - n)));
+                chunks.Add(new Chunk(b + n, outputs, Rank, part.Rank, PaddedRank, part.FirstRow + n, Math.Min(ChunkRows, outputs - n)));
             }
+
+            ranks.Add((Rank, part.Rank, PaddedRank));
 
             b += part.B.Length;
             Rank += part.Rank;
+            PaddedRank += MatrixKernels.Padded(part.Rank);
         }
 
         Chunks = [.. chunks];
+        Parts = [.. ranks];
     }
 
     /// <summary>Sum of the parts' ranks.</summary>
     public int Rank { get; }
+
+    /// <summary>The same where each part's rank is filled up to whole tiles of 32.</summary>
+    public int PaddedRank { get; }
+
+    /// <summary>First rank and rank of each part, and the first one when the parts before it are filled up.</summary>
+    public (int First, int Rank, int PaddedFirst)[] Parts { get; }
 
     /// <summary>[<see cref="Rank"/>, columns].</summary>
     public float* A { get; }
@@ -61,13 +73,16 @@ internal sealed unsafe class CpuLowRank : LowRankMatrix
     public Chunk[] Chunks { get; }
 
     /// <summary>Some outputs of one part.</summary>
-    public readonly struct Chunk(float* b, int stride, int firstRank, int rank, int firstRow, int rows)
+    public readonly struct Chunk(float* b, int stride, int firstRank, int rank, int paddedFirst, int firstRow, int rows)
     {
         /// <summary>The chunk's first output in the transposed B; its rows are <see cref="Stride"/> floats apart.</summary>
         public readonly float* B = b;
         public readonly int Stride = stride;
         public readonly int FirstRank = firstRank;
         public readonly int Rank = rank;
+
+        /// <summary>As in <see cref="Parts"/>.</summary>
+        public readonly int PaddedFirst = paddedFirst;
         public readonly int FirstRow = firstRow;
         public readonly int Rows = rows;
     }

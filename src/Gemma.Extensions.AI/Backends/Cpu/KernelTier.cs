@@ -16,7 +16,7 @@ internal sealed record KernelTier(string Name, string Rationale, Func<string?> U
     /// <remarks>
     /// neon-dot passes the kernel tests under emulation (qemu-user, Neoverse N1) but has not run on a real processor. avx-vnni has never run: no machine of
     /// this project has it, and QEMU does not emulate it. avx512-bf16 passes its tests on Zen 4; its machine code is also tested in an interpreter,
-    /// on any processor.
+    /// on any processor. amx-bf16 has not run on a processor: its machine code is tested in an interpreter, and its arithmetic in software.
     /// </remarks>
     public static IReadOnlyList<KernelTier> All { get; } =
     [
@@ -32,6 +32,11 @@ internal sealed record KernelTier(string Name, string Rationale, Func<string?> U
             "as avx512-vnni; weights of bfloat16 by two products and their sum in one instruction, with activations rounded to bfloat16",
             JitMatMulKernels.UnsupportedBFloat16,
             workers => new VectorKernels(workers, JitMatMulKernels.Create(ExecutableMemory.TryCreate, bfloat16: true))),
+        new(
+            "amx-bf16",
+            "as avx512-bf16 for what is generated; prompts by matrix registers, which multiply six times as fast: weights of any format and activations are rounded to bfloat16",
+            AmxKernels.Unsupported,
+            workers => new VectorKernels(workers, AmxKernels.CreateTier(AmxSupport.Machine, ExecutableMemory.TryCreate))),
     ];
 
     /// <summary>The tier of this name, or the fastest that runs here.</summary>

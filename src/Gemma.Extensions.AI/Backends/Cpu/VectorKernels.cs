@@ -13,17 +13,34 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
     private readonly TiledMatMul _matMul = new(workers, kernels);
     private readonly TiledAttention _attention = new(workers, kernels);
+    private readonly MatrixAttention? _matrixAttention = kernels.Matrix is { } matrix ? new(workers, matrix, kernels.Formats) : null;
     private readonly LowRankProduct _lowRank = new(workers);
+    private readonly MatrixLowRank? _matrixLowRank = kernels.Matrix is { } registers ? new(workers, registers) : null;
 
     public override string? FallbackReason => kernels.FallbackReason;
 
+    public override bool HasPromptKernels => kernels.Matrix is not null;
+
     public override CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => _matMul.Load(parts, rows, columns);
 
-    public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows, int promptRows = 0) => _matMul.Run(x, weights, output, rows);
+    public override void MatMul(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows, int promptRows = 0) =>
+        _matMul.Run(x, weights, output, rows, promptRows);
 
-    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows, int promptRows = 0) => _lowRank.Run(x, weights, output, rows);
+    public override void AddLowRank(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows, int promptRows = 0)
+    {
+        int matrixRows = _matrixLowRank is null ? 0 : promptRows;
+        _lowRank.Run(x, weights, output, rows[..^matrixRows]);
+        if (matrixRows > 0)
+        {
+            _matrixLowRank!.Run(x, weights, output, rows[^matrixRows..]);
+        }
+    }
 
-    public override void Attention(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output) => _attention.Run(qkv, layer, batch, output);
+    public override void Attention(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output)
+    {
+        _attention.Run(qkv, layer, batch, output);
+        _matrixAttention?.Run(qkv, layer, batch, output);
+    }
 
     public override void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows)
     {
@@ -62,7 +79,9 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
     {
         _matMul.Dispose();
         _attention.Dispose();
+        _matrixAttention?.Dispose();
         _lowRank.Dispose();
+        _matrixLowRank?.Dispose();
         kernels.Dispose();
     }
 

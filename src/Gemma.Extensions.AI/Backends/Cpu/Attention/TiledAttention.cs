@@ -19,7 +19,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
     private const int MaxQueries = 64;
 
     /// <summary>Scores within a cap up to this need no running maximum: e^60 times the number of keys is far from the end of float32.</summary>
-    private const float SafeCap = 60;
+    public const float SafeCap = 60;
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
 
@@ -28,12 +28,15 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
         int rowsPerTask = Math.Max(1, MaxQueries / (layer.Heads / layer.KvHeads)), tasks = 0;
         foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
         {
-            tasks += (slice.RowCount + rowsPerTask - 1) / rowsPerTask * layer.KvHeads;
+            tasks += Tasks(slice, rowsPerTask) * layer.KvHeads;
         }
 
         var work = new Work(this, qkv, layer, batch, output, rowsPerTask);
         workers.Run(ref work, tasks);
     }
+
+    /// <summary>Blocks of rows; none where matrix registers serve them: <see cref="MatrixAttention"/>.</summary>
+    private int Tasks(in BatchSlice slice, int rowsPerTask) => kernels.Matrix is not null && slice.IsPrompt ? 0 : (slice.RowCount + rowsPerTask - 1) / rowsPerTask;
 
     public void Dispose()
     {
@@ -49,7 +52,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
         {
             foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
             {
-                int tasks = (slice.RowCount + rowsPerTask - 1) / rowsPerTask * layer.KvHeads;
+                int tasks = owner.Tasks(slice, rowsPerTask) * layer.KvHeads;
                 if (task < tasks)
                 {
                     int first = task / layer.KvHeads * rowsPerTask;
@@ -81,9 +84,10 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
 
             int start = slice.StartPosition + firstRow, end = start + rows;
             int begin = (int)Math.Max(0, (long)start - layer.Window + 1);
+            var view = new KvView(layer, slice, kvHead, begin, end, owner.Kernels.Formats);
             for (int key = begin / Keys * Keys; key < end; key += Keys)
             {
-                LoadKeys(slice, kvHead, key, begin, end, keyTile, row);
+                view.LoadKeys(key, keyTile, row);
                 TileArgs args = new()
                 {
                     Weights = (byte*)keyTile,
@@ -101,7 +105,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
                     Weigh(scores + i * Keys, sums + (long)i * padded, state + 2 * i, padded, key, start + i / group, layer.Window, layer.Softcap);
                 }
 
-                LoadValues(slice, kvHead, key, begin, end, valueTile, padded);
+                LoadValues(view, key, valueTile, padded);
                 args = new()
                 {
                     WeightStride = padded,
@@ -139,17 +143,18 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             KvKernels kernels = layer.Pool.Layout.Type == GemmaKvCacheType.F16 ? owner.Kernels.Float16Kv : owner.Kernels.BFloat16Kv;
             int dim = layer.HeadDim, position = slice.StartPosition + row;
             int begin = (int)Math.Max(0, (long)position - layer.Window + 1);
+            var view = new KvView(layer, slice, kvHead, begin, position + 1, owner.Kernels.Formats);
             for (int key = begin / Keys * Keys; key <= position; key += Keys)
             {
                 int next = key + Keys <= position ? key + Keys : key, skipped = Math.Max(0, begin - key);
-                kernels.Scores(Stored(slice, kvHead, key, values: false), dim, q, scores, Stored(slice, kvHead, next, values: false));
+                kernels.Scores(view.Stored(key, values: false), dim, q, scores, view.Stored(next, values: false));
                 for (int i = 0; i < 2; i++)
                 {
                     Weigh(scores + i * Keys, sums + (long)i * dim, state + 2 * i, dim, key, position, layer.Window, layer.Softcap);
                 }
 
-                byte* values = Stored(slice, kvHead, key, values: true) + 2L * dim * skipped;
-                kernels.Values(values, Math.Min(Keys, position + 1 - key) - skipped, dim, scores + skipped, sums, Stored(slice, kvHead, next, values: true));
+                byte* values = view.Stored(key, values: true) + 2L * dim * skipped;
+                kernels.Values(values, Math.Min(Keys, position + 1 - key) - skipped, dim, scores + skipped, sums, view.Stored(next, values: true));
             }
 
             float* target = output.RowData(slice.FirstRow + row) + 2 * kvHead * dim;
@@ -224,67 +229,14 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             state[1] += Vector512.Sum(low + high);
         }
 
-        /// <summary>32 keys as a float tile [headDim][32]; zeros where no query of the task looks.</summary>
-        private void LoadKeys(in BatchSlice slice, int kvHead, int first, int begin, int end, float* tile, float* row)
-        {
-            KvLayout layout = layer.Pool.Layout;
-            TensorType? type = layout.Type switch { GemmaKvCacheType.F16 => TensorType.F16, GemmaKvCacheType.BF16 => TensorType.BF16, GemmaKvCacheType.F32 => TensorType.F32, _ => null };
-            bool whole = layout.BlockTokens % 16 == 0 && layout.HeadDim % 8 == 0;
-            for (int i = 0; i < Keys; i += 16)
-            {
-                if (first + i >= end || first + i + 16 <= begin)
-                {
-                    for (int d = 0; d < layout.HeadDim; d++)
-                    {
-                        Vector512<float>.Zero.Store(tile + d * Keys + i);
-                    }
-                }
-                else if (whole && type is not null)
-                {
-                    owner.Kernels.Formats.Get(type.Value).Unpack(Stored(slice, kvHead, first + i, values: false), layout.RowBytes, layout.HeadDim, (byte*)(tile + i), null);
-                }
-                else
-                {
-                    for (int j = i; j < i + 16; j++)
-                    {
-                        LoadRow(slice, kvHead, first + j, begin, end, values: false, row);
-                        for (int d = 0; d < layout.HeadDim; d++)
-                        {
-                            tile[d * Keys + j] = row[d];
-                        }
-                    }
-                }
-            }
-        }
-
         /// <summary>32 values as [32][padded]; zeros where no query of the task looks and in the padding.</summary>
-        private void LoadValues(in BatchSlice slice, int kvHead, int first, int begin, int end, float* tile, int padded)
+        private void LoadValues(in KvView view, int first, float* tile, int padded)
         {
             for (int i = 0; i < Keys; i++, tile += padded)
             {
-                LoadRow(slice, kvHead, first + i, begin, end, values: true, tile);
+                view.LoadRow(first + i, values: true, tile);
                 new Span<float>(tile + layer.HeadDim, padded - layer.HeadDim).Clear();
             }
-        }
-
-        private void LoadRow(in BatchSlice slice, int kvHead, int position, int begin, int end, bool values, float* target)
-        {
-            if (position < begin || position >= end)
-            {
-                new Span<float>(target, layer.HeadDim).Clear();
-            }
-            else
-            {
-                KvRows.Load(Stored(slice, kvHead, position, values), target, layer.HeadDim, layer.Pool.Layout.Type);
-            }
-        }
-
-        private byte* Stored(in BatchSlice slice, int kvHead, int position, bool values)
-        {
-            var pool = (CpuKvPool)layer.Pool;
-            int tokens = pool.Layout.BlockTokens;
-            int block = (layer.IsLocal ? slice.LocalBlocks : slice.GlobalBlocks)[position / tokens];
-            return pool.Head(block, layer.PoolLayer, values, kvHead) + (long)(position % tokens) * pool.Layout.RowBytes;
         }
     }
 

@@ -33,9 +33,10 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     private readonly bool[] _tried = new bool[GemvKernelCount];
     private readonly delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[] _gemvs = new delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[GemvKernelCount];
 
-    private JitMatMulKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool bfloat16, string? fallbackReason)
+    private JitMatMulKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix)
         : base(bfloat16)
     {
+        Matrix = matrix;
         _code = code;
         _allocate = allocate;
         FallbackReason = fallbackReason;
@@ -47,6 +48,8 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     }
 
     public override string? FallbackReason { get; }
+
+    public override MatrixKernels? Matrix { get; }
 
     private static int GemvKernelCount => (GemvArgs.MaxActivationRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
 
@@ -127,11 +130,13 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     /// <param name="allocate">Makes code executable.</param>
     /// <param name="bfloat16">True to multiply bfloat16 weights in pairs.</param>
     /// <param name="fallbackReason">Why these kernels are not those that were asked for.</param>
-    public static MatMulKernels Create(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null)
+    /// <param name="matrix">Kernels for the rows of prompts, which become this object's; let go where it falls back on others.</param>
+    public static MatMulKernels Create(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null, MatrixKernels? matrix = null)
     {
-        JitMatMulKernels? kernels = TryCreate(allocate, bfloat16, fallbackReason, out string? reason);
+        JitMatMulKernels? kernels = TryCreate(allocate, bfloat16, fallbackReason, matrix, out string? reason);
         if (kernels is null)
         {
+            matrix?.Dispose();
             return new Int8MatMulKernels<Avx512Isa>($"avx512 kernels: {reason}");
         }
 
@@ -144,7 +149,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         return Create(allocate, bfloat16: false, "avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it");
     }
 
-    private static JitMatMulKernels? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, out string? reason)
+    private static JitMatMulKernels? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix, out string? reason)
     {
         using var stream = new MemoryStream();
         var offsets = new int[bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16];
@@ -162,7 +167,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
                 : GemmAssembler.FloatKernel((i - FirstFloat) % MaxFloat32Rows + 1, i >= FirstBFloat16, windows));
         }
 
-        return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels(code, offsets, allocate, bfloat16, fallbackReason) : null;
+        return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels(code, offsets, allocate, bfloat16, fallbackReason, matrix) : null;
     }
 
     public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
@@ -178,6 +183,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
 
     public override void Dispose()
     {
+        Matrix?.Dispose();
         _code.Dispose();
         foreach (ExecutableMemory code in _gemvCode)
         {

@@ -12,6 +12,12 @@ internal enum ActivationLayout
     /// <summary>bfloat16: <c>a[column/2][P][2]</c>, the operand order of a dot product of pairs.</summary>
     BFloat16x2,
 
+    /// <summary>
+    /// bfloat16 for matrix registers, whole rows at once: <c>a[column/32][16][32]</c>, or as many rows as the last register has. The next 16 rows follow. Columns are filled
+    /// up with zeros.
+    /// </summary>
+    BFloat16Matrix,
+
     /// <summary>Signed bytes <c>a[column/4][P][4]</c>, the operand order of a four-way dot product, with a scale for 32 columns and zero-point terms.</summary>
     Int8x4,
 
@@ -27,7 +33,7 @@ internal static class ActivationLayouts
     public static int BytesPerColumn(this ActivationLayout layout) => layout switch
     {
         ActivationLayout.Float32 => sizeof(float),
-        ActivationLayout.BFloat16x2 => sizeof(ushort),
+        ActivationLayout.BFloat16x2 or ActivationLayout.BFloat16Matrix => sizeof(ushort),
         _ => sizeof(sbyte),
     };
 

@@ -10,7 +10,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 /// </summary>
 internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
 {
-    private readonly NativeBuffer _int8 = new(), _scales = new(), _float32 = new(), _bfloat16 = new();
+    private readonly NativeBuffer _int8 = new(), _scales = new(), _float32 = new(), _bfloat16 = new(), _matrix = new();
     private readonly List<NativeBuffer> _terms = [];
 
     /// <summary>Scales of 32 activations each: [step][panel][column/32][P].</summary>
@@ -24,6 +24,7 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
     {
         ActivationLayout.Float32 => rows == 1 ? (byte*)x.Data : _float32.Data,
         ActivationLayout.BFloat16x2 => _bfloat16.Data,
+        ActivationLayout.BFloat16Matrix => _matrix.Data,
         _ => _int8.Data,
     };
 
@@ -46,9 +47,16 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
         }
     }
 
+    /// <summary>Packs rows of a matrix for matrix registers.</summary>
+    public void PackMatrix(CpuMatrix x, int firstRow, int rows)
+    {
+        var work = new MatrixWork(x, (ushort*)_matrix.Reserve(sizeof(ushort) * (long)rows * MatrixKernels.Padded(x.Columns)), firstRow, rows);
+        workers.Run(ref work, (rows + MatrixKernels.RegisterRows - 1) / MatrixKernels.RegisterRows);
+    }
+
     public void Dispose()
     {
-        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _terms, _int8, _scales, _float32, _bfloat16])
+        foreach (NativeBuffer buffer in (NativeBuffer[])[.. _terms, _int8, _scales, _float32, _bfloat16, _matrix])
         {
             buffer.Dispose();
         }
@@ -125,6 +133,20 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
             for (int k = 0; k < length; k++)
             {
                 destination[k * count] = HalfBits.BFloat16FromSingle(source[2 * k]) | (uint)HalfBits.BFloat16FromSingle(source[2 * k + 1]) << 16;
+            }
+        }
+    }
+
+    /// <summary>One register of rows a part.</summary>
+    private readonly struct MatrixWork(CpuMatrix x, ushort* target, int firstRow, int rows) : IParallelWork
+    {
+        public void Run(int part, int worker)
+        {
+            int first = part * MatrixKernels.RegisterRows, count = Math.Min(MatrixKernels.RegisterRows, rows - first);
+            ushort* panel = target + (long)first * MatrixKernels.Padded(x.Columns);
+            for (int r = 0; r < count; r++)
+            {
+                BFloat16Rows.Pack(x.RowData(firstRow + first + r), x.Columns, 1, panel + r * MatrixKernels.StepColumns, count);
             }
         }
     }

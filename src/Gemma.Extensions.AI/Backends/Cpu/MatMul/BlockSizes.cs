@@ -23,6 +23,12 @@ internal static class BlockSizes
     /// <summary>Tiles side by side in a task of a batch, so that their activations are read from L2 once. A task of GEMV may take twice as many.</summary>
     public const int TilesPerTask = 4;
 
+    /// <summary>
+    /// Most columns of a tile of bfloat16 for matrix registers: four tiles of 32 rows take 640 KiB of L2, which is two megabytes where there are such registers, and 32 rows
+    /// of activations another 160 KiB.
+    /// </summary>
+    private const int MatrixColumns = 2560;
+
     /// <summary>Activations below which packing is not worth waking a worker.</summary>
     public const int SmallWork = 16 * 1024;
 
@@ -38,8 +44,19 @@ internal static class BlockSizes
     {
         ActivationLayout.Float32 => Float32Columns,
         ActivationLayout.BFloat16x2 => 2 * Float32Columns,
+        ActivationLayout.BFloat16Matrix => columns,
         _ => Math.Min(columns, rows <= MemoryBoundRows ? Int8Columns / 2 : Int8Columns),
     };
+
+    /// <summary>Columns that matrix registers work on at a time: equal shares in whole blocks of any format.</summary>
+    public static int MatrixStep(int columns)
+    {
+        int steps = (columns + MatrixColumns - 1) / MatrixColumns;
+        return (columns + 256 * steps - 1) / (256 * steps) * 256;
+    }
+
+    /// <summary>Tiles of a task for matrix registers: each worker gets two tasks or more, for the rows are read once for all tiles of a task.</summary>
+    public static int MatrixTilesFor(int weightRows, int workers) => Math.Clamp(weightRows / (TileFormat.Rows * workers * 2), 1, TilesPerTask);
 
     /// <summary>Tiles of a task: enough tasks that each worker gets about four.</summary>
     public static int TilesFor(bool gemv, int weightRows, int workers)

@@ -30,6 +30,9 @@ internal abstract unsafe class MatMulKernels : IDisposable
     /// <summary>A float32 tile with any number of activation rows, any strides (attention).</summary>
     public abstract void GemmFloat32(TileArgs* args, int rows);
 
+    /// <summary>Kernels for the rows of prompts; null where all rows are multiplied alike.</summary>
+    public virtual MatrixKernels? Matrix => null;
+
     /// <summary>True if <see cref="Gemv"/> has a kernel for this many activation rows of a format; if not, they go through GEMM. Called first, by one thread: kernels may be assembled here.</summary>
     public virtual bool CanGemv(TileFormat format, int rows) => false;
 

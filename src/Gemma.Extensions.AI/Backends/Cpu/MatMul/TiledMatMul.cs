@@ -25,7 +25,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         return new CpuWeights(parts, rows, columns) { Plan = new MatMulPlan(kernels, parts, columns) };
     }
 
-    public void Run(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows)
+    public void Run(CpuMatrix x, CpuWeights weights, CpuMatrix output, int rows, int promptRows = 0)
     {
         if (weights.Plan is not { } plan || plan.Kernels != kernels)
         {
@@ -37,18 +37,32 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             return;
         }
 
-        ulong gemvParts = GemvParts(plan, rows);
+        // Both kinds of rows are multiplied past the same weights, task by task: what comes from memory for the one is in cache for the other.
+        int matrixRows = kernels.Matrix is null ? 0 : promptRows, otherRows = rows - matrixRows;
+        ulong gemvParts = otherRows > 0 ? GemvParts(plan, otherRows) : 0;
 
         // Several rows are packed for one path or the other; a single row looks the same in both layouts.
-        bool gemv = gemvParts != 0 || rows == 1;
-        Pack(x, rows, plan, gemv);
-        int tilesPerTask = BlockSizes.TilesFor(gemv, weights.Rows, workers.Count), tasks = 0;
+        bool gemv = gemvParts != 0 || otherRows == 1;
+        if (otherRows > 0)
+        {
+            Pack(x, otherRows, plan, gemv);
+        }
+
+        if (matrixRows > 0)
+        {
+            _packer.PackMatrix(x, otherRows, matrixRows);
+        }
+
+        int tilesPerTask = matrixRows > 0 ? BlockSizes.MatrixTilesFor(weights.Rows, workers.Count) : BlockSizes.TilesFor(gemv, weights.Rows, workers.Count), tasks = 0;
         foreach (ref readonly PartPlan part in plan.Parts.AsSpan())
         {
             tasks += part.Tasks(tilesPerTask);
         }
 
-        var work = new ProductWork(new MatMulCall(x, output, rows, kernels, _packer, _scratch, _sums, tilesPerTask), plan.Parts, gemvParts);
+        var work = new ProductWork(
+            new MatMulCall(x, output, otherRows, kernels, _packer, _scratch, _sums, tilesPerTask),
+            new MatrixCall(x, output, otherRows, matrixRows, kernels.Matrix, _packer.Data(ActivationLayout.BFloat16Matrix, x, matrixRows), _scratch, _sums, tilesPerTask),
+            plan.Parts, gemvParts);
         workers.Run(ref work, tasks);
     }
 
@@ -102,9 +116,10 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         }
     }
 
-    private readonly struct ProductWork(MatMulCall call, PartPlan[] parts, ulong gemvParts) : IParallelWork
+    private readonly struct ProductWork(MatMulCall call, MatrixCall matrix, PartPlan[] parts, ulong gemvParts) : IParallelWork
     {
         private readonly MatMulCall _call = call;
+        private readonly MatrixCall _matrix = matrix;
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int task, int worker)
@@ -119,15 +134,22 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             int first = task * _call.TilesPerTask, last = Math.Min(part.Tiles, first + _call.TilesPerTask);
             if (part.Path == MatMulPath.RowFallback)
             {
-                RowFallback.Run(_call, part, first, last, worker);
+                RowFallback.Run(_call, part, first, last, worker, _call.Rows + _matrix.Rows);
+                return;
             }
-            else if ((gemvParts >> index & 1) != 0)
+
+            if ((gemvParts >> index & 1) != 0)
             {
                 Gemv.Run(_call, part, first, last, worker);
             }
-            else
+            else if (_call.Rows > 0)
             {
                 TiledGemm.Run(_call, part, first, last, worker);
+            }
+
+            if (_matrix.Rows > 0)
+            {
+                MatrixGemm.Run(_matrix, part, first, last, worker);
             }
         }
     }
