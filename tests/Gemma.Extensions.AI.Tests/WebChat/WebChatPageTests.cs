@@ -3,24 +3,9 @@ using Gemma.Extensions.AI.Tests.Chat;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Playwright;
 
 namespace Gemma.Extensions.AI.Tests.WebChat;
-
-/// <summary>One browser for all tests of a class.</summary>
-public sealed class BrowserFixture : IAsyncLifetime
-{
-    private Browser? _browser;
-
-    public async ValueTask InitializeAsync() => _browser = Browser.Program is null ? null : await Browser.StartAsync();
-
-    public ValueTask DisposeAsync() => _browser?.DisposeAsync() ?? ValueTask.CompletedTask;
-
-    internal Task<Page> OpenAsync(Uri address)
-    {
-        Assert.SkipWhen(_browser is null, "No Chromium is installed: looked for chromium, chromium-browser and google-chrome in PATH.");
-        return _browser!.OpenAsync(address);
-    }
-}
 
 /// <summary>The sample's page in a headless Chromium.</summary>
 public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<BrowserFixture>
@@ -59,7 +44,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         Assert.DoesNotContain("(0 from cache)", await page.TextAsync("#messages li:last-child .note"), StringComparison.Ordinal);
         if (Environment.GetEnvironmentVariable("WEBCHAT_SCREENSHOTS") is { } folder)
         {
-            await page.SaveScreenshotAsync(Path.Combine(folder, "nano.png"));
+            await page.Page.ScreenshotAsync(new() { Path = Path.Combine(folder, "nano.png") });
         }
 
         await EndAsync(page);
@@ -77,7 +62,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         await AskAsync(page, "Go on and on.");
         await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent.length > 5");
         Assert.True(server.Model.Engine.Status.Running == 1);
-        await (how == "mouse" ? page.ClickAsync("#stop") : page.PressAsync("Escape", 27));
+        await (how == "mouse" ? page.ClickAsync("#stop") : page.PressAsync("Escape"));
         Assert.IsAssignableFrom<OperationCanceledException>(await endless.Ended);
         await WebChatTests.NothingRunsAsync(server);
         await DoneAsync(page);
@@ -96,7 +81,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         await AskAsync(first, "first");
         var second = await browser.OpenAsync(server.Address);
         await AskAsync(second, "second");
-        foreach (var page in (Page[])[first, second])
+        foreach (var page in (Tab[])[first, second])
         {
             await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent.startsWith('1 of')"); // both stream at the same time
         }
@@ -115,7 +100,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     public async Task TwoTabsOfOneModelAtOnce()
     {
         await using var server = await WebChatServer.StartAsync(null, $"--Gemma:ModelPath={TinyModel.Path}", "--Chat:MaxOutputTokens=60");
-        Page[] pages = [await browser.OpenAsync(server.Address), await browser.OpenAsync(server.Address)];
+        Tab[] pages = [await browser.OpenAsync(server.Address), await browser.OpenAsync(server.Address)];
         foreach (var page in pages)
         {
             await AskAsync(page, "Hello");
@@ -259,7 +244,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         {
             await page.EvaluateAsync<bool>("document.getElementById('key').focus(), true");
             await page.TypeAsync(key);
-            await page.PressAsync("Enter", 13, "\r");
+            await page.PressAsync("Enter");
         }
     }
 
@@ -320,12 +305,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         await EndAsync(page);
         await EndAsync(other);
 
-        static async Task ReloadAsync(Page page)
-        {
-            await page.EvaluateAsync<bool>("window.old = true");
-            await page.CallAsync("Page.reload");
-            await page.WaitForAsync("!window.old && document.readyState === 'complete'");
-        }
+        static Task ReloadAsync(Tab page) => page.Page.ReloadAsync();
     }
 
     /// <summary>The end of an answer does not move whoever scrolled up to read.</summary>
@@ -365,7 +345,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         async Task FocusAndPressAsync(string selector)
         {
             await page.EvaluateAsync<bool>($"document.querySelector('{selector}').focus(), true");
-            await page.PressAsync("Enter", 13, "\r");
+            await page.PressAsync("Enter");
         }
 
         async Task AssertBoxAsync() => Assert.Equal("question", await page.EvaluateAsync<string>("document.activeElement.id"));
@@ -396,15 +376,14 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     public async Task ANarrowScreenScrollsNowhereSideways(int width)
     {
         await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [$"{new string('x', 400)} `{new string('y', 400)}`\n\n```\n{new string('z', 400)}\n```\n\n|{string.Concat(Enumerable.Repeat(" column |", 20))}\n|{string.Concat(Enumerable.Repeat("---|", 20))}\n\n> > > https://example.org/{new string('p', 300)}"]));
-        var page = await browser.OpenAsync(server.Address);
-        await page.CallAsync("Emulation.setDeviceMetricsOverride", new { width, height = 640, deviceScaleFactor = 2, mobile = true });
+        var page = await browser.OpenAsync(server.Address, new() { ViewportSize = new() { Width = width, Height = 640 }, DeviceScaleFactor = 2, IsMobile = true });
         await AskAsync(page, new string('w', 300));
         await DoneAsync(page);
         Assert.Equal([width, width], await page.EvaluateAsync<int[]>("[document.documentElement.scrollWidth, document.getElementById('scroller').scrollWidth]"));
         Assert.True(await page.EvaluateAsync<bool>("document.querySelector('th').offsetWidth > 60 && document.querySelector('.table').scrollWidth > innerWidth")); // the table scrolls by itself
         if (Environment.GetEnvironmentVariable("WEBCHAT_SCREENSHOTS") is { } folder)
         {
-            await page.SaveScreenshotAsync(Path.Combine(folder, $"{width}.png"));
+            await page.Page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"{width}.png") });
         }
 
         await EndAsync(page);
@@ -417,53 +396,52 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         var page = await browser.OpenAsync(server.Address);
         Assert.Equal("question", await page.EvaluateAsync<string>("document.activeElement.id"));
         await page.TypeAsync("two");
-        await page.PressAsync("Enter", 13, "\r", modifiers: 8); // with Shift
+        await page.PressAsync("Shift+Enter"); // with Shift
         await page.TypeAsync("lines");
         Assert.Equal("two\nlines", await page.EvaluateAsync<string>("document.getElementById('question').value"));
-        await page.PressAsync("Enter", 13, "\r");
+        await page.PressAsync("Enter");
         await DoneAsync(page);
         Assert.Equal("two\nlines", await page.TextAsync("#messages li.user .body"));
         Assert.Equal("question", await page.EvaluateAsync<string>("document.activeElement.id"));
 
-        // Everything that can be used has a name.
-        var tree = (await page.CallAsync("Accessibility.getFullAXTree"))["nodes"]!.AsArray();
-        string[] roles = ["button", "textbox", "link", "list", "main"];
-        var used = tree.Where(node => roles.Contains(node!["role"]?["value"]?.GetValue<string>()) && node["ignored"]?.GetValue<bool>() != true).ToArray();
-        string[] nameless = [.. used.Where(node => node!["role"]!["value"]!.GetValue<string>() is "button" or "textbox" or "link" && string.IsNullOrEmpty(node["name"]?["value"]?.GetValue<string>())).Select(node => node!.ToJsonString())];
-        Assert.Empty(nameless);
-        Assert.Contains(used, node => node!["name"]?["value"]?.GetValue<string>() == "Your message");
-        Assert.Contains(used, node => node!["name"]?["value"]?.GetValue<string>() == "Send");
+        // Everything that can be used has a name: "- button" without one stands alone on its line of the snapshot.
+        string tree = await page.Page.Locator("body").AriaSnapshotAsync();
+        Assert.DoesNotMatch(@"(?m)^\s*- (button|textbox|link)\b(?! "")", tree);
+        Assert.Contains("- textbox \"Your message\"", tree, StringComparison.Ordinal);
+        Assert.Contains("- button \"Send\"", tree, StringComparison.Ordinal);
+        Assert.Contains("- main", tree, StringComparison.Ordinal);
+        Assert.Contains("- link \"link\"", tree, StringComparison.Ordinal);
         Assert.Equal("status", await page.EvaluateAsync<string>("document.getElementById('status').getAttribute('role')"));
 
         foreach (string scheme in (string[])["light", "dark"])
         {
-            await page.CallAsync("Emulation.setEmulatedMedia", new { features = new[] { new { name = "prefers-color-scheme", value = scheme } } });
+            await page.Page.EmulateMediaAsync(new() { ColorScheme = scheme == "dark" ? ColorScheme.Dark : ColorScheme.Light });
             int[] colors = await page.EvaluateAsync<int[]>("[...getComputedStyle(document.body).backgroundColor.match(/\\d+/g)].map(Number)");
             Assert.Equal(scheme == "dark", colors.Sum() < 3 * 128);
             if (Environment.GetEnvironmentVariable("WEBCHAT_SCREENSHOTS") is { } folder)
             {
-                await page.SaveScreenshotAsync(Path.Combine(folder, $"{scheme}.png"));
+                await page.Page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"{scheme}.png") });
             }
         }
 
         await EndAsync(page);
     }
 
-    private static async Task AskAsync(Page page, string text)
+    private static async Task AskAsync(Tab page, string text)
     {
         await page.EvaluateAsync<bool>("document.getElementById('question').focus(), true");
         await page.TypeAsync(text);
-        await page.PressAsync("Enter", 13, "\r");
+        await page.PressAsync("Enter");
     }
 
-    private static Task DoneAsync(Page page, int answers = 1) => page.WaitForAsync(
+    private static Task DoneAsync(Tab page, int answers = 1) => page.WaitForAsync(
         $"document.querySelectorAll('#messages li.assistant').length === {answers} && document.querySelector('#messages li:last-child .note') && document.getElementById('stop').hidden");
 
-    private static Task<bool> ShowAsync(Page page, string markdown) => page.EvaluateAsync<bool>(
+    private static Task<bool> ShowAsync(Tab page, string markdown) => page.EvaluateAsync<bool>(
         $"show(box, {JsonSerializer.Serialize(markdown)}), true");
 
     /// <summary>Elements and attributes that the renderer has no business making.</summary>
-    private static Task<string> AlienAsync(Page page, string root) => page.EvaluateAsync<string>(
+    private static Task<string> AlienAsync(Tab page, string root) => page.EvaluateAsync<string>(
         $$"""
         [...document.querySelector({{JsonSerializer.Serialize(root)}}).querySelectorAll('*')].flatMap(e => [
             ...(/^(P|H[3-6]|HR|BR|UL|OL|LI|BLOCKQUOTE|PRE|CODE|EM|STRONG|DEL|A|SPAN|TABLE|THEAD|TBODY|TR|TH|TD|DIV|BUTTON)$/.test(e.tagName) ? [] : [e.tagName]),
@@ -471,9 +449,9 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         """);
 
     /// <summary>The page must not have complained. A refused request is an error in the console of every browser.</summary>
-    private static async Task EndAsync(Page page, bool refused = false)
+    private static async Task EndAsync(Tab page, bool refused = false)
     {
         Assert.DoesNotContain(page.Complaints, complaint => !(refused && complaint.Contains("Failed to load resource", StringComparison.Ordinal)));
-        await page.CallAsync("Page.close");
+        await page.Page.CloseAsync();
     }
 }
