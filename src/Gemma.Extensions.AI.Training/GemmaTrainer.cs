@@ -31,11 +31,11 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     /// <summary>Gets what was left out of the data.</summary>
     public Action<string>? Warn { get; init; }
 
-    /// <summary>Called after every update.</summary>
-    public Action<GemmaTrainingProgress>? Progress { get; init; }
+    /// <summary>Gets the receiver of a report after every update, called on the thread that trains. (<see cref="Progress{T}"/> passes reports on to another thread.)</summary>
+    public IProgress<GemmaTrainingProgress>? Progress { get; init; }
 
-    /// <summary>Told the documents that the teacher was asked about, and all of them.</summary>
-    public Action<int, int>? TeacherProgress { get; init; }
+    /// <summary>Gets the receiver of a report after every document that the teacher was asked about.</summary>
+    public IProgress<GemmaTeacherProgress>? TeacherProgress { get; init; }
 
     /// <summary>Runs to the end, or goes on from the checkpoint in the output directory, exactly as if it had not been stopped.</summary>
     /// <param name="cancellationToken">Stops the run after the update that is being computed; a checkpoint is written there.</param>
@@ -59,7 +59,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         Log?.Invoke($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
         ModelConverter.CheckRoom(Path.Combine(_options.Output, TrainingJob.CheckpointName), TrainingJob.FileBytes(model, _options.Output));
         using TeacherCache? cache = teacher is null ? null : await AskAsync(teacher, format.Tokenizer, model.Config, documents, cancellationToken).ConfigureAwait(false);
-        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, _options, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress is null ? null : new SynchronousProgress<GemmaTrainingProgress>(Progress) };
+        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, _options, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress };
         double loss = job.Run(line => Log?.Invoke(line), cancellationToken);
         if (model is not LoraModel && format.Template is { } template)
         {
@@ -205,7 +205,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
             ModelConverter.CheckRoom(cache, bytes - (new FileInfo(cache + ".part") is { Exists: true } partial ? partial.Length : 0));
             using GemmaModel teacher = GemmaModel.Load(path, new GemmaOptions { ContextLength = longest, Threads = _options.Threads, PrefixCache = false });
             Log?.Invoke($"teacher {teacher.ModelId} {advice.Describe()}; its answers take {bytes / 1e6:N1} MB of '{cache}'");
-            await TeacherCache.WriteAsync(cache, teacher.Engine, vocabulary, key, documents, k, new SynchronousProgress<int>(done => TeacherProgress?.Invoke(done, documents.Count)), cancellationToken).ConfigureAwait(false);
+            await TeacherCache.WriteAsync(cache, teacher.Engine, vocabulary, key, documents, k, new SynchronousProgress<int>(done => TeacherProgress?.Report(new GemmaTeacherProgress(done, documents.Count))), cancellationToken).ConfigureAwait(false);
         }
 
         return TeacherCache.Open(cache, vocabulary, key, documents, k);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Training;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
@@ -120,7 +121,7 @@ internal static class TrainCommand
                 host.Output.WriteLine(text);
             },
             Warn = warning => host.Error.WriteLine($"gemma: warning: {warning}"),
-            TeacherProgress = (done, all) => line.Show("asking the teacher", done, all),
+            TeacherProgress = new SynchronousProgress<GemmaTeacherProgress>(p => line.Show("asking the teacher", p.Documents, p.AllDocuments)),
         };
         GemmaTrainingResult result = await trainer.RunAsync(cancellation);
         string measured = result.ValidationLoss is { } loss ? string.Create(CultureInfo.InvariantCulture, $", validation perplexity {Math.Exp(loss):F4}") : "";

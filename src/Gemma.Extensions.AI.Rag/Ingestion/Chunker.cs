@@ -26,108 +26,125 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
     public IReadOnlyList<Chunk> Split(ParsedDocument document, string title, CancellationToken cancellationToken = default)
     {
         title = Fitting(title, maxTokens / 4);
-        List<Chunk> chunks = [];
-        List<Unit> open = [];
-        int tokens = 0, budget = 0, carried = 0;
-        IReadOnlyList<string>? section = null;
+        Packer packer = new(this, title, minTokens, overlapTokens);
         IReadOnlyList<string> headings = [];
-        int blockBudget = Budget(title, headings);
+        int budget = Budget(title, headings);
         foreach (DocumentBlock block in document.Blocks)
         {
             cancellationToken.ThrowIfCancellationRequested();
             if (!block.Section.SequenceEqual(headings))
             {
                 headings = block.Section;
-                blockBudget = Budget(title, headings);
+                budget = Budget(title, headings);
             }
 
-            List<Unit> units = Units(block, blockBudget, cancellationToken);
-            if (units.Count == 0)
+            List<Unit> units = Units(block, budget, cancellationToken);
+            if (units.Count > 0)
             {
-                continue;
+                packer.Add(block.Section, units, budget);
             }
+        }
 
-            int size = units.Sum(u => u.Tokens);
-            bool newSection = section is not null && !section.SequenceEqual(block.Section);
-            if (open.Count > carried && tokens >= minTokens && (newSection || tokens + size > budget))
+        return packer.End();
+    }
+
+    /// <summary>Packs units into passages.</summary>
+    private sealed class Packer(Chunker owner, string title, int minTokens, int overlapTokens)
+    {
+        private readonly List<Chunk> _chunks = [];
+        private readonly List<Unit> _open = []; // of the passage that is being filled
+        private int _carried; // units at its beginning that repeat the end of the passage before
+        private int _tokens;
+        private int _budget;
+        private IReadOnlyList<string>? _section;
+
+        public void Add(IReadOnlyList<string> section, List<Unit> units, int budget)
+        {
+            bool isNewSection = _section is not null && !_section.SequenceEqual(section);
+            if (_open.Count > _carried && _tokens >= minTokens && (isNewSection || _tokens + units.Sum(u => u.Tokens) > _budget))
             {
-                Close(newSection);
+                Close(isNewSection);
             }
-            else if (newSection && open.Count == carried)
+            else if (isNewSection && _open.Count == _carried)
             {
                 // What was carried over belongs to the section that has ended.
-                open.Clear();
-                tokens = carried = 0;
+                _open.Clear();
+                _tokens = _carried = 0;
             }
-            else if (newSection)
+            else if (isNewSection)
             {
-                // Small sections share a passage; the inner heading is kept in the text.
-                string heading = block.Section.Count > 0 ? block.Section[^1] : "";
-                int headed = units[0].Tokens + Count(heading);
-                if (heading.Length > 0 && tokens + headed <= budget)
-                {
-                    units[0] = units[0] with { Text = $"{heading}\n{units[0].Text}", Tokens = headed };
-                }
+                AddHeading(section.Count > 0 ? section[^1] : "", units);
             }
 
-            if (open.Count == 0)
+            if (_open.Count == 0)
             {
-                section = block.Section;
-                budget = blockBudget;
+                (_section, _budget) = (section, budget);
             }
 
             foreach (Unit unit in units)
             {
-                if (open.Count > carried && tokens + unit.Tokens > budget)
+                if (_open.Count > _carried && _tokens + unit.Tokens > _budget)
                 {
-                    Close(newSection: false);
-                    section = block.Section;
-                    budget = blockBudget;
+                    Close(isNewSection: false);
+                    (_section, _budget) = (section, budget);
                 }
 
-                while (open.Count > 0 && open.Count == carried && tokens + unit.Tokens > budget)
+                while (_open.Count > 0 && _open.Count == _carried && _tokens + unit.Tokens > _budget)
                 {
-                    tokens -= open[0].Tokens;
-                    open.RemoveAt(0);
-                    carried--;
+                    _tokens -= _open[0].Tokens;
+                    _open.RemoveAt(0);
+                    _carried--;
                 }
 
-                open.Add(unit);
-                tokens += unit.Tokens;
+                _open.Add(unit);
+                _tokens += unit.Tokens;
             }
         }
 
-        if (open.Count > carried)
+        public List<Chunk> End()
         {
-            Close(newSection: true);
+            if (_open.Count > _carried)
+            {
+                Close(isNewSection: true);
+            }
+
+            return _chunks;
         }
 
-        return chunks;
-
-        void Close(bool newSection)
+        /// <summary>Small sections share a passage; the inner heading is kept in the text.</summary>
+        private void AddHeading(string heading, List<Unit> units)
         {
-            StringBuilder text = new(Heading(title, section!));
-            foreach (Unit unit in open)
+            int headed = units[0].Tokens + owner.Count(heading);
+            if (heading.Length > 0 && _tokens + headed <= _budget)
             {
-                text.Append(text.Length == 0 ? "" : ReferenceEquals(unit, open[0]) ? "\n" : unit.Separator).Append(unit.Text);
+                units[0] = units[0] with { Text = $"{heading}\n{units[0].Text}", Tokens = headed };
+            }
+        }
+
+        private void Close(bool isNewSection)
+        {
+            StringBuilder text = new(owner.Heading(title, _section!));
+            foreach (Unit unit in _open)
+            {
+                text.Append(text.Length == 0 ? "" : ReferenceEquals(unit, _open[0]) ? "\n" : unit.Separator).Append(unit.Text);
             }
 
             string whole = text.ToString();
 
             // The place is where the new text begins, not the repeated end of the passage before.
-            Unit place = open[Math.Min(carried, open.Count - 1)];
-            chunks.Add(new Chunk(whole, Count(whole), section!, place.Page, place.Line));
+            Unit place = _open[Math.Min(_carried, _open.Count - 1)];
+            _chunks.Add(new Chunk(whole, owner.Count(whole), _section!, place.Page, place.Line));
 
-            int keep = open.Count;
+            int keep = _open.Count;
             int kept = 0;
-            while (!newSection && keep > 1 && kept + open[keep - 1].Tokens <= overlapTokens)
+            while (!isNewSection && keep > 1 && kept + _open[keep - 1].Tokens <= overlapTokens)
             {
-                kept += open[--keep].Tokens;
+                kept += _open[--keep].Tokens;
             }
 
-            open.RemoveRange(0, keep);
-            tokens = kept;
-            carried = open.Count;
+            _open.RemoveRange(0, keep);
+            _tokens = kept;
+            _carried = _open.Count;
         }
     }
 

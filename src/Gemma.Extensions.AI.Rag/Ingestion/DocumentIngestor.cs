@@ -149,37 +149,11 @@ public sealed class DocumentIngestor
 
             try
             {
-                byte[] content = await FetchAsync(document, cancellationToken).ConfigureAwait(false);
-                string hash = Hash(content, document);
-                if (known.GetValueOrDefault(document.Id) is null)
-                {
-                    await LookUpAsync(document.Id, hash, known, cancellationToken).ConfigureAwait(false);
-                }
-
-                if (known.TryGetValue(document.Id, out string? before) && before == hash)
-                {
-                    if (mixed.Contains(document.Id))
-                    {
-                        await RemoveOthersAsync(document.Id, hash, cancellationToken).ConfigureAwait(false);
-                    }
-
-                    unchanged++;
-                    progress?.Report(new IngestionProgress(document.Id, IngestionAction.Unchanged, 0, ++done));
-                    continue;
-                }
-
-                (string title, IReadOnlyList<Chunk> chunks) = Cut(document, content, cancellationToken);
-                if (chunks.Count == 0)
-                {
-                    await RemoveOthersAsync(document.Id, null, cancellationToken).ConfigureAwait(false);
-                    throw new GemmaRagException(document.Format == DocumentFormat.Pdf
-                        ? $"'{document.Id}' holds no text; it is probably scanned. Run text recognition on it first."
-                        : $"'{document.Id}' holds no text.");
-                }
-
-                passages += await StoreAsync(document.Id, title, hash, chunks, known.ContainsKey(document.Id), cancellationToken).ConfigureAwait(false);
-                stored++;
-                progress?.Report(new IngestionProgress(document.Id, IngestionAction.Stored, chunks.Count, ++done));
+                (IngestionAction action, int chunks, int added) = await IngestAsync(document, known, mixed, cancellationToken).ConfigureAwait(false);
+                stored += action == IngestionAction.Stored ? 1 : 0;
+                unchanged += action == IngestionAction.Unchanged ? 1 : 0;
+                passages += added;
+                progress?.Report(new IngestionProgress(document.Id, action, chunks, ++done));
             }
             catch (Exception error) when (error is GemmaRagException or IOException or UnauthorizedAccessException)
             {
@@ -197,6 +171,38 @@ public sealed class DocumentIngestor
         }
 
         return new IngestionResult(stored, unchanged, removed, passages, failures);
+    }
+
+    /// <summary>Stores one document, unless the store has it as it is.</summary>
+    private async Task<(IngestionAction Action, int Chunks, int Added)> IngestAsync(SourceDocument document, Dictionary<string, string?> known, HashSet<string> mixed, CancellationToken cancellationToken)
+    {
+        byte[] content = await FetchAsync(document, cancellationToken).ConfigureAwait(false);
+        string hash = Hash(content, document);
+        if (known.GetValueOrDefault(document.Id) is null)
+        {
+            await LookUpAsync(document.Id, hash, known, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (known.TryGetValue(document.Id, out string? before) && before == hash)
+        {
+            if (mixed.Contains(document.Id))
+            {
+                await RemoveOthersAsync(document.Id, hash, cancellationToken).ConfigureAwait(false);
+            }
+
+            return (IngestionAction.Unchanged, 0, 0);
+        }
+
+        (string title, IReadOnlyList<Chunk> chunks) = Cut(document, content, cancellationToken);
+        if (chunks.Count == 0)
+        {
+            await RemoveOthersAsync(document.Id, null, cancellationToken).ConfigureAwait(false);
+            throw new GemmaRagException(document.Format == DocumentFormat.Pdf
+                ? $"'{document.Id}' holds no text; it is probably scanned. Run text recognition on it first."
+                : $"'{document.Id}' holds no text.");
+        }
+
+        return (IngestionAction.Stored, chunks.Count, await StoreAsync(document.Id, title, hash, chunks, known.ContainsKey(document.Id), cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Removes a document; nothing happens where there is none of that name.</summary>

@@ -61,17 +61,7 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
                 return;
 
             case BinaryExpression { NodeType: ExpressionType.LessThan or ExpressionType.LessThanOrEqual or ExpressionType.GreaterThan or ExpressionType.GreaterThanOrEqual } order:
-                _sql.Append("ifnull(");
-                Value(order.Left);
-                _sql.Append(order.NodeType switch
-                {
-                    ExpressionType.LessThan => " < ",
-                    ExpressionType.LessThanOrEqual => " <= ",
-                    ExpressionType.GreaterThan => " > ",
-                    _ => " >= ",
-                });
-                Value(order.Right);
-                _sql.Append(", 0)");
+                Order(order);
                 return;
 
             case UnaryExpression { NodeType: ExpressionType.Not } not when not.Type == typeof(bool):
@@ -100,6 +90,22 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         }
 
         throw NotSupported(expression!);
+    }
+
+    /// <summary>A comparison with NULL is false, as C# has it.</summary>
+    private void Order(BinaryExpression order)
+    {
+        _sql.Append("ifnull(");
+        Value(order.Left);
+        _sql.Append(order.NodeType switch
+        {
+            ExpressionType.LessThan => " < ",
+            ExpressionType.LessThanOrEqual => " <= ",
+            ExpressionType.GreaterThan => " > ",
+            _ => " >= ",
+        });
+        Value(order.Right);
+        _sql.Append(", 0)");
     }
 
     private void Parenthesised(Expression left, string op, Expression right)

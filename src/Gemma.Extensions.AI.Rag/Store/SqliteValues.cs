@@ -142,7 +142,12 @@ internal static class SqliteValues
             return reader.GetFieldValue<byte[]>(column);
         }
 
-        string text = reader.GetString(column);
+        return FromText(reader.GetString(column), type);
+    }
+
+    /// <summary>A value of a type that SQLite has no storage class for.</summary>
+    private static object? FromText(string text, Type type)
+    {
         if (type == typeof(Guid))
         {
             return Guid.Parse(text);

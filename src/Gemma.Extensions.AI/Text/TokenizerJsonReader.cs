@@ -23,6 +23,41 @@ internal static class TokenizerJsonReader
         }
     }
 
+    /// <summary>Reads the object of the model. Its merges are only found: true, with a reader that stands before them.</summary>
+    private static bool ReadModel(ref Utf8JsonReader reader, Dictionary<string, int> ids, ref string type, ref string? unknown, ref Utf8JsonReader merges, string source)
+    {
+        bool hasMerges = false;
+        Expect(ref reader, JsonTokenType.StartObject);
+        while (NextProperty(ref reader))
+        {
+            if (reader.ValueTextEquals("type"u8))
+            {
+                type = ReadString(ref reader);
+            }
+            else if (reader.ValueTextEquals("unk_token"u8))
+            {
+                reader.Read();
+                unknown = reader.GetString();
+            }
+            else if (reader.ValueTextEquals("vocab"u8))
+            {
+                ReadVocabulary(ref reader, ids);
+            }
+            else if (reader.ValueTextEquals("merges"u8))
+            {
+                merges = reader;
+                hasMerges = true;
+                SkipValue(ref reader);
+            }
+            else
+            {
+                CheckModel(ref reader, source);
+            }
+        }
+
+        return hasMerges;
+    }
+
     private static VocabularyData Parse(ReadOnlySpan<byte> bytes, string source)
     {
         Dictionary<string, int> ids = new(StringComparer.Ordinal);
@@ -42,33 +77,7 @@ internal static class TokenizerJsonReader
             }
             else if (reader.ValueTextEquals("model"u8))
             {
-                Expect(ref reader, JsonTokenType.StartObject);
-                while (NextProperty(ref reader))
-                {
-                    if (reader.ValueTextEquals("type"u8))
-                    {
-                        type = ReadString(ref reader);
-                    }
-                    else if (reader.ValueTextEquals("unk_token"u8))
-                    {
-                        reader.Read();
-                        unknown = reader.GetString();
-                    }
-                    else if (reader.ValueTextEquals("vocab"u8))
-                    {
-                        ReadVocabulary(ref reader, ids);
-                    }
-                    else if (reader.ValueTextEquals("merges"u8))
-                    {
-                        merges = reader;
-                        hasMerges = true;
-                        SkipValue(ref reader);
-                    }
-                    else
-                    {
-                        CheckModel(ref reader, source);
-                    }
-                }
+                hasMerges |= ReadModel(ref reader, ids, ref type, ref unknown, ref merges, source);
             }
             else if (reader.ValueTextEquals("normalizer"u8))
             {

@@ -132,46 +132,13 @@ internal static class ToolSignatureText
             return schema.ValueKind == JsonValueKind.True;
         }
 
-        string description = "";
-        JsonElement fallback = default;
-        JsonElement type = default;
-        JsonElement values = default;
-        JsonElement items = default;
-        JsonElement choices = default;
-        bool hasMembers = false;
-        foreach (JsonProperty keyword in schema.EnumerateObject())
+        if (!Keywords.TryRead(schema, annotations is not null, out Keywords keywords))
         {
-            switch (keyword.Name)
-            {
-                case "type":
-                    type = keyword.Value;
-                    break;
-                case "enum" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
-                    values = keyword.Value;
-                    break;
-                case "items":
-                    items = keyword.Value;
-                    break;
-                case "anyOf" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
-                    choices = keyword.Value;
-                    break;
-                case "properties" or "required" or "additionalProperties":
-                    hasMembers = true;
-                    break;
-                case "description" when annotations is not null:
-                    description = OneLine(keyword.Value.ToString());
-                    break;
-                case "default" when annotations is not null:
-                    fallback = keyword.Value;
-                    break;
-                case "title":
-                    break;
-                default:
-                    return false;
-            }
+            return false;
         }
 
-        annotations?.Invoke(description, fallback);
+        annotations?.Invoke(keywords.Description, keywords.Default);
+        (JsonElement type, JsonElement values, JsonElement items, JsonElement choices, bool hasMembers) = (keywords.Type, keywords.Values, keywords.Items, keywords.Choices, keywords.HasMembers);
         if (values.ValueKind != JsonValueKind.Undefined)
         {
             // The values say the type.
@@ -196,6 +163,61 @@ internal static class ToolSignatureText
             JsonValueKind.Array when type.GetArrayLength() > 0 => TryAppendEach(text, type, (text, name) => TryAppendNamed(text, name.ToString(), schema, items)),
             _ => false,
         };
+    }
+
+    /// <summary>The keywords of a schema that have a place in a signature.</summary>
+    private struct Keywords
+    {
+        public string Description = "";
+        public JsonElement Default;
+        public JsonElement Type;
+        public JsonElement Values;
+        public JsonElement Items;
+        public JsonElement Choices;
+        public bool HasMembers;
+
+        public Keywords()
+        {
+        }
+
+        /// <summary>False where the schema has a keyword of another kind.</summary>
+        public static bool TryRead(JsonElement schema, bool annotations, out Keywords read)
+        {
+            read = new Keywords();
+            foreach (JsonProperty keyword in schema.EnumerateObject())
+            {
+                switch (keyword.Name)
+                {
+                    case "type":
+                        read.Type = keyword.Value;
+                        break;
+                    case "enum" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
+                        read.Values = keyword.Value;
+                        break;
+                    case "items":
+                        read.Items = keyword.Value;
+                        break;
+                    case "anyOf" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
+                        read.Choices = keyword.Value;
+                        break;
+                    case "properties" or "required" or "additionalProperties":
+                        read.HasMembers = true;
+                        break;
+                    case "description" when annotations:
+                        read.Description = OneLine(keyword.Value.ToString());
+                        break;
+                    case "default" when annotations:
+                        read.Default = keyword.Value;
+                        break;
+                    case "title":
+                        break;
+                    default:
+                        return false;
+                }
+            }
+
+            return true;
+        }
     }
 
     private static bool TryAppendNamed(StringBuilder text, string name, JsonElement schema, JsonElement items)

@@ -15,26 +15,7 @@ internal sealed partial class GemvAssembler
         _c.add(Activations, 64 * _rows);
         Loop(210 - 128, () =>
         {
-            AssemblerRegisterZMM d = HighHalf(Read16(194, [16, 17, 18, 19, 20])[3]);
-            int[] scales = Read16(192, [21, 22, 23, 24, 25]);
-            for (int g = 0; g < 16; g++)
-            {
-                AssemblerRegisterZMM scale = Z(8 + g % 8);
-                if (g % 4 == 3)
-                {
-                    _c.vpsrad(scale, Z(scales[g / 4]), 24);
-                }
-                else
-                {
-                    _c.vpslld(scale, Z(scales[g / 4]), (byte)(24 - 8 * (g % 4)));
-                    _c.vpsrad(scale, scale, 24);
-                }
-
-                _c.vcvtdq2ps(scale, scale);
-                _c.vmulps(scale, scale, d);
-                _c.vmovaps(Kept(0, g), scale);
-            }
-
+            ScalesOfQ6_K();
             Requests(4);
             Keep(LoopScratch, Read32(128, [16, 17, 18, 19, 20, 21, 22, 23, 24]));
             Keep(LoopScratch + 512, Read32(160, [8, 9, 10, 11, 12, 13, 14, 15, 25]));
@@ -76,6 +57,30 @@ internal sealed partial class GemvAssembler
 
             _c.vpandd(weights, weights, Mask);
             return weights;
+        }
+    }
+
+    /// <summary>Keeps the scale of each of the 16 groups, times that of the super-block.</summary>
+    private void ScalesOfQ6_K()
+    {
+        AssemblerRegisterZMM d = HighHalf(Read16(194, [16, 17, 18, 19, 20])[3]);
+        int[] scales = Read16(192, [21, 22, 23, 24, 25]);
+        for (int g = 0; g < 16; g++)
+        {
+            AssemblerRegisterZMM scale = Z(8 + g % 8);
+            if (g % 4 == 3)
+            {
+                _c.vpsrad(scale, Z(scales[g / 4]), 24);
+            }
+            else
+            {
+                _c.vpslld(scale, Z(scales[g / 4]), (byte)(24 - 8 * (g % 4)));
+                _c.vpsrad(scale, scale, 24);
+            }
+
+            _c.vcvtdq2ps(scale, scale);
+            _c.vmulps(scale, scale, d);
+            _c.vmovaps(Kept(0, g), scale);
         }
     }
 }

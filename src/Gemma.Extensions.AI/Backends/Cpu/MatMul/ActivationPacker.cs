@@ -17,7 +17,7 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
     public float* Scales => (float*)_scales.Data;
 
     /// <summary>Zero-point terms of one kind: [step][panel][group][P], int32 or float32.</summary>
-    public int* Terms(int kind) => (int*)_terms[kind].Data;
+    public int* ZeroPointTerms(int kind) => (int*)_terms[kind].Data;
 
     /// <summary>The packed activations. A single row of float32 is used where it lies.</summary>
     public byte* Data(ActivationLayout layout, CpuMatrix x, int rows) => layout switch
@@ -179,7 +179,7 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
                     {
                         ZeroPointTerms needed = terms[kind];
                         int groups = columns / needed.Group;
-                        PutTerms(needed, owner.Terms(kind) + (long)rows * (start / needed.Group) + (long)first * groups + r, count, groups, scales, sums);
+                        PutTerms(needed, owner.ZeroPointTerms(kind) + (long)rows * (start / needed.Group) + (long)first * groups + r, count, groups, scales, sums);
                     }
                 }
             }

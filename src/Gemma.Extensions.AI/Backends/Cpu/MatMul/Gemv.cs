@@ -25,7 +25,7 @@ internal static unsafe class Gemv
         int columns = call.X.Columns, panel = BlockSizes.PanelRows(rows, GemvArgs.MaxActivationRows), bytesPerColumn = plan.Layout.BytesPerColumn();
         bool int8 = plan.Layout.IsInt8();
         int groups = int8 ? columns / plan.Format.Group : 0;
-        int* terms = int8 ? call.Packed.Terms(plan.TermsIndex) : null;
+        int* terms = int8 ? call.Packed.ZeroPointTerms(plan.TermsIndex) : null;
         GemvArgs args = new()
         {
             Columns = columns,

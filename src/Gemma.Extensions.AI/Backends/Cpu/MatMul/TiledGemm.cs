@@ -162,7 +162,7 @@ internal static unsafe class TiledGemm
             groups = columns / group;
             args.Steps = blocks;
             args.ActivationScales = call.Packed.Scales + (long)rows * (k / 32);
-            args.ZeroPointTerms = call.Packed.Terms(plan.TermsIndex) + (long)rows * (k / group);
+            args.ZeroPointTerms = call.Packed.ZeroPointTerms(plan.TermsIndex) + (long)rows * (k / group);
         }
         else
         {

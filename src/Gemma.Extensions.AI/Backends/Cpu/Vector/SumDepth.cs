@@ -1,6 +1,9 @@
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-/// <summary>How many sums of byte products are added in 16 bits before they are widened. 0: even and odd columns apart, for bytes above 63.</summary>
+/// <summary>
+/// Pairs of byte products that are added in 16 bits before they are widened to 32. 0: even and odd columns apart, for bytes above 63. Negative: a dot product of the
+/// instruction set widens by itself, of 32 bytes (-1) or 64 (-2).
+/// </summary>
 internal interface ISumDepth
 {
     static abstract int Pairs { get; }
