@@ -1,9 +1,9 @@
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>How many different values there are, at least.</summary>
-/// <param name="Count">How many, up to <see cref="Plenty"/>.</param>
-/// <param name="IsExact">Whether there are no more.</param>
-/// <param name="Height">How many objects and arrays are open at a time in some of them, at most.</param>
+/// <summary>A lower bound on the number of different values.</summary>
+/// <param name="Count">The bound, at most <see cref="Plenty"/>.</param>
+/// <param name="IsExact">True if the bound is exact.</param>
+/// <param name="Height">The nesting that suffices for that many of them.</param>
 internal readonly record struct Cardinality(long Count, bool IsExact, int Height)
 {
     /// <summary>More than an array ever holds.</summary>

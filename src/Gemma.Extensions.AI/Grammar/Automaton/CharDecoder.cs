@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>How characters are written as bytes.</summary>
+/// <summary>The encoding of characters as bytes.</summary>
 internal enum CharSpelling
 {
     /// <summary>UTF-8.</summary>
@@ -11,7 +11,7 @@ internal enum CharSpelling
     /// <summary>UTF-8 or any JSON escape, between quotes.</summary>
     JsonString,
 
-    /// <summary>UTF-8, escaped only where JSON demands it and in the shortest way, so that equal names are equal bytes.</summary>
+    /// <summary>UTF-8 with the shortest escape where JSON demands one, so that equal names are equal bytes.</summary>
     JsonName,
 }
 
@@ -23,8 +23,8 @@ internal enum CharStep
 }
 
 /// <summary>
-/// How far a character has been spelled. Where all its completions are of one class of the partition, <see cref="Value"/> is -1 - class, else
-/// it is the lowest character that may still come: that keeps automata small.
+/// The part of a character read so far. If all completions are in one class of the partition, <see cref="Value"/> is -1 - class, else
+/// the lowest possible character; that keeps automata small.
 /// </summary>
 internal readonly record struct CharDecoder(CharDecoderState Type, byte Remaining, int Value)
 {

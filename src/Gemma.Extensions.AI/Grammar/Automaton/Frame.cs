@@ -30,13 +30,13 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
     /// <summary>Adds to <paramref name="next"/> the parse states after one more byte.</summary>
     public abstract void Step(int state, int used, byte b, ParseStateList next);
 
-    /// <summary>Adds the parse states with which reading goes on after the frame above this one has ended.</summary>
+    /// <summary>Adds the parse states that continue once the frame above has ended.</summary>
     public abstract void ChildDone(ParseStateList next);
 
-    /// <summary>Whether the frame may end in this state without another byte.</summary>
+    /// <summary>True if the frame may end in this state without another byte.</summary>
     public virtual bool CanEnd(int state) => false;
 
-    /// <summary>In how many ways at least the value that is being read can go on here such that another value comes of each; what stands above the frame has ended.</summary>
+    /// <summary>A lower bound on the different values that can still result here, given that everything above this frame has ended.</summary>
     public virtual long MinContinuations(int state) => 0;
 
     public static void Finish(Frame? parent, ParseStateList next)
@@ -57,9 +57,9 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
 
     /// <summary>
     /// The state after white space between the parts of a document, or -1 where it must end: at most one space, then at most one line break with
-    /// indentation of four characters a level. More would be as valid, but a model could fill its answer with it until it is cut.
+    /// four characters of indentation per level. More would be valid too, but a model could fill its answer with it.
     /// </summary>
-    /// <param name="state">0: none so far. 1: a space. 2: a carriage return. From 3: a line break and so many more characters.</param>
+    /// <param name="state">0: none so far. 1: a space. 2: a carriage return. 3 + n: a line break and n characters.</param>
     /// <param name="b">The next byte, white space.</param>
     protected int NextWhitespace(int state, byte b) => b switch
     {
@@ -69,7 +69,7 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
         _ => Math.Max(state, 3) - 3 < IndentationPerLevel * Depth ? Math.Max(state, 3) + 1 : -1,
     };
 
-    /// <summary>Ends the frame above <paramref name="parent"/> before <paramref name="b"/>, which what follows reads: it may end before it as well.</summary>
+    /// <summary>Ends the frame above <paramref name="parent"/> before <paramref name="b"/>, which is then read by whatever follows; that may end before it too.</summary>
     public static void EndThenStep(Frame? parent, byte b, ParseStateList next)
     {
         if (parent is null)
@@ -80,7 +80,7 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
         Ends(parent, next.History, next.GuardBefore).StepAll(b, next);
     }
 
-    /// <summary>What reads on once the frame above <paramref name="parent"/> has ended, and what does where that ends as well.</summary>
+    /// <summary>The parse states that follow when the frame above <paramref name="parent"/> ends, including those reached when further frames end without a byte.</summary>
     public static ParseStateList Ends(Frame parent, TextHistory? history = null, UniqueItemsGuard? guard = null)
     {
         ParseStateList after = new() { History = history, Ahead = 1, IsTrying = true, Guard = guard };

@@ -4,8 +4,7 @@ using System.Text.Json;
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
 /// <summary>
-/// A JSON value that was written, compared by value: properties in any order, strings by their characters, numbers as doubles (which no reader tells apart better
-/// than all others do).
+/// A JSON value from the text, compared by value: properties in any order, strings by character, numbers as doubles (the coarsest comparison that any reader makes).
 /// </summary>
 internal sealed class JsonTree : IEquatable<JsonTree>
 {
@@ -143,7 +142,7 @@ internal sealed class JsonSet
     public static bool Same(JsonSet a, JsonSet b) =>
         ReferenceEquals(a, b) || (a.Hash == b.Hash && a.Count == b.Count && (a._values.AsSpan().SequenceEqual(b._values) || a._values.ToHashSet().SetEquals(b._values)));
 
-    /// <summary>Texts in the order of their bytes: those that begin alike are neighbours.</summary>
+    /// <summary>Texts sorted by their bytes, so that those with a common prefix are neighbours.</summary>
     internal sealed class Index
     {
         private readonly byte[][] _texts;
@@ -158,7 +157,7 @@ internal sealed class JsonSet
 
         public byte[] this[int i] => _texts[i];
 
-        /// <summary>Of texts that are alike up to an offset, those that have a byte there.</summary>
+        /// <summary>Narrows a range of texts with a common prefix to those that continue with a byte.</summary>
         public (int Low, int High) Next(int low, int high, int offset, byte b)
         {
             return (Find(low, high, offset, b), Find(low, high, offset, b + 1));

@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>What of the vocabulary may be taken as a whole in a lexer state, without walking it.</summary>
+/// <summary>The part of the vocabulary that a lexer state accepts as a whole, without a walk.</summary>
 internal enum SliceKind : byte
 {
     /// <summary>Nothing is known: walk.</summary>
@@ -12,7 +12,7 @@ internal enum SliceKind : byte
     /// <summary>Every string-safe token is allowed; others have to be walked.</summary>
     Safe,
 
-    /// <summary>String-safe tokens of up to so many characters are allowed; others have to be walked.</summary>
+    /// <summary>String-safe tokens up to a number of characters are allowed; others have to be walked.</summary>
     SafeUpTo,
 
     /// <summary>Any string content and then the closing quote.</summary>
@@ -35,7 +35,7 @@ internal abstract class Lexer(RegexArena arena)
 
     protected const int Unknown = -1;
 
-    /// <summary>Rows that this thread ever made.</summary>
+    /// <summary>Rows allocated by this thread.</summary>
     [ThreadStatic]
     public static long RowsMade;
 
@@ -48,7 +48,7 @@ internal abstract class Lexer(RegexArena arena)
 
     public int StateCount { get; private set; }
 
-    /// <summary>Whether so many states are known that the transitions of further ones are not kept.</summary>
+    /// <summary>True once the transitions of further states are no longer kept.</summary>
     public bool IsFull => arena.Rows >= arena.MaxRows;
 
     /// <summary>The state before the first byte. Never dead.</summary>
@@ -77,10 +77,10 @@ internal abstract class Lexer(RegexArena arena)
 
     public int SliceLimit(int state) => _sliceLimits[state];
 
-    /// <summary>Whether the lexeme may end here without a closing byte (raw lexers).</summary>
+    /// <summary>True if the lexeme may end here without a closing byte (raw lexers).</summary>
     public bool IsAccepting(int state) => _accepting[state];
 
-    /// <summary>How many different strings, at least, can come of what was read.</summary>
+    /// <summary>A lower bound on the different strings that can still result.</summary>
     public virtual long MinContinuations(int state) => 0;
 
     protected abstract int Compute(int state, byte b);

@@ -1,8 +1,8 @@
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>One way to read the text so far: the innermost frame with its state. Frame null: the text is complete.</summary>
+/// <summary>One way to read the text so far: the innermost frame and its state. A null frame means that the text is complete.</summary>
 /// <param name="Frame">Top of the stack.</param>
-/// <param name="State">Lexer state, position in a literal, or white space read before what comes next.</param>
-/// <param name="Used">In a key: node of the names used before, -1 when the text differs from all.</param>
-/// <param name="Guard">Of items of arrays that may still become ones that came before.</param>
+/// <param name="State">State of the lexer, position in a literal, or white space read so far.</param>
+/// <param name="Used">In a key: the trie node among the keys seen before, -1 once the key differs from all of them.</param>
+/// <param name="Guard">Guards of array items that may still repeat earlier ones.</param>
 internal readonly record struct ParseState(Frame? Frame, int State, int Used = -1, UniqueItemsGuard? Guard = null);

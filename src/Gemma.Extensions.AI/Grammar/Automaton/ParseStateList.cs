@@ -2,44 +2,44 @@ using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>The parse states that read the same text, without repetition.</summary>
+/// <summary>The distinct parse states of one text.</summary>
 internal sealed class ParseStateList
 {
     /// <summary>
-    /// A text is read in at most so many ways at once. Further ones are left out: what the others allow is as valid, and each of them can be finished.
+    /// Limit of parse states followed at once. Dropping the rest is safe: whatever the others allow is valid, and each of them can be finished.
     /// </summary>
     public const int MaxStates = 2_000;
 
-    private const int MaxCompared = 12; // with so few, comparing is quicker than a table
+    private const int MaxCompared = 12; // up to here a linear search beats the table
     private ParseState[] _items = new ParseState[4];
     private int[] _table = []; // of indices + 1, by hash
     private int _indexed;
     private UniqueItemsGuard? _guard;
-    private bool _behind; // whether the guard has not read the byte yet: most bytes lead nowhere
+    private bool _behind; // the guard has yet to read the byte; it is read lazily, since most bytes lead nowhere
     private byte _byte;
-    private int _ended; // parse states of which it is known what they become where they may end
+    private int _ended; // parse states whose ends have been added
 
-    /// <summary>How many parse states are kept.</summary>
+    /// <summary>Limit of parse states kept.</summary>
     public int Limit { get; init; } = MaxStates;
 
     public int Count { get; private set; }
 
-    /// <summary>Whether the text is complete in one of the ways.</summary>
+    /// <summary>True if the text is complete in one of the parse states.</summary>
     public bool HasEnd { get; private set; }
 
-    /// <summary>Whether ways were left out since the list was cleared.</summary>
+    /// <summary>True if parse states were dropped since the list was cleared.</summary>
     public bool Overflowed { get; private set; }
 
-    /// <summary>The bytes of the text up to and with the one being stepped over; null while trying tokens.</summary>
+    /// <summary>The text including the byte being read; null while tokens are tried.</summary>
     public TextHistory? History { get; set; }
 
-    /// <summary>How many of those bytes come after what the parse states have read.</summary>
+    /// <summary>Bytes of the history that the parse states have not read.</summary>
     public int Ahead { get; init; }
 
-    /// <summary>Whether parse states are kept of which it is not known that items of unique arrays can become new ones.</summary>
+    /// <summary>Keeps parse states even if no way is known for items of unique arrays to become new ones.</summary>
     public bool IsTrying { get; init; }
 
-    /// <summary>Of what is added, after the byte being stepped over.</summary>
+    /// <summary>The guard of the states being added, after the byte being read.</summary>
     public UniqueItemsGuard? Guard
     {
         get
@@ -59,7 +59,7 @@ internal sealed class ParseStateList
     /// <summary>Before that byte.</summary>
     public UniqueItemsGuard? GuardBefore { get; private set; }
 
-    /// <summary>Whether parse states were left out because an item would come again.</summary>
+    /// <summary>True if parse states were dropped because an item would repeat.</summary>
     public bool Blocked { get; set; }
 
     public ref readonly ParseState this[int index] => ref _items[index];
@@ -125,7 +125,7 @@ internal sealed class ParseStateList
         HasEnd = other.HasEnd;
     }
 
-    /// <summary>Adds what the parse states become that may end here, and what those become.</summary>
+    /// <summary>Adds the successors of all parse states that may end here, transitively.</summary>
     public void AddEnds()
     {
         for (; _ended < Count && !Overflowed; _ended++)
@@ -154,7 +154,7 @@ internal sealed class ParseStateList
     /// <summary>Adds what a parse state becomes with one more byte.</summary>
     /// <param name="parseState">The parse state, of another list.</param>
     /// <param name="b">The byte.</param>
-    /// <param name="ended">Whether it is known what reads on where a lexeme may end before the byte.</param>
+    /// <param name="ended">True if the states after the end of a lexeme are in the list already.</param>
     public void Step(in ParseState parseState, byte b, bool ended = false)
     {
         (UniqueItemsGuard? outerBefore, UniqueItemsGuard? outer, bool outerBehind) = (GuardBefore, _guard, _behind);
@@ -204,7 +204,7 @@ internal sealed class ParseStateList
         return _table[SlotOf(parseState)] != 0;
     }
 
-    /// <summary>The place of a parse state in the table, or a free one.</summary>
+    /// <summary>The slot of a parse state in the table, or a free slot.</summary>
     private int SlotOf(in ParseState parseState)
     {
         int slot = HashCode.Combine(parseState.Frame?.Hash ?? 0, parseState.State, parseState.Used) & (_table.Length - 1);

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>Looks for the ways in which bytes can be read to the end, one after another, where there are too many to follow all at once.</summary>
+/// <summary>Searches depth first for parse states that read all the bytes, where there are too many to step together.</summary>
 internal ref struct ParseStateSearch(ReadOnlySpan<byte> bytes, TextHistory? history, ParseStateList found)
 {
     private const int MaxSeen = 400_000;
@@ -9,7 +9,7 @@ internal ref struct ParseStateSearch(ReadOnlySpan<byte> bytes, TextHistory? hist
     private readonly ParseStateList?[] _seen = new ParseStateList?[bytes.Length + 1];
     private int _seenCount;
 
-    /// <summary>Adds what the parse states become that read the bytes from <paramref name="depth"/> on.</summary>
+    /// <summary>Adds the successors of the states that can read all bytes from <paramref name="depth"/> on.</summary>
     public void Search(ReadOnlySpan<ParseState> states, int depth)
     {
         ParseStateList seen = _seen[depth] ??= new ParseStateList { Limit = int.MaxValue };

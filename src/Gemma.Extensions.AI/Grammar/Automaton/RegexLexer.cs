@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>Accepts the texts of an expression, as they are (UTF-8) or as the inside of a JSON string with its closing quote.</summary>
+/// <summary>Accepts the texts of an expression, as plain UTF-8 or as the content of a JSON string including the closing quote.</summary>
 internal sealed class RegexLexer : Lexer
 {
     private readonly RegexArena _arena;
@@ -21,10 +21,10 @@ internal sealed class RegexLexer : Lexer
         Start = StateOf(term, CharDecoder.Root);
     }
 
-    /// <summary>What the state stands for: the expression that the rest must match, and the part of a character that was read.</summary>
+    /// <summary>The meaning of a state: the expression for the rest of the text, and the part of a character read so far.</summary>
     public (RegexTerm Term, CharDecoder Node) this[int state] => _states[state];
 
-    /// <summary>The next step without a state being made: where many states would be needed once only. 0, <see cref="Lexer.Dead"/>, or a final label.</summary>
+    /// <summary>One step without allocating a state, for walks whose states would be used only once. Returns 0, <see cref="Lexer.Dead"/>, or a final label.</summary>
     public int Next((RegexTerm Term, CharDecoder Node) state, byte b, out (RegexTerm Term, CharDecoder Node) next)
     {
         GrammarWork.Spend(GrammarWork.State);
@@ -47,7 +47,7 @@ internal sealed class RegexLexer : Lexer
         }
     }
 
-    /// <summary>Whether the lexeme may end here without a closing byte.</summary>
+    /// <summary>True if the lexeme may end here without a closing byte.</summary>
     public bool IsAccepting((RegexTerm Term, CharDecoder Node) state) => state.Node == CharDecoder.Root && _spelling == CharSpelling.Raw && state.Term.Nullable;
 
     public override long MinContinuations(int state) =>
@@ -86,7 +86,7 @@ internal sealed class RegexLexer : Lexer
         return _ids[(term.Id, node)] = id;
     }
 
-    /// <summary>Which string-safe tokens keep a live expression live.</summary>
+    /// <summary>The string-safe tokens that keep a live expression live.</summary>
     public static (SliceKind Kind, int Limit) SliceOf(RegexArena arena, RegexTerm term)
     {
         if (term == arena.All)
@@ -103,7 +103,7 @@ internal sealed class RegexLexer : Lexer
         return IsUnlimited(arena, term) ? (SliceKind.Safe, 0) : (SliceKind.None, 0);
     }
 
-    /// <summary>Whether any text may be followed by one that is accepted, as can be seen from the form of the expression.</summary>
+    /// <summary>True if every text can be extended to an accepted one, as far as the form of the expression shows.</summary>
     public static bool IsUnlimited(RegexArena arena, RegexTerm term) => term.Kind switch
     {
         RegexKind.Not => term.Kids[0].Finite,

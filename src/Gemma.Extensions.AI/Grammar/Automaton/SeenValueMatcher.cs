@@ -5,23 +5,22 @@ using Gemma.Extensions.AI.Grammar.Budget;
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
 /// <summary>
-/// How far a JSON value has been read that begins like one of some values that were written before, however either is spelled. Immutable. What differs from all
-/// of them is none any more.
+/// Matches a JSON value against earlier values while it is read, whatever the spelling of either. Immutable; null stands for a value that differs from all.
 /// </summary>
 internal sealed partial class SeenValueMatcher : IEquatable<SeenValueMatcher>
 {
     private static readonly System.Text.RegularExpressions.Regex s_escape = Escapes();
 
-    private readonly SeenValueMatcher? _outer; // The object or array that holds the value.
+    private readonly SeenValueMatcher? _outer; // The match of the enclosing object or array.
     private readonly State _state;
-    private readonly JsonSet _values; // That it may be, or that the object or array may be of which it is a part.
+    private readonly JsonSet _values; // Candidates for the value, or for the enclosing object or array.
     private readonly string? _name; // Of the property that is being read.
     private readonly int _count; // Of properties or items that were read.
     private readonly JsonSet.Index? _texts;
     private readonly int _low;
     private readonly int _high;
-    private readonly int _offset; // Into the texts, or into what is expected.
-    private readonly string _spelled; // An escape, or a number, as far as it was read.
+    private readonly int _offset; // Into the texts or the literal.
+    private readonly string _spelled; // The part of an escape or number read so far.
     private readonly int _hash;
 
     private SeenValueMatcher(SeenValueMatcher? outer, State state, JsonSet values, string? name = null, int count = 0, JsonSet.Index? texts = null, int low = 0, int high = 0, int offset = 0, string spelled = "")
@@ -60,13 +59,13 @@ internal sealed partial class SeenValueMatcher : IEquatable<SeenValueMatcher>
         End,
     }
 
-    /// <summary>At most so many of the values are still alike.</summary>
+    /// <summary>An upper bound on the values that still match.</summary>
     public int Count => _outer?.Count ?? (_state is State.Text ? _high - _low : _values.Count);
 
-    /// <summary>Whether the value, if it ends here, is one of those that were written.</summary>
+    /// <summary>True if the value, were it to end here, equals an earlier one.</summary>
     public bool IsWhole => _state == State.End || (_state == State.Number && _outer is null && NumberRead() is not null);
 
-    /// <summary>Before a value that may be one of some; none if there are none.</summary>
+    /// <summary>The matcher before the first byte; null if there are no values.</summary>
     public static SeenValueMatcher? To(JsonSet values) => values.Count == 0 ? null : new SeenValueMatcher(null, State.Value, values);
 
     /// <summary>After one more byte of a JSON text; null once the value differs from all.</summary>
@@ -79,7 +78,7 @@ internal sealed partial class SeenValueMatcher : IEquatable<SeenValueMatcher>
                 return StepText(b);
             case State.Number:
                 return IsOfNumber(b) ? With(State.Number, spelled: _spelled + (char)b)
-                    : _outer is null ? this // It ended, and is being asked whether it was whole.
+                    : _outer is null ? this // The number has ended; IsWhole decides.
                     : NumberRead() is { } number ? _outer.After(number)?.Step(b) : null;
             case State.Literal:
                 JsonTree literal = _values.Values[0];
@@ -204,13 +203,13 @@ internal sealed partial class SeenValueMatcher : IEquatable<SeenValueMatcher>
             : escape.Length < 12 ? With(_state, spelled: escape) : Narrowed(Encoding.UTF8.GetBytes([first, Hex(escape, 8)]));
     }
 
-    /// <summary>Escapes, and how they begin; of pairs the second one is read with the first.</summary>
+    /// <summary>Escapes and their prefixes; the escapes of a surrogate pair are read as one.</summary>
     [System.Text.RegularExpressions.GeneratedRegex("""^\\(?:[^u]?|u(?:[0-9A-Fa-f]{0,4}|[dD][89abAB][0-9A-Fa-f]{2}\\?(?:(?<=\\)u[0-9A-Fa-f]{0,4})?))$""")]
     private static partial System.Text.RegularExpressions.Regex Escapes();
 
     private static char Hex(string text, int start) => (char)int.Parse(text.AsSpan(start, 4), System.Globalization.NumberStyles.HexNumber, System.Globalization.CultureInfo.InvariantCulture);
 
-    /// <summary>Those texts that go on with some bytes.</summary>
+    /// <summary>The texts that continue with these bytes.</summary>
     private SeenValueMatcher? Narrowed(ReadOnlySpan<byte> bytes)
     {
         (int low, int high) = (_low, _high);

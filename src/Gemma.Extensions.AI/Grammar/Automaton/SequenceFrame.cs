@@ -10,17 +10,17 @@ internal sealed class SequenceFrame(Symbol[] sequence, int position, Frame? pare
 
     private const int UncheckedSteps = 100;
 
-    /// <summary>Adds the parse states with which a sequence begins at a position. Rules may nest, and end, as deep as the text: the stack is a list.</summary>
+    /// <summary>Adds the parse states with which a sequence begins at a position. Rules nest, and end, as deep as the text does, so the work list is explicit.</summary>
     public static void Enter(Symbol[] sequence, int position, Frame? parent, ParseStateList next)
     {
         Stack<(Symbol[] Sequence, int Position, Frame? Parent)>? todo = null;
-        HashSet<(Symbol[], int, Frame?)>? seen = null; // Where empty rules follow each other, the same place is reached in many ways.
+        HashSet<(Symbol[], int, Frame?)>? seen = null; // With empty rules in a row the same place is reached many times.
         for (int steps = 0; ; steps++)
         {
             GrammarWork.Spend(5);
             if (steps > UncheckedSteps && !(seen ??= new(PlaceComparer.Instance)).Add((sequence, position, parent)))
             {
-                // Known.
+                // Visited before.
             }
             else if (position == sequence.Length)
             {
@@ -34,7 +34,7 @@ internal sealed class SequenceFrame(Symbol[] sequence, int position, Frame? pare
             }
             else
             {
-                // The last symbol needs no frame of its sequence: right recursion does not grow the stack.
+                // Nothing follows the last symbol, so it needs no frame: right recursion does not grow the stack.
                 Frame? after = position + 1 == sequence.Length ? parent : new SequenceFrame(sequence, position + 1, parent);
                 if (sequence[position] is RuleSymbol rule)
                 {

@@ -3,19 +3,19 @@ using Gemma.Extensions.AI.Grammar.Budget;
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
 /// <summary>
-/// Sees to it that an item of an array is none that came before: how far the text of the item, while it is read, may still become one of those. There is a guard
-/// for every array of unique items in which a text stands, until the item differs. Immutable.
+/// Keeps an item of an array from repeating an earlier one: tracks whether the item being read can still become one of them. Every enclosing array with unique items has
+/// a guard until its item differs. Immutable.
 /// </summary>
-/// <param name="seen">How far the item is like one of those before; null where it differs from all that are known.</param>
-/// <param name="unknown">How many items came within the token that is being tried: their texts are not known.</param>
+/// <param name="seen">The match with earlier items; null once the item differs from all known ones.</param>
+/// <param name="unknown">Items completed within the token being tried; their text is not known.</param>
 /// <param name="depth">The depth of the array.</param>
-/// <param name="outer">Of the arrays around it.</param>
+/// <param name="outer">The guard of the enclosing array.</param>
 internal sealed class UniqueItemsGuard(SeenValueMatcher? seen, int unknown, int depth, UniqueItemsGuard? outer) : IEquatable<UniqueItemsGuard>
 {
-    // Bytes and parse states that are tried to find how an item can differ. Those that are not found are not begun.
+    // Limit of bytes tried in search of a way to differ. If none is found, the item is not begun.
     private const int MaxTries = 20_000;
 
-    // Likely ones first: what ends something, and what most names and numbers are made of.
+    // Likely bytes first: closing ones, then those that most names and numbers consist of.
     private static readonly byte[] s_bytes = [.. "\"}],:0123456789etaoinsrlcdupmfhgybvkwxqjzt{[-.\\/".Select(static c => (byte)c).Concat(Enumerable.Range(0x20, 0xD5).Select(static b => (byte)b)).Distinct()];
 
     private readonly SeenValueMatcher? _seenItems = seen;
@@ -25,10 +25,10 @@ internal sealed class UniqueItemsGuard(SeenValueMatcher? seen, int unknown, int 
 
     public UniqueItemsGuard? Outer { get; } = outer;
 
-    /// <summary>Whether the item, if it ends here, may be one that came before.</summary>
+    /// <summary>True if the item, were it to end here, might repeat an earlier one.</summary>
     public bool MayRepeat => _unknown > 0 || (_seenItems?.IsWhole ?? false);
 
-    /// <summary>After one more byte: the guards of items that have not differed.</summary>
+    /// <summary>The guards of all items that still match after one more byte.</summary>
     public UniqueItemsGuard? Step(byte b)
     {
         UniqueItemsGuard? outer = Outer?.Step(b);
@@ -37,7 +37,7 @@ internal sealed class UniqueItemsGuard(SeenValueMatcher? seen, int unknown, int 
             : ReferenceEquals(seen, _seenItems) && ReferenceEquals(outer, Outer) ? this : new UniqueItemsGuard(seen, _unknown, Depth, outer);
     }
 
-    /// <summary>Whether the text can go on such that every item that is guarded differs from those before it.</summary>
+    /// <summary>True if the text can continue so that every guarded item ends up different from the earlier ones.</summary>
     public bool CanDiffer(Frame? frame, int state, int used)
     {
         GrammarWork.Spend(20);

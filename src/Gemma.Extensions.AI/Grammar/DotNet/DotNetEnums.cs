@@ -7,12 +7,12 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace Gemma.Extensions.AI.Grammar.DotNet;
 
-/// <summary>What System.Text.Json reads of enumerations: names with commas in between where they are flags, or numbers.</summary>
+/// <summary>Enumerations as System.Text.Json reads them: names (separated by commas if they are flags) or numbers.</summary>
 internal static class DotNetEnums
 {
     private const int MaxNumbers = 1_000;
 
-    /// <summary>Completes the schema of an enumeration, which names its members unless they are flags, or else says that it is any integer.</summary>
+    /// <summary>Completes the schema of an enumeration, which lists the members' names unless they are flags, and otherwise only says that it is an integer.</summary>
     public static void Narrow(JsonObject schema, Type type, JsonSerializerOptions options, JsonConverter? converter)
     {
         if (schema.ContainsKey("enum"))

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Grammar.Schema;
 namespace Gemma.Extensions.AI.Grammar.DotNet;
 
 /// <summary>
-/// Exclusive limits of types that round what they read: of a <c>decimal</c>, 1e-40 is 0 again. The limit becomes the next value of the type, inclusive.
+/// Exclusive limits of types that round: 1e-40 read as a <c>decimal</c> is 0 again. The limit becomes the next value of the type, inclusive.
 /// </summary>
 internal static class DotNetLimits
 {

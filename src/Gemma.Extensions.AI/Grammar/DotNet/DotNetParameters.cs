@@ -9,18 +9,18 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.Grammar.DotNet;
 
 /// <summary>
-/// Schemas of which the .NET types are known: parameters of functions that are methods, and answers that are read as a type. The types complete them, so that
-/// what the model writes can be bound.
+/// Schemas with known .NET types: parameters of functions that are methods, and answers deserialized as a type. The types complete them, so that
+/// the model's output can be bound.
 /// </summary>
 internal static class DotNetParameters
 {
     private static readonly ConditionalWeakTable<AIFunctionDeclaration, Narrowed> s_narrowed = [];
 
-    /// <summary>By the type the last schema that was asked for with it: one type has one, unless a caller writes its own.</summary>
+    /// <summary>The last schema of each type: a type has one, unless a caller writes its own.</summary>
     private static readonly ConditionalWeakTable<JsonTypeInfo, Answer> s_answers = [];
 
     /// <summary>The schema of a tool's parameters, narrowed where the tool is a .NET method.</summary>
-    /// <exception cref="NotSupportedException">A type cannot be read, or what is read as it is not known.</exception>
+    /// <exception cref="NotSupportedException">A type cannot be deserialized, or its JSON is not known.</exception>
     public static JsonElement SchemaOf(AIFunctionDeclaration tool, bool lenient = false)
     {
         if (tool is not AIFunction { UnderlyingMethod: not null, JsonSchema.ValueKind: JsonValueKind.Object } function)
@@ -32,11 +32,11 @@ internal static class DotNetParameters
         return narrowed.Refusal is null || lenient ? narrowed.Schema : throw new NotSupportedException($"The parameters of the tool '{tool.Name}' cannot be enforced: {narrowed.Refusal}");
     }
 
-    /// <summary>The schema of an answer, narrowed by the type as which it is read or, for a scalar, by the type that its name tells.</summary>
+    /// <summary>The schema of an answer, narrowed by the type that it is deserialized as or, for a scalar, by the type in its name.</summary>
     /// <inheritdoc cref="SchemaOf"/>
     public static JsonElement AnswerOf(JsonElement schema, string? schemaName, JsonTypeInfo? type, bool lenient)
     {
-        // Values that are no object come in one: {"data": …}, whose schema keeps the mark of a schema of its own.
+        // Values other than objects are wrapped: {"data": …}; the inner schema keeps its $schema.
         bool isWrapped = schema.ValueKind == JsonValueKind.Object && schema.TryGetProperty("properties", out JsonElement members) && members.ValueKind == JsonValueKind.Object
             && members.TryGetProperty("data", out JsonElement data) && data.ValueKind == JsonValueKind.Object && data.TryGetProperty("$schema", out _);
         Type? known = type?.Type ?? (isWrapped ? DotNetScalars.Named(schemaName) : null);
@@ -95,8 +95,8 @@ internal static class DotNetParameters
     private static string? Refusal(DotNetSchema types) => types.Refusals is [] ? null : types.Refusals[0] + ", or allow the lenient mode, which ignores it.";
 
     /// <summary>
-    /// Semantic Kernel makes a schema for each parameter and puts them together as they are: references in them that name the root mean the parameter. Those
-    /// that name the parameter by its place are right already.
+    /// Semantic Kernel makes a schema for each parameter and combines them unchanged, so references to the root mean the parameter. References to
+    /// the parameter by its place are right already.
     /// </summary>
     private static void Rebase(JsonNode? node, JsonNode parameter, string path, JsonObject root)
     {

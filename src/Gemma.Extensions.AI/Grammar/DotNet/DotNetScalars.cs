@@ -5,8 +5,8 @@ using Gemma.Extensions.AI.Grammar.Schema;
 namespace Gemma.Extensions.AI.Grammar.DotNet;
 
 /// <summary>
-/// What System.Text.Json reads of the scalar types of .NET, where the schema that it derives from them says less: an <c>int</c> is any integer there, a
-/// <see cref="TimeOnly"/> has format "time", whose offset it does not read.
+/// The scalar types of .NET as System.Text.Json reads them, where the schema that it derives says less: an <c>int</c> is any integer there, and a
+/// <see cref="TimeOnly"/> has format "time", although an offset is not read.
 /// </summary>
 internal static class DotNetScalars
 {
@@ -21,7 +21,7 @@ internal static class DotNetScalars
     private const string TimeSpanSchema = @"^-?(\d+\.)?\d{2}:\d{2}:\d{2}(\.\d{1,7})?$";
     private const string VersionComment = "Represents a version string.";
     private const string VersionSchema = @"^\d+(\.\d+){1,3}$";
-    // Of what RFC 3986 calls one: hosts that are names, and files; a scheme of one letter is a drive.
+    // A subset of RFC 3986: hosts that are names, and files; a scheme of one letter is a drive.
     private const string UriLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
     private const string UriText = @"^(?:(?![Ff][Ii][Ll][Ee]:)[A-Za-z][A-Za-z0-9+.-]{1,62}:(?://" + UriLabel + @"(?:\." + UriLabel + @")*(?::[0-9]{1,4})?(?:[/?#].*)?|/?[^/].*)|file:///.*)$";
 
@@ -64,16 +64,16 @@ internal static class DotNetScalars
 
     private static readonly HashSet<Type> s_bytes = [typeof(byte[]), typeof(Memory<byte>), typeof(ReadOnlyMemory<byte>)];
 
-    /// <summary>Types by the name under which Microsoft.Extensions.AI asks for an answer of them.</summary>
+    /// <summary>Types by the schema name that Microsoft.Extensions.AI uses for answers of them.</summary>
     private static readonly Dictionary<string, Type> s_answers = s_ranges.Keys.Concat(s_patterns.Keys).Append(typeof(byte[])).ToDictionary(static type => type.Name.Replace("[]", "__"));
 
-    /// <summary>The base64 text of any bytes, whose last character leaves no bits over.</summary>
+    /// <summary>Base64 of any bytes; the unused bits of the last character are zero.</summary>
     public const string Base64Text = "(?:" + Base64 + "{4})*(?:" + OneByte + "|" + TwoBytes + ")?";
 
-    /// <summary>The scalar type that an answer's schema is named after, as <c>GetResponseAsync&lt;int&gt;</c> does; null where it is none.</summary>
+    /// <summary>The scalar type that an answer's schema is named after, as by <c>GetResponseAsync&lt;int&gt;</c>; null if there is none.</summary>
     public static Type? Named(string? schemaName) => schemaName is not null && s_answers.TryGetValue(schemaName, out Type? type) ? type : null;
 
-    /// <summary>The expression for a string whose schema is the one that System.Text.Json derives from a type and that allows more than it reads.</summary>
+    /// <summary>A stricter pattern for a string whose schema was derived by System.Text.Json and allows more than it reads.</summary>
     public static string? PatternOf(string? comment, string pattern) => (comment, pattern) switch
     {
         (TimeSpanComment, TimeSpanSchema) => s_patterns[typeof(TimeSpan)],
@@ -123,7 +123,7 @@ internal static class DotNetScalars
         return true;
     }
 
-    /// <summary>What System.Text.Json reads as the key of a dictionary; null where the type is no scalar that can be one.</summary>
+    /// <summary>The pattern of dictionary keys of a type, as System.Text.Json reads them; null if the type cannot be a key.</summary>
     public static JsonObject? Key(Type type) =>
         s_formats.TryGetValue(type, out string? format) && type != typeof(Uri) ? new JsonObject { ["format"] = format }
         : s_patterns.TryGetValue(type, out string? pattern) ? new JsonObject { ["pattern"] = pattern }
@@ -149,7 +149,7 @@ internal static class DotNetScalars
         all.Add((JsonNode)new JsonObject { ["pattern"] = pattern });
     }
 
-    /// <summary>Whether a schema allows a type, by what it says in its keyword "type".</summary>
+    /// <summary>True if the keyword "type" of a schema allows a type.</summary>
     public static bool Allows(JsonObject schema, string type) =>
         schema["type"] is JsonArray types ? types.Any(name => name?.ToString() == type) : schema["type"] is null || schema["type"]!.ToString() == type;
 

@@ -10,8 +10,8 @@ using Gemma.Extensions.AI.Grammar.Schema;
 namespace Gemma.Extensions.AI.Grammar.DotNet;
 
 /// <summary>
-/// Completes a schema by the .NET type that it was derived from: the schema says less than System.Text.Json reads by (ranges of numbers, keys of dictionaries,
-/// names of flags, base64). Types that it cannot read, or whose JSON nobody knows, are noted.
+/// Completes a schema from the .NET type that it was derived from, as System.Text.Json is stricter than its own schemas (ranges of numbers, keys of dictionaries,
+/// names of flags, base64). Types that it cannot read, or whose JSON is not known, are recorded.
 /// </summary>
 /// <param name="options">By which values are read. Names of properties may differ from the schema's in case.</param>
 internal sealed class DotNetSchema(JsonSerializerOptions options)
@@ -23,7 +23,7 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
     private readonly JsonSerializerOptions _options = options;
     private readonly List<string> _refusals = [];
 
-    /// <summary>What cannot be read, by its place.</summary>
+    /// <summary>The types that cannot be read, with their places.</summary>
     public IReadOnlyList<string> Refusals => _refusals;
 
     /// <summary>The schema of a value of the type; changed in place where it is an object.</summary>
@@ -213,7 +213,7 @@ internal sealed class DotNetSchema(JsonSerializerOptions options)
         }
     }
 
-    /// <summary>True if anything that is written for the type can reach it; nothing reaches a tuple of values, whose parts are fields.</summary>
+    /// <summary>True if deserialization can fill the type at all; it cannot fill value tuples, whose parts are fields.</summary>
     [UnconditionalSuppressMessage("Trimming", "IL2075", Justification = "Members are only counted, of types that have none to serialize: those that trimming removed could not be read anyway.")]
     private bool Arrives(JsonTypeInfo info) =>
         info.Properties.Any(property => property.Set is not null || property.AssociatedParameter is not null || property.IsExtensionData

@@ -7,13 +7,13 @@ using Gemma.Extensions.AI.Grammar.Schema;
 namespace Gemma.Extensions.AI.Grammar.DotNet;
 
 /// <summary>
-/// What validation attributes of a property or parameter ask for, where the schema does not say it. Microsoft.Extensions.AI loses exclusive limits of 0 and less, that
-/// expressions match the whole text, allowed members of enumerations, null among allowed and denied values, and that a value is required or a web address; Semantic Kernel
-/// loses all of a parameter.
+/// Validation attributes of a property or parameter that its schema lacks. Microsoft.Extensions.AI loses exclusive limits of 0 and less, that expressions match the
+/// whole text, allowed members of enumerations, null among allowed and denied values, and that a value is required or a web address; Semantic Kernel
+/// loses all attributes of a parameter.
 /// </summary>
 /// <remarks>
 /// Not enforced: <see cref="CreditCardAttribute"/>, <see cref="CompareAttribute"/>, <see cref="CustomValidationAttribute"/> and attributes of others, ranges of dates, times and texts,
-/// that the items which a set has at least differ, and that lengths of texts count UTF-16 code units, where a schema counts characters.
+/// that a set's minimum counts distinct items, and that text lengths count UTF-16 code units (a schema counts characters).
 /// </remarks>
 internal static class DotNetValidation
 {

@@ -4,19 +4,19 @@ using Gemma.Extensions.AI.Grammar.Budget;
 namespace Gemma.Extensions.AI.Grammar.Gbnf;
 
 /// <summary>
-/// Rewrites rules so that parts that may be empty are not read empty one after another: without it <c>x{0,10000}</c> of an x that may be empty begins in 10,000
-/// places at once, and each of them goes on in as many. A repetition of x has the texts of the repetition of those of x that are not empty.
+/// Rewrites repetitions of nullable parts. Otherwise <c>x{0,10000}</c> of a nullable x would start in 10,000 places at once, and each of them would continue in as many.
+/// It relies on x* and (x without the empty text)* having the same texts.
 /// </summary>
 internal sealed class EpsilonElimination(IReadOnlySet<Rule> nullable, Func<LexerSymbol, LexerSymbol?> withoutEmpty)
 {
     private readonly Dictionary<Rule, Rule> _nonEmpty = [];
     private readonly Queue<(Rule Rule, Rule NonEmpty)> _todo = [];
 
-    /// <summary>Whether a symbol may be empty.</summary>
+    /// <summary>True if a symbol may be empty.</summary>
     public static bool IsNullable(Symbol symbol, IReadOnlySet<Rule> nullable) =>
         symbol is LexerSymbol lexer ? lexer.Lexer.IsAccepting(lexer.Lexer.Start) : symbol is RuleSymbol rule && nullable.Contains(rule.Rule);
 
-    /// <summary>Makes a rule the repetition of an item that may be empty, at most <paramref name="max"/> times (-1: no limit).</summary>
+    /// <summary>Turns a rule into the repetition of a nullable item, at most <paramref name="max"/> times (-1: no limit).</summary>
     public void Repeat(Rule rule, Symbol item, int max)
     {
         rule.Alternatives.Clear();
@@ -27,7 +27,7 @@ internal sealed class EpsilonElimination(IReadOnlySet<Rule> nullable, Func<Lexer
         }
     }
 
-    /// <summary>Makes several of one part in a row, which may be empty, a repetition.</summary>
+    /// <summary>Turns runs of the same nullable part into repetitions.</summary>
     public void Shorten(Rule rule)
     {
         for (int a = 0; a < rule.Alternatives.Count; a++)
@@ -58,14 +58,14 @@ internal sealed class EpsilonElimination(IReadOnlySet<Rule> nullable, Func<Lexer
         }
     }
 
-    /// <summary>Makes the rules without an empty text that repetitions need; after all of those have been made.</summary>
+    /// <summary>Builds the rules without the empty text that the repetitions need; called last.</summary>
     public void Complete()
     {
         while (_todo.TryDequeue(out (Rule Rule, Rule NonEmpty) next))
         {
             foreach (Symbol[] sequence in next.Rule.Alternatives)
             {
-                // The first part that is not empty, after others that are.
+                // The first nonempty part, after empty ones.
                 for (int i = 0; i < sequence.Length; i++)
                 {
                     GrammarWork.Spend(GrammarWork.Term + (5 * (sequence.Length - i)));
@@ -98,7 +98,7 @@ internal sealed class EpsilonElimination(IReadOnlySet<Rule> nullable, Func<Lexer
         return rest;
     }
 
-    /// <summary>A symbol without its empty text; null where it has no other.</summary>
+    /// <summary>A symbol without the empty text; null if nothing is left.</summary>
     private Symbol? NonEmpty(Symbol symbol)
     {
         if (!IsNullable(symbol, nullable))

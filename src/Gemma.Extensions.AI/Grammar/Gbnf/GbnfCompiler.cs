@@ -36,7 +36,7 @@ internal sealed class GbnfCompiler
         }
     }
 
-    /// <summary>A rule that does not reach itself, as an expression; null for a recursive one.</summary>
+    /// <summary>The expression of a rule that does not reach itself; null for a recursive one.</summary>
     private RegexTerm? Regular(string name)
     {
         if (_regular.TryGetValue(name, out RegexTerm? known))
@@ -52,7 +52,7 @@ internal sealed class GbnfCompiler
         System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
         RegexTerm? result = Regular(_rules[name]);
         _visiting.Remove(name);
-        return _regular[name] = result; // Null is right for good: the rule reaches one that reaches it.
+        return _regular[name] = result; // Null is final: the rule is part of a cycle.
     }
 
     private RegexTerm? Regular(GbnfNode node)
@@ -111,7 +111,7 @@ internal sealed class GbnfCompiler
         }
     }
 
-    /// <summary>The symbols of a sequence, neighbouring regular parts as one; null where no text matches.</summary>
+    /// <summary>The symbols of a sequence, with neighbouring regular parts merged; null where no text matches.</summary>
     private Symbol[]? Symbols(GbnfNode node)
     {
         System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
@@ -186,7 +186,7 @@ internal sealed class GbnfCompiler
         return _lexers.TryGetValue(rx, out LexerSymbol? symbol) ? symbol : _lexers[rx] = new LexerSymbol(new RegexLexer(_arena, rx, CharSpelling.Raw));
     }
 
-    /// <summary>Refuses rules that never end, that reach themselves before reading anything, and that go on in too many ways; on the way, parts that may be empty are rewritten.</summary>
+    /// <summary>Refuses endless rules, left recursion and rules that start too many parse states; rewrites repetitions of nullable parts on the way.</summary>
     private void CheckRecursion()
     {
         HashSet<Rule> rules = RuleAnalysis.Reachable(_compiled.Values), nullable = RuleAnalysis.Nullable(rules);

@@ -3,15 +3,15 @@ using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Gbnf;
 
-/// <summary>In how many ways a text can go on where a rule, or a part of one, begins.</summary>
+/// <summary>Counts the parse states that start where a rule, or part of one, begins.</summary>
 internal sealed class RuleBranching(IReadOnlySet<Rule> nullable)
 {
-    /// <summary>Of parts in a row that may be empty each is a beginning, and the end of each goes on in the ways of those after it.</summary>
+    /// <summary>Limit for nullable parts in a row: each of them can come first, and each one's end is followed by all later ones.</summary>
     private const int MaxInARow = 500;
 
     private readonly Dictionary<Rule, int> _ways = [];
 
-    /// <exception cref="NotSupportedException">There are more ways than are followed.</exception>
+    /// <exception cref="NotSupportedException">There are more than are followed.</exception>
     public void Check(IEnumerable<Rule> rules)
     {
         foreach (Rule rule in rules)

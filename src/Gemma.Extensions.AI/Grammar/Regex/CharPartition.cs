@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Regex;
 
-/// <summary>The characters split into the classes that an expression can tell apart (its minterms, or a little finer).</summary>
+/// <summary>Classes of characters that an expression does not distinguish (its minterms, or a little finer).</summary>
 internal sealed class CharPartition
 {
     /// <summary>One class: every character alike.</summary>
@@ -30,7 +30,7 @@ internal sealed class CharPartition
 
     public int ClassOf(int c) => (uint)c < 128u ? _ascii[c] : _classes[IndexOf(c)];
 
-    /// <summary>The class of all characters from lo to hi, or -1 where they are of several.</summary>
+    /// <summary>The common class of the characters from lo to hi, or -1.</summary>
     public int ClassOf(int lo, int hi)
     {
         int i = IndexOf(lo), j = IndexOf(hi);
@@ -48,7 +48,7 @@ internal sealed class CharPartition
     /// <summary>The classes (with repetitions) of the characters from lo to hi.</summary>
     public IEnumerable<int> ClassesOf(int lo, int hi)
     {
-        // Halves of pairs are in some sets, [^a] for one, but in no text.
+        // Surrogates are in some sets, such as [^a], but in no text.
         return hi < 0xD800 || lo > 0xDFFF ? Slice(lo, hi) : Slice(lo, 0xD7FF).Concat(Slice(0xE000, hi));
 
         IEnumerable<int> Slice(int from, int to) => from > to ? [] : _classes[IndexOf(from)..(IndexOf(to) + 1)];
@@ -174,7 +174,7 @@ internal sealed class CharPartition
         return new CharPartition(starts, classes, [.. representatives]);
     }
 
-    /// <summary>How many characters are of a class; halves of surrogate pairs are none.</summary>
+    /// <summary>The number of characters in a class, not counting surrogates.</summary>
     public long SizeOf(int charClass)
     {
         long size = 0;

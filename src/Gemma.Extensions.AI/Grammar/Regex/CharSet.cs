@@ -27,7 +27,7 @@ internal sealed class CharSet : IEquatable<CharSet>
 
     public bool IsEmpty => Ranges.Length == 0;
 
-    /// <summary>Whether no text holds a character of the set: it has none, or halves of pairs only.</summary>
+    /// <summary>True if no text can contain a character of the set: it is empty or has only surrogates.</summary>
     public bool IsUnspellable => Pairs().All(r => r.Lo >= 0xD800 && r.Hi <= 0xDFFF);
 
     public static CharSet Of(int c) => new([c, c]);

@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Gemma.Extensions.AI.Grammar.Regex;
 
 /// <summary>
-/// Parses ECMA-262 regular expressions (as JSON Schema's pattern) into <see cref="RegexTerm"/>, over Unicode scalar values.
+/// Parses ECMA-262 regular expressions (as in JSON Schema's pattern) into <see cref="RegexTerm"/>s over Unicode scalar values.
 /// Look-behind and back-references are not supported.
 /// </summary>
 internal sealed class EcmaRegex
@@ -26,7 +26,7 @@ internal sealed class EcmaRegex
 
     /// <summary>The texts in which the pattern occurs (JSON Schema's search), or which it matches as a whole.</summary>
     /// <exception cref="FormatException">The pattern is malformed.</exception>
-    /// <exception cref="NotSupportedException">The pattern uses what an automaton cannot decide.</exception>
+    /// <exception cref="NotSupportedException">The pattern uses a construct that an automaton cannot decide.</exception>
     public static RegexTerm Compile(RegexArena arena, string pattern, bool wholeText = false)
     {
         if (pattern.Length > MaxPatternLength)

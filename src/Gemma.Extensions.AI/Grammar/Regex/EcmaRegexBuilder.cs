@@ -19,7 +19,7 @@ internal enum EcmaNodeKind
 /// <summary>A part of a parsed ECMA-262 expression.</summary>
 internal sealed record EcmaNode(EcmaNodeKind Kind, EcmaNode[] Kids, CharSet? Set = null, int Min = 0, int Max = 0)
 {
-    /// <summary>Whether a match depends on the text around it.</summary>
+    /// <summary>True if a match depends on the text around it.</summary>
     public bool HasAssertion { get; } = Kind >= EcmaNodeKind.Start || Kids.Any(static k => k.HasAssertion);
 
     public bool Has(params ReadOnlySpan<EcmaNodeKind> kinds)
@@ -42,14 +42,14 @@ internal sealed record EcmaNode(EcmaNodeKind Kind, EcmaNode[] Kids, CharSet? Set
 }
 
 /// <summary>
-/// Turns parsed expressions into <see cref="RegexTerm"/> from the end: a part is built in front of what follows it, the whole rest of the text. So a look-ahead is an
-/// intersection with the rest, $ is the rest without text, and what ^ and \b must know of the text before is kept beside: every rest is given once for each
-/// of the few things that can be known of it (<see cref="Before"/>). Repeated assertions become recursive terms.
+/// Builds the <see cref="RegexTerm"/> of a parsed expression from its end: each part is put in front of the term for the whole rest of the text. So a look-ahead is an
+/// intersection with the rest and $ is an empty rest. For ^ and \b every rest is built in one version for each of the few facts that can hold of the text
+/// before it (<see cref="Before"/>). Repeated assertions become recursive terms.
 /// </summary>
 internal sealed class EcmaRegexBuilder
 {
     private readonly RegexArena _arena;
-    private readonly CharSet[] _classes; // What the character before may be, by its number less one; number 0 is the start of the text.
+    private readonly CharSet[] _classes; // Classes of the preceding character; class n has number n + 1, and 0 is the start of the text.
 
     private EcmaRegexBuilder(RegexArena arena, EcmaNode root)
     {
@@ -57,7 +57,7 @@ internal sealed class EcmaRegexBuilder
         _classes = root.Has(EcmaNodeKind.Boundary, EcmaNodeKind.NotBoundary) ? [EcmaRegex.Word, EcmaRegex.Word.Complement()] : [CharSet.Any];
     }
 
-    /// <summary>What is known of the text before a place: two entries for each kind of character before, of which the second means that the loop around has read something.</summary>
+    /// <summary>The facts about the text before a place: two for each class of the preceding character, the second if the enclosing loop has read something.</summary>
     private int Before => 2 * (_classes.Length + 1);
 
     /// <summary>The texts in which the expression occurs, or which it matches as a whole.</summary>
@@ -200,8 +200,8 @@ internal sealed class EcmaRegexBuilder
     }
 
     /// <summary>
-    /// X* in front of a rest is the least L = rest | X L. A turn that reads nothing changes nothing, so only those that read something go on: then L stands behind
-    /// a character wherever it stands in itself.
+    /// X* in front of a rest is the least L = rest | X L. An iteration that reads nothing changes nothing, so only the others continue: then every L
+    /// inside L is behind a character.
     /// </summary>
     private RegexTerm[] Loop(EcmaNode body, RegexTerm[] rest)
     {

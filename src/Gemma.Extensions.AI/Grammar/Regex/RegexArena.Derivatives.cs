@@ -5,7 +5,7 @@ namespace Gemma.Extensions.AI.Grammar.Regex;
 // Derivatives: the texts that may follow a character.
 internal sealed partial class RegexArena
 {
-    /// <summary>Makes all terms be without texts that hold one of these characters.</summary>
+    /// <summary>Excludes all texts with one of these characters from every term.</summary>
     public void Exclude(CharSet characters)
     {
         if (_excluded is null)
@@ -17,10 +17,10 @@ internal sealed partial class RegexArena
         }
     }
 
-    /// <summary>The characters that terms tell apart.</summary>
+    /// <summary>Classes of characters that the terms do not distinguish.</summary>
     public CharPartition Partition(params IEnumerable<RegexTerm> terms) => CharPartition.Of(terms, _excluded);
 
-    /// <summary>The texts that may follow after <paramref name="c"/>.</summary>
+    /// <summary>The derivative: the texts that may follow <paramref name="c"/>.</summary>
     public RegexTerm Derive(RegexTerm t, int c) => _excluded is not null && _excluded.Contains(c) ? Empty : DeriveBy(t, c);
 
     private RegexTerm DeriveBy(RegexTerm t, int c)

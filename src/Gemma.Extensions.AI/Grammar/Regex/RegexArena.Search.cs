@@ -6,8 +6,8 @@ namespace Gemma.Extensions.AI.Grammar.Regex;
 internal sealed partial class RegexArena
 {
     /// <summary>
-    /// Whether the language has any text. The search is bounded: while compiling it is refused where it gets too large; later an expression
-    /// counts as having none where none was found. There always is one that has: the text on which the first search ended goes on.
+    /// True if the language has a text. The search is bounded: a compilation is refused where it gets too large; later, an expression
+    /// counts as empty if nothing was found. That never leaves a text without continuation, since the one that the first search found stays live.
     /// </summary>
     public bool IsLive(RegexTerm t)
     {
@@ -73,7 +73,7 @@ internal sealed partial class RegexArena
         return false;
     }
 
-    /// <summary>Whether the language has infinitely many texts: an expression comes again among what may follow after some characters of it.</summary>
+    /// <summary>True if the language is infinite: a derivative recurs on its own path.</summary>
     public bool IsInfinite(RegexTerm t)
     {
         if (t.Finite || !IsLive(t))
@@ -125,7 +125,7 @@ internal sealed partial class RegexArena
         return _infinite[t.Id] = false;
     }
 
-    /// <summary>How many texts there are: no more than there are, and as many if that is less than the limit.</summary>
+    /// <summary>The number of texts, exact below the limit, else a lower bound.</summary>
     public long CountTexts(RegexTerm t, long limit)
     {
         if (t == Empty)
@@ -163,7 +163,7 @@ internal sealed partial class RegexArena
                 }
             }
 
-            // Each of the beginnings has an end.
+            // Each prefix can be completed.
             if (count + longer.Values.Sum() >= limit)
             {
                 return limit;

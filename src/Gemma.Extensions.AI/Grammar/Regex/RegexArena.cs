@@ -2,13 +2,13 @@ using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Regex;
 
-/// <summary>Makes expressions, their derivatives, and decides emptiness. Not thread-safe.</summary>
+/// <summary>Builds terms and their derivatives, and decides emptiness. Not thread-safe.</summary>
 internal sealed partial class RegexArena
 {
     // Bounds the memory of one grammar: an expression takes about 200 bytes with its entries.
     private const int MaxSearch = 60_000;
 
-    // Derivatives are worked out by recursion: so deep that every thread's stack is enough.
+    // Derivatives recurse; this depth fits the stack of any thread.
     private const int MaxRecursion = 2_500;
 
     private readonly HashSet<RegexTerm> _terms = new(new Comparer());
@@ -21,8 +21,8 @@ internal sealed partial class RegexArena
     private int _recursive;
     private int _ids;
 
-    /// <param name="maxTerms">Most expressions that are kept.</param>
-    /// <param name="maxRows">Most rows of transitions that automata over these expressions keep: 256 entries of 4 bytes each.</param>
+    /// <param name="maxTerms">Limit of terms kept.</param>
+    /// <param name="maxRows">Limit of transition rows kept by all automata over these terms: 256 entries of 4 bytes each.</param>
     public RegexArena(int maxTerms = 400_000, int maxRows = 48_000)
     {
         (_maxTerms, MaxRows) = (maxTerms, maxRows);
@@ -43,7 +43,7 @@ internal sealed partial class RegexArena
 
     public int Count => _terms.Count;
 
-    /// <summary>Rows of transitions that automata over these expressions keep.</summary>
+    /// <summary>Transition rows kept by all automata over these terms.</summary>
     public int Rows { get; set; }
 
     public int MaxRows { get; }
@@ -111,7 +111,7 @@ internal sealed partial class RegexArena
         return result;
     }
 
-    /// <summary>Merges the sorted alternatives of both, which long alternations need to be quick.</summary>
+    /// <summary>Merges the sorted alternatives of both, in linear time: long alternations need it.</summary>
     public RegexTerm Alt(RegexTerm a, RegexTerm b)
     {
         if (a == b || b == Empty || a == All)
@@ -147,7 +147,7 @@ internal sealed partial class RegexArena
             nullable |= next != Epsilon && next.Nullable;
         }
 
-        // Two sets have to become one, and an empty text beside a nullable alternative goes: the general way does that.
+        // Two sets become one, and an empty text beside a nullable alternative is dropped: left to the general case.
         return sets > 1 || (epsilon && nullable) ? Alt((IEnumerable<RegexTerm>)merged[..count]) : Make(new RegexTerm(RegexKind.Alt, merged[..count]));
     }
 
@@ -316,7 +316,7 @@ internal sealed partial class RegexArena
 
     public RegexTerm Optional(RegexTerm a) => Alt(a, Epsilon);
 
-    /// <summary>A new term, whose definition (<see cref="Define"/>) may hold it behind at least one character; whether it matches the empty text is known before.</summary>
+    /// <summary>A term defined later (<see cref="Define"/>) that may occur in its own definition, behind at least one character; its nullability is given.</summary>
     public RegexTerm Recursive(bool nullable)
     {
         RegexTerm term = Make(new RegexTerm(RegexKind.Recursive, [], min: ++_recursive));
@@ -336,7 +336,7 @@ internal sealed partial class RegexArena
         return max >= 0 && min > max ? Empty : Repeat(AnyChar, min, max);
     }
 
-    /// <summary>How long the texts of a span are; one character alone is no repetition and has no counts.</summary>
+    /// <summary>The lengths of a span's texts; a single character is not a repetition and has no counts.</summary>
     private (int Min, int Max) Lengths(RegexTerm span) => span == AnyChar ? (1, 1) : (span.Min, span.Max);
 
     private RegexTerm Make(RegexTerm candidate)
@@ -389,8 +389,8 @@ internal sealed partial class RegexArena
     }
 
     /// <summary>
-    /// The table is full: while compiling the expression is refused; later the later terms, and what is known of any, are forgotten. Those in use
-    /// stay as they are; an equal one that is made again is another, which costs states and nothing else.
+    /// Called when the table is full. A compilation is refused; later, the newer half of the terms and all caches are dropped. Terms in use
+    /// stay valid; an equal term made again is another object, which only costs states.
     /// </summary>
     private void Forget()
     {

@@ -12,22 +12,22 @@ internal enum RegexKind : byte
     Repeat,
     Leaf,
 
-    /// <summary>A term that stands in its own definition, its only kid.</summary>
+    /// <summary>A term that occurs in its own definition, its only kid.</summary>
     Recursive,
 }
 
-/// <summary>A language given by a small hand-written automaton rather than by an expression (literals, number ranges, multiples).</summary>
+/// <summary>A language defined by code instead of an expression (literals, number ranges, multiples).</summary>
 internal abstract class RegexLeaf : IEquatable<RegexLeaf>
 {
     public abstract bool Nullable { get; }
 
-    /// <summary>Whether the language is finite.</summary>
+    /// <summary>True if the language is finite.</summary>
     public abstract bool Finite { get; }
 
-    /// <summary>What may follow after <paramref name="c"/>; null for nothing.</summary>
+    /// <summary>The derivative by <paramref name="c"/>; null if no text begins with it.</summary>
     public abstract RegexLeaf? Derive(int c);
 
-    /// <summary>Characters that the automaton tells apart.</summary>
+    /// <summary>Adds the characters that the automaton distinguishes.</summary>
     public abstract void CollectAlphabet(HashSet<int> chars);
 
     public abstract bool Equals(RegexLeaf? other);
@@ -82,12 +82,12 @@ internal sealed class RegexTerm
 
     public bool Nullable { get; internal set; }
 
-    /// <summary>Whether emptiness has to be searched for: the expression holds an intersection, a complement or a hand-written automaton.</summary>
+    /// <summary>True if emptiness can only be decided by search: the expression contains an intersection, a complement or a leaf.</summary>
     public bool NeedsSearch { get; internal set; }
 
     public bool Finite { get; internal set; }
 
-    /// <summary>How deep the recursion of a derivative goes.</summary>
+    /// <summary>Recursion depth of a derivative.</summary>
     internal int Recursion { get; set; }
 
     internal int Hash { get; }

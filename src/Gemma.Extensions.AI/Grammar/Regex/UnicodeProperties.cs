@@ -17,13 +17,13 @@ internal static class UnicodeProperties
         ("P Punctuation punct", ["Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"]), ("S Symbol", ["Sm", "Sc", "Sk", "So"]), ("Z Separator", ["Zs", "Zl", "Zp"]), ("C Other", ["Cc", "Cf", "Cs", "Co", "Cn"]),
     ];
 
-    /// <summary>Code points that versions of Unicode differ on, most of them not assigned in older ones: no text that depends on a property holds them.</summary>
+    /// <summary>Code points whose properties differ between versions of Unicode, mostly unassigned in older ones: excluded from texts that depend on a property.</summary>
     public static CharSet Unsure => s_table.Value.Unsure;
 
-    /// <summary>The names that <see cref="TryGet"/> knows, "gc=", "sc=" and "scx=" with the values of these properties.</summary>
+    /// <summary>The names accepted by <see cref="TryGet"/>; values of the three properties are prefixed "gc=", "sc=" and "scx=".</summary>
     public static IEnumerable<string> Names => s_table.Value.Sets.Keys.Concat(["Any", "ASCII", "Assigned"]);
 
-    /// <summary>The characters of a property, given as between the braces of \p; null where the standard has none of the name. Code points that are <see cref="Unsure"/> may be missing.</summary>
+    /// <summary>The characters of a property, named as inside the braces of \p; null for names unknown to the standard. <see cref="Unsure"/> code points may be missing.</summary>
     public static CharSet? TryGet(string property)
     {
         int equals = property.IndexOf('=');
@@ -43,7 +43,7 @@ internal static class UnicodeProperties
         };
     }
 
-    /// <summary>Whether a property is the same in all versions of Unicode.</summary>
+    /// <summary>True if a property is the same in all versions of Unicode.</summary>
     public static bool IsStable(string property) => property is "Any" or "ASCII" or "ASCII_Hex_Digit" or "AHex";
 
     private static (Dictionary<string, CharSet> Sets, CharSet Unsure) Read()

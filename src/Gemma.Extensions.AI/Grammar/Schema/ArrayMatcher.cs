@@ -7,12 +7,12 @@ namespace Gemma.Extensions.AI.Grammar.Schema;
 internal sealed class ArrayMatcher
 {
     private const int MaxStates = 100_000;
-    private readonly Func<int, int, ValueNode> _node; // (index capped at the prefix, bits of contains that the item is counted for) → item.
+    private readonly Func<int, int, ValueNode> _node; // (index capped at the prefix, bits of the contains that count the item) → item.
     private readonly int _prefix;
     private readonly int _min;
     private readonly int _declaredMax;
     private readonly string? _unique; // Where the schema says so.
-    private readonly int _least; // Without an upper limit, more items than these need not be counted.
+    private readonly int _least; // Without an upper limit, counting stops here.
     private readonly Dictionary<(int, long), bool> _canFinish = [];
     private int? _effectiveMax;
     private int? _height;
@@ -22,7 +22,7 @@ internal sealed class ArrayMatcher
         (Id, _node, _prefix, _min, _declaredMax, Contains, _unique, AllowsWhitespace) = (id, node, prefix, min, max, contains, unique, allowsWhitespace);
         _least = Math.Max(prefix, min);
 
-        // What counts there can be is known from the start, and so whether telling them apart is too much.
+        // The number of possible counts is known up front, and so is whether tracking them is too expensive.
         long states = contains.Length == 0 ? 0 : 1L + (_declaredMax >= 0 ? _declaredMax : _least);
         foreach ((int least, int most) in contains)
         {
@@ -37,10 +37,10 @@ internal sealed class ArrayMatcher
 
     public int Id { get; }
 
-    /// <summary>How often items must be counted: minContains and maxContains (-1 for no limit).</summary>
+    /// <summary>minContains and maxContains of each contains (-1 for no limit).</summary>
     public (int Min, int Max)[] Contains { get; }
 
-    /// <summary>Whether no item may come twice.</summary>
+    /// <summary>True if items must not repeat.</summary>
     public bool IsUnique => _unique is not null;
 
     public bool AllowsWhitespace { get; }
@@ -74,7 +74,7 @@ internal sealed class ArrayMatcher
         }
     }
 
-    /// <summary>Whether there may be any number of items.</summary>
+    /// <summary>True if the number of items is unlimited.</summary>
     public bool IsUnbounded => !IsUnique && _max < 0 && Contains.All(static c => c.Max < 0) && (Contains.Length == 0 || _prefix == 0) && !_node(_prefix, 0).IsEmpty;
 
     /// <summary>The items without regard to contains, by their places.</summary>
@@ -89,10 +89,10 @@ internal sealed class ArrayMatcher
         }
     }
 
-    /// <summary>Whether an array may have so many items.</summary>
+    /// <summary>True if an array may have this length.</summary>
     public bool CanBeOf(int length) => length >= _min && (_max < 0 || length <= _max);
 
-    /// <summary>As many items as surely differ: at each place there is a value that did not come before it.</summary>
+    /// <summary>The largest length with a new value available at every place.</summary>
     private int MaxUnique(int max)
     {
         bool isExact = true;
@@ -118,7 +118,7 @@ internal sealed class ArrayMatcher
         return max < 0 || max >= _min || isExact ? max : throw Refused($"only {max} items are known to differ, but {_min} are demanded");
     }
 
-    /// <summary>Refuses unique items of which it is not known that they can differ.</summary>
+    /// <summary>Refuses unique items unless enough different ones are known to exist.</summary>
     public void CheckUnique() => _ = _max;
 
     private NotSupportedException Refused(string why) => new($"The JSON schema cannot be enforced at '{_unique}': {why}. Remove the keyword, or allow the lenient mode, which ignores it.");
@@ -152,11 +152,11 @@ internal sealed class ArrayMatcher
 
     public bool IsSatisfiable() => CanFinish(0, new int[Contains.Length]);
 
-    /// <summary>Whether another item may come in which no more than so many objects and arrays are open at a time.</summary>
+    /// <summary>True if another item within a nesting limit may follow.</summary>
     public bool CanContinue(int count, int[] matched, int nesting) => 
         (_max < 0 || count < _max) && Items(count, matched).Any(item => (IsUnique && count > 0 ? item.Node.Cardinality.Height : item.Node.Height) <= nesting);
 
-    /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its items. With "contains" no less than any item's.</summary>
+    /// <summary>The minimum nesting of the array, itself included, given that of its items; with "contains", that of the deepest item.</summary>
     public int HeightBy(Func<ValueNode, int> heightOf) => Math.Min(JsonSchemaCompiler.Unbounded, 1 + (
         CanClose(0, new int[Contains.Length]) ? 0
         : Contains.Length > 0 ? AllNodes().Where(static node => !node.IsEmpty).Select(heightOf).DefaultIfEmpty(0).Max()
@@ -165,7 +165,7 @@ internal sealed class ArrayMatcher
     /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
     public int Height => _height ??= HeightBy(static node => node.Height);
 
-    /// <summary>The items that may come next, with what they are counted for, such that the array can be finished.</summary>
+    /// <summary>The items that leave the array completable, each with the updated counts.</summary>
     public IEnumerable<(ValueNode Node, int[] Matched)> Items(int count, int[] matched)
     {
         if (_max >= 0 && count >= _max)

@@ -2,7 +2,7 @@ using System.Numerics;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>What a reader of numbers as doubles (JavaScript's, for one) makes of them.</summary>
+/// <summary>The view of a reader that takes numbers as doubles, such as JavaScript's.</summary>
 internal static class DoubleReader
 {
     /// <summary>The numbers that are read as the same double as this one, and whether the ends are among them.</summary>
@@ -24,21 +24,21 @@ internal static class DoubleReader
         return value < 0 ? (-high, -low, even) : (low, high, even);
     }
 
-    /// <summary>Where the numbers begin that both readers see from a bound on, and whether the beginning itself is none of them.</summary>
+    /// <summary>The lower end of the numbers that both readers place above a bound, and whether the end is excluded.</summary>
     public static (ExactDecimal Bound, bool Open) From(ExactDecimal min, bool exclusive)
     {
         (_, ExactDecimal high, bool ends) = Alike(min);
         return exclusive ? (high, ends) : (min, false);
     }
 
-    /// <summary>Where the numbers end that both readers see up to a bound, and whether the end itself is none of them.</summary>
+    /// <summary>The upper end of the numbers that both readers place below a bound, and whether the end is excluded.</summary>
     public static (ExactDecimal Bound, bool Open) To(ExactDecimal max, bool exclusive)
     {
         (ExactDecimal low, _, bool ends) = Alike(max);
         return exclusive ? (low, ends) : (max, false);
     }
 
-    /// <summary>Whether the quotient of both as doubles is an integer that JavaScript spells without an exponent, which is how validators there look at it.</summary>
+    /// <summary>True if the quotient as doubles is an integer that JavaScript prints without an exponent, which is how its validators test it.</summary>
     public static bool SeesMultiple(ExactDecimal number, ExactDecimal divisor)
     {
         double quotient = number.ToDouble() / divisor.ToDouble();

@@ -107,7 +107,7 @@ internal readonly partial record struct ExactDecimal : IComparable<ExactDecimal>
         return new ExactDecimal(rest.Sign < 0 ? quotient - 1 : quotient, places);
     }
 
-    /// <summary>How many digits the plain spelling has before the point, and in all.</summary>
+    /// <summary>The digits of the plain spelling, before the point and in all.</summary>
     public (int Whole, int All) Digits()
     {
         int digits = BigInteger.Abs(Mantissa).ToString(CultureInfo.InvariantCulture).Length;

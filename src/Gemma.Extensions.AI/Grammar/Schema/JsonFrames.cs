@@ -90,11 +90,11 @@ internal sealed class ObjectFrame : Frame
     private readonly ObjectMatcher _matcher;
     private readonly Phase _phase;
     private readonly ulong[] _seen;
-    private readonly int _position; // In schema order: the first declared name that may still come.
+    private readonly int _position; // In schema order: the first declared name still allowed.
     private readonly int _count;
-    private readonly int _open; // What must still be contained.
+    private readonly int _open; // Containments still to be satisfied.
     private readonly SeenStrings? _used;
-    private readonly bool _unknownKey; // A key outside the schema ended within the token being tried; its text is not known.
+    private readonly bool _unknownKey; // An undeclared key ended within the token being tried; its text is not known.
     private readonly ValueNode? _value;
     private readonly int _maxNesting;
 
@@ -126,10 +126,10 @@ internal sealed class ObjectFrame : Frame
 
     public KeyMatcher Keys => Choice.Keys;
 
-    /// <summary>Which keys may come next.</summary>
+    /// <summary>The keys that may come next.</summary>
     public ObjectMatcher.Choice Choice => _choice ??= _matcher.Choose(_seen, _position, _count, _open, _maxNesting - Depth);
 
-    /// <summary>Whether keys outside the declared names may come.</summary>
+    /// <summary>True if undeclared keys are allowed.</summary>
     public bool AllowsOthers => Choice.Others && !_unknownKey;
 
     public SeenStrings? Used => _used;
@@ -175,12 +175,12 @@ internal sealed class ObjectFrame : Frame
         }
     }
 
-    /// <summary>Whether some allowed key begins as in a state of the key lexer.</summary>
+    /// <summary>True if some allowed key has the prefix of a state of the key matcher.</summary>
     public bool AllowsState(int state, int used) =>
         Keys.HasName(state, Choice.Names)
         || (AllowsOthers && Keys.HasOthers(state) && (used < 0 || _used!.CanDiffer(Keys, state, used)));
 
-    /// <summary>Adds what follows a key; <paramref name="label"/> as the key lexer gives it.</summary>
+    /// <summary>Adds the states after a key; <paramref name="label"/> is the final label of the key matcher.</summary>
     public void EndKey(int label, int used, ParseStateList next)
     {
         if (label < _matcher.Names.Length)
@@ -264,8 +264,8 @@ internal sealed class ArrayFrame : Frame
     private readonly Phase _phase;
     private readonly int _count;
     private readonly int[] _matched;
-    private readonly JsonSet _used; // Where items are unique, those that came.
-    private readonly int _unknown; // How many more came within the token being tried; their texts are not known.
+    private readonly JsonSet _used; // The items so far, if they must be unique.
+    private readonly int _unknown; // Items completed within the token being tried; their text is not known.
     private readonly int _start; // Where the item began in the text.
     private readonly int _maxNesting;
 

@@ -4,10 +4,10 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// How many different values a node has: of as many an array of unique items can be filled.
+// Cardinalities of nodes, which bound the length of arrays with unique items.
 internal sealed partial class JsonSchemaCompiler
 {
-    // Up to 15 digits are told apart by every reader, and have one spelling here.
+    // Up to 15 digits every reader distinguishes, and each number has one spelling here.
     private const string DifferentNumbers = @"-?[1-9][0-9]{0,14}|0|-?0\.[0-9]{0,13}[1-9]";
     private const string DifferentIntegers = "-?[1-9][0-9]{0,14}|0";
 
@@ -23,7 +23,7 @@ internal sealed partial class JsonSchemaCompiler
 
         if (!_counting.Add(node))
         {
-            return new Cardinality(0, false, Unbounded); // Without what it holds of itself there are no fewer.
+            return new Cardinality(0, false, Unbounded); // Leaving out the recursive part only lowers the bound.
         }
 
         try
@@ -77,7 +77,7 @@ internal sealed partial class JsonSchemaCompiler
         return (count + Math.Max(inRanges, values.Count), integers && values.Count == 0 && !Arena.IsLive(Arena.And(ranges, Arena.Not(different))));
     }
 
-    /// <summary>Objects differ by one property, whatever the others are, or where each name has any of its values, by several.</summary>
+    /// <summary>Objects can differ in one property, whatever the others are; if names are independent, in several.</summary>
     private Cardinality CountOf(ObjectMatcher matcher)
     {
         if (!matcher.IsSatisfiable())
@@ -116,7 +116,7 @@ internal sealed partial class JsonSchemaCompiler
         return Most(ways);
     }
 
-    /// <summary>Arrays differ by their length, or by their items.</summary>
+    /// <summary>Arrays can differ in length or in items.</summary>
     private static Cardinality CountOf(ArrayMatcher matcher)
     {
         List<Cardinality> ways = [new Cardinality(1, false, matcher.Height)];

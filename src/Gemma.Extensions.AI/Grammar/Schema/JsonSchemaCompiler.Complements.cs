@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// The ways in which a value can fail a schema.
+// Complements of schemas.
 internal sealed partial class JsonSchemaCompiler
 {
     private Conjunction[] Negate(Conjunction[] alternatives, SchemaPlace place)
@@ -16,7 +16,7 @@ internal sealed partial class JsonSchemaCompiler
         return result;
     }
 
-    /// <summary>The ways in which a value can fail a conjunction.</summary>
+    /// <summary>The alternatives of a conjunction's complement.</summary>
     private IEnumerable<Conjunction> Negate(Conjunction c, SchemaPlace place)
     {
         if (c.Types != JsonTypes.All)
@@ -68,7 +68,7 @@ internal sealed partial class JsonSchemaCompiler
         {
             if (a.Max >= 0 && a.Max <= a.Prefix.Count)
             {
-                break; // No item is left over for it.
+                break; // No index is left for it.
             }
 
             yield return literal == _document.False.Literal ? new ArrayConstraint { Min = a.Prefix.Count + 1 }
@@ -182,7 +182,7 @@ internal sealed partial class JsonSchemaCompiler
         }
     }
 
-    /// <summary>Objects with a property whose name matches and whose value is of a schema, or of a complement.</summary>
+    /// <summary>Objects with at least one property whose name matches and whose value satisfies a literal.</summary>
     private ObjectConstraint Containing(RegexTerm names, SchemaLiteral literal) => new() { Contains = [(names, literal == _document.False.Literal.Complement ? SchemaLiterals.Any : SchemaLiterals.Of(literal))] };
 
     private static ObjectConstraint Every(RegexTerm names, SchemaLiterals value) => new() { Clauses = [new KeyClause([], [(names, value)], null, KeyClause.Coverage.Nothing)] };

@@ -43,8 +43,8 @@ internal sealed partial class JsonSchemaCompiler
     }
 
     /// <summary>
-    /// What is taken away must be all that any reader sees in it, where what is written is what every reader does: of a format not all texts are written that it has, and
-    /// what is none of those may be one all the same.
+    /// Evaluates a complement's operand in the opposite direction of approximation. Written texts must satisfy a schema for every reader, so a complement must exclude
+    /// whatever satisfies it for any reader: a format, for one, has more texts than are written, and a text outside those may still be one.
     /// </summary>
     private Conjunction[] OtherWay(Func<Conjunction[]> alternatives)
     {
@@ -175,7 +175,7 @@ internal sealed partial class JsonSchemaCompiler
         Required = required ? [name] : [],
     };
 
-    /// <summary>Each alternative without what any other one also accepts. Where two cannot overlap (given what is known beside them), nothing has to be taken away.</summary>
+    /// <summary>Each alternative minus all others. Two that cannot overlap (given the constraints beside them) need no subtraction.</summary>
     private Conjunction[] OneOf(SchemaPlace place, Conjunction[] beside)
     {
         SchemaPlace[] subs = [.. Subschemas(place, "oneOf").Select(s => s.Place)];
@@ -214,7 +214,7 @@ internal sealed partial class JsonSchemaCompiler
         return Union(result);
     }
 
-    /// <summary>Whether some reader may see a value in both.</summary>
+    /// <summary>True if some reader may see a value that satisfies both.</summary>
     private bool Overlap(Conjunction a, Conjunction b)
     {
         if (And(a, b) is { } both && IsPossible(both))
@@ -222,7 +222,7 @@ internal sealed partial class JsonSchemaCompiler
             return true;
         }
 
-        // That none is written does not say that none is in both: what readers judge differently is never written.
+        // An empty intersection of written texts proves nothing: values that readers judge differently are never written.
         return (a.Types & b.Types).HasFlag(JsonTypes.Number) && a.Number.AsDoubles().And(b.Number.AsDoubles()) is not null;
     }
 

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// How deep values have to nest, so that none is begun that would nest deeper than readers read.
+// The minimum nesting of values, so that none is begun that would exceed the readers' limit.
 internal sealed partial class JsonSchemaCompiler
 {
     /// <summary>More than any value nests.</summary>
@@ -8,10 +8,10 @@ internal sealed partial class JsonSchemaCompiler
 
     private readonly Dictionary<ValueNode, int> _heights = [];
 
-    /// <summary>How many objects and arrays may be open at a time: as many as are asked for, or as the schema demands.</summary>
+    /// <summary>The nesting limit: the option's, or what the schema requires.</summary>
     public int MaxNesting { get; private set; } = int.MaxValue;
 
-    /// <summary>The fewest objects and arrays that are open at a time in a value of the node.</summary>
+    /// <summary>The minimum nesting of a node's values.</summary>
     public int HeightOf(ValueNode node)
     {
         if (!_heights.TryGetValue(node, out int height))
@@ -23,7 +23,7 @@ internal sealed partial class JsonSchemaCompiler
         return height;
     }
 
-    /// <summary>From above, down to the least that holds for all: what refers to itself rests on what ends.</summary>
+    /// <summary>Iterates from above down to the fixpoint: recursive nodes get the height of their terminating alternatives.</summary>
     private void FindHeights(ValueNode from)
     {
         List<ValueNode> nodes = [from];
@@ -56,6 +56,6 @@ internal sealed partial class JsonSchemaCompiler
 
     private int HeightSoFar(ValueNode node) => _heights.GetValueOrDefault(node, Unbounded);
 
-    /// <summary>Where the least is not known, as of objects that must hold names by pattern of which some refer to the object, nothing is limited.</summary>
+    /// <summary>If the minimum is unknown, as for objects with containments that refer to the object itself, nothing is limited.</summary>
     private void LimitNesting(ValueNode root) => MaxNesting = HeightOf(root) is var height && height >= Unbounded ? int.MaxValue : Math.Max(_options.MaxNesting, height);
 }

@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Grammar.Schema;
 // From constraints to objects that can be read.
 internal sealed partial class JsonSchemaCompiler
 {
-    // Of a property it is tried whether it is one of each set of those that an object must hold.
+    // Every set of containments is tried for every property.
     private const int MaxContains = 5;
     private const int MaxPatterns = 60;
     private const int MaxEnumeratedNames = 2_000;
@@ -75,8 +75,8 @@ internal sealed partial class JsonSchemaCompiler
     }
 
     /// <summary>
-    /// What names outside the declared ones may be, so that each of them has a value as far as the schemas say so by name. Where they are finitely many, they become
-    /// declared ones, which cannot come twice.
+    /// The expression for undeclared names, without those that the schemas forbid by name. If they are finitely many they become declared ones instead,
+    /// which cannot repeat.
     /// </summary>
     private RegexTerm OtherNames(ObjectConstraint c, RegexTerm keys, DeclaredNames names)
     {
@@ -108,7 +108,7 @@ internal sealed partial class JsonSchemaCompiler
         return anyOther || keys == Arena.Empty || names.Count == 0 ? keys : Arena.And(keys, Arena.Not(Arena.Leaf(LiteralSet.Of(names.All))));
     }
 
-    /// <summary>What the object must hold besides what is required: one property of each. Those that only one name can be are required.</summary>
+    /// <summary>The containments of the object: at least one property each. If only one name can satisfy one, it becomes required instead.</summary>
     private List<(RegexTerm Names, SchemaLiterals Value)> Contains(ObjectConstraint c, RegexTerm keys, DeclaredNames names, SchemaLiterals[] values, HashSet<int> required)
     {
         List<(RegexTerm Names, SchemaLiterals Value)> contains = [];
@@ -134,7 +134,7 @@ internal sealed partial class JsonSchemaCompiler
             : throw new GrammarComplexityException($"an object must hold {contains.Count} properties of which only patterns of their names are known; at most {MaxContains} are supported");
     }
 
-    /// <summary>What the clauses say of a declared name together.</summary>
+    /// <summary>The conjunction of what all clauses say of a declared name.</summary>
     private SchemaLiterals ValueOf(ObjectConstraint c, string name, RegexTerm allKeys)
     {
         SchemaLiterals value = SchemaLiterals.Any;
@@ -192,7 +192,7 @@ internal sealed partial class JsonSchemaCompiler
 
     private static void Set(ulong[] set, int i) => set[i >> 6] |= 1UL << i;
 
-    /// <summary>What each name demands, directly and through others.</summary>
+    /// <summary>Closes the dependencies transitively.</summary>
     private static void Close(ObjectConstraint c, DeclaredNames names, ulong[]?[] dependents, int words)
     {
         foreach ((string name, IReadOnlyList<string> needs) in c.Dependents)
@@ -236,7 +236,7 @@ internal sealed partial class JsonSchemaCompiler
         }
     }
 
-    /// <summary>Names in the order in which they are given.</summary>
+    /// <summary>Names in order of declaration.</summary>
     private sealed class DeclaredNames
     {
         private readonly List<string> _names = [];

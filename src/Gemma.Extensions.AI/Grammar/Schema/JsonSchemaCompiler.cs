@@ -30,8 +30,8 @@ internal sealed partial class JsonSchemaCompiler
     private readonly Conjunction _any;
     private ObjectMatcher? _anyObject;
     private ArrayMatcher? _anyArray;
-    private readonly bool _hasFormats; // or other things of which readers see more than is written
-    private bool _wide; // Alternatives hold all that any reader sees in a schema, not what all of them do.
+    private readonly bool _hasFormats; // or other keywords with more texts than are written
+    private bool _wide; // Approximate from above: what any reader accepts, not what all of them do.
     private bool _assumedEmpty;
     private bool _assumedNonEmpty;
     private int _depth;
@@ -122,7 +122,7 @@ internal sealed partial class JsonSchemaCompiler
             LexerOf(texts, CharSpelling.JsonString), LexerOf(numbers, CharSpelling.Raw), [.. objects], [.. arrays]);
     }
 
-    /// <summary>Whether no finite value satisfies the node: the least solution, so recursion without an end is empty.</summary>
+    /// <summary>True if no finite value satisfies the node (the least fixpoint: endless recursion is empty).</summary>
     public bool IsEmpty(ValueNode node)
     {
         if (_empty.TryGetValue(node, out bool known))
@@ -156,7 +156,7 @@ internal sealed partial class JsonSchemaCompiler
 
         _evaluating.Remove(node);
 
-        // What rests on an assumption about a node further up is only good for this once; at the top nothing is assumed any more.
+        // A result that rests on an assumption about a node further up is not cached; at the top there are no assumptions left.
         if (!_assumedNonEmpty && (!empty || !_assumedEmpty || _evaluating.Count == 0))
         {
             _empty[node] = empty;
@@ -206,7 +206,7 @@ internal sealed partial class JsonSchemaCompiler
         return Arena.IsLive(term) ? new RegexLexer(Arena, term, spelling) : null;
     }
 
-    /// <summary>Works out every place of the schema, so that what cannot be enforced is found now and not while generating.</summary>
+    /// <summary>Visits every place of the schema, so that anything unenforceable is found now rather than while generating.</summary>
     private void Explore(ValueNode root)
     {
         HashSet<ValueNode> seen = [root];

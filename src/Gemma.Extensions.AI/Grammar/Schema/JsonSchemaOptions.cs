@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>How schemas are turned into grammars.</summary>
+/// <summary>Options of the compilation of schemas.</summary>
 internal sealed record JsonSchemaOptions
 {
     /// <summary>Ignore what cannot be enforced instead of refusing the schema.</summary>
@@ -12,12 +12,12 @@ internal sealed record JsonSchemaOptions
     /// <summary>The format "time" has an offset, as RFC 3339 says, instead of none, as .NET reads it.</summary>
     public bool Rfc3339Times { get; init; }
 
-    /// <summary>How many objects and arrays may be open at a time; System.Text.Json reads 64 unless told otherwise. Schemas that demand more get it.</summary>
+    /// <summary>The nesting limit; System.Text.Json reads 64 levels by default. Schemas that require more get more.</summary>
     public int MaxNesting { get; init; } = 64;
 
     /// <summary>Accept declared properties in any order; otherwise they come in the order of the schema, and all others after them.</summary>
     public bool AnyPropertyOrder { get; init; }
 
-    /// <summary>Objects that a schema gives properties hold those alone, unless it says something of others (<see cref="ClosedObjects"/>).</summary>
+    /// <summary>Restrict objects with declared properties to those, unless the schema mentions others (<see cref="ClosedObjects"/>).</summary>
     public bool ClosesObjects { get; init; }
 }

@@ -5,8 +5,8 @@ using Gemma.Extensions.AI.Grammar.Regex;
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
 /// <summary>
-/// Reads a key with its closing quote: the declared names by their bytes, and all other names by an expression and by the patterns that they match.
-/// Which names are allowed at a place, the object's frame knows.
+/// Reads a key including its closing quote: declared names by their bytes, all others by an expression and the patterns that they match.
+/// The object's frame decides which names are allowed at a place.
 /// </summary>
 internal sealed class KeyMatcher : Lexer
 {
@@ -24,10 +24,10 @@ internal sealed class KeyMatcher : Lexer
     private readonly Dictionary<(int, int, CharDecoder), int> _ids = [];
     private readonly List<ulong> _labels = [];
     private IReadOnlyCollection<ulong>? _allMatched;
-    private bool _allPossible = true; // Of those every one has a value.
+    private bool _allPossible = true; // Every matched set has a value.
 
     /// <param name="matcher">The object.</param>
-    /// <param name="sets">The sets of marks with one of which a name outside the declared ones may come, by their bits.</param>
+    /// <param name="sets">The sets of marks that undeclared names may have, a bit each.</param>
     public KeyMatcher(ObjectMatcher matcher, ulong sets)
         : base(matcher.Arena)
     {
@@ -60,7 +60,7 @@ internal sealed class KeyMatcher : Lexer
     }
 
     /// <summary>
-    /// The patterns that names outside the declared ones can match together: what cannot be enforced, or is too much, is found before anything is generated.
+    /// The sets of patterns that undeclared names can match together. Computed when compiling, so that limits are hit before anything is generated.
     /// </summary>
     public IReadOnlyCollection<ulong> AllMatched()
     {
@@ -109,7 +109,7 @@ internal sealed class KeyMatcher : Lexer
 
     private static GrammarComplexityException TooManyStates() => new("its patternProperties take more than " + MaxSearch + " automaton states");
 
-    /// <summary>Whether one of the declared names begins like this.</summary>
+    /// <summary>True if a declared name has this prefix.</summary>
     public bool HasName(int state, ulong[] names)
     {
         int node = _states[state].Name;
@@ -130,10 +130,10 @@ internal sealed class KeyMatcher : Lexer
         return false;
     }
 
-    /// <summary>Whether a name outside the declared ones can begin like this.</summary>
+    /// <summary>True if an undeclared name can have this prefix.</summary>
     public bool HasOthers(int state) => _states[state].Vector >= 0;
 
-    /// <summary>Whether a name outside the declared ones may end here.</summary>
+    /// <summary>True if an undeclared name may end here.</summary>
     public bool EndsOther(int state)
     {
         (int name, int vector, CharDecoder node) = _states[state];
@@ -142,10 +142,10 @@ internal sealed class KeyMatcher : Lexer
 
     public bool IsName(int state) => _states[state].Name >= 0;
 
-    /// <summary>The patterns that a name outside the declared ones matches, by the label with which it ended.</summary>
+    /// <summary>The patterns matched by an undeclared name, from its final label.</summary>
     public ulong MatchedOf(int label) => _labels[label - _matcher.Names.Length];
 
-    /// <summary>What of the vocabulary a name can go on with as a whole. Where every name has a value, any text can be the beginning of one.</summary>
+    /// <summary>The part of the vocabulary that can continue a name as a whole. If every name has a value, any text is a prefix of one.</summary>
     public override SliceKind Slice(int state)
     {
         SliceKind slice = base.Slice(state);
@@ -213,7 +213,7 @@ internal sealed class KeyMatcher : Lexer
             : (SliceKind.None, 0);
     }
 
-    /// <summary>Whether a name may end with some of the marks.</summary>
+    /// <summary>True if a name may end with one of the sets of marks.</summary>
     private bool Ends(int vector)
     {
         if (!_vectors[vector][0].Nullable)
@@ -258,7 +258,7 @@ internal sealed class KeyMatcher : Lexer
         return _matcher.Names.Length + index;
     }
 
-    /// <summary>How many names outside the declared ones have a value; null for more than can ever come. They are finitely many where what else there is has none.</summary>
+    /// <summary>The number of undeclared names that have a value; null if practically unlimited. It is finite where all other names have no value.</summary>
     public int? CountOthers()
     {
         const int Many = 1_000;
@@ -285,7 +285,7 @@ internal sealed class KeyMatcher : Lexer
 
             if (path.Count > 100 || !path.Add(vector))
             {
-                return null; // A name may go on like this for ever.
+                return null; // A cycle: infinitely many names.
             }
 
             int count = Ends(vector) ? 1 : 0;
@@ -323,7 +323,7 @@ internal sealed class KeyMatcher : Lexer
         return id;
     }
 
-    /// <summary>Whether a name that begins like this can end with a value that is possible.</summary>
+    /// <summary>True if a name with this prefix can be completed to one with a possible value.</summary>
     private bool IsLive(int vector)
     {
         if (_vectors[vector][0] == _matcher.Arena.Empty)

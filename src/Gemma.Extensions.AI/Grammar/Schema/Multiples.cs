@@ -4,12 +4,12 @@ using Gemma.Extensions.AI.Grammar.Regex;
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
 /// <summary>
-/// Unsigned plain decimals that are multiples of a number for who reads decimals and for who divides doubles: 0.29 is a multiple of 0.01, but the quotient of the
-/// doubles is 28.999999999999996, and validators in JavaScript go by that.
+/// Unsigned plain decimals that are multiples of a number both as decimals and by dividing doubles: 0.29 is a multiple of 0.01, but the quotient of the doubles is
+/// 28.999999999999996, and that is what JavaScript validators look at.
 /// </summary>
 internal static class Multiples
 {
-    /// <summary>Where remainders are too many, or places, multiples are listed: so many from the smallest number that is wanted on.</summary>
+    /// <summary>With too many remainders or places, multiples are enumerated instead: this many, from the smallest allowed number on.</summary>
     private const int MaxListed = 10_000;
 
     // Digits of multiples in all, places included: a double tells all of them apart, and a division of integers gives it.
@@ -99,7 +99,7 @@ internal static class Multiples
         RegexTerm Expression(string expression) => EcmaRegex.Compile(arena, expression, wholeText: true);
     }
 
-    /// <summary>Whether the double is so near to the divisor, by 2^-54 of it, that exact multiples keep their quotients.</summary>
+    /// <summary>True if the double is within 2^-54 of the divisor, relatively, so that exact multiples keep their quotients.</summary>
     private static bool IsNear(ExactDecimal divisor)
     {
         ExactDecimal read = ExactDecimal.Of(divisor.ToDouble());
@@ -182,7 +182,7 @@ internal static class Multiples
     private static BigInteger DivideUp(BigInteger a, BigInteger b) => (a + b - 1) / b;
 }
 
-/// <summary>Which digits after the point make multiples between two numbers whose quotients, as doubles, are integers.</summary>
+/// <summary>The fractions for which all multiples between two numbers have quotients that are integers as doubles.</summary>
 internal sealed record FractionTest
 {
     private readonly long _one, _step, _shared, _inverse;
@@ -201,7 +201,7 @@ internal sealed record FractionTest
 
     public int Places { get; }
 
-    /// <summary>Whether there are multiples with a fraction from low up to high, and the first and the last have integer quotients.</summary>
+    /// <summary>True if multiples with the fraction exist from low up to high, and the first and last of them have integer quotients.</summary>
     public bool Holds(long low, long high, long fraction)
     {
         if (fraction % _shared != 0)

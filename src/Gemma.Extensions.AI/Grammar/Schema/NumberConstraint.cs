@@ -1,7 +1,7 @@
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>What a JSON number must satisfy; by value, not by spelling, so that it can be intersected and negated.</summary>
-/// <remarks>Readers take numbers as decimals or as doubles: what is generated satisfies the constraint either way (<see cref="NumberSpelling"/>).</remarks>
+/// <summary>A constraint on the value of a JSON number, independent of spelling, so that it can be intersected and negated.</summary>
+/// <remarks>Readers see decimals or doubles: generated numbers satisfy the constraint either way (<see cref="NumberSpelling"/>).</remarks>
 internal sealed record NumberConstraint
 {
     public static readonly NumberConstraint None = new();
@@ -42,7 +42,7 @@ internal sealed record NumberConstraint
 
     public IReadOnlyList<ExactDecimal> NotValues { get; init; } = [];
 
-    /// <summary>Whether a value is allowed, read exactly and read as a double.</summary>
+    /// <summary>True if a value is allowed both exactly and as a double.</summary>
     public bool Allows(ExactDecimal v) =>
         (Integer is null || (Integer == v.IsInteger && (v.IsInteger || !double.IsInteger(v.ToDouble()))))
         && (Min is not { } min || IsBeyond(v.CompareTo(min), v.ToDouble().CompareTo(min.ToDouble()), MinExclusive))
@@ -53,7 +53,7 @@ internal sealed record NumberConstraint
 
     private static bool IsBeyond(int exactly, int asDouble, bool exclusive) => exclusive ? exactly > 0 && asDouble > 0 : exactly >= 0 && asDouble >= 0;
 
-    /// <summary>The values that a double can hold as bounds and values: of two constraints without a common number some reader may still see one.</summary>
+    /// <summary>The constraint with bounds and values rounded to doubles: two constraints without a common number may still share one for some reader.</summary>
     public NumberConstraint AsDoubles() => this with
     {
         Min = Min is { } min ? AsDouble(min) : null,
@@ -65,7 +65,7 @@ internal sealed record NumberConstraint
     // Up to 15 digits are told apart by doubles as they are.
     private static ExactDecimal AsDouble(ExactDecimal v) => v.Digits().All <= 15 || double.IsInfinity(v.ToDouble()) ? v : ExactDecimal.Of(v.ToDouble());
 
-    /// <summary>Both; null where that is plainly impossible.</summary>
+    /// <summary>The conjunction; null where it is plainly impossible.</summary>
     public NumberConstraint? And(NumberConstraint other)
     {
         if (ReferenceEquals(this, None))
@@ -112,7 +112,7 @@ internal sealed record NumberConstraint
     private static bool IsTighter((ExactDecimal Bound, bool Open) a, (ExactDecimal Bound, bool Open) b, int direction) =>
         a.Bound.CompareTo(b.Bound) * direction is var order && (order > 0 || (order == 0 && a.Open));
 
-    /// <summary>The constraints of which any violates this one.</summary>
+    /// <summary>The complement, as alternatives.</summary>
     public IEnumerable<NumberConstraint> Negate()
     {
         if (Integer is { } integer)

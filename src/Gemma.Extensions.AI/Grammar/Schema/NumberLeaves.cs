@@ -8,8 +8,8 @@ internal sealed class ComparisonLeaf : RegexLeaf
     private readonly string _whole;
     private readonly string _fraction;
     private readonly Relation _relation;
-    private readonly int _digits;     // Of the whole part so far (capped one beyond the constant's), or of the fraction.
-    private readonly int _comparison; // Of what was read so far with the constant's digits in the same places.
+    private readonly int _digits;     // Digits of the whole part so far (capped one beyond the constant's), or of the fraction.
+    private readonly int _comparison; // The digits so far compared with the constant's.
     private readonly bool _inFraction;
 
     public ComparisonLeaf(ExactDecimal constant, Relation relation)
@@ -59,7 +59,7 @@ internal sealed class ComparisonLeaf : RegexLeaf
 
     public override RegexLeaf? Derive(int c) => Next(c) is { IsDecided: false } next ? next : null;
 
-    /// <summary>Whether no digits that follow can bring the number to the right side any more.</summary>
+    /// <summary>True if no further digits can bring the number back to the right side.</summary>
     private bool IsDecided => _relation is Relation.Less or Relation.LessOrEqual
         ? (_inFraction || _digits >= _whole.Length) && Resolve(_inFraction) > 0
         : _inFraction && _comparison < 0;
@@ -115,7 +115,7 @@ internal sealed class MultipleLeaf : RegexLeaf
 
     private MultipleLeaf(MultipleLeaf from, long remainder, int places) => (_divisor, _scale, _remainder, _places) = (from._divisor, from._scale, remainder, places);
 
-    /// <summary>Whether remainders of a divisor are small enough.</summary>
+    /// <summary>True if the divisor's remainders fit the arithmetic.</summary>
     public static bool CanDivideBy(ExactDecimal divisor) => divisor.Mantissa <= 100_000_000_000_000_000 && divisor.Scale <= 30;
 
     public override bool Nullable
@@ -155,7 +155,7 @@ internal sealed class MultipleLeaf : RegexLeaf
         return next.CanEnd() ? next : null;
     }
 
-    /// <summary>Whether some digits that may still come after the point leave no remainder: the multiple above is as near as they can make a difference.</summary>
+    /// <summary>True if further digits after the point can bring the remainder to 0: the next multiple is within their reach.</summary>
     private bool CanEnd()
     {
         if (_places < 0)

@@ -4,15 +4,15 @@ using Gemma.Extensions.AI.Grammar.Regex;
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
 /// <summary>
-/// The spellings of numbers that are generated: plain decimals, and exponents where only the sign is bounded. Other spellings of allowed values are left out, and so
-/// are numbers that a reader of decimals and a reader of doubles judge differently.
+/// The generated spellings of numbers: plain decimals, and exponents where only the sign is bounded. Other spellings are left out, and so are numbers that readers of
+/// decimals and readers of doubles judge differently.
 /// </summary>
 internal static class NumberSpelling
 {
-    /// <summary>Up to so many digits decimals and doubles stand for each other: no two decimals are the same double.</summary>
+    /// <summary>Digits up to which decimals and doubles correspond: no two decimals round to the same double.</summary>
     private const int SafeDigits = 15;
 
-    /// <summary>So many digits tell doubles apart.</summary>
+    /// <summary>Digits that distinguish all doubles.</summary>
     private const int DoubleDigits = 17;
 
     /// <summary>The integers that are generated where the schema does not ask for larger ones: those of 64 bits.</summary>
@@ -90,7 +90,7 @@ internal static class NumberSpelling
         return number;
     }
 
-    /// <summary>How many digits may be written, as many as the bounds need.</summary>
+    /// <summary>Limits of digits in a number, enough for its bounds.</summary>
     private static (int Whole, int Fraction, int All) Digits(NumberConstraint number)
     {
         (int whole, int fraction, int all) = (number.Integer == true ? 1 : DoubleDigits, DoubleDigits, DoubleDigits);
@@ -104,7 +104,7 @@ internal static class NumberSpelling
         return (whole, fraction, all);
     }
 
-    /// <summary>What bounds and excluded values leave of the numbers from 0 and, as their absolute values, of those below; null for nothing.</summary>
+    /// <summary>The numbers from 0 up and (as absolute values) those below 0 that bounds and excluded values leave; null for none.</summary>
     private static (RegexTerm? Positive, RegexTerm? Negative) Bounds(RegexArena arena, NumberConstraint number, int places)
     {
         List<RegexTerm> positive = [arena.All], negative = [arena.All];

@@ -3,18 +3,18 @@ using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// Properties that must be there of which only a pattern of the name, and what the value must be, is known.
+// Containments: properties that must exist, known by a pattern of their name and a schema of their value.
 internal sealed partial class ObjectMatcher
 {
-    private ulong[]? _sets; // By name: the sets of marks with which it can be given a value, by their bits.
-    private ulong? _otherSets; // The same for names outside the declared ones.
+    private ulong[]? _sets; // By name: the sets of marks for which a value exists, a bit each.
+    private ulong? _otherSets; // The same for undeclared names.
 
-    /// <summary>The values that a key may be given, and what must still be contained then. The key is one that may come.</summary>
+    /// <summary>The possible values of an allowed key, each with the containments that it leaves open.</summary>
     /// <param name="name">The declared name.</param>
-    /// <param name="seen">Names that came, with this one.</param>
-    /// <param name="count">Keys that came, with this one.</param>
-    /// <param name="open">What had to be contained before it.</param>
-    /// <param name="nesting">How many objects and arrays may be open at a time in a value.</param>
+    /// <param name="seen">The names so far, including this one.</param>
+    /// <param name="count">The number of keys so far, including this one.</param>
+    /// <param name="open">The containments open before it.</param>
+    /// <param name="nesting">The nesting allowed in a value.</param>
     public IEnumerable<(ValueNode Value, int Open)> ValuesOf(int name, ulong[] seen, int count, int open, int nesting)
     {
         if ((_marks[name] & open) == 0)
@@ -28,7 +28,7 @@ internal sealed partial class ObjectMatcher
             .Select(marks => (ValueOf(name, marks), open & ~marks));
     }
 
-    /// <summary>The same of a key outside the declared names.</summary>
+    /// <summary>The same for an undeclared key.</summary>
     public IEnumerable<(ValueNode Value, int Open)> ValuesOfOther(ulong matched, Choice choice, int open, int nesting)
     {
         Func<ValueNode, bool>? fits = Fits(nesting);
@@ -37,7 +37,7 @@ internal sealed partial class ObjectMatcher
             .Select(marks => (OtherNode(matched, marks), open & ~marks));
     }
 
-    /// <summary>The sets of marks that are told apart, the largest first.</summary>
+    /// <summary>The distinct sets of marks, the largest first.</summary>
     private IEnumerable<int> MarksWithin(int all)
     {
         for (int marks = all; ; marks = (marks - 1) & all)
@@ -58,7 +58,7 @@ internal sealed partial class ObjectMatcher
 
     private static bool IsPossible(ValueNode node, Func<ValueNode, bool>? fits) => !node.IsEmpty && (fits is null || fits(node));
 
-    /// <summary>Whether the number of keys does not matter, and keys outside the declared names can be all that must be contained: then they decide nothing.</summary>
+    /// <summary>True if the number of keys does not matter and undeclared keys can satisfy all open containments: then declared ones decide nothing.</summary>
     private bool IsFree(int open, int nesting)
     {
         if (Max >= 0 || !CanNestOthers(nesting))
@@ -78,7 +78,7 @@ internal sealed partial class ObjectMatcher
         return true;
     }
 
-    /// <summary>With which marks there is a key outside the declared names.</summary>
+    /// <summary>The sets of marks that an undeclared key can have, as bits.</summary>
     private ulong OtherSets()
     {
         if (_otherSets is { } known)
@@ -89,7 +89,7 @@ internal sealed partial class ObjectMatcher
         ulong sets = 0;
         foreach (ulong matched in Keys.AllMatched())
         {
-            // Here without regard to what a property is by its name alone: of two keys one may serve for one thing, the other for another.
+            // Implied marks are ignored here: of two keys, one may satisfy one containment and the other another.
             int all = MarksOfOther(matched);
             for (int marks = all; ; marks = (marks - 1) & all)
             {
@@ -153,14 +153,14 @@ internal sealed partial class ObjectMatcher
         return new Choice(names, others, this);
     }
 
-    /// <summary>Whether keys can follow such that everything that must be contained is.</summary>
+    /// <summary>True if further keys can satisfy every open containment.</summary>
     private bool CanFinish(ulong[] seen, int position, int count, int open, Func<ValueNode, bool>? fits)
     {
         Search search = new(this, seen, AnyOrder ? 0 : position, count, fits);
         return search.Finds(open);
     }
 
-    /// <summary>Looks for keys that are all that must be contained, with as few as needed beside those that are required.</summary>
+    /// <summary>Searches for keys that satisfy all containments, with as few as possible besides the required ones.</summary>
     private sealed class Search
     {
         private readonly ObjectMatcher _matcher;
@@ -246,7 +246,7 @@ internal sealed partial class ObjectMatcher
             return false;
         }
 
-        /// <summary>The names that can be something that must be contained. Of optional ones that can be the same, no more are needed than there are things.</summary>
+        /// <summary>The names that can satisfy a containment. Of optional ones with the same marks, no more are needed than there are containments.</summary>
         private List<(int Name, ulong Sets)> Candidates(int open)
         {
             List<(int, ulong)> result = [];
@@ -280,7 +280,7 @@ internal sealed partial class ObjectMatcher
             return result;
         }
 
-        /// <summary>Whether what is chosen, with what that and the names that came need, can be written.</summary>
+        /// <summary>True if the chosen keys, together with everything that they and the earlier keys require, can be written.</summary>
         private bool IsFinishable()
         {
             ulong[] all = (ulong[])_seen.Clone();

@@ -5,19 +5,19 @@ using Gemma.Extensions.AI.Grammar.Regex;
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
 /// <summary>
-/// Keys and values of an object, in conjunctive form, ready to be read. What it must contain at least one property of is numbered; a property is read in one way
-/// for each set of those ("marks") of which it is to be one.
+/// An object constraint in conjunctive form, ready to read. Its containments ("at least one property whose name and value match") are numbered; a property is read in
+/// one way for each set of containments that it is to satisfy, its marks.
 /// </summary>
 internal sealed partial class ObjectMatcher
 {
     private readonly Func<int, int, ValueNode> _valueOf;
     private readonly Dictionary<(int Name, int Marks), ValueNode> _values = [];
     private readonly Dictionary<(ulong Matched, int Marks), ValueNode> _others = [];
-    private readonly Dictionary<ulong, KeyMatcher> _keys = []; // Of sets without the empty one.
+    private readonly Dictionary<ulong, KeyMatcher> _keys = []; // By set of marks, the empty one excluded.
     private readonly ulong[] _required;
-    private readonly ulong[]?[] _dependents; // By name: everything that must be there when it is, itself left out.
-    private readonly int[] _marks; // By name: what it may be one of.
-    private readonly int _always; // What every property with a matching name is one of.
+    private readonly ulong[]?[] _dependents; // By name: all other names that it requires.
+    private readonly int[] _marks; // By name: the marks that it may have.
+    private readonly int _always; // Marks that a matching name alone implies.
     private readonly bool _hasDependents;
     private KeyMatcher? _anyKeys;
     private bool[]? _possible;
@@ -31,9 +31,9 @@ internal sealed partial class ObjectMatcher
     /// <param name="names">The declared names.</param>
     /// <param name="valueOf">The value of a declared name with marks.</param>
     /// <param name="required">Bits of names.</param>
-    /// <param name="dependents">By name, the bits of all that must be there when it is.</param>
-    /// <param name="marks">By name, the bits of what the property may be one of.</param>
-    /// <param name="always">Bits of what a property is one of by its name alone.</param>
+    /// <param name="dependents">By name, the bits of all names that it requires.</param>
+    /// <param name="marks">By name, the bits of the marks that it may have.</param>
+    /// <param name="always">Bits of the marks that a matching name alone implies.</param>
     public ObjectMatcher(IReadOnlyList<string> names, Func<int, int, ValueNode> valueOf, ulong[] required, ulong[]?[] dependents, int[] marks, int always)
     {
         (Names, _valueOf, _required, _dependents, _marks, _always) = ([.. names], valueOf, required, dependents, marks, always);
@@ -52,18 +52,18 @@ internal sealed partial class ObjectMatcher
 
     public required int Max { get; init; }
 
-    /// <summary>How many properties the object must hold of which only patterns of their names are known.</summary>
+    /// <summary>The number of containments: properties that must exist but are known by a pattern of their name only.</summary>
     public required int Contains { get; init; }
 
     public required RegexArena Arena { get; init; }
 
-    /// <summary>What names outside the declared ones must match.</summary>
+    /// <summary>The expression for undeclared names.</summary>
     public required RegexTerm KeyTerm { get; init; }
 
-    /// <summary>Of names outside the declared ones it is told apart which of these they match; the last are those of what must be contained.</summary>
+    /// <summary>The patterns that undeclared names are classified by; the last ones are those of the containments.</summary>
     public required RegexTerm[] Patterns { get; init; }
 
-    /// <summary>The value of a name outside the declared ones, by the patterns that it matches, with marks.</summary>
+    /// <summary>The value of an undeclared name with marks, by the patterns that it matches.</summary>
     public required Func<ulong, int, ValueNode> ValueOfOther { get; init; }
 
     public required bool AnyOrder { get; init; }
@@ -72,21 +72,21 @@ internal sealed partial class ObjectMatcher
 
     public int Words => (Names.Length + 63) >> 6;
 
-    /// <summary>Whether keys have to be counted.</summary>
+    /// <summary>True if keys have to be counted.</summary>
     public bool CountMatters => Min > 0 || Max >= 0 || OtherCount is not null;
 
-    /// <summary>How many names outside the declared ones there are; null for no end of them.</summary>
+    /// <summary>The number of undeclared names; null if unlimited.</summary>
     private int? OtherCount => (_otherCount ??= (true, Patterns.Length == 0 ? null : Keys.CountOthers())).Value;
 
-    /// <summary>How many of them are left after so many keys.</summary>
+    /// <summary>The undeclared names left after <paramref name="count"/> keys.</summary>
     private int OthersLeft(ulong[] seen, int count) => OtherCount is { } all ? Math.Max(0, all - (count - Count(seen))) : int.MaxValue / 2;
 
-    /// <summary>Everything that must still be contained at the start.</summary>
+    /// <summary>The containments open at the start: all of them.</summary>
     public int AllOpen => (1 << Contains) - 1;
 
     public KeyMatcher Keys => KeysFor(1);
 
-    /// <summary>The reader of keys outside the declared names that may come with one of some sets of marks (bits by set). With no marks at all every key may.</summary>
+    /// <summary>The matcher for keys where undeclared ones may have certain sets of marks (a bit for each set). Bit 0, no marks, allows every key.</summary>
     public KeyMatcher KeysFor(ulong sets)
     {
         if ((sets & 1) != 0)
@@ -103,12 +103,12 @@ internal sealed partial class ObjectMatcher
     public ValueNode OtherNode(ulong matchedPatterns, int marks = 0) =>
         _others.TryGetValue((matchedPatterns, marks), out ValueNode? node) ? node : _others[(matchedPatterns, marks)] = ValueOfOther(matchedPatterns & ((1UL << (Patterns.Length - Contains)) - 1), marks);
 
-    /// <summary>What a name outside the declared ones may be one of.</summary>
+    /// <summary>The marks that an undeclared name may have.</summary>
     public int MarksOfOther(ulong matchedPatterns) => (int)(matchedPatterns >> (Patterns.Length - Contains));
 
     public bool CanClose(ulong[] seen, int count, int open) => open == 0 && count >= Min && IsZero(Needed(seen));
 
-    /// <summary>Whether an object can be finished from the start. Looks at optional names only where their number matters.</summary>
+    /// <summary>True if some object satisfies the constraint. Optional names are only looked at if their number matters.</summary>
     public bool IsSatisfiable()
     {
         ulong[] seen = new ulong[Words];
@@ -123,7 +123,7 @@ internal sealed partial class ObjectMatcher
             && (Contains > 0 ? CanFinish(seen, 0, 0, AllOpen, null) : count >= Min || Choose(seen, 0, 0, 0).Any);
     }
 
-    /// <summary>The names that can be given a value, with all that they demand.</summary>
+    /// <summary>The names that can have a value, together with everything that they require.</summary>
     private bool[] Possible()
     {
         if (_possible is not null)
@@ -140,13 +140,13 @@ internal sealed partial class ObjectMatcher
         return _possible = possible;
     }
 
-    /// <summary>Every value that there may be.</summary>
+    /// <summary>The nodes of all possible values.</summary>
     public IEnumerable<ValueNode> AllNodes() => Enumerable.Range(0, Names.Length).SelectMany(i => MarksWithin(_marks[i]).Select(marks => ValueOf(i, marks))).Concat(OtherNodes());
 
-    /// <summary>Whether there are infinitely many names outside the declared ones.</summary>
+    /// <summary>True if infinitely many undeclared names are allowed.</summary>
     public bool HasInfiniteOthers => _hasEndlessOthers ??= Keys.HasOthers(Keys.Start) && (KeyTerm == Arena.All || Arena.IsInfinite(KeyTerm));
 
-    /// <summary>Whether a declared name, or one outside of them (-1), may come in some object that can be finished.</summary>
+    /// <summary>True if a declared name, or an undeclared one (-1), can occur in some complete object.</summary>
     public bool HasRoomFor(int name)
     {
         ulong[] needed = Needed(new ulong[Words]);
@@ -154,19 +154,19 @@ internal sealed partial class ObjectMatcher
             && (Max < 0 || (Contains == 0 && ((name >= 0 && (needed[name >> 6] & (1UL << name)) != 0) || Count(needed) + (name >= 0 && _dependents[name] is { } needs ? Count(needs) : 0) < Max)));
     }
 
-    /// <summary>Whether each declared name may have any of its values, or none where it is not required.</summary>
+    /// <summary>True if declared names are independent of each other: each may have any of its values, or be absent unless it is required.</summary>
     public bool HasFreeNames => Max < 0 && Contains == 0 && !_hasDependents && Min <= Count(_required);
 
     public bool IsRequired(int name) => (_required[name >> 6] & (1UL << name)) != 0;
 
-    /// <summary>The different values of a declared name, whatever it is one of.</summary>
+    /// <summary>The cardinality of a declared name's values, whatever its marks.</summary>
     public Cardinality CardinalityOf(int name) => MarksWithin(_marks[name]).Select(marks => ValueOf(name, marks)).Where(static node => !node.IsEmpty).Select(static node => node.Cardinality)
         .DefaultIfEmpty(new Cardinality(0, false, 0)).MinBy(static v => (v.Count, -v.Height));
 
-    /// <summary>The fewest objects and arrays open at a time in each of the values of names outside the declared ones.</summary>
+    /// <summary>The minimum nesting of each value of undeclared names.</summary>
     public IEnumerable<int> OtherHeights() => OtherNodes().Where(static node => !node.IsEmpty).Select(static node => node.Height);
 
-    /// <summary>The fewest objects and arrays that are open at a time, this one included, given those of its values.</summary>
+    /// <summary>The minimum nesting of the object, itself included, given that of its values.</summary>
     public int HeightBy(Func<ValueNode, int> heightOf)
     {
         ulong[] needed = Needed(new ulong[Words]);
@@ -198,7 +198,7 @@ internal sealed partial class ObjectMatcher
 
     private ValueNode[] OtherNodes() => _allOthers ??= [.. Keys.AllMatched().SelectMany(matched => MarksWithin(MarksOfOther(matched)).Select(marks => OtherNode(matched, marks)))];
 
-    /// <summary>The names that can be given a value with no more than so many objects and arrays open.</summary>
+    /// <summary>The names that can have a value within a nesting limit.</summary>
     private bool[] Possible(int nesting)
     {
         bool[] possible = Possible();
@@ -213,12 +213,12 @@ internal sealed partial class ObjectMatcher
 
     private bool CanNestOthers(int nesting) => nesting == int.MaxValue || (_otherHeight ??= OtherNodes().Where(static node => !node.IsEmpty).Select(static node => node.Height).DefaultIfEmpty(0).Max()) <= nesting;
 
-    /// <summary>The keys after which the object can still be finished.</summary>
+    /// <summary>The keys that leave the object completable.</summary>
     /// <param name="seen">Names that came.</param>
-    /// <param name="position">In schema order: the first name that may still come.</param>
+    /// <param name="position">In schema order: the first name still allowed.</param>
     /// <param name="count">Keys that came.</param>
     /// <param name="open">What must still be contained.</param>
-    /// <param name="nesting">How many objects and arrays may be open at a time in a value.</param>
+    /// <param name="nesting">The nesting allowed in a value.</param>
     public Choice Choose(ulong[] seen, int position, int count, int open, int nesting = int.MaxValue) =>
         open == 0 || IsFree(open, nesting) ? ChoosePlain(seen, position, count, nesting) : ChooseMarked(seen, position, count, open, nesting);
 
@@ -238,7 +238,7 @@ internal sealed partial class ObjectMatcher
             return new Choice(names, 0, this);
         }
 
-        // Names come in the order of the schema: none may pass over one that is needed.
+        // In schema order no name may skip a required one.
         int end = next < 0 ? Names.Length : next + 1;
         others &= AnyOrder || neededCount == 0;
         GrammarWork.Spend(2 * Names.Length);
@@ -269,7 +269,7 @@ internal sealed partial class ObjectMatcher
         return new Choice(names, others ? ulong.MaxValue : 0, this);
     }
 
-    /// <summary>How many names must still come once one has; null where one of them cannot.</summary>
+    /// <summary>The number of names still required after a name; null if one of them is impossible.</summary>
     private int? NeededAfter(int name, ulong[] seen, ulong[] needed, int neededCount, bool[] possible)
     {
         if (!_hasDependents)
@@ -301,7 +301,7 @@ internal sealed partial class ObjectMatcher
             }
         }
 
-        // What is needed may need more.
+        // Required names may require more.
         for (int i = 0; i < Names.Length && _hasDependents; i++)
         {
             if ((needed[i >> 6] & (1UL << i)) != 0 && _dependents[i] is { } more)
@@ -345,7 +345,7 @@ internal sealed partial class ObjectMatcher
 
     private static bool IsZero(ulong[] set) => !set.AsSpan().ContainsAnyExcept(0UL);
 
-    /// <summary>What may come next: the declared names, as a bit set, and the sets of marks with one of which another key may come, by their bits.</summary>
+    /// <summary>The keys that may come next: declared names as a bit set, and the sets of marks allowed for undeclared keys, a bit each.</summary>
     public sealed class Choice(ulong[] names, ulong others, ObjectMatcher matcher)
     {
         public ulong[] Names { get; } = names;

@@ -2,13 +2,13 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>A place in the schema document that is read as a schema, or as a constant, with the dynamic anchors that hold on the way to it.</summary>
+/// <summary>A place in the schema document, read as a schema or as a constant, with the dynamic anchors in scope.</summary>
 internal sealed record SchemaPlace(int Id, JsonElement Element, string Path, bool IsConstant, DynamicScope Scope)
 {
     public SchemaLiteral Literal => new(Id);
 }
 
-/// <summary>The dynamic anchors of the resources that were entered on the way to a place: of those of one name, the outermost.</summary>
+/// <summary>The dynamic anchors of the resources entered on the way to a place, the outermost one for each name.</summary>
 /// <remarks>Equal scopes are the same object, so that a place reached in the same scope is the same place.</remarks>
 internal sealed record DynamicScope(int Id, IReadOnlyDictionary<string, string> Paths);
 
@@ -44,7 +44,7 @@ internal sealed class SchemaDocument
 
     public SchemaPlace this[int id] => _places[id];
 
-    /// <summary>Whether the draft of the resource around a place (7 or older) says that what stands beside a $ref is ignored.</summary>
+    /// <summary>True if the draft of the enclosing resource (7 or older) ignores siblings of $ref.</summary>
     public bool ReferencesStandAlone(SchemaPlace place) => _resources.Around(place.Path).Dialect.IgnoresSiblings;
 
     /// <summary>The place of a part of another place.</summary>

@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>A schema with an $id of its own, or the document: what references in it are relative to, and the anchors that belong to it.</summary>
+/// <summary>A schema with its own $id, or the document: the base of the references in it, and its anchors.</summary>
 internal sealed record SchemaResource(string Uri, string Path, SchemaDialect Dialect)
 {
     /// <summary>The name under which draft 2019-09's $recursiveAnchor stands among the dynamic anchors.</summary>
@@ -15,9 +15,9 @@ internal sealed record SchemaResource(string Uri, string Path, SchemaDialect Dia
     public Dictionary<string, string> Dynamic { get; } = [];
 }
 
-/// <summary>What the drafts do differently with identifiers and references.</summary>
+/// <summary>The differences between drafts in identifiers and references.</summary>
 /// <param name="Identifier">The keyword that names a resource.</param>
-/// <param name="IgnoresSiblings">Whether a $ref stands alone.</param>
+/// <param name="IgnoresSiblings">True if siblings of $ref are ignored.</param>
 internal readonly record struct SchemaDialect(string Identifier, bool IgnoresSiblings)
 {
     public static readonly SchemaDialect Latest = new("$id", false);
@@ -70,7 +70,7 @@ internal sealed class SchemaResources
 
     /// <summary>The path that a reference names.</summary>
     /// <param name="reference">The reference.</param>
-    /// <param name="from">The path of the schema that it stands in.</param>
+    /// <param name="from">The path of the schema that contains it.</param>
     /// <param name="at">The path of its keyword, for messages.</param>
     public string Resolve(string reference, string from, string at)
     {

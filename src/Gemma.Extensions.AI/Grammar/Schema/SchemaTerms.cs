@@ -65,22 +65,22 @@ internal sealed class SchemaLiterals : IEquatable<SchemaLiterals>
     public override int GetHashCode() => _hash;
 }
 
-/// <summary>What one schema object says of keys: additional applies to names that neither its properties nor its patterns cover.</summary>
+/// <summary>One schema object's statement about keys: additional applies to names covered neither by its properties nor by its patterns.</summary>
 /// <param name="Properties">The schemas of names.</param>
 /// <param name="Patterns">The schemas of names that match an expression.</param>
 /// <param name="Additional">The schema of all others.</param>
-/// <param name="Covers">What the schema itself says of the names that an object has, which <see cref="ClosedObjects"/> goes by.</param>
+/// <param name="Covers">The keys that the schema itself talks about, for <see cref="ClosedObjects"/>.</param>
 internal sealed record KeyClause(Dictionary<string, SchemaLiterals> Properties, IReadOnlyList<(RegexTerm Pattern, SchemaLiterals Value)> Patterns, SchemaLiterals? Additional, KeyClause.Coverage Covers)
 {
     public enum Coverage
     {
-        /// <summary>It is a condition, or follows from one.</summary>
+        /// <summary>None: it is a condition, or follows from one.</summary>
         Nothing,
 
-        /// <summary>It declares properties and is silent about others.</summary>
+        /// <summary>The declared properties only.</summary>
         NamedOnly,
 
-        /// <summary>It speaks of other properties: allows, forbids or describes them.</summary>
+        /// <summary>Other properties too: it allows, forbids or describes them.</summary>
         Others,
     }
 }
@@ -95,7 +95,7 @@ internal sealed record ObjectConstraint
 
     public SchemaLiterals Names { get; init; } = SchemaLiterals.Any;
 
-    /// <summary>Of each there is a property at least: its name matches, and its value is of the schemas.</summary>
+    /// <summary>Containments: at least one property's name matches and its value satisfies the schemas.</summary>
     public IReadOnlyList<(RegexTerm Names, SchemaLiterals Value)> Contains { get; init; } = [];
 
     public int Min { get; init; }
@@ -128,7 +128,7 @@ internal sealed record ArrayConstraint
 
     public IReadOnlyList<(SchemaLiterals Item, int Min, int Max)> Contains { get; init; } = [];
 
-    /// <summary>Where it is said that no item may come twice; null where it is not.</summary>
+    /// <summary>The path of uniqueItems; null if items may repeat.</summary>
     public string? Unique { get; init; }
 
     public SchemaLiterals At(int index) => index < Prefix.Count ? Prefix[index] : Rest;

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>An immutable set of spelled texts (keys of an object outside its schema) that must not come again.</summary>
+/// <summary>An immutable set of texts as spelled (undeclared keys of an object) that must not repeat.</summary>
 internal sealed class SeenStrings
 {
     private readonly byte[][] _texts; // Sorted.
@@ -58,7 +58,7 @@ internal sealed class SeenStrings
 
     public bool IsEnd(int node) => Trie()[node].End;
 
-    /// <summary>Whether a text that begins like this can still become one that was not used.</summary>
+    /// <summary>True if a text with this prefix can still become a new one.</summary>
     public bool CanDiffer(KeyMatcher lexer, int state, int node)
     {
         if (lexer.EndsOther(state) && !IsEnd(node))
@@ -69,7 +69,7 @@ internal sealed class SeenStrings
         GrammarWork.Spend(50);
         for (int i = 0; i < 256; i++)
         {
-            byte b = (byte)(i ^ 0x61); // Letters first: most languages have them.
+            byte b = (byte)(i ^ 0x61); // Letters first: most key languages contain them.
             int next = lexer.Next(state, b);
             if (next >= 0 && lexer.HasOthers(next) && (Child(node, b) is var child && (child < 0 || CanDiffer(lexer, next, child))))
             {

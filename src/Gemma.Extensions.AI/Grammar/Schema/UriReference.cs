@@ -101,7 +101,7 @@ internal static class UriReference
         return string.Join('/', kept);
     }
 
-    /// <summary>With escapes in capitals, and none where a character needs none.</summary>
+    /// <summary>Normalised: escapes in capitals, and only where needed.</summary>
     private static string Decoded(string text)
     {
         if (!text.Contains('%'))

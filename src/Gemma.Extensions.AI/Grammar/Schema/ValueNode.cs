@@ -2,10 +2,10 @@ using Gemma.Extensions.AI.Grammar.Automaton;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>What a value may be, by its first byte. Alternatives are read in parallel.</summary>
+/// <summary>The alternatives of a value by its first byte; those of one kind are read in parallel.</summary>
 internal sealed record Shape(bool Null, bool True, bool False, Lexer? Strings, Lexer? Numbers, ObjectMatcher[] Objects, ArrayMatcher[] Arrays);
 
-/// <summary>A set of values given by schemas that must (or must not) hold; its shape is worked out when it is first needed.</summary>
+/// <summary>The set of values that satisfy a conjunction of schemas and complements; its shape is computed on first use.</summary>
 internal sealed class ValueNode(JsonSchemaCompiler compiler, int id, SchemaLiterals literals)
 {
     private Shape? _shape;
@@ -16,13 +16,13 @@ internal sealed class ValueNode(JsonSchemaCompiler compiler, int id, SchemaLiter
 
     public Shape Shape => _shape ??= compiler.ShapeOf(this);
 
-    /// <summary>Whether no finite value is allowed.</summary>
+    /// <summary>True if no finite value is allowed.</summary>
     public bool IsEmpty => compiler.IsEmpty(this);
 
-    /// <summary>The fewest objects and arrays that are open at a time in a value.</summary>
+    /// <summary>The minimum nesting of a value.</summary>
     public int Height => compiler.HeightOf(this);
 
-    /// <summary>How many different values there are.</summary>
+    /// <summary>A bound on the number of different values.</summary>
     public Cardinality Cardinality => compiler.CardinalityOf(this);
 
     /// <summary>Objects and arrays that may be open at a time in the whole text.</summary>
