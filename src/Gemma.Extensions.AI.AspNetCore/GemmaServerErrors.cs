@@ -9,7 +9,7 @@ public static class GemmaServerErrors
     /// <summary>
     /// Answers a request with an error in the form of the API that was asked, so that clients understand it: in <c>RateLimiterOptions.OnRejected</c>, for example.
     /// </summary>
-    /// <param name="http">The request, to which nothing was answered yet.</param>
+    /// <param name="http">The request, before anything of the response was sent.</param>
     /// <param name="statusCode">400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 500 or 503.</param>
     /// <param name="message">What is wrong and what to do, for a person.</param>
     /// <param name="retryAfter">When asking again may help.</param>

@@ -9,13 +9,13 @@ public sealed class GemmaServerOptions
     /// <summary>Largest body of a request, in bytes; more is answered with 413.</summary>
     public long MaxRequestBodySize { get; set; } = 16 << 20;
 
-    /// <summary>How long a stream may be silent before a comment is sent, so that neither client nor proxy takes it for dead.</summary>
+    /// <summary>Time of silence on a stream after which a comment is sent, so that neither client nor proxy closes it.</summary>
     public TimeSpan HeartbeatInterval { get; set; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>How long a client may take to accept what was written before its connection is closed.</summary>
+    /// <summary>Time that a client may take to accept written data before its connection is closed.</summary>
     public TimeSpan SlowClientTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long a client may take to send the body of its request; longer is answered with 408.</summary>
+    /// <summary>Time that a client may take to send a request body; after that the answer is 408.</summary>
     public TimeSpan RequestBodyTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
     /// <summary>Time after which an answer is given up, waiting included; null: none.</summary>
@@ -29,10 +29,10 @@ public sealed class GemmaServerOptions
     /// </summary>
     public bool AllowPull { get; set; }
 
-    /// <summary>From where and to where models are downloaded with <see cref="AllowPull"/>.</summary>
+    /// <summary>Source and target of downloads with <see cref="AllowPull"/>.</summary>
     public GemmaHubOptions Hub { get; set; } = new();
 
-    /// <summary>How long a response (<c>/v1/responses</c>) is kept after its last use, so that another can follow it.</summary>
+    /// <summary>Time that a response (<c>/v1/responses</c>) is kept after its last use, so that another can follow it.</summary>
     public TimeSpan StoredResponseLifetime { get; set; } = TimeSpan.FromHours(24);
 
     /// <summary>

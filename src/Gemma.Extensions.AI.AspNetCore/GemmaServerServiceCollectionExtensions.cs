@@ -48,7 +48,7 @@ public static class GemmaServerServiceCollectionExtensions
         return services.AddSingleton(create);
     }
 
-    /// <summary>Kept where the application keeps things; else in memory, of which responses get no more than their share.</summary>
+    /// <summary>Stored in the application's distributed cache if there is one, else in memory within a limit.</summary>
     private static ResponseStore CreateResponseStore(IServiceProvider provider)
     {
         GemmaServerOptions options = provider.GetRequiredService<IOptions<GemmaServerOptions>>().Value;

@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Anthropic;
 
-/// <summary>How the bodies of Anthropic's API are read and written. Members that are null are absent unless they say otherwise.</summary>
+/// <summary>Serialization of the bodies of Anthropic's API. Null members are omitted unless declared otherwise.</summary>
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(AnthropicError))]
 [JsonSerializable(typeof(MessagesRequest))]

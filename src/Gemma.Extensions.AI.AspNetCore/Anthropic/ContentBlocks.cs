@@ -37,7 +37,7 @@ internal static class ContentBlocks
         var type => throw new ServerErrorException(ErrorKind.InvalidRequest, $"{at} is a block of the type '{type}', which is not known here. Send 'text', 'tool_use' or 'tool_result'.", at),
     };
 
-    /// <summary>What a tool returned: one text, which may be JSON, or several contents.</summary>
+    /// <summary>The result of a tool: one text, which may be JSON, or several contents.</summary>
     private static FunctionResultContent ReadResult(JsonElement block, string at)
     {
         string id = Required(block, "tool_use_id", at);

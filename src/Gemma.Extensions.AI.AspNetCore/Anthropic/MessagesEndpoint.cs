@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.AspNetCore.Anthropic;
 /// <summary><c>POST /v1/messages</c> and <c>POST /v1/messages/count_tokens</c>.</summary>
 internal static class MessagesEndpoint
 {
-    /// <summary>The header by which Anthropic's clients name a request in their errors.</summary>
+    /// <summary>The header with the request's id that Anthropic's clients show in errors.</summary>
     private const string RequestId = "request-id";
 
     public static async Task AnswerAsync(HttpContext http, ServerCore core)

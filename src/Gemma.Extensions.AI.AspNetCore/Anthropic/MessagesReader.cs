@@ -43,7 +43,7 @@ internal static class MessagesReader
             Extras = new()
             {
                 Caller = Caller.Of(http, body.Metadata?.UserId),
-                LenientSchemas = schema is null && body.Tools?.Any(static tool => tool?.Strict == true) != true, // what is promised cannot be left out
+                LenientSchemas = schema is null && body.Tools?.Any(static tool => tool?.Strict == true) != true, // a promise of strictness cannot be ignored
             },
         };
     }

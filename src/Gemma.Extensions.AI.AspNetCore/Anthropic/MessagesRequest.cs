@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.AspNetCore.Anthropic;
 
-/// <summary>The body of <c>POST /v1/messages</c> and <c>/v1/messages/count_tokens</c>. Members that may be of several kinds are elements; what is not here is not read.</summary>
+/// <summary>The body of <c>POST /v1/messages</c> and <c>/v1/messages/count_tokens</c>. Members with several possible kinds are elements; members missing here are ignored.</summary>
 internal sealed class MessagesRequest
 {
     public string? Model { get; init; }
@@ -53,7 +53,7 @@ internal sealed class RequestMetadata
 
 internal sealed class RequestTool
 {
-    /// <summary>Of functions absent or custom; others are tools that Anthropic runs or describes.</summary>
+    /// <summary>Absent or "custom" for functions; other values are tools that Anthropic runs or describes.</summary>
     public string? Type { get; init; }
 
     public string? Name { get; init; }

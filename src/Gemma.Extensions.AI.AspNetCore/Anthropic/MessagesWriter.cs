@@ -61,7 +61,7 @@ internal sealed class MessagesWriter(EventStream stream, string model) : IAnswer
         stream.Write("ping"u8, new BareEvent { Type = "ping" }, AnthropicJson.Wire.BareEvent);
     }
 
-    /// <summary>What was read is known with the end, and said there.</summary>
+    /// <summary>The number of tokens read is known, and reported, at the end.</summary>
     private void Begin()
     {
         if (!_hasBegun)

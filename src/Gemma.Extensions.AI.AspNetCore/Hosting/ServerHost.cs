@@ -136,7 +136,7 @@ internal static class ServerHost
     private static Dialect DialectOf(HttpContext http) => http.Request.Path.StartsWithSegments("/api") ? OllamaDialect.Instance : OpenAIDialect.Instance;
 }
 
-/// <summary>How the server is, as llama.cpp's says it.</summary>
+/// <summary>The health of the server, in the form of llama.cpp's.</summary>
 internal sealed class HealthBody
 {
     public required string Status { get; init; }

@@ -2,7 +2,7 @@ using System.Net;
 
 namespace Gemma.Extensions.AI.AspNetCore.Hosting;
 
-/// <summary>Where a server of its own listens and whom it answers.</summary>
+/// <summary>Address and access of a stand-alone server.</summary>
 internal sealed record ServerHostSettings
 {
     /// <summary>Address to listen at: localhost, an IP address, or * for all.</summary>
@@ -11,7 +11,7 @@ internal sealed record ServerHostSettings
     /// <summary>Port to listen at; 0 takes one that is free.</summary>
     public int Port { get; init; } = 8080;
 
-    /// <summary>Keys of which clients must have one; none: no key is asked for.</summary>
+    /// <summary>Accepted API keys; none: no key is required.</summary>
     public IReadOnlyList<string> ApiKeys { get; init; } = [];
 
     /// <summary>Origins of pages that may ask, as https://host:port; * is any.</summary>
@@ -20,7 +20,7 @@ internal sealed record ServerHostSettings
     /// <summary>Answer other machines without a key.</summary>
     public bool IsInsecure { get; init; }
 
-    /// <summary>How long running requests may take to finish when the server stops.</summary>
+    /// <summary>Time that running requests have to finish when the server stops.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>The address; null is every one of the machine.</summary>
@@ -33,7 +33,7 @@ internal sealed record ServerHostSettings
     public IReadOnlyList<string>? AllowedHosts => ApiKeys.Count > 0 || Address is not { } address || !IPAddress.IsLoopback(address) ? null
         : ["localhost", "127.0.0.1", "[::1]", address.ToString()];
 
-    /// <summary>What stands in the way of starting.</summary>
+    /// <summary>Reasons why the server cannot start.</summary>
     public IEnumerable<string> Validate()
     {
         bool isAny = Host is "*" or "+";

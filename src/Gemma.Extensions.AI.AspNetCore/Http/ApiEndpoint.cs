@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.AspNetCore.Http;
 
-/// <summary>What every endpoint does around its work: errors in the form of its API, and silence where the client is gone.</summary>
+/// <summary>The frame around every endpoint: errors in the form of its API, and silence if the client is gone.</summary>
 internal static partial class ApiEndpoint
 {
     /// <summary>Maps a handler with the API whose errors it speaks.</summary>

@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Http;
 
-/// <summary>What the APIs do each in its own way around requests: the form of errors. It is metadata of every endpoint, so that whatever ends a request can say so in its words.</summary>
+/// <summary>The API-specific part of error handling: the form of errors. It is metadata of every endpoint, so that any middleware can report an error in the right form.</summary>
 internal abstract class Dialect
 {
     /// <summary>The API of the endpoint that was asked; null where it belongs to none.</summary>

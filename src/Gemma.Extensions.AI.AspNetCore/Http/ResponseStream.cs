@@ -19,7 +19,7 @@ internal abstract class ResponseStream(HttpContext http, GemmaServerOptions opti
     private readonly PipeWriter _output = http.Response.BodyWriter;
     private Utf8JsonWriter? _json;
 
-    /// <summary>Whether the status was sent.</summary>
+    /// <summary>True if the status was sent.</summary>
     public bool HasStarted { get; private set; }
 
     /// <summary>Cancelled when the client is gone.</summary>
@@ -47,10 +47,10 @@ internal abstract class ResponseStream(HttpContext http, GemmaServerOptions opti
     /// <summary>Writes what tells client and proxies that the answer still comes.</summary>
     public abstract void WriteHeartbeat();
 
-    /// <summary>Whether more was written than should wait: a source that never makes anybody wait would otherwise fill the memory.</summary>
+    /// <summary>True if the buffer should be sent now: a source that never waits would otherwise fill the memory.</summary>
     public bool IsFull => _output.UnflushedBytes > MaxUnflushedBytes;
 
-    /// <summary>Sends what was written.</summary>
+    /// <summary>Sends the buffered text.</summary>
     public ValueTask FlushAsync()
     {
         ValueTask<FlushResult> flushing = _output.FlushAsync(Cancellation);

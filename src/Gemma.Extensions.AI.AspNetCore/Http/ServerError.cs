@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Http;
 
-/// <summary>What kind of error a client is told of; each API has its own words for them.</summary>
+/// <summary>The kind of error reported to a client; each API has its own names for them.</summary>
 internal enum ErrorKind
 {
     InvalidRequest,
@@ -48,7 +48,7 @@ internal sealed record ServerError(ErrorKind Kind, string Message, string? Code 
     /// <summary>The kind of error that has a status; null where none has.</summary>
     public static ErrorKind? KindOf(int status) => s_statuses.Where(entry => entry.Status == status).Select(entry => (ErrorKind?)entry.Kind).FirstOrDefault();
 
-    /// <summary>What an exception of a client or of the engine means to whoever asked. What is no fault of the request keeps its details for the log.</summary>
+    /// <summary>Maps exceptions of a client or the engine to errors for the caller. Details of errors that the request did not cause only go to the log.</summary>
     public static ServerError From(Exception exception) => exception switch
     {
         ServerErrorException known => known.Error,

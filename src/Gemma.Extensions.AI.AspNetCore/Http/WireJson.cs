@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 
 namespace Gemma.Extensions.AI.AspNetCore.Http;
 
-/// <summary>What the bodies of all APIs have in common.</summary>
+/// <summary>Serialization shared by the bodies of all APIs.</summary>
 internal static class WireJson
 {
     /// <summary>

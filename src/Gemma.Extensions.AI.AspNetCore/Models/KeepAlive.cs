@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.AspNetCore.Models;
 
-/// <summary>How long a model stays loaded without use, as Ollama's API and command lines write it: 5m, 1h30m, 90 (seconds), -1 (for ever).</summary>
+/// <summary>The idle time before a model is unloaded, as written in Ollama's API and on command lines: 5m, 1h30m, 90 (seconds), -1 (never).</summary>
 internal static class KeepAlive
 {
     /// <summary>Longest time that a timer can wait.</summary>

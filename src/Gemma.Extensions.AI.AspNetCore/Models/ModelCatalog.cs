@@ -4,7 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace Gemma.Extensions.AI.AspNetCore.Models;
 
-/// <summary>Whether a request wants text or vectors.</summary>
+/// <summary>The kind of result a request asks for: text or vectors.</summary>
 internal enum ModelPurpose
 {
     Chat,

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.AspNetCore.Models;
 
-/// <summary>What the files of a Gemma model say about it, read without loading it.</summary>
+/// <summary>Facts about a Gemma model from its files, without loading it.</summary>
 internal sealed record ModelFacts
 {
     /// <summary>gguf or safetensors.</summary>
@@ -38,7 +38,7 @@ internal sealed record ModelFacts
     /// <summary>Its chat template; empty where it has none.</summary>
     public required string Template { get; init; }
 
-    /// <summary>What it recommends for answers, a line each, as Ollama writes it.</summary>
+    /// <summary>The recommended sampling parameters, one per line, as Ollama writes them.</summary>
     public required string Recommended { get; init; }
 
     /// <summary>When its file was last written.</summary>

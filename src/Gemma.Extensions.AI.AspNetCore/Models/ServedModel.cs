@@ -23,7 +23,7 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     /// <summary>The chat client; null where the model does not chat.</summary>
     public IChatClient? Chat => _chat?.Value;
 
-    /// <summary>The embedding generator: its own, or that of the Gemma model that chats; null where it has none.</summary>
+    /// <summary>The embedding generator: its own, or that of the chat client's Gemma model; null if there is none.</summary>
     public IEmbeddingGenerator<string, Embedding<float>>? Embeddings =>
         _embeddings?.Value ?? (Reference is { } reference ? _derived ??= new GemmaEmbeddingGenerator(reference, options: null) : null);
 
@@ -31,7 +31,7 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     public ModelReference? Reference => Chat?.GetService(typeof(ModelReference)) as ModelReference
         ?? (_embeddings is null ? null : _embeddings.Value.GetService(typeof(ModelReference)) as ModelReference);
 
-    /// <summary>What its files say; null for models of another kind, and while there are no files. Read once, with the first request that wants them.</summary>
+    /// <summary>Facts from its files; null for other kinds of models and while there are no files. Read once, on the first request that needs them.</summary>
     public ModelFacts? Facts => _facts ??= Reference is { } reference ? ModelFacts.Read(reference.Path) : null;
 
     /// <summary>Other names that it answers to: what its metadata call it.</summary>

@@ -23,7 +23,7 @@ internal sealed record OllamaAnswer
 
     public long? PromptEvalCount { get; init; }
 
-    /// <summary>To the first piece; only streams know.</summary>
+    /// <summary>Until the first piece; known for streams only.</summary>
     public long? PromptEvalDuration { get; init; }
 
     public long? EvalCount { get; init; }

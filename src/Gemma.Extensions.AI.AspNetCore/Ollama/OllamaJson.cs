@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Ollama;
 
-/// <summary>How the bodies of Ollama's API are read and written. Members that are null are absent.</summary>
+/// <summary>Serialization of the bodies of Ollama's API. Null members are omitted.</summary>
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(OllamaError))]
 [JsonSerializable(typeof(OllamaVersion))]

@@ -7,13 +7,13 @@ using Microsoft.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Ollama;
 
-/// <summary>What models there are: <c>GET /api/tags</c> and <c>/api/ps</c>, <c>POST /api/show</c>.</summary>
+/// <summary>The models: <c>GET /api/tags</c> and <c>/api/ps</c>, <c>POST /api/show</c>.</summary>
 internal static class OllamaModelEndpoints
 {
     /// <summary>Ollama's word for the architecture.</summary>
     private const string Family = "gemma2";
 
-    /// <summary>Of a model that is never unloaded, the time at which it would be.</summary>
+    /// <summary>The expiry of a model that is never unloaded.</summary>
     private static readonly DateTime s_never = new(2318, 1, 1, 0, 0, 0, DateTimeKind.Utc);
 
     public static Task ListAsync(HttpContext http, ServerCore core) => ApiEndpoint.WriteJsonAsync(

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.AspNetCore.Ollama;
 
-/// <summary>What the bodies of <c>POST /api/chat</c> and <c>/api/generate</c> have in common. Members that may be of several kinds are elements; what is not here is not read.</summary>
+/// <summary>The members shared by the bodies of <c>POST /api/chat</c> and <c>/api/generate</c>. Members with several possible kinds are elements; members missing here are ignored.</summary>
 internal abstract class OllamaAnswerRequest
 {
     public string? Model { get; init; }
@@ -59,7 +59,7 @@ internal sealed class OllamaRequestMessage
 
     public List<OllamaToolCall?>? ToolCalls { get; init; }
 
-    /// <summary>Of a result: which function returned it.</summary>
+    /// <summary>For a result: the function that returned it.</summary>
     public string? ToolName { get; init; }
 
     public string? ToolCallId { get; init; }

@@ -52,7 +52,7 @@ internal static class ChatCompletionOptions
         };
     }
 
-    /// <summary>How many answers are wanted.</summary>
+    /// <summary>Number of answers requested.</summary>
     internal static int ReadChoices(int? n, int most) => n is null ? 1
         : n >= 1 && n <= most ? n.Value
         : throw new ServerErrorException(ErrorKind.InvalidRequest, $"'n' is {n}, expected 1 to {most}.", "n");
@@ -96,7 +96,7 @@ internal static class ChatCompletionOptions
         null => throw new ServerErrorException(ErrorKind.InvalidRequest, "'response_format.type' is missing, expected text, json_object or json_schema.", "response_format.type"),
     };
 
-    /// <summary>Where nothing asks for strictness, a schema is kept to as far as it can be, as with OpenAI; else what cannot be enforced is refused.</summary>
+    /// <summary>Without strictness a schema is followed as far as it can be enforced, as with OpenAI; with it, an unenforceable schema is refused.</summary>
     private static bool IsStrict(ChatCompletionRequest body) =>
         body.ResponseFormat?.JsonSchema?.Strict == true || body.Tools?.Any(static tool => tool?.Function?.Strict == true) == true;
 

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
-/// <summary>The body of <c>POST /v1/chat/completions</c>. Members that may be of several kinds are elements; what is not here is not read.</summary>
+/// <summary>The body of <c>POST /v1/chat/completions</c>. Members with several possible kinds are elements; members missing here are ignored.</summary>
 internal sealed class ChatCompletionRequest
 {
     public string? Model { get; init; }

@@ -67,7 +67,7 @@ internal sealed class ChatCompletionWriter(EventStream stream, string model, int
         }
     }
 
-    /// <summary>A call is whole when it comes, and is written as OpenAI's clients put calls together: what is called, then the arguments.</summary>
+    /// <summary>A call arrives complete and is written in the pieces that OpenAI's clients assemble: the function first, then the arguments.</summary>
     private void WriteCall(int index, FunctionCallContent content)
     {
         int number = _choices[index].Calls++;

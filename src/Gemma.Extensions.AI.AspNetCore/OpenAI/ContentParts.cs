@@ -21,7 +21,7 @@ internal static class ContentParts
         }
     }
 
-    /// <summary>Content of which only the text counts.</summary>
+    /// <summary>Content whose text alone matters.</summary>
     public static string ReadText(JsonElement? content, string at)
     {
         if (content is null or { ValueKind: JsonValueKind.Null })

@@ -12,7 +12,7 @@ namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 /// <summary><c>POST /v1/embeddings</c>.</summary>
 internal static class EmbeddingEndpoint
 {
-    /// <summary>As many texts as OpenAI takes at once.</summary>
+    /// <summary>OpenAI's limit of texts in one request.</summary>
     private const int MaxInputs = 2048;
 
     public static async Task RunAsync(HttpContext http, ServerCore core)
@@ -59,7 +59,7 @@ internal sealed class EmbeddingRequest
 
     public int? Dimensions { get; init; }
 
-    /// <summary>Whether the texts are questions or documents: query or document. Not OpenAI's, but other services have it.</summary>
+    /// <summary>The use of the texts: query or document. Not part of OpenAI's API, but of other services.</summary>
     public string? InputType { get; init; }
 }
 

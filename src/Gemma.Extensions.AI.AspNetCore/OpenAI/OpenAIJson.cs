@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
-/// <summary>How the bodies of OpenAI's API are read and written. Members that are null are absent unless they say otherwise.</summary>
+/// <summary>Serialization of the bodies of OpenAI's API. Null members are omitted unless declared otherwise.</summary>
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(ErrorBody))]
 [JsonSerializable(typeof(ModelList))]

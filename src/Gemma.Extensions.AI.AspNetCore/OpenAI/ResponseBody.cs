@@ -80,7 +80,7 @@ internal sealed class ResponseTextFormat
     public bool? Strict { get; init; }
 }
 
-/// <summary>A response, as it is answered, stored and sent in events.</summary>
+/// <summary>A response as returned, stored and sent in events.</summary>
 internal sealed class ResponseBody
 {
     public required string Id { get; init; }

@@ -6,7 +6,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
-/// <summary><c>/v1/responses</c> and what is below it.</summary>
+/// <summary><c>/v1/responses</c> and the paths below it.</summary>
 internal sealed class ResponseEndpoint(ResponseStore store)
 {
     public async Task CreateAsync(HttpContext http, ServerCore core)
@@ -69,7 +69,7 @@ internal sealed class ResponseEndpoint(ResponseStore store)
     {
         string id = Id(http);
         ResponseBody response = store.FindRunning(http, id) is { } running ? await running.CancelAsync().ConfigureAwait(false)
-            : (await store.GetAsync(http, id).ConfigureAwait(false)).Response; // it has ended, which is what was asked for
+            : (await store.GetAsync(http, id).ConfigureAwait(false)).Response; // it has ended, as requested
         await ApiEndpoint.WriteJsonAsync(http, response, OpenAIJson.Wire.ResponseBody).ConfigureAwait(false);
     }
 

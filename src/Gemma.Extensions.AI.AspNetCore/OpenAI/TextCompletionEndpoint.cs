@@ -9,7 +9,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
-/// <summary><c>POST /v1/completions</c>: goes on from texts or tokens as they stand, without turns.</summary>
+/// <summary><c>POST /v1/completions</c>: continues texts or tokens verbatim, without turns.</summary>
 internal static class TextCompletionEndpoint
 {
     /// <summary>Prompts of one request.</summary>
@@ -266,7 +266,7 @@ internal sealed class TextLogProbabilities
 
     public required IReadOnlyList<Dictionary<string, double>> TopLogprobs { get; init; }
 
-    /// <summary>Where each token begins, in UTF-16 characters of the text.</summary>
+    /// <summary>Start of each token, in UTF-16 characters of the text.</summary>
     public required IReadOnlyList<int> TextOffset { get; init; }
 
     public static TextLogProbabilities? Of(IReadOnlyList<GemmaLogProbabilities> tokens, int offset)

@@ -28,7 +28,7 @@ internal static class ToolChoices
         return Choose(functions, choice);
     }
 
-    /// <summary>What may be called of the functions that are offered.</summary>
+    /// <summary>The choice among the offered functions.</summary>
     internal static (ChatToolMode? Mode, List<AITool>? Tools) Choose(List<AITool> functions, JsonElement? choice)
     {
         switch (choice)

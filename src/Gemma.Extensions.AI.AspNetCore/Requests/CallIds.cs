@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
-/// <summary>Which result belongs to which call. Clients leave ids out or send null: then a result belongs to the first call of its function, or to the first call at all, that has none yet.</summary>
+/// <summary>Matches results to calls. Clients omit ids or send null: then a result belongs to the first call of its function, or the first of all, that has no result yet.</summary>
 internal sealed class CallIds
 {
     private readonly List<(string Id, string? Function)> _open = [];

@@ -12,19 +12,19 @@ internal sealed class ChatRequest
     /// <summary>The conversation.</summary>
     public required IReadOnlyList<ChatMessage> Messages { get; init; }
 
-    /// <summary>What any chat client understands.</summary>
+    /// <summary>Options for any chat client.</summary>
     public ChatOptions Options { get; init; } = new();
 
-    /// <summary>What only Gemma understands; members that <see cref="ChatOptions"/> has too stay null.</summary>
+    /// <summary>Options for Gemma only; members that <see cref="ChatOptions"/> has too stay null.</summary>
     public GemmaGenerationOptions Extras { get; init; } = new();
 
-    /// <summary>How many answers are wanted.</summary>
+    /// <summary>Number of answers requested.</summary>
     public int Choices { get; init; } = 1;
 
-    /// <summary>How many of them answer the same, and draw by seeds of their own; null: all.</summary>
+    /// <summary>Number of answers per prompt, each drawn with its own seed; null: all.</summary>
     public int? ChoicesPerPrompt { get; init; }
 
-    /// <summary>Where the answer of a choice comes from, if not from <see cref="Messages"/>: a raw prompt of a Gemma model.</summary>
+    /// <summary>The source of a choice's answer, if not <see cref="Messages"/>: a raw prompt of a Gemma model.</summary>
     public Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>>? Source { get; init; }
 }
 

@@ -9,10 +9,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
-/// <summary>How an API writes an answer that is streamed.</summary>
+/// <summary>An API's writer of streamed answers.</summary>
 internal interface IAnswerWriter
 {
-    /// <summary>Writes what is new.</summary>
+    /// <summary>Writes the new part.</summary>
     void Write(ChoiceUpdate update);
 
     /// <summary>Writes how the answers ended.</summary>

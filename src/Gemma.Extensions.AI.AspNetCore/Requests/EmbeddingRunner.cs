@@ -17,13 +17,13 @@ internal sealed class EmbeddingRequest
     /// <summary>The texts as tokens of the model, which only Gemma's generator reads; null where they are texts.</summary>
     public IReadOnlyList<IReadOnlyList<int>>? Tokens { get; init; }
 
-    /// <summary>What the texts are for: query or document; null: the generator's own.</summary>
+    /// <summary>The use of the texts: query or document; null: the generator's default.</summary>
     public string? InputType { get; init; }
 
     /// <summary>Dimensions to keep; null: all.</summary>
     public int? Dimensions { get; init; }
 
-    /// <summary>Whether texts that are too long are cut; null: as the generator does it.</summary>
+    /// <summary>True to truncate texts that are too long; null: the generator's default.</summary>
     public bool? Truncate { get; init; }
 }
 

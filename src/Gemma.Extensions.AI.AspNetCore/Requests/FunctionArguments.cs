@@ -64,7 +64,7 @@ internal static class FunctionArguments
         return arguments;
     }
 
-    /// <summary>What a function returned. Text that is JSON is what the function returned as a value, and the model reads it as in process; any other text is itself.</summary>
+    /// <summary>The result of a function. Text that is JSON becomes the value that the function returned, which the model reads as in process; other text stays text.</summary>
     public static object ParseResult(string text)
     {
         ReadOnlySpan<char> trimmed = text.AsSpan().Trim();

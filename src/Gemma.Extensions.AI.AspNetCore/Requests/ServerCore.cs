@@ -5,7 +5,7 @@ using Microsoft.Extensions.Options;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
-/// <summary>What all APIs of a server share.</summary>
+/// <summary>State shared by all APIs of a server.</summary>
 internal sealed class ServerCore(ModelCatalog models, IOptions<GemmaServerOptions> options, ILoggerFactory loggers, IHostApplicationLifetime? lifetime = null)
 {
     public ModelCatalog Models => models;

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.AspNetCore.Http;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
-/// <summary>Reads the pieces of an answer for a response: sends what was written before each wait, and a heartbeat for each interval of silence.</summary>
+/// <summary>Reads the pieces of an answer for a response: sends the buffered text before each wait, and a heartbeat per interval of silence.</summary>
 internal sealed class UpdateReader(IAsyncEnumerable<ChoiceUpdate> source, CancellationTokenSource ended, ResponseStream stream, IAnswerWriter writer) : IAsyncDisposable
 {
     private readonly IAsyncEnumerator<ChoiceUpdate> _updates = source.GetAsyncEnumerator(ended.Token);
@@ -10,7 +10,7 @@ internal sealed class UpdateReader(IAsyncEnumerable<ChoiceUpdate> source, Cancel
 
     public ChoiceUpdate Current => _updates.Current;
 
-    /// <summary>Whether there is another piece.</summary>
+    /// <summary>Moves to the next piece; false at the end.</summary>
     public async ValueTask<bool> ReadAsync()
     {
         ValueTask<bool> next = _updates.MoveNextAsync();

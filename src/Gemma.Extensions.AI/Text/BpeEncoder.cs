@@ -214,7 +214,7 @@ internal sealed class BpeEncoder
         return (uint)rune.Value;
     }
 
-    /// <summary>Encodes a stretch in which nothing is matched beforehand.</summary>
+    /// <summary>Encodes a stretch of text without matched tokens.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Merges(ReadOnlySpan<byte> text)
     {

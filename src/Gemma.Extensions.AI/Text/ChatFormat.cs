@@ -17,7 +17,7 @@ internal enum PromptEnd
     /// <summary>The beginning of the model's turn.</summary>
     Answer,
 
-    /// <summary>The last turn, which is the model's, left open.</summary>
+    /// <summary>The model's last turn, left open.</summary>
     Continue,
 
     /// <summary>The last turn, closed.</summary>
@@ -34,7 +34,7 @@ internal readonly record struct PromptPart(string Text, int Turn)
 }
 
 /// <summary>
-/// How a model was taught to read conversations: the one place that knows what begins and ends a turn, which roles there are, and what stands around calls and
+/// The conversation format that a model was trained on: the one place that knows how turns begin and end, which roles exist, and the markers around calls and
 /// results. Template, parser, grammar and stop tokens all ask it. Bound to a vocabulary; immutable and safe for concurrent use.
 /// </summary>
 internal abstract class ChatFormat(GemmaTokenizer tokenizer)
@@ -46,7 +46,7 @@ internal abstract class ChatFormat(GemmaTokenizer tokenizer)
     /// <summary>Name for logs and reports.</summary>
     public abstract string Name { get; }
 
-    /// <summary>Where it was found: a file, the metadata, an option, or that nothing was said.</summary>
+    /// <summary>Its source: a file, the metadata, an option, or the default.</summary>
     public string Source { get; init; } = "no template";
 
     /// <summary>The checkpoint's template that describes it; null where it was chosen otherwise.</summary>
@@ -59,28 +59,28 @@ internal abstract class ChatFormat(GemmaTokenizer tokenizer)
     /// </summary>
     public ToolMarkup Tools { get; } = ToolMarkup.Own;
 
-    /// <summary>Whether the checkpoint's template would describe tools in a way of its own, which is not used.</summary>
+    /// <summary>True if the checkpoint's template has its own description of tools, which is not used.</summary>
     public bool HasToolPlace { get; init; }
 
-    /// <summary>Whether a conversation may begin with a turn of the system; otherwise system text opens the first user turn.</summary>
+    /// <summary>True if a conversation may begin with a system turn; otherwise system text opens the first user turn.</summary>
     public abstract bool HasSystemTurn { get; }
 
-    /// <summary>Whether turns of the system may also stand later.</summary>
+    /// <summary>True if system turns may also occur later.</summary>
     public abstract bool HasSystemAnywhere { get; }
 
-    /// <summary>Whether user and model must alternate: messages of one role that follow each other are then one turn.</summary>
+    /// <summary>True if user and model must alternate: consecutive messages of one role are then one turn.</summary>
     public abstract bool Alternates { get; }
 
-    /// <summary>Whether white space around content is dropped.</summary>
+    /// <summary>True if white space around content is dropped.</summary>
     public abstract bool Trims { get; }
 
-    /// <summary>What ends the model's turn; null where the format has nothing for it.</summary>
+    /// <summary>The end marker of the model's turn; null if the format has none.</summary>
     public abstract string? EndMarker { get; }
 
     /// <summary>The token that ends the model's turn, -1 where it is none.</summary>
     public int EndId => _endId ??= EndMarker is { } marker ? Tokenizer.FindMarker(marker) : -1;
 
-    /// <summary>What ends a reply: what ends it in any conversation with the model, and what ends a turn.</summary>
+    /// <summary>The ends of a reply: those of the model in any conversation, and the end of a turn.</summary>
     public int[] StopTokens(int[] ofModel) => EndId < 0 || ofModel.Contains(EndId) ? ofModel : [.. ofModel, EndId];
 
     /// <summary>Turns parts into tokens.</summary>

@@ -99,7 +99,7 @@ internal static class ChatFormats
         }
     }
 
-    /// <summary>Whether the template puts system text where we would: in front of the first user's, with a blank line between.</summary>
+    /// <summary>True if the template puts system text where we would: before the first user's text, separated by a blank line.</summary>
     private static bool IsFolded(TemplateFormat own, TurnFormat known)
     {
         TurnText[] folded = [new(TurnRole.User, "S\n\n" + Plain), new(TurnRole.Model, "B"), new(TurnRole.User, "A")];

@@ -18,7 +18,7 @@ internal static class ChatTemplate
 {
     private const string Blank = "\n\n";
 
-    /// <summary>The prompt of a conversation, up to where the model's turn begins; where the last message is the model's, up to the end of its text, which goes on.</summary>
+    /// <summary>The prompt of a conversation, up to the start of the model's turn; if the last message is the model's, up to the end of its text, which is continued.</summary>
     /// <param name="format">The model's format.</param>
     /// <param name="messages">The conversation; see <see cref="ConversationContents"/> for what becomes of contents other than text.</param>
     /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described, and of the others those that are functions.</param>
@@ -73,7 +73,7 @@ internal static class ChatTemplate
         ChatFormat format = prompt.Format;
         if (prompt.ReplyStart < 0 || said.Any(content => content is TextContent text && format.Tools.Escape(text.Text) != text.Text))
         {
-            return; // what comes back as history is not what was generated
+            return; // the history does not contain what was generated
         }
 
         ChatMessage reply = new(ChatRole.Assistant, prompt.Begun.Length > 0 ? [new TextContent(format.Tools.Unescape(prompt.Begun)), .. said] : [.. said]);
@@ -301,7 +301,7 @@ internal static class ChatTemplate
 
         public TurnRole Role { get; } = role;
 
-        /// <summary>What stands before all else: content, and text of ours.</summary>
+        /// <summary>The text before all turns: content, and our own.</summary>
         public List<(string Text, bool IsOwn)> Preface { get; set; } = [];
 
         public bool IsEmpty => _blocks.Count == 0;
@@ -347,7 +347,7 @@ internal static class ChatTemplate
             }
         }
 
-        /// <summary>Adds what was collected as a paragraph, and clears it. White space alone is none, unless the format keeps what is said as it is and nothing else is said.</summary>
+        /// <summary>Adds the collected text as a paragraph and clears it. White space alone is dropped, unless the format keeps content verbatim and there is no other.</summary>
         public void AddText(StringBuilder text, bool keepsBlank = false)
         {
             string said = text.ToString();

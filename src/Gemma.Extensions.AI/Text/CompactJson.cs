@@ -14,7 +14,7 @@ internal static partial class CompactJson
 {
     private const int MaxRecursion = 500;
 
-    /// <summary>Appends any value: what is not JSON already is serialised as Microsoft.Extensions.AI serialises it.</summary>
+    /// <summary>Appends any value; those that are not JSON are serialised as by Microsoft.Extensions.AI.</summary>
     /// <exception cref="NotSupportedException">The value cannot be written as JSON; the message names its type.</exception>
     public static void Append(StringBuilder text, object? value)
     {
@@ -51,7 +51,7 @@ internal static partial class CompactJson
         return whole == raw ? element : JsonElement.Parse(whole, new JsonDocumentOptions { MaxDepth = int.MaxValue });
     }
 
-    /// <summary>Escapes that are whole, which are kept, and halves.</summary>
+    /// <summary>Whole escapes, which are kept, and halves of surrogate pairs.</summary>
     [GeneratedRegex(@"\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})", RegexOptions.CultureInvariant)]
     private static partial Regex Halves();
 

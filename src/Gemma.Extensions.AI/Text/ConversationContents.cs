@@ -18,7 +18,7 @@ internal static class ConversationContents
 {
     private static readonly ChatRole s_developer = new("developer");
 
-    /// <summary>Whether a message instructs the model instead of speaking to it.</summary>
+    /// <summary>True if a message instructs the model instead of talking to it.</summary>
     public static bool IsSystem(ChatMessage message) => message.Role == ChatRole.System || message.Role == s_developer;
 
     /// <summary>The conversation in messages of <see cref="TextContent"/>, <see cref="FunctionCallContent"/> and <see cref="FunctionResultContent"/> alone; results stand in messages that are not the assistant's.</summary>
@@ -48,7 +48,7 @@ internal static class ConversationContents
         }
     }
 
-    /// <summary>What a service's tool gave.</summary>
+    /// <summary>The result of a service's tool.</summary>
     public static IList<AIContent> OutputsOf(ToolResultContent result) => result switch
     {
         McpServerToolResultContent mcp => mcp.Outputs,
@@ -101,7 +101,7 @@ internal static class ConversationContents
         }
     }
 
-    /// <summary>What a content is in a prompt; null where it is left out.</summary>
+    /// <summary>The text of a content in a prompt; null if it is left out.</summary>
     private static AIContent? Map(AIContent? content, ChatMessage message, CallIds ids)
     {
         AIContent? mapped = content switch
@@ -153,7 +153,7 @@ internal static class ConversationContents
     private static TextContent Note(AIContent content, ChatMessage message) =>
         message.Role == ChatRole.Assistant || message.Role == ChatRole.Tool ? new TextContent($"\n{MediaText.Note(content)}\n") : throw Unsupported(content, message.Role);
 
-    /// <summary>Whether it is something to look at or listen to that the user, or the system, shows the model.</summary>
+    /// <summary>True for media (images, sound) that the user or the system shows the model.</summary>
     private static bool IsPicture(string? mediaType, ChatMessage message) =>
         message.Role != ChatRole.Assistant && message.Role != ChatRole.Tool && mediaType is not null
         && (mediaType.StartsWith("image/", StringComparison.OrdinalIgnoreCase) || mediaType.StartsWith("audio/", StringComparison.OrdinalIgnoreCase) || mediaType.StartsWith("video/", StringComparison.OrdinalIgnoreCase));
@@ -171,7 +171,7 @@ internal static class ConversationContents
             $"A message of role '{role}' holds {type}. Gemma 2 reads text only: text, function calls and function results. Leave the content out, or put into words what it shows.");
     }
 
-    /// <summary>Which calls of the whole conversation came to a result.</summary>
+    /// <summary>The calls of the conversation that have a result.</summary>
     private sealed class CallIds
     {
         private readonly HashSet<string> _calls = new(StringComparer.Ordinal), _results = new(StringComparer.Ordinal), _refused = new(StringComparer.Ordinal);
@@ -200,7 +200,7 @@ internal static class ConversationContents
 
         public bool HasResult(string callId) => _results.Contains(callId);
 
-        /// <summary>Whether a call was refused and the conversation does not say so in another way.</summary>
+        /// <summary>True if a call was refused and nothing else in the conversation says so.</summary>
         public bool WasRefused(ToolCallContent call) =>
             _refused.Contains(call.CallId) && !_calls.Contains(call.CallId) && !_results.Contains(call.CallId) && AsCall(call) is not null;
     }

@@ -226,7 +226,7 @@ public sealed partial class GemmaTokenizer : Tokenizer
         return _vocabulary.GetKind(id);
     }
 
-    /// <summary>How the token is matched in text.</summary>
+    /// <summary>The matching rule of the token.</summary>
     internal TokenMatching GetMatching(int id) => _vocabulary.GetMatching(id);
 
     /// <summary>The score that the file gave a token; the pair with the highest merges first.</summary>
@@ -331,7 +331,7 @@ public sealed partial class GemmaTokenizer : Tokenizer
         encoder.Return();
     }
 
-    /// <summary>How many of the first tokens fit, never part of a character that is spelt in bytes, and how many characters they cover.</summary>
+    /// <summary>The number of leading tokens that fit, without splitting a character encoded as bytes, and the characters that they cover.</summary>
     private static int CountWithin(List<int> ids, List<int> lengths, int maxTokens, out int chars)
     {
         int count = 0;

@@ -48,7 +48,7 @@ internal static partial class MediaText
         return encoding?.GetString(bytes).TrimStart('\uFEFF');
     }
 
-    /// <summary>Whether data of the type is text: text/*, JSON, XML, YAML and the like, and whatever names a charset.</summary>
+    /// <summary>True if data of the type is text: text/*, JSON, XML, YAML and the like, and any type with a charset.</summary>
     public static bool IsTextual(string? mediaType)
     {
         if (!MediaTypeHeaderValue.TryParse(mediaType, out MediaTypeHeaderValue? parsed))
@@ -61,7 +61,7 @@ internal static partial class MediaText
             || s_suffixes.Any(suffix => type.EndsWith(suffix, StringComparison.OrdinalIgnoreCase));
     }
 
-    /// <summary>Names on one line what stands where the model can read nothing: <c>[chart.png, image/png, 3 bytes: not shown]</c>.</summary>
+    /// <summary>A one-line placeholder for content that the model cannot read: <c>[chart.png, image/png, 3 bytes: not shown]</c>.</summary>
     /// <param name="parts">Name, address, type and size, as far as they are known.</param>
     public static string Note(params ReadOnlySpan<string?> parts)
     {

@@ -8,7 +8,7 @@ internal sealed class PieceTrie
     private readonly List<Node> _nodes = [new Node()];
     private readonly int[] _roots = new int[256]; // the first step, the only one that most text takes; 0: none
 
-    /// <summary>Whether some piece begins with the byte.</summary>
+    /// <summary>True if some piece begins with the byte.</summary>
     public bool Begins(byte first) => _roots[first] != 0;
 
     /// <summary>Adds a piece of at least one byte; of equal pieces the first counts.</summary>

@@ -12,7 +12,7 @@ internal sealed record ChatPrompt(int[] Tokens, int ContentEnd, IReadOnlyList<Ra
     /// <summary>The format that it is written in.</summary>
     public ChatFormat Format { get; init; } = null!;
 
-    /// <summary>Where the text that is continued begins; the length of the prompt where nothing is, -1 where tokens span the place.</summary>
+    /// <summary>The start of the text to be continued; the length of the prompt if there is none, -1 if a token spans the position.</summary>
     public int ReplyStart { get; init; } = Tokens.Length;
 
     /// <summary>Tokens up to and with the last marker in front of the reply.</summary>
@@ -28,7 +28,7 @@ internal sealed record ChatPrompt(int[] Tokens, int ContentEnd, IReadOnlyList<Ra
 /// </summary>
 internal sealed class PromptEncoder
 {
-    /// <summary>The longest text between a marker and a reply for which the model's own tokens are looked up.</summary>
+    /// <summary>Limit of the text between a marker and a reply whose own tokens are looked up.</summary>
     private const int LongestHeader = 256;
 
     private readonly GemmaTokenizer _tokenizer;
@@ -46,7 +46,7 @@ internal sealed class PromptEncoder
         _guarded = new MarkerSet(markers.Where(marker => _controls.Find(marker) < 0).Select(marker => (marker, CutOf(marker))));
     }
 
-    /// <summary>Where to cut a marker so that its two parts have other tokens than the whole.</summary>
+    /// <summary>A position that splits a marker into two parts with other tokens than the whole.</summary>
     private int CutOf(string marker)
     {
         int[] whole = _tokenizer.Encode(marker, matchSpecial: false);
@@ -119,7 +119,7 @@ internal sealed class PromptEncoder
         return pieces;
     }
 
-    /// <summary>How many tokens there are at least: every marker is one, and none spells more than the longest piece.</summary>
+    /// <summary>A lower bound on the number of tokens: every marker is one, and none is longer than the longest piece.</summary>
     private int LeastTokens(List<Piece> pieces)
     {
         int longest = _strips ? 0 : _tokenizer.LongestPiece;
@@ -233,7 +233,7 @@ internal sealed class PromptEncoder
             }
         }
 
-        /// <summary>Adds the model's turn in the tokens in which the model generated it, where they are known.</summary>
+        /// <summary>Adds the model's turn in the tokens that the model generated, if they are known.</summary>
         private bool TryRespell(string text)
         {
             if (!reader!.HasReplies)

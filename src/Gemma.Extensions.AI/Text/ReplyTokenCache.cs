@@ -12,7 +12,7 @@ namespace Gemma.Extensions.AI.Text;
 /// <param name="capacity">Tokens that are kept, a reply costing <see cref="Overhead"/> more; the replies used least recently are forgotten first.</param>
 internal sealed class ReplyTokenCache(int capacity = 1 << 18)
 {
-    /// <summary>What the bookkeeping of a reply takes, in tokens.</summary>
+    /// <summary>The overhead of a cached reply, in tokens.</summary>
     public const int Overhead = 64;
 
     private readonly Dictionary<Key, LinkedListNode<(Key Key, int[] Tokens)>> _byKey = [];
@@ -21,7 +21,7 @@ internal sealed class ReplyTokenCache(int capacity = 1 << 18)
     private long _size;
     private long _hashedTokens;
 
-    /// <summary>How many tokens were hashed so far to find replies.</summary>
+    /// <summary>Tokens hashed so far to find replies.</summary>
     public long HashedTokens => Interlocked.Read(ref _hashedTokens);
 
     /// <summary>Keeps the tokens of the reply to a prompt under the text that <see cref="ChatTemplate"/> renders it as.</summary>
@@ -86,7 +86,7 @@ internal sealed class ReplyTokenCache(int capacity = 1 << 18)
 
         /// <summary>The tokens of the reply to a prompt, or null where the model spelt it as the tokenizer does, or long ago.</summary>
         /// <param name="prompt">The prompt; begins with all settled tokens of the call before.</param>
-        /// <param name="settled">Its tokens up to and with the last marker, which no later call changes.</param>
+        /// <param name="settled">Its tokens up to and including the last marker; later calls do not change them.</param>
         /// <param name="text">The reply.</param>
         public int[]? Find(ReadOnlySpan<int> prompt, int settled, string text)
         {

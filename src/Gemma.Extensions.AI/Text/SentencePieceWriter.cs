@@ -38,7 +38,7 @@ internal static class SentencePieceWriter
         return output.ToArray();
     }
 
-    /// <summary>Structure is found in text, which SentencePiece does for user-defined pieces only; what merges produce as well as matching is a normal piece to it.</summary>
+    /// <summary>Structural tokens are matched in text, as SentencePiece does for user-defined pieces only; a piece that merges can also produce is a normal piece to it.</summary>
     private static TokenKind Kind(GemmaTokenizer tokenizer, int id) => tokenizer.GetKind(id) switch
     {
         TokenKind.Control when !TokenizerVocabulary.IsSilent(Encoding.UTF8.GetBytes(tokenizer.GetPiece(id))) => TokenKind.UserDefined,

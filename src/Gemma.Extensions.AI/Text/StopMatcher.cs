@@ -4,7 +4,7 @@ namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
 /// Finds stop sequences in text that comes in pieces, by ordinal comparison. What might be the beginning of one is held back until it is clear;
-/// a stop sequence and what follows it never come out.
+/// neither a stop sequence nor the text after it is ever output.
 /// </summary>
 internal sealed class StopMatcher
 {
@@ -25,7 +25,7 @@ internal sealed class StopMatcher
     }
 
     /// <summary>Takes text and appends what can no longer belong to a stop sequence.</summary>
-    /// <returns>True where a stop sequence is complete: the answer ends with what was appended.</returns>
+    /// <returns>True if a stop sequence is complete: the answer ends with the appended text.</returns>
     public bool Append(StringBuilder text, StringBuilder output)
     {
         foreach (ReadOnlyMemory<char> chunk in text.GetChunks())
@@ -84,7 +84,7 @@ internal sealed class StopMatcher
         return false;
     }
 
-    /// <summary>Appends what was held back: the answer has ended otherwise.</summary>
+    /// <summary>Appends the text held back: the answer has ended for another reason.</summary>
     public void Flush(StringBuilder output)
     {
         Release(0, output);

@@ -113,7 +113,7 @@ internal sealed class TemplateFormat : ChatFormat
         }
     }
 
-    /// <summary>Runs of equal marks; where the last turn is continued, what stands behind its content is cut off.</summary>
+    /// <summary>Runs of equal marks; if the last turn is continued, the text behind its content is cut off.</summary>
     private List<PromptPart> Parts(TemplateText rendered, int turns, PromptEnd end)
     {
         string marks = rendered.Marks ?? new string('\0', rendered.Length);
@@ -138,7 +138,7 @@ internal sealed class TemplateFormat : ChatFormat
         return parts;
     }
 
-    /// <summary>Whether the template takes a conversation and shows each turn of it.</summary>
+    /// <summary>True if the template accepts a conversation and shows each of its turns.</summary>
     private bool Shows(TurnText[] turns) =>
         Try(turns, PromptEnd.Answer) is { } parts && Enumerable.Range(0, turns.Length).All(turn => parts.Any(part => part.Turn == turn && part.Text == turns[turn].Text));
 

@@ -6,10 +6,10 @@ namespace Gemma.Extensions.AI.Text;
 /// <summary>White space and words around a place in UTF-8 text, as regular expressions of Unicode mean <c>\s</c> and <c>\w</c>.</summary>
 internal static class TextClass
 {
-    /// <summary>Where the white space begins that ends at a place.</summary>
+    /// <summary>The start of the white space that ends at a position.</summary>
     /// <param name="text">Valid UTF-8; a space stands for U+2581 too.</param>
     /// <param name="at">The place.</param>
-    /// <param name="isNormalized">Whether spaces are U+2581 in truth, which is no white space.</param>
+    /// <param name="isNormalized">True if spaces are U+2581, which is not white space.</param>
     public static int SpaceBefore(ReadOnlySpan<byte> text, int at, bool isNormalized)
     {
         while (at > 0)
@@ -26,7 +26,7 @@ internal static class TextClass
         return at;
     }
 
-    /// <summary>Where the white space ends that begins at a place.</summary>
+    /// <summary>The end of the white space that begins at a position.</summary>
     /// <inheritdoc cref="SpaceBefore"/>
     public static int SpaceAfter(ReadOnlySpan<byte> text, int at, bool isNormalized)
     {
@@ -44,7 +44,7 @@ internal static class TextClass
         return at;
     }
 
-    /// <summary>Whether a word goes on before or after a stretch of text.</summary>
+    /// <summary>True if a word continues before or after a stretch of text.</summary>
     public static bool IsWithinWord(ReadOnlySpan<byte> text, int start, int end)
     {
         Rune.DecodeLastFromUtf8(text[..start], out Rune before, out _);

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Text;
 
-/// <summary>What a vocabulary entry is; the values are those of SentencePiece and GGUF.</summary>
+/// <summary>The kind of a vocabulary entry, with the values of SentencePiece and GGUF.</summary>
 internal enum TokenKind : byte
 {
     /// <summary>A piece that merges produce.</summary>

@@ -1,10 +1,10 @@
 namespace Gemma.Extensions.AI.Text;
 
-/// <summary>How a token is found in text, beyond its kind: the flags of added tokens in the files of Hugging Face.</summary>
+/// <summary>The matching flags of a token besides its kind: those of added tokens in Hugging Face files.</summary>
 [Flags]
 internal enum TokenMatching : byte
 {
-    /// <summary>Where its text stands, exactly.</summary>
+    /// <summary>Exactly where its text occurs.</summary>
     None = 0,
 
     /// <summary>Takes the white space before it too (<c>lstrip</c>).</summary>

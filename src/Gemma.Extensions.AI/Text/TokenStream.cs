@@ -12,7 +12,7 @@ internal struct TokenStream(GemmaTokenizer tokenizer)
     private uint _pending; // bytes of an unfinished character, the first lowest
     private int _pendingCount;
 
-    /// <summary>Whether the last tokens left a character unfinished.</summary>
+    /// <summary>True if the last tokens left a character unfinished.</summary>
     public readonly bool HasPending => _pendingCount > 0;
 
     /// <summary>Appends what the token completes.</summary>
@@ -32,7 +32,7 @@ internal struct TokenStream(GemmaTokenizer tokenizer)
         text.Append(chars[..Encoding.UTF8.GetChars(bytes, chars)]);
     }
 
-    /// <summary>Appends what is left at the end of the text.</summary>
+    /// <summary>Appends the rest at the end of the text.</summary>
     public void Flush(StringBuilder text) => Drain(text, last: true);
 
     private void Drain(StringBuilder text, bool last)

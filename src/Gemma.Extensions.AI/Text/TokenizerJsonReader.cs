@@ -158,7 +158,7 @@ internal static class TokenizerJsonReader
 
     private static bool IsOneCharacter(string piece) => piece.Length == (piece.Length > 1 && char.IsSurrogatePair(piece, 0) ? 2 : 1);
 
-    /// <summary>Whether text comes out as it went in but for spaces spelt U+2581.</summary>
+    /// <summary>True if the normalizer does nothing but replace spaces by U+2581.</summary>
     private static bool KeepsText(JsonElement normalizer) => normalizer.ValueKind == JsonValueKind.Null || TypeOf(normalizer) switch
     {
         "Sequence" => normalizer.TryGetProperty("normalizers", out JsonElement parts) && parts.ValueKind == JsonValueKind.Array && parts.EnumerateArray().All(KeepsText),
@@ -166,7 +166,7 @@ internal static class TokenizerJsonReader
         _ => false,
     };
 
-    /// <summary>Whether a pre-tokenizer leaves a text whole whose spaces are spelt U+2581.</summary>
+    /// <summary>True if the pre-tokenizer does not split a text whose spaces are U+2581.</summary>
     private static bool KeepsWhole(JsonElement preTokenizer) => preTokenizer.ValueKind == JsonValueKind.Null || TypeOf(preTokenizer) switch
     {
         "Sequence" => preTokenizer.TryGetProperty("pretokenizers", out JsonElement parts) && parts.ValueKind == JsonValueKind.Array && parts.EnumerateArray().All(KeepsWhole),

@@ -74,13 +74,13 @@ internal sealed class TokenizerVocabulary
     /// <summary>The unknown piece, or -1.</summary>
     public int UnknownId { get; }
 
-    /// <summary>Whether characters without a piece are spelt in bytes; otherwise they are unknown.</summary>
+    /// <summary>True if characters without a piece are encoded as bytes; otherwise they become the unknown token.</summary>
     public bool HasBytes { get; }
 
     /// <summary>Length in bytes of the longest piece that merges can produce.</summary>
     public int LongestMergeable { get; private set; }
 
-    /// <summary>Tokens that are matched in the text as it is.</summary>
+    /// <summary>Tokens matched in the text before normalization.</summary>
     public PieceTrie Matched { get; } = new();
 
     /// <summary>Tokens that are matched in what those leave; null where there are none.</summary>
@@ -88,7 +88,7 @@ internal sealed class TokenizerVocabulary
 
     public TokenMatching GetMatching(int id) => _matching is null ? TokenMatching.None : _matching[id];
 
-    /// <summary>Whether a control piece is never matched in text, and vanishes in decoding: what SentencePiece itself puts around a text.</summary>
+    /// <summary>True for control pieces that are never matched in text and vanish in decoding: those that SentencePiece itself puts around a text.</summary>
     public static bool IsSilent(ReadOnlySpan<byte> piece) => piece.SequenceEqual("<bos>"u8) || piece.SequenceEqual("<eos>"u8) || piece.SequenceEqual("<pad>"u8);
 
     public TokenKind GetKind(int id) => _kinds[id];

@@ -199,7 +199,7 @@ internal sealed class ToolCallParser(bool textIsFree = true, ToolMarkup? markup 
         return null;
     }
 
-    /// <summary>What was held is no call, but its end may be the beginning of the next one.</summary>
+    /// <summary>The held text is not a call, but its end may begin the next one.</summary>
     private void Reject()
     {
         _state = State.Text;

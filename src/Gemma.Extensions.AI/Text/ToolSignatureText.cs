@@ -280,7 +280,7 @@ internal static class ToolSignatureText
         return true;
     }
 
-    /// <summary>A name as it is; where it could be taken for more than a name (a line break, a colon), as a JSON string.</summary>
+    /// <summary>A name unchanged, or as a JSON string if it could be read as more than a name (a line break, a colon).</summary>
     private static void AppendName(StringBuilder text, string name)
     {
         if (name.Length > 0 && name.All(static c => char.IsLetterOrDigit(c) || char.IsSurrogate(c) || char.GetUnicodeCategory(c) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark || "_-.$@/+#".Contains(c, StringComparison.Ordinal)))

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Text.Templates;
 
 namespace Gemma.Extensions.AI.Text;
 
-/// <summary>How the turns of a <see cref="TurnFormat"/> are marked.</summary>
+/// <summary>The kind of markers around the turns of a <see cref="TurnFormat"/>.</summary>
 /// <param name="Name">Name for logs, reports and options.</param>
 /// <param name="Start">Begins a turn, in front of the role's name.</param>
 /// <param name="End">Ends a turn.</param>
@@ -14,11 +14,11 @@ internal sealed record TurnMarkers(string Name, string Start, string End, string
     public static TurnMarkers ChatML { get; } = new("chatml", "<|im_start|>", "<|im_end|>", "assistant");
 }
 
-/// <summary>Details in which formats of one kind of marker differ.</summary>
+/// <summary>Differences between formats with the same kind of markers.</summary>
 /// <param name="HasSystem">Whether there are turns of the system.</param>
 /// <param name="SystemAnywhere">Whether they may stand later than at the beginning.</param>
 /// <param name="Alternates">Whether user and model must alternate.</param>
-/// <param name="Trims">Whether white space around content is dropped.</param>
+/// <param name="Trims">True if white space around content is dropped.</param>
 /// <param name="BeginsWithBos">Whether a prompt begins with bos.</param>
 internal sealed record TurnRules(bool HasSystem, bool SystemAnywhere, bool Alternates, bool Trims, bool BeginsWithBos);
 
@@ -49,7 +49,7 @@ internal sealed class TurnFormat(GemmaTokenizer tokenizer, TurnMarkers markers, 
     public static TurnFormat GemmaSystem(GemmaTokenizer tokenizer, string source) =>
         new(tokenizer, TurnMarkers.Gemma, new(HasSystem: true, SystemAnywhere: true, Alternates: false, Trims: true, BeginsWithBos: true)) { Source = source };
 
-    /// <summary>ChatML, content as it is.</summary>
+    /// <summary>ChatML, content unchanged.</summary>
     public static TurnFormat ChatML(GemmaTokenizer tokenizer, string source) =>
         new(tokenizer, TurnMarkers.ChatML, new(HasSystem: true, SystemAnywhere: true, Alternates: false, Trims: false, BeginsWithBos: true)) { Source = source };
 

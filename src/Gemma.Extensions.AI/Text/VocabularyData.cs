@@ -9,7 +9,7 @@ internal sealed class VocabularyData(string source)
     /// <summary>Most ids without a token that a file may leave between or after those that have one.</summary>
     public const int MaxGap = 1 << 16;
 
-    /// <summary>What llama.cpp's converter gives added tokens, which have no score of their own.</summary>
+    /// <summary>The score that llama.cpp's converter gives added tokens, which have none.</summary>
     private const float AddedScore = -1000;
 
     private Dictionary<string, int>? _ids;
@@ -25,7 +25,7 @@ internal sealed class VocabularyData(string source)
     /// <summary>By id; <see cref="TokenKind.Unused"/> for an id without a token.</summary>
     public List<TokenKind> Kinds { get; } = [];
 
-    /// <summary>How tokens are matched that are not simply matched where their text stands.</summary>
+    /// <summary>The matching rules of tokens other than plain matches of their text.</summary>
     public Dictionary<int, TokenMatching> Matching { get; } = [];
 
     /// <summary>-1: the token of the name <c>&lt;bos&gt;</c>; likewise the others.</summary>
@@ -47,10 +47,10 @@ internal sealed class VocabularyData(string source)
         Kinds.Add(kind);
     }
 
-    /// <summary>Whether the id has a token.</summary>
+    /// <summary>True if the id has a token.</summary>
     public bool Holds(int id) => (uint)id < (uint)Count && (Pieces[id].Length > 0 || Kinds[id] != TokenKind.Unused);
 
-    /// <summary>Whether the token of an id has this text.</summary>
+    /// <summary>True if the token of an id has this text.</summary>
     public bool Holds(int id, string content) => (uint)id < (uint)Count && AddedToken.Spell(Encoding.UTF8.GetString(Pieces[id])) == content;
 
     /// <summary>The first id with this text (U+2581 for a space), -1 if there is none.</summary>

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-/// <summary>How the CPU backend is set up.</summary>
+/// <summary>Options of the CPU backend.</summary>
 internal sealed record CpuBackendOptions
 {
     /// <summary>Name of the environment variable that forces a kernel tier.</summary>

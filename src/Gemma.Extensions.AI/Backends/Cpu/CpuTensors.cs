@@ -59,7 +59,7 @@ internal sealed class CpuWeights(WeightPart[] parts, int rows, int columns) : We
 {
     public WeightPart[] Parts { get; } = parts;
 
-    /// <summary>How the fast tiers multiply the parts; null for the reference, which needs no plan.</summary>
+    /// <summary>The fast tiers' plans for the parts; null for the reference, which needs none.</summary>
     public MatMulPlan? Plan { get; init; }
 }
 

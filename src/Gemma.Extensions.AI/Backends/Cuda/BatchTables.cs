@@ -1,7 +1,7 @@
 namespace Gemma.Extensions.AI.Backends.Cuda;
 
 /// <summary>
-/// What kernels need to know of a batch: for each row its position, and where the block table of its sequence begins; and the tiles of prompts, up to 64 rows of one sequence each.
+/// A batch as kernels see it: for each row its position and the start of its sequence's block table; and the tiles of prompts, up to 64 rows of one sequence each.
 /// </summary>
 internal sealed class BatchTables(CudaContext context)
 {

@@ -29,12 +29,12 @@ internal readonly unsafe struct KernelArgument
     public static KernelArgument Of<T>(ref T structure)
         where T : unmanaged => new(0, Unsafe.AsPointer(ref structure), sizeof(T));
 
-    /// <summary>Where the driver finds the argument; it copies it when the kernel is launched.</summary>
+    /// <summary>Address of the argument; the driver copies it at launch.</summary>
     public static void* PlaceOf(KernelArgument* argument) => argument->_structure is not null ? argument->_structure : &argument->_value;
 }
 
 /// <summary>
-/// One GPU as one model uses it: memory, a stream on which everything happens in the order in which it was asked for, and the kernels. Several share a GPU.
+/// One model's use of a GPU: memory, a stream that runs everything in order, and the kernels. Several models can share a GPU.
 /// An error after which the GPU does not work on is kept in <see cref="Failure"/>, and everything later throws it.
 /// </summary>
 internal sealed unsafe class CudaContext : IDisposable
@@ -184,7 +184,7 @@ internal sealed unsafe class CudaContext : IDisposable
         }
     }
 
-    /// <summary>Copies to the device; the host memory must stay as it is until that has happened.</summary>
+    /// <summary>Copies to the device; the host memory must not change until the copy is done.</summary>
     /// <param name="destination">Device memory.</param>
     /// <param name="source">Host memory of <see cref="AllocatePinned"/>.</param>
     /// <param name="bytes">How much.</param>

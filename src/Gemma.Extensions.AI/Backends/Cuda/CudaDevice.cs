@@ -3,7 +3,7 @@ using System.Text;
 namespace Gemma.Extensions.AI.Backends.Cuda;
 
 /// <summary>One of NVIDIA's GPUs.</summary>
-/// <param name="Index">Number by which it is asked for: <c>cuda:1</c>.</param>
+/// <param name="Index">Its number, as in <c>cuda:1</c>.</param>
 /// <param name="Name">As the driver names it.</param>
 /// <param name="Capability">Compute capability, ten times: 80 for 8.0.</param>
 /// <param name="Processors">Streaming multiprocessors.</param>
@@ -45,7 +45,7 @@ internal sealed record CudaDevice(int Index, string Name, int Capability, int Pr
     }
 
     /// <summary>The GPU of a number, or the first one that can be used.</summary>
-    /// <exception cref="GemmaDeviceException">There is none; says what was found.</exception>
+    /// <exception cref="GemmaDeviceException">There is none; the message says what was found.</exception>
     public static CudaDevice Select(CudaLibrary library, int? index)
     {
         CudaDevice[] devices = All(library);

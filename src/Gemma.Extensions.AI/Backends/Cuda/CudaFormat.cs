@@ -15,7 +15,7 @@ internal readonly record struct RowPlanes(long Low, long High, long Scales, long
 /// <param name="Type">Type in the file.</param>
 /// <param name="Kernel">Name in the kernels: <c>product_q4_k_1</c>.</param>
 /// <param name="ElementBytes">Bytes of a plain number; 0 where numbers are packed.</param>
-/// <param name="HasKernel">Whether the weights stay as they are in the file.</param>
+/// <param name="HasKernel">True if the weights stay as they are in the file.</param>
 internal sealed record CudaFormat(TensorType Type, string Kernel, int ElementBytes, bool HasKernel)
 {
     /// <summary>Columns that a product takes at once; rows are padded to whole ones with zeros.</summary>

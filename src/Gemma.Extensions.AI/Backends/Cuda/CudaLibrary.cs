@@ -129,7 +129,7 @@ internal sealed unsafe class CudaLibrary
         }
     }
 
-    /// <summary>What an error code means, e.g. <c>CUDA_ERROR_OUT_OF_MEMORY (2), out of memory</c>.</summary>
+    /// <summary>The meaning of an error code, e.g. <c>CUDA_ERROR_OUT_OF_MEMORY (2), out of memory</c>.</summary>
     public string Describe(int code)
     {
         byte* name = null, text = null;

@@ -199,7 +199,7 @@ internal sealed class CudaScratch(CudaContext context, string purpose)
 {
     private long _bytes;
 
-    /// <summary>Where it lies now.</summary>
+    /// <summary>Its current address.</summary>
     public ulong Address { get; private set; }
 
     public ulong Reserve(long bytes)

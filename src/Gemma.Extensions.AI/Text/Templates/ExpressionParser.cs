@@ -7,7 +7,7 @@ internal sealed class ExpressionParser(TemplateTokens tokens)
 {
     private static readonly string[] s_comparisons = ["==", "!=", "<", "<=", ">", ">="];
 
-    /// <summary>One expression, or several with commas, which are a list.</summary>
+    /// <summary>One expression, or several separated by commas, which make a list.</summary>
     public Expression Tuple(bool allowsConditional = true)
     {
         int position = tokens.Position;

@@ -32,7 +32,7 @@ internal sealed class JinjaTemplate
     /// <param name="variables">By name.</param>
     /// <param name="budget">Most steps; a step is an evaluation, or a few characters.</param>
     /// <param name="now">The time for <c>strftime_now</c>.</param>
-    /// <param name="isStrict">Whether printing what is not defined is a fault instead of nothing.</param>
+    /// <param name="isStrict">True if printing an undefined value is an error instead of empty text.</param>
     /// <exception cref="TemplateException">The template raised an exception, failed, or did too much.</exception>
     public TemplateText Render(IEnumerable<KeyValuePair<string, object?>> variables, long budget, Func<DateTime> now, bool isStrict = false)
     {

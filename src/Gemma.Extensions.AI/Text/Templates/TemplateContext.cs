@@ -13,10 +13,10 @@ internal sealed class TemplateContext(string source, Scope variables, long budge
 
     public Func<DateTime> Now { get; } = now;
 
-    /// <summary>Whether printing what is not defined is a fault.</summary>
+    /// <summary>True if printing an undefined value is an error.</summary>
     public bool IsStrict { get; init; }
 
-    /// <summary>Where in the template the evaluation is.</summary>
+    /// <summary>The position in the template that is being evaluated.</summary>
     public int Position { get; private set; }
 
     public void Step(int position)
@@ -62,7 +62,7 @@ internal sealed class TemplateContext(string source, Scope variables, long budge
     }
 }
 
-/// <summary>Variables of a template, a loop's pass or a macro's call; what is not here is looked for outside.</summary>
+/// <summary>Variables of a template, a loop iteration or a macro call; others are looked up in the enclosing scope.</summary>
 internal sealed class Scope(Scope? outer)
 {
     private readonly Dictionary<string, object?> _values = new(StringComparer.Ordinal);

@@ -22,7 +22,7 @@ internal sealed class TemplateException(TemplateFault fault, string message, int
 {
     public TemplateFault Fault { get; } = fault;
 
-    /// <summary>What is wrong, without the place.</summary>
+    /// <summary>The message without the position.</summary>
     public string Reason { get; } = message;
 
     public static TemplateException At(string source, int position, TemplateFault fault, string message)

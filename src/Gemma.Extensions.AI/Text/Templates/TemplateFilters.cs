@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.Text.Templates;
 
-/// <summary>What may follow a bar.</summary>
+/// <summary>The filters: what may follow a bar.</summary>
 internal static class TemplateFilters
 {
     private static readonly Dictionary<string, TemplateFunction> s_filters = new(StringComparer.Ordinal)
@@ -167,7 +167,7 @@ internal static class TemplateFilters
 
     private static List<object?> Sorted(TemplateCall call, List<(object? Key, object? Item)> items, bool reverse)
     {
-        // Enumerable.Order keeps what is equal in place, as Python does.
+        // Enumerable.Order is stable, as Python's sort is.
         Comparer<object?> order = Comparer<object?>.Create((left, right) => TemplateValues.Compare(call.Context, left, right));
         try
         {

@@ -27,7 +27,7 @@ internal static class TemplateJson
     {
         public StringBuilder Text { get; } = new();
 
-        /// <summary>Where any of it came from a message, what it is marked with.</summary>
+        /// <summary>The mark of the text, if any of it came from a message.</summary>
         public char Mark { get; private set; }
 
         public void Write(object? value, int depth)

@@ -47,7 +47,7 @@ internal sealed class TemplateParser
 
                     body.Add(Tag(_tokens.Next().Position, name));
                     break;
-                default: // the end, which is not passed
+                default: // the end, which is not consumed
                     return ends.IsEmpty ? body : throw _tokens.Bad(begun, $"the block is not closed with '{ends[^1]}'");
             }
         }

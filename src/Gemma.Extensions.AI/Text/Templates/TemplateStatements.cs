@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Text.Templates;
 
-/// <summary>How a statement ended.</summary>
+/// <summary>The way a statement ended.</summary>
 internal enum Flow
 {
     Next,
@@ -88,7 +88,7 @@ internal sealed class Block(int position, List<(string Name, Expression Value)> 
     }
 }
 
-/// <summary>What a loop or <c>set</c> assigns to: names, or an attribute of a namespace.</summary>
+/// <summary>The target of a loop or <c>set</c>: names, or an attribute of a namespace.</summary>
 internal sealed record Target(int Position, List<string> Names, string? Attribute = null, bool IsTuple = false)
 {
     public void Assign(TemplateContext context, Scope scope, object? value)

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Text.Templates;
 
-/// <summary>What may follow <c>is</c>.</summary>
+/// <summary>The tests: what may follow <c>is</c>.</summary>
 internal static class TemplateTests
 {
     private static readonly Dictionary<string, Func<TemplateCall, bool>> s_tests = new(StringComparer.Ordinal)

@@ -29,7 +29,7 @@ internal sealed class TemplateMapping
 /// <summary>A list that prints in parentheses.</summary>
 internal sealed class TemplateTuple(IEnumerable<object?> items) : List<object?>(items);
 
-/// <summary>What has attributes only: <c>loop</c> and <c>namespace</c>.</summary>
+/// <summary>A value with attributes only: <c>loop</c> and <c>namespace</c>.</summary>
 internal abstract class TemplateObject
 {
     public abstract object? Get(string name);
@@ -47,7 +47,7 @@ internal sealed class TemplateNamespace : TemplateObject
 internal delegate object? TemplateFunction(TemplateCall call);
 
 /// <summary>
-/// The rules of Python by which values are tested, compared and printed. Values are null (None), bool, long, double, <see cref="TemplateText"/>, a list of values,
+/// Python's rules for testing, comparing and printing values. Values are null (None), bool, long, double, <see cref="TemplateText"/>, a list of values,
 /// <see cref="TemplateMapping"/>, <see cref="TemplateUndefined"/>, <see cref="TemplateObject"/> and <see cref="TemplateFunction"/>.
 /// </summary>
 internal static class TemplateValues
@@ -168,7 +168,7 @@ internal static class TemplateValues
         return text.Length - pairs;
     }
 
-    /// <summary>What a loop over the value goes through.</summary>
+    /// <summary>The items that a loop over the value visits.</summary>
     public static List<object?> Items(TemplateContext context, object? value)
     {
         switch (value)
@@ -195,7 +195,7 @@ internal static class TemplateValues
         }
     }
 
-    /// <summary>As a tag prints it.</summary>
+    /// <summary>The value as a tag prints it.</summary>
     public static TemplateText Print(TemplateContext context, object? value)
     {
         switch (value)

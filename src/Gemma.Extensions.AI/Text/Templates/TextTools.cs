@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.Text.Templates;
 
-/// <summary>What filters and methods do with strings, marks included.</summary>
+/// <summary>String operations of filters and methods, which keep marks.</summary>
 internal static class TextTools
 {
     /// <param name="context">The evaluation.</param>

@@ -183,7 +183,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             }
         }
 
-        /// <summary>Turns 32 scores into weights e^(score - maximum), zero where the key is not visible, and rescales what was summed under a smaller maximum.</summary>
+        /// <summary>Turns 32 scores into weights e^(score - maximum), zero where the key is not visible, and rescales sums made with a smaller maximum.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private static void Weigh(float* scores, float* sums, float* state, int padded, int firstKey, int position, int window, float cap)
         {

@@ -14,11 +14,11 @@ internal unsafe interface ICodebook
 
     static abstract Vector128<byte> Levels { get; }
 
-    /// <summary>To be read once a call: the statics behind it are checked for initialisation each time.</summary>
+    /// <summary>Read it once per call: every access checks whether the statics behind it are initialised.</summary>
     static abstract CodebookTables Tables { get; }
 }
 
-/// <summary>Where the tables of a codebook lie.</summary>
+/// <summary>Addresses of a codebook's tables.</summary>
 /// <param name="numbers">The numbers of each entry: four bytes in IQ3, eight in the others.</param>
 /// <param name="first">A byte per entry: which levels its first numbers have (two of three bits in IQ3, four of two bits in the others).</param>
 /// <param name="last">The same of its last numbers.</param>
@@ -130,7 +130,7 @@ internal static unsafe class CodebookSteps
     public static Vector512<uint> SpreadSevens(Vector512<uint> fields) =>
         (fields & Vector512.Create(0x7Fu)) | ((fields << 1) & Vector512.Create(0x7F00u)) | ((fields << 2) & Vector512.Create(0x7F0000u)) | ((fields << 3) & Vector512.Create(0x7F000000u));
 
-    /// <summary>In each byte seven bits of signs, and the eighth that makes their number even.</summary>
+    /// <summary>Per byte seven sign bits, and an eighth that makes their number even.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> EvenSigns(Vector512<uint> sevens)
     {

@@ -20,7 +20,7 @@ internal sealed class TileFormats
         }
     }
 
-    /// <summary>The table. bfloat16 is widened to float32; tiers that multiply it as it is use <see cref="BF16Tiles.CreatePairs"/> in its place.</summary>
+    /// <summary>The table. bfloat16 is widened to float32; tiers that multiply it directly use <see cref="BF16Tiles.CreatePairs"/> instead.</summary>
     public static TileFormats Create<TIsa>()
         where TIsa : struct, IVectorIsa => new(
     [

@@ -34,7 +34,7 @@ internal static unsafe class TileWriter
         return d0;
     }
 
-    /// <summary>Fourth dword of each row: for what stands at the end of a block.</summary>
+    /// <summary>Fourth dword of each row, for fields at the end of a block.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Last<TIsa>(byte* rows, long stride)
         where TIsa : struct, IVectorIsa

@@ -60,7 +60,7 @@ internal sealed partial class GemvAssembler
         }
     }
 
-    /// <summary>Keeps the scale of each of the 16 groups, times that of the super-block.</summary>
+    /// <summary>Keeps the scale of each of the 16 groups, multiplied by the super-block's.</summary>
     private void ScalesOfQ6_K()
     {
         AssemblerRegisterZMM d = HighHalf(Read16(194, [16, 17, 18, 19, 20])[3]);

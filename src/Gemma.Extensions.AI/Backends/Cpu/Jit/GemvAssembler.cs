@@ -166,7 +166,7 @@ internal sealed partial class GemvAssembler
     /// <summary>Steps from the activation pointer back to the first of the part.</summary>
     private static int Middle(int steps) => steps == 4 ? 16 : 0;
 
-    /// <summary>Advances the pointers by bytes of weights and columns of activations, of which a group has zero-point terms.</summary>
+    /// <summary>Advances the pointers by bytes of weights and columns of activations; each group of columns has zero-point terms.</summary>
     private void Advance(int bytes, int columns, int group = 32)
     {
         foreach (AssemblerRegister64 row in Bases)

@@ -23,7 +23,7 @@ internal readonly unsafe struct GemvTables(byte* address, int length)
     /// <summary>Four tables of 64 weight bytes, zero point included. An index has a level and a sign; the other bits, which belong to another number, make no difference.</summary>
     public const int LevelsAt = 128;
 
-    /// <summary>What a scale of three or four bits stands for: 16 float32.</summary>
+    /// <summary>The values of a scale of three or four bits: 16 float32.</summary>
     public const int ScalesAt = 384;
 
     /// <summary>
@@ -32,7 +32,7 @@ internal readonly unsafe struct GemvTables(byte* address, int length)
     /// </summary>
     public const int OrderAt = 448;
 
-    /// <summary>Where each byte of signs starts in the dwords of two rows, in bits.</summary>
+    /// <summary>The bit offset of each byte of signs in the dwords of two rows.</summary>
     public const int SignFieldsAt = 576;
 
     /// <summary>Bytes of one.</summary>
@@ -231,7 +231,7 @@ internal readonly unsafe struct GemvTables(byte* address, int length)
         }
     }
 
-    /// <summary>A sign that is stored as it is, or the eighth, which makes their number even.</summary>
+    /// <summary>A stored sign, or the eighth, which makes their number even.</summary>
     /// <param name="sign">0 to 7; others are none.</param>
     /// <param name="first">The bit of the first sign.</param>
     private static int Sevens(int sign, int first) => sign > 7 ? 0 : (sign == 7 ? 0x7F : 1 << sign) << first;

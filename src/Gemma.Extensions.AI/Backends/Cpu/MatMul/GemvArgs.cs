@@ -61,7 +61,7 @@ internal unsafe struct GemvArgs
     [FieldOffset(84)]
     public int Columns;
 
-    /// <summary>What an assembled kernel of a codebook format looks up; set by its caller.</summary>
+    /// <summary>Lookup tables of an assembled kernel of a codebook format; set by its caller.</summary>
     [FieldOffset(TablesAt)]
     public byte* Tables;
 }

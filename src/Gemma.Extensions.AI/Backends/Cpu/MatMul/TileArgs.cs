@@ -36,13 +36,13 @@ internal unsafe struct TileArgs
     /// <summary>Byte tiles: blocks of 32 columns. Float tiles: columns. Tiles of pairs: pairs of columns.</summary>
     public long Steps;
 
-    /// <summary>0: the output is overwritten; 1: the sums go on from what stands there.</summary>
+    /// <summary>0: the output is overwritten; 1: the sums are added to it.</summary>
     public long Accumulate;
 
     /// <summary>Float tiles: floats from a column of the tile to the next, and from an activation row to the next.</summary>
     public long WeightStride;
     public long ActivationStride;
 
-    /// <summary>Float tiles: floats from an activation to that of the next column.</summary>
+    /// <summary>Float tiles: floats from an activation to the next column's.</summary>
     public long ActivationStep;
 }

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
-/// <summary>The loops of the vector kernels: one, two or four activation rows by 32 weight rows. The order of the sums is that of <see cref="MatMulKernels"/>.</summary>
+/// <summary>The loops of the vector kernels: one, two or four activation rows by 32 weight rows. Sums are ordered as <see cref="MatMulKernels"/> states.</summary>
 internal static unsafe class VectorTile
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
