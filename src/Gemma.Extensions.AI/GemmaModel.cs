@@ -254,7 +254,7 @@ public sealed partial class GemmaModel : IDisposable
 
     private static EngineOptions EngineOptions(string path, GemmaOptions options, Backend backend) => new()
     {
-        PrefillChunk = backend.HasPromptKernels ? Gemma.Extensions.AI.Engine.EngineOptions.PromptKernelChunk : new EngineOptions().PrefillChunk,
+        PrefillChunk = backend.PromptRows ?? (backend.HasPromptKernels ? Gemma.Extensions.AI.Engine.EngineOptions.PromptKernelChunk : new EngineOptions().PrefillChunk),
         ModelName = ModelAliases.ModelId(path),
         ContextLength = options.ContextLength,
         KvType = options.KvCacheType,

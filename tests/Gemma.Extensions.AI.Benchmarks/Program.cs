@@ -23,6 +23,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Server.ServerSoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Text.TextBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.ForwardBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.CompareBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Speed.GpuReport.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.AmxBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.Create());

@@ -12,10 +12,10 @@ internal static class DeviceChoice
 {
     /// <summary>Makes the backend that the options ask for, before anything is known of the model.</summary>
     /// <exception cref="GemmaDeviceException">A GPU was asked for and cannot be used.</exception>
-    public static Backend Create(GemmaOptions options) => Create(options, CudaLibrary.Load);
+    public static Backend Create(GemmaOptions options) => Create(options, CudaLibrary.Load, CublasLibrary.TryLoad);
 
     /// <inheritdoc cref="Create(GemmaOptions)"/>
-    internal static Backend Create(GemmaOptions options, Func<CudaLibrary> load)
+    internal static Backend Create(GemmaOptions options, Func<CudaLibrary> load, Func<CublasLibrary?>? loadCublas = null)
     {
         DeviceSetting.TryParse(options.Device, out DeviceSetting setting);
         if (!setting.UsesCuda)
@@ -26,7 +26,7 @@ internal static class DeviceChoice
         try
         {
             CudaLibrary library = load();
-            return new CudaBackend(library, CudaDevice.Select(library, setting.Index));
+            return new CudaBackend(library, CudaDevice.Select(library, setting.Index), cublas: loadCublas?.Invoke());
         }
         catch (GemmaDeviceException exception) when (setting.IsAuto)
         {

@@ -47,8 +47,8 @@ internal sealed record DeviceNeeds(long[] LayerBytes, long HeadBytes, long Embed
 
         MemoryAdvice advice = MemoryAdvice.For(config, 0, contextLength ?? config.ContextLength, kvType);
 
-        // Products keep two more forms of their input, and attention its spans.
-        long work = 2 * advice.ActivationBytes + ReserveBytes;
+        // A step takes more rows than on the CPU, and products keep other forms of their input.
+        long work = CudaBackend.MostPromptRows / MemoryAdvice.PrefillRows * advice.ActivationBytes * 3 / 2 + ReserveBytes;
         if (draft is { } guesses)
         {
             DeviceNeeds small = Of(guesses.File, Math.Min(contextLength ?? config.ContextLength, guesses.File.Config.ContextLength), kvType, null);

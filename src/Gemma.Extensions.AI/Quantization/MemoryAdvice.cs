@@ -10,7 +10,8 @@ namespace Gemma.Extensions.AI.Quantization;
 /// <param name="Machine">Memory that the process may use: of the machine, or of the container's limit.</param>
 internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long ActivationBytes, MachineMemory Machine)
 {
-    private const int PrefillRows = 256;
+    /// <summary>Rows of a step that work space is counted for.</summary>
+    public const int PrefillRows = 256;
 
     public long NeededBytes => WeightBytes + KvBytes + ActivationBytes;
 

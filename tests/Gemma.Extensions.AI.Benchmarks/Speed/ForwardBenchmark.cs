@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Numerics.Tensors;
 using System.Text.Json;
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Backends.Cuda;
 using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
@@ -16,8 +17,8 @@ internal static class ForwardBenchmark
     public static Command Create()
     {
         var model = new Option<string?>("--model") { Description = "Model file." };
-        var shape = new Option<string?>("--shape") { Description = "Instead of a file: random weights of Gemma 2's shape, 2b, 9b or 27b." };
-        var type = new Option<string>("--type") { DefaultValueFactory = _ => "BF16", Description = "Type of these." };
+        var shape = new Option<string?>("--shape") { Description = "Instead of a file: random weights of Gemma 2's shape, 2b, 9b, 27b or tiny." };
+        var type = new Option<string>("--type") { DefaultValueFactory = _ => "BF16", Description = "Type of these: of model files (Q4_K_M) or of all tensors (Q4_K)." };
         var device = new Option<string>("--device") { DefaultValueFactory = _ => "cpu", Description = "cpu, or cuda, cuda:1, ..." };
         var prompt = new Option<int>("--prompt-tokens") { DefaultValueFactory = _ => 512 };
         var generate = new Option<int>("--generate-tokens") { DefaultValueFactory = _ => 64 };
@@ -46,9 +47,10 @@ internal static class ForwardBenchmark
     private static void Run(Settings settings)
     {
         long start = Stopwatch.GetTimestamp();
-        using var backend = new TimedBackend(DeviceChoice.Create(new GemmaOptions { Device = settings.Device, Kernel = settings.Kernel, Threads = settings.Threads }));
+        Backend device = DeviceChoice.Create(new GemmaOptions { Device = settings.Device, Kernel = settings.Kernel, Threads = settings.Threads });
+        using var backend = new TimedBackend(device);
         using ModelFile? file = settings.Shape is null ? ModelFile.Open(settings.Model ?? throw new ArgumentException("Give --model or --shape.")) : null;
-        using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, Enum.Parse<TensorType>(settings.Type, ignoreCase: true)) : null;
+        using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, settings.Type) : null;
         GemmaConfig config = file?.Config ?? synthetic!.Config;
         GemmaWeights weights = file is null ? synthetic!.Load(backend) : GemmaWeights.Load(file, backend);
         const int BlockTokens = 32;
@@ -118,6 +120,8 @@ internal static class ForwardBenchmark
             peak_resident_bytes = PeakResident("VmHWM:"),
             anonymous_bytes = PeakResident("RssAnon:"),
             kv_bytes = pool.BlockCount * pool.Layout.BlockBytes,
+            weight_bytes = synthetic?.WeightBytes ?? file!.Tensors.Values.Where(tensor => tensor.Shape.Count > 1).Sum(tensor => tensor.ByteLength),
+            memory_bytes_per_second = device is CudaBackend cuda ? GpuReport.ReadBandwidth(cuda.Device.Index) : 0,
         }));
     }
 

@@ -3,31 +3,56 @@ using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Quantization;
 
 namespace Gemma.Extensions.AI.Benchmarks.Speed;
 
 /// <summary>
-/// Random weights of Gemma 2's shape, for speed. All tensors share one piece of host memory, so that a backend with memory of its own can be measured where there is no room for a file;
+/// Random weights of Gemma 2's shape, for speed. All tensors of a format share one piece of host memory, so that a backend with memory of its own can be measured where there is no room for a file;
 /// a backend that uses weights in place reads the same bytes for all.
 /// </summary>
 internal sealed unsafe class RandomModel : IDisposable
 {
-    private readonly BlockFormat _format;
-    private readonly byte* _data;
+    private readonly Func<string, long[], BlockFormat> _formatOf;
+    private readonly Dictionary<TensorType, nint> _data = [];
+    private byte* _zeros;
 
-    public RandomModel(string shape, TensorType type)
+    /// <param name="shape">2b, 9b, 27b, or tiny.</param>
+    /// <param name="type">A type of model files (<c>Q4_K_M</c>), or of all tensors (<c>Q4_K</c>).</param>
+    public RandomModel(string shape, string type)
     {
         Config = ConfigOf(shape);
-        _format = BlockFormat.Get(type);
-        long bytes = Math.Max(_format.ByteLength((long)Config.VocabularySize * Config.HiddenSize), 4L * Config.HiddenSize);
-        _data = (byte*)NativeMemory.AllocZeroed((nuint)bytes);
+        BlockFormat? uniform = QuantizationRecipe.All.Any(recipe => recipe.Name.Equals(type, StringComparison.OrdinalIgnoreCase)) ? null : BlockFormat.Get(Enum.Parse<TensorType>(type, ignoreCase: true));
+        _formatOf = uniform is null ? (name, dimensions) => QuantizationRecipe.Get(type).FormatOf(name, dimensions, Config) : (_, _) => uniform;
+        var sizes = new Dictionary<TensorType, long>();
+        foreach ((string name, long[] dimensions) in GemmaTensors.Expected(Config).Where(tensor => tensor.Shape.Length == 2))
+        {
+            BlockFormat format = _formatOf(name, dimensions);
+            long bytes = format.ByteLength(dimensions[0] * dimensions[1]);
+            sizes[format.Type] = Math.Max(sizes.GetValueOrDefault(format.Type), bytes);
+            WeightBytes += bytes;
+        }
+
+        foreach ((TensorType key, long bytes) in sizes)
+        {
+            _data.Add(key, (nint)Fill(BlockFormat.Get(key), bytes));
+        }
+    }
+
+    /// <summary>Bytes of all matrices: what a token reads.</summary>
+    public long WeightBytes { get; }
+
+    private static byte* Fill(BlockFormat format, long bytes)
+    {
+        byte* data = (byte*)NativeMemory.AllocZeroed((nuint)bytes);
+        long block = format.ByteLength(BlockFormat.SuperBlock);
         Parallel.For(0, (bytes + (1 << 20) - 1) >> 20, piece =>
         {
             var random = new Random((int)piece);
             float[] values = new float[BlockFormat.SuperBlock];
-            byte* end = _data + Math.Min(bytes, (piece + 1) << 20);
-            long first = ((piece << 20) + _format.ByteLength(BlockFormat.SuperBlock) - 1) / _format.ByteLength(BlockFormat.SuperBlock);
-            for (byte* at = _data + first * _format.ByteLength(BlockFormat.SuperBlock); at + _format.ByteLength(BlockFormat.SuperBlock) <= end; at += _format.ByteLength(BlockFormat.SuperBlock))
+            byte* end = data + Math.Min(bytes, (piece + 1) << 20);
+            long first = ((piece << 20) + block - 1) / block;
+            for (byte* at = data + first * block; at + block <= end; at += block)
             {
                 if (first++ % 16 == 0)
                 {
@@ -39,30 +64,28 @@ internal sealed unsafe class RandomModel : IDisposable
 
                     fixed (float* source = values)
                     {
-                        _format.Encode(source, at, values.Length, null);
+                        format.Encode(source, at, values.Length, null);
                     }
                 }
-                else
+                else if (at - block >= data + (piece << 20))
                 {
-                    long block = _format.ByteLength(BlockFormat.SuperBlock);
-                    if (at - block >= _data + (piece << 20))
-                    {
-                        Buffer.MemoryCopy(at - block, at, block, block);
-                    }
+                    Buffer.MemoryCopy(at - block, at, block, block);
                 }
             }
         });
+        return data;
     }
 
     public GemmaConfig Config { get; }
 
-    /// <summary>The configuration of "2b", "9b" or "27b".</summary>
+    /// <summary>The configuration of "2b", "9b", "27b" or, to try things out, "tiny".</summary>
     public static GemmaConfig ConfigOf(string shape) => shape.ToLowerInvariant() switch
     {
         "2b" => Shape(26, 2304, 9216, 8, 4, 256, 256),
         "9b" => Shape(42, 3584, 14336, 16, 8, 256, 256),
         "27b" => Shape(46, 4608, 36864, 32, 16, 128, 144),
-        _ => throw new ArgumentException($"'{shape}' is not 2b, 9b or 27b."),
+        "tiny" => Shape(2, 256, 512, 4, 2, 128, 128) with { VocabularySize = 2048 },
+        _ => throw new ArgumentException($"'{shape}' is not 2b, 9b, 27b or tiny."),
     };
 
     public GemmaWeights Load(Backend backend)
@@ -88,18 +111,24 @@ internal sealed unsafe class RandomModel : IDisposable
             })],
         };
 
-        TensorView Tensor(string name, int rows, int columns) => new(name, _format, [rows, columns], _data, _format.ByteLength((long)rows * columns), "random");
+        TensorView Tensor(string name, int rows, int columns)
+        {
+            BlockFormat format = _formatOf(name, [rows, columns]);
+            return new TensorView(name, format, [rows, columns], (byte*)_data[format.Type], format.ByteLength((long)rows * columns), "random");
+        }
 
         WeightVector Norm() => backend.LoadVector(new TensorView("norm", BlockFormat.Get(TensorType.F32), [hidden], Zeros(hidden), 4L * hidden, "random"), 1);
     }
 
     public void Dispose()
     {
-        NativeMemory.Free(_data);
+        foreach (nint data in _data.Values)
+        {
+            NativeMemory.Free((void*)data);
+        }
+
         NativeMemory.Free(_zeros);
     }
-
-    private byte* _zeros;
 
     /// <summary>Norms of 1 + 0.</summary>
     private byte* Zeros(int count) => _zeros is null ? _zeros = (byte*)NativeMemory.AllocZeroed((nuint)(4L * count)) : _zeros;

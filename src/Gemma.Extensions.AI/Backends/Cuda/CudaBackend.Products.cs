@@ -10,6 +10,9 @@ internal sealed partial class CudaBackend
     /// <summary>Up to so many rows of a prompt take small tiles.</summary>
     private const int SmallPrompt = 64;
 
+    /// <summary>Rows of weights that are unpacked at a time: a grid has no more.</summary>
+    private const int MostUnpackedRows = 65_408;
+
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
     {
         var weights = (CudaWeights)table;
@@ -126,7 +129,7 @@ internal sealed partial class CudaBackend
     private void MultiplyPrompt(CudaWeightPart part, CudaMatrix x, WeightMatrix weights, ulong output, int first, int rows)
     {
         int padded = CudaMatrix.PaddedColumns(weights.Columns).Floats;
-        int most = part.Unpack == 0 ? part.Rows : Math.Min(part.Rows, (int)Math.Max(128, _unpackBytes / (2L * padded) / 128 * 128));
+        int most = part.Unpack == 0 ? part.Rows : Math.Min(part.Rows, (int)Math.Clamp(_unpackBytes / (2L * padded) / 128 * 128, 128, MostUnpackedRows));
         for (int weightRow = 0; weightRow < part.Rows; weightRow += most)
         {
             int count = Math.Min(most, part.Rows - weightRow);
@@ -137,12 +140,24 @@ internal sealed partial class CudaBackend
             {
                 int xCount = Math.Min(together, rows - row);
                 ulong at = (ulong)(first + row), to = output + (4ul * ((at * (uint)weights.Rows) + (uint)(part.FirstRow + weightRow)));
-                (nint kernel, int xRows, int weightRows) = rows <= SmallPrompt ? (_promptProductSmall, 32, 64) : (_promptProduct, 128, 128);
                 _pieces.Announce(xCount * operations, LaunchPieces.ProductSpeed);
-                _context.Launch(
-                    kernel, (Blocks(xCount, xRows), Blocks(count, weightRows), 1), PromptThreads, numbers, x.High + (2 * at * (uint)padded), to, count, padded, weights.Rows, xCount);
+                var shape = new CublasProducts.Shape(count, padded, weights.Rows);
+                ulong input = x.High + (2 * at * (uint)padded);
+                if (_cublas is null || !TryLibrary(_cublas, numbers, input, to, shape, xCount))
+                {
+                    MultiplyTiles(numbers, input, to, shape, xCount);
+                }
             }
         }
+    }
+
+    private bool TryLibrary(CublasProducts products, ulong weights, ulong x, ulong output, CublasProducts.Shape shape, int rows) =>
+        products.TryMultiply(weights, x, output, shape, rows, (trial, trialRows) => MultiplyTiles(weights, weights, trial, shape, trialRows));
+
+    private void MultiplyTiles(ulong weights, ulong x, ulong output, CublasProducts.Shape shape, int rows)
+    {
+        (nint kernel, int xRows, int weightRows) = rows <= SmallPrompt ? (_promptProductSmall, 32, 64) : (_promptProduct, 128, 128);
+        _context.Launch(kernel, (Blocks(rows, xRows), Blocks(shape.WeightRows, weightRows), 1), PromptThreads, weights, x, output, shape.WeightRows, shape.Columns, shape.OutputColumns, rows);
     }
 
     /// <summary>Some rows of weights as bfloat16 numbers, until the next are unpacked.</summary>

@@ -12,6 +12,9 @@ internal sealed partial class CudaBackend : Backend
 {
     private const int NormThreads = 512, ElementThreads = 256;
 
+    /// <summary>Rows of a prompt that a step takes: with fewer the products' tiles are too few for a large GPU.</summary>
+    public const int MostPromptRows = 1024;
+
     /// <summary>A step of generation with at most so many rows becomes a graph: larger ones take the GPU longer than launching them takes.</summary>
     private const int MostDeferredRows = 64;
 
@@ -26,6 +29,7 @@ internal sealed partial class CudaBackend : Backend
     private readonly CudaScratch _spans, _inner, _unpacked;
     private readonly nint _norms, _geGlu, _softcap, _selectRows, _lowRankDown, _lowRankUp, _pack, _mergeSpans, _promptProduct, _promptProductSmall;
     private readonly LaunchPieces _pieces;
+    private readonly CublasProducts? _cublas;
     private readonly long _pieceBytes, _unpackBytes;
     private ForwardBatch? _batch;
     private WeightUpload? _upload;
@@ -35,8 +39,9 @@ internal sealed partial class CudaBackend : Backend
     /// <param name="pieceBytes">About how many bytes of weights are packed and sent at a time.</param>
     /// <param name="unpackBytes">About how many bytes of weights are unpacked at a time for a prompt.</param>
     /// <param name="launchSeconds">About how long a GPU that draws a screen works without a pause.</param>
+    /// <param name="cublas">A library for products of prompts; null: the kernels of this project.</param>
     /// <exception cref="GemmaDeviceException">The GPU cannot be used.</exception>
-    public CudaBackend(CudaLibrary library, CudaDevice device, long pieceBytes = WeightUpload.DefaultPieceBytes, long unpackBytes = DefaultUnpackBytes, double launchSeconds = LaunchPieces.DefaultSeconds)
+    public CudaBackend(CudaLibrary library, CudaDevice device, long pieceBytes = WeightUpload.DefaultPieceBytes, long unpackBytes = DefaultUnpackBytes, double launchSeconds = LaunchPieces.DefaultSeconds, CublasLibrary? cublas = null)
     {
         _pieceBytes = pieceBytes;
         _unpackBytes = unpackBytes;
@@ -44,6 +49,7 @@ internal sealed partial class CudaBackend : Backend
         try
         {
             _pieces = new LaunchPieces(_context, launchSeconds);
+            _cublas = cublas is null ? null : new CublasProducts(cublas, _context);
             _tables = new BatchTables(_context);
             _lists = new HostLists(_context);
             (_spans, _inner, _unpacked) = (Scratch(), Scratch(), Scratch());
@@ -67,7 +73,7 @@ internal sealed partial class CudaBackend : Backend
         CudaScratch Scratch() => new(_context, "work space");
     }
 
-    public override string Name => $"cuda:{Device.Index} ({Device.Name})";
+    public override string Name => $"cuda:{Device.Index} ({Device.Name}){(_cublas is null ? "" : " with cuBLASLt")}";
 
     /// <summary>The GPU.</summary>
     public CudaDevice Device => _context.Device;
@@ -79,6 +85,8 @@ internal sealed partial class CudaBackend : Backend
     public override bool HasPromptKernels => true;
 
     public override bool ReadsMappedWeights => false;
+
+    public override int? PromptRows => MostPromptRows;
 
     public override Exception? Failure => _context.Failure;
 
@@ -276,6 +284,7 @@ internal sealed partial class CudaBackend : Backend
     {
         _angles.ForEach(table => table.Dispose());
         _angles.Clear();
+        _cublas?.Dispose();
         _context.Dispose();
     }
 

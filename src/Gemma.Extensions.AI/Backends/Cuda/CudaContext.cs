@@ -291,6 +291,17 @@ internal sealed unsafe class CudaContext : IDisposable
         }
     }
 
+    /// <summary>The stream, for libraries.</summary>
+    public nint Stream => _stream;
+
+    /// <summary>For a library that uses the stream, after what was held back; until the result is disposed nobody else does.</summary>
+    public Lock.Scope UseStream()
+    {
+        MakeCurrent();
+        Flush();
+        return _streamGate.EnterScope();
+    }
+
     /// <summary>Returns when the GPU has done everything.</summary>
     public void Wait()
     {

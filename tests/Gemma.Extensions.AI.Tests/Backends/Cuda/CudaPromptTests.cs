@@ -103,7 +103,7 @@ public sealed class CudaPromptTests
         static float[] Run(CudaBackend backend)
         {
             using var random = new RandomTensors(3);
-            const int Rows = 210, Prompts = 150, Width = 512;
+            const int Rows = 340, Prompts = 280, Width = 512;
             WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.BF16, Width, Width));
             using KvPool pool = backend.CreateKvPool(new KvLayout(1, 1, 128, 32, GemmaKvCacheType.F16), 20);
             using Matrix x = backend.CreateMatrix(Rows, Width), qkv = backend.CreateMatrix(Rows, Width), y = backend.CreateMatrix(Rows, 256);
@@ -114,7 +114,7 @@ public sealed class CudaPromptTests
 
             var batch = new ForwardBatch(Rows, 2);
             batch.Add(new int[Rows - Prompts], 0, [0, 1], []);
-            batch.Add(new int[Prompts], 0, [2, 3, 4, 5, 6], [], isPrompt: true);
+            batch.Add(new int[Prompts], 0, [2, 3, 4, 5, 6, 7, 8, 9, 10], [], isPrompt: true);
             var layer = new AttentionSpec(pool, 0, true, int.MaxValue, 2, 1, 128, 0.1f, 0, 10000);
             backend.Begin(batch);
             backend.MatMul(x, weights, qkv, Rows, Prompts);

@@ -87,8 +87,8 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
     public GemmaOptions Options(string device = "cuda") => new() { Device = device, CreateBackend = options => On([this], library => DeviceChoice.Create(options, () => library)) };
 
     /// <summary>The backend on this GPU.</summary>
-    public CudaBackend CreateBackend(double launchSeconds = LaunchPieces.DefaultSeconds) =>
-        On([this], library => new CudaBackend(library, CudaDevice.Select(library, 0), pieceBytes: 5000, unpackBytes: 128 << 10, launchSeconds));
+    public CudaBackend CreateBackend(double launchSeconds = LaunchPieces.DefaultSeconds, CublasLibrary? cublas = null) =>
+        On([this], library => new CudaBackend(library, CudaDevice.Select(library, 0), pieceBytes: 5000, unpackBytes: 128 << 10, launchSeconds, cublas));
 
     /// <summary>Calls something with the driver of a machine that has these GPUs.</summary>
     public static T On<T>(InterpretedGpu[] machine, Func<CudaLibrary, T> use) => With(machine, () => use(new CudaLibrary(Export)));

@@ -10,7 +10,7 @@ namespace Gemma.Extensions.AI.Tests.Backends.Ptx;
 /// For every kernel the smallest operations that take all its ways (loops that end and go on, rows and columns that do not fill a block), against double precision or the CPU's reference, with
 /// bounds as tight as rounding allows. A mutation run repeats them with one instruction taken away.
 /// </summary>
-internal static unsafe class KernelChecks
+internal static unsafe partial class KernelChecks
 {
     private static readonly TensorType[] s_types = [TensorType.BF16, TensorType.F16, TensorType.F32, TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_K, TensorType.Q5_K, TensorType.Q6_K];
 
@@ -37,7 +37,7 @@ internal static unsafe class KernelChecks
         {
             yield return backend => Product(backend, TensorType.BF16, 2, 45);
             yield return backend => Product(backend, TensorType.Q8_0, 3, 160, promptRows: 1);
-            yield return backend => Product(backend, TensorType.Q8_0, 2, 160);
+            yield return backend => Product(backend, TensorType.Q4_K, 2, 512);
         }
         else if (kernel.StartsWith("prompt_product_", StringComparison.Ordinal))
         {
@@ -48,7 +48,7 @@ internal static unsafe class KernelChecks
         else if (kernel.StartsWith("unpack_", StringComparison.Ordinal))
         {
             TensorType type = TypeOf(kernel[7..]);
-            yield return backend => Product(backend, type, 3, CudaFormat.Of(type).IsFloat ? 45 : type is TensorType.Q8_0 or TensorType.Q4_0 ? 352 : 512, promptRows: 2, outputs: 300);
+            yield return backend => Product(backend, type, 3, CudaFormat.Of(type).IsFloat ? 2100 : type is TensorType.Q8_0 or TensorType.Q4_0 ? 352 : 512, promptRows: 2, outputs: 300);
         }
         else if (kernel.StartsWith("prompt_attention_", StringComparison.Ordinal))
         {
@@ -223,22 +223,29 @@ internal static unsafe class KernelChecks
             }
 
             backend.Begin(batch);
-            WeightVector norm = backend.LoadVector(random.Create(TensorType.F32, 1, columns), 1);
-            WeightMatrix floats = backend.LoadWeights(random.Create(TensorType.BF16, Outputs, columns)), bytes = backend.LoadWeights(random.Create(TensorType.Q8_0, Outputs, 32 * ((columns + 31) / 32)));
-            using Matrix x = Fill(backend, random, Rows, columns), gateUp = Fill(backend, random, Rows, 2 * columns, 2), wide = Fill(backend, random, Rows, 64 * ((columns + 31) / 32), 2);
-            using Matrix h = backend.CreateMatrix(Rows, columns), ffn = backend.CreateMatrix(Rows, columns), wider = backend.CreateMatrix(Rows, bytes.Columns), y = backend.CreateMatrix(Rows, Outputs);
+            const int Wide = 512;
+            WeightVector norm = backend.LoadVector(random.Create(TensorType.F32, 1, columns), 1), wideNorm = backend.LoadVector(random.Create(TensorType.F32, 1, Wide), 1);
+            WeightMatrix floats = backend.LoadWeights(random.Create(TensorType.BF16, Outputs, columns)), bytes = backend.LoadWeights(random.Create(TensorType.Q4_K, Outputs, Wide));
+            using Matrix x = Fill(backend, random, Rows, columns), gateUp = Fill(backend, random, Rows, 2 * columns, 2), wideX = Fill(backend, random, Rows, Wide), wideGateUp = Fill(backend, random, Rows, 2 * Wide, 2);
+            using Matrix residual = Fill(backend, random, Rows, columns), wideResidual = Fill(backend, random, Rows, Wide), y = backend.CreateMatrix(Rows, Outputs);
+            using Matrix h = backend.CreateMatrix(Rows, columns), sum = backend.CreateMatrix(Rows, columns), ffn = backend.CreateMatrix(Rows, columns);
+            using Matrix wideH = backend.CreateMatrix(Rows, Wide), wideSum = backend.CreateMatrix(Rows, Wide), wideFfn = backend.CreateMatrix(Rows, Wide);
+            float[] before = residual.Read(0, Rows).ToArray(), wideBefore = wideResidual.Read(0, Rows).ToArray();
             float[][] first = Round(), second = Round(), third = Round();
             Assert.Equal(first, second);
             Assert.Equal(first, third);
 
             float[][] Round()
             {
+                residual.Write(0, before);
+                wideResidual.Write(0, wideBefore);
                 backend.RmsNorm(x, norm, 0.5f, h, Rows);
-                float[] normed = Multiply(h, floats);
+                backend.RmsNorm(wideX, wideNorm, 0.5f, wideH, Rows);
+                backend.AddRmsNorm(residual, x, norm, 0.5f, norm, sum, Rows);
+                backend.AddRmsNorm(wideResidual, wideX, wideNorm, 0.5f, wideNorm, wideSum, Rows);
                 backend.GeGlu(gateUp, ffn, Rows);
-                float[] gated = Multiply(ffn, floats);
-                backend.GeGlu(wide, wider, Rows);
-                return [normed, gated, Multiply(wider, bytes), Multiply(wider, bytes)];
+                backend.GeGlu(wideGateUp, wideFfn, Rows);
+                return [Multiply(h, floats), Multiply(wideH, bytes), Multiply(sum, floats), Multiply(wideSum, bytes), Multiply(ffn, floats), Multiply(wideFfn, bytes)];
             }
 
             float[] Multiply(Matrix input, WeightMatrix weights)
@@ -249,177 +256,7 @@ internal static unsafe class KernelChecks
         }
     }
 
-    /// <summary>Three sequences whose next rows lie in the first, the second and the third span of keys; everything before is in memory already.</summary>
-    private static void Attention(Backend backend, GemmaKvCacheType type, int headDim, int rowsEach, int window, float cap)
-    {
-        const int Heads = 4, KvHeads = 2, BlockTokens = 20, Blocks = 60;
-        int[] positions = [6, 301, rowsEach == 1 ? 1150 : 530];
-        using CpuBackend reference = Tiers.CreateCpu("reference", 1);
-        using var random = new RandomTensors(6);
-        var layout = new KvLayout(2, KvHeads, headDim, BlockTokens, type);
-        using KvPool pool = backend.CreateKvPool(layout, 3 * Blocks), expectedPool = reference.CreateKvPool(layout, 3 * Blocks);
-        byte[] bytes = new byte[layout.BlockBytes];
-        for (int block = 0; block < 3 * Blocks; block++)
-        {
-            Stored(random, bytes, type, layout.RowBytes);
-            pool.WriteBlock(block, bytes);
-            expectedPool.WriteBlock(block, bytes);
-        }
-
-        int rows = 3 * rowsEach, width = (Heads + 2 * KvHeads) * headDim;
-        var batch = new ForwardBatch(rows, 3);
-        for (int i = 0; i < 3; i++)
-        {
-            int sequence = i;
-            int[] blocks = [.. Enumerable.Range(0, Blocks).Select(b => 3 * (Blocks - 1 - b) + sequence)];
-            batch.Add(new int[rowsEach], positions[i], [-1], blocks);
-        }
-
-        using Matrix qkv = Fill(backend, random, rows, width, 2), expectedQkv = reference.CreateMatrix(rows, width), y = Fill(backend, random, rows, Heads * headDim), expected = reference.CreateMatrix(rows, Heads * headDim);
-        expectedQkv.Write(0, qkv.Read(0, rows));
-        Run(reference, expectedPool, expectedQkv, expected);
-        Run(backend, pool, qkv, y);
-        // A number that is stored in fewer bits may be rounded to the other side.
-        Compare([.. expected.Read(0, rows).ToArray().Select(value => (double)value)], y.Read(0, rows), type == GemmaKvCacheType.F32 ? 2e-6 : 1e-5);
-        byte[] other = new byte[layout.BlockBytes];
-        int different = 0, largest = 0;
-        for (int block = 0; block < 3 * Blocks; block++)
-        {
-            pool.ReadBlock(block, bytes);
-            expectedPool.ReadBlock(block, other);
-            for (int i = 0; i < bytes.Length; i++)
-            {
-                different += bytes[i] == other[i] ? 0 : 1;
-                largest = Math.Max(largest, type == GemmaKvCacheType.F32 ? 0 : Math.Abs(bytes[i] - other[i]) % 255);
-            }
-        }
-
-        // Rounding may fall to the other side; in float32 the last bits differ.
-        Assert.True(different <= (type == GemmaKvCacheType.F32 ? rows * KvHeads * headDim * 2 : 4 + rows * KvHeads * headDim / 100) && largest <= 1, $"{different} bytes of keys and values differ, by up to {largest}.");
-
-        void Run(Backend on, KvPool memory, Matrix input, Matrix output)
-        {
-            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 && type == GemmaKvCacheType.F32 ? 2.5f : 1);
-            on.Begin(batch);
-            on.RopeAndStore(input, in layer, batch);
-            on.Attention(input, in layer, batch, output);
-        }
-    }
-
-    /// <summary>A generated row and two prompts that begin in the middle of a tile; what none of their rows may see is NaN or not there at all.</summary>
-    private static void PromptAttention(Backend backend, GemmaKvCacheType type, int headDim, int window, float cap)
-    {
-        const int Heads = 4, KvHeads = 2, BlockTokens = 20, Blocks = 20;
-        (int Position, int Rows)[] sequences = [(40, 1), (6, 70), (290, 45)];
-        using var random = new RandomTensors(8);
-        var layout = new KvLayout(2, KvHeads, headDim, BlockTokens, type);
-        using KvPool pool = backend.CreateKvPool(layout, 3 * Blocks);
-        byte[] bytes = new byte[layout.BlockBytes], poison = [.. Enumerable.Repeat((byte)0xFF, bytes.Length)];
-        int rows = sequences.Sum(sequence => sequence.Rows), width = (Heads + 2 * KvHeads) * headDim;
-        var batch = new ForwardBatch(rows, 3);
-        int[][] tables = new int[3][];
-        for (int i = 0; i < 3; i++)
-        {
-            (int position, int count) = sequences[i];
-            tables[i] = [.. Enumerable.Range(0, Blocks).Select(b => (long)(b + 1) * BlockTokens <= (long)position - window + 1 ? -1 : 3 * (Blocks - 1 - b) + i)];
-            for (int b = 0; b < Blocks; b++)
-            {
-                Stored(random, bytes, type, layout.RowBytes);
-                pool.WriteBlock(3 * (Blocks - 1 - b) + i, b * BlockTokens >= position ? poison : bytes);
-            }
-
-            batch.Add(new int[count], position, [-1], tables[i], isPrompt: i > 0);
-        }
-
-        using Matrix qkv = Fill(backend, random, rows, width, 2), y = Fill(backend, random, rows, Heads * headDim);
-        var layer = new AttentionSpec(pool, 1, false, window, Heads, KvHeads, headDim, 0.2f, cap, 10000);
-        backend.Begin(batch);
-        backend.RopeAndStore(qkv, in layer, batch);
-        backend.Attention(qkv, in layer, batch, y);
-        float[] queries = qkv.Read(0, rows).ToArray();
-        var expected = new double[rows * Heads * headDim];
-        for (int i = 0, row = 0; i < 3; i++)
-        {
-            byte[][] blocks = [.. tables[i].Select(Read)];
-            for (int r = 0; r < sequences[i].Rows; r++, row++)
-            {
-                for (int head = 0; head < Heads; head++)
-                {
-                    double[] q = [.. queries.AsSpan(row * width + head * headDim, headDim).ToArray().Select(value => i == 0 ? value * layer.QueryScale : type == GemmaKvCacheType.F16 ? (double)(Half)(value * layer.QueryScale) : AsBFloat16(value * layer.QueryScale))];
-                    Attend(blocks, q, sequences[i].Position + r, head / (Heads / KvHeads)).CopyTo(expected, (row * Heads + head) * headDim);
-                }
-            }
-        }
-
-        // The weights of values are rounded too.
-        Compare(expected, y.Read(0, rows), type == GemmaKvCacheType.F16 ? 3e-4 : 2.5e-3);
-
-        byte[] Read(int block)
-        {
-            byte[] read = new byte[layout.BlockBytes];
-            if (block >= 0)
-            {
-                pool.ReadBlock(block, read);
-            }
-
-            return read;
-        }
-
-        double[] Attend(byte[][] blocks, double[] q, int position, int kvHead)
-        {
-            int first = (int)Math.Max(0, (long)position - window + 1);
-            double[] scores = [.. Enumerable.Range(first, position - first + 1).Select(key => System.Numerics.Tensors.TensorPrimitives.Dot<double>(q, Row(key, 2))).Select(score => cap > 0 ? cap * Math.Tanh(score / cap) : score)];
-            double largest = scores.Max(), sum = scores.Sum(score => Math.Exp(score - largest));
-            var result = new double[headDim];
-            for (int key = first; key <= position; key++)
-            {
-                double[] value = Row(key, 3);
-                double weight = Math.Exp(scores[key - first] - largest) / sum;
-                for (int d = 0; d < headDim; d++)
-                {
-                    result[d] += weight * value[d];
-                }
-            }
-
-            return result;
-
-            double[] Row(int key, int part) // the second layer's keys are part 2 of a block, its values part 3
-            {
-                ReadOnlySpan<ushort> row = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ushort>(
-                    blocks[key / BlockTokens].AsSpan(((part * KvHeads + kvHead) * BlockTokens + key % BlockTokens) * layout.RowBytes, layout.RowBytes));
-                return [.. row.ToArray().Select(bits => type == GemmaKvCacheType.F16 ? (double)BitConverter.UInt16BitsToHalf(bits) : BitConverter.Int32BitsToSingle(bits << 16))];
-            }
-        }
-    }
-
     private static double AsBFloat16(float value) => BitConverter.Int32BitsToSingle(HalfBits.BFloat16FromSingle(value) << 16);
-
-    /// <summary>Keys and values of ordinary size in every type.</summary>
-    private static void Stored(RandomTensors random, byte[] bytes, GemmaKvCacheType type, int rowBytes)
-    {
-        float[] values = Numbers(random, bytes.Length / 2);
-        fixed (byte* data = bytes)
-        {
-            for (int i = 0; i < bytes.Length / 2; i++)
-            {
-                switch (type)
-                {
-                    case GemmaKvCacheType.F32:
-                        ((float*)data)[i / 2] = values[i];
-                        break;
-                    case GemmaKvCacheType.F16:
-                        ((Half*)data)[i] = (Half)values[i];
-                        break;
-                    case GemmaKvCacheType.BF16:
-                        ((ushort*)data)[i] = HalfBits.BFloat16FromSingle(values[i]);
-                        break;
-                    default:
-                        *(ushort*)(data + 2 * i) = i % 17 == 0 ? BitConverter.HalfToUInt16Bits((Half)(0.005f + Math.Abs(values[i]) / 100)) : (ushort)(values[i] * 20_000);
-                        break;
-                }
-            }
-        }
-    }
 
     /// <summary>Activations as signed bytes with one scale for 32 of them.</summary>
     private static double[] Rounded(float[] input, int columns)
