@@ -38,6 +38,7 @@ internal static class GemmaCli
             LogitsCommand.Create(),
             PerplexityCommand.Create(),
             EvalCommand.Create(),
+            ArenaCommand.Create(),
             BenchCommand.Create(),
             ConvertCommand.Create(),
             ConvertCommand.CreateQuantize(),

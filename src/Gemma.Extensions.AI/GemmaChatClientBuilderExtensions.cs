@@ -35,4 +35,18 @@ public static class GemmaChatClientBuilderExtensions
         ArgumentNullException.ThrowIfNull(guard);
         return builder.Use(inner => new GuardedChatClient(inner, guard));
     }
+
+    /// <summary>
+    /// Shows a model the tools of a call that fit best what the user says, where there are more: by words of their names, descriptions and parameters. Those that the user names, that
+    /// <see cref="ChatOptions.ToolMode"/> requires and that were called since the user spoke are shown too. Where <see cref="ChatOptions.Tools"/> hold a <c>HostedToolSearchTool</c>, only the tools are
+    /// searched that it defers. Put it behind <c>UseFunctionInvocation</c>, which has to know them all.
+    /// </summary>
+    /// <param name="builder">Builds the client.</param>
+    /// <param name="count">Most tools that are shown for their words.</param>
+    public static ChatClientBuilder UseToolSearch(this ChatClientBuilder builder, int count = 8)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
+        return builder.Use(inner => new ToolSearchClient(inner, count));
+    }
 }

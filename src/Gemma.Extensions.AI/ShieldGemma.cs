@@ -34,6 +34,9 @@ public sealed class ShieldGemma
 
     internal ShieldGemmaOptions Options => _options;
 
+    /// <summary>Name of the classifier, known without loading it.</summary>
+    internal string ModelId => _model.ModelId;
+
     /// <summary>Classifies what a user says.</summary>
     /// <exception cref="GemmaContextLengthException">The text is longer than the context.</exception>
     public Task<GuardVerdict> CheckPromptAsync(string prompt, CancellationToken cancellationToken = default)

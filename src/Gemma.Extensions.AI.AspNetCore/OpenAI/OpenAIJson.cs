@@ -19,6 +19,8 @@ namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 [JsonSerializable(typeof(DetokenizeRequest))]
 [JsonSerializable(typeof(TokenList))]
 [JsonSerializable(typeof(PromptText))]
+[JsonSerializable(typeof(ModerationRequest))]
+[JsonSerializable(typeof(ModerationList))]
 [JsonSerializable(typeof(RerankRequest))]
 [JsonSerializable(typeof(RerankList))]
 [JsonSerializable(typeof(ResponseRequest))]

@@ -39,6 +39,7 @@ internal sealed class OpenAIRoutes
         Add(HttpMethods.Get, "/responses/{id}/input_items", "What a response answered.", null, json.InputItemList, responses.ListInputAsync);
         Post("/embeddings", "Embeds texts.", json.EmbeddingRequest, json.EmbeddingList, EmbeddingEndpoint.RunAsync);
         Post("/rerank", "Orders documents by their similarity to a question.", json.RerankRequest, json.RerankList, RerankEndpoint.RunAsync);
+        Post("/moderations", "What a guard says of texts.", json.ModerationRequest, json.ModerationList, ModerationEndpoint.RunAsync);
         Post("/tokenize", "The tokens of a text or of a conversation.", json.TokenizeRequest, json.TokenList, TokenEndpoints.TokenizeAsync);
         Post("/detokenize", "The text of tokens.", json.DetokenizeRequest, json.PromptText, TokenEndpoints.DetokenizeAsync);
         Post("/apply-template", "The prompt that a conversation becomes.", json.TokenizeRequest, json.PromptText, TokenEndpoints.ApplyTemplateAsync);

@@ -66,8 +66,7 @@ public class NamespaceTests
         ["Tasks"] = ["", "Metrics"], // "": the task and its parts; Metrics: what a task may measure
         ["Metrics"] = ["", "Tasks"],
         ["Runs"] = ["", "Metrics", "Tasks"],
-        ["Checks"] = ["", "Metrics"],
-        ["Comparisons"] = [""],
+        ["Checks"] = [""],
     };
 
     [Fact]

@@ -209,6 +209,32 @@ public class OtherEndpointTests
         Assert.False(body.TryGetProperty("usage", out _));
     }
 
+    [Fact]
+    public async Task TextsAreModeratedByTheGuardOfTheApplication()
+    {
+        await using ModelServer server = await ModelServer.StartNanoAsync(services => services.AddSingleton(
+            provider => new ShieldGemma(provider.GetRequiredService<IChatClient>(), new ShieldGemmaOptions { Thresholds = { ["harassment"] = 1e-12 } })));
+        (int status, JsonElement body) = await server.AskAsync("v1/moderations", """{"model":"omni-moderation-latest","input":["Hello",{"type":"text","text":"Go away"}]}""");
+        Assert.True(status == 200, body.GetRawText());
+        JsonElement[] results = [.. body.GetProperty("results").EnumerateArray()];
+        Assert.Equal(2, results.Length);
+        GuardVerdict verdict = await server.Services.GetRequiredService<ShieldGemma>().CheckPromptAsync("Go away");
+        foreach (GuardScore score in verdict.Scores)
+        {
+            Assert.Equal(score.Probability, results[1].GetProperty("category_scores").GetProperty(score.Policy).GetDouble(), 1e-6);
+            Assert.Equal(score.IsViolation, results[1].GetProperty("categories").GetProperty(score.Policy).GetBoolean());
+        }
+
+        Assert.True(results[0].GetProperty("flagged").GetBoolean());
+        (status, body) = await server.AskAsync("v1/moderations", """{"input":"Hello"}""");
+        Assert.Equal((200, 1), (status, body.GetProperty("results").GetArrayLength()));
+        foreach (string bad in (string[])["""{}""", """{"input":[]}""", """{"input":5}""", """{"input":[{"type":"image_url","image_url":{"url":"x"}}]}"""])
+        {
+            (status, _) = await server.AskAsync("v1/moderations", bad);
+            Assert.Equal(400, status);
+        }
+    }
+
     [Theory]
     [InlineData("POST", "v1/moderations", HttpStatusCode.NotFound)]
     [InlineData("GET", "v1/files", HttpStatusCode.NotFound)]
