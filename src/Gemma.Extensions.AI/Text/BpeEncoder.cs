@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
 /// SentencePiece's byte-pair encoding: matched pieces first, then the pair with the highest score merges, the leftmost of equals, until none is left;
-/// what has no piece is spelt in bytes. Text is cut where no piece could span the cut, which changes nothing and keeps the queue short.
+/// characters without a piece become bytes. Text is cut where no piece can span the cut, which keeps the queue short without changing the result.
 /// One instance is used by one thread; <see cref="Rent"/> reuses the scratch memory.
 /// </summary>
 internal sealed class BpeEncoder
@@ -67,7 +67,7 @@ internal sealed class BpeEncoder
     }
 
     /// <summary>
-    /// Takes matched tokens out of a text, the leftmost first, of those the longest; what lies between goes on to the tokens that are matched in
+    /// Extracts matched tokens from a text, leftmost longest first; the text between them is passed on to the tokens that are matched in
     /// normalised text, then to the merges. As Hugging Face's tokenizers do it: a token that must be a whole word and is not hides what overlaps
     /// it, and white space that a token takes goes to the token that begins there, if one does.
     /// </summary>
@@ -112,7 +112,7 @@ internal sealed class BpeEncoder
         Rest(text[TakeSpace(text, done, space)..], next);
     }
 
-    /// <summary>Adds white space to what the last token covers.</summary>
+    /// <summary>Extends the last token over white space.</summary>
     private int TakeSpace(ReadOnlySpan<byte> text, int from, int to)
     {
         if (to <= from)

@@ -49,12 +49,12 @@ internal abstract class ChatFormat(GemmaTokenizer tokenizer)
     /// <summary>Its source: a file, the metadata, an option, or the default.</summary>
     public string Source { get; init; } = "no template";
 
-    /// <summary>The checkpoint's template that describes it; null where it was chosen otherwise.</summary>
+    /// <summary>The checkpoint's template; null if the format was chosen in another way.</summary>
     public string? Template { get; init; }
 
     /// <summary>
-    /// What stands around calls and results: the same in every format. Templates that have a place for tools differ in all of it, in what they show of the declarations, in how a
-    /// call is written (JSON, Python, tags) and in whose turn a result is; what they write cannot be told back in general. Ours is described to the model where tools are
+    /// The markers around calls and results, the same in every format. Templates with a place for tools differ in everything: the declarations that they show, the syntax of a
+    /// call (JSON, Python, tags) and the turn of a result; in general their output cannot be parsed back. Ours is described to the model where tools are
     /// offered, and parser and grammar know it, so that a call is valid whatever a model was trained on.
     /// </summary>
     public ToolMarkup Tools { get; } = ToolMarkup.Own;
@@ -77,7 +77,7 @@ internal abstract class ChatFormat(GemmaTokenizer tokenizer)
     /// <summary>The end marker of the model's turn; null if the format has none.</summary>
     public abstract string? EndMarker { get; }
 
-    /// <summary>The token that ends the model's turn, -1 where it is none.</summary>
+    /// <summary>The token that ends the model's turn, -1 if it is not a single token.</summary>
     public int EndId => _endId ??= EndMarker is { } marker ? Tokenizer.FindMarker(marker) : -1;
 
     /// <summary>The ends of a reply: those of the model in any conversation, and the end of a turn.</summary>

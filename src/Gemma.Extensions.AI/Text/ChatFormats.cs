@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Text.Templates;
 namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
-/// Finds the format of a checkpoint. Its template is evaluated for a few conversations: where the text is what a known format writes, the known one is used, however the
+/// Finds the format of a checkpoint. Its template is evaluated for a few conversations: if the output equals that of a known format, that one is used, however the
 /// template says it; otherwise the template itself.
 /// </summary>
 internal static class ChatFormats
@@ -72,7 +72,7 @@ internal static class ChatFormats
 
         return null;
 
-        // The basic turns are known; what of the rest does the template take? Where it takes it in a way of its own, it is not one of the known formats.
+        // The basic turns match a known format. Anything else that the template supports must match it too, or the format counts as unknown.
         TurnFormat? Refine(TurnRules rules, Func<TurnRules, TurnFormat> make)
         {
             TurnRules full = rules with { HasSystem = true, SystemAnywhere = true, Alternates = false };

@@ -23,8 +23,8 @@ internal static class ChatTemplate
     /// <param name="messages">The conversation; see <see cref="ConversationContents"/> for what becomes of contents other than text.</param>
     /// <param name="options">Instructions, Tools and ToolMode are used; with ToolMode None no tool is described, and of the others those that are functions.</param>
     /// <param name="replies">Tokens of replies that the model spelt in its own way.</param>
-    /// <param name="contextLength">A prompt whose size shows that it has as many tokens or more is refused before it is encoded.</param>
-    /// <param name="opensReply">Whether the model's turn is begun or goes on; false for conversations that are judged, not answered.</param>
+    /// <param name="contextLength">A prompt that must have at least that many tokens, judging by its size, is refused before it is encoded.</param>
+    /// <param name="opensReply">True to open or continue the model's turn; false for conversations that are scored, not answered.</param>
     /// <exception cref="NotSupportedException">A message holds content that Gemma 2 cannot read, or the checkpoint's template refuses the conversation.</exception>
     /// <exception cref="GemmaContextLengthException">The prompt is much longer than the context.</exception>
     public static ChatPrompt Render(ChatFormat format, IEnumerable<ChatMessage> messages, ChatOptions? options = null, ReplyTokenCache? replies = null, int contextLength = int.MaxValue, bool opensReply = true)
@@ -34,7 +34,7 @@ internal static class ChatTemplate
         bool endsWithModel = all is [.., { } last] && last.Role == ChatRole.Assistant && turns is [.., { Role: TurnRole.Model }];
         if (opensReply && endsWithModel && string.IsNullOrWhiteSpace(turns[^1].Text))
         {
-            // There is nothing to go on from.
+            // There is nothing to continue.
             turns.RemoveAt(turns.Count - 1);
             endsWithModel = false;
         }

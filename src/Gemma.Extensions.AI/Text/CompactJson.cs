@@ -150,7 +150,7 @@ internal static partial class CompactJson
         text.Append(value).Append('"');
     }
 
-    // And what shows as the end of a line: a description or a name is to stay on its own.
+    // Line separators too: a description or name must stay on one line.
     private static readonly System.Buffers.SearchValues<char> s_escaped =
         System.Buffers.SearchValues.Create([.. Enumerable.Range(0, 32).Select(static code => (char)code), '"', '\\', '\u0085', '\u2028', '\u2029']);
 }

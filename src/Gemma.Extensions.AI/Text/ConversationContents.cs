@@ -7,12 +7,12 @@ namespace Gemma.Extensions.AI.Text;
 /// failover, from a stored session), with contents of theirs; what those say is kept, what only their service can use is left out:
 /// <list type="bullet">
 /// <item>Text files that came as data are text. Citations, usage and reasoning are left out.</item>
-/// <item>What a service ran itself (web search, code interpreter, MCP servers, image generation) is a call and its result, where it has a result.</item>
-/// <item>A request for approval that was refused is a call that failed; one that is open, or whose call follows, is left out.</item>
-/// <item>Files that a service keeps, and images and the like in what others than the user said, are named in a note.</item>
-/// <item>Contents of a kind that nobody here knows are left out of what an assistant or a tool said.</item>
+/// <item>Tools run by a service (web search, code interpreter, MCP servers, image generation) become a call and, if there is one, its result.</item>
+/// <item>A refused approval request becomes a failed call; one that is pending, or whose call follows, is left out.</item>
+/// <item>Files stored by a service, and media in messages of others than the user, are replaced by a note.</item>
+/// <item>Unknown kinds of content are dropped from messages of assistants and tools.</item>
 /// </list>
-/// An image in what the user said is refused: the answer would be about something that the model never saw.
+/// An image in a user's message is refused: the answer would be about something that the model never saw.
 /// </summary>
 internal static class ConversationContents
 {
@@ -72,7 +72,7 @@ internal static class ConversationContents
         return true;
     }
 
-    /// <summary>One message, or several where a result stands among what the assistant said.</summary>
+    /// <summary>One message, or several if a result occurs within the assistant's.</summary>
     private static IEnumerable<ChatMessage> Split(ChatMessage message, CallIds ids)
     {
         List<AIContent> contents = [];
@@ -125,7 +125,7 @@ internal static class ConversationContents
         return mapped is null or TextContent || !IsSystem(message) ? mapped : throw Unsupported(content, message.Role);
     }
 
-    /// <summary>A call that a service ran, as a call of a function; null for one whose kind is not known.</summary>
+    /// <summary>A call run by a service, as a function call; null for unknown kinds.</summary>
     private static FunctionCallContent? AsCall(ToolCallContent call) => call switch
     {
         FunctionCallContent function => function,

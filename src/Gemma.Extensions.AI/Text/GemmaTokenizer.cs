@@ -168,7 +168,7 @@ public sealed partial class GemmaTokenizer : Tokenizer
     /// <summary>The pieces that are matched in any text.</summary>
     internal IEnumerable<string> UserDefinedPieces => Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => Encoding.UTF8.GetString(GetBytes(id)));
 
-    /// <summary>Most bytes that a token of a text spells; 0 where one may stand for any number of unknown characters.</summary>
+    /// <summary>Limit of bytes of a token; 0 if one token may cover any number of unknown characters.</summary>
     internal int LongestPiece
     {
         get
@@ -183,7 +183,7 @@ public sealed partial class GemmaTokenizer : Tokenizer
         }
     }
 
-    /// <summary>The token that a marker is, -1 where it is spelt in several.</summary>
+    /// <summary>The single token of a marker, -1 if it takes several.</summary>
     internal int FindMarker(string marker)
     {
         if (Controls.Find(marker) is var control and >= 0)

@@ -5,8 +5,8 @@ namespace Gemma.Extensions.AI.Text;
 
 /// <summary>A conversation in tokens.</summary>
 /// <param name="Tokens">What the model reads.</param>
-/// <param name="ContentEnd">How many of them stand up to the end of the last content: where a longer conversation may go on differently.</param>
-/// <param name="ModelTurns">What the model has to say: its turns with what ends them. Filled where turns were asked to be kept apart.</param>
+/// <param name="ContentEnd">The number of tokens up to the end of the last content, where a longer conversation may diverge.</param>
+/// <param name="ModelTurns">The model's turns including their end markers; filled if requested.</param>
 internal sealed record ChatPrompt(int[] Tokens, int ContentEnd, IReadOnlyList<Range> ModelTurns)
 {
     /// <summary>The format that it is written in.</summary>
@@ -18,7 +18,7 @@ internal sealed record ChatPrompt(int[] Tokens, int ContentEnd, IReadOnlyList<Ra
     /// <summary>Tokens up to and with the last marker in front of the reply.</summary>
     public int Settled { get; init; }
 
-    /// <summary>The text that is continued, empty where nothing is.</summary>
+    /// <summary>The text to be continued, if any.</summary>
     public string Begun { get; init; } = "";
 }
 

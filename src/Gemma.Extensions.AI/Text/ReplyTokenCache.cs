@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
-/// How the model spelt its latest replies. A model need not split a text into tokens as the tokenizer does; where it did not, the next turn of the
+/// The tokens of the model's latest replies. A model need not split a text as the tokenizer does; if it did not, the next turn of the
 /// conversation is given the model's own tokens, so that their keys and values are found in the prefix cache. A reply is known by its text together
 /// with every token of the prompt that it answered: in another conversation the same words are spelt by the tokenizer. Only hashes of the texts
 /// are kept. Safe for concurrent use.

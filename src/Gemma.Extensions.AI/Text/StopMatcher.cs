@@ -3,7 +3,7 @@ using System.Text;
 namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
-/// Finds stop sequences in text that comes in pieces, by ordinal comparison. What might be the beginning of one is held back until it is clear;
+/// Finds stop sequences in streamed text by ordinal comparison. A possible beginning of one is held back until it is decided;
 /// neither a stop sequence nor the text after it is ever output.
 /// </summary>
 internal sealed class StopMatcher
@@ -24,7 +24,7 @@ internal sealed class StopMatcher
         _matched = new int[_stops.Length];
     }
 
-    /// <summary>Takes text and appends what can no longer belong to a stop sequence.</summary>
+    /// <summary>Consumes text and appends the part that can no longer belong to a stop sequence.</summary>
     /// <returns>True if a stop sequence is complete: the answer ends with the appended text.</returns>
     public bool Append(StringBuilder text, StringBuilder output)
     {

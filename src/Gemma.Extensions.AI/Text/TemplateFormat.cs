@@ -9,12 +9,12 @@ namespace Gemma.Extensions.AI.Text;
 internal sealed record ChatTemplateText(string Text, string Source, IReadOnlyDictionary<string, string> SpecialTokens);
 
 /// <summary>
-/// A format that is none of the known ones: the checkpoint's template is evaluated for each prompt. What it can do (system text, repeated roles) was found by
+/// An unknown format: the checkpoint's template is evaluated for each prompt. Its capabilities (system text, repeated roles) were found by
 /// trying; tools and system text that it has no place for are folded in as in Google's format.
 /// </summary>
 internal sealed class TemplateFormat : ChatFormat
 {
-    /// <summary>More turns than any context holds; marks tell apart as many.</summary>
+    /// <summary>More turns than fit any context; marks distinguish that many.</summary>
     private const int MaxTurns = 60_000;
 
     private readonly JinjaTemplate _template;
@@ -164,7 +164,7 @@ internal sealed class TemplateFormat : ChatFormat
         return [tool];
     }
 
-    /// <summary>The first marker behind what the model said.</summary>
+    /// <summary>The first marker after the model's text.</summary>
     private string? FirstMarker(List<PromptPart>? parts)
     {
         int at = parts?.FindIndex(static part => part.Turn == 1) ?? -1;

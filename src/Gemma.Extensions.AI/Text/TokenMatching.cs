@@ -13,7 +13,7 @@ internal enum TokenMatching : byte
     /// <summary>Takes the white space after it too (<c>rstrip</c>).</summary>
     RightStrip = 2,
 
-    /// <summary>Matched in normalised text (<c>normalized</c>): after all tokens that are not, in what they leave.</summary>
+    /// <summary>Matched in normalised text (<c>normalized</c>), after all other tokens, in the text that they leave.</summary>
     Normalized = 4,
 
     /// <summary>Not within a word (<c>single_word</c>).</summary>

@@ -187,7 +187,7 @@ internal static class TokenizerJsonReader
         return TokenizerVocabulary.Bad(source, $"its {what} is {(text.Length <= 200 ? text : text[..200] + "…")}, which Gemma's vocabulary does not have: a text would get other tokens");
     }
 
-    /// <summary>Refuses what changes how the model splits text; anything else that it says is of no consequence.</summary>
+    /// <summary>Refuses settings that change how text is split; all others are ignored.</summary>
     private static void CheckModel(ref Utf8JsonReader reader, string source)
     {
         string name = reader.GetString()!;

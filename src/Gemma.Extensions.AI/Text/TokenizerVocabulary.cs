@@ -24,9 +24,9 @@ internal sealed class TokenizerVocabulary
     private readonly ulong[] _table; // open addressing: hash in the upper half, id + 1 in the lower; Normal pieces only
     private readonly int[] _byteIds = new int[256];
     private readonly int[] _asciiIds = new int[128]; // Normal pieces of one ASCII character
-    private readonly ulong[] _asciiPairs = new ulong[128 * 128 / 64]; // characters that stand side by side within some piece
+    private readonly ulong[] _asciiPairs = new ulong[128 * 128 / 64]; // characters that are adjacent in some piece
     private readonly ulong[] _otherPairs; // the same for other characters, hashed
-    private readonly TokenMatching[]? _matching; // by id; null where every token is simply matched where its text stands
+    private readonly TokenMatching[]? _matching; // by id; null if every token is matched wherever its text occurs
 
     /// <exception cref="GemmaModelFormatException">The vocabulary is not usable.</exception>
     public TokenizerVocabulary(VocabularyData data)
@@ -83,7 +83,7 @@ internal sealed class TokenizerVocabulary
     /// <summary>Tokens matched in the text before normalization.</summary>
     public PieceTrie Matched { get; } = new();
 
-    /// <summary>Tokens that are matched in what those leave; null where there are none.</summary>
+    /// <summary>Tokens matched in the text left over by those; null if there are none.</summary>
     public PieceTrie? MatchedNormalized { get; private set; }
 
     public TokenMatching GetMatching(int id) => _matching is null ? TokenMatching.None : _matching[id];

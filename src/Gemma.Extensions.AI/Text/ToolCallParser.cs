@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
 /// Splits generated text, as it comes, into text and function calls. A call appears once it is complete, never half; space between text and calls is
-/// dropped. What looks like a call but is none (not JSON, no name, no arguments) stays text.
+/// dropped. Text that resembles a call but is not one (not JSON, no name, no arguments) stays text.
 /// </summary>
 /// <param name="textIsFree">
 /// Whether the answer may be any text. Otherwise, as after a call, the beginning of a marker at the end of an answer that was cut belongs to a call.

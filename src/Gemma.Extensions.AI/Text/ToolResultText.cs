@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Text;
 
 /// <summary>
 /// The result of a tool as the JSON value that the prompt carries. Text reaches the model; an image, a recording or a binary file is named in a short note,
-/// so that the turn goes on. Of the results of MCP servers the content counts, not what the protocol adds to it.
+/// so that the turn continues. Only the content of MCP results is used, not the fields added by the protocol.
 /// </summary>
 internal static class ToolResultText
 {
@@ -37,7 +37,7 @@ internal static class ToolResultText
         }
     }
 
-    /// <summary>Appends what a failed call says.</summary>
+    /// <summary>Appends the message of a failed call.</summary>
     public static void AppendError(StringBuilder text, string message)
     {
         text.Append("{\"error\":");
@@ -57,7 +57,7 @@ internal static class ToolResultText
         }
     }
 
-    /// <summary>The lines of contents; a single text that is JSON by its type stands as JSON.</summary>
+    /// <summary>The contents as lines; a single text of a JSON type is inserted as JSON.</summary>
     private static void AppendContents(StringBuilder text, IEnumerable<AIContent> contents)
     {
         AIContent[] all = [.. contents];
@@ -115,7 +115,7 @@ internal static class ToolResultText
         }
     }
 
-    /// <summary>A CallToolResult of the Model Context Protocol: an object whose content is a list of typed blocks, and which holds nothing else but what the protocol adds.</summary>
+    /// <summary>A CallToolResult of the Model Context Protocol: an object whose content is a list of typed blocks, with no members besides those of the protocol.</summary>
     private static bool TryAppendMcp(StringBuilder text, JsonElement element)
     {
         if (element.ValueKind != JsonValueKind.Object || !element.TryGetProperty("content", out JsonElement content) || content.ValueKind != JsonValueKind.Array

@@ -43,7 +43,7 @@ internal static class ToolSignatureText
         }
     }
 
-    /// <summary>The members of an object schema; false where it says more than members.</summary>
+    /// <summary>The members of an object schema; false if it has other constraints.</summary>
     private static bool TryAppendMembers(StringBuilder text, JsonElement schema, StringBuilder? descriptions)
     {
         if (schema.ValueKind != JsonValueKind.Object)

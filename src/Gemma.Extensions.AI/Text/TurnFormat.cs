@@ -16,7 +16,7 @@ internal sealed record TurnMarkers(string Name, string Start, string End, string
 
 /// <summary>Differences between formats with the same kind of markers.</summary>
 /// <param name="HasSystem">Whether there are turns of the system.</param>
-/// <param name="SystemAnywhere">Whether they may stand later than at the beginning.</param>
+/// <param name="SystemAnywhere">True if they may also occur later than at the beginning.</param>
 /// <param name="Alternates">Whether user and model must alternate.</param>
 /// <param name="Trims">True if white space around content is dropped.</param>
 /// <param name="BeginsWithBos">Whether a prompt begins with bos.</param>

@@ -92,7 +92,7 @@ internal sealed class VocabularyData(string source)
             Pieces[token.Id] = Encoding.UTF8.GetBytes(token.Content);
             Kinds[token.Id] = token.IsSpecial ? TokenKind.Control : TokenKind.UserDefined;
 
-            // What is matched wherever it stands never reaches the merges; within a word it does.
+            // A token matched anywhere never reaches the merges; one inside a word does.
             Matching.Remove(token.Id);
             TokenMatching matching = token.Matching | (merges && token.Matching.HasFlag(TokenMatching.SingleWord) ? TokenMatching.Merges : 0);
             if (matching != 0)

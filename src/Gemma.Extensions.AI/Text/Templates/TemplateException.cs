@@ -3,13 +3,13 @@ namespace Gemma.Extensions.AI.Text.Templates;
 /// <summary>Why a template could not be used.</summary>
 internal enum TemplateFault
 {
-    /// <summary>It is not valid, or uses what the subset does not have.</summary>
+    /// <summary>It is invalid, or goes beyond the supported subset.</summary>
     Unsupported,
 
     /// <summary>It called <c>raise_exception</c>: the conversation is not one that it takes.</summary>
     Raised,
 
-    /// <summary>It asked a value for what the value does not have.</summary>
+    /// <summary>It accessed a member that a value does not have.</summary>
     Failed,
 
     /// <summary>It does more work, or nests deeper, than a template may.</summary>

@@ -4,7 +4,7 @@ namespace Gemma.Extensions.AI.Text.Templates;
 
 /// <summary>
 /// A string of a template that knows which of its characters came from a message. Marks run beside the characters: 0 for the template's own text, another value for
-/// content. What cuts, joins or trims the string does the same to the marks, so that a marker typed by a user is never taken for one of the template.
+/// content. Operations that cut, join or trim the string do the same to the marks, so a marker typed by a user is never mistaken for one of the template.
 /// </summary>
 /// <param name="value">The characters.</param>
 /// <param name="marks">As long as <paramref name="value"/>; null where every character is the template's.</param>
