@@ -35,7 +35,7 @@ internal sealed record EngineOptions
     /// <summary>Tokens of one block of key/value memory.</summary>
     public int BlockTokens { get; init; } = 32;
 
-    /// <summary>Most prompt tokens of one step where a backend has kernels of their own for prompts: weights are unpacked once a step, which takes as long as multiplying some 200 rows by them.</summary>
+    /// <summary>Most prompt tokens of one step where a backend has kernels of their own for prompts: weights are unpacked once a step, which more rows share.</summary>
     public const int PromptKernelChunk = 512;
 
     /// <summary>Most prompt tokens of one step.</summary>

@@ -115,18 +115,9 @@ internal sealed class ModelConverter
         return writer;
     }
 
-    private void DescribeModel(GgufWriter writer)
+    /// <summary>Writes the numbers of an architecture without variations.</summary>
+    internal static void DescribeShape(GgufWriter writer, GemmaConfig config)
     {
-        GemmaConfig config = _source.Config;
-        float storable = 1 / MathF.Sqrt(config.LayerCount == 46 ? config.HiddenSize / (float)config.HeadCount : config.HeadDim);
-        if (MathF.Abs(config.QueryScale - storable) > 1e-6f * storable)
-        {
-            throw new GemmaModelFormatException($"'{_source.Path}' has the query scale {config.QueryScale}, but GGUF files of Gemma 2 do not store one and readers would take {storable}. This model cannot be converted.");
-        }
-
-        writer.Set("general.architecture", "gemma2");
-        writer.Set("general.type", "model");
-        writer.Set("general.name", _source.Name);
         writer.Set("gemma2.context_length", (uint)config.ContextLength);
         writer.Set("gemma2.embedding_length", (uint)config.HiddenSize);
         writer.Set("gemma2.block_count", (uint)config.LayerCount);
@@ -140,6 +131,21 @@ internal sealed class ModelConverter
         writer.Set("gemma2.attn_logit_softcapping", config.AttentionSoftcap);
         writer.Set("gemma2.final_logit_softcapping", config.FinalSoftcap);
         writer.Set("gemma2.rope.freq_base", config.RopeBase);
+    }
+
+    private void DescribeModel(GgufWriter writer)
+    {
+        GemmaConfig config = _source.Config;
+        float storable = 1 / MathF.Sqrt(config.LayerCount == 46 ? config.HiddenSize / (float)config.HeadCount : config.HeadDim);
+        if (MathF.Abs(config.QueryScale - storable) > 1e-6f * storable)
+        {
+            throw new GemmaModelFormatException($"'{_source.Path}' has the query scale {config.QueryScale}, but GGUF files of Gemma 2 do not store one and readers would take {storable}. This model cannot be converted.");
+        }
+
+        writer.Set("general.architecture", "gemma2");
+        writer.Set("general.type", "model");
+        writer.Set("general.name", _source.Name);
+        DescribeShape(writer, config);
         if (config.LocalRopeBase is { } local)
         {
             writer.Set("gemma2.rope.freq_base_swa", local);

@@ -28,22 +28,23 @@ internal static class AmxBenchmark
         var models = new Option<string>("--models") { Required = true, Description = "Directory of the synthetic model files; they are made there if missing (2B: 1.6 to 5.2 GB each)." };
         var shape = new Option<string>("--shape") { DefaultValueFactory = _ => "2b", Description = "2b, 9b or 27b." };
         var types = new Option<string[]>("--types") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [.. SyntheticFile.Mixtures] };
-        var parts = new Option<string[]>("--parts") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["kernels", "prompts", "chats", "generation"] };
+        var parts = new Option<string[]>("--parts") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["kernels", "prompts", "chats", "generation", "soak"] };
         var rounds = new Option<int>("--rounds") { DefaultValueFactory = _ => 5 };
         var threads = new Option<int?>("--threads");
+        var tiny = new Option<string?>("--soak-model") { Description = "The tiny reference model, for 10,000 concurrent requests on the tier." };
         var results = new Option<string?>("--results") { Description = "Directory for amx.md." };
-        var command = new Command("amx", "The tier amx-bf16 against its targets: kernels, prompts, chats, generation. Without AMX what does not need it.") { models, shape, types, parts, rounds, threads, results };
+        var command = new Command("amx", "The tier amx-bf16 against its targets: kernels, prompts, chats, generation. Without AMX what does not need it.") { models, shape, types, parts, rounds, threads, tiny, results };
         command.SetAction(parse =>
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
             var settings = new Settings(
-                parse.GetRequiredValue(models), parse.GetValue(shape)!, parse.GetValue(types)!, parse.GetValue(rounds), parse.GetValue(threads) ?? ProcessorTopology.PhysicalCores());
+                parse.GetRequiredValue(models), parse.GetValue(shape)!, parse.GetValue(types)!, parse.GetValue(rounds), parse.GetValue(threads) ?? ProcessorTopology.PhysicalCores(), parse.GetValue(tiny));
             Run(settings, parse.GetValue(parts)!, parse.GetValue(results));
         });
         return command;
     }
 
-    private sealed record Settings(string Models, string Shape, string[] Types, int Rounds, int Threads)
+    private sealed record Settings(string Models, string Shape, string[] Types, int Rounds, int Threads, string? SoakModel)
     {
         public string File(string type) => SyntheticFile.Ensure(Models, Shape, type);
     }
@@ -60,7 +61,7 @@ internal static class AmxBenchmark
         };
         lines.ForEach(Console.WriteLine);
         foreach ((string name, bool needsAmx, Func<Settings, IEnumerable<string>> run) in ((string, bool, Func<Settings, IEnumerable<string>>)[])
-            [("kernels", true, Kernels), ("prompts", true, Prompts), ("chats", false, Chats), ("generation", false, Generation)])
+            [("kernels", true, Kernels), ("prompts", true, Prompts), ("chats", false, Chats), ("generation", false, Generation), ("soak", true, Soaked)])
         {
             if (parts.Contains(name) && !(needsAmx && refusal is not null))
             {
@@ -170,6 +171,21 @@ internal static class AmxBenchmark
 
             yield return Row($"generation, {type}, GB/s read of what can be read", $"{Median(bandwidths):F1}", $"{Median(speeds) * gigabytes:F1} ({Median(speeds):F2} tok/s)", Median(shares), 0.9);
         }
+    }
+
+    /// <summary>Many requests at a time on the tier: no mixed text, no memory left behind.</summary>
+    private static IEnumerable<string> Soaked(Settings settings)
+    {
+        if (settings.SoakModel is null)
+        {
+            yield return "| soak | | left out: give --soak-model | | | |";
+            yield break;
+        }
+
+        const int Requests = 10_000;
+        using var soak = new Soak(settings.SoakModel, kinds: 240, concurrent: 32, kvBytes: 1 << 20, _ => Backend(Tier, settings));
+        SoakReport report = soak.RunAsync(Requests).GetAwaiter().GetResult();
+        yield return $"| soak of {Requests:N0} requests | | {report.Wrong} wrong, {report.Failed} failed, {report.UsedBlocks} blocks held, {report.Preemptions:N0} preemptions, {report.Took.TotalSeconds:F0} s | | 0 | {(report.Clean ? "reached" : "**missed**")} |";
     }
 
     private static CpuBackend Backend(string tier, Settings settings) => CpuBackend.Create(new CpuBackendOptions { Kernel = tier, Threads = settings.Threads });

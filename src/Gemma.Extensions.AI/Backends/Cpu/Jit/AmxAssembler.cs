@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
 /// Assembles <c>void f(MatrixArgs*)</c> for AMX: two registers of 16 activation rows (or one) by two of 16 weight rows, whose four (two) sums stay in registers over all
-/// columns of a tile. So four loads feed four products of 16 cycles each; one core of an Emerald Rapids reached nine tenths of the peak with both operands in L2.
+/// columns of a tile. So four loads feed four products of 16 cycles each; in C, one core of an Emerald Rapids did 2,819 Gop/s in that way with both operands in L2, against 458 by VNNI.
 /// The shapes are loaded at the beginning and released at the end: nothing of it outlives a call, after which the runtime may stop the thread.
 /// </summary>
 internal static class AmxAssembler

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
-/// output += B·(A·x) for rows of prompts by matrix registers: in float32 an adapter of rank 16 would take a quarter of the time of the base's products. Factors and what lies between
+/// output += B·(A·x) for rows of prompts by matrix registers: beside products by tiles, one of float32 would take a multiple of its share of the arithmetic. Factors and what lies between
 /// them are rounded to bfloat16, as everything is that prompts are multiplied with.
 /// </summary>
 internal sealed unsafe class MatrixLowRank(WorkerPool workers, MatrixKernels kernels) : IDisposable
