@@ -36,7 +36,7 @@ measure() { # NAME LIMIT SHAPE TYPE ARGUMENTS
     local name=$1 limit=$2 shape=$3 type=$4 device=cuda
     shift 4
     [ $dry = 0 ] || { shape=tiny; device=cpu; }
-    step "$name" "$limit" "$work/Gemma.Extensions.AI.Benchmarks" forward --device $device --shape $shape --type "$type" --chunk 1024 --repeat 2 "$@"
+    step "$name" "$limit" "$work/Gemma.Extensions.AI.Benchmarks" forward --device $device --shape $shape --type "$type" --repeat 2 "$@"
 }
 
 # Speed first: should the time run out, tests are sooner repeated. 27B in bfloat16 reads 54.5 GB a token.

@@ -40,7 +40,7 @@ internal abstract class Backend : IDisposable
     /// <summary>True if rows of prompts are multiplied by other kernels than generated ones, with other roundings: then a token keeps its kind for good.</summary>
     public abstract bool HasPromptKernels { get; }
 
-    /// <summary>How many rows of prompts a step should take at most; null where it is as with other backends.</summary>
+    /// <summary>How many rows of prompts a step should take at most with the weights that are loaded; null where it is as with other backends.</summary>
     public virtual int? PromptRows => null;
 
     /// <summary>Whether weights are read where the file is mapped, which then must stay so as long as they are used.</summary>

@@ -48,7 +48,7 @@ internal sealed record DeviceNeeds(long[] LayerBytes, long HeadBytes, long Embed
         MemoryAdvice advice = MemoryAdvice.For(config, 0, contextLength ?? config.ContextLength, kvType);
 
         // A step takes more rows than on the CPU, and products keep other forms of their input.
-        long work = CudaBackend.MostPromptRows / MemoryAdvice.PrefillRows * advice.ActivationBytes * 3 / 2 + ReserveBytes;
+        long work = PromptSteps.Most / MemoryAdvice.PrefillRows * advice.ActivationBytes * 3 / 2 + ReserveBytes;
         if (draft is { } guesses)
         {
             DeviceNeeds small = Of(guesses.File, Math.Min(contextLength ?? config.ContextLength, guesses.File.Config.ContextLength), kvType, null);

@@ -24,7 +24,7 @@ internal static class ForwardBenchmark
         var generate = new Option<int>("--generate-tokens") { DefaultValueFactory = _ => 64 };
         var depth = new Option<int>("--depth") { Description = "Tokens in the context before generating." };
         var sequences = new Option<int>("--sequences") { DefaultValueFactory = _ => 1, Description = "Sequences that generate together." };
-        var chunk = new Option<int>("--chunk") { DefaultValueFactory = _ => 512, Description = "Rows of a step of the prompt." };
+        var chunk = new Option<int>("--chunk") { Description = "Rows of a step of the prompt; 0: as many as the device takes best, or 512." };
         var repeat = new Option<int>("--repeat") { DefaultValueFactory = _ => 3 };
         var threads = new Option<int?>("--threads");
         var kernel = new Option<string?>("--kernel");
@@ -53,6 +53,7 @@ internal static class ForwardBenchmark
         using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, settings.Type) : null;
         GemmaConfig config = file?.Config ?? synthetic!.Config;
         GemmaWeights weights = file is null ? synthetic!.Load(backend) : GemmaWeights.Load(file, backend);
+        settings = settings with { Chunk = settings.Chunk > 0 ? settings.Chunk : device.PromptRows ?? 512 };
         const int BlockTokens = 32;
         int context = Math.Max(settings.Prompt, settings.Depth + settings.Generate + 1);
         int blocksEach = (context + BlockTokens - 1) / BlockTokens;

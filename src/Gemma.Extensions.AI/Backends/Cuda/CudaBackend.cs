@@ -12,9 +12,6 @@ internal sealed partial class CudaBackend : Backend
 {
     private const int NormThreads = 512, ElementThreads = 256;
 
-    /// <summary>Rows of a prompt that a step takes: with fewer the products' tiles are too few for a large GPU.</summary>
-    public const int MostPromptRows = 1024;
-
     /// <summary>A step of generation with at most so many rows becomes a graph: larger ones take the GPU longer than launching them takes.</summary>
     private const int MostDeferredRows = 64;
 
@@ -26,6 +23,7 @@ internal sealed partial class CudaBackend : Backend
     private readonly HostLists _lists;
     private readonly ConcurrentQueue<ulong> _retired = new();
     private readonly List<AngleTable> _angles = [];
+    private readonly List<(int Rows, int Columns)> _layerShapes = [];
     private readonly CudaScratch _spans, _inner, _unpacked;
     private readonly nint _norms, _geGlu, _softcap, _selectRows, _lowRankDown, _lowRankUp, _pack, _mergeSpans, _promptProduct, _promptProductSmall;
     private readonly LaunchPieces _pieces;
@@ -86,7 +84,7 @@ internal sealed partial class CudaBackend : Backend
 
     public override bool ReadsMappedWeights => false;
 
-    public override int? PromptRows => MostPromptRows;
+    public override int? PromptRows => PromptSteps.Best(Device.Processors, _layerShapes);
 
     public override Exception? Failure => _context.Failure;
 
@@ -136,6 +134,11 @@ internal sealed partial class CudaBackend : Backend
                 format.Kernel == "bf16" ? 0 : _context.Kernel($"unpack_{format.Kernel}")));
             rows += count;
             first = end;
+        }
+
+        if (GemmaTensors.LayerOf(parts[0].Name) is not null)
+        {
+            _layerShapes.Add((rows, columns));
         }
 
         return new CudaWeights([.. loaded], rows, columns);

@@ -25,35 +25,32 @@ internal sealed unsafe class CudaGraphs(CudaLibrary library)
     /// <returns>What the driver says of launches; 0 where all is well.</returns>
     public int Flush(nint stream)
     {
-        int known = _isRefused ? -1 : _known.FindLastIndex(recording => recording.Equals(_current));
-        if (known < 0)
+        if (_isRefused)
         {
-            if (!_isRefused)
-            {
-                Remember();
-            }
-
             int code = _current.Launch(library, stream);
-            _current = _isRefused || _known.Count == 0 || _known[^1] != _current ? _current : new Recording();
             _current.Clear();
             return code;
+        }
+
+        int known = _known.FindLastIndex(recording => recording.Equals(_current));
+        if (known < 0)
+        {
+            Recording first = _current;
+            _current = new Recording();
+            Remember(first);
+            return first.Launch(library, stream);
         }
 
         Recording recording = _known[known];
         _known.RemoveAt(known);
         _known.Add(recording);
         _current.Clear();
-        if (recording.Graph == 0 && !TryCapture(recording, stream))
-        {
-            return recording.Launch(library, stream);
-        }
-
-        return library.GraphLaunch(recording.Graph, stream);
+        return recording.Graph != 0 || TryCapture(recording, stream) ? library.GraphLaunch(recording.Graph, stream) : recording.Launch(library, stream);
     }
 
     public void Dispose() => _known.ForEach(Destroy);
 
-    private void Remember()
+    private void Remember(Recording recording)
     {
         if (_known.Count == Capacity)
         {
@@ -61,7 +58,7 @@ internal sealed unsafe class CudaGraphs(CudaLibrary library)
             _known.RemoveAt(0);
         }
 
-        _known.Add(_current);
+        _known.Add(recording);
     }
 
     /// <summary>Makes the graph of some launches. Where the driver will not, all are launched one by one from then on: that is slower and no fault.</summary>

@@ -83,6 +83,14 @@ public sealed class CudaPromptTests
         Assert.All(others, other => Assert.Equal(EngineFinish.Length, other.Result.Finish));
     }
 
+    /// <summary>Rows of a step fill whole waves of blocks: of 27B on an H200 (132 multiprocessors), an A100 (108); narrow matrices take all they can.</summary>
+    [Theory]
+    [InlineData(132, 4608, 36864, 8192, 4096, 896)]
+    [InlineData(108, 4608, 36864, 8192, 4096, 768)]
+    [InlineData(132, 256, 512, 512, 256, 1024)]
+    public void AStepOfAPromptFillsTheGpu(int processors, int hidden, int wide, int qkv, int heads, int expected) =>
+        Assert.Equal(expected, PromptSteps.Best(processors, [(qkv, hidden), (hidden, heads), (2 * wide, hidden), (hidden, wide)]));
+
     /// <summary>Where the GPU draws a screen, work comes in pieces: the numbers are the same, and between pieces the GPU is waited for.</summary>
     [Fact]
     public void PiecesBelowTheTimeLimitGiveTheSameNumbers()
