@@ -3,7 +3,14 @@ namespace Gemma.Extensions.AI.Grammar.Automaton;
 /// <summary>A frame of the pushdown automaton: immutable, compared by content, with its parent below.</summary>
 internal abstract class Frame(Frame? parent, int contentHash, bool nests = false)
 {
+    /// <summary>About as many bytes as a frame takes.</summary>
+    public const int KeptBytes = 160;
+
     private const int IndentationPerLevel = 4;
+
+    /// <summary>Frames that this thread ever made to be known by the frame before them.</summary>
+    [ThreadStatic]
+    public static long Kept;
 
     public Frame? Parent { get; } = parent;
 
@@ -49,6 +56,14 @@ internal abstract class Frame(Frame? parent, int contentHash, bool nests = false
         {
             parent.ChildDone(next);
         }
+    }
+
+    /// <summary>Counts a frame that another one is about to know.</summary>
+    protected static T Keep<T>(T frame)
+        where T : Frame
+    {
+        Kept++;
+        return frame;
     }
 
     protected abstract bool SameContent(Frame other);

@@ -35,6 +35,9 @@ internal abstract class Lexer(RegexArena arena)
 
     protected const int Unknown = -1;
 
+    /// <summary>Bytes of a row.</summary>
+    public const int RowBytes = 1024;
+
     /// <summary>Rows allocated by this thread.</summary>
     [ThreadStatic]
     public static long RowsMade;
@@ -45,11 +48,15 @@ internal abstract class Lexer(RegexArena arena)
     private SliceKind[] _slices = new SliceKind[16];
     private int[] _sliceLimits = new int[16];
     private bool[] _accepting = new bool[16];
+    private (ulong Kinds, int Next)[] _onward = new (ulong, int)[16]; // Next: Unknown for what was not worked out
 
     public int StateCount { get; private set; }
 
     /// <summary>True once the transitions of further states are no longer kept.</summary>
-    public bool IsFull => arena.Rows >= arena.MaxRows;
+    public bool IsFull => arena.Rows >= arena.MaxRows || arena.States >= 4 * arena.MaxRows;
+
+    /// <summary>True if a quote ends the lexeme, and nothing else does.</summary>
+    public abstract bool IsQuoted { get; }
 
     /// <summary>The state before the first byte. Never dead.</summary>
     public int Start { get; protected init; }
@@ -58,18 +65,43 @@ internal abstract class Lexer(RegexArena arena)
     public int Next(int state, byte b)
     {
         int next = _rows[state][b];
-        if (next == Unknown)
+        return next == Unknown ? Find(state, b) : next;
+    }
+
+    /// <summary>
+    /// Whether any text is read on with, of which no more is known than its kinds of characters and how many characters it has at most. That it is not is no proof that there is one that is not.
+    /// </summary>
+    /// <param name="state">The state before the text.</param>
+    /// <param name="kinds">Bits of <see cref="TextKinds"/>.</param>
+    /// <param name="length">Characters.</param>
+    public bool Reads(int state, ulong kinds, int length)
+    {
+        for (; length > 0; length--)
         {
-            GrammarWork.Spend(GrammarWork.State);
-            next = Compute(state, b);
-            if (_rows[state] != s_noRow)
+            if (!KnowsOnward(state))
             {
-                _rows[state][b] = next;
+                FindOnward(state);
             }
+
+            (ulong read, int next) = _onward[state];
+            if ((kinds & ~read) != 0)
+            {
+                return false;
+            }
+
+            if (next == state)
+            {
+                return true;
+            }
+
+            state = next;
         }
 
-        return next;
+        return true;
     }
+
+    /// <summary>Whether asking what is read on with costs next to nothing.</summary>
+    public bool KnowsOnward(int state) => _onward[state].Next != Unknown;
 
     public int[] Row(int state) => _rows[state];
 
@@ -85,6 +117,15 @@ internal abstract class Lexer(RegexArena arena)
 
     protected abstract int Compute(int state, byte b);
 
+    /// <summary>Writes what a byte leads to into a row, and with it bytes that lead to the same.</summary>
+    protected abstract void Enter(int[] row, int state, byte b, int next);
+
+    /// <summary>Whether the state is one between characters, from which other characters lead on than those of declared names.</summary>
+    protected abstract bool IsBetweenChars(int state);
+
+    /// <summary>Whether every character beyond ASCII leads to the state <paramref name="next"/>.</summary>
+    protected abstract bool LeadsBeyondAscii(int state, int next);
+
     protected int AddState(bool accepting, SliceKind slice, int sliceLimit)
     {
         if (StateCount == _rows.Length)
@@ -93,21 +134,71 @@ internal abstract class Lexer(RegexArena arena)
             Array.Resize(ref _slices, StateCount * 2);
             Array.Resize(ref _sliceLimits, StateCount * 2);
             Array.Resize(ref _accepting, StateCount * 2);
+            Array.Resize(ref _onward, StateCount * 2);
         }
 
-        int[] row = s_noRow;
-        if (!IsFull)
-        {
-            row = new int[256];
-            row.AsSpan().Fill(Unknown);
-            arena.Rows++;
-            RowsMade++;
-        }
-
-        _rows[StateCount] = row;
+        arena.States++;
+        _rows[StateCount] = s_noRow;
+        _onward[StateCount] = (0, Unknown);
         _slices[StateCount] = slice;
         _sliceLimits[StateCount] = sliceLimit;
         _accepting[StateCount] = accepting;
         return StateCount++;
+    }
+
+    private int Find(int state, byte b)
+    {
+        GrammarWork.Spend(GrammarWork.State);
+        int next = Compute(state, b);
+        if (_rows[state] == s_noRow && arena.Rows < arena.MaxRows)
+        {
+            _rows[state] = new int[256];
+            _rows[state].AsSpan().Fill(Unknown);
+            arena.Rows++;
+            RowsMade++;
+        }
+
+        if (_rows[state] != s_noRow)
+        {
+            Enter(_rows[state], state, b, next);
+        }
+
+        return next;
+    }
+
+    /// <summary>Finds the state to which most characters lead, and which kinds do as a whole.</summary>
+    private void FindOnward(int state)
+    {
+        ulong kinds = 0;
+        int onward = state;
+        if (IsBetweenChars(state))
+        {
+            Span<int> next = stackalloc int[TextKinds.Ascii.Length];
+            Dictionary<int, int> sizes = [];
+            for (int kind = 0; kind < next.Length; kind++)
+            {
+                byte[] bytes = TextKinds.Ascii[kind];
+                next[kind] = Next(state, bytes[0]);
+                foreach (byte b in bytes)
+                {
+                    next[kind] = Next(state, b) == next[kind] ? next[kind] : Dead;
+                }
+
+                if (next[kind] >= 0)
+                {
+                    sizes[next[kind]] = sizes.GetValueOrDefault(next[kind]) + bytes.Length;
+                }
+            }
+
+            onward = sizes.Count == 0 ? state : sizes.MaxBy(static size => size.Value).Key;
+            for (int kind = 0; kind < next.Length; kind++)
+            {
+                kinds |= next[kind] == onward ? 1UL << kind : 0;
+            }
+
+            kinds |= kinds != 0 && LeadsBeyondAscii(state, onward) ? TextKinds.BeyondAscii : 0;
+        }
+
+        _onward[state] = (kinds, onward);
     }
 }

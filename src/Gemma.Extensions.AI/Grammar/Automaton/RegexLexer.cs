@@ -11,6 +11,7 @@ internal sealed class RegexLexer : Lexer
     private readonly CharSpelling _spelling;
     private readonly Dictionary<(int, CharDecoder), int> _ids = [];
     private readonly List<(RegexTerm Term, CharDecoder Node)> _states = [];
+    private ByteClasses? _bytes;
 
     public RegexLexer(RegexArena arena, RegexTerm term, CharSpelling spelling)
         : base(arena)
@@ -20,6 +21,8 @@ internal sealed class RegexLexer : Lexer
         _partition = arena.Partition(term);
         Start = StateOf(term, CharDecoder.Root);
     }
+
+    public override bool IsQuoted => _spelling != CharSpelling.Raw;
 
     /// <summary>The meaning of a state: the expression for the rest of the text, and the part of a character read so far.</summary>
     public (RegexTerm Term, CharDecoder Node) this[int state] => _states[state];
@@ -50,6 +53,8 @@ internal sealed class RegexLexer : Lexer
     /// <summary>True if the lexeme may end here without a closing byte.</summary>
     public bool IsAccepting((RegexTerm Term, CharDecoder Node) state) => state.Node == CharDecoder.Root && _spelling == CharSpelling.Raw && state.Term.Nullable;
 
+    private ByteClasses Bytes => _bytes ??= ByteClasses.Of(_partition, _spelling);
+
     public override long MinContinuations(int state) =>
         Slice(state) is SliceKind.Free or SliceKind.Safe ? Cardinality.Plenty
         : _spelling != CharSpelling.Raw && _states[state].Node == CharDecoder.Root ? _arena.CountTexts(_states[state].Term, Cardinality.Plenty) : 0;
@@ -60,9 +65,33 @@ internal sealed class RegexLexer : Lexer
         return result < 0 ? result : StateOf(next.Term, next.Node);
     }
 
+    protected override void Enter(int[] row, int state, byte b, int next)
+    {
+        foreach (byte alike in Bytes.Alike(_states[state].Node, b))
+        {
+            row[alike] = next;
+        }
+    }
+
+    protected override bool IsBetweenChars(int state) => _states[state].Node == CharDecoder.Root;
+
+    protected override bool LeadsBeyondAscii(int state, int next)
+    {
+        foreach (int charClass in Bytes.BeyondAscii)
+        {
+            RegexTerm after = _arena.Derive(_states[state].Term, _partition.Representative(charClass));
+            if (!_arena.IsLive(after) || StateOf(after, CharDecoder.Root) != next)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     private bool AnyLive(RegexTerm term, CharDecoder node)
     {
-        foreach (int c in node.Classes(_spelling, _partition))
+        foreach (int c in Bytes.ClassesOf(node))
         {
             if (_arena.IsLive(_arena.Derive(term, _partition.Representative(c))))
             {

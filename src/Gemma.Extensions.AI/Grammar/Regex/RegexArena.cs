@@ -48,6 +48,9 @@ internal sealed partial class RegexArena
 
     public int MaxRows { get; }
 
+    /// <summary>States of automata over these expressions.</summary>
+    public int States { get; set; }
+
     public RegexTerm Set(CharSet set) => set.IsUnspellable ? Empty : Make(new RegexTerm(RegexKind.Set, [], set));
 
     public RegexTerm Leaf(RegexLeaf? leaf) => leaf is null ? Empty : Make(new RegexTerm(RegexKind.Leaf, [], leaf: leaf));

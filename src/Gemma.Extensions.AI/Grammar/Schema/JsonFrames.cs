@@ -12,6 +12,11 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
     private readonly ValueNode _node = node;
     private readonly bool _leadingWhitespace = leadingWhitespace;
 
+    private LexFrame? _string;
+    private LexFrame? _number;
+    private ObjectFrame[]? _objects;
+    private ArrayFrame[]? _arrays;
+
     public override void Step(int state, int used, byte b, ParseStateList next)
     {
         switch (b)
@@ -26,7 +31,7 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
             case (byte)'"':
                 if (_node.Shape.Strings is { } strings)
                 {
-                    next.Add(new LexFrame(strings, Parent), strings.Start);
+                    next.Add(_string ??= Keep(new LexFrame(strings, Parent)), strings.Start);
                 }
 
                 break;
@@ -48,7 +53,7 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
             case (byte)'-' or (>= (byte)'0' and <= (byte)'9'):
                 if (_node.Shape.Numbers is { } numbers && numbers.Next(numbers.Start, b) is >= 0 and int n)
                 {
-                    next.Add(new LexFrame(numbers, Parent), n);
+                    next.Add(_number ??= Keep(new LexFrame(numbers, Parent)), n);
                 }
 
                 break;
@@ -57,23 +62,19 @@ internal sealed class ValueFrame(ValueNode node, Frame? parent, bool leadingWhit
 
     private void AddObjects(ParseStateList next)
     {
-        foreach (ObjectMatcher matcher in _node.Shape.Objects)
+        _objects ??= [.. _node.Shape.Objects.Where(m => Depth + m.Height <= _node.MaxNesting).Select(m => Keep(new ObjectFrame(m, _node.MaxNesting, Parent)))];
+        foreach (ObjectFrame frame in _objects)
         {
-            if (Depth + matcher.Height <= _node.MaxNesting)
-            {
-                next.Add(new ObjectFrame(matcher, _node.MaxNesting, Parent), 0);
-            }
+            next.Add(frame, 0);
         }
     }
 
     private void AddArrays(ParseStateList next)
     {
-        foreach (ArrayMatcher matcher in _node.Shape.Arrays)
+        _arrays ??= [.. _node.Shape.Arrays.Where(m => Depth + m.Height <= _node.MaxNesting).Select(m => Keep(new ArrayFrame(m, _node.MaxNesting, Parent)))];
+        foreach (ArrayFrame frame in _arrays)
         {
-            if (Depth + matcher.Height <= _node.MaxNesting)
-            {
-                next.Add(new ArrayFrame(matcher, _node.MaxNesting, Parent), 0);
-            }
+            next.Add(frame, 0);
         }
     }
 
@@ -101,6 +102,8 @@ internal sealed class ObjectFrame : Frame
     private ObjectMatcher.Choice? _choice;
     private ObjectFrame? _afterComma;
     private ObjectFrame? _inKey;
+    private ValueFrame? _valueFrame;
+    private (int Label, ObjectFrame[] Frames)? _ended; // after the key that ended last
 
     public ObjectFrame(ObjectMatcher matcher, int maxNesting, Frame? parent)
         : this(matcher, Phase.Start, new ulong[matcher.Words], 0, 0, matcher.AllOpen, null, false, null, maxNesting, parent)
@@ -155,7 +158,7 @@ internal sealed class ObjectFrame : Frame
         switch (_phase)
         {
             case Phase.Start or Phase.AfterComma when b == '"' && Choice.Any:
-                _inKey ??= With(Phase.InKey);
+                _inKey ??= Keep(With(Phase.InKey));
                 next.Add(_inKey, Keys.Start, _used is null ? -1 : 0);
                 break;
             case Phase.Start or Phase.AfterValue when b == '}':
@@ -166,10 +169,10 @@ internal sealed class ObjectFrame : Frame
 
                 break;
             case Phase.AfterKey when b == ':':
-                next.Add(new ValueFrame(_value!, new ObjectFrame(_matcher, Phase.AfterValue, _seen, _position, _count, _open, _used, _unknownKey, null, _maxNesting, Parent), _matcher.AllowsWhitespace), 0);
+                next.Add(_valueFrame ??= Keep(new ValueFrame(_value!, With(Phase.AfterValue), _matcher.AllowsWhitespace)), 0);
                 break;
             case Phase.AfterValue when b == ',' && Choice.Any:
-                _afterComma ??= With(Phase.AfterComma);
+                _afterComma ??= Keep(With(Phase.AfterComma));
                 next.Add(_afterComma, 0);
                 break;
         }
@@ -189,22 +192,46 @@ internal sealed class ObjectFrame : Frame
             {
                 return;
             }
-
-            ulong[] seen = (ulong[])_seen.Clone();
-            seen[label >> 6] |= 1UL << label;
-            foreach ((ValueNode value, int open) in _matcher.ValuesOf(label, seen, _count + 1, _open, _maxNesting - Depth))
-            {
-                next.Add(new ObjectFrame(_matcher, Phase.AfterKey, seen, label + 1, _count + 1, open, _used, _unknownKey, value, _maxNesting, Parent), 0);
-            }
         }
-        else if (AllowsOthers && (used < 0 || !_used!.IsEnd(used)))
+        else if (!AllowsOthers || (used >= 0 && _used!.IsEnd(used)))
         {
-            SeenStrings? texts = next.History is null ? _used : SeenStrings.Add(_used, next.History.LastString());
-            foreach ((ValueNode value, int open) in _matcher.ValuesOfOther(Keys.MatchedOf(label), Choice, _open, _maxNesting - Depth))
-            {
-                next.Add(new ObjectFrame(_matcher, Phase.AfterKey, _seen, _matcher.Names.Length, _matcher.CountMatters ? _count + 1 : _count, open, texts, next.History is null, value, _maxNesting, Parent), 0);
-            }
+            return;
         }
+
+        // The text of a key outside the declared names is remembered. While tokens are tried it is not known, and all that end alike go on alike.
+        ObjectFrame[] frames;
+        if (next.History is not null && label >= _matcher.Names.Length)
+        {
+            frames = [.. AfterKey(label, SeenStrings.Add(_used, next.History.LastString()), isKnown: true)];
+        }
+        else
+        {
+            if (_ended?.Label != label)
+            {
+                _ended = (label, [.. AfterKey(label, _used, isKnown: label < _matcher.Names.Length).Select(Keep)]);
+            }
+
+            frames = _ended.Value.Frames;
+        }
+
+        foreach (ObjectFrame frame in frames)
+        {
+            next.Add(frame, 0);
+        }
+    }
+
+    private IEnumerable<ObjectFrame> AfterKey(int label, SeenStrings? used, bool isKnown)
+    {
+        if (label >= _matcher.Names.Length)
+        {
+            return _matcher.ValuesOfOther(Keys.MatchedOf(label), Choice, _open, _maxNesting - Depth)
+                .Select(v => new ObjectFrame(_matcher, Phase.AfterKey, _seen, _matcher.Names.Length, _matcher.CountMatters ? _count + 1 : _count, v.Open, used, !isKnown, v.Value, _maxNesting, Parent));
+        }
+
+        ulong[] seen = (ulong[])_seen.Clone();
+        seen[label >> 6] |= 1UL << label;
+        return _matcher.ValuesOf(label, seen, _count + 1, _open, _maxNesting - Depth)
+            .Select(v => new ObjectFrame(_matcher, Phase.AfterKey, seen, label + 1, _count + 1, v.Open, used, _unknownKey, v.Value, _maxNesting, Parent));
     }
 
     public override long MinContinuations(int state)
@@ -269,6 +296,9 @@ internal sealed class ArrayFrame : Frame
     private readonly int _start; // Where the item began in the text.
     private readonly int _maxNesting;
 
+    private ArrayFrame? _afterComma;
+    private ValueFrame[]? _items;
+
     public ArrayFrame(ArrayMatcher matcher, int maxNesting, Frame? parent) : this(matcher, Phase.Start, 0, new int[matcher.Contains.Length], JsonSet.None, 0, 0, maxNesting, parent)
     {
     }
@@ -310,7 +340,7 @@ internal sealed class ArrayFrame : Frame
         {
             if (b == ',' && _matcher.CanContinue(_count, _matched, _maxNesting - Depth))
             {
-                next.Add(new ArrayFrame(_matcher, Phase.AfterComma, _count, _matched, _used, _unknown, 0, _maxNesting, Parent), 0);
+                next.Add(_afterComma ??= Keep(new ArrayFrame(_matcher, Phase.AfterComma, _count, _matched, _used, _unknown, 0, _maxNesting, Parent)), 0);
             }
         }
         else if (_phase == Phase.AfterComma || _matcher.CanContinue(_count, _matched, _maxNesting - Depth))
@@ -318,13 +348,10 @@ internal sealed class ArrayFrame : Frame
             UniqueItemsGuard? outer = next.Guard;
             SeenValueMatcher? seen = SeenValueMatcher.To(_used)?.Step(b);
             next.Guard = seen is null && _unknown == 0 ? outer : new UniqueItemsGuard(seen, _unknown, Depth, outer);
-            foreach ((ValueNode node, int[] matched) in _matcher.Items(_count, _matched))
+            // Where items began matters only for unique ones, and only while their text is known.
+            foreach (ValueFrame item in _matcher.IsUnique && next.History is not null ? Items(next.History.Length - 1) : _items ??= [.. Items(0).Select(Keep)])
             {
-                if (node.Height <= _maxNesting - Depth)
-                {
-                    ArrayFrame after = new(_matcher, _matcher.IsUnique ? Phase.InItem : Phase.AfterValue, _matcher.Cap(_count + 1), matched, _used, _unknown, next.History?.Length - 1 ?? 0, _maxNesting, Parent);
-                    new ValueFrame(node, after, false).Step(0, -1, b, next);
-                }
+                item.Step(0, -1, b, next);
             }
 
             next.Guard = outer;
@@ -360,6 +387,9 @@ internal sealed class ArrayFrame : Frame
         next.Add(new ArrayFrame(_matcher, Phase.AfterValue, _count, _matched, used, unknown, 0, _maxNesting, Parent), 0);
         next.Guard = guard;
     }
+
+    private IEnumerable<ValueFrame> Items(int start) => _matcher.Items(_count, _matched).Where(item => item.Node.Height <= _maxNesting - Depth).Select(item => new ValueFrame(
+        item.Node, new ArrayFrame(_matcher, _matcher.IsUnique ? Phase.InItem : Phase.AfterValue, _matcher.Cap(_count + 1), item.Matched, _used, _unknown, start, _maxNesting, Parent), false));
 
     protected override bool SameContent(Frame other) =>
         other is ArrayFrame o && ReferenceEquals(_matcher, o._matcher) && _phase == o._phase && _count == o._count && _matched.AsSpan().SequenceEqual(o._matched) && _unknown == o._unknown && JsonSet.Same(_used, o._used);

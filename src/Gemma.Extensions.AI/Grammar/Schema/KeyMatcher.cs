@@ -19,10 +19,12 @@ internal sealed class KeyMatcher : Lexer
     private readonly List<(SortedList<byte, int> Next, int End, ulong[] Names)> _trie = [];
     private readonly List<RegexTerm[]> _vectors = [];
     private readonly Dictionary<string, int> _vectorIds = [];
+    private readonly Dictionary<(int Vector, int Class), int> _vectorAfter = [];
     private readonly Dictionary<int, bool> _vectorLive = [];
     private readonly List<(int Name, int Vector, CharDecoder Node)> _states = [];
     private readonly Dictionary<(int, int, CharDecoder), int> _ids = [];
     private readonly List<ulong> _labels = [];
+    private ByteClasses? _bytes;
     private IReadOnlyCollection<ulong>? _allMatched;
     private bool _allPossible = true; // Every matched set has a value.
 
@@ -58,6 +60,10 @@ internal sealed class KeyMatcher : Lexer
 
         void Mark(int node, int name) => _trie[node].Names[name >> 6] |= 1UL << name;
     }
+
+    public override bool IsQuoted => true;
+
+    private ByteClasses Bytes => _bytes ??= ByteClasses.Of(_partition, CharSpelling.JsonName);
 
     /// <summary>
     /// The sets of patterns that undeclared names can match together. Computed when compiling, so that limits are hit before anything is generated.
@@ -175,7 +181,7 @@ internal sealed class KeyMatcher : Lexer
                     nextVector = IsLive(after) ? after : NoOthers;
                     break;
                 case CharStep.Partial:
-                    if (partial.Classes(CharSpelling.JsonName, _partition).Any(c => IsLive(VectorAfter(vector, c))))
+                    if (Bytes.ClassesOf(partial).Any(c => IsLive(VectorAfter(vector, c))))
                     {
                         (nextVector, nextNode) = (vector, partial);
                     }
@@ -185,6 +191,51 @@ internal sealed class KeyMatcher : Lexer
         }
 
         return nextName < 0 && nextVector < 0 ? Dead : StateOf(nextName, nextVector, nextNode);
+    }
+
+    protected override void Enter(int[] row, int state, byte b, int next)
+    {
+        (int name, int vector, CharDecoder node) = _states[state];
+        if (name >= 0 && _trie[name].Next.ContainsKey(b))
+        {
+            row[b] = next;
+            return;
+        }
+
+        if (vector < 0 && b != '"')
+        {
+            // Beside the declared names there is nothing.
+            for (int i = 0; i < row.Length; i++)
+            {
+                row[i] = row[i] == Unknown && i != '"' && !_trie[name].Next.ContainsKey((byte)i) ? Dead : row[i];
+            }
+
+            return;
+        }
+
+        foreach (byte alike in Bytes.Alike(node, b))
+        {
+            if (name < 0 || !_trie[name].Next.ContainsKey(alike))
+            {
+                row[alike] = next;
+            }
+        }
+    }
+
+    protected override bool IsBetweenChars(int state) => _states[state] is { Name: < 0 } s && s.Node == CharDecoder.Root;
+
+    protected override bool LeadsBeyondAscii(int state, int next)
+    {
+        foreach (int charClass in Bytes.BeyondAscii)
+        {
+            int after = VectorAfter(_states[state].Vector, charClass);
+            if (!IsLive(after) || StateOf(-1, after, CharDecoder.Root) != next)
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private int StateOf(int name, int vector, CharDecoder node)
@@ -307,8 +358,13 @@ internal sealed class KeyMatcher : Lexer
 
     private int VectorAfter(int vector, int charClass)
     {
-        int c = _partition.Representative(charClass);
-        return VectorOf(Array.ConvertAll(_vectors[vector], t => _matcher.Arena.Derive(t, c)));
+        if (!_vectorAfter.TryGetValue((vector, charClass), out int after))
+        {
+            int c = _partition.Representative(charClass);
+            after = _vectorAfter[(vector, charClass)] = VectorOf(Array.ConvertAll(_vectors[vector], t => _matcher.Arena.Derive(t, c)));
+        }
+
+        return after;
     }
 
     private int VectorOf(RegexTerm[] terms)

@@ -16,13 +16,12 @@ internal sealed class CompiledGrammar
     // Fewer parse states are stepped one by one.
     private const int MaxAlone = 64;
 
-    // A full mask of 256,000 tokens takes 32 KB.
     private const long MaxCachedBytes = 24L << 20;
 
     private readonly Symbol[] _start;
     private readonly MaskBuilder _masks;
-    private readonly Dictionary<StateKey, (ulong[] Mask, bool CanEnd)> _cache = [];
-    private ulong[]? _spare; // of a mask that was interrupted
+    private readonly Dictionary<StateKey, (TokenMask Mask, bool CanEnd)> _cache = [];
+    private ulong[]? _marks; // of the mask that is being made
     private long _cachedBytes;
     private long _rowBytes;
 
@@ -66,9 +65,9 @@ internal sealed class CompiledGrammar
     }
 
     /// <summary>The tokens that the parse states can read, and whether the text may end. Allocates nothing where the parse states were asked for before. The lock is held.</summary>
-    internal ulong[] MaskOf(ParseStateList states, out bool canEnd)
+    internal TokenMask MaskOf(ParseStateList states, out bool canEnd)
     {
-        if (_cache.TryGetValue(new StateKey(states), out (ulong[] Mask, bool CanEnd) known))
+        if (_cache.TryGetValue(new StateKey(states), out (TokenMask Mask, bool CanEnd) known))
         {
             canEnd = known.CanEnd;
             return known.Mask;
@@ -76,38 +75,42 @@ internal sealed class CompiledGrammar
 
         // What items of unique arrays may not become is taken away from what they could be without that.
         ParseStateList? free = WithoutGuards(states);
-        ulong[] all = free is null ? [] : MaskOf(free, out _);
-        ulong[] mask = _spare ??= new ulong[Vocabulary.MaskWords];
-        Array.Clear(mask);
-        all.CopyTo(mask, 0);
-        long rows = Lexer.RowsMade;
+        TokenMask? all = free is null ? null : MaskOf(free, out _);
+        ulong[] marks = _marks ??= new ulong[Vocabulary.MaskWords];
+        long rows = Lexer.RowsMade, frames = Frame.Kept;
+        ulong[]? slice = null;
         try
         {
-            if (free is null)
+            if (all is null)
             {
-                _masks.Fill(states, mask);
+                Array.Clear(marks);
+                slice = _masks.Fill(states, marks);
             }
             else
             {
-                _masks.Restrict(states, mask);
+                all.CopyTo(marks);
+                slice = all.Slice;
+                _masks.Restrict(states, marks);
             }
         }
         finally
         {
-            _rowBytes += (Lexer.RowsMade - rows) * 1024;
+            _rowBytes += (Lexer.RowsMade - rows) * Lexer.RowBytes;
         }
 
-        _spare = null;
-        long size = 8L * mask.Length;
+        canEnd = CanEnd(states);
+        TokenMask mask = TokenMask.Of(marks, slice);
+        ParseStateList key = new();
+        key.CopyFrom(states);
+
+        // The frames of the key know those that come after them.
+        long size = 256 + mask.Size + (40L * key.Count) + ((Frame.Kept - frames) * Frame.KeptBytes);
         if (_cachedBytes + size > MaxCachedBytes)
         {
             _cache.Clear();
             _cachedBytes = 0;
         }
 
-        canEnd = CanEnd(states);
-        ParseStateList key = new();
-        key.CopyFrom(states);
         _cache[new StateKey(key)] = (mask, canEnd);
         _cachedBytes += size;
         return mask;

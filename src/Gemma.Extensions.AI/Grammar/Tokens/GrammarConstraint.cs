@@ -18,7 +18,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
     private (ParseStateList, ParseStateList) _scratch = (new(), new());
     private bool _begun;
     private bool _ended;
-    private ulong[]? _mask; // of the next token, once it is known; shared
+    private TokenMask? _mask; // of the next token, once it is known; shared
     private bool _canEnd;
     private Task? _work; // beside the engine's steps
     private CancellationTokenSource? _stop;
@@ -72,10 +72,15 @@ internal sealed class GrammarConstraint : ITokenConstraint
     public bool TryFillMask(Span<ulong> mask)
     {
         Prepare();
-        ReadOnlySpan<ulong> allowed = _ended ? [] : _mask;
-        int words = Math.Min(allowed.Length, mask.Length);
-        allowed[..words].CopyTo(mask);
-        mask[words..].Clear();
+        if (_ended)
+        {
+            mask.Clear();
+        }
+        else
+        {
+            _mask!.CopyTo(mask);
+        }
+
         if (_ended || _canEnd)
         {
             foreach (int token in _endTokens)
@@ -121,7 +126,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
         Join();
         bool ends = _endTokens.Contains(token) && MayEnd();
         byte[] bytes = _grammar.Vocabulary.Bytes(token);
-        if (!ends && (_ended || bytes.Length == 0 || (_mask is not null && (token >> 6 >= _mask.Length || (_mask[token >> 6] & (1UL << token)) == 0))))
+        if (!ends && (_ended || bytes.Length == 0 || (_mask is not null && !_mask.Contains(token))))
         {
             throw new InvalidOperationException($"Token {token} is not allowed here. Ask TryFillMask or IsAllowed before Accept.");
         }
@@ -305,7 +310,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
     private void ReadOn()
     {
         ReadAccepted();
-        ulong[] mask = _grammar.MaskOf(_states, out _canEnd);
+        TokenMask mask = _grammar.MaskOf(_states, out _canEnd);
         _mask = mask;
     }
 
@@ -332,20 +337,9 @@ internal sealed class GrammarConstraint : ITokenConstraint
     /// <summary>The only token that may come, -1 where there are several. The mask is known.</summary>
     private int SingleToken()
     {
-        int only = -1;
-        for (int i = 0; i < _mask!.Length; i++)
+        if (!_mask!.IsSingle(out int only) && only >= 0)
         {
-            if (_mask[i] == 0)
-            {
-                continue;
-            }
-
-            if (only >= 0 || System.Numerics.BitOperations.PopCount(_mask[i]) > 1)
-            {
-                return -1;
-            }
-
-            only = (i << 6) + System.Numerics.BitOperations.TrailingZeroCount(_mask[i]);
+            return -1;
         }
 
         for (int i = 0; i < _endTokens.Count && _canEnd; i++)

@@ -13,13 +13,22 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
     private const int MaxStatesAlone = 256;
     private const int NodesPerCount = 4096;
 
+    // Smaller parts of the trie are walked as quickly as it is found out whether they need to be.
+    private const int MinTaken = 8;
+
     private readonly int[] _lexerStates = new int[256];
     private readonly int[] _used = new int[256];
     private readonly (RegexTerm Term, CharDecoder Node)[] _terms = new (RegexTerm, CharDecoder)[256];
     private readonly ParseStateList[] _lists = new ParseStateList[256];
+    private ulong[]? _slice; // the first that was taken whole
 
-    public void Fill(ParseStateList states, Span<ulong> mask)
+    /// <summary>Marks the tokens.</summary>
+    /// <param name="states">The parse states.</param>
+    /// <param name="mask">Where tokens are marked.</param>
+    /// <returns>A slice of the vocabulary that the mask holds; null for none.</returns>
+    public ulong[]? Fill(ParseStateList states, Span<ulong> mask)
     {
+        _slice = null;
         bool together = IsMany(states);
         ParseStateList? plain = together ? new ParseStateList() : null;
         foreach (ref readonly ParseState parseState in states.Span)
@@ -38,6 +47,8 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         {
             WalkTogether(vocabulary.All, 0, vocabulary.All.Count, 0, plain!, MaxWays + 1, mask);
         }
+
+        return _slice;
     }
 
     /// <summary>
@@ -287,10 +298,11 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         int[] skips = trie.Skips, groups = trie.Groups, lexerStates = _lexerStates;
         lexerStates[depth] = state;
         ParseStateList? ends = null;
+        bool canTake = frame.Parent is null || lexer.IsQuoted;
         int i = begin, nodes = 0;
         while (i < end)
         {
-            if (++nodes == NodesPerCount)
+            if (++nodes >= NodesPerCount)
             {
                 GrammarWork.Spend(nodes);
                 nodes = 0;
@@ -318,6 +330,14 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
 
             if (n >= 0)
             {
+                if (canTake && skips[i] - i > MinTaken && trie.IsReadBelow(i, lexer, n))
+                {
+                    trie.SetAll(i, mask);
+                    nodes += (skips[i] - i) >> 3;
+                    i = skips[i];
+                    continue;
+                }
+
                 lexerStates[d] = n;
                 if (groups[i] >= 0)
                 {
@@ -388,17 +408,31 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         KeyMatcher lexer = frame.Keys;
         byte[] bytes = trie.Bytes, depths = trie.Depths;
         int[] skips = trie.Skips, groups = trie.Groups;
+        bool allowsOthers = frame.AllowsOthers;
         _lexerStates[depth] = state;
         _used[depth] = used;
-        int i = begin;
+        int i = begin, nodes = 0;
         while (i < end)
         {
-            GrammarWork.Spend(2);
+            if ((nodes += 2) >= NodesPerCount)
+            {
+                GrammarWork.Spend(nodes);
+                nodes = 0;
+            }
+
             int d = depths[i], s = _lexerStates[d - 1], u = _used[d - 1];
             int n = lexer.Next(s, bytes[i]);
             if (n >= 0)
             {
                 int after = u < 0 ? -1 : frame.Used!.Child(u, bytes[i]);
+                if (allowsOthers && after < 0 && skips[i] - i > MinTaken && trie.IsReadBelow(i, lexer, n))
+                {
+                    trie.SetAll(i, mask);
+                    nodes += (skips[i] - i) >> 3;
+                    i = skips[i];
+                    continue;
+                }
+
                 if (frame.AllowsState(n, after))
                 {
                     _lexerStates[d] = n;
@@ -421,9 +455,15 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
 
             i = skips[i];
         }
+
+        GrammarWork.Spend(nodes);
     }
 
-    private static void Or(Span<ulong> mask, ReadOnlySpan<ulong> bits) => System.Numerics.Tensors.TensorPrimitives.BitwiseOr(mask[..bits.Length], bits, mask[..bits.Length]);
+    private void Or(Span<ulong> mask, ulong[] bits)
+    {
+        _slice ??= bits;
+        System.Numerics.Tensors.TensorPrimitives.BitwiseOr(mask[..bits.Length], bits, mask[..bits.Length]);
+    }
 
     private ParseStateList ListAt(int depth)
     {

@@ -1,0 +1,169 @@
+using Gemma.Extensions.AI.Grammar.Automaton;
+
+namespace Gemma.Extensions.AI.Grammar.Tokens;
+
+/// <summary>Tokens by their bytes, as a trie in preorder: a subtree is a range, and skipping it is one jump.</summary>
+internal sealed class ByteTrie
+{
+    private readonly ulong[] _kinds; // By node: what stands below it is written in these; 0 for nothing below.
+    private readonly byte[] _lengths; // By node: characters of the longest text below it.
+
+    private ByteTrie(byte[] bytes, byte[] depths, int[] skips, int[] groups, int[] groupStarts, int[] tokens, ulong[] kinds, byte[] lengths) =>
+        (Bytes, Depths, Skips, Groups, GroupStarts, Tokens, _kinds, _lengths) = (bytes, depths, skips, groups, groupStarts, tokens, kinds, lengths);
+
+    /// <summary>The last byte of a node's text.</summary>
+    public byte[] Bytes { get; }
+
+    /// <summary>The length of a node's text, from 1.</summary>
+    public byte[] Depths { get; }
+
+    /// <summary>The node after the node's subtree.</summary>
+    public int[] Skips { get; }
+
+    /// <summary>The group of tokens with exactly a node's text; for none -1 - the next group.</summary>
+    public int[] Groups { get; }
+
+    public int[] GroupStarts { get; }
+
+    public int[] Tokens { get; }
+
+    public int Count => Bytes.Length;
+
+    public static ByteTrie Build(IReadOnlyList<(byte[] Text, int Token)> tokens)
+    {
+        int[] order = [.. Enumerable.Range(0, tokens.Count)];
+        Array.Sort(order, (a, b) => tokens[a].Text.AsSpan().SequenceCompareTo(tokens[b].Text) is not 0 and int c ? c : tokens[a].Token.CompareTo(tokens[b].Token));
+        List<byte> bytes = [], depths = [];
+        List<int> skips = [], groups = [], groupStarts = [], sorted = [];
+        List<ulong> kinds = [];
+        List<byte> lengths = [];
+        List<int> path = [];
+        byte[] previous = [];
+        foreach (int index in order)
+        {
+            (byte[] text, int token) = tokens[index];
+            if (text.AsSpan().SequenceEqual(previous))
+            {
+                sorted.Add(token);
+                continue;
+            }
+
+            int common = text.AsSpan().CommonPrefixLength(previous);
+            Leave(common);
+
+            for (int i = common; i < text.Length; i++)
+            {
+                path.Add(bytes.Count);
+                bytes.Add(text[i]);
+                depths.Add((byte)(i + 1));
+                skips.Add(0);
+                groups.Add(-1 - groupStarts.Count);
+                kinds.Add(0);
+                lengths.Add(0);
+            }
+
+            AddKinds(text);
+
+            groups[^1] = groupStarts.Count;
+            groupStarts.Add(sorted.Count);
+            sorted.Add(token);
+            previous = text;
+        }
+
+        Leave(0);
+        groupStarts.Add(sorted.Count);
+        return new ByteTrie([.. bytes], [.. depths], [.. skips], [.. groups], [.. groupStarts], [.. sorted], [.. kinds], [.. lengths]);
+
+        void Leave(int depth)
+        {
+            for (int i = depth; i < path.Count; i++)
+            {
+                skips[path[i]] = bytes.Count;
+            }
+
+            path.RemoveRange(depth, path.Count - depth);
+        }
+
+        // Every node on the way learns what comes after it.
+        void AddKinds(byte[] text)
+        {
+            Span<byte> firsts = stackalloc byte[text.Length]; // of characters
+            Span<ulong> kindsOf = stackalloc ulong[text.Length];
+            int count = 0;
+            for (int i = 0, length; i < text.Length; i += length)
+            {
+                firsts[count] = (byte)i;
+                kindsOf[count++] = TextKinds.OfFirst(text.AsSpan(i), out length);
+            }
+
+            ulong below = 0;
+            for (int c = count - 1, end = text.Length; c >= 0; end = firsts[c--])
+            {
+                // Within a character nothing is known of what comes.
+                for (int i = firsts[c]; i < end; i++)
+                {
+                    int node = path[i];
+                    kinds[node] |= i == end - 1 ? below : TextKinds.Invalid;
+                    lengths[node] = i == end - 1 ? Math.Max(lengths[node], (byte)(count - 1 - c)) : lengths[node];
+                }
+
+                below |= kindsOf[c];
+            }
+        }
+    }
+
+    /// <summary>Whether a lexer reads everything that stands below a node.</summary>
+    /// <param name="node">The node.</param>
+    /// <param name="lexer">The lexer.</param>
+    /// <param name="state">Its state after the node's text.</param>
+    public bool IsReadBelow(int node, Lexer lexer, int state)
+    {
+        if (!lexer.KnowsOnward(state))
+        {
+            // It is not worth finding out for states in which little can be read at all.
+            for (int i = node + 1; i < Skips[node]; i = Skips[i])
+            {
+                if (lexer.Next(state, Bytes[i]) < 0)
+                {
+                    return false;
+                }
+            }
+        }
+
+        return lexer.Reads(state, _kinds[node], _lengths[node]);
+    }
+
+    /// <summary>Marks the tokens of a node and of what is below it.</summary>
+    public void SetAll(int node, Span<ulong> mask)
+    {
+        int end = Skips[node];
+        int first = GroupStarts[NextGroup(node)], last = end < Count ? GroupStarts[NextGroup(end)] : Tokens.Length;
+        for (int i = first; i < last; i++)
+        {
+            mask[Tokens[i] >> 6] |= 1UL << Tokens[i];
+        }
+    }
+
+    private int NextGroup(int node) => Groups[node] >= 0 ? Groups[node] : -1 - Groups[node];
+
+    /// <summary>Takes away the tokens of a node and of what is below it.</summary>
+    public void ClearGroups(int node, Span<ulong> mask)
+    {
+        for (int i = node; i < Skips[node]; i++)
+        {
+            for (int t = Groups[i] < 0 ? 0 : GroupStarts[Groups[i]]; Groups[i] >= 0 && t < GroupStarts[Groups[i] + 1]; t++)
+            {
+                mask[Tokens[t] >> 6] &= ~(1UL << Tokens[t]);
+            }
+        }
+    }
+
+    public void SetGroup(int group, Span<ulong> mask)
+    {
+        for (int i = GroupStarts[group]; i < GroupStarts[group + 1]; i++)
+        {
+            int token = Tokens[i];
+            mask[token >> 6] |= 1UL << token;
+        }
+    }
+}
