@@ -75,7 +75,7 @@ public sealed class GemmaGenerationOptions
     /// <summary>Whom the request is for, e.g. a user's id. Callers that wait share the engine evenly.</summary>
     public string? Caller { get; set; }
 
-    /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null or <see cref="System.Threading.Timeout.InfiniteTimeSpan"/>: none.</summary>
+    /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting and the compilation of the answer's grammar included; null or <see cref="System.Threading.Timeout.InfiniteTimeSpan"/>: none.</summary>
     public TimeSpan? Timeout { get; set; }
 
     /// <summary>An ECMA-262 regular expression, without look-behind and back-references, that the whole answer must match. Not together with another form of the answer.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Grammar.Schema;
@@ -17,8 +18,9 @@ namespace Gemma.Extensions.AI.Chat;
 /// <param name="MayCall">True if the answer may call a tool.</param>
 /// <param name="TextIsFree">True if it may be text of any form.</param>
 /// <param name="Raw">The options in Gemma's own terms.</param>
+/// <param name="Began">When its time limit began, in ticks of a <see cref="Stopwatch"/>.</param>
 internal sealed record ChatTurn(
-    int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, ChatPrompt? Conversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw)
+    int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, ChatPrompt? Conversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw, long Began)
 {
     /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
@@ -60,6 +62,8 @@ internal sealed record ChatTurn(
 
     private static async ValueTask<ChatTurn> CreateAsync(GemmaModel model, int[] prompt, ChatOptions? options, GemmaGenerationOptions? raw, ChatPrompt? conversation, bool mayCall, CancellationToken cancellation)
     {
+        long began = Stopwatch.GetTimestamp();
+        TimeSpan? timeout = CheckTimeout(raw?.Timeout);
         if (prompt.Length >= model.ContextLength)
         {
             throw new GemmaContextLengthException(prompt.Length, model.ContextLength);
@@ -74,9 +78,21 @@ internal sealed record ChatTurn(
         }
 
         int[] endTokens = conversation?.Format.StopTokens(model.StopTokens) ?? model.StopTokens;
-        ITokenConstraint? constraint = await CreateConstraintAsync(model.Tokenizer, options, raw, mayCall, endTokens, conversation?.Format.Tools, cancellation).ConfigureAwait(false);
+        ITokenConstraint? constraint;
+        using (CancellationTokenSource? limit = Limit(timeout, cancellation))
+        {
+            try
+            {
+                constraint = await CreateConstraintAsync(model.Tokenizer, options, raw, mayCall, endTokens, conversation?.Format.Tools, limit?.Token ?? cancellation).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (limit is not null && limit.IsCancellationRequested && !cancellation.IsCancellationRequested)
+            {
+                throw new TimeoutException($"The request was not finished within its time limit of {timeout}; the grammar of its answer was still being compiled. Allow more time, or simplify the schema, expression or grammar.");
+            }
+        }
+
         bool textIsFree = options?.ToolMode is not RequiredChatToolMode && options?.ResponseFormat is not ChatResponseFormatJson && raw?.Regex is null && raw?.Grammar is null;
-        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, conversation, mayCall, textIsFree, raw);
+        return new ChatTurn(prompt, settings, endTokens, constraint, adapter, conversation, mayCall, textIsFree, raw, began);
     }
 
     public GenerationRequest ToRequest(GenerationSink sink, bool isStreaming, CancellationToken cancellationToken) => new()
@@ -93,8 +109,23 @@ internal sealed record ChatTurn(
         Priority = Raw?.Priority ?? 0,
         Caller = Raw?.Caller,
         Timeout = CheckTimeout(Raw?.Timeout),
+        Began = Began,
         CancellationToken = cancellationToken,
     };
+
+    /// <summary>Cancelled when the caller cancels, or after the time limit; null for none.</summary>
+    private static CancellationTokenSource? Limit(TimeSpan? timeout, CancellationToken cancellation)
+    {
+        // Longer times than timers know are as good as none for a compilation.
+        if (timeout is not { } time || time.TotalMilliseconds > int.MaxValue)
+        {
+            return null;
+        }
+
+        CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(time);
+        return limit;
+    }
 
     private static TimeSpan? CheckTimeout(TimeSpan? timeout) =>
         timeout is null || timeout == System.Threading.Timeout.InfiniteTimeSpan ? null

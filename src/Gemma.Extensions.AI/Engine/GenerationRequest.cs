@@ -148,5 +148,8 @@ internal sealed class GenerationRequest
     /// <summary>Time after which the request fails with <see cref="TimeoutException"/>, waiting included; null: none.</summary>
     public TimeSpan? Timeout { get; init; }
 
+    /// <summary>When that time began, in ticks of a <see cref="System.Diagnostics.Stopwatch"/>; null: with the submission.</summary>
+    public long? Began { get; init; }
+
     public CancellationToken CancellationToken { get; init; }
 }

@@ -20,7 +20,7 @@ internal sealed class Sequence
         NextRow = request.Reader?.FirstPosition ?? int.MaxValue;
         Blocks = BlockTable.For(_tokens.Length, blockTokens, request.Adapter?.Id ?? 0, hasPromptKernels ? TokenKinds.Of(_tokens.Length, Count) : null);
         _vocabularySize = vocabularySize;
-        Deadline = request.Timeout is { } timeout ? (long)(Submitted + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
+        Deadline = request.Timeout is { } timeout ? (long)((request.Began ?? Submitted) + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
     }
 
     public GenerationRequest Request { get; }

@@ -179,6 +179,37 @@ public class GemmaChatClientTests
     }
 
     [Fact]
+    public async Task A_time_limit_holds_while_the_grammar_is_compiled()
+    {
+        // Whether any text is left takes tens of thousands of states to decide: more than a grammar may take, and much more than a millisecond.
+        const string Hostile = "^(?=[ab]*a[ab]{18}$)(?![ab]*(?:a[ab]{18}|b[ab]{17})$)[ab]*$";
+        using IChatClient client = TinyModel.Client();
+        ChatOptions With(TimeSpan? limit, string regex) => new() { MaxOutputTokens = 3, RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = regex, Timeout = limit } };
+        for (int i = 0; i < 2; i++)
+        {
+            TimeoutException late = await Assert.ThrowsAsync<TimeoutException>(() => client.GetResponseAsync("Hello", With(TimeSpan.FromMilliseconds(1), Hostile)));
+            Assert.Contains("00:00:00.001", late.Message);
+            Assert.Contains("compiled", late.Message);
+        }
+
+        // That it was not finished in time says nothing of the grammar; that it is too much is remembered, and said at once.
+        await Assert.ThrowsAnyAsync<NotSupportedException>(() => client.GetResponseAsync("Hello", With(null, Hostile)));
+        await Assert.ThrowsAnyAsync<NotSupportedException>(() => client.GetResponseAsync("Hello", With(TimeSpan.FromMilliseconds(1), Hostile)));
+        Assert.Matches("^[ab]{1,3}$", (await client.GetResponseAsync("Hello", With(TimeSpan.FromDays(100), "^[ab]{1,3}$"))).Text);
+    }
+
+    [Fact]
+    public async Task A_caller_who_cancels_is_not_told_of_a_time_limit()
+    {
+        using IChatClient client = TinyModel.Client();
+        using CancellationTokenSource cancelled = new();
+        ChatOptions options = new() { RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "^(?=[ab]*a[ab]{17}$)(?![ab]*(?:a[ab]{17}|b[ab]{16})$)[ab]*$", Timeout = TimeSpan.FromHours(1) } };
+        Task<ChatResponse> answer = client.GetResponseAsync("Hello", options, cancelled.Token);
+        await cancelled.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answer);
+    }
+
+    [Fact]
     public async Task The_smallest_temperature_is_greedy()
     {
         using IChatClient client = TinyModel.Client();

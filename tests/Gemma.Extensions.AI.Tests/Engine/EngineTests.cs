@@ -378,6 +378,21 @@ public sealed class EngineTests
         Assert.Equal(EngineFinish.Length, first.Result.Finish);
     }
 
+    /// <summary>What was done for a request before it was submitted, the compilation of its grammar above all, counts.</summary>
+    [Fact]
+    public void ATimeLimitBeginsBeforeTheSubmission()
+    {
+        using var tiny = new TinyEngine();
+        var generation = new Generation(null);
+        tiny.Engine.Submit(new GenerationRequest
+        {
+            Prompt = TinyEngine.Prompt(0, 20), Sink = generation, MaxOutputTokens = 5, Sampling = new SamplingOptions { Temperature = 0 }, StopTokens = [],
+            Timeout = TimeSpan.FromHours(1), Began = System.Diagnostics.Stopwatch.GetTimestamp() - (2 * 3600 * System.Diagnostics.Stopwatch.Frequency),
+        });
+        Assert.IsType<TimeoutException>(generation.Result.Error);
+        Assert.Empty(generation.Tokens);
+    }
+
     [Fact]
     public void ATimeLimitWithoutEndIsNone()
     {

@@ -4,7 +4,7 @@ namespace Gemma.Extensions.AI.Grammar.Budget;
 
 /// <summary>
 /// Counts the work on grammars that a thread does, in units of about 4 ns: a node of the vocabulary's trie is one. What is counted is the same on every
-/// machine and under every load, so that what is refused, and what waits for another step, does not depend on the clock.
+/// machine and under every load. Behind it there is a clock, because not everything is counted as long as it takes: it decides when a mask is ready, never what it holds.
 /// </summary>
 internal static class GrammarWork
 {
@@ -17,6 +17,8 @@ internal static class GrammarWork
     // About 5 s; the clock is looked at besides, because not everything is counted.
     private const long MaxCompile = 1_200_000_000;
     private const long Slice = 1_000_000;
+    private const long UnitsPerLook = 20_000; // at the clock, where there is one
+    private const long Uninterrupted = long.MaxValue / 2;
     private static readonly TimeSpan s_compileTime = TimeSpan.FromSeconds(10);
 
     [ThreadStatic]
@@ -25,11 +27,18 @@ internal static class GrammarWork
     [ThreadStatic]
     private static Limit? t_limit;
 
+    // Of a budget: units beyond those of t_left, and when it ends by the clock.
+    [ThreadStatic]
+    private static long t_reserve;
+
+    [ThreadStatic]
+    private static Deadline t_deadline;
+
     /// <summary>Whether a grammar is being compiled on this thread: what is too complex is refused. Later it takes longer.</summary>
     public static bool IsCompiling => t_limit is CompileLimit;
 
     /// <summary>Units that are left of the budget in force.</summary>
-    public static long Left => Math.Max(0, t_left);
+    public static long Left => Math.Min(Math.Max(0, t_left) + t_reserve, t_deadline.UnitsLeft);
 
     /// <summary>Counts units; ends what is being done with an exception where the limit in force says so.</summary>
     public static void Spend(int units)
@@ -48,8 +57,15 @@ internal static class GrammarWork
     /// <summary>As <see cref="Compiling"/>, in <see cref="TimeSlices"/> with other such work: to be begun with <see cref="TimeSlices.Begin"/>, and ended with <see cref="TimeSlices.End"/>.</summary>
     public static Scope CompilingInSlices(CancellationToken cancellation) => Enter(new CompileLimit(cancellation, inSlices: true), 0);
 
-    /// <summary>Until the scope is disposed, work ends with a <see cref="GrammarBudgetException"/> after so many units.</summary>
-    public static Scope Within(long units) => Enter(BudgetLimit.Instance, units);
+    /// <summary>Until the scope is disposed, work ends with a <see cref="GrammarBudgetException"/> after so many units, or after the time that they stand for.</summary>
+    /// <param name="units">The units.</param>
+    /// <param name="clock">Tells the time in ticks of a <see cref="Stopwatch"/>; null where only units count.</param>
+    public static Scope Within(long units, Func<long>? clock = null)
+    {
+        Scope scope = Enter(BudgetLimit.Instance, clock is null ? units : Math.Min(units, UnitsPerLook));
+        (t_reserve, t_deadline) = (units - t_left, new Deadline(clock, units));
+        return scope;
+    }
 
     /// <summary>
     /// Until the scope is disposed, work goes on until <paramref name="stop"/> says otherwise, in <see cref="TimeSlices"/> with other such work: to be begun with
@@ -58,11 +74,11 @@ internal static class GrammarWork
     public static Scope Until(CancellationToken stop) => Enter(new StopLimit(stop), Slice);
 
     /// <summary>Until the scope is disposed, nothing is interrupted: what is being done leaves data behind that must be whole.</summary>
-    public static Scope Whole() => IsCompiling ? Enter(t_limit, t_left) : Enter(null, 0);
+    public static Scope Whole() => IsCompiling ? Enter(t_limit, t_left) : Enter(null, Uninterrupted);
 
     private static Scope Enter(Limit? limit, long left)
     {
-        Scope scope = new(t_limit, t_left);
+        Scope scope = new(t_limit, t_left, t_reserve, t_deadline);
         (t_limit, t_left) = (limit, left);
         return scope;
     }
@@ -70,12 +86,40 @@ internal static class GrammarWork
     private static void Refill() => t_left = t_limit is null ? long.MaxValue : t_limit.More(-t_left);
 
     /// <summary>A limit in force on the thread that made it.</summary>
-    public readonly ref struct Scope(object? limit, long left)
+    public readonly ref struct Scope
     {
-        private readonly Limit? _limit = (Limit?)limit;
-        private readonly long _excluded = left;
+        private readonly Limit? _limit;
+        private readonly long _left;
+        private readonly long _reserve;
+        private readonly Deadline _deadline;
 
-        public void Dispose() => (t_limit, t_left) = (_limit, ReferenceEquals(t_limit, _limit) ? t_left : _excluded);
+        internal Scope(object? limit, long left, long reserve, Deadline deadline) => (_limit, _left, _reserve, _deadline) = ((Limit?)limit, left, reserve, deadline);
+
+        public void Dispose()
+        {
+            // What was not interrupted is counted all the same.
+            long left = ReferenceEquals(t_limit, _limit) ? t_left : t_limit is null ? _left - (Uninterrupted - t_left) : _left;
+            (t_limit, t_left, t_reserve, t_deadline) = (_limit, left, _reserve, _deadline);
+        }
+    }
+
+    /// <summary>When a budget ends by the clock.</summary>
+    internal readonly struct Deadline
+    {
+        private const double UnitSeconds = 4e-9;
+        private const long MostUnits = 1L << 40; // more than an hour
+
+        private readonly Func<long>? _clock;
+        private readonly long _end;
+
+        public Deadline(Func<long>? clock, long units)
+        {
+            _clock = clock;
+            _end = clock is null ? 0 : clock() + (long)(Math.Min(units, MostUnits) * UnitSeconds * Stopwatch.Frequency);
+        }
+
+        /// <summary>Units for which there is time.</summary>
+        public long UnitsLeft => _clock is null ? long.MaxValue : Math.Max(0, (long)((_end - _clock()) / (UnitSeconds * Stopwatch.Frequency)));
     }
 
     private abstract class Limit
@@ -88,7 +132,19 @@ internal static class GrammarWork
     {
         public static readonly BudgetLimit Instance = new();
 
-        public override long More(long overdrawn) => throw new GrammarBudgetException();
+        public override long More(long overdrawn)
+        {
+            t_reserve -= overdrawn;
+            if (t_reserve <= 0 || t_deadline.UnitsLeft == 0)
+            {
+                t_reserve = 0;
+                throw new GrammarBudgetException();
+            }
+
+            long units = Math.Min(t_reserve, UnitsPerLook);
+            t_reserve -= units;
+            return units;
+        }
     }
 
     private sealed class StopLimit(CancellationToken stop) : Limit

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Grammar.Budget;
 
 namespace Gemma.Extensions.AI.Grammar.Regex;
 
@@ -36,6 +37,7 @@ internal sealed partial class RegexArena
                 return Leaf(t.Leaf!.Derive(c));
         }
 
+        GrammarWork.Spend(5);
         if (_derivatives.TryGetValue((t.Id, c), out RegexTerm? known))
         {
             return known;

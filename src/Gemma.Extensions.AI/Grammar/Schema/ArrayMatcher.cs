@@ -175,6 +175,7 @@ internal sealed class ArrayMatcher
 
         for (int marks = 0; marks < 1 << Contains.Length; marks++)
         {
+            GrammarWork.Spend(30);
             ValueNode node = _node(Math.Min(count, _prefix), marks);
             if (node.IsEmpty)
             {
@@ -232,19 +233,33 @@ internal sealed class ArrayMatcher
 
         System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
         _canFinish[(count, key)] = false; // A cycle makes no progress.
-        bool result = false;
-        if (_max < 0 || count < _max)
+        bool result = false, isDone = false;
+        try
         {
-            for (int marks = (1 << Contains.Length) - 1; marks >= 0 && !result; marks--)
+            if (_max < 0 || count < _max)
             {
-                int[] after = Mark(matched, marks);
-                bool over = false;
-                for (int i = 0; i < after.Length; i++)
+                for (int marks = (1 << Contains.Length) - 1; marks >= 0 && !result; marks--)
                 {
-                    over |= Contains[i].Max >= 0 && after[i] > Contains[i].Max;
-                }
+                    GrammarWork.Spend(30);
+                    int[] after = Mark(matched, marks);
+                    bool over = false;
+                    for (int i = 0; i < after.Length; i++)
+                    {
+                        over |= Contains[i].Max >= 0 && after[i] > Contains[i].Max;
+                    }
 
-                result = !over && !_node(Math.Min(count, _prefix), marks).IsEmpty && CanFinish(Cap(count + 1), after);
+                    result = !over && !_node(Math.Min(count, _prefix), marks).IsEmpty && CanFinish(Cap(count + 1), after);
+                }
+            }
+
+            isDone = true;
+        }
+        finally
+        {
+            // What was interrupted is not known.
+            if (!isDone)
+            {
+                _canFinish.Remove((count, key));
             }
         }
 

@@ -360,6 +360,7 @@ internal sealed class KeyMatcher : Lexer
     {
         if (!_vectorAfter.TryGetValue((vector, charClass), out int after))
         {
+            GrammarWork.Spend(GrammarWork.Term * _vectors[vector].Length);
             int c = _partition.Representative(charClass);
             after = _vectorAfter[(vector, charClass)] = VectorOf(Array.ConvertAll(_vectors[vector], t => _matcher.Arena.Derive(t, c)));
         }
@@ -401,6 +402,7 @@ internal sealed class KeyMatcher : Lexer
         Stack<(int Vector, int Next)> path = new([(vector, -1)]);
         while (path.TryPop(out (int Vector, int Next) top))
         {
+            GrammarWork.Spend(20);
             if (top.Next == _partition.Count)
             {
                 continue;

@@ -29,7 +29,8 @@ internal static class NumberSpelling
         if (plain && number.Max is null && (number.Min is null || (number.Min.Value.Sign == 0 && !number.MinExclusive)))
         {
             const string Exponent = "(?:[eE][+-]?(?:[0-9]{1,2}|1[0-9]{2}|2[0-7][0-9]))?";
-            return Expression(arena, (number.Min is null ? "-?" : "") + Syntax(DoubleDigits, DoubleDigits) + Exponent);
+            string integers = DecimalRanges.Between(number.Min is null ? s_integers.Min.ToString() : "0", s_integers.Max.ToString());
+            return Expression(arena, $"(?:{(number.Min is null ? "-?" : "")}{Syntax(DoubleDigits, DoubleDigits)}{Exponent}|{integers})");
         }
 
         NumberConstraint bounded = number.Integer == true ? WithinIntegers(number) : number;

@@ -104,7 +104,7 @@ internal sealed class ByteTrie
                 {
                     int node = path[i];
                     kinds[node] |= i == end - 1 ? below : TextKinds.Invalid;
-                    lengths[node] = i == end - 1 ? Math.Max(lengths[node], (byte)(count - 1 - c)) : lengths[node];
+                    lengths[node] = Math.Max(lengths[node], i == end - 1 ? (byte)(count - 1 - c) : (byte)1);
                 }
 
                 below |= kindsOf[c];

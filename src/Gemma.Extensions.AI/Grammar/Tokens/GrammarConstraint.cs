@@ -10,6 +10,8 @@ namespace Gemma.Extensions.AI.Grammar.Tokens;
 /// </summary>
 internal sealed class GrammarConstraint : ITokenConstraint
 {
+    private static readonly Func<long> s_clock = System.Diagnostics.Stopwatch.GetTimestamp;
+
     private readonly CompiledGrammar _grammar;
     private readonly IReadOnlyList<int> _endTokens;
     private readonly TextHistory _history;
@@ -233,7 +235,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
 
         try
         {
-            using GrammarWork.Scope limits = GrammarWork.Within(budget);
+            using GrammarWork.Scope limits = GrammarWork.Within(budget, s_clock);
             try
             {
                 ReadOn();

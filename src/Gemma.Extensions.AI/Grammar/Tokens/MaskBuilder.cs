@@ -13,6 +13,9 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
     private const int MaxStatesAlone = 256;
     private const int NodesPerCount = 4096;
 
+    // A step of the stack of frames, in nodes of a lexer's walk.
+    private const int StepWork = 10;
+
     // Smaller parts of the trie are walked as quickly as it is found out whether they need to be.
     private const int MinTaken = 8;
 
@@ -63,7 +66,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         ByteTrie trie = vocabulary.All;
         for (int i = begin; i < end; i = trie.Skips[i])
         {
-            GrammarWork.Spend(1);
+            GrammarWork.Spend(StepWork);
             ParseStateList next = ListAt(depth + 1);
             bool guarded = false;
             foreach (ref readonly ParseState parseState in states.Span)
@@ -259,7 +262,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
 
         for (int i = begin; i < end; i = trie.Skips[i])
         {
-            GrammarWork.Spend(1);
+            GrammarWork.Spend(StepWork);
             ParseStateList next = ListAt(depth + 1);
             next.Step(parseState, trie.Bytes[i]);
             Descend(trie, i, next, depth + 1, ways, mask);

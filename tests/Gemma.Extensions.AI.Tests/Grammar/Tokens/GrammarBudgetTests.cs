@@ -188,6 +188,50 @@ public sealed class GrammarBudgetTests
         Assert.Contains(reason, Assert.Throws<NotSupportedException>(() => Compile("gbnf " + grammar)).Message);
     }
 
+    /// <summary>What is counted too low ends by the clock, which is looked at after some work; both run on from one budget to the next.</summary>
+    [Fact]
+    public void ABudgetEndsByTheClockToo()
+    {
+        long now = 0, ticksPerUnit = System.Diagnostics.Stopwatch.Frequency * 4 / 1_000_000_000;
+        int spent = 0;
+        Assert.Throws<GrammarBudgetException>(() =>
+        {
+            using GrammarWork.Scope limits = GrammarWork.Within(1_000_000, () => now);
+            for (spent = 0; spent < 1_000_000; spent += 10)
+            {
+                GrammarWork.Spend(10);
+                now += 1000 * ticksPerUnit; // a hundred times what is counted
+            }
+        });
+        Assert.InRange(spent, 10_000, 40_000);
+
+        using (GrammarWork.Scope limits = GrammarWork.Within(1_000_000, () => now))
+        {
+            GrammarWork.Spend(300_000);
+            Assert.InRange(GrammarWork.Left, 600_000, 700_000);
+            now += 900_000 * ticksPerUnit;
+            Assert.InRange(GrammarWork.Left, 90_000, 100_000);
+            using (GrammarWork.Scope whole = GrammarWork.Whole())
+            {
+                GrammarWork.Spend(10_000_000);
+                now += 200_000 * ticksPerUnit;
+            }
+
+            Assert.Equal(0, GrammarWork.Left);
+        }
+
+        Assert.Throws<GrammarBudgetException>(() =>
+        {
+            using GrammarWork.Scope limits = GrammarWork.Within(1_000_000);
+            using (GrammarWork.Scope whole = GrammarWork.Whole())
+            {
+                GrammarWork.Spend(2_000_000);
+            }
+
+            GrammarWork.Spend(1);
+        });
+    }
+
     [Fact]
     public void AMaskThatIsStoppedEnds()
     {
