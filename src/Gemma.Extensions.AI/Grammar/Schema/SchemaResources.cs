@@ -94,14 +94,15 @@ internal sealed class SchemaResources
 
     /// <summary>
     /// The path from which a pointer leads: of the innermost schema around the reference that says "$schema", and so is a document put into another one, as
-    /// Microsoft.Extensions.AI puts the schema of a list into that of its answer; of the resource where there is none, or where the pointer leads nowhere there.
+    /// Microsoft.Extensions.AI puts the schema of a list into that of its answer; of the resource where there is none, or where the pointer leads nowhere there. A definition
+    /// is a part of the document that defines it, whatever it says.
     /// </summary>
     private string Embedding(string from, string fragment)
     {
         string resource = Around(from).Path;
         for (string path = from; fragment is "" or ['/', ..] && path.Length > resource.Length; path = path[..path.LastIndexOf('/')])
         {
-            if (Follow(_root, path) is { ValueKind: JsonValueKind.Object } schema && Text(schema, "$schema") is not null && Follow(schema, fragment) is not null)
+            if (!IsDefinition(path) && Follow(_root, path) is { ValueKind: JsonValueKind.Object } schema && Text(schema, "$schema") is not null && Follow(schema, fragment) is not null)
             {
                 return path;
             }
@@ -109,6 +110,9 @@ internal sealed class SchemaResources
 
         return resource;
     }
+
+    private static bool IsDefinition(string path) =>
+        path.Split('/') is [.., var around, "$defs" or "definitions", _] && around is not ("properties" or "patternProperties" or "dependentSchemas" or "dependencies");
 
     /// <summary>The value at a path of the document; null where there is none.</summary>
     public static JsonElement? Follow(JsonElement root, string path)
