@@ -95,8 +95,15 @@ internal static class HostileBenchmark
         {
             foreach ((string? report, string grammarText) in new[] { (null, warm), ($"{kind} {(name.Length > 62 ? name[..60] + "…`" : name).Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ")}", text) })
             {
-                CompiledGrammar grammar = await compiler.KeepAsync(kind + grammarText, () => Compile(compiler, kind, grammarText)).ConfigureAwait(false);
-                await ReportAsync(report, engine, tokens, () => grammar.CreateConstraint([tokenizer.EndOfTurnId])).ConfigureAwait(false);
+                try
+                {
+                    CompiledGrammar grammar = await compiler.KeepAsync(kind + grammarText, () => Compile(compiler, kind, grammarText)).ConfigureAwait(false);
+                    await ReportAsync(report, engine, tokens, () => grammar.CreateConstraint([tokenizer.EndOfTurnId])).ConfigureAwait(false);
+                }
+                catch (NotSupportedException e)
+                {
+                    Console.Write(report is null ? "" : $"| {report} | refused: {e.Message} | | | | |\n");
+                }
             }
         }
     }
