@@ -11,7 +11,7 @@ public sealed class OperationTests
 {
     public static TheoryData<string> AllTiers => Tiers.All;
 
-    public static TheoryData<string> NativeTiers => Tiers.Native;
+    public static TheoryData<string> NativeTiers => new([.. KernelTier.All.Select(tier => tier.Name), Tiers.AmxEmulated]);
 
     [Theory, MemberData(nameof(AllTiers))]
     public void EmbedScalesRowsOfStackedTensors(string tier)
@@ -135,13 +135,18 @@ public sealed class OperationTests
         using KvPool pool = backend.CreateKvPool(new KvLayout(1, 2, 32, 32, GemmaKvCacheType.F16), 4);
         var layer = new AttentionSpec(pool, 0, true, 20, 4, 2, 32, 0.2f, 50, 10000);
         var batch = new ForwardBatch(8, 2);
-        batch.Add([1, 2, 3, 4, 5, 6, 7, 8], 30, [0, 1], [0, 1]);
+        int prompts = backend.HasPromptKernels ? 5 : 0;
+        batch.Add([1, 2, 3], 30, [0, 1], [0, 1]);
+        batch.Add([4, 5, 6, 7, 8], 33, [0, 1], [0, 1], isPrompt: prompts > 0);
+        LowRankMatrix adapter = backend.LoadLowRank(256, 256, new LowRankPart(0, 5, new float[5 * 256], new float[5 * 250]));
+        int[] rows = [1, 2, 4, 5, 6, 7];
         long allocated = 0;
         for (int i = 0; i < 3; i++)
         {
             long before = GC.GetAllocatedBytesForCurrentThread();
             backend.RmsNorm(x, norm, 1e-6f, h, 8);
-            backend.MatMul(h, weights, y, 8);
+            backend.MatMul(h, weights, y, 8, prompts);
+            backend.AddLowRank(h, adapter, y, rows, prompts > 0 ? 4 : 0);
             backend.RopeAndStore(y, in layer, batch);
             backend.Attention(y, in layer, batch, half);
             backend.GeGlu(y, half, 8);
