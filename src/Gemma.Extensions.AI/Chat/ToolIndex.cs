@@ -14,6 +14,9 @@ internal sealed class ToolIndex
     private const double WeightBefore = 0.3;
     private const int NameWeight = 2;
 
+    /// <summary>What a tool must score, as a share of the best: others only distract small models.</summary>
+    private const double Floor = 0.4;
+
     private readonly AIFunctionDeclaration[] _tools;
     private readonly Dictionary<string, int>[] _counts;
     private readonly int[] _lengths;
@@ -30,13 +33,14 @@ internal sealed class ToolIndex
         }
     }
 
-    /// <summary>The tools that fit best, the best first; of equal ones those that were given first.</summary>
+    /// <summary>The tools that fit best, the best first; of equal ones those that were given first. Where no word is shared, the first that were given.</summary>
     public IEnumerable<AIFunctionDeclaration> Best(string question, string before, int count)
     {
         double[] scores = new double[_tools.Length];
         Add(scores, question, 1);
         Add(scores, before, WeightBefore);
-        return Enumerable.Range(0, _tools.Length).OrderByDescending(i => scores[i]).Take(count).Select(i => _tools[i]);
+        double least = Floor * scores.DefaultIfEmpty().Max();
+        return Enumerable.Range(0, _tools.Length).Where(i => scores[i] >= least).OrderByDescending(i => scores[i]).Take(count).Select(i => _tools[i]);
     }
 
     private void Add(double[] scores, string text, double weight)

@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Chat;
 internal static class ToolWords
 {
     private static readonly string[] s_endings = ["ings", "ing", "ies", "ied", "es", "ed", "s", "e", "y"];
-    private static readonly HashSet<string> s_common = new("a an and are at be by can do for from get given has have how i in is it me my of on or please tell that the this to up was what when where which who with you your".Split(' '), StringComparer.Ordinal);
+    private static readonly HashSet<string> s_common = new("a about an and any are at be by can check could do does find for from get give given has have how i in is it know look me my need of on or please show so some tell that the their there this to up us want was what when where which who will with would you your".Split(' ').Select(Stem), StringComparer.Ordinal);
 
     public static IEnumerable<string> Of(string text)
     {
@@ -36,7 +36,8 @@ internal static class ToolWords
     {
         string text = word.ToString();
         word.Clear();
-        return text.Length == 0 || s_common.Contains(text) ? null : Stem(text);
+        string stem = Stem(text);
+        return stem.Length == 0 || s_common.Contains(stem) ? null : stem;
     }
 
     /// <summary>A word of four letters or more without its ending, so that "cities" finds "city" and "booking" finds "book".</summary>
