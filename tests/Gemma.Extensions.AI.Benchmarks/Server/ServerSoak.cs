@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.ServerSentEvents;
+using System.Numerics.Tensors;
 using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.AspNetCore.Hosting;
@@ -42,6 +43,7 @@ internal sealed class ServerSoak : IAsyncDisposable
     private readonly HttpClient _http;
     private readonly ModelReference _model;
     private readonly string[] _expected = new string[Questions];
+    private readonly float[][] _vectors = new float[Questions][];
     private int _right, _left, _wrong, _lost;
 
     private ServerSoak(WebApplication app)
@@ -53,13 +55,18 @@ internal sealed class ServerSoak : IAsyncDisposable
 
     public static async Task<ServerSoak> StartAsync(string model)
     {
-        WebApplication app = ServerHost.Build(new ServerHostSettings { Port = 0 }, builder => builder.Services.AddKeyedGemmaChatClient("soak", model));
+        WebApplication app = ServerHost.Build(new ServerHostSettings { Port = 0 }, builder =>
+        {
+            builder.Services.AddKeyedGemmaChatClient("soak", model);
+            builder.Services.AddGemmaServer(options => options.StoredResponsesBytes = 100_000); // full after a few dozen, and what is old makes room from then on
+        });
         await app.StartAsync();
         ServerSoak soak = new(app);
         IChatClient client = app.Services.GetRequiredKeyedService<IChatClient>("soak");
         for (int i = 0; i < Questions; i++)
         {
             soak._expected[i] = (await client.GetResponseAsync(Question(i), new ChatOptions { Temperature = 0, MaxOutputTokens = MaxTokens })).Text;
+            soak._vectors[i] = (await soak._model.Loaded!.AsIEmbeddingGenerator().GenerateAsync(Question(i))).Vector.ToArray();
         }
 
         return soak;
@@ -114,9 +121,9 @@ internal sealed class ServerSoak : IAsyncDisposable
     private async Task AskAsync(Random random)
     {
         int question = random.Next(Questions);
-        bool isStreaming = random.Next(3) > 0;
-        int leaveAfter = random.Next(5) == 0 ? random.Next(0, 4) : int.MaxValue;
         Api api = Api.All[random.Next(Api.All.Count)];
+        bool isStreaming = random.Next(3) > 0 && !api.IsEmbedding;
+        int leaveAfter = random.Next(5) == 0 ? random.Next(0, 4) : int.MaxValue;
         try
         {
             using HttpRequestMessage request = new(HttpMethod.Post, api.Path) { Content = new StringContent(api.Body(Question(question), isStreaming), Encoding.UTF8, "application/json") };
@@ -143,7 +150,7 @@ internal sealed class ServerSoak : IAsyncDisposable
                 }
                 else
                 {
-                    Interlocked.Increment(ref text == _expected[question] ? ref _right : ref _wrong);
+                    Interlocked.Increment(ref IsRight(api, question, text) ? ref _right : ref _wrong);
                 }
             }
             catch (OperationCanceledException) when (leave.IsCancellationRequested)
@@ -157,8 +164,14 @@ internal sealed class ServerSoak : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether an answer is the model's own: its text; of a vector the direction, since the last bits depend on what is computed beside it.</summary>
+    private bool IsRight(Api api, int question, string text) => api.IsEmbedding
+        ? TensorPrimitives.CosineSimilarity(_vectors[question], JsonSerializer.Deserialize<float[]>(text)) > 0.9999f
+        : text == _expected[question];
+
     /// <summary>How one API is asked and read.</summary>
-    private sealed record Api(string Path, Func<string, bool, string> Body, Func<Stream, CancellationToken, IAsyncEnumerable<string>> Pieces, Func<string, (string Text, bool IsEnd)> ReadPiece, Func<JsonElement, string> ReadWhole)
+    private sealed record Api(string Path, Func<string, bool, string> Body, Func<Stream, CancellationToken, IAsyncEnumerable<string>> Pieces, Func<string, (string Text, bool IsEnd)> ReadPiece, Func<JsonElement, string> ReadWhole,
+        bool IsEmbedding = false)
     {
         public static IReadOnlyList<Api> All { get; } =
         [
@@ -171,6 +184,14 @@ internal sealed class ServerSoak : IAsyncDisposable
                 Lines, static line => (JsonElement.Parse(line).GetProperty("response").GetString()!, JsonElement.Parse(line).GetProperty("done").GetBoolean()), static whole => whole.GetProperty("response").GetString()!),
             new("v1/messages", static (question, isStreaming) => JsonSerializer.Serialize(new { max_tokens = MaxTokens, temperature = 0, messages = new[] { new { role = "user", content = question } }, stream = isStreaming }),
                 Events, AnthropicPiece, static whole => whole.GetProperty("content").GetArrayLength() > 0 ? whole.GetProperty("content")[0].GetProperty("text").GetString()! : ""),
+            new("v1/responses", static (question, isStreaming) => JsonSerializer.Serialize(new { input = question, max_output_tokens = MaxTokens, temperature = 0, stream = isStreaming }),
+                Events, ResponsePiece, static whole => whole.GetProperty("output").GetArrayLength() > 0 ? whole.GetProperty("output")[0].GetProperty("content")[0].GetProperty("text").GetString()! : ""),
+            new("v1/completions", static (question, isStreaming) => JsonSerializer.Serialize(
+                    new { prompt = $"<bos><start_of_turn>user\n{question}<end_of_turn>\n<start_of_turn>model\n", max_tokens = MaxTokens, temperature = 0, stream = isStreaming }),
+                Events, static data => data == "[DONE]" ? ("", true) : (JsonElement.Parse(data).GetProperty("choices")[0].GetProperty("text").GetString()!, false),
+                static whole => whole.GetProperty("choices")[0].GetProperty("text").GetString()!),
+            new("v1/embeddings", static (question, _) => JsonSerializer.Serialize(new { input = question }), Events, OpenAIPiece, static whole => whole.GetProperty("data")[0].GetProperty("embedding").GetRawText(), IsEmbedding: true),
+            new("api/embed", static (question, _) => JsonSerializer.Serialize(new { input = question }), Lines, OpenAIPiece, static whole => whole.GetProperty("embeddings")[0].GetRawText(), IsEmbedding: true),
         ];
 
         /// <summary>The text of a stream that has an end; null where it was left after so many pieces.</summary>
@@ -213,6 +234,13 @@ internal sealed class ServerSoak : IAsyncDisposable
             JsonElement item = JsonElement.Parse(data);
             string type = item.GetProperty("type").GetString()!;
             return (type == "content_block_delta" ? item.GetProperty("delta").GetProperty("text").GetString()! : "", type == "message_stop");
+        }
+
+        private static (string Text, bool IsEnd) ResponsePiece(string data)
+        {
+            JsonElement item = JsonElement.Parse(data);
+            string type = item.GetProperty("type").GetString()!;
+            return (type == "response.output_text.delta" ? item.GetProperty("delta").GetString()! : "", type is "response.completed" or "response.incomplete");
         }
 
         private static async IAsyncEnumerable<string> Events(Stream body, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)

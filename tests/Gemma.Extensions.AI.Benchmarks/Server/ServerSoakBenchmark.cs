@@ -11,7 +11,7 @@ internal static class ServerSoakBenchmark
         Option<string> model = new("--model") { DefaultValueFactory = _ => "nano", Description = "Model that the server runs." };
         Option<int> requests = new("--requests") { DefaultValueFactory = _ => 10_000, Description = "Requests." };
         Option<int> concurrent = new("--concurrent") { DefaultValueFactory = _ => 16, Description = "Requests at a time." };
-        Command command = new("server-soak", "Requests by OpenAI's, Ollama's and Anthropic's APIs with disconnects: none may be lost, memory has to stay flat.") { model, requests, concurrent };
+        Command command = new("server-soak", "Requests by all of OpenAI's, Ollama's and Anthropic's APIs that answer or embed, with disconnects: none may be lost, memory has to stay flat.") { model, requests, concurrent };
         command.SetAction(async parse =>
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;

@@ -144,6 +144,7 @@ public class ChatCompletionTests
     [Fact]
     public async Task SilenceIsFilledWithComments()
     {
+        Assert.Equal(TimeSpan.FromSeconds(15), new Gemma.Extensions.AI.AspNetCore.GemmaServerOptions().HeartbeatInterval);
         TaskCompletionSource<object> first = new(), second = new();
         await using ModelServer server = await ModelServer.StartAsync(
             new ScriptedChatClient(_ => [first.Task, second.Task]), options => options.Set(o => o.HeartbeatInterval = TimeSpan.FromMilliseconds(20)));

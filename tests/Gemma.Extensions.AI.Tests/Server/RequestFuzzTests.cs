@@ -142,7 +142,7 @@ public class RequestFuzzTests
     private static byte[] ChangeBytes(byte[] body, Random random)
     {
         List<byte> bytes = [.. body];
-        for (int i = random.Next(1, 4); i > 0; i--)
+        for (int i = random.Next(1, 4); i > 0 && bytes.Count > 0; i--)
         {
             int at = random.Next(bytes.Count);
             switch (random.Next(4))
