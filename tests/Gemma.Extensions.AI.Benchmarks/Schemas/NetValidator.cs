@@ -26,6 +26,9 @@ internal sealed class NetValidator
     /// <summary>Numbers are compared as decimals.</summary>
     public const string LargeNumbers = "enum, const and uniqueItems throw on numbers beyond the range of decimal; Validation 6.1.2, 6.1.3 and 6.4.3 compare any numbers";
 
+    /// <summary>Numbers within items are compared as they are spelled.</summary>
+    public const string SpelledNumbers = "uniqueItems takes [1] and [1.0] for different items; Core 4.2.2 compares numbers by their value wherever they are";
+
     private static readonly EvaluationOptions s_options = new() { RequireFormatValidation = true, OutputFormat = OutputFormat.Flag };
 
     private readonly JsonSchema _schema;
@@ -53,6 +56,7 @@ internal sealed class NetValidator
     {
         bool lengths = keywords.Contains("minLength") || keywords.Contains("maxLength"), expressions = keywords.Contains("pattern") || keywords.Contains("patternProperties"), emails = keywords.Contains("format");
         string? found = (keywords.Contains("enum") || keywords.Contains("const") || keywords.Contains("uniqueItems")) && HasLargeNumber(document) ? LargeNumbers : null;
+        found ??= keywords.Contains("uniqueItems") && HasNumberSpelledOtherwise(document) ? SpelledNumbers : null;
         foreach (string text in Texts(document))
         {
             found ??= lengths && new StringInfo(text).LengthInTextElements != text.EnumerateRunes().Count() ? TextElements
@@ -70,6 +74,14 @@ internal sealed class NetValidator
         JsonValueKind.Number => !document.TryGetDecimal(out _),
         JsonValueKind.Array => document.EnumerateArray().Any(HasLargeNumber),
         JsonValueKind.Object => document.EnumerateObject().Any(static p => HasLargeNumber(p.Value)),
+        _ => false,
+    };
+
+    private static bool HasNumberSpelledOtherwise(JsonElement document) => document.ValueKind switch
+    {
+        JsonValueKind.Number => document.GetRawText() is var raw && raw.AsSpan().IndexOfAny('e', 'E') >= 0 || (raw.Contains('.', StringComparison.Ordinal) && raw.EndsWith('0')) || raw == "-0",
+        JsonValueKind.Array => document.EnumerateArray().Any(HasNumberSpelledOtherwise),
+        JsonValueKind.Object => document.EnumerateObject().Any(static p => HasNumberSpelledOtherwise(p.Value)),
         _ => false,
     };
 

@@ -13,9 +13,10 @@ internal sealed class ArrayMatcher
     private readonly int _declaredMax;
     private readonly string? _unique; // Where the schema says so.
     private readonly int _least; // Without an upper limit, counting stops here.
-    private readonly Dictionary<(int, long), bool> _canFinish = [];
+    private readonly Dictionary<(int Count, long Matched, int Nesting), bool> _canFinish = [];
     private int? _effectiveMax;
     private int? _height;
+    private int[]? _itemHeights;
 
     public ArrayMatcher(int id, Func<int, int, ValueNode> node, int prefix, int min, int max, (int Min, int Max)[] contains, string? unique, bool allowsWhitespace)
     {
@@ -150,40 +151,55 @@ internal sealed class ArrayMatcher
         return count >= _min;
     }
 
-    public bool IsSatisfiable() => CanFinish(0, new int[Contains.Length]);
+    public bool IsSatisfiable() => CanFinish(0, new int[Contains.Length], int.MaxValue);
 
     /// <summary>True if another item within a nesting limit may follow.</summary>
     public bool CanContinue(int count, int[] matched, int nesting) => 
-        (_max < 0 || count < _max) && Items(count, matched).Any(item => (IsUnique && count > 0 ? item.Node.Cardinality.Height : item.Node.Height) <= nesting);
+        (_max < 0 || count < _max) && Items(count, matched, nesting).Any(item => !IsUnique || count == 0 || item.Node.Cardinality.Height <= nesting);
 
-    /// <summary>The minimum nesting of the array, itself included, given that of its items; with "contains", that of the deepest item.</summary>
+    /// <summary>The minimum nesting of the array, itself included, given that of its items.</summary>
     public int HeightBy(Func<ValueNode, int> heightOf) => Math.Min(JsonSchemaCompiler.Unbounded, 1 + (
         CanClose(0, new int[Contains.Length]) ? 0
-        : Contains.Length > 0 ? AllNodes().Where(static node => !node.IsEmpty).Select(heightOf).DefaultIfEmpty(0).Max()
+        : Contains.Length > 0 ? HeightBesideContains(heightOf)
         : Enumerable.Range(0, Math.Min(_min, _prefix + 1)).Max(i => IsUnique && _min > 1 ? Math.Max(heightOf(_node(i, 0)), _node(i, 0).Cardinality.Height) : heightOf(_node(i, 0)))));
+
+    /// <summary>The least height such that items no higher can be all that contains demands; where items are unique too, that of the highest item.</summary>
+    private int HeightBesideContains(Func<ValueNode, int> heightOf)
+    {
+        int[] heights = [.. AllNodes().Where(static node => !node.IsEmpty).Select(heightOf).Distinct().Order()];
+        if (heights.Length <= 1 || IsUnique)
+        {
+            return heights.DefaultIfEmpty(0).Last();
+        }
+
+        return heights.Where(height => height < JsonSchemaCompiler.Unbounded && CanFinish(0, new int[Contains.Length], height, node => heightOf(node) <= height, []))
+            .DefaultIfEmpty(JsonSchemaCompiler.Unbounded).First();
+    }
 
     /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
     public int Height => _height ??= HeightBy(static node => node.Height);
 
-    /// <summary>The items that leave the array completable, each with the updated counts.</summary>
-    public IEnumerable<(ValueNode Node, int[] Matched)> Items(int count, int[] matched)
+    /// <summary>The items that leave the array completable within a nesting limit, each with the updated counts.</summary>
+    public IEnumerable<(ValueNode Node, int[] Matched)> Items(int count, int[] matched, int nesting)
     {
         if (_max >= 0 && count >= _max)
         {
             yield break;
         }
 
+        int within = Contains.Length == 0 ? nesting : Within(nesting);
+
         for (int marks = 0; marks < 1 << Contains.Length; marks++)
         {
             GrammarWork.Spend(30);
             ValueNode node = _node(Math.Min(count, _prefix), marks);
-            if (node.IsEmpty)
+            if (node.IsEmpty || node.Height > nesting)
             {
                 continue;
             }
 
             int[] after = Mark(matched, marks);
-            if (Contains.Length == 0 || CanFinish(Cap(count + 1), after))
+            if (Contains.Length == 0 || CanFinish(Cap(count + 1), after, within))
             {
                 yield return (node, after);
             }
@@ -208,7 +224,16 @@ internal sealed class ArrayMatcher
         return after;
     }
 
-    private bool CanFinish(int count, int[] matched)
+    /// <summary>One number for all depths in which the same items have room, so that little is worked out again.</summary>
+    private int Within(int nesting)
+    {
+        _itemHeights ??= [.. AllNodes().Where(static node => !node.IsEmpty).Select(static node => node.Height).Distinct().Order()];
+        return _itemHeights.Length == 0 || nesting >= _itemHeights[^1] ? int.MaxValue : _itemHeights.LastOrDefault(height => height <= nesting, -1);
+    }
+
+    private bool CanFinish(int count, int[] matched, int nesting) => CanFinish(count, matched, nesting, nesting == int.MaxValue ? null : node => node.Height <= nesting, _canFinish);
+
+    private bool CanFinish(int count, int[] matched, int nesting, Func<ValueNode, bool>? fits, Dictionary<(int Count, long Matched, int Nesting), bool> decided)
     {
         if (Contains.Length == 0)
         {
@@ -226,13 +251,13 @@ internal sealed class ArrayMatcher
             key = (key * 1_000_003) + m;
         }
 
-        if (_canFinish.TryGetValue((count, key), out bool known))
+        if (decided.TryGetValue((count, key, nesting), out bool known))
         {
             return known;
         }
 
         System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
-        _canFinish[(count, key)] = false; // A cycle makes no progress.
+        decided[(count, key, nesting)] = false; // A cycle makes no progress.
         bool result = false, isDone = false;
         try
         {
@@ -248,7 +273,7 @@ internal sealed class ArrayMatcher
                         over |= Contains[i].Max >= 0 && after[i] > Contains[i].Max;
                     }
 
-                    result = !over && !_node(Math.Min(count, _prefix), marks).IsEmpty && CanFinish(Cap(count + 1), after);
+                    result = !over && _node(Math.Min(count, _prefix), marks) is { IsEmpty: false } node && (fits is null || fits(node)) && CanFinish(Cap(count + 1), after, nesting, fits, decided);
                 }
             }
 
@@ -259,10 +284,10 @@ internal sealed class ArrayMatcher
             // What was interrupted is not known.
             if (!isDone)
             {
-                _canFinish.Remove((count, key));
+                decided.Remove((count, key, nesting));
             }
         }
 
-        return _canFinish[(count, key)] = result;
+        return decided[(count, key, nesting)] = result;
     }
 }

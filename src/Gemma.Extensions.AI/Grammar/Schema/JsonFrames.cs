@@ -361,7 +361,7 @@ internal sealed class ArrayFrame : Frame
     public override long MinContinuations(int state) =>
         !_matcher.CanContinue(_count, _matched, _maxNesting - Depth) ? 0
         : _matcher.IsUnbounded ? Cardinality.Plenty
-        : _matcher.Items(_count, _matched).Select(static item => item.Node.Cardinality).Where(v => v.Height <= _maxNesting - Depth).Select(static v => v.Count).DefaultIfEmpty(0).Max() - (_matcher.IsUnique ? _used.Count + _unknown + (_phase == Phase.InItem ? 1 : 0) : 0);
+        : _matcher.Items(_count, _matched, _maxNesting - Depth).Select(static item => item.Node.Cardinality).Where(v => v.Height <= _maxNesting - Depth).Select(static v => v.Count).DefaultIfEmpty(0).Max() - (_matcher.IsUnique ? _used.Count + _unknown + (_phase == Phase.InItem ? 1 : 0) : 0);
 
     public override void ChildDone(ParseStateList next)
     {
@@ -388,7 +388,7 @@ internal sealed class ArrayFrame : Frame
         next.Guard = guard;
     }
 
-    private IEnumerable<ValueFrame> Items(int start) => _matcher.Items(_count, _matched).Where(item => item.Node.Height <= _maxNesting - Depth).Select(item => new ValueFrame(
+    private IEnumerable<ValueFrame> Items(int start) => _matcher.Items(_count, _matched, _maxNesting - Depth).Select(item => new ValueFrame(
         item.Node, new ArrayFrame(_matcher, _matcher.IsUnique ? Phase.InItem : Phase.AfterValue, _matcher.Cap(_count + 1), item.Matched, _used, _unknown, start, _maxNesting, Parent), false));
 
     protected override bool SameContent(Frame other) =>

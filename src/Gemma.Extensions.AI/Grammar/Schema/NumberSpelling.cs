@@ -164,9 +164,9 @@ internal static class NumberSpelling
 
         foreach (ExactDecimal m in number.NotMultiples)
         {
-            // With all digits down to the places of the divisor there are 15 at most, so that no quotient is rounded to an integer.
+            // With all digits down to the places of the divisor there are 15 at most, so that no quotient is rounded to an integer. A divisor of more places leaves no such number.
             yield return arena.Not(arena.Leaf(new MultipleLeaf(m.Abs())));
-            yield return Expression(arena, Syntax(Math.Max(1, SafeDigits - m.Scale), SafeDigits));
+            yield return m.Scale < SafeDigits ? Expression(arena, Syntax(SafeDigits - m.Scale, SafeDigits)) : arena.Empty;
         }
 
         if (number.Integer == false)

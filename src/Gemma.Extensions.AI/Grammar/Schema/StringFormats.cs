@@ -131,14 +131,14 @@ internal static class StringFormats
         ["uri"] = "[^]*:[^]*",
         ["iri"] = Anything,
         ["url"] = "[^]*:[^]*",
-        ["uri-reference"] = @"[^ <>""{}|^`\\]*",
+        ["uri-reference"] = @"[^ <>{}|^`\\]*",
         ["iri-reference"] = Anything,
         ["uri-template"] = "(?![^}]*[{][^}]*$)[^]*",
         ["json-pointer"] = "(?:/[^]*)?",
         ["json-pointer-uri-fragment"] = "#[^]*",
         ["relative-json-pointer"] = "[0-9][^]*",
         ["regex"] = "(?![*+?)])[^]*",
-        ["byte"] = @"[A-Za-z0-9+/=_\s-]*",
+        ["byte"] = @"[A-Za-z0-9+/=_\s-]*|[^]*[\n\r\u2028\u2029][^]*", // Some look at a line of it.
     };
 
     /// <summary>The formats that are enforced; others are annotations.</summary>

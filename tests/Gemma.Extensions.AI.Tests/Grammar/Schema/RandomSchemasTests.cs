@@ -176,4 +176,14 @@ public sealed class RandomSchemasTests
         Assert.Equal(departure, NetValidator.Departure(document, SchemaKeywords.Of(System.Text.Json.Nodes.JsonNode.Parse(schema)!.AsObject())));
         Assert.True(GrammarTestbed.Accepts(GrammarTestbed.Schema(schema), text));
     }
+
+    [Fact]
+    public void JsonSchemaNetComparesNumbersWithinItemsAsTheyAreSpelled()
+    {
+        const string Schema = """{"uniqueItems":true}""";
+        JsonElement document = JsonElement.Parse("[[1],[1.0]]");
+        Assert.True(new NetValidator(JsonElement.Parse(Schema)).IsValid(document));
+        Assert.Equal(NetValidator.SpelledNumbers, NetValidator.Departure(document, new HashSet<string> { "uniqueItems" }));
+        Assert.False(GrammarTestbed.Accepts(GrammarTestbed.Schema(Schema), "[[1],[1.0]]"));
+    }
 }

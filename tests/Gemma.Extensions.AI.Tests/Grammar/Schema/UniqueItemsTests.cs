@@ -36,6 +36,8 @@ public sealed class UniqueItemsTests
     [MemberData(nameof(Arrays))]
     public void Accepts_exactly_the_instances(string what, string schema, string[] valid, string[] invalid)
     {
+        using IndependentValidators judges = new();
+        judges.Agree(schema, [.. valid.Select(static text => (text, true)), .. invalid.Where(static text => text != "[9007199254740993,9007199254740992]").Select(static text => (text, false))]); // one double, and two decimals
         foreach (bool anyOrder in (ReadOnlySpan<bool>)[false, true])
         {
             CompiledGrammar grammar = GrammarTestbed.Schema(schema, new JsonSchemaOptions { AnyPropertyOrder = anyOrder });
@@ -62,16 +64,21 @@ public sealed class UniqueItemsTests
             """{"type":"array","items":{"anyOf":[{"type":["number","string"]},{"type":"object","additionalProperties":{"type":["number","array"]}},{"const":null}]},"uniqueItems":true}""",
             """{"type":"array","items":{"type":["array","object"],"items":{"type":["number","object"]}},"uniqueItems":true}""",
         ];
+        using IndependentValidators judges = new();
         foreach (string schema in schemas)
         {
             JsonElement element = JsonElement.Parse(schema);
             CompiledGrammar grammar = GrammarTestbed.Schema(schema, new JsonSchemaOptions { AnyPropertyOrder = true });
+            List<(string, bool)> judged = [];
             for (int i = 0; i < values.Length * values.Length; i++)
             {
                 string text = $"[{values[i / values.Length]},{values[i % values.Length]}{(i % 3 == 0 ? "," + values[i * 7 % values.Length] : "")}]";
                 bool valid = SchemaOracle.IsValid(element, JsonElement.Parse(text));
                 Assert.True(GrammarTestbed.Accepts(grammar, text) == valid, $"{text} should be {(valid ? "valid" : "invalid")} by {schema}.");
+                judged.Add((text, valid));
             }
+
+            judges.Agree(schema, judged);
         }
     }
 
@@ -87,6 +94,7 @@ public sealed class UniqueItemsTests
             """{"type":["string","null","boolean"],"maxLength":2,"pattern":"^[a1]*$"}""", """{"type":"array","items":{"enum":[1,2,3]},"uniqueItems":true,"minItems":2}""",
         ];
         int ended = 0, long3 = 0;
+        using IndependentValidators judges = new();
         for (int seed = 0; seed < 20 * items.Length; seed++)
         {
             Random random = new(seed);
@@ -108,6 +116,7 @@ public sealed class UniqueItemsTests
                 JsonElement value = JsonElement.Parse(text);
                 long3 += value.GetArrayLength() > 2 ? 1 : 0;
                 Assert.True(SchemaOracle.IsValid(JsonElement.Parse(schema), value), $"Seed {seed}: {schema} gave {text}, which does not validate.");
+                judges.Agree(schema, (text, true));
             }
         }
 
