@@ -38,11 +38,7 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
                 budget = Budget(title, headings);
             }
 
-            List<Unit> units = Units(block, budget, cancellationToken);
-            if (units.Count > 0)
-            {
-                packer.Add(block.Section, units, budget);
-            }
+            packer.Add(block.Section, Units(block, budget, cancellationToken), budget);
         }
 
         return packer.End();
@@ -58,10 +54,25 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
         private int _budget;
         private IReadOnlyList<string>? _section;
 
-        public void Add(IReadOnlyList<string> section, List<Unit> units, int budget)
+        public void Add(IReadOnlyList<string> section, IEnumerable<Unit> block, int budget)
         {
+            // Of a long block only the beginning is held: what matters is whether it fits.
+            using IEnumerator<Unit> rest = block.GetEnumerator();
+            List<Unit> units = [];
+            int size = 0;
+            while (size <= Math.Max(budget, _budget) && rest.MoveNext())
+            {
+                units.Add(rest.Current);
+                size += rest.Current.Tokens;
+            }
+
+            if (units.Count == 0)
+            {
+                return;
+            }
+
             bool isNewSection = _section is not null && !_section.SequenceEqual(section);
-            if (_open.Count > _carried && _tokens >= minTokens && (isNewSection || _tokens + units.Sum(u => u.Tokens) > _budget))
+            if (_open.Count > _carried && _tokens >= minTokens && (isNewSection || _tokens + size > _budget))
             {
                 Close(isNewSection);
             }
@@ -81,7 +92,7 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
                 (_section, _budget) = (section, budget);
             }
 
-            foreach (Unit unit in units)
+            foreach (Unit unit in units.Concat(Remaining(rest)))
             {
                 if (_open.Count > _carried && _tokens + unit.Tokens > _budget)
                 {
@@ -98,6 +109,14 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
 
                 _open.Add(unit);
                 _tokens += unit.Tokens;
+            }
+        }
+
+        private static IEnumerable<Unit> Remaining(IEnumerator<Unit> units)
+        {
+            while (units.MoveNext())
+            {
+                yield return units.Current;
             }
         }
 
@@ -158,9 +177,9 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
 
     private int Budget(string title, IReadOnlyList<string> section) => Math.Max(maxTokens / 2, maxTokens - Count(Heading(title, section)) - 1);
 
-    private List<Unit> Units(DocumentBlock block, int budget, CancellationToken cancellationToken)
+    private IEnumerable<Unit> Units(DocumentBlock block, int budget, CancellationToken cancellationToken)
     {
-        List<Unit> units = [];
+        bool isFirst = true;
         int counted = 0, ended = 0;
         int? line = block.Line;
         foreach ((int start, string part) in block.IsPreformatted ? Lines(block.Text) : Sentences(block.Text))
@@ -176,41 +195,33 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
                     // What stood side by side stays so: Chinese sentences, and pieces of what has no spaces.
                     string between = block.Text.AsSpan(ended, Math.Max(0, counted - ended)).IndexOf('\n') >= 0 && block.IsPreformatted ? "\n" : counted > ended ? " " : "";
                     ended = counted + piece.Length;
-                    units.Add(new Unit(piece, units.Count == 0 ? "\n\n" : between, Count(piece) + 1, block.Page, line));
+                    yield return new Unit(piece, isFirst ? "\n\n" : between, Count(piece) + 1, block.Page, line);
+                    isFirst = false;
                 }
             }
         }
-
-        return units;
     }
 
     private static IEnumerable<(int Start, string Text)> Lines(string text)
     {
         int start = 0;
-        foreach (string line in text.Split('\n'))
+        for (int end; start <= text.Length; start = end + 1)
         {
-            yield return (start, line.TrimEnd());
-            start += line.Length + 1;
+            end = text.IndexOf('\n', start) is var next and >= 0 ? next : text.Length;
+            yield return (start, text[start..end].TrimEnd());
         }
     }
 
-    private static List<(int Start, string Text)> Sentences(string text)
+    private static IEnumerable<(int Start, string Text)> Sentences(string text)
     {
-        List<(int, string)> sentences = [];
         int start = 0;
-        foreach (ValueMatch end in SentenceEnd().EnumerateMatches(text))
+        for (Match end = SentenceEnd().Match(text); end.Success; end = end.NextMatch())
         {
-            Add(end.Index + end.Length);
+            yield return (start, text[start..(end.Index + end.Length)].TrimEnd());
+            start = end.Index + end.Length;
         }
 
-        Add(text.Length);
-        return sentences;
-
-        void Add(int end)
-        {
-            sentences.Add((start, text[start..end].TrimEnd()));
-            start = end;
-        }
+        yield return (start, text[start..].TrimEnd());
     }
 
     /// <summary>Pieces of at most the budget, ending with a line or after a space where there is one, and where they begin.</summary>

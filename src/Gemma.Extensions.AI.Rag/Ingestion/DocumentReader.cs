@@ -44,7 +44,7 @@ internal static class DocumentReader
 
             return blocks.ToDocument();
         }
-        catch (Exception error) when (error is not GemmaException and not OutOfMemoryException and not OperationCanceledException)
+        catch (Exception error) when (error is not GemmaException and not OperationCanceledException)
         {
             throw new GemmaRagException($"The document can't be read as {format}: {error.Message}", error);
         }

@@ -94,7 +94,7 @@ internal static partial class HtmlReader
             cancellationToken.ThrowIfCancellationRequested();
             if (child is IText || (child is IElement inline && IsInline(inline, depth)))
             {
-                run.Append(TextOf(child));
+                run.Append(TextOf(child, cancellationToken));
                 continue;
             }
 
@@ -107,23 +107,23 @@ internal static partial class HtmlReader
             switch (block.LocalName)
             {
                 case ['h', >= '1' and <= '6']:
-                    blocks.Heading(block.LocalName[1] - '0', Squeeze(TextOf(block)));
+                    blocks.Heading(block.LocalName[1] - '0', Squeeze(TextOf(block, cancellationToken)));
                     break;
                 case "pre":
-                    blocks.Add(TextOf(block, breaks: '\n'), preformatted: true);
+                    blocks.Add(TextOf(block, cancellationToken, breaks: '\n'), preformatted: true);
                     break;
                 case "table" when block.QuerySelector("table") is null: // One around others is there for the layout.
                     blocks.Add(string.Join('\n', block.QuerySelectorAll("caption, tr").Select(Row)), preformatted: true);
                     break;
                 case "ul" or "ol":
                     // Not its items alone: lists are found right within lists.
-                    blocks.Add(string.Join('\n', block.Children.Select(c => Squeeze(TextOf(c))).Where(t => t.Length > 0).Select(t => $"- {t}")), preformatted: true);
+                    blocks.Add(string.Join('\n', block.Children.Select(c => Squeeze(TextOf(c, cancellationToken))).Where(t => t.Length > 0).Select(t => $"- {t}")), preformatted: true);
                     break;
                 case "dl" when block.QuerySelectorAll("*").All(inner => inner.LocalName is "dt" or "dd" or "div" || IsInlinePart(inner)):
-                    blocks.Add(Definitions(block), preformatted: true);
+                    blocks.Add(Definitions(block, cancellationToken), preformatted: true);
                     break;
                 case var _ when depth >= DeepestElement:
-                    blocks.Add(Squeeze(TextOf(block)));
+                    blocks.Add(Squeeze(TextOf(block, cancellationToken)));
                     break;
                 default:
                     Walk(block, blocks, depth + 1, cancellationToken);
@@ -133,7 +133,7 @@ internal static partial class HtmlReader
 
         Flush();
 
-        static string Row(IElement row) => row.LocalName == "caption" ? Squeeze(TextOf(row)) : string.Join(" | ", row.Children.Select(c => Squeeze(TextOf(c))));
+        string Row(IElement row) => row.LocalName == "caption" ? Squeeze(TextOf(row, cancellationToken)) : string.Join(" | ", row.Children.Select(c => Squeeze(TextOf(c, cancellationToken))));
 
         void Flush()
         {
@@ -143,12 +143,20 @@ internal static partial class HtmlReader
     }
 
     /// <summary>The text of a node, in which line breaks and blocks part words as they do on the screen. By a stack: nesting may be deep.</summary>
-    private static string TextOf(INode root, char breaks = ' ')
+    private static string TextOf(INode root, CancellationToken cancellationToken, char breaks = ' ') => TextOf([root], cancellationToken, breaks, inRuby: false);
+
+    private static string TextOf(IEnumerable<INode> roots, CancellationToken cancellationToken, char breaks, bool inRuby)
     {
         StringBuilder text = new();
-        Stack<INode?> open = new([root]);
+        Stack<INode?> open = new(roots.Reverse());
         while (open.TryPop(out INode? node))
         {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (inRuby && node is IElement { LocalName: "rt" or "rp" or "rtc" })
+            {
+                continue;
+            }
+
             if (node is IText run)
             {
                 text.Append(run.Data);
@@ -159,7 +167,7 @@ internal static partial class HtmlReader
             }
             else if (node is IElement { LocalName: "ruby" } ruby)
             {
-                text.Append(Ruby(ruby));
+                text.Append(Ruby(ruby, cancellationToken));
             }
             else if (node is IHtmlInputElement input)
             {
@@ -198,22 +206,21 @@ internal static partial class HtmlReader
     }
 
     /// <summary>Terms and what is said of them, a line each.</summary>
-    private static string Definitions(IElement list)
+    private static string Definitions(IElement list, CancellationToken cancellationToken)
     {
-        List<string> lines = [];
+        List<StringBuilder> lines = [];
         bool open = false; // Whether the last line is a term that nothing was said of yet.
         string before = "";
         foreach (IElement part in list.QuerySelectorAll("dt, dd"))
         {
-            string text = Squeeze(TextOf(part));
+            string text = Squeeze(TextOf(part, cancellationToken));
             if (text.Length > 0 && lines.Count > 0 && (open || (before == "dd" && part.LocalName == "dd")))
             {
-                lines[^1] += part.LocalName == "dt" ? ", " : open ? ": " : "; ";
-                lines[^1] += text;
+                lines[^1].Append(part.LocalName == "dt" ? ", " : open ? ": " : "; ").Append(text);
             }
             else if (text.Length > 0)
             {
-                lines.Add(text);
+                lines.Add(new StringBuilder(text));
             }
 
             open = part.LocalName == "dt" && (open || text.Length > 0);
@@ -224,16 +231,28 @@ internal static partial class HtmlReader
     }
 
     /// <summary>The word, and behind it how it is read: readings between its letters would part them.</summary>
-    private static string Ruby(IElement ruby)
+    private static string Ruby(IElement ruby, CancellationToken cancellationToken)
     {
-        string reading = Squeeze(string.Concat(ruby.QuerySelectorAll("rt").Select(rt => rt.TextContent)));
-        foreach (IElement part in ruby.QuerySelectorAll("rt, rp, rtc").ToArray())
+        StringBuilder reading = new();
+        Stack<INode> open = new(ruby.ChildNodes.Reverse());
+        while (open.TryPop(out INode? node))
         {
-            part.Remove();
+            cancellationToken.ThrowIfCancellationRequested();
+            if (node is IElement { LocalName: "rt" })
+            {
+                reading.Append(node.TextContent);
+            }
+            else if (node is not IElement { LocalName: "ruby" })
+            {
+                for (int i = node.ChildNodes.Length - 1; i >= 0; i--)
+                {
+                    open.Push(node.ChildNodes[i]);
+                }
+            }
         }
 
-        string word = Squeeze(string.Concat(ruby.ChildNodes.Select(part => TextOf(part))));
-        return reading.Length > 0 ? $"{word} ({reading}) " : word;
+        string word = Squeeze(TextOf(ruby.ChildNodes, cancellationToken, ' ', inRuby: true)), read = Squeeze(reading.ToString());
+        return read.Length > 0 ? $"{word} ({read}) " : word;
     }
 
     /// <summary>A link around blocks is a block.</summary>

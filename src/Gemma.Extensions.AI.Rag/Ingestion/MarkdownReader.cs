@@ -26,6 +26,11 @@ internal static partial class MarkdownReader
     /// </summary>
     private const int MaxMarks = 20_000, MaxColumns = 10_000, MaxReferences = 20_000;
 
+    /// <summary>
+    /// Most cells of a table that are not written: the parser fills each row up to the longest, so that 30 kB with one long row became gigabytes.
+    /// </summary>
+    private const int MaxEmptyCells = 2_000_000;
+
     public static void Read(string text, BlockCollector blocks, CancellationToken cancellationToken)
     {
         MarkdownPipelineBuilder pipeline = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables();
@@ -121,6 +126,7 @@ internal static partial class MarkdownReader
         private readonly CancellationToken _cancellationToken;
         private LeafBlock? _block;
         private int _marks, _columns;
+        private long _longest, _rows, _cells;
 
         public InlineGuard(CancellationToken cancellationToken)
         {
@@ -135,6 +141,7 @@ internal static partial class MarkdownReader
             {
                 _block = processor.Block;
                 _marks = _columns = 0;
+                _longest = _rows = _cells = 0;
             }
 
             switch (slice.CurrentChar)
@@ -145,6 +152,12 @@ internal static partial class MarkdownReader
                     throw TooMany(processor.Block?.Line ?? 0, MaxMarks, "asterisks and underscores in one paragraph");
                 case '|' when ++_columns > MaxColumns:
                     throw TooMany(processor.Block?.Line ?? 0, MaxColumns, "columns in one line");
+                case '|':
+                    _cells++;
+                    _longest = Math.Max(_longest, _columns);
+                    break;
+                case '\n' when (_longest * ++_rows) - _cells > MaxEmptyCells:
+                    throw TooMany(processor.Block?.Line ?? 0, MaxEmptyCells, "cells of a table that are not written");
                 case '\n':
                     _columns = 0;
                     break;

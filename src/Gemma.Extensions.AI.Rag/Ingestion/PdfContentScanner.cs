@@ -69,7 +69,7 @@ internal readonly ref struct PdfContentScanner
     /// <summary>How often each image or form is drawn, by its name in the resources.</summary>
     public Dictionary<string, int> Drawn { get; }
 
-    private static bool IsRegular(byte c) => c > 32 && c is not ((byte)'(' or (byte)')' or (byte)'<' or (byte)'>' or (byte)'[' or (byte)']' or (byte)'{' or (byte)'}' or (byte)'/' or (byte)'%');
+    internal static bool IsRegular(byte c) => c > 32 && c is not ((byte)'(' or (byte)')' or (byte)'<' or (byte)'>' or (byte)'[' or (byte)']' or (byte)'{' or (byte)'}' or (byte)'/' or (byte)'%');
 
     private static int EndOfWord(ReadOnlySpan<byte> content, int i)
     {
@@ -82,7 +82,7 @@ internal readonly ref struct PdfContentScanner
     }
 
     /// <summary>Behind the bracket that closes the string; brackets within it are pairs, or escaped.</summary>
-    private static int EndOfString(ReadOnlySpan<byte> content, int i, out int characters)
+    internal static int EndOfString(ReadOnlySpan<byte> content, int i, out int characters)
     {
         characters = 0;
         int depth = 0;
@@ -109,7 +109,7 @@ internal readonly ref struct PdfContentScanner
     }
 
     /// <summary>A name with its escapes: #20 is a space.</summary>
-    private static string Name(ReadOnlySpan<byte> name)
+    internal static string Name(ReadOnlySpan<byte> name)
     {
         if (!name.Contains((byte)'#'))
         {

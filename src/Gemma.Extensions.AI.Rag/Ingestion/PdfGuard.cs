@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Rag.Ingestion;
 /// <summary>
 /// Stands between the PDF parser and what it unpacks: before a stream is unpacked, it is measured how much will come out. A few kilobytes can hold gigabytes.
 /// </summary>
-internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterProvider
+internal sealed class PdfGuard : IFilterProvider
 {
     /// <summary>Most bytes that the streams of one page, with the fonts it brings, and that all of a document may unpack to.</summary>
     private const long MaxOfPage = 1L << 27, MaxOfDocument = 1L << 31;
@@ -18,7 +18,11 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
     private long _page, _document;
     private int _number;
 
-    public CancellationToken CancellationToken => cancellationToken;
+    public PdfGuard(CancellationToken cancellationToken) => (CancellationToken, Structure) = (cancellationToken, new PdfStructureGuard(this));
+
+    public CancellationToken CancellationToken { get; }
+
+    public PdfStructureGuard Structure { get; }
 
     public void BeginPage(int number) => (_number, _page) = (number, 0);
 
@@ -34,9 +38,9 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
         {
             throw _exceeded;
         }
-        catch (Exception) when (cancellationToken.IsCancellationRequested)
+        catch (Exception) when (CancellationToken.IsCancellationRequested)
         {
-            throw new OperationCanceledException(cancellationToken);
+            throw new OperationCanceledException(CancellationToken);
         }
     }
 
@@ -45,7 +49,7 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
 
     public IReadOnlyList<IFilter> GetFilters(DictionaryToken dictionary)
     {
-        cancellationToken.ThrowIfCancellationRequested();
+        CancellationToken.ThrowIfCancellationRequested();
         return Guarded(_inner.GetFilters(dictionary));
     }
 
@@ -57,7 +61,7 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
 
     private void Count(string filter, ReadOnlyMemory<byte> input)
     {
-        cancellationToken.ThrowIfCancellationRequested();
+        CancellationToken.ThrowIfCancellationRequested();
         long room = Math.Min(MaxOfPage - _page, MaxOfDocument - _document);
         long output = _exceeded is not null ? throw _exceeded : filter switch
         {
@@ -88,7 +92,7 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
             using DeflateStream stream = new(new MemoryStream(input[Math.Min(2, input.Length)..].ToArray()), CompressionMode.Decompress);
             for (int read = stream.Read(buffer); read > 0 && length <= room; read = stream.Read(buffer))
             {
-                cancellationToken.ThrowIfCancellationRequested();
+                CancellationToken.ThrowIfCancellationRequested();
                 length += read;
             }
         }
@@ -170,7 +174,9 @@ internal sealed class PdfGuard(CancellationToken cancellationToken) : IFilterPro
         public Memory<byte> Decode(Memory<byte> input, DictionaryToken streamDictionary, IFilterProvider filterProvider, int filterIndex)
         {
             guard.Count(inner.GetType().Name, input);
-            return inner.Decode(input, streamDictionary, filterProvider, filterIndex);
+            Memory<byte> output = inner.Decode(input, streamDictionary, filterProvider, filterIndex);
+            guard.Structure.CheckObjectStream(output.Span, streamDictionary);
+            return output;
         }
     }
 }

@@ -23,6 +23,12 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
     /// <summary>Parents that are asked for what a page does not say itself.</summary>
     private const int MaxParents = 64;
 
+    /// <summary>What drawing an image costs, in instructions.</summary>
+    private const int WordsOfImage = 100;
+
+    private readonly PdfResourceGuard _resources = new(document, guard);
+    private readonly HashSet<DictionaryToken> _checked = new(ReferenceEqualityComparer.Instance);
+
     /// <summary>A page within the limits.</summary>
     public sealed record Checked;
 
@@ -60,6 +66,11 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
     private Cost Measure(StreamToken stream, DictionaryToken? resources, Dictionary<(IndirectReference, DictionaryToken?), Cost?> known, int depth)
     {
         guard.CancellationToken.ThrowIfCancellationRequested();
+        if (resources is not null && _checked.Add(resources))
+        {
+            _resources.Check(resources);
+        }
+
         if (depth > DeepestForm)
         {
             throw guard.Exceeded(string.Create(CultureInfo.InvariantCulture, $"draws forms within forms, more than {DeepestForm} deep"));
@@ -96,6 +107,10 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
                 Cost inner = Measure(form, Resolve(Member(form.StreamDictionary, "Resources")) as DictionaryToken ?? resources, known, depth + 1);
                 known[(reference.Data, resources)] = inner;
                 cost = cost.Plus(inner, times);
+            }
+            else
+            {
+                cost = cost.Plus(new Cost(0, WordsOfImage, 0), times);
             }
 
             Check(cost);

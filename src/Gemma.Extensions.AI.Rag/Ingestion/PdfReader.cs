@@ -11,6 +11,7 @@ internal static partial class PdfReader
     public static void Read(byte[] content, BlockCollector blocks, CancellationToken cancellationToken)
     {
         PdfGuard guard = new(cancellationToken);
+        guard.Structure.CheckFile(content);
         using PdfDocument document = guard.Run(() => PdfDocument.Open(content, new ParsingOptions { FilterProvider = guard }));
         PdfPageGuard pages = new(document, guard);
         document.AddPageFactory(pages);

@@ -98,7 +98,7 @@ internal static class SqliteLayout
             throw new VectorStoreException($"'{path}' has layout {version}, but this version of the library reads layout {Current}. Update the library, or choose another file.");
         }
 
-        bool catalogue = tables is ["vector_collections", ..];
+        bool catalogue = tables is ["vector_collections", ..] && (string)Scalar(connection, transaction, "SELECT type FROM sqlite_schema WHERE name = 'vector_collections' ORDER BY type = 'table' DESC")! == "table";
         if (application == ApplicationId && version == Current && catalogue)
         {
             return State.UpToDate;

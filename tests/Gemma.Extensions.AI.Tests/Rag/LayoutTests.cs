@@ -192,6 +192,13 @@ public sealed class LayoutTests : IDisposable
     [InlineData("CREATE TABLE vector_collections (id, name, definition, sequence, generation)", "user_version 0")]
     [InlineData("CREATE TABLE vector_collections (id, name, definition, sequence, generation); PRAGMA user_version = 2", "another program")]
     [InlineData("PRAGMA user_version = 1", "no tables")]
+    [InlineData("CREATE VIEW vector_collections AS SELECT 1 id, 'x' name, '{}' definition, 0 sequence, 0 generation; PRAGMA user_version = 1", "another program")]
+    [InlineData("CREATE VIEW vector_collections AS SELECT 1 id; PRAGMA user_version = 2; PRAGMA application_id = 1197829444", "another program")]
+    [InlineData("CREATE TABLE t (x); CREATE INDEX vector_collections ON t (x); PRAGMA user_version = 1", "another program")]
+    [InlineData("CREATE TABLE t (x); CREATE TRIGGER vector_collections AFTER INSERT ON t BEGIN DELETE FROM t; END; PRAGMA user_version = 1", "another program")]
+    [InlineData("CREATE VIRTUAL TABLE notes USING fts5(body)", "'notes'")]
+    [InlineData("PRAGMA user_version = -1", "user_version -1")]
+    [InlineData("PRAGMA application_id = -1", "application_id -1")]
     public async Task A_database_of_another_program_is_refused_and_left_alone(string sql, string named)
     {
         Sql(Path, sql);

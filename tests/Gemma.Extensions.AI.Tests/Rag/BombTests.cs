@@ -1,0 +1,227 @@
+using System.Globalization;
+using System.IO.Compression;
+using System.Text;
+using Gemma.Extensions.AI.Rag;
+using Gemma.Extensions.AI.Rag.Ingestion;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.VectorData;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Rag;
+
+/// <summary>Documents whose structure, not their size, would end the process, fill its memory or never end: they are refused with a reason, and the others are read.</summary>
+public sealed class BombTests : IDisposable
+{
+    private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
+    private readonly TempDirectory _directory = new();
+
+    public void Dispose() => _directory.Dispose();
+
+    private const string Hello = "BT /F 12 Tf 50 700 Td (Hello) Tj ET";
+
+    private static readonly Dictionary<string, (Func<byte[]> File, string Reason)> s_bombs = new()
+    {
+        ["name tree: itself"] = (() => Names("<</Kids[4 0 R]>>"), "leads back to itself"),
+        ["name tree: each other"] = (() => Names("<</Kids[5 0 R]>>", "<</Kids[4 0 R]>>"), "leads back to itself"),
+        ["name tree: escaped key"] = (() => Names("<</K#69ds [ 4 0 R ]>>"), "leads back to itself"),
+        ["name tree: comments"] = (() => Names("<</Kids%]\n[%x\n4%y\n0 R]>>"), "leads back to itself"),
+        ["name tree: kids elsewhere"] = (() => Names("<</Kids 5 0 R>>", "[4 0 R]"), "leads back to itself"),
+        ["name tree: behind a string"] = (() => Names("<</T(endobj \\( ( nested \\) ))/Kids[4 0 R]>>"), "leads back to itself"),
+        ["name tree: without end"] = (() => Names([.. Enumerable.Range(0, 25).Select(static i => $"<</Kids[{Repeat($"{i + 5} 0 R ", 10)}]>>"), "<</Names[]>>"]), "more than 5,000,000 branches"),
+        ["name tree: deep"] = (() => Names([.. Enumerable.Range(0, 20_000).Select(static i => $"<</Kids[{i + 5} 0 R]>>"), "<</Names[]>>"]), "512 levels"),
+        ["name tree: in an object stream"] = (() => InStream("4 0 <</Kids[4 0 R]>>"), "leads back to itself"),
+        ["name tree: in a packed object stream"] = (() => InStream("4 0 <</Kids[4 0 R]>>", isPacked: true), "leads back to itself"),
+        ["page tree: itself"] = (() => Pdf("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Pages/Parent 2 0 R/Kids[2 0 R]/Count 1>>"), "leads back to itself"),
+        ["page tree: deep"] = (() => Pdf(["<</Type/Catalog/Pages 2 0 R>>", .. Enumerable.Range(0, 20_000).Select(static i => $"<</Type/Pages/Parent {i + 1} 0 R/Kids[{i + 3} 0 R]/Count 1>>"), "<</Type/Page/MediaBox[0 0 6 8]>>"]), "512 levels"),
+        ["references in a circle"] = (() => Pdf("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids 3 0 R/Count 1>>", "4 0 R", "3 0 R"), "leads back to itself"),
+        ["cross-references: index"] = (() => XrefStream("/Size 3/W[1 2 1]/Index[0 2000000000]"), "more than 8,388,607 objects"),
+        ["cross-references: size"] = (() => XrefStream("/Size 2000000000/W[1 2 1]"), "more than 8,388,607 objects"),
+        ["cross-references: wide"] = (() => XrefStream("/Size 3/W[2000000000 2000000000 2000000000]"), "entries that are none"),
+        ["cross-references: negative"] = (() => XrefStream("/Size 3/W[-1 -1 -1]"), "entries that are none"),
+        ["widths"] = (() => Page(Hello, CidFont("/W[0 2000000000 500]")), "widths of more than 1,000,000"),
+        ["widths: many ranges"] = (() => Page(Hello, CidFont($"/W[{Repeat("0 60000 500 ", 100)}]")), "widths of more than 1,000,000"),
+        ["widths: vertical"] = (() => Page(Hello, CidFont("/W2[0 2000000000 500 1 2]")), "widths of more than 1,000,000"),
+        ["colour: itself"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C 6 0 R>>>>", "[/Indexed 6 0 R 255 (x)]"), "refers to itself"),
+        ["colour: deep"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C 6 0 R>>>>", [.. Enumerable.Range(0, 2000).Select(static i => $"[/Indexed {i + 7} 0 R 255 (x)]"), "/DeviceRGB"]), "nest more than 64 deep"),
+        ["function: itself"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", "<</FunctionType 3/Functions[6 0 R]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "refers to itself"),
+        ["function: without end"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", [.. Enumerable.Range(0, 12).Select(static i => $"<</FunctionType 3/Functions[{Repeat($"{i + 7} 0 R ", 10)}]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "<</FunctionType 2/Domain[0 1]/N 1>>"]), "parts"),
+        ["function: braces"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", Stream("{" + Repeat("{", 100_000) + Repeat("}", 100_000) + "}", "/FunctionType 4/Domain[0 1]/Range[0 1 0 1 0 1]")), "nests more than 64 deep"),
+        ["pattern: itself"] = (() => Page("/P cs " + Hello, "<</Pattern<</P 6 0 R>>>>", "<</Type/Pattern/PatternType 2/Shading 7 0 R>>", "<</ShadingType 2/ColorSpace[/Indexed 7 0 R 1 (x)]>>"), "refers to itself"),
+        ["images"] = (() => Page(Repeat("/X Do ", 100_000), "<</XObject<</X 6 0 R>>>>", Stream("x", "/Type/XObject/Subtype/Image/Width 1/Height 1/BitsPerComponent 8/ColorSpace/DeviceRGB")), "drawing instructions"),
+        ["table: one long row"] = (() => Encoding.UTF8.GetBytes($"|{Repeat("a|", 3000)}\n|{Repeat("-|", 3000)}\n{Repeat("|a\n", 6000)}"), "cells of a table that are not written"),
+        ["table: rows at its end"] = (() => Encoding.UTF8.GetBytes($"|a|\n|-|\n{Repeat("|a\n", 3000)}|{Repeat("a|", 3000)}\n{Repeat("|a\n", 3000)}"), "cells of a table that are not written"),
+    };
+
+    public static TheoryData<string> Bombs => [.. s_bombs.Keys];
+
+    [Theory]
+    [MemberData(nameof(Bombs))]
+    public async Task It_is_refused_and_the_rest_goes_on(string bomb)
+    {
+        (Func<byte[]> file, string reason) = s_bombs[bomb];
+        using SqliteVectorStore store = new(_directory.File("store.db"));
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(null));
+        SourceDocument document = new("x", bomb.StartsWith("table", StringComparison.Ordinal) ? DocumentFormat.Markdown : DocumentFormat.Pdf, _ => Task.FromResult(file()));
+        IngestionResult result = await new DocumentIngestor(collection, s_tokenizer).IngestAsync([SourceDocument.FromText("before", "Fine."), document, SourceDocument.FromText("after", "Fine too.")]);
+        Assert.Equal(2, result.Stored);
+        Assert.Contains(reason, Assert.IsType<GemmaRagException>(result.Failures["x"]).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>What only looks like one is read: trees that share nothing, names in strings, forms that share the resources of their page, and a table of many rows.</summary>
+    [Fact]
+    public void Ordinary_structures_are_read()
+    {
+        static string Read(byte[] pdf) => string.Join(' ', DocumentReader.Read(pdf, DocumentFormat.Pdf).Blocks.Select(static b => b.Text));
+        Assert.Equal("Hello", Read(Page(Hello, "<</ColorSpace<</C 6 0 R/D 6 0 R>>/ExtGState<</G<</SMask<</S/Luminosity/G 8 0 R>>>>>>>>", "[/Separation/X/DeviceRGB 7 0 R]", "<</FunctionType 2/Domain[0 1]/N 1>>", Stream("", "/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources 5 0 R"))));
+        Assert.Equal("Hello", Read(Page(Hello, CidFont("/W[0[500 600] 10 200 500 300[1 2 3]]"))));
+        Assert.Equal("Hello", Read(Pdf(
+            "<</Type/Catalog/Pages 2 0 R/Names<</Dests 5 0 R>>>>", "<</Type/Pages/Kids[3 0 R]/Count 1/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/T(/Kids[3 0 R])>>", Stream(Hello), "<</Kids[6 0 R 7 0 R]>>", "<</Limits[(a)(b)]/Names[(a)[3 0 R/Fit]]>>", "<</Limits[(c)(d)]/Names[]>>")));
+        Assert.Equal(20_001, DocumentReader.Read(Encoding.UTF8.GetBytes("|a|b|\n|-|-|\n" + Repeat("|1|2|\n", 20_000)), DocumentFormat.Markdown).Blocks.Single().Text.Count(static c => c == '\n'));
+    }
+
+    /// <summary>Terms that go on in one line, readings within readings: what is allocated grows as the page does.</summary>
+    [Theory]
+    [InlineData("<dl>", "<dt>word", "")]
+    [InlineData("<dl><dt>x", "<dd>word", "")]
+    [InlineData("<p><ruby>", "a<rt>b</rt>", "</ruby>")]
+    [InlineData("<ul>", "<li>a", "")]
+    [InlineData("<table>", "<tr><td>a", "")]
+    [InlineData("<p>", "<input value=x>", "")]
+    [InlineData("<select>", "<option>a", "")]
+    public void Pages_are_read_by_their_length(string head, string of, string end)
+    {
+        long Allocated(int times)
+        {
+            byte[] page = Encoding.UTF8.GetBytes(head + Repeat(of, times) + end);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            DocumentReader.Read(page, DocumentFormat.Html);
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Allocated(500);
+        long small = Allocated(2_000), large = Allocated(16_000);
+        Assert.True(large < 11 * small, $"{small:N0} and {large:N0} bytes are allocated.");
+    }
+
+    /// <summary>A paragraph of many sentences or lines is cut as it is read: what is held at a time is little beside the text.</summary>
+    [Theory]
+    [InlineData("中。", false)]
+    [InlineData("A. ", false)]
+    [InlineData("a\n", true)]
+    public void Cutting_holds_little_of_a_paragraph(string of, bool preformatted)
+    {
+        const int Characters = 600_000;
+        ParsedDocument document = new(null, [new DocumentBlock(Repeat(of, Characters / of.Length), [], IsPreformatted: preformatted)]);
+        long before = GC.GetTotalMemory(forceFullCollection: true), most = 0;
+        CountingTokenizer tokenizer = new();
+        tokenizer.Asked = calls => most = calls % 50_000 == 0 ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before) : most;
+        int chunks = new Chunker(tokenizer, 256, 48, 32).Split(document, "x").Count;
+        Assert.True(chunks > 1000);
+        Assert.InRange(most, 1, 16 * Characters); // the passages, and little else
+    }
+
+    [Fact]
+    public void Readings_within_readings_are_read_once()
+    {
+        long Allocated(int levels)
+        {
+            byte[] page = Encoding.UTF8.GetBytes("<p>" + Repeat("<ruby>a<rt>b", levels) + new string('x', 50_000));
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            DocumentReader.Read(page, DocumentFormat.Html);
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Allocated(10);
+        long few = Allocated(20), many = Allocated(160);
+        Assert.True(many < 3 * few, $"{few:N0} and {many:N0} bytes are allocated.");
+    }
+
+    /// <summary>Cancelled in the middle, reading stops: where it stands in a loop of ours, and where in that of a parser.</summary>
+    [Theory]
+    [InlineData(DocumentFormat.Html, "<p><b>a</b> ")]
+    [InlineData(DocumentFormat.Html, "<dl><dt>a<dd>b</dl>")]
+    [InlineData(DocumentFormat.Html, "<ruby>a<rt>b</rt></ruby>")]
+    [InlineData(DocumentFormat.Markdown, "a *b* [c](d)\n\n")]
+    [InlineData(DocumentFormat.Markdown, "- a\n")]
+    [InlineData(DocumentFormat.Markdown, "<div>a</div>\n\n")]
+    [InlineData(DocumentFormat.Text, "a b\n\n")]
+    public void Reading_stops_where_it_is_cancelled(DocumentFormat format, string of)
+    {
+        byte[] document = Encoding.UTF8.GetBytes(Repeat(of, 4_000_000 / of.Length));
+        using CancellationTokenSource stop = new(TimeSpan.FromMilliseconds(30)); // none of them is read in this time
+        Assert.ThrowsAny<OperationCanceledException>(() => DocumentReader.Read(document, format, stop.Token));
+    }
+
+    private static string Repeat(string text, int times) => string.Concat(Enumerable.Repeat(text, times));
+
+    private static byte[] Pdf(params string[] objects)
+    {
+        MemoryStream pdf = new();
+        List<long> offsets = [];
+        void Write(string text) => pdf.Write(Encoding.Latin1.GetBytes(text));
+        Write("%PDF-1.5\n");
+        foreach (string body in objects)
+        {
+            offsets.Add(pdf.Position);
+            Write(string.Create(CultureInfo.InvariantCulture, $"{offsets.Count} 0 obj\n{body}\nendobj\n"));
+        }
+
+        long table = pdf.Position;
+        Write($"xref\n0 {offsets.Count + 1}\n0000000000 65535 f \n{string.Concat(offsets.Select(static o => $"{o:0000000000} 00000 n \n"))}trailer<</Size {offsets.Count + 1}/Root 1 0 R>>\nstartxref\n{table}\n%%EOF");
+        return pdf.ToArray();
+    }
+
+    private static string Stream(string content, string entries = "") => $"<</Length {content.Length}{entries}>>\nstream\n{content}\nendstream";
+
+    private static byte[] Names(params string[] trees) => Pdf(["<</Type/Catalog/Pages 2 0 R/Names<</Dests 4 0 R>>>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 6 8]>>", .. trees]);
+
+    /// <summary>A page of some contents and resources besides the font F; further objects are 6, 7 and so on.</summary>
+    private static byte[] Page(string contents, string resources, params string[] others) => Pdf(
+        [
+            "<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources 5 0 R>>", Stream(contents),
+            resources.Contains("/Font", StringComparison.Ordinal) ? resources : resources[..^2] + "/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>", .. others,
+        ]);
+
+    private static string CidFont(string widths) =>
+        $"<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>/G<</Type/Font/Subtype/Type0/BaseFont/A/Encoding/Identity-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType2/BaseFont/A/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/FontDescriptor<</Type/FontDescriptor/FontName/A/Flags 4/FontBBox[0 0 1 1]/ItalicAngle 0/Ascent 1/Descent 0/CapHeight 1/StemV 1>>{widths}>>]>>>>>>";
+
+    private static byte[] XrefStream(string entries)
+    {
+        string objects = "%PDF-1.5\n1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n2 0 obj\n<</Type/Pages/Kids[]/Count 0>>\nendobj\n";
+        return Encoding.Latin1.GetBytes($"{objects}3 0 obj\n<</Type/XRef/Root 1 0 R{entries}/Length 8>>\nstream\nxxxxxxxx\nendstream\nendobj\nstartxref\n{objects.Length}\n%%EOF");
+    }
+
+    /// <summary>The tree of names as object 4, in the object stream 5.</summary>
+    private static byte[] InStream(string objects, bool isPacked = false)
+    {
+        string data = objects;
+        if (isPacked)
+        {
+            MemoryStream packed = new();
+            using (ZLibStream stream = new(packed, CompressionLevel.Optimal, leaveOpen: true))
+            {
+                stream.Write(Encoding.Latin1.GetBytes(objects));
+            }
+
+            data = Encoding.Latin1.GetString(packed.ToArray());
+        }
+
+        string[] bodies = ["<</Type/Catalog/Pages 2 0 R/Names<</Dests 4 0 R>>>>", "<</Type/Pages/Kids[]/Count 0>>"];
+        StringBuilder pdf = new("%PDF-1.5\n");
+        List<int> offsets = [];
+        foreach (string body in bodies)
+        {
+            offsets.Add(pdf.Length);
+            pdf.Append(CultureInfo.InvariantCulture, $"{offsets.Count} 0 obj\n{body}\nendobj\n");
+        }
+
+        int container = pdf.Length;
+        pdf.Append(CultureInfo.InvariantCulture, $"5 0 obj\n<</Type/ObjStm/N 1/First 4{(isPacked ? "/Filter/FlateDecode" : "")}/Length {data.Length}>>\nstream\n{data}\nendstream\nendobj\n");
+        int table = pdf.Length;
+        static string Entry(int kind, int value, int index) => $"{(char)kind}{(char)(value >> 8)}{(char)(value & 255)}{(char)index}";
+        string entries = Entry(0, 0, 255) + Entry(1, offsets[0], 0) + Entry(1, offsets[1], 0) + Entry(1, table, 0) + Entry(2, 5, 0) + Entry(1, container, 0);
+        pdf.Append(CultureInfo.InvariantCulture, $"3 0 obj\n<</Type/XRef/Root 1 0 R/Size 6/W[1 2 1]/Length {entries.Length}>>\nstream\n{entries}\nendstream\nendobj\nstartxref\n{table}\n%%EOF");
+        return Encoding.Latin1.GetBytes(pdf.ToString());
+    }
+}
