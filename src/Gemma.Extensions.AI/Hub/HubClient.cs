@@ -100,6 +100,11 @@ internal sealed class HubClient : IDisposable
             using HttpRequestMessage request = CreateRequest(url, range);
             HttpResponseMessage response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken).ConfigureAwait(false);
             linkedTag ??= response.Headers.TryGetValues(LinkedTag, out IEnumerable<string>? tags) ? tags.First() : null;
+            if (response.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable && range is not null)
+            {
+                return response; // the caller knows how large the file was
+            }
+
             if (response.IsSuccessStatusCode && response.Content.Headers.ContentEncoding.All(static encoding => encoding.Equals("identity", StringComparison.OrdinalIgnoreCase)))
             {
                 SetLinkedTag(response, linkedTag);

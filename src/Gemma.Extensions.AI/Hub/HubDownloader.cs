@@ -96,7 +96,8 @@ internal static class HubDownloader
             }
             catch (FileChangedException) when (attempt < Attempts)
             {
-                // What was begun belongs to another version; FetchAsync sees that and begins anew.
+                // What was begun belongs to another version, whether or not the next answer tells the two apart.
+                File.Delete(RangedDownload.JournalOf(target + FileDownload.UnfinishedSuffix));
             }
             catch (FileChangedException)
             {

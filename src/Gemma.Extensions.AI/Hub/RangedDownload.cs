@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
@@ -18,11 +19,12 @@ internal sealed class RangedDownload : IDisposable
     private readonly GemmaHubOptions _options;
     private readonly Action<long> _report;
     private readonly ResiliencePipeline _pipeline;
-    private readonly FileVersion? _version;
+    private readonly Lock _versionLock = new();
     private readonly SafeFileHandle _data;
     private readonly SafeFileHandle _journal;
     private readonly byte[] _done;
     private readonly long _size;
+    private FileVersion? _version; // of all answers so far
     private long _completed;
 
     /// <param name="path">Path of the unfinished file.</param>
@@ -120,14 +122,19 @@ internal sealed class RangedDownload : IDisposable
     private async Task<long> FetchAsync(long from, long end, Action<long> moved, CancellationToken cancellationToken)
     {
         using HttpResponseMessage response = await _open(new RangeHeaderValue(from, end - 1), cancellationToken).ConfigureAwait(false);
-        _version?.ThrowIfChanged(response);
+        CheckVersion(response);
+        if (response.StatusCode == HttpStatusCode.RequestedRangeNotSatisfiable)
+        {
+            throw new GemmaHubException($"The server says that the file has no bytes {from}-{end - 1} (its length is {FileVersion.Of(response)?.Size.ToString(CultureInfo.InvariantCulture) ?? "not told"}), expected {_size}. It has changed, or a proxy in between is wrong; try again later.");
+        }
+
         if (response.StatusCode != HttpStatusCode.PartialContent)
         {
             throw new RangeIgnoredException();
         }
 
         ContentRangeHeaderValue? range = response.Content.Headers.ContentRange;
-        if (range is null || range.From != from || (range.HasLength && range.Length != _size))
+        if (range is null || !range.Unit.Equals("bytes", StringComparison.OrdinalIgnoreCase) || range.From != from || (range.HasLength && range.Length != _size))
         {
             throw new IOException($"The server sent the range '{range}' of the file, expected {from}-{end - 1} of {_size}.");
         }
@@ -136,11 +143,24 @@ internal sealed class RangedDownload : IDisposable
         return at == end ? at : throw new IOException($"The connection ended at byte {at:N0}, expected {end:N0}.");
     }
 
+    private void CheckVersion(HttpResponseMessage response)
+    {
+        lock (_versionLock)
+        {
+            _version = _version?.Checked(response);
+        }
+    }
+
     /// <summary>For servers that ignore ranges: the file from its first byte.</summary>
     private async Task FetchWholeAsync(CancellationToken cancellationToken)
     {
         using HttpResponseMessage response = await _open(null, cancellationToken).ConfigureAwait(false);
-        _version?.ThrowIfChanged(response);
+        CheckVersion(response);
+        if (response.StatusCode == HttpStatusCode.PartialContent)
+        {
+            throw new IOException($"The server sends the range '{response.Content.Headers.ContentRange}' of the file, which was asked for as a whole.");
+        }
+
         if (response.Content.Headers.ContentLength is { } length && length != _size)
         {
             throw new IOException($"The server sends {length:N0} bytes, expected {_size:N0}.");

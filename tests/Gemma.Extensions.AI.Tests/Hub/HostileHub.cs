@@ -123,6 +123,28 @@ internal sealed class HostileHub : IAsyncDisposable
         "nullblob" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":[{"rfilename":"m.gguf","size":1,"blobId":null,"lfs":null}]}"""),
         "array" => Answer(context, "[]"),
         "half" => Answer(context, """{"sha":"\ud800","siblings":[]}"""),
+        "halfname" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":[{"rfilename":"\ud800.gguf","size":1,"blobId":"{{new string('1', 40)}}"}]}"""),
+        "exponent" => Answer(context, List(size: "1e400")),
+        "fraction" => Answer(context, List(size: "9999.5")),
+        "digits" => Answer(context, List(size: new string('9', 100_000))),
+        "shanumber" => Answer(context, """{"sha":12345,"siblings":[]}"""),
+        "siblingtext" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":["m.gguf"]}"""),
+        "siblingmap" => Answer(context, $$$"""{"sha":"{{{Commit}}}","siblings":{"m.gguf":1}}"""),
+        "trailing" => Answer(context, List() + "}"),
+        "twice" => Answer(context, List() + List()),
+        "longname" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":[{"rfilename":"{{new string('x', 300)}}.gguf","size":{{File.Length}},"lfs":{"size":{{File.Length}},"sha256":"{{LoopbackHub.Sha256(File)}}"} }]}"""),
+        "gzipped" => Gzipped(context, Encoding.UTF8.GetBytes(List())),
+        "nocontent" => Answer(context, "", 204),
+        "notmodified" => Answer(context, "", 304),
+        "teapot" => Answer(context, "", 418),
+        "redir301" => Redirect(context, $"{Elsewhere}api/models/ok/m/revision/main", true, 301),
+        "redir303" => Redirect(context, $"{Elsewhere}api/models/ok/m/revision/main", true, 303),
+        "redir308" => Redirect(context, $"http://u:p@127.0.0.1:{Elsewhere.Port}/api/models/ok/m/revision/main", true, 308),
+        "redirback" => Redirect(context, $"{Elsewhere}api/models/back/m/revision/main"),
+        "back" => Redirect(context, $"{Address}api/models/ok/m/revision/main"),
+        "redirdata" => Redirect(context, "data:application/json,{}"),
+        "redirempty" => Redirect(context, ""),
+        "pingpong" => Redirect(context, $"{(context.Request.Host.Port == Elsewhere.Port ? Address : Elsewhere)}api/models/pingpong/m/revision/main"),
         "empty" => Answer(context, ""),
         "html" => Answer(context, "<html>Sign in to the guest network"),
         "lfsnum" => Answer(context, $$"""{"sha":"{{Commit}}","siblings":[{"rfilename":"m.gguf","size":1,"lfs":{"sha256":5,"size":"x"} }]}"""),
@@ -141,6 +163,15 @@ internal sealed class HostileHub : IAsyncDisposable
         "fsilent" => Silent(context),
         "fnorange" => Whole(context, File),
         "f302" => Redirect(context, $"http://localhost:{Elsewhere.Port}/ok/m.gguf"),
+        "funit" => Range(context, File, unit: "items"),
+        "fotherrange" => Range(context, File, stated: (1500, 2999)),
+        "f416" => Unsatisfiable(context, File.Length),
+        "f204" => Answer(context, "", 204),
+        "fwhole206" => Whole206(context),
+        "freset" => Reset(context),
+        "floop" => Redirect(context, context.Request.Path.Value!),
+        "f307" => Redirect(context, $"http://127.0.0.1:{Elsewhere.Port}/ok/m.gguf", true, 307),
+        "flength" => Range(context, File, length: File.Length * 3),
         "f302hang" => Redirect(context, $"http://localhost:{Elsewhere.Port}/fhang/m.gguf"),
         _ => Range(context, File),
     };
@@ -161,6 +192,29 @@ internal sealed class HostileHub : IAsyncDisposable
             case "mixdate":
                 context.Response.Headers.LastModified = changed ? "Tue, 02 Jan 2024 00:00:00 GMT" : "Mon, 01 Jan 2024 00:00:00 GMT";
                 return Range(context, bytes);
+            case "mixlost": // the new version has no tag
+                context.Response.Headers.ETag = changed ? default : "\"v1\"";
+                context.Response.Headers.LastModified = changed ? "Tue, 02 Jan 2024 00:00:00 GMT" : "Mon, 01 Jan 2024 00:00:00 GMT";
+                return Range(context, bytes);
+            case "mixlate": // and here the first answer
+                context.Response.Headers.ETag = number == 1 ? default : changed ? "\"v2\"" : "\"v1\"";
+                return Range(context, bytes);
+            case "mixhidden": // the first answer of each attempt says nothing
+                context.Response.Headers.ETag = context.Request.Headers.Range == "bytes=0-0" ? default : changed ? "\"v2\"" : "\"v1\"";
+                return Range(context, bytes);
+            case "mixlatedate":
+                context.Response.Headers.LastModified = number == 1 ? default : changed ? "Tue, 02 Jan 2024 00:00:00 GMT" : "Mon, 01 Jan 2024 00:00:00 GMT";
+                return Range(context, bytes);
+            case "mixweak": // contents that mean the same are not the same bytes
+                context.Response.Headers.ETag = "W/\"v1\"";
+                context.Response.Headers.LastModified = changed ? "Tue, 02 Jan 2024 00:00:00 GMT" : "Mon, 01 Jan 2024 00:00:00 GMT";
+                return Range(context, bytes);
+            case "mixshort": // what is asked for is beyond the end of the new version
+                return changed && LoopbackHub.Range(context, File) is { From: >= 2000 } ? Unsatisfiable(context, 2000) : Range(context, changed ? Other[..2000] : File);
+            case "nothing416":
+                return Unsatisfiable(context, 0);
+            case "always416":
+                return number == 1 ? Range(context, File) : Unsatisfiable(context, File.Length);
             case "mixsize":
                 return Range(context, changed ? Other[..^1] : File);
             case "restless":
@@ -282,6 +336,50 @@ internal sealed class HostileHub : IAsyncDisposable
         await Whole(context, packed.ToArray());
     }
 
+    private static async Task Gzipped(HttpContext context, byte[] bytes)
+    {
+        context.Response.Headers.ContentEncoding = "gzip";
+        await using GZipStream gzip = new(context.Response.Body, CompressionLevel.Fastest);
+        await gzip.WriteAsync(bytes);
+    }
+
+    private static Task Unsatisfiable(HttpContext context, long size)
+    {
+        context.Response.StatusCode = 416;
+        context.Response.Headers.ContentRange = $"bytes */{size}";
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The whole where a range is asked for, and a range where the whole is.</summary>
+    private async Task Whole206(HttpContext context)
+    {
+        if (context.Request.Headers.Range.Count > 0)
+        {
+            await Whole(context, File);
+            return;
+        }
+
+        context.Response.StatusCode = 206;
+        context.Response.Headers.ContentRange = $"bytes 100-{File.Length - 1}/{File.Length}";
+        await context.Response.Body.WriteAsync(File.AsMemory(100));
+    }
+
+    /// <summary>The connection breaks in the middle of each range.</summary>
+    private async Task Reset(HttpContext context)
+    {
+        (int from, int to) = LoopbackHub.Range(context, File);
+        context.Response.StatusCode = 206;
+        context.Response.Headers.ContentRange = $"bytes {from}-{to - 1}/{File.Length}";
+        context.Response.ContentLength = to - from;
+        await context.Response.Body.WriteAsync(File.AsMemory(from, Math.Min(700, to - from)));
+        await context.Response.Body.FlushAsync();
+        if (to - from > 700)
+        {
+            await Task.Delay(20);
+            context.Abort();
+        }
+    }
+
     private static Task Whole(HttpContext context, byte[] bytes, string? tag = null)
     {
         context.Response.Headers.ETag = tag ?? context.Response.Headers.ETag;
@@ -291,12 +389,12 @@ internal sealed class HostileHub : IAsyncDisposable
 
     private Task Lengthless(HttpContext context, byte[]? bytes = null) => context.Response.Body.WriteAsync(bytes ?? File, 0, (bytes ?? File).Length);
 
-    private static async Task Range(HttpContext context, byte[] bytes, (int From, int To)? stated = null, int extra = 0)
+    private static async Task Range(HttpContext context, byte[] bytes, (int From, int To)? stated = null, int extra = 0, string unit = "bytes", int? length = null)
     {
         (int from, int to) = LoopbackHub.Range(context, bytes);
         (int first, int last) = stated ?? (from, to - 1);
         context.Response.StatusCode = 206;
-        context.Response.Headers.ContentRange = $"bytes {first}-{last}/{bytes.Length}";
+        context.Response.Headers.ContentRange = $"{unit} {first}-{last}/{length ?? bytes.Length}";
         context.Response.ContentLength = extra > 0 ? null : last - first + 1;
         await context.Response.Body.WriteAsync(bytes.AsMemory(first, last - first + 1));
         await context.Response.Body.WriteAsync(new byte[extra]);

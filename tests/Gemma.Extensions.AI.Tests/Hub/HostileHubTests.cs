@@ -24,6 +24,12 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("flong")]
     [InlineData("f302")]
     [InlineData("fnorange")]
+    [InlineData("redir301")]
+    [InlineData("redir303")]
+    [InlineData("redir308")]
+    [InlineData("redirback")]
+    [InlineData("f307")]
+    [InlineData("freset")]
     public async Task TheRightFileComes(string way)
     {
         string path = await EnsureAsync($"{way}/m");
@@ -56,11 +62,36 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("fshort", "expected 0-1499 of 9999")]
     [InlineData("frange", "expected 100-1499 of 9999")]
     [InlineData("fgzip", "compressed (gzip)")]
+    [InlineData("halfname", "did not answer as the hub does")]
+    [InlineData("exponent", "did not answer as the hub does")]
+    [InlineData("fraction", "did not answer as the hub does")]
+    [InlineData("digits", "did not answer as the hub does")]
+    [InlineData("shanumber", "did not answer as the hub does")]
+    [InlineData("siblingtext", "did not answer as the hub does")]
+    [InlineData("siblingmap", "did not answer as the hub does")]
+    [InlineData("trailing", "did not answer as the hub does")]
+    [InlineData("twice", "did not answer as the hub does")]
+    [InlineData("longname", "failed")]
+    [InlineData("gzipped", "compressed (gzip)")]
+    [InlineData("nocontent", "did not answer as the hub does")]
+    [InlineData("notmodified", "answered 304")]
+    [InlineData("teapot", "answered 418")]
+    [InlineData("redirdata", "no web address")]
+    [InlineData("redirempty", "answered 302")]
+    [InlineData("pingpong", "redirects more than 10 times")]
+    [InlineData("floop", "redirects more than 10 times")]
+    [InlineData("funit", "items 0-1499/9999")]
+    [InlineData("fotherrange", "expected 0-1499 of 9999")]
+    [InlineData("flength", "expected 0-1499 of 9999")]
+    [InlineData("f416", "no bytes 0-1499")]
+    [InlineData("f204", "ended at byte 0")]
+    [InlineData("fwhole206", "asked for as a whole")]
     public async Task WhatIsWrongIsSaid(string way, string message)
     {
         var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => options.Connections = 1));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         AssertNothingOutside();
+        Assert.False(_hub.TokenWentElsewhere);
     }
 
     [Theory]
@@ -146,6 +177,29 @@ public sealed class HostileHubTests : IAsyncLifetime
         Assert.True(server.Connections == 2, $"{what}: {server.Connections} connections");
     }
 
+    /// <summary>Answers that contradict themselves: no listing, and no wait.</summary>
+    [Theory]
+    [InlineData("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}")]
+    [InlineData("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 500\r\n\r\n{}")]
+    [InlineData("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}")]
+    [InlineData("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\nmore")]
+    [InlineData("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n")]
+    [InlineData("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}")]
+    [InlineData("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}")]
+    [InlineData("HTTP/1.1 999 ?\r\nContent-Length: 0\r\n\r\n")]
+    [InlineData("HTTP/1.1 302 Found\r\nLocation: \u0001\r\nContent-Length: 0\r\n\r\n")]
+    [InlineData("HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n")]
+    public async Task AnAnswerThatContradictsItselfIsNone(string answer)
+    {
+        using RawServer server = new([Encoding.Latin1.GetBytes(answer)], TimeSpan.FromMilliseconds(1));
+        await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync("a/b", options =>
+        {
+            Impatient(options);
+            options.Endpoint = server.Address;
+        }));
+        AssertNothingOutside();
+    }
+
     /// <summary>700 MB in chunks, of which no header says how many they are.</summary>
     [Fact]
     public async Task AListingWithoutEndIsLeft()
@@ -163,10 +217,16 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("mixdate")]
     [InlineData("mixsize")]
     [InlineData("mixwhole")]
+    [InlineData("mixlost")]
+    [InlineData("mixlate")]
+    [InlineData("mixlatedate")]
+    [InlineData("mixhidden")]
+    [InlineData("mixweak")]
+    [InlineData("mixshort")]
     public async Task AFileThatChangesBetweenRangesIsStartedAgain(string way)
     {
         string path = await EnsureAsync($"{_hub.Address}u/{way}/m.gguf", options => options.Connections = 1);
-        Assert.Equal(way == "mixsize" ? _hub.Other[..^1] : _hub.Other, File.ReadAllBytes(path));
+        Assert.Equal(way switch { "mixsize" => _hub.Other[..^1], "mixshort" => _hub.Other[..2000], _ => _hub.Other }, File.ReadAllBytes(path));
         Assert.DoesNotContain(Directory.GetFiles(Path.GetDirectoryName(path)!), file => file.Contains("incomplete", StringComparison.Ordinal));
     }
 
@@ -197,6 +257,8 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("nosize", "does not say how large")]
     [InlineData("chunked", "does not say how large")]
     [InlineData("nothing", "empty")]
+    [InlineData("nothing416", "empty")]
+    [InlineData("always416", "no bytes 0-1499")]
     [InlineData("more", "sends more than the 9,999 bytes")]
     public async Task AUrlThatCannotBeTrustedIsNotTaken(string way, string message)
     {
