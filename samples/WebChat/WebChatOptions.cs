@@ -47,7 +47,8 @@ public sealed class WebChatOptions : IValidatableObject
     {
         if (IPNetwork.TryParse(text, out var network))
         {
-            return network;
+            // The framework compares addresses of IPv4 as such.
+            return network.BaseAddress.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(network.BaseAddress.MapToIPv4(), network.PrefixLength - 96) : network;
         }
 
         return !IPAddress.TryParse(text, out var address) ? null

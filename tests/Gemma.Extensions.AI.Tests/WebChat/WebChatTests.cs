@@ -138,6 +138,13 @@ public sealed class WebChatTests
     [InlineData(null, "127.0.0.1.evil.example:5080", false)]
     [InlineData(null, "192.168.1.5", false)]
     [InlineData(null, "0.0.0.0", false)]
+    [InlineData(null, "localhost.", false)]
+    [InlineData(null, "127.0.0.1.", false)]
+    [InlineData(null, "127.1", false)]
+    [InlineData(null, "2130706433", false)]
+    [InlineData(null, "[::ffff:127.0.0.1]", false)]
+    [InlineData(null, "xlocalhost", false)]
+    [InlineData("*.example.net", "evilexample.net", false)]
     [InlineData("chat.example.org;*.example.net", "chat.example.org:80", true)]
     [InlineData("chat.example.org;*.example.net", "a.example.net", true)]
     [InlineData("chat.example.org;*.example.net", "localhost", false)]
@@ -184,6 +191,34 @@ public sealed class WebChatTests
         Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.1"));
         Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "203.0.113.2"));
         Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, null));
+    }
+
+    /// <summary>Ports, brackets, mapped addresses, chains that lie or break: a user is always the address that the last known proxy saw.</summary>
+    [Fact]
+    public async Task ChainsOfProxiesAreReadFromTheirEnd()
+    {
+        string[] proxies = ["127.0.0.1", "10.0.0.0/8", "::1", "2001:db8:ffff::/48", "::ffff:192.168.7.0/120"];
+        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), ["--Chat:QuestionsPerMinute=1", .. proxies.Select(static (proxy, i) => $"--Chat:KnownProxies:{i}={proxy}")]);
+        foreach ((string first, string[] same) in ((string, string[])[])
+            [
+                ("198.51.100.1", ["198.51.100.1:4711", "::ffff:198.51.100.1", "[::ffff:198.51.100.1]:80", "198.51.100.1, 10.1.2.3, 10.9.9.9", "1.1.1.1, 198.51.100.1:1, 10.1.2.3:99", "198.51.100.1,192.168.7.9", "127.0.0.1, 198.51.100.1", " 198.51.100.1 ", "198.51.100.1, 2001:db8:ffff::5", "198.51.100.1, [2001:db8:ffff::5]:443, 10.0.0.1"]),
+                ("2001:db8:1::1", ["2001:db8:1::2", "[2001:db8:1::3]:8080", "[2001:db8:1::4]", "2001:db8:1:0:9:9:9:9", "9.9.9.9, 2001:db8:1::1, 10.0.0.2"]),
+                ("evil, 192.0.2.50", ["unknown, 192.0.2.50", "192.0.2.50, , 10.0.0.1", ", 192.0.2.50", "' or 1=1, 192.0.2.50"]),
+            ])
+        {
+            Assert.Equal((first, HttpStatusCode.OK), (first, await AskFromAsync(server, first)));
+            foreach (string chain in same)
+            {
+                Assert.Equal((chain, HttpStatusCode.TooManyRequests), (chain, await AskFromAsync(server, chain)));
+            }
+        }
+
+        // What is no address is nobody's: it counts as the proxy that passes it on.
+        Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "unknown"));
+        foreach (string malformed in (string[])["_hidden", "300.1.1.1", "1.2.3.4.5", "[::1", "::gg", "198.51.100.77:port", "", ",", new string('1', 2000), "198.51.100.78;198.51.100.79", "for=198.51.100.80"])
+        {
+            Assert.Equal((malformed, HttpStatusCode.TooManyRequests), (malformed, await AskFromAsync(server, malformed)));
+        }
     }
 
     private static async Task<HttpStatusCode> AskFromAsync(WebChatServer server, string? forwarded)

@@ -22,7 +22,7 @@
     return length => before + unit.repeat(Math.ceil(length / unit.length)).slice(0, length) + after;
   };
   const made = Array.from({ length: 1200 }, pathological);
-  const named = [length => `# a${" ".repeat(length)}b`, ...parts.map(part => length => part.repeat(length / part.length)), ...parts.map(part => length => `${part}${"a".repeat(length)}`),
+  const named = [length => `# a${" ".repeat(length)}b`, length => "a\n\n".repeat(length / 3), length => "---\n".repeat(length / 4), length => "- a\n".repeat(length / 4), length => "> a\n\n".repeat(length / 5), ...parts.map(part => length => part.repeat(length / part.length)), ...parts.map(part => length => `${part}${"a".repeat(length)}`),
     ...parts.map(part => length => `${part}${" ".repeat(length)}b`), ...parts.map(part => length => `a ${part}b `.repeat(length / (part.length + 4)))];
   const dearest = made.map(make => ({ text: make(60), steps: cost(make(3000)) })).sort((a, b) => b.steps - a.steps)[0];
   const growth = named.map(make => ({ text: make(60), factor: cost(make(100_000)) / cost(make(10_000)) })).sort((a, b) => b.factor - a.factor)[0];

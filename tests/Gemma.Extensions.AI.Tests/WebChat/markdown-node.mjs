@@ -8,22 +8,34 @@ class Element {
     this.childNodes = [];
     this.parent = null;
   }
-  get children() { return this.childNodes.filter(child => typeof child !== "string"); }
-  get lastElementChild() { return this.children.at(-1); }
+  // Browsers count through them after every change, so that costs steps.
+  get children() {
+    module.work.steps += this.childNodes.length;
+    return this.childNodes.filter(child => typeof child !== "string");
+  }
+  get firstElementChild() { return this.after(-1); }
+  get nextElementSibling() { return this.parent.after(this.place); }
+  get place() { return this.parent.childNodes[this.index] === this ? this.index : (this.index = this.parent.childNodes.indexOf(this)); }
+  after(index) {
+    let i = index + 1;
+    while (typeof this.childNodes[i] === "string") i++;
+    return this.childNodes[i] ?? null;
+  }
   append(child) {
     if (child instanceof Element) {
       child.remove();
       child.parent = this;
+      child.index = this.childNodes.length;
     }
     this.childNodes.push(child);
   }
   remove() {
-    this.parent?.childNodes.splice(this.parent.childNodes.indexOf(this), 1);
+    this.parent?.childNodes.splice(this.place, 1);
     this.parent = null;
   }
   replaceWith(other) {
-    this.parent.childNodes[this.parent.childNodes.indexOf(this)] = other;
-    [other.parent, this.parent] = [this.parent, null];
+    this.parent.childNodes[this.place] = other;
+    [other.parent, other.index, this.parent] = [this.parent, this.index, null];
   }
   get innerHTML() { return this.childNodes.map(child => typeof child === "string" ? child.replaceAll("<", "&lt;") : child.outerHTML).join(""); }
   get outerHTML() { return `<${this.tagName} ${this.href ?? ""} ${this.start ?? ""}>${this.innerHTML}</>`; }

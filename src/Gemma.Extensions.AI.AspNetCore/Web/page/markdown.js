@@ -21,22 +21,33 @@ const endsTarget = /[\s()<>]/;
  * more text cannot change are not even read again.
  */
 export function show(container, markdown) {
-  const shown = container.shown?.text && markdown.startsWith(container.shown.text) ? container.shown : { text: "", blocks: 0 };
+  const shown = container.shown?.text && markdown.startsWith(container.shown.text) ? container.shown : { text: "", last: null };
   const { lines, starts } = toLines(markdown, shown.text.length);
   const blocks = split(lines, 0);
-  blocks.forEach((block, i) => {
-    const old = container.children[shown.blocks + i];
-    if (old?.source === block.source) return;
-    const element = block.build();
-    element.source = block.source;
-    if (old) old.replaceWith(element);
-    else container.append(element);
+
+  // From element to element: to look one up by its number, browsers count from the first after every change.
+  let old = shown.last ? shown.last.nextElementSibling : container.firstElementChild;
+  const elements = blocks.map(block => {
+    const next = old?.nextElementSibling;
+    let element = old;
+    if (old?.source !== block.source) {
+      element = block.build();
+      element.source = block.source;
+      if (old) old.replaceWith(element);
+      else container.append(element);
+    }
+    old = next;
+    return element;
   });
-  while (container.children.length > shown.blocks + blocks.length) container.lastElementChild.remove();
+  while (old) {
+    const next = old.nextElementSibling;
+    old.remove();
+    old = next;
+  }
 
   // The last line may go on and so belong to the block before it; a block that is followed by another one that began with a whole line is settled.
   const settled = blocks.length - (blocks.at(-1)?.start === lines.length - 1 ? 2 : 1);
-  if (settled > 0) container.shown = { text: markdown.slice(0, starts[blocks[settled].start]), blocks: shown.blocks + settled };
+  if (settled > 0) container.shown = { text: markdown.slice(0, starts[blocks[settled].start]), last: elements[settled - 1] };
   else container.shown = shown;
 }
 
