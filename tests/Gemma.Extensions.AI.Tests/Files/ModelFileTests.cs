@@ -35,6 +35,10 @@ public sealed class ModelFileTests
     [InlineData("\"top_k\": -1", "top_k is -1")]
     [InlineData("\"temperature\": -2", "temperature is -2")]
     [InlineData("\"temperature\": 1e30", "temperature is 1E+30")]
+    [InlineData("\"temperature\": 1e39", "temperature is Infinity")]
+    [InlineData("\"top_p\": 1.0000001", "top_p is 1.0000001")]
+    [InlineData("\"top_p\": -1e300", "top_p is -Infinity")]
+    [InlineData("\"top_k\": -2147483647", "top_k is -2147483647")]
     public async Task UnusableDefaultsAreIgnoredAndNamed(string entry, string named)
     {
         using TempDirectory temp = new();
@@ -55,16 +59,49 @@ public sealed class ModelFileTests
         Assert.NotNull((await model.CompleteAsync("a", new() { MaxOutputTokens = 1 }, TestContext.Current.CancellationToken)).FinishReason);
     }
 
-    [Fact]
-    public void UnusableDefaultsOfAGgufFileToo()
+    /// <summary>What is no number at all is said when the model is opened, with the file and the field.</summary>
+    [Theory]
+    [InlineData("\"top_p\": \"0.9\"", "'top_p' is \"0.9\"")]
+    [InlineData("\"top_p\": [0.5]", "'top_p' is [0.5]")]
+    [InlineData("\"top_p\": {}", "'top_p' is {}")]
+    [InlineData("\"temperature\": true", "'temperature' is true")]
+    [InlineData("\"temperature\": 1e999", "'temperature' is 1e999")]
+    [InlineData("\"top_k\": 1.5", "'top_k' is 1.5")]
+    [InlineData("\"top_k\": 1e99", "'top_k' is 1e99")]
+    [InlineData("\"top_k\": [40]", "'top_k' is [40]")]
+    [InlineData("\"eos_token_id\": \"<eos>\"", "'eos_token_id' is \"<eos>\"")]
+    [InlineData("\"eos_token_id\": [[1]]", "'eos_token_id' is [1]")]
+    [InlineData("\"eos_token_id\": 1.5", "'eos_token_id' is 1.5")]
+    [InlineData("\"temperature\": NaN", "is not valid JSON")]
+    [InlineData("\"top_p\": -Infinity", "is not valid JSON")]
+    public void DefaultsOfAnotherTypeAreRefusedWhenTheModelIsOpened(string entry, string named)
+    {
+        using TempDirectory temp = new();
+        foreach (string path in Directory.EnumerateFiles(TestData.Local("tiny")))
+        {
+            File.Copy(path, temp.File(Path.GetFileName(path)));
+        }
+
+        File.WriteAllText(temp.File("generation_config.json"), $"{{ {entry} }}");
+        string message = Assert.Throws<GemmaModelFormatException>(() => ModelFile.Open(temp.Path)).Message;
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Contains("generation_config.json", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(-1f, "-1")]
+    [InlineData(float.NaN, "NaN")]
+    [InlineData(float.PositiveInfinity, "Infinity")]
+    [InlineData(101f, "101")]
+    public void UnusableDefaultsOfAGgufFileToo(float temperature, string named)
     {
         using TempDirectory temp = new();
         GgufWriter writer = SyntheticModel.Gguf();
-        writer.Set("general.sampling.temp", -1f);
+        writer.Set("general.sampling.temp", temperature);
         File.WriteAllBytes(temp.File("m.gguf"), writer.ToBytes());
         using ModelFile file = ModelFile.Open(temp.File("m.gguf"));
         Assert.Null(file.GenerationDefaults.Temperature);
-        Assert.StartsWith("temperature is -1", Assert.Single(file.Warnings), StringComparison.Ordinal);
+        Assert.StartsWith("temperature is " + named, Assert.Single(file.Warnings), StringComparison.Ordinal);
     }
 
     /// <summary>Gigabytes from a cold disk take a while: who does not want them any more need not wait.</summary>
