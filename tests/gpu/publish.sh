@@ -9,6 +9,7 @@ for project in Gemma.Extensions.AI.Tests Gemma.Extensions.AI.Benchmarks; do
         -p:ValidateExecutableReferencesMatchSelfContained=false -p:ErrorOnDuplicatePublishOutputFiles=false -p:SatelliteResourceLanguages=en -p:DebugType=none
 done
 find "$out" -name '*.pdb' -delete
+rm -rf "$out/.playwright" "$out/Microsoft.CodeCoverage" # a browser's driver and code coverage: nothing that runs on the GPU needs them
 tar -C "$out" -cf - . | xz -T0 -6 > "$file"
 rm -r "$out"
 bytes=$(stat -c %s "$file")
