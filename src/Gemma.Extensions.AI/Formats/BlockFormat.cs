@@ -9,8 +9,7 @@ internal abstract unsafe class BlockFormat
     /// <summary>Elements of the blocks of the K-quants and IQ4_XS.</summary>
     public const int SuperBlock = 256;
 
-    /// <summary>Every supported format. Tests, benchmarks and <c>gemma quantize</c> enumerate this table.</summary>
-    public static IReadOnlyList<BlockFormat> All { get; } =
+    private static readonly BlockFormat[] s_all =
     [
         new F32Format(), new F16Format(), new BF16Format(),
         new Q8_0Format(), new Q4_0Format(), new Q4_1Format(), new Q5_0Format(), new Q5_1Format(),
@@ -21,6 +20,9 @@ internal abstract unsafe class BlockFormat
     ];
 
     private static readonly BlockFormat?[] s_byType = IndexByType();
+
+    /// <summary>Every supported format. Tests, benchmarks and <c>gemma quantize</c> enumerate this table.</summary>
+    public static IReadOnlyList<BlockFormat> All => s_all;
 
     public abstract TensorType Type { get; }
 

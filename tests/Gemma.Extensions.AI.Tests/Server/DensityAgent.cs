@@ -18,14 +18,16 @@ internal static class DensityAgent
 
     public static double Divide(double dividend, double divisor) => dividend / divisor;
 
-    public static AIFunction[] Tools { get; } =
+    private static readonly AIFunction[] s_tools =
     [
         AIFunctionFactory.Create(Population, "get_population", "Gets the population of a city."),
         AIFunctionFactory.Create(Area, "get_area", "Gets the area of a city in square kilometres."),
         AIFunctionFactory.Create(Divide, "divide", "Divides two numbers."),
     ];
 
-    private static readonly string[] s_names = [.. Tools.Select(tool => tool.Name)];
+    private static readonly string[] s_names = [.. s_tools.Select(tool => tool.Name)];
+
+    public static AIFunction[] Tools => s_tools;
 
     public static ScriptedChatClient Client() => new(Say, "agent");
 
