@@ -5,7 +5,6 @@ using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Benchmarks.Types;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Grammar;
-using Gemma.Extensions.AI.Grammar.Automaton;
 using Gemma.Extensions.AI.Grammar.Schema;
 using Gemma.Extensions.AI.Grammar.Tokens;
 using Gemma.Extensions.AI.Text;

@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
-using Gemma.Extensions.AI.Grammar.Automaton;
 using Gemma.Extensions.AI.Grammar.Schema;
 using Gemma.Extensions.AI.Grammar.Tokens;
 using Xunit;

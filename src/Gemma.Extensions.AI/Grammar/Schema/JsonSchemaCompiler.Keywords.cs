@@ -1,7 +1,5 @@
 using System.Text.Json;
 using Gemma.Extensions.AI.Grammar.Budget;
-using Gemma.Extensions.AI.Grammar.DotNet;
-using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
