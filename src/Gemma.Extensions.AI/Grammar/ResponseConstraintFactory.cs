@@ -13,7 +13,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Grammar;
 
-/// <summary>From what a caller asks of the answer (format, tools, tool mode) to the constraint that enforces it.</summary>
+/// <summary>Creates the constraint that enforces a caller's demands on the answer (format, tools, tool mode).</summary>
 internal static class ResponseConstraintFactory
 {
     /// <param name="tokenizer">The model's tokenizer.</param>

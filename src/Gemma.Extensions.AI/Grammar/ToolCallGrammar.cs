@@ -16,7 +16,7 @@ internal sealed record ToolSignature(string Name, JsonElement Parameters);
 /// </summary>
 internal static class ToolCallGrammar
 {
-    /// <summary>Levels that are left for what a call travels in: messages are written and read as JSON too, with the same limit.</summary>
+    /// <summary>Levels reserved for the messages around a call, which are JSON too, with the same limit.</summary>
     private const int LevelsAround = 8;
 
     private static readonly string[] s_describing =
@@ -82,7 +82,7 @@ internal static class ToolCallGrammar
         arguments["type"] = ObjectType(arguments);
         if (!s_describing.Any(arguments.ContainsKey))
         {
-            arguments["properties"] = new JsonObject(); // A tool that says nothing of its arguments has none.
+            arguments["properties"] = new JsonObject(); // A tool that describes no arguments has none.
         }
 
         return JsonElement.Parse(arguments.ToJsonString());

@@ -151,7 +151,7 @@ internal sealed class ParseStateList
         next.Blocked |= Blocked;
     }
 
-    /// <summary>Adds what a parse state becomes with one more byte.</summary>
+    /// <summary>Adds the successors of a parse state for one byte.</summary>
     /// <param name="parseState">The parse state, of another list.</param>
     /// <param name="b">The byte.</param>
     /// <param name="ended">True if the states after the end of a lexeme are in the list already.</param>

@@ -10,7 +10,7 @@ internal sealed class SequenceFrame(Symbol[] sequence, int position, Frame? pare
 
     private const int UncheckedSteps = 100;
 
-    /// <summary>Adds the parse states with which a sequence begins at a position. Rules nest, and end, as deep as the text does, so the work list is explicit.</summary>
+    /// <summary>Adds the parse states at the start of a sequence's remainder. Rules nest, and end, as deep as the text does, so the work list is explicit.</summary>
     public static void Enter(Symbol[] sequence, int position, Frame? parent, ParseStateList next)
     {
         Stack<(Symbol[] Sequence, int Position, Frame? Parent)>? todo = null;

@@ -3,7 +3,7 @@ namespace Gemma.Extensions.AI.Grammar.Automaton;
 /// <summary>A symbol of a context-free rule.</summary>
 internal abstract record Symbol;
 
-/// <summary>A symbol that is no rule: a frame of its own reads it.</summary>
+/// <summary>A symbol read by a frame of its own, as opposed to a rule.</summary>
 internal abstract record TerminalSymbol : Symbol
 {
     /// <summary>Adds the parse state before the symbol's first byte; <paramref name="after"/> reads on behind it.</summary>

@@ -49,7 +49,7 @@ internal sealed class UniqueItemsGuard(SeenValueMatcher? seen, int unknown, int 
             unknown |= guard._unknown > 0;
         }
 
-        // More ways to go on than there are items to differ from.
+        // There are more continuations than items to differ from.
         if (frame!.MinContinuations(state) > alike)
         {
             return true;

@@ -67,7 +67,7 @@ internal static class DotNetEnums
         JsonSerializerOptions named = options;
         if (converter is not null || !IsNamed(type, options))
         {
-            // Named by what stands at the property, or as a kernel function's schema names them.
+            // Named by an attribute of the property, or as in a kernel function's schema.
             if (converter is null)
             {
                 if (!RuntimeFeature.IsDynamicCodeSupported)

@@ -25,7 +25,7 @@ internal static class DotNetLimits
         }
     }
 
-    /// <summary>The first value of the type beyond the limit, upwards or downwards, as JSON; null where the type is another or has none there.</summary>
+    /// <summary>The next value of the type beyond the limit, upwards or downwards, as JSON; null for other types, or if there is none.</summary>
     private static string? Next(string limit, Type type, int direction)
     {
         if (type == typeof(decimal))

@@ -50,7 +50,7 @@ internal static class DotNetScalars
         [typeof(TimeOnly)] = Whole(Time),
         [typeof(TimeSpan)] = Whole(TimeSpanText),
         [typeof(Version)] = Whole(VersionText),
-        [typeof(char)] = @"^[\u0000-\ud7ff\ue000-\uffff]$", // half of what lies beyond is none
+        [typeof(char)] = @"^[\u0000-\ud7ff\ue000-\uffff]$", // without surrogates
     };
 
     private static readonly Dictionary<Type, string> s_formats = new()

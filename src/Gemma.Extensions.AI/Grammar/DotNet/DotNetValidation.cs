@@ -29,7 +29,7 @@ internal static class DotNetValidation
     /// <param name="schema">Changed in place.</param>
     /// <param name="type">Not nullable.</param>
     /// <param name="attributes">What is asked of the value.</param>
-    /// <param name="write">How a value of the type is written; null where it is not of the type, or null itself.</param>
+    /// <param name="write">Serializes a value of the type; null for other values and for null.</param>
     public static void Narrow(JsonObject schema, Type type, IEnumerable<ValidationAttribute> attributes, Func<object, JsonNode?> write)
     {
         foreach (ValidationAttribute attribute in attributes)
@@ -73,7 +73,7 @@ internal static class DotNetValidation
         }
     }
 
-    /// <summary>Takes null from what the schema allows beside something else.</summary>
+    /// <summary>Removes null from the types that the schema allows.</summary>
     public static void ForbidNull(JsonNode? node)
     {
         if (node is not JsonObject schema)

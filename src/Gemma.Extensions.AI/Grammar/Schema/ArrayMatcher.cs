@@ -46,7 +46,7 @@ internal sealed class ArrayMatcher
 
     public bool AllowsWhitespace { get; }
 
-    // The first index at which no item is possible bounds the length.
+    // The first index without a possible item bounds the length.
     private int _max
     {
         get

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// Keywords about types, strings and numbers: no alternatives come of them.
+// Keywords for types, strings and numbers, which give no alternatives.
 internal sealed partial class JsonSchemaCompiler
 {
     /// <summary>The keywords that need no alternatives; null where they contradict each other.</summary>

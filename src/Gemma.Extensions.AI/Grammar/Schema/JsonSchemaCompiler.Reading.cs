@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// How keywords are read, and what a schema is refused with.
+// Reading keywords, and refusing schemas.
 internal sealed partial class JsonSchemaCompiler
 {
     private IEnumerable<(SchemaPlace Place, int Index)> Subschemas(SchemaPlace place, string keyword)

@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-// Keywords about arrays and objects.
+// Keywords for arrays and objects.
 internal sealed partial class JsonSchemaCompiler
 {
     private ArrayConstraint? Arrays(SchemaPlace place)

@@ -6,7 +6,7 @@ internal sealed record JsonSchemaOptions
     /// <summary>Ignore what cannot be enforced instead of refusing the schema.</summary>
     public bool Lenient { get; init; }
 
-    /// <summary>Allow white space between the parts of a document, as much as indented texts have.</summary>
+    /// <summary>Allow white space between the parts of a document, as much as in indented text.</summary>
     public bool AllowWhitespace { get; init; } = true;
 
     /// <summary>The format "time" has an offset, as RFC 3339 says, instead of none, as .NET reads it.</summary>

@@ -4,7 +4,7 @@ namespace Gemma.Extensions.AI.Grammar.Schema;
 
 internal static class JsonText
 {
-    /// <summary>A string as it stands between quotes: only what must be escaped is, in the shortest way.</summary>
+    /// <summary>The content of a JSON string with minimal escapes.</summary>
     public static byte[] Escape(string text)
     {
         StringBuilder result = new(text.Length + 2);

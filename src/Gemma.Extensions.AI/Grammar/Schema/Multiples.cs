@@ -18,7 +18,7 @@ internal static class Multiples
     // As many leave some digits before the point.
     private const int MaxPlaces = 10;
 
-    // States of the automaton of remainders. Whether an end of some digits can be divided is searched for in them.
+    // Limit of states of the automaton of remainders, which is searched for divisible endings.
     private const int MaxRemainders = 100_000;
 
     // Below, a double holds every integer; numbers with fractions are written with 15 digits.
@@ -72,7 +72,7 @@ internal static class Multiples
             : arena.Leaf(Listed(divisor, smallest, MaxListed));
     }
 
-    /// <summary>Multiples by their remainder; zeros at the end of the divisor are zeros at the end of a multiple, for which nothing has to be divided.</summary>
+    /// <summary>Multiples by remainder. Trailing zeros of the divisor are trailing zeros of every multiple and need no division.</summary>
     private static RegexTerm? Trailing(RegexArena arena, ExactDecimal divisor)
     {
         BigInteger rest = divisor.Mantissa;
@@ -219,7 +219,7 @@ internal sealed record FractionTest
     // An integer below 2^53 over a power of ten: the nearest double.
     private bool Fits(long n) => double.IsInteger(n / (double)_one / _divisor);
 
-    /// <summary>The number with which a product leaves the remainder 1.</summary>
+    /// <summary>The modular inverse.</summary>
     private static long Inverse(long a, long modulus)
     {
         (long r, long next, long x, long y) = (modulus, a % modulus, 0, 1);

@@ -62,7 +62,7 @@ internal sealed record NumberConstraint
         NotValues = [.. NotValues.Select(AsDouble)],
     };
 
-    // Up to 15 digits are told apart by doubles as they are.
+    // Doubles distinguish all numbers of up to 15 digits.
     private static ExactDecimal AsDouble(ExactDecimal v) => v.Digits().All <= 15 || double.IsInfinity(v.ToDouble()) ? v : ExactDecimal.Of(v.ToDouble());
 
     /// <summary>The conjunction; null where it is plainly impossible.</summary>

@@ -138,7 +138,7 @@ internal static class NumberSpelling
 
         RegexTerm AtLeast(ExactDecimal bound, bool open)
         {
-            // Of numbers with so many places, those above one with more are those above its first places.
+            // A number with this many places exceeds a bound with more of them exactly if it exceeds the truncated bound.
             ExactDecimal floor = bound.Floor(places);
             return arena.Leaf(new ComparisonLeaf(floor, open || floor != bound ? ComparisonLeaf.Relation.Greater : ComparisonLeaf.Relation.GreaterOrEqual));
         }

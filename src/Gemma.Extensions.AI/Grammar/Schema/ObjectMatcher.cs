@@ -217,7 +217,7 @@ internal sealed partial class ObjectMatcher
     /// <param name="seen">Names that came.</param>
     /// <param name="position">In schema order: the first name still allowed.</param>
     /// <param name="count">Keys that came.</param>
-    /// <param name="open">What must still be contained.</param>
+    /// <param name="open">The containments still open.</param>
     /// <param name="nesting">The nesting allowed in a value.</param>
     public Choice Choose(ulong[] seen, int position, int count, int open, int nesting = int.MaxValue) =>
         open == 0 || IsFree(open, nesting) ? ChoosePlain(seen, position, count, nesting) : ChooseMarked(seen, position, count, open, nesting);

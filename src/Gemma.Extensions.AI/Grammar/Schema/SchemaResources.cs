@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Grammar.Schema;
 /// <summary>A schema with its own $id, or the document: the base of the references in it, and its anchors.</summary>
 internal sealed record SchemaResource(string Uri, string Path, SchemaDialect Dialect)
 {
-    /// <summary>The name under which draft 2019-09's $recursiveAnchor stands among the dynamic anchors.</summary>
+    /// <summary>The name of draft 2019-09's $recursiveAnchor among the dynamic anchors.</summary>
     public const string RecursiveAnchor = "/recursive";
 
     /// <summary>The paths of the anchors; several where a name is given twice.</summary>
@@ -29,7 +29,7 @@ internal readonly record struct SchemaDialect(string Identifier, bool IgnoresSib
         : Latest;
 }
 
-/// <summary>The resources of a schema document by their URIs, and what references name. Only where schemas stand are $id and $anchor keywords.</summary>
+/// <summary>The resources of a schema document by their URIs, and what references name. $id and $anchor are keywords only in schemas.</summary>
 internal sealed class SchemaResources
 {
     private static readonly HashSet<string> s_schemas = ["additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties"];

@@ -75,8 +75,8 @@ internal static class StringFormats
     private const string Regex = "(?:" + RegexCharacter + "|" + RegexAssertion + "|[|]|" + RegexGroup + "|[(](?:[?]:)?" + RegexOuter + "[)]" + RegexQuantifier + ")*";
 
     /// <summary>
-    /// What is generated of each format of JSON Schema and OpenAPI: texts that its RFC (3339, 5321, 6531, 1123, 5890, 2673, 4291, 9562, 3986, 3987, 6570, 6901, 4648)
-    /// and the usual validators accept, not all that there are. Of dates and times it is what .NET reads: no year 0, no leap seconds, T and Z in capitals, offsets up to
+    /// The generated texts of each format of JSON Schema and OpenAPI: those that its RFC (3339, 5321, 6531, 1123, 5890, 2673, 4291, 9562, 3986, 3987, 6570, 6901, 4648)
+    /// and the usual validators accept, not all that exist. Dates and times are limited to those that .NET reads: no year 0, no leap seconds, T and Z in capitals, offsets up to
     /// 14 hours, a "time" without an offset unless RFC 3339 is asked for. Domains of addresses have two labels or more, no label two hyphens in a row.
     /// </summary>
     private static readonly Dictionary<string, string> s_patterns = new()
@@ -147,13 +147,13 @@ internal static class StringFormats
     /// <summary>The expression of a format; null where the format asserts nothing (unknown names are annotations).</summary>
     /// <param name="arena">Holds the expression.</param>
     /// <param name="format">The name of the format.</param>
-    /// <param name="rfc3339Times">Whether a "time" has an offset, as RFC 3339 says; otherwise it has none, as .NET reads a <see cref="TimeOnly"/>.</param>
+    /// <param name="rfc3339Times">True for a "time" with an offset, as in RFC 3339; false for one without, as .NET reads a <see cref="TimeOnly"/>.</param>
     public static RegexTerm? TryGet(RegexArena arena, string format, bool rfc3339Times) =>
         format == "time" && !rfc3339Times ? EcmaRegex.Compile(arena, DotNetScalars.Time, wholeText: true)
         : s_patterns.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true)
         : null;
 
-    /// <summary>An expression that holds all that anybody may take for a text of a format: what is none of it is surely none of the format. Null for names that are annotations.</summary>
+    /// <summary>An over-approximation of a format: every text that some validator accepts. Null for names that are annotations.</summary>
     public static RegexTerm? TryGetWide(RegexArena arena, string format) => s_wide.TryGetValue(format, out string? pattern) ? EcmaRegex.Compile(arena, pattern, wholeText: true) : null;
 
     private static string Uri(string unreserved, string pchar) =>

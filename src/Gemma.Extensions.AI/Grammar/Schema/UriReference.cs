@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Gemma.Extensions.AI.Grammar.Schema;
 
-/// <summary>Resolves references to schemas as RFC 3986 (5.2 and 6.2.2) says, also against a base that is no full address, as the $id of a document may be.</summary>
+/// <summary>Resolves references to schemas by RFC 3986 (5.2 and 6.2.2), also against a relative base, which the $id of a document may be.</summary>
 internal static class UriReference
 {
     /// <param name="baseUri">The base, without a fragment; may be empty.</param>
