@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace Gemma.Extensions.AI.Grammar.Budget;
 
 /// <summary>
-/// Counts the work on grammars that a thread does, in units of about 4 ns: a node of the vocabulary's trie is one. What is counted is the same on every
+/// Counts a thread's work on grammars, in units of about 4 ns: a node of the vocabulary's trie is one. The count is the same on every
 /// machine and under every load. Behind it there is a clock, because not everything is counted as long as it takes: it decides when a mask is ready, never what it holds.
 /// </summary>
 internal static class GrammarWork
@@ -34,7 +34,7 @@ internal static class GrammarWork
     [ThreadStatic]
     private static Deadline t_deadline;
 
-    /// <summary>Whether a grammar is being compiled on this thread: what is too complex is refused. Later it takes longer.</summary>
+    /// <summary>True while a grammar is compiled on this thread. Then excessive complexity is refused; later it only takes longer.</summary>
     public static bool IsCompiling => t_limit is CompileLimit;
 
     /// <summary>Units that are left of the budget in force.</summary>
@@ -97,7 +97,7 @@ internal static class GrammarWork
 
         public void Dispose()
         {
-            // What was not interrupted is counted all the same.
+            // Uninterruptible work counts too.
             long left = ReferenceEquals(t_limit, _limit) ? t_left : t_limit is null ? _left - (Uninterrupted - t_left) : _left;
             (t_limit, t_left, t_reserve, t_deadline) = (_limit, left, _reserve, _deadline);
         }
@@ -190,7 +190,7 @@ internal static class GrammarWork
 }
 
 /// <summary>
-/// Work beside the engine's steps goes on in turns, on half the processors at most, in the order in which it waits: what takes seconds holds up nothing that
+/// Work beside the engine's steps takes turns, in the order of waiting and on at most half the processors, so that a task of seconds does not delay one that
 /// takes milliseconds.
 /// </summary>
 internal static class TimeSlices
@@ -199,7 +199,7 @@ internal static class TimeSlices
     private static int s_free = Math.Max(1, Environment.ProcessorCount / 2);
 
     /// <summary>Waits for a turn.</summary>
-    /// <exception cref="OperationCanceledException">There is none to end.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; no turn was begun.</exception>
     public static void Begin(CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();

@@ -84,7 +84,7 @@ internal sealed class ByteTrie
             path.RemoveRange(depth, path.Count - depth);
         }
 
-        // Every node on the way learns what comes after it.
+        // Every node on the path records what follows it.
         void AddKinds(byte[] text)
         {
             Span<byte> firsts = stackalloc byte[text.Length]; // of characters
@@ -99,7 +99,7 @@ internal sealed class ByteTrie
             ulong below = 0;
             for (int c = count - 1, end = text.Length; c >= 0; end = firsts[c--])
             {
-                // Within a character nothing is known of what comes.
+                // Inside a character the rest is unknown.
                 for (int i = firsts[c]; i < end; i++)
                 {
                     int node = path[i];
@@ -112,7 +112,7 @@ internal sealed class ByteTrie
         }
     }
 
-    /// <summary>Whether a lexer reads everything that stands below a node.</summary>
+    /// <summary>True if a lexer reads everything below a node.</summary>
     /// <param name="node">The node.</param>
     /// <param name="lexer">The lexer.</param>
     /// <param name="state">Its state after the node's text.</param>
@@ -120,7 +120,7 @@ internal sealed class ByteTrie
     {
         if (!lexer.KnowsOnward(state))
         {
-            // It is not worth finding out for states in which little can be read at all.
+            // Not worth checking for states that read little.
             for (int i = node + 1; i < Skips[node]; i = Skips[i])
             {
                 if (lexer.Next(state, Bytes[i]) < 0)

@@ -48,7 +48,7 @@ internal sealed class CompiledGrammar
     /// <summary>The parse states before the first byte. The lock is held.</summary>
     internal void Begin(ParseStateList states) => SequenceFrame.Enter(_start, 0, null, states);
 
-    /// <summary>Works out the first mask, so that a grammar for which that is too much is refused and not begun.</summary>
+    /// <summary>Computes the first mask, so that a grammar too expensive even for that is refused rather than begun.</summary>
     internal void Prepare()
     {
         lock (Lock)
@@ -73,7 +73,7 @@ internal sealed class CompiledGrammar
             return known.Mask;
         }
 
-        // What items of unique arrays may not become is taken away from what they could be without that.
+        // Start without the guards of unique items, then remove the tokens that they forbid.
         ParseStateList? free = WithoutGuards(states);
         TokenMask? all = free is null ? null : MaskOf(free, out _);
         ulong[] marks = _marks ??= new ulong[Vocabulary.MaskWords];
@@ -138,7 +138,7 @@ internal sealed class CompiledGrammar
         return free;
     }
 
-    /// <summary>Whether the text may end. The lock is held.</summary>
+    /// <summary>True if the text may end. The lock is held.</summary>
     internal static bool CanEnd(ParseStateList states)
     {
         if (states.HasEnd)
@@ -167,7 +167,7 @@ internal sealed class CompiledGrammar
     }
 
     /// <summary>
-    /// Replaces the parse states by those after some more bytes; none: the bytes are not allowed. The lock is held. When it is interrupted, the parse states are as before.
+    /// Replaces the parse states by those after some more bytes; none are left if the bytes are not allowed. The lock is held. If interrupted, the states are unchanged.
     /// </summary>
     /// <param name="states">Before and after.</param>
     /// <param name="bytes">What is read.</param>

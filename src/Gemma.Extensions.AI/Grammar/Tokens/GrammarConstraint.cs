@@ -38,7 +38,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
 
     public Action? WhenPrepared { get; set; }
 
-    /// <summary>Whether the text is complete as it stands.</summary>
+    /// <summary>True if the text is complete.</summary>
     public bool CanEnd
     {
         get
@@ -110,7 +110,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
         return !_ended && bytes.Length > 0 && IsAllowed(bytes);
     }
 
-    /// <summary>Whether a text may go on with these bytes.</summary>
+    /// <summary>True if the text may continue with these bytes.</summary>
     public bool IsAllowed(ReadOnlySpan<byte> bytes)
     {
         Read();
@@ -188,7 +188,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
 
     public ITokenConstraint Clone() => new GrammarConstraint(this);
 
-    /// <summary>Works the mask out beside the engine's steps. Apart from <see cref="TryPrepare"/>, which would allocate the closure at every call.</summary>
+    /// <summary>Computes the mask on another thread, beside the engine's steps. A method of its own because <see cref="TryPrepare"/> would allocate the closure on every call.</summary>
     private void ReadOnBeside()
     {
         CancellationTokenSource stop = _stop ??= new CancellationTokenSource();
@@ -269,7 +269,7 @@ internal sealed class GrammarConstraint : ITokenConstraint
         }
     }
 
-    /// <summary>Waits for what goes on beside the steps, and gives on what it threw.</summary>
+    /// <summary>Waits for the work beside the steps, and rethrows its exception.</summary>
     private void Join()
     {
         if (_work is { } work)

@@ -6,9 +6,9 @@ using Gemma.Extensions.AI.Grammar.Schema;
 namespace Gemma.Extensions.AI.Grammar.Tokens;
 
 /// <summary>Marks the tokens that parse states can read. Not thread-safe.</summary>
-internal sealed class MaskBuilder(VocabularyTrie vocabulary)
+internal sealed partial class MaskBuilder(VocabularyTrie vocabulary)
 {
-    // Parse states are walked one by one, which is quick for each. Where they part again and again that would be without end: beyond so many they go together.
+    // Parse states are walked one by one, the fastest way for each. If they split again and again that would explode, so beyond this limit they are walked together.
     private const int MaxWays = 64;
     private const int MaxStatesAlone = 256;
     private const int NodesPerCount = 4096;
@@ -28,7 +28,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
     /// <summary>Marks the tokens.</summary>
     /// <param name="states">The parse states.</param>
     /// <param name="mask">Where tokens are marked.</param>
-    /// <returns>A slice of the vocabulary that the mask holds; null for none.</returns>
+    /// <returns>A slice of the vocabulary contained in the mask; null if there is none.</returns>
     public ulong[]? Fill(ParseStateList states, Span<ulong> mask)
     {
         _slice = null;
@@ -55,10 +55,10 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
     }
 
     /// <summary>
-    /// Takes away the tokens that parse states with a guard cannot read. Only those come into question that begin like an item which came before, so only those are walked.
+    /// Removes the tokens that guarded parse states cannot read. Only tokens that begin like an earlier item can be affected, so only those are walked.
     /// </summary>
     /// <param name="states">The parse states.</param>
-    /// <param name="mask">What they could read without their watches.</param>
+    /// <param name="mask">The tokens that they could read without their guards.</param>
     public void Restrict(ParseStateList states, Span<ulong> mask) => Restrict(0, vocabulary.All.Count, 0, states, mask);
 
     private void Restrict(int begin, int end, int depth, ParseStateList states, Span<ulong> mask)
@@ -91,7 +91,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         }
     }
 
-    /// <summary>Whether there are many parse states, with those that come where lexemes may end.</summary>
+    /// <summary>True if there are many parse states, counting those that follow where lexemes may end.</summary>
     private static bool IsMany(ParseStateList states)
     {
         if (states.Count > MaxStatesAlone)
@@ -113,7 +113,7 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         return false;
     }
 
-    /// <summary>Whether many tokens may be taken at once.</summary>
+    /// <summary>True if a slice may apply.</summary>
     private static bool HasSlices(in ParseState parseState) =>
         parseState.Frame is ObjectFrame { IsInKey: true } || (parseState.Frame is LexFrame frame && frame.Lexer.Slice(parseState.State) != SliceKind.None);
 
@@ -202,8 +202,8 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
     /// <param name="begin">The first node.</param>
     /// <param name="end">The node after the last.</param>
     /// <param name="depth">Bytes that the parse states have read.</param>
-    /// <param name="states">What reads on.</param>
-    /// <param name="ways">How many parse states the one of which these come has become, at each byte where it parted, multiplied.</param>
+    /// <param name="states">The states that continue.</param>
+    /// <param name="ways">The product of the numbers of states at each split since the state that the walk began with.</param>
     /// <param name="mask">Where tokens are marked.</param>
     private void WalkAll(ByteTrie trie, int begin, int end, int depth, ParseStateList states, int ways, Span<ulong> mask)
     {
@@ -288,178 +288,22 @@ internal sealed class MaskBuilder(VocabularyTrie vocabulary)
         }
     }
 
-    private void WalkLexer(ByteTrie trie, int begin, int end, int depth, LexFrame frame, int state, int ways, Span<ulong> mask)
+    /// <summary>Node i where the lexeme ends before its byte: the states after the end read it.</summary>
+    private void ReadAfter(ByteTrie trie, int i, ParseStateList ends, int ways, Span<ulong> mask)
     {
-        Lexer lexer = frame.Lexer;
-        if (lexer.IsFull && lexer is RegexLexer full)
-        {
-            WalkTerms(trie, begin, end, depth, frame, full, full[state], ways, mask);
-            return;
-        }
-
-        byte[] bytes = trie.Bytes, depths = trie.Depths;
-        int[] skips = trie.Skips, groups = trie.Groups, lexerStates = _lexerStates;
-        lexerStates[depth] = state;
-        ParseStateList? ends = null;
-        bool canTake = frame.Parent is null || lexer.IsQuoted;
-        int i = begin, nodes = 0;
-        while (i < end)
-        {
-            if (++nodes >= NodesPerCount)
-            {
-                GrammarWork.Spend(nodes);
-                nodes = 0;
-            }
-
-            int d = depths[i], s = lexerStates[d - 1];
-            byte b = bytes[i];
-            int n = lexer.Row(s)[b];
-            if (n == -1)
-            {
-                n = lexer.Next(s, b);
-            }
-
-            if (frame.Parent is not null && lexer.IsAccepting(s))
-            {
-                // The lexeme may end before this byte. What follows saves the states that it overwrites below.
-                ParseStateList next = ListAt(d);
-                (ends ??= Frame.Ends(frame.Parent)).StepAll(b, next);
-                if (next.Count > 0)
-                {
-                    Descend(trie, i, next, d, ways, mask);
-                    lexerStates = _lexerStates;
-                }
-            }
-
-            if (n >= 0)
-            {
-                if (canTake && skips[i] - i > MinTaken && trie.IsReadBelow(i, lexer, n))
-                {
-                    trie.SetAll(i, mask);
-                    nodes += (skips[i] - i) >> 3;
-                    i = skips[i];
-                    continue;
-                }
-
-                lexerStates[d] = n;
-                if (groups[i] >= 0)
-                {
-                    trie.SetGroup(groups[i], mask);
-                }
-
-                i++;
-                continue;
-            }
-
-            if (n <= Lexer.FinalBase)
-            {
-                ParseStateList next = ListAt(d);
-                Frame.Finish(frame.Parent, next);
-                Descend(trie, i, next, d, ways, mask);
-            }
-
-            i = skips[i];
-        }
-
-        GrammarWork.Spend(nodes);
+        int depth = trie.Depths[i];
+        ParseStateList next = ListAt(depth);
+        ends.StepAll(trie.Bytes[i], next);
+        Descend(trie, i, next, depth, ways, mask);
     }
 
-    /// <summary>As <see cref="WalkLexer"/>, without making states: the automaton has as many as are kept.</summary>
-    private void WalkTerms(ByteTrie trie, int begin, int end, int depth, LexFrame frame, RegexLexer lexer, (RegexTerm Term, CharDecoder Node) state, int ways, Span<ulong> mask)
+    /// <summary>Node i whose byte ends the lexeme.</summary>
+    private void Finish(ByteTrie trie, int i, Frame? parent, int ways, Span<ulong> mask)
     {
-        _terms[depth] = state;
-        ParseStateList? ends = null;
-        int i = begin;
-        while (i < end)
-        {
-            int d = trie.Depths[i];
-            byte b = trie.Bytes[i];
-            (RegexTerm Term, CharDecoder Node) before = _terms[d - 1];
-            int n = lexer.Next(before, b, out (RegexTerm Term, CharDecoder Node) after);
-            if (frame.Parent is not null && lexer.IsAccepting(before))
-            {
-                ParseStateList next = ListAt(d);
-                (ends ??= Frame.Ends(frame.Parent)).StepAll(b, next);
-                Descend(trie, i, next, d, ways, mask);
-            }
-
-            if (n >= 0)
-            {
-                _terms[d] = after;
-                if (trie.Groups[i] >= 0)
-                {
-                    trie.SetGroup(trie.Groups[i], mask);
-                }
-
-                i++;
-                continue;
-            }
-
-            if (n <= Lexer.FinalBase)
-            {
-                ParseStateList next = ListAt(d);
-                Frame.Finish(frame.Parent, next);
-                Descend(trie, i, next, d, ways, mask);
-            }
-
-            i = trie.Skips[i];
-        }
-    }
-
-    private void WalkKey(ByteTrie trie, int begin, int end, int depth, ObjectFrame frame, int state, int used, int ways, Span<ulong> mask)
-    {
-        KeyMatcher lexer = frame.Keys;
-        byte[] bytes = trie.Bytes, depths = trie.Depths;
-        int[] skips = trie.Skips, groups = trie.Groups;
-        bool allowsOthers = frame.AllowsOthers;
-        _lexerStates[depth] = state;
-        _used[depth] = used;
-        int i = begin, nodes = 0;
-        while (i < end)
-        {
-            if ((nodes += 2) >= NodesPerCount)
-            {
-                GrammarWork.Spend(nodes);
-                nodes = 0;
-            }
-
-            int d = depths[i], s = _lexerStates[d - 1], u = _used[d - 1];
-            int n = lexer.Next(s, bytes[i]);
-            if (n >= 0)
-            {
-                int after = u < 0 ? -1 : frame.Used!.Child(u, bytes[i]);
-                if (allowsOthers && after < 0 && skips[i] - i > MinTaken && trie.IsReadBelow(i, lexer, n))
-                {
-                    trie.SetAll(i, mask);
-                    nodes += (skips[i] - i) >> 3;
-                    i = skips[i];
-                    continue;
-                }
-
-                if (frame.AllowsState(n, after))
-                {
-                    _lexerStates[d] = n;
-                    _used[d] = after;
-                    if (groups[i] >= 0)
-                    {
-                        trie.SetGroup(groups[i], mask);
-                    }
-
-                    i++;
-                    continue;
-                }
-            }
-            else if (n <= Lexer.FinalBase)
-            {
-                ParseStateList next = ListAt(d);
-                frame.EndKey(Lexer.FinalBase - n, u, next);
-                Descend(trie, i, next, d, ways, mask);
-            }
-
-            i = skips[i];
-        }
-
-        GrammarWork.Spend(nodes);
+        int depth = trie.Depths[i];
+        ParseStateList next = ListAt(depth);
+        Frame.Finish(parent, next);
+        Descend(trie, i, next, depth, ways, mask);
     }
 
     private void Or(Span<ulong> mask, ulong[] bits)

@@ -14,7 +14,7 @@ internal sealed class TokenMask
 
     private TokenMask(ulong[]? slice, int[] places, ulong[] words, int length, bool isWhole = false) => (Slice, _places, _words, Length, _isWhole) = (slice, places, words, length, isWhole);
 
-    /// <summary>What most of the tokens are of; null for no tokens. Shared.</summary>
+    /// <summary>The slice that contains most of the tokens; null for no tokens. Shared.</summary>
     public ulong[]? Slice { get; }
 
     /// <summary>Words of a mask with a bit for each token.</summary>
@@ -24,7 +24,7 @@ internal sealed class TokenMask
     public int Size => (12 * _places.Length) + (_isWhole ? 8 * Length : 0);
 
     /// <param name="mask">A bit for each token.</param>
-    /// <param name="slice">What the mask may hold most of; not changed later.</param>
+    /// <param name="slice">The slice that the mask may contain most of; never modified.</param>
     public static TokenMask Of(ReadOnlySpan<ulong> mask, ulong[]? slice)
     {
         int count = CountDifferent(mask, slice, [], []);
@@ -52,7 +52,7 @@ internal sealed class TokenMask
         return (word & (1UL << token)) != 0;
     }
 
-    /// <summary>Writes a bit for each token, as far as there is room. What is beyond the tokens is cleared.</summary>
+    /// <summary>Writes a bit for each token, as far as there is room, and clears the rest.</summary>
     public void CopyTo(Span<ulong> mask)
     {
         if (Slice is null)
@@ -72,7 +72,7 @@ internal sealed class TokenMask
         }
     }
 
-    /// <summary>Whether there is one token alone, and which.</summary>
+    /// <summary>True if there is exactly one token.</summary>
     /// <param name="token">The first of the tokens; -1 for none.</param>
     public bool IsSingle(out int token)
     {

@@ -16,8 +16,8 @@ internal sealed class ToolCallConstraint : ITokenConstraint
     private int _matched;
     private GrammarConstraint? _call;
 
-    /// <param name="markup">What stands around a call.</param>
-    /// <param name="afterMarker">What follows the first marker.</param>
+    /// <param name="markup">The markers around a call.</param>
+    /// <param name="afterMarker">The grammar of the text after the first marker.</param>
     /// <param name="endTokens">Tokens that end the reply.</param>
     public ToolCallConstraint(ToolMarkup markup, CompiledGrammar afterMarker, IReadOnlyList<int> endTokens)
     {

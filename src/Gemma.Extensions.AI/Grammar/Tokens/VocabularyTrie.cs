@@ -15,7 +15,7 @@ internal sealed class VocabularyTrie
     private readonly int[][] _safeByLength = new int[Lexer.MaxSliceChars + 1][];
     private readonly ulong[]?[] _safeUpTo = new ulong[]?[Lexer.MaxSliceChars + 1];
 
-    /// <param name="tokens">What each token adds to the text; empty for control tokens, which no grammar allows.</param>
+    /// <param name="tokens">The bytes of each token; empty for control tokens, which no grammar allows.</param>
     public VocabularyTrie(IReadOnlyList<byte[]> tokens)
     {
         _tokens = [.. tokens];
@@ -71,10 +71,10 @@ internal sealed class VocabularyTrie
     /// <summary>Whole characters without quote, backslash and control characters.</summary>
     public ulong[] Safe { get; }
 
-    /// <summary>What unrestricted string content allows.</summary>
+    /// <summary>The tokens allowed in unrestricted strings.</summary>
     public StringSlice Strings { get; }
 
-    /// <summary>What unrestricted key content allows.</summary>
+    /// <summary>The tokens allowed in unrestricted keys.</summary>
     public StringSlice Names { get; }
 
     public byte[] Bytes(int token) => (uint)token < (uint)_tokens.Length ? _tokens[token] : [];
