@@ -105,8 +105,9 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     }
 
     [Fact]
-    public void TheReadmesTableOfFilesIsTheComputedOne()
+    public void TheGuidesTableOfFilesIsTheComputedOne()
     {
+        string guide = File.ReadAllText(Path.Combine(TestData.Repository, "src", "docs", "models.md"));
         string readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
         (string, GemmaConfig)[] sizes = [("2B", Size(26, 2304, 9216, 8, 4, 256)), ("9B", Size(42, 3584, 14336, 16, 8, 256)), ("27B", Size(46, 4608, 36864, 32, 16, 128))];
         foreach ((string size, GemmaConfig config) in sizes)
@@ -115,17 +116,21 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
             {
                 long bytes = QuantizationRecipe.Get(type).Bytes(config);
                 long needed = MemoryAdvice.For(config, bytes, 8192, GemmaKvCacheType.F16).NeededBytes;
-                Assert.Contains($"| {size} | {type} | {bytes / 1e9:F1} GB | {needed / 1e9:F1} GB | {1e9 / bytes:F2} |", readme, StringComparison.Ordinal);
+                Assert.Contains($"| {size} | {type} | {bytes / 1e9:F1} GB | {needed / 1e9:F1} GB | {1e9 / bytes:F2} |", guide, StringComparison.Ordinal);
+                if (type == "Q4_K_M")
+                {
+                    Assert.Contains($"| {size} | {bytes / 1e9:F1} GB | {needed / 1e9:F1} GB | {1e9 / bytes:F2} |", readme, StringComparison.Ordinal);
+                }
             }
         }
     }
 
     [Fact]
-    public void TheReadmesTableOfTypesIsTheOneOfTheCode()
+    public void TheGuidesTableOfTypesIsTheOneOfTheCode()
     {
-        string readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
-        Assert.Contains($"| read and written | {string.Join(", ", BlockFormat.All.Where(format => format.CanEncode))} |", readme, StringComparison.Ordinal);
-        Assert.Contains($"| read | {string.Join(", ", BlockFormat.All.Where(format => !format.CanEncode))} |", readme, StringComparison.Ordinal);
+        string guide = File.ReadAllText(Path.Combine(TestData.Repository, "src", "docs", "models.md"));
+        Assert.Contains($"| read and written | {string.Join(", ", BlockFormat.All.Where(format => format.CanEncode))} |", guide, StringComparison.Ordinal);
+        Assert.Contains($"| read | {string.Join(", ", BlockFormat.All.Where(format => !format.CanEncode))} |", guide, StringComparison.Ordinal);
         Assert.False(BlockFormat.TryGet("NVFP4", out _));
         Assert.All(QuantizationRecipe.All, recipe => Assert.True(recipe.Default.CanEncode));
     }
