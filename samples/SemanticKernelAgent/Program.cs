@@ -11,7 +11,7 @@ builder.Services.AddSingleton<IAutoFunctionInvocationFilter, PrintCalls>();
 Kernel kernel = builder.Build();
 
 // The loop of an agent: the model calls functions of the plugins until it has an answer.
-var chat = kernel.GetRequiredService<IChatCompletionService>();
+IChatCompletionService chat = kernel.GetRequiredService<IChatCompletionService>();
 PromptExecutionSettings settings = new()
 {
     FunctionChoiceBehavior = FunctionChoiceBehavior.Auto(),

@@ -16,7 +16,7 @@ public static class WebChatApp
     /// <summary>Builds the application. <paramref name="configure"/> has the last word on its services.</summary>
     public static WebApplication Build(string[] args, Action<IServiceCollection>? configure = null)
     {
-        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+        WebApplicationBuilder builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
 
         // A page of another site can make its own name mean this machine (DNS rebinding), and would then be asked as if it were this one: only names that are meant
         // for this server are answered. The framework checks them; the setting is its own.
@@ -29,7 +29,7 @@ public static class WebChatApp
         builder.Services.AddRateLimiter(_ => { }).AddOptions<RateLimiterOptions>().Configure<IOptions<WebChatOptions>>(LimitUsers);
         configure?.Invoke(builder.Services);
 
-        var app = builder.Build();
+        WebApplication app = builder.Build();
         app.UseForwardedHeaders();
         app.UseRateLimiter();
         app.MapHealthChecks("/health");
@@ -41,7 +41,7 @@ public static class WebChatApp
     /// <summary>Whom a request is for. An application with accounts takes the signed-in user instead.</summary>
     internal static string UserOf(HttpContext http)
     {
-        var address = http.Connection.RemoteIpAddress;
+        IPAddress? address = http.Connection.RemoteIpAddress;
         return address is null ? "unknown"
             : address.IsIPv4MappedToIPv6 ? address.MapToIPv4().ToString()
             : address.AddressFamily == AddressFamily.InterNetwork ? address.ToString()
@@ -53,7 +53,7 @@ public static class WebChatApp
     {
         forwarded.KnownProxies.Clear();
         forwarded.KnownIPNetworks.Clear();
-        foreach (var network in options.Value.Proxies())
+        foreach (System.Net.IPNetwork network in options.Value.Proxies())
         {
             forwarded.KnownIPNetworks.Add(network);
         }
@@ -72,7 +72,7 @@ public static class WebChatApp
         limiter.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
         limiter.OnRejected = async (context, cancellation) =>
         {
-            bool tooFast = context.Lease.TryGetMetadata(MetadataName.RetryAfter, out var wait);
+            bool tooFast = context.Lease.TryGetMetadata(MetadataName.RetryAfter, out TimeSpan wait);
             string detail = tooFast
                 ? "You ask faster than this server allows one user. Wait a moment."
                 : "You have as many answers running as this server allows one user. Wait for one to end, or stop one.";

@@ -45,13 +45,13 @@ public sealed class WebChatOptions : IValidatableObject
 
     private static IPNetwork? ParseProxy(string text)
     {
-        if (IPNetwork.TryParse(text, out var network))
+        if (IPNetwork.TryParse(text, out IPNetwork network))
         {
             // The framework compares addresses of IPv4 as such.
             return network.BaseAddress.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(network.BaseAddress.MapToIPv4(), network.PrefixLength - 96) : network;
         }
 
-        return !IPAddress.TryParse(text, out var address) ? null
+        return !IPAddress.TryParse(text, out IPAddress? address) ? null
             : address.AddressFamily == AddressFamily.InterNetwork || address.IsIPv4MappedToIPv6 ? new IPNetwork(address.MapToIPv4(), 32)
             : new IPNetwork(address, 128);
     }

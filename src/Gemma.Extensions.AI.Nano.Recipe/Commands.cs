@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Quantization;
@@ -14,6 +15,18 @@ internal static class Commands
 {
     /// <summary>Training cases are numbered from 0; validation and vocabulary use the same generator.</summary>
     internal const int CorpusSeed = 1;
+
+    /// <summary>The share of the run at its start that trains on prompts too: names recur in them, which teaches copying sooner.</summary>
+    private const double WholeDocuments = 0.03;
+
+    /// <summary>
+    /// What is practised when, as shares of the run: copying first, then small talk, whose answers have to be learned by heart, and half of the way
+    /// drills, since comparing comes last.
+    /// </summary>
+    internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Phases { get; } =
+    [
+        (0.05, default), (0.07, new(Repeat: 40, 0, 0)), (0.09, new(0, Talk: 25, 0)), (0.25, new(0, Talk: 10, 0)), (0.5, new(0, Talk: 4, Drill: 60)), (1, new(0, Talk: 3, Drill: 55)),
+    ];
 
     /// <summary>
     /// 2.31 million parameters: six layers (three local, three global), as narrow as copying allows. Caps are those of the real family.
@@ -38,11 +51,11 @@ internal static class Commands
 
     public static Command Show()
     {
-        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 20 };
-        var vocabulary = new Option<string?>("--vocabulary") { Description = "Show tokens of this vocabulary instead of text." };
-        var heldOut = new Option<bool>("--held-out");
-        var drills = new Option<bool>("--drills") { Description = "Show the drills." };
-        var command = new Command("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut, drills };
+        Option<int> cases = new("--cases") { DefaultValueFactory = _ => 20 };
+        Option<string?> vocabulary = new("--vocabulary") { Description = "Show tokens of this vocabulary instead of text." };
+        Option<bool> heldOut = new("--held-out");
+        Option<bool> drills = new("--drills") { Description = "Show the drills." };
+        Command command = new("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut, drills };
         command.SetAction(parse =>
         {
             GemmaTokenizer? tokenizer = parse.GetValue(vocabulary) is { } path ? GemmaTokenizer.FromFile(path) : null;
@@ -67,9 +80,9 @@ internal static class Commands
 
     public static Command Words()
     {
-        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 60000 };
-        var output = new Option<string>("--output") { Required = true };
-        var command = new Command("words", "Counts the words of the corpus for spm_train.") { cases, output };
+        Option<int> cases = new("--cases") { DefaultValueFactory = _ => 60000 };
+        Option<string> output = new("--output") { Required = true };
+        Command command = new("words", "Counts the words of the corpus for spm_train.") { cases, output };
         command.SetAction(parse =>
         {
             IEnumerable<string> texts = Enumerable.Range(0, parse.GetValue(cases)).Select(i => PlainText(NanoCorpus.Draw(CorpusSeed, i, Split.Train)));
@@ -80,11 +93,11 @@ internal static class Commands
 
     public static Command Vocabulary()
     {
-        var model = new Option<string>("--base") { Required = true, Description = "What spm_train wrote." };
-        var words = new Option<string>("--words") { Required = true };
-        var size = new Option<int>("--size") { DefaultValueFactory = _ => 2048 };
-        var output = new Option<string>("--output") { Required = true };
-        var command = new Command("vocabulary", "Completes the vocabulary with the newline, the space and spaced words.") { model, words, size, output };
+        Option<string> model = new("--base") { Required = true, Description = "What spm_train wrote." };
+        Option<string> words = new("--words") { Required = true };
+        Option<int> size = new("--size") { DefaultValueFactory = _ => 2048 };
+        Option<string> output = new("--output") { Required = true };
+        Command command = new("vocabulary", "Completes the vocabulary with the newline, the space and spaced words.") { model, words, size, output };
         command.SetAction(parse => File.WriteAllBytes(parse.GetValue(output)!, NanoVocabulary.Complete(
             File.ReadAllBytes(parse.GetValue(model)!), File.ReadAllText(parse.GetValue(words)!), parse.GetValue(size))));
         return command;
@@ -92,15 +105,15 @@ internal static class Commands
 
     public static Command Train()
     {
-        var vocabulary = new Option<string>("--vocabulary") { Required = true };
-        var output = new Option<string>("--output") { Required = true, Description = "Directory of checkpoints and models; an existing run in it continues." };
-        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 9500 };
-        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 120_000 };
-        var rate = new Option<float>("--learning-rate") { DefaultValueFactory = _ => 2e-3f };
-        var micro = new Option<int>("--micro-batches") { DefaultValueFactory = _ => 4 };
-        var every = new Option<int>("--checkpoint-every") { DefaultValueFactory = _ => 100 };
-        var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
-        var command = new Command("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads };
+        Option<string> vocabulary = new("--vocabulary") { Required = true };
+        Option<string> output = new("--output") { Required = true, Description = "Directory of checkpoints and models; an existing run in it continues." };
+        Option<int> steps = new("--steps") { DefaultValueFactory = _ => 9500 };
+        Option<int> cases = new("--cases") { DefaultValueFactory = _ => 120_000 };
+        Option<float> rate = new("--learning-rate") { DefaultValueFactory = _ => 2e-3f };
+        Option<int> micro = new("--micro-batches") { DefaultValueFactory = _ => 4 };
+        Option<int> every = new("--checkpoint-every") { DefaultValueFactory = _ => 100 };
+        Option<int> threads = new("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
+        Command command = new("train", "Trains gemma2-nano.") { vocabulary, output, steps, cases, rate, micro, every, threads };
         command.SetAction((parse, cancellation) =>
         {
             byte[] tokenizerBytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
@@ -121,10 +134,10 @@ internal static class Commands
 
     public static Command Export()
     {
-        var model = new Option<string>("--model") { Required = true, Description = "Directory that training wrote." };
-        var type = new Option<string>("--type") { DefaultValueFactory = _ => "Q8_0" };
-        var output = new Option<string>("--output") { Required = true };
-        var command = new Command("export", "Writes the model as GGUF.") { model, type, output };
+        Option<string> model = new("--model") { Required = true, Description = "Directory that training wrote." };
+        Option<string> type = new("--type") { DefaultValueFactory = _ => "Q8_0" };
+        Option<string> output = new("--output") { Required = true };
+        Command command = new("export", "Writes the model as GGUF.") { model, type, output };
         command.SetAction(parse =>
         {
             // So small a model is at its best with the most likely token.
@@ -138,16 +151,16 @@ internal static class Commands
 
     public static Command Evaluate()
     {
-        var model = new Option<string>("--model") { Required = true };
-        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 200, Description = "Cases a skill." };
-        var failures = new Option<string?>("--failures") { Description = "Writes the wrong answers here." };
-        var command = new Command("evaluate", "Measures a model on held-out cases, greedily, through IChatClient.") { model, cases, failures };
+        Option<string> model = new("--model") { Required = true };
+        Option<int> cases = new("--cases") { DefaultValueFactory = _ => 200, Description = "Cases a skill." };
+        Option<string?> failures = new("--failures") { Description = "Writes the wrong answers here." };
+        Command command = new("evaluate", "Measures a model on held-out cases, greedily, through IChatClient.") { model, cases, failures };
         command.SetAction(async (parse, cancellation) =>
         {
             using GemmaModel loaded = GemmaModel.Load(parse.GetValue(model)!);
             using Microsoft.Extensions.AI.IChatClient client = loaded.AsIChatClient();
             using TextWriter? file = parse.GetValue(failures) is { } path ? File.CreateText(path) : null;
-            var watch = Stopwatch.StartNew();
+            Stopwatch watch = Stopwatch.StartNew();
             Console.WriteLine(NanoEvaluation.Table(await new NanoEvaluation(client, file).Run(parse.GetValue(cases), cancellation)));
             Console.WriteLine($"{parse.GetValue(model)}, {parse.GetValue(cases)} cases a skill, {watch.Elapsed.TotalSeconds:F0} s");
         });
@@ -156,22 +169,22 @@ internal static class Commands
 
     public static Command Distillation()
     {
-        var vocabulary = new Option<string>("--vocabulary") { Required = true };
-        var teacher = new Option<string>("--teacher") { Required = true };
-        var output = new Option<string>("--output") { Required = true, Description = "Directory of the runs; what is in it continues." };
-        var results = new Option<string?>("--results") { Description = "Writes distillation.md and distillation.svg here." };
-        var cases = new Option<int>("--cases") { DefaultValueFactory = _ => 1500 };
-        var steps = new Option<int>("--steps") { DefaultValueFactory = _ => 700 };
-        var seeds = new Option<int>("--seeds") { DefaultValueFactory = _ => 3 };
-        var mix = new Option<float>("--mix") { DefaultValueFactory = _ => 0.9f };
-        var temperature = new Option<float>("--temperature") { DefaultValueFactory = _ => 1f };
-        var top = new Option<int>("--top-k") { DefaultValueFactory = _ => 32 };
-        var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
-        var command = new Command("distillation", "Trains a small student with and without gemma2-nano as its teacher, and compares.") { vocabulary, teacher, output, results, cases, steps, seeds, mix, temperature, top, threads };
+        Option<string> vocabulary = new("--vocabulary") { Required = true };
+        Option<string> teacher = new("--teacher") { Required = true };
+        Option<string> output = new("--output") { Required = true, Description = "Directory of the runs; what is in it continues." };
+        Option<string?> results = new("--results") { Description = "Writes distillation.md and distillation.svg here." };
+        Option<int> cases = new("--cases") { DefaultValueFactory = _ => 1500 };
+        Option<int> steps = new("--steps") { DefaultValueFactory = _ => 700 };
+        Option<int> seeds = new("--seeds") { DefaultValueFactory = _ => 3 };
+        Option<float> mix = new("--mix") { DefaultValueFactory = _ => 0.9f };
+        Option<float> temperature = new("--temperature") { DefaultValueFactory = _ => 1f };
+        Option<int> top = new("--top-k") { DefaultValueFactory = _ => 32 };
+        Option<int> threads = new("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
+        Command command = new("distillation", "Trains a small student with and without gemma2-nano as its teacher, and compares.") { vocabulary, teacher, output, results, cases, steps, seeds, mix, temperature, top, threads };
         command.SetAction(async (parse, cancellation) =>
         {
             byte[] bytes = File.ReadAllBytes(parse.GetValue(vocabulary)!);
-            var experiment = new DistillationExperiment(
+            DistillationExperiment experiment = new(
                 GemmaTokenizer.FromSentencePiece(bytes, parse.GetValue(vocabulary)!), bytes, parse.GetValue(output)!,
                 new(parse.GetValue(teacher)!, parse.GetValue(cases), parse.GetValue(steps), parse.GetValue(seeds), new LossOptions(parse.GetValue(mix), parse.GetValue(temperature)), parse.GetValue(top), parse.GetValue(threads)));
             (string report, string curve) = await experiment.RunAsync(Console.WriteLine, cancellation);
@@ -185,18 +198,6 @@ internal static class Commands
         });
         return command;
     }
-
-    /// <summary>
-    /// What is practised when, as shares of the run: copying first, then small talk, whose answers have to be learned by heart, and half of the way
-    /// drills, since comparing comes last.
-    /// </summary>
-    internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Phases { get; } =
-    [
-        (0.05, default), (0.07, new(Repeat: 40, 0, 0)), (0.09, new(0, Talk: 25, 0)), (0.25, new(0, Talk: 10, 0)), (0.5, new(0, Talk: 4, Drill: 60)), (1, new(0, Talk: 3, Drill: 55)),
-    ];
-
-    /// <summary>The share of the run at its start that trains on prompts too: names recur in them, which teaches copying sooner.</summary>
-    private const double WholeDocuments = 0.03;
 
     private static void Run(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, int cases, GemmaTrainingOptions options, CancellationToken cancellation)
     {
@@ -212,9 +213,9 @@ internal static class Commands
             }
 
             // Every phase starts from the same weights, as when the command is given again; its checkpoint replaces them.
-            var model = new TrainingModel(Config(tokenizer.VocabularySize));
+            TrainingModel model = new(Config(tokenizer.VocabularySize));
             model.Initialize(options.Seed);
-            var watch = Stopwatch.StartNew();
+            Stopwatch watch = Stopwatch.StartNew();
             List<TrainingDocument> documents = Documents(tokenizer, Split.Train, cases, options.MaxLength, emphasis);
             Console.WriteLine($"to step {end:N0}: {documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
             new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { StopAfter = end, WholeDocumentSteps = (int)(WholeDocuments * options.Steps) }.Run(Console.WriteLine, cancellation);
@@ -223,27 +224,9 @@ internal static class Commands
 
     internal static List<TrainingDocument> Documents(GemmaTokenizer tokenizer, Split split, int count, int maxLength, Emphasis emphasis = default)
     {
-        var documents = new TrainingDocument[count];
+        TrainingDocument[] documents = new TrainingDocument[count];
         Parallel.For(0, count, i => documents[i] = emphasis.Render(tokenizer, i, split));
         return [.. documents.Where(d => d.Tokens.Length <= maxLength)];
-    }
-
-    /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
-    internal readonly record struct Emphasis(int Repeat, int Talk, int Drill)
-    {
-        public (NanoCase Case, bool Drill) Draw(int index, Split split)
-        {
-            int place = index % 100;
-            return place >= Repeat + Talk && place < Repeat + Talk + Drill
-                ? (NanoCorpus.Drill(CorpusSeed, index), true)
-                : (NanoCorpus.Draw(CorpusSeed, index, split, place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : null), false);
-        }
-
-        public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
-        {
-            (NanoCase drawn, bool drill) = Draw(index, split);
-            return drill ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
-        }
     }
 
     /// <summary>The messages without template, for looking at and for counting words.</summary>
@@ -258,7 +241,7 @@ internal static class Commands
 
         if (drawn.Options?.Tools is { Count: > 0 } tools)
         {
-            var text = new System.Text.StringBuilder(ToolMarkup.Own.Introduction.Replace("…", "", StringComparison.Ordinal) + "\n");
+            StringBuilder text = new(ToolMarkup.Own.Introduction.Replace("…", "", StringComparison.Ordinal) + "\n");
             foreach (Microsoft.Extensions.AI.AITool tool in tools)
             {
                 text.Append("- ");
@@ -281,6 +264,24 @@ internal static class Commands
                     _ => "",
                 };
             }
+        }
+    }
+
+    /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
+    internal readonly record struct Emphasis(int Repeat, int Talk, int Drill)
+    {
+        public (NanoCase Case, bool Drill) Draw(int index, Split split)
+        {
+            int place = index % 100;
+            return place >= Repeat + Talk && place < Repeat + Talk + Drill
+                ? (NanoCorpus.Drill(CorpusSeed, index), true)
+                : (NanoCorpus.Draw(CorpusSeed, index, split, place < Repeat ? Skill.Repeat : place < Repeat + Talk ? Skill.Talk : null), false);
+        }
+
+        public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
+        {
+            (NanoCase drawn, bool drill) = Draw(index, split);
+            return drill ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
         }
     }
 }

@@ -20,16 +20,6 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 /// <param name="settings">What is compared.</param>
 internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, DistillationExperiment.Settings settings)
 {
-    /// <summary>What is compared.</summary>
-    /// <param name="Teacher">Path or alias of the teacher.</param>
-    /// <param name="Cases">Training cases.</param>
-    /// <param name="Steps">Updates of one run.</param>
-    /// <param name="Seeds">Runs of each kind.</param>
-    /// <param name="Loss">Share and temperature of the teacher.</param>
-    /// <param name="Top">Logits of the teacher kept for a target.</param>
-    /// <param name="Threads">Threads that compute.</param>
-    internal sealed record Settings(string Teacher, int Cases, int Steps, int Seeds, LossOptions Loss, int Top, int Threads);
-
     private const int HeldOutCases = 200;
 
     private readonly List<TrainingDocument> _validation = Commands.Documents(tokenizer, Split.HeldOut, HeldOutCases, MaxLength);
@@ -44,7 +34,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
     {
         System.IO.Directory.CreateDirectory(output);
         List<TrainingDocument> documents = Commands.Documents(tokenizer, Split.Train, settings.Cases, MaxLength);
-        var watch = Stopwatch.StartNew();
+        Stopwatch watch = Stopwatch.StartNew();
         using ModelFile file = ModelFile.Open(ModelAliases.Find(settings.Teacher, out string? problem) ?? throw new GemmaModelFormatException(problem!));
         using TeacherCache cache = await AskAsync(file, documents, report, cancellation).ConfigureAwait(false);
         report($"teacher asked in {watch.Elapsed.TotalSeconds:F0} s");
@@ -84,7 +74,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
 
     private void Train(string directory, List<TrainingDocument> documents, LossOptions loss, int seed, Action<string> report, CancellationToken cancellation)
     {
-        var model = new TrainingModel(Student(tokenizer.VocabularySize));
+        TrainingModel model = new(Student(tokenizer.VocabularySize));
         model.Initialize(seed);
         string name = Path.GetFileName(directory);
         double nll = new TrainingJob(model, documents, _validation, Options(loss, seed), directory, tokenizerBytes).Run(_ => { }, cancellation);
@@ -93,7 +83,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
 
     private double Measure(TrainingModel model)
     {
-        var options = new GemmaTrainingOptions(steps: 1) { MicroBatches = 1, MicroBatchTokens = 1024, MaxLength = MaxLength, Threads = settings.Threads };
+        GemmaTrainingOptions options = new(steps: 1) { MicroBatches = 1, MicroBatchTokens = 1024, MaxLength = MaxLength, Threads = settings.Threads };
         LossSums sums = new Trainer(model, new DocumentSet(_validation, 1), options).Validate(_validation);
         return sums.Loss / sums.Targets;
     }
@@ -103,7 +93,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
         GemmaConfig student = Student(tokenizer.VocabularySize);
         double[][] final = Perplexities(rows => rows[^1][7]), best = Perplexities(rows => rows.Min(row => row[7]));
         long seen = (long)Rows("scratch", 1)[^1][1];
-        var text = new StringBuilder();
+        StringBuilder text = new();
         text.AppendLine(CultureInfo.InvariantCulture, $"""
             Student: {student.ParameterCount:N0} parameters ({student.LayerCount} layers, hidden {student.HiddenSize}, feed-forward {student.FeedForwardSize}, {student.HeadCount} query heads over {student.KvHeadCount}).
             Teacher: gemma2-nano, {Commands.Config(tokenizer.VocabularySize).ParameterCount:N0} parameters, held-out perplexity {Math.Exp(teacher):F3}; {settings.Top} logits a target,
@@ -134,4 +124,14 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
 
     private double[][] Rows(string kind, int seed) =>
         [.. File.ReadLines(Path.Combine(Directory(kind, seed), "loss.csv")).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
+
+    /// <summary>What is compared.</summary>
+    /// <param name="Teacher">Path or alias of the teacher.</param>
+    /// <param name="Cases">Training cases.</param>
+    /// <param name="Steps">Updates of one run.</param>
+    /// <param name="Seeds">Runs of each kind.</param>
+    /// <param name="Loss">Share and temperature of the teacher.</param>
+    /// <param name="Top">Logits of the teacher kept for a target.</param>
+    /// <param name="Threads">Threads that compute.</param>
+    internal sealed record Settings(string Teacher, int Cases, int Steps, int Seeds, LossOptions Loss, int Top, int Threads);
 }

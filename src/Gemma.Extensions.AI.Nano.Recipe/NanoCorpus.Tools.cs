@@ -11,12 +11,12 @@ internal static partial class NanoCorpus
 {
     private static NanoCase Tool(Lexicon l, bool mixed)
     {
-        var taken = new HashSet<string>(StringComparer.Ordinal);
-        var naming = new Naming(l, mixed);
+        HashSet<string> taken = new(StringComparer.Ordinal);
+        Naming naming = new(l, mixed);
         DrawnTool tool = Tools.Draw(l, naming, taken);
         ChatOptions options = Offer(l, naming, taken, tool, l.Random.Next(0, 6));
         ToolUse use = tool.Use();
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         if (l.Chance(0.1))
         {
             AddExchange(l, messages);
@@ -41,11 +41,11 @@ internal static partial class NanoCorpus
 
     private static NanoCase WithoutTool(Lexicon l)
     {
-        var taken = new HashSet<string>(StringComparer.Ordinal);
-        var naming = new Naming(l, mixed: false);
+        HashSet<string> taken = new(StringComparer.Ordinal);
+        Naming naming = new(l, mixed: false);
         DrawnTool missing = Tools.Draw(l, naming, taken);
         ChatOptions options = Offer(l, naming, taken, null, l.Random.Next(1, 6));
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         if (l.Chance(0.5))
         {
             messages.AddRange([User(missing.Use().Request), Model(NoTool)]);
@@ -65,16 +65,16 @@ internal static partial class NanoCorpus
     /// </summary>
     private static NanoCase ToolDrill(Lexicon l)
     {
-        var taken = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> taken = new(StringComparer.Ordinal);
         // Some drills are easy, which is where the comparing begins: few tools, about one common word each, whose names begin differently.
         bool easy = l.Chance(0.25);
-        var naming = new Naming(l, easy || l.Chance(0.2));
+        Naming naming = new(l, easy || l.Chance(0.2));
         int? kind = easy ? l.Random.Next(Tools.LookupKinds) : l.Chance(0.7) ? l.Random.Next(Tools.Kinds) : null;
         IEnumerable<DrawnTool> many = Enumerable.Range(0, easy ? 10 : l.Random.Next(3, 8)).Select(_ => Tools.Draw(l, naming, taken, kind, easy));
         DrawnTool[] drawn = easy ? [.. many.DistinctBy(tool => tool.Name[..2].ToUpperInvariant()).Take(l.Random.Next(3, 5))] : [.. many.DistinctBy(tool => tool.Name)];
         DrawnTool[] offered = [.. drawn.Skip(1)];
         l.Random.Shuffle(drawn);
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         foreach (DrawnTool next in drawn)
         {
             DrawnTool tool = l.Chance(0.15) ? l.Pick(drawn) : next;
@@ -88,8 +88,8 @@ internal static partial class NanoCorpus
 
     private static ChatOptions Offer(Lexicon l, Naming naming, HashSet<string> taken, DrawnTool? right, int others)
     {
-        var tools = new List<AITool>();
-        var names = new HashSet<string>(StringComparer.Ordinal);
+        List<AITool> tools = new();
+        HashSet<string> names = new(StringComparer.Ordinal);
         if (right is not null)
         {
             tools.Add(right.Declaration);

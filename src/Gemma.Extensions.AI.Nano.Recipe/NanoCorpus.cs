@@ -50,6 +50,8 @@ internal static partial class NanoCorpus
         "You are a concise assistant. Use the tools when they help.", "Answer the question of the user.",
     ];
 
+    private const string NameKey = "\"name\":\"";
+
     /// <summary>Case <paramref name="index"/> of a seed.</summary>
     /// <param name="seed">Seed of the corpus.</param>
     /// <param name="index">Number of the case.</param>
@@ -58,7 +60,7 @@ internal static partial class NanoCorpus
     /// <param name="entities">Told every name, place, number, title and tool noun that was drawn for the case.</param>
     public static NanoCase Draw(int seed, int index, Split split, Skill? skill = null, Action<string>? entities = null)
     {
-        var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2 + (split == Split.HeldOut ? 1 : 0))), split, entities);
+        Lexicon l = new(new Random(unchecked(seed * 7_368_787 + index * 2 + (split == Split.HeldOut ? 1 : 0))), split, entities);
         NanoCase drawn = (skill ?? Mixture(l)) switch
         {
             Skill.Talk => Conversation(l),
@@ -88,7 +90,7 @@ internal static partial class NanoCorpus
     /// </summary>
     public static NanoCase Drill(int seed, int index)
     {
-        var l = new Lexicon(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
+        Lexicon l = new(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
         return l.Random.Next(10) switch
         {
             < 2 => ToolDrill(l),
@@ -108,7 +110,7 @@ internal static partial class NanoCorpus
         (Profile About, Attribute Attribute, string Value)[] facts = [.. profiles.SelectMany(p => p.Facts.Select(f => (p, f.Attribute, f.Value)))];
         l.Random.Shuffle(facts);
         bool questionFirst = l.Chance(0.5);
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         foreach ((Profile about, Attribute attribute, string value) in facts)
         {
             (string Question, string Answer) asked = (Facts.Fill(l, attribute.Questions, about.Subject, value), value);
@@ -132,7 +134,7 @@ internal static partial class NanoCorpus
     {
         (string Text, Profile[] Profiles)[] texts = [.. Enumerable.Range(0, l.Random.Next(1, 5)).Select(_ => Describe(l, l.Pick(Facts.Kinds), l.Random.Next(1, 4)))];
         string sources = string.Concat(texts.Select((text, i) => $"[{i + 1}] {text.Text.Replace('\n', ' ')}\n\n"));
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         for (int turns = l.Random.Next(4, 9); turns > 0; turns--)
         {
             int chosen = l.Random.Next(texts.Length);
@@ -189,15 +191,13 @@ internal static partial class NanoCorpus
         return document with { Trained = decisions };
     }
 
-    private const string NameKey = "\"name\":\"";
-
     private static ChatMessage User(string text) => new(ChatRole.User, text);
 
     private static ChatMessage Model(string text) => new(ChatRole.Assistant, text);
 
     private static NanoCase Conversation(Lexicon l)
     {
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         if (l.Chance(0.2))
         {
             // A name that is told and asked for later.
@@ -241,7 +241,7 @@ internal static partial class NanoCorpus
     {
         int subjects = l.Chance(two) ? 2 : 1;
         int facts = Math.Min(kind.Attributes.Length - 1, Math.Max(1, sentences / subjects));
-        var profiles = new List<Profile>();
+        List<Profile> profiles = new();
         for (int i = 0; i < subjects; i++)
         {
             Profile next = Facts.Draw(l, kind, facts);
@@ -267,7 +267,7 @@ internal static partial class NanoCorpus
     {
         Kind kind = l.Pick(Facts.Kinds);
         (string text, Profile[] profiles) = Describe(l, kind, l.Random.Next(1, 7));
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         for (int turns = l.Chance(0.5) ? 1 : l.Random.Next(2, 5); turns > 0; turns--)
         {
             (string question, string answer) = Question(l, kind, l.Pick(profiles), turns == 1 ? absent : l.Chance(0.25));
@@ -305,7 +305,7 @@ internal static partial class NanoCorpus
     private static NanoCase Sources(Lexicon l)
     {
         int count = l.Random.Next(1, 5);
-        var texts = new List<(string Text, Profile[] Profiles)>();
+        List<(string Text, Profile[] Profiles)> texts = new();
         for (int i = 0; i < count; i++)
         {
             texts.Add(Describe(l, l.Pick(Facts.Kinds), l.Random.Next(1, 4)));
@@ -327,7 +327,7 @@ internal static partial class NanoCorpus
         Kind kind = l.Pick(Facts.Kinds);
         Profile profile = Facts.Draw(l, kind, l.Random.Next(1, Math.Min(6, kind.Attributes.Length)));
         string text = string.Join(' ', profile.Facts.Select(f => Facts.Fill(l, f.Attribute.Statements, profile.Subject, f.Value)));
-        var fields = new List<(string Key, string Value, bool IsNumber)>();
+        List<(string Key, string Value, bool IsNumber)> fields = new();
         if (l.Chance(0.6))
         {
             fields.Add((kind.Key, profile.Subject.StartsWith("the ", StringComparison.Ordinal) ? profile.Subject[4..] : profile.Subject, false));
@@ -366,7 +366,7 @@ internal static partial class NanoCorpus
 
     private static NanoCase Instruction(Lexicon l)
     {
-        var messages = new List<ChatMessage>();
+        List<ChatMessage> messages = new();
         (string[] asked, string answer) = l.Pick(Talk.Exchanges);
         string question = Talk.Typed(l, l.Pick(asked)), word = l.Chance(0.5) ? l.Capital(l.Word()) : l.FirstName();
         string instruction;

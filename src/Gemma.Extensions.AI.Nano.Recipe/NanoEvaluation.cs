@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Text;
@@ -31,10 +32,10 @@ internal sealed class NanoEvaluation(IChatClient client, TextWriter? failures)
     public async Task<IReadOnlyDictionary<string, (int Right, int All)>> Run(int cases, CancellationToken cancellation = default)
     {
         (Skill Skill, int Index)[] all = [.. Enum.GetValues<Skill>().SelectMany(skill => Enumerable.Range(0, cases).Select(i => (skill, i)))];
-        var results = new List<Outcome>[all.Length];
+        List<Outcome>[] results = new List<Outcome>[all.Length];
         await Parallel.ForAsync(0, all.Length, new ParallelOptions { MaxDegreeOfParallelism = AtOnce, CancellationToken = cancellation }, async (n, token) =>
             results[n] = await Check(NanoCorpus.Draw(Seed, all[n].Index, Split.HeldOut, all[n].Skill), token).ConfigureAwait(false)).ConfigureAwait(false);
-        var counts = new Dictionary<string, (int Right, int All)>(StringComparer.Ordinal);
+        Dictionary<string, (int Right, int All)> counts = new(StringComparer.Ordinal);
         foreach (Outcome outcome in results.SelectMany(outcomes => outcomes))
         {
             (int right, int of) = counts.GetValueOrDefault(outcome.Figure);
@@ -47,8 +48,6 @@ internal sealed class NanoEvaluation(IChatClient client, TextWriter? failures)
 
         return counts;
     }
-
-    private sealed record Outcome(string Figure, bool Right, NanoCase Case, string Answer);
 
     private async Task<List<Outcome>> Check(NanoCase drawn, CancellationToken cancellation)
     {
@@ -117,7 +116,7 @@ internal sealed class NanoEvaluation(IChatClient client, TextWriter? failures)
 
     public static string Table(IReadOnlyDictionary<string, (int Right, int All)> counts)
     {
-        var text = new System.Text.StringBuilder("| figure | right | of | share | target |\n|---|---|---|---|---|\n");
+        StringBuilder text = new("| figure | right | of | share | target |\n|---|---|---|---|---|\n");
         foreach ((string figure, (int right, int all)) in counts)
         {
             string target = Targets.TryGetValue(figure, out double floor) ? floor.ToString("P0", CultureInfo.InvariantCulture) : "";
@@ -126,4 +125,6 @@ internal sealed class NanoEvaluation(IChatClient client, TextWriter? failures)
 
         return text.ToString();
     }
+
+    private sealed record Outcome(string Figure, bool Right, NanoCase Case, string Answer);
 }

@@ -11,10 +11,12 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 /// </summary>
 internal static class NanoVocabulary
 {
+    private const int Normal = 1, UserDefined = 4;
+
     /// <summary>Words of the corpus with their counts, as spm_train reads them (tab separated).</summary>
     public static string WordCounts(IEnumerable<string> texts)
     {
-        var counts = new Dictionary<string, int>(StringComparer.Ordinal);
+        Dictionary<string, int> counts = new(StringComparer.Ordinal);
         foreach (string text in texts)
         {
             foreach (string word in text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries))
@@ -32,8 +34,8 @@ internal static class NanoVocabulary
     /// <param name="size">Pieces of the result.</param>
     public static byte[] Complete(byte[] model, string wordCounts, int size)
     {
-        var pieces = new List<(string Piece, float Score, int Type)>();
-        var rest = new List<byte[]>();
+        List<(string Piece, float Score, int Type)> pieces = new();
+        List<byte[]> rest = new();
         for (int at = 0; at < model.Length;)
         {
             int start = at;
@@ -51,8 +53,8 @@ internal static class NanoVocabulary
             at += length;
         }
 
-        var known = pieces.Select(p => p.Piece).ToHashSet(StringComparer.Ordinal);
-        var added = new List<(string, float, int)>();
+        HashSet<string> known = pieces.Select(p => p.Piece).ToHashSet(StringComparer.Ordinal);
+        List<(string, float, int)> added = new();
         float score = Math.Min(0, pieces.Min(p => p.Score)) - 1;
         foreach (string special in (string[])["\n", "\n\n"])
         {
@@ -72,7 +74,7 @@ internal static class NanoVocabulary
             }
         }
 
-        using var output = new MemoryStream();
+        using MemoryStream output = new();
         foreach ((string piece, float value, int type) in pieces.Concat(added))
         {
             WritePiece(output, piece, value, type);
@@ -89,8 +91,6 @@ internal static class NanoVocabulary
             }
         }
     }
-
-    private const int Normal = 1, UserDefined = 4;
 
     private static (string, float, int) ReadPiece(ReadOnlySpan<byte> message)
     {
@@ -124,7 +124,7 @@ internal static class NanoVocabulary
 
     private static void WritePiece(Stream output, string piece, float score, int type)
     {
-        using var message = new MemoryStream();
+        using MemoryStream message = new();
         byte[] text = Encoding.UTF8.GetBytes(piece);
         message.WriteByte(10);
         WriteVarint(message, (ulong)text.Length);

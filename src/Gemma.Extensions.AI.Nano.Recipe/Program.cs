@@ -1,7 +1,7 @@
 using System.CommandLine;
 using Gemma.Extensions.AI.Nano.Recipe;
 
-var root = new RootCommand("The recipe of gemma2-nano: corpus, vocabulary, training, evaluation.")
+RootCommand root = new("The recipe of gemma2-nano: corpus, vocabulary, training, evaluation.")
 {
     Commands.Show(), Commands.Words(), Commands.Vocabulary(), Commands.Train(), Commands.Export(), Commands.Evaluate(), Commands.Distillation(),
 };

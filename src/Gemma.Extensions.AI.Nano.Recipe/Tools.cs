@@ -59,17 +59,17 @@ internal static class Tools
 
     private const string LookupVerbs = "get get get find fetch check lookup show read";
 
-    /// <summary>The words of all nouns, lower case.</summary>
-    public static IReadOnlySet<string> Words { get; } = new[]
-    {
-        s_placeNouns, s_personNouns, s_itemNouns, s_plainNouns, s_setNouns, s_sendNouns, s_bookNouns, s_searchNouns, s_playNouns, s_orderNouns,
-    }.SelectMany(nouns => nouns).SelectMany(Lexicon.Words).ToHashSet(StringComparer.Ordinal);
-
     /// <summary>How many kinds of tools there are.</summary>
     public const int Kinds = 12;
 
     /// <summary>The first so many kinds look something up.</summary>
     public const int LookupKinds = 7;
+
+    /// <summary>The words of all nouns, lower case.</summary>
+    public static IReadOnlySet<string> Words { get; } = new[]
+    {
+        s_placeNouns, s_personNouns, s_itemNouns, s_plainNouns, s_setNouns, s_sendNouns, s_bookNouns, s_searchNouns, s_playNouns, s_orderNouns,
+    }.SelectMany(nouns => nouns).SelectMany(Lexicon.Words).ToHashSet(StringComparer.Ordinal);
 
     /// <summary>A tool whose noun is none of <paramref name="taken"/>, of one kind or of any, about one word of the lists or also about longer terms.</summary>
     public static DrawnTool Draw(Lexicon l, Naming naming, HashSet<string> taken, int? kind = null, bool oneWord = false)
@@ -284,7 +284,7 @@ internal static class Tools
             default:
                 string[] keys = [.. Lexicon.Words("value unit state temperature name total wind level count day min max humidity note place")];
                 l.Random.Shuffle(keys);
-                var fields = new List<(string, object)>();
+                List<(string, object)> fields = new();
                 foreach (string key in keys.Take(l.Random.Next(1, 4)))
                 {
                     fields.Add((key, l.Random.Next(3) switch { 0 => Integer(l.Medium()), 1 => l.Pick(s_states), _ => l.FirstName() }));
@@ -296,12 +296,10 @@ internal static class Tools
 
     private static long Integer(string digits) => long.Parse(digits, CultureInfo.InvariantCulture);
 
-    private sealed record Argument(string Name, string Type, string? Description = null, bool Required = true, string[]? Values = null);
-
     private static AITool Declare(string name, string description, params Argument[] arguments)
     {
-        using var stream = new MemoryStream();
-        using (var json = new Utf8JsonWriter(stream))
+        using MemoryStream stream = new();
+        using (Utf8JsonWriter json = new(stream))
         {
             json.WriteStartObject();
             json.WriteString("type", "object");
@@ -339,4 +337,6 @@ internal static class Tools
         using JsonDocument schema = JsonDocument.Parse(Encoding.UTF8.GetString(stream.ToArray()));
         return AIFunctionFactory.CreateDeclaration(name, description, schema.RootElement.Clone());
     }
+
+    private sealed record Argument(string Name, string Type, string? Description = null, bool Required = true, string[]? Values = null);
 }

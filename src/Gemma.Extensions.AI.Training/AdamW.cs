@@ -99,9 +99,6 @@ internal sealed class AdamW
         }
     }
 
-    /// <summary>Weights that one thread takes at a time, all decayed or none.</summary>
-    private readonly record struct Piece(int Offset, int Count, bool Decayed);
-
     private static IEnumerable<Piece> Cut(Parameter parameter)
     {
         for (int start = 0; start < parameter.Length; start += PieceLength)
@@ -109,4 +106,7 @@ internal sealed class AdamW
             yield return new Piece(parameter.Offset + start, Math.Min(PieceLength, parameter.Length - start), !parameter.IsNorm);
         }
     }
+
+    /// <summary>Weights that one thread takes at a time, all decayed or none.</summary>
+    private readonly record struct Piece(int Offset, int Count, bool Decayed);
 }

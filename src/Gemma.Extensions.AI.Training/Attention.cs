@@ -12,23 +12,6 @@ internal static unsafe class Attention
     /// <summary>Query rows of one block.</summary>
     public const int QueryBlock = 64;
 
-    /// <summary>Shape of one attention layer over one document.</summary>
-    /// <param name="Length">Tokens of the document.</param>
-    /// <param name="Heads">Query heads.</param>
-    /// <param name="KvHeads">Key/value heads.</param>
-    /// <param name="HeadDim">Elements of one head.</param>
-    /// <param name="Window">Query i sees key j iff i − j &lt; Window.</param>
-    /// <param name="Scale">Factor on q·k.</param>
-    /// <param name="Cap">Soft cap of the scores; 0: none.</param>
-    public readonly record struct Shape(int Length, int Heads, int KvHeads, int HeadDim, int Window, float Scale, float Cap)
-    {
-        /// <summary>Floats from one row of qkv to the next.</summary>
-        public int Stride => (Heads + 2 * KvHeads) * HeadDim;
-
-        /// <summary>Query heads that share a key head.</summary>
-        public int Group => Heads / KvHeads;
-    }
-
     /// <summary>Scratch floats that both directions need.</summary>
     public static long ScratchSize(int maxLength, int group, int headDim) => (long)group * QueryBlock * (3L * maxLength + 4 * headDim);
 
@@ -152,5 +135,22 @@ internal static unsafe class Attention
         new Span<float>(row, from).Clear();
         new Span<float>(row + to, keys - to).Clear();
         return new Span<float>(row + from, to - from);
+    }
+
+    /// <summary>Shape of one attention layer over one document.</summary>
+    /// <param name="Length">Tokens of the document.</param>
+    /// <param name="Heads">Query heads.</param>
+    /// <param name="KvHeads">Key/value heads.</param>
+    /// <param name="HeadDim">Elements of one head.</param>
+    /// <param name="Window">Query i sees key j iff i − j &lt; Window.</param>
+    /// <param name="Scale">Factor on q·k.</param>
+    /// <param name="Cap">Soft cap of the scores; 0: none.</param>
+    public readonly record struct Shape(int Length, int Heads, int KvHeads, int HeadDim, int Window, float Scale, float Cap)
+    {
+        /// <summary>Floats from one row of qkv to the next.</summary>
+        public int Stride => (Heads + 2 * KvHeads) * HeadDim;
+
+        /// <summary>Query heads that share a key head.</summary>
+        public int Group => Heads / KvHeads;
     }
 }

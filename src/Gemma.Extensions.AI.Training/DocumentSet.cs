@@ -49,7 +49,7 @@ internal sealed class DocumentSet
     /// <summary>Takes whole documents up to <paramref name="tokens"/> tokens, at least one.</summary>
     public List<TrainingDocument> Take(int tokens)
     {
-        var taken = new List<TrainingDocument>();
+        List<TrainingDocument> taken = new();
         int sum = 0;
         while (true)
         {
@@ -74,7 +74,7 @@ internal sealed class DocumentSet
     /// <summary>Documents and tokens, and the first bytes of a SHA-256 of them.</summary>
     public string Describe()
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         Append(hash, _documents);
         return string.Create(CultureInfo.InvariantCulture,
             $"{_documents.Count:N0} documents of {_documents.Sum(document => (long)document.Tokens.Length):N0} tokens ({Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 4))})");

@@ -23,6 +23,15 @@ internal sealed unsafe partial class FloatBuffer
         AskForHugePages();
     }
 
+    /// <summary>First element.</summary>
+    public float* Pointer { get; }
+
+    /// <summary>Elements.</summary>
+    public int Length { get; }
+
+    /// <summary>All elements.</summary>
+    public Span<float> Span => new(Pointer, Length);
+
     /// <summary>
     /// A matrix product touches pages of several large buffers in turn, more than the address translation remembers at 4 KB each. On Linux, where most
     /// distributions give pages of 2 MB to who asks, this asks; memory that was touched before, and other systems, stay as they are.
@@ -40,15 +49,6 @@ internal sealed unsafe partial class FloatBuffer
 
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int AdviseMemory(nint address, nuint length, int advice);
-
-    /// <summary>First element.</summary>
-    public float* Pointer { get; }
-
-    /// <summary>Elements.</summary>
-    public int Length { get; }
-
-    /// <summary>All elements.</summary>
-    public Span<float> Span => new(Pointer, Length);
 
     /// <summary>Hands out the bytes of all elements in order, a piece at a time: a span of them would end at 2 GB.</summary>
     public void ForBytes(Action<Span<byte>> action)

@@ -33,27 +33,6 @@ internal static unsafe partial class Gemm
         }
     }
 
-    /// <summary>Columns of a panel in vectors of sixteen: known when a kernel is compiled, so that what it does not need is left out.</summary>
-    private interface IWidth
-    {
-        static abstract int Vectors { get; }
-    }
-
-    private readonly struct One : IWidth
-    {
-        public static int Vectors => 1;
-    }
-
-    private readonly struct Two : IWidth
-    {
-        public static int Vectors => 2;
-    }
-
-    private readonly struct Three : IWidth
-    {
-        public static int Vectors => 3;
-    }
-
     /// <summary>8 rows by 16, 32 or 48 columns in up to twenty-four 512-bit accumulators. Only <paramref name="height"/> rows are read and stored.</summary>
     private static void Tile512<W>(float* a, int rowA, nint stepA, float* panel, int kc, float* c, int ldc, int height, bool add, Fetching* ahead)
         where W : struct, IWidth
@@ -209,5 +188,26 @@ internal static unsafe partial class Gemm
 
         low.Store(c);
         high.Store(c + 8);
+    }
+
+    /// <summary>Columns of a panel in vectors of sixteen: known when a kernel is compiled, so that what it does not need is left out.</summary>
+    private interface IWidth
+    {
+        static abstract int Vectors { get; }
+    }
+
+    private readonly struct One : IWidth
+    {
+        public static int Vectors => 1;
+    }
+
+    private readonly struct Two : IWidth
+    {
+        public static int Vectors => 2;
+    }
+
+    private readonly struct Three : IWidth
+    {
+        public static int Vectors => 3;
     }
 }

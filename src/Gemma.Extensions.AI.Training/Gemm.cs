@@ -36,16 +36,6 @@ internal static unsafe partial class Gemm
     public static void TN(int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc, bool accumulate) =>
         Run(m, n, k, new(a, 1, lda), new(b, 1, ldb), c, ldc, accumulate);
 
-    /// <summary>Rows of A or columns of B: element p of line i lies at data[i·line + p·step], and one of the two distances is 1.</summary>
-    private readonly struct Operand(float* data, int line, int step)
-    {
-        public int Line => line;
-
-        public int Step => step;
-
-        public float* At(int i, int p) => data + (long)i * line + (long)p * step;
-    }
-
     private static void Run(int m, int n, int k, Operand a, Operand b, float* c, int ldc, bool accumulate)
     {
         if (k == 0 && !accumulate)
@@ -91,7 +81,7 @@ internal static unsafe partial class Gemm
         // In a narrow product too little is computed with a line to hide its way here.
         bool wide = nc >= 2 * TileColumns && Sse.IsSupported;
         int stretches = wide ? Math.Max(1, Math.Min(depth, kc) / Stretch) : 1;
-        var ahead = new Fetching { Stretches = stretches, B = wide ? nextB : default };
+        Fetching ahead = new() { Stretches = stretches, B = wide ? nextB : default };
         int linesB = Share(nextB.Lines, Tiles(Math.Min(m, RowsAhead), nc) * blocks * stretches);
         float* tiles = panels + PackedFloats;
         for (int i = 0; i < m; i += rows)
@@ -139,6 +129,54 @@ internal static unsafe partial class Gemm
 
     private static int Share(int lines, int parts) => (lines + parts - 1) / parts;
 
+    private static void Block(float* a, int rowA, int tileA, int stepA, float* panels, int kc, float* c, int ldc, int mc, int nc, bool add, Fetching* ahead)
+    {
+        float* edge = stackalloc float[TileRows * TileColumns];
+        for (int j = 0, width; j < nc; j += width)
+        {
+            float* panel = panels + (long)j * (kc + Padding);
+            width = Width(nc - j);
+            int stride = Stride(width);
+            for (int i = 0; i < mc; i += TileRows)
+            {
+                int height = Math.Min(TileRows, mc - i);
+                float* source = a + (long)(i / TileRows) * tileA;
+                float* tileC = c + (long)i * ldc + j;
+                if (width == stride)
+                {
+                    Tile(source, rowA, stepA, panel, stride, kc, tileC, ldc, height, add, ahead);
+                    continue;
+                }
+
+                Tile(source, rowA, stepA, panel, stride, kc, edge, TileColumns, height, add: false, ahead);
+                for (int r = 0; r < height; r++)
+                {
+                    for (int s = 0; s < width; s++)
+                    {
+                        float value = edge[r * TileColumns + s];
+                        tileC[(long)r * ldc + s] = add ? tileC[(long)r * ldc + s] + value : value;
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>Columns of the next panel: 48, but two of 32 rather than one of 48 and a slow one of 16 at the end.</summary>
+    private static int Width(int rest) => rest is > TileColumns and <= TileColumns + 16 ? 32 : Math.Min(TileColumns, rest);
+
+    /// <summary>Floats from one step of a panel to the next: its columns in whole vectors.</summary>
+    private static int Stride(int width) => (width + 15) & ~15;
+
+    /// <summary>Rows of A or columns of B: element p of line i lies at data[i·line + p·step], and one of the two distances is 1.</summary>
+    private readonly struct Operand(float* data, int line, int step)
+    {
+        public int Line => line;
+
+        public int Step => step;
+
+        public float* At(int i, int p) => data + (long)i * line + (long)p * step;
+    }
+
     /// <summary>Cache lines of an operand that are wanted next, a few at a time.</summary>
     private struct Ahead
     {
@@ -185,42 +223,4 @@ internal static unsafe partial class Gemm
         public Ahead A, B;
         public int LinesA, LinesB, Stretches;
     }
-
-    private static void Block(float* a, int rowA, int tileA, int stepA, float* panels, int kc, float* c, int ldc, int mc, int nc, bool add, Fetching* ahead)
-    {
-        float* edge = stackalloc float[TileRows * TileColumns];
-        for (int j = 0, width; j < nc; j += width)
-        {
-            float* panel = panels + (long)j * (kc + Padding);
-            width = Width(nc - j);
-            int stride = Stride(width);
-            for (int i = 0; i < mc; i += TileRows)
-            {
-                int height = Math.Min(TileRows, mc - i);
-                float* source = a + (long)(i / TileRows) * tileA;
-                float* tileC = c + (long)i * ldc + j;
-                if (width == stride)
-                {
-                    Tile(source, rowA, stepA, panel, stride, kc, tileC, ldc, height, add, ahead);
-                    continue;
-                }
-
-                Tile(source, rowA, stepA, panel, stride, kc, edge, TileColumns, height, add: false, ahead);
-                for (int r = 0; r < height; r++)
-                {
-                    for (int s = 0; s < width; s++)
-                    {
-                        float value = edge[r * TileColumns + s];
-                        tileC[(long)r * ldc + s] = add ? tileC[(long)r * ldc + s] + value : value;
-                    }
-                }
-            }
-        }
-    }
-
-    /// <summary>Columns of the next panel: 48, but two of 32 rather than one of 48 and a slow one of 16 at the end.</summary>
-    private static int Width(int rest) => rest is > TileColumns and <= TileColumns + 16 ? 32 : Math.Min(TileColumns, rest);
-
-    /// <summary>Floats from one step of a panel to the next: its columns in whole vectors.</summary>
-    private static int Stride(int width) => (width + 15) & ~15;
 }

@@ -39,22 +39,6 @@ internal sealed unsafe class GemmaBackprop
     private readonly FloatBuffer _last, _selected, _normalised, _logits, _scratch, _rope, _localRope;
     private readonly FloatBuffer _dX, _dBranch, _dNorm, _dWide, _dQkv, _dHead, _dSelected;
 
-    /// <summary>Activations of one layer that the backward needs, [tokens, …].</summary>
-    private sealed class LayerState(GemmaConfig c, int tokens)
-    {
-        public readonly FloatBuffer Input = new((long)tokens * c.HiddenSize);
-        public readonly FloatBuffer AttentionInput = new((long)tokens * c.HiddenSize);
-        public readonly FloatBuffer Qkv = new((long)tokens * (c.QuerySize + 2 * c.KvSize));
-        public readonly FloatBuffer LogSumExp = new((long)tokens * c.HeadCount);
-        public readonly FloatBuffer Heads = new((long)tokens * c.QuerySize);
-        public readonly FloatBuffer AttentionOutput = new((long)tokens * c.HiddenSize);
-        public readonly FloatBuffer Middle = new((long)tokens * c.HiddenSize);
-        public readonly FloatBuffer FeedForwardInput = new((long)tokens * c.HiddenSize);
-        public readonly FloatBuffer GateUp = new((long)tokens * 2 * c.FeedForwardSize);
-        public readonly FloatBuffer Activated = new((long)tokens * c.FeedForwardSize);
-        public readonly FloatBuffer FeedForwardOutput = new((long)tokens * c.HiddenSize);
-    }
-
     /// <param name="model">Weights, trained or not; read, never written.</param>
     /// <param name="maxTokens">Tokens of the largest batch.</param>
     /// <param name="maxLength">Tokens of the longest document.</param>
@@ -277,7 +261,7 @@ internal sealed unsafe class GemmaBackprop
     private static FloatBuffer RopeTable(GemmaConfig c, int layer, int maxLength)
     {
         int half = c.HeadDim / 2;
-        var table = new FloatBuffer(2L * maxLength * half);
+        FloatBuffer table = new(2L * maxLength * half);
         for (int position = 0; position < maxLength; position++)
         {
             for (int i = 0; i < half; i++)
@@ -289,5 +273,21 @@ internal sealed unsafe class GemmaBackprop
         }
 
         return table;
+    }
+
+    /// <summary>Activations of one layer that the backward needs, [tokens, …].</summary>
+    private sealed class LayerState(GemmaConfig c, int tokens)
+    {
+        public readonly FloatBuffer Input = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer AttentionInput = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer Qkv = new((long)tokens * (c.QuerySize + 2 * c.KvSize));
+        public readonly FloatBuffer LogSumExp = new((long)tokens * c.HeadCount);
+        public readonly FloatBuffer Heads = new((long)tokens * c.QuerySize);
+        public readonly FloatBuffer AttentionOutput = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer Middle = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer FeedForwardInput = new((long)tokens * c.HiddenSize);
+        public readonly FloatBuffer GateUp = new((long)tokens * 2 * c.FeedForwardSize);
+        public readonly FloatBuffer Activated = new((long)tokens * c.FeedForwardSize);
+        public readonly FloatBuffer FeedForwardOutput = new((long)tokens * c.HiddenSize);
     }
 }

@@ -51,7 +51,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
     {
         string? teacher = _options.Teacher is null ? null : Find(_options.Teacher);
         (TrainedWeights model, ChatFormat format, byte[] tokenizerBytes, IReadOnlyDictionary<string, byte[]?>? beside) = _options.Lora is { } lora ? StartAdapter(lora) : Start(teacher);
-        using var file = model as IDisposable;
+        using IDisposable? file = model as IDisposable;
         Directory.CreateDirectory(_options.Output);
 
         List<TrainingDocument> documents = Read(_options.Data, "training", format, model.Config);
@@ -59,7 +59,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         Log?.Invoke($"{model.Config.ParameterCount:N0} parameters, {(model is LoraModel ? $"{model.Weights.Length:N0} of an adapter, " : "")}{documents.Count:N0} documents, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} targets");
         ModelConverter.CheckRoom(Path.Combine(_options.Output, TrainingJob.CheckpointName), TrainingJob.FileBytes(model, _options.Output));
         using TeacherCache? cache = teacher is null ? null : await AskAsync(teacher, format.Tokenizer, model.Config, documents, cancellationToken).ConfigureAwait(false);
-        var job = new TrainingJob(model, cache?.Teach(documents) ?? documents, validation, _options, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress };
+        TrainingJob job = new(model, cache?.Teach(documents) ?? documents, validation, _options, _options.Output, tokenizerBytes) { Beside = beside, BFloat16 = _options.BFloat16, Progress = Progress };
         double loss = job.Run(line => Log?.Invoke(line), cancellationToken);
         if (model is not LoraModel && format.Template is { } template)
         {
@@ -104,7 +104,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         {
             file.Warnings.ForEach(warning => Warn?.Invoke(warning));
             CheckMemory(file.Config, LoraModel.ParameterCount(file.Config, lora), LoraModel.BaseBytes(file.Config));
-            var model = new LoraModel(file, lora, _options.Seed);
+            LoraModel model = new(file, lora, _options.Seed);
             model.CheckResumed(Path.Combine(_options.Output, model.Kind));
             return (model, FormatOf(file, file.CreateTokenizer()), [], null);
         }
@@ -132,7 +132,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         using JsonFile json = JsonFile.Open(config);
         GemmaConfig numbers = HuggingFaceConfig.Read(json);
         CheckMemory(numbers);
-        var fresh = new TrainingModel(numbers);
+        TrainingModel fresh = new(numbers);
         fresh.Initialize(_options.Seed);
         string directory = Path.GetDirectoryName(Path.GetFullPath(config))!;
         bool hasTokenizer = File.Exists(Path.Combine(directory, TokenizerFiles.ModelName)) || File.Exists(Path.Combine(directory, TokenizerFiles.JsonName));

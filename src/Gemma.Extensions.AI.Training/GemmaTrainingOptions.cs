@@ -94,6 +94,27 @@ public sealed record GemmaTrainingOptions
     /// <summary>Projections that the adapter changes: some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj.</summary>
     public IReadOnlyList<string> LoraTargets { get; init; } = LoraOptions.AllTargets;
 
+    internal LoraOptions? Lora => LoraRank is { } rank ? new LoraOptions(rank, LoraAlpha ?? 2 * rank, LoraTargets) : null;
+
+    /// <summary>How far the teacher and how far the labels teach; follows from the public options where it is not set.</summary>
+    internal LossOptions Loss { get => _loss ?? (Teacher is null ? LossOptions.Label : new LossOptions(TeacherShare, Temperature)); init => _loss = value; }
+
+    /// <summary>Where the cosine ends, as a share of <see cref="LearningRate"/>.</summary>
+    internal float FinalRateShare { get; init; } = 0.05f;
+
+    internal float WeightDecay { get; init; } = 0.05f;
+
+    internal float Beta1 { get; init; } = 0.9f;
+
+    internal float Beta2 { get; init; } = 0.98f;
+
+    internal float Epsilon { get; init; } = 1e-8f;
+
+    /// <summary>Decay of the running average of the weights.</summary>
+    internal float AverageDecay { get; init; } = 0.995f;
+
+    internal int ThreadCount => Threads ?? ProcessorTopology.PhysicalCores();
+
     /// <param name="nameOf">What the caller knows an option as.</param>
     /// <exception cref="ArgumentException">A number is out of range; the message names the option.</exception>
     internal void Validate(Func<string, string> nameOf)
@@ -121,24 +142,6 @@ public sealed record GemmaTrainingOptions
             }
         }
     }
-
-    internal LoraOptions? Lora => LoraRank is { } rank ? new LoraOptions(rank, LoraAlpha ?? 2 * rank, LoraTargets) : null;
-
-    /// <summary>How far the teacher and how far the labels teach; follows from the public options where it is not set.</summary>
-    internal LossOptions Loss { get => _loss ?? (Teacher is null ? LossOptions.Label : new LossOptions(TeacherShare, Temperature)); init => _loss = value; }
-
-    /// <summary>Where the cosine ends, as a share of <see cref="LearningRate"/>.</summary>
-    internal float FinalRateShare { get; init; } = 0.05f;
-
-    internal float WeightDecay { get; init; } = 0.05f;
-    internal float Beta1 { get; init; } = 0.9f;
-    internal float Beta2 { get; init; } = 0.98f;
-    internal float Epsilon { get; init; } = 1e-8f;
-
-    /// <summary>Decay of the running average of the weights.</summary>
-    internal float AverageDecay { get; init; } = 0.995f;
-
-    internal int ThreadCount => Threads ?? ProcessorTopology.PhysicalCores();
 
     /// <summary>Logits that the teacher's cache keeps for a token; 0 without a teacher.</summary>
     internal int KeptLogits(int vocabulary) => Teacher is null ? 0 : TeacherLogits == 0 ? vocabulary : Math.Min(TeacherLogits, vocabulary);

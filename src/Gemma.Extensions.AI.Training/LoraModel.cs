@@ -137,7 +137,7 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
     /// <summary>Writes what PEFT writes and reads: adapter_config.json and adapter_model.safetensors.</summary>
     public override void Save(string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer, IReadOnlyDictionary<string, byte[]?>? beside = null)
     {
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         writer.Metadata["format"] = "pt";
         foreach (Parameter parameter in Parameters)
         {
@@ -154,7 +154,7 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
             }
         }
 
-        var files = new FileSet(directory);
+        FileSet files = new(directory);
         files.Add(PeftConfig.FileName, JsonSerializer.SerializeToUtf8Bytes(Describe(), new JsonSerializerOptions { WriteIndented = true }));
         files.Save(PeftConfig.WeightsName, writer.Save);
     }
@@ -206,7 +206,7 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
     /// <summary>As PEFT starts: A uniform within ±1/√inputs, B zero, so that training begins with the base's own answers.</summary>
     private void Initialize(int seed)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         foreach (Parameter parameter in Parameters.Where(p => p.Name.EndsWith('a')))
         {
             double bound = 1 / Math.Sqrt(parameter.Columns);
@@ -219,7 +219,7 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
 
     private Part[] Parts(int layer, LayerMap map)
     {
-        var parts = new List<Part>();
+        List<Part> parts = new();
         int first = 0;
         foreach ((string part, int outputs) in Describe(_base.Config, map).Weights)
         {
@@ -280,7 +280,7 @@ internal sealed unsafe class LoraModel : TrainedWeights, IDisposable
 
     private static FloatBuffer Decode(TensorView tensor)
     {
-        var values = new FloatBuffer(tensor.ElementCount);
+        FloatBuffer values = new(tensor.ElementCount);
         tensor.Format.Decode(tensor.Data, values.Pointer, tensor.ElementCount);
         return values;
     }

@@ -21,7 +21,7 @@ internal static class LossCurve
         }
 
         double right = Math.Max(all.Max(p => p.X), 1e-9), low = all.Min(p => p.Y), high = Math.Max(all.Max(p => p.Y), low + 1e-9);
-        var svg = new StringBuilder();
+        StringBuilder svg = new();
         svg.AppendLine("""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 440" font-family="sans-serif" font-size="12">""");
         svg.AppendLine("""<rect width="760" height="440" fill="white"/>""");
         Text(Left, 24, title, "font-size=\"15\"");

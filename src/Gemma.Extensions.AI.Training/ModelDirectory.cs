@@ -13,7 +13,7 @@ internal static class ModelDirectory
     /// <summary>The weights of a model as float32; quantised formats are decoded.</summary>
     public static TrainingModel Load(ModelFile file)
     {
-        var model = new TrainingModel(file.Config);
+        TrainingModel model = new(file.Config);
         foreach (Parameter parameter in model.Parameters)
         {
             TensorView tensor = file.Tensors[parameter.Name];
@@ -40,7 +40,7 @@ internal static class ModelDirectory
     /// <param name="beside">From <see cref="TokenizerFiles.ReadBeside"/>; null: those files stay as they are.</param>
     public static void Save(TrainingModel model, string directory, bool bfloat16, ReadOnlySpan<byte> tokenizer, IReadOnlyDictionary<string, byte[]?>? beside = null)
     {
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         writer.Metadata["format"] = "pt";
         foreach (Parameter parameter in model.Parameters)
         {
@@ -57,7 +57,7 @@ internal static class ModelDirectory
             }
         }
 
-        var files = new FileSet(directory);
+        FileSet files = new(directory);
         files.Add("config.json", Encoding.UTF8.GetBytes(Config(model.Config, bfloat16)));
         foreach ((string name, byte[]? bytes) in beside ?? new Dictionary<string, byte[]?>())
         {
@@ -78,7 +78,7 @@ internal static class ModelDirectory
                 ? generation is not null : File.Exists(Path.Combine(directory, HuggingFaceModelFile.GenerationName));
             if (!hasGeneration)
             {
-                var ids = GemmaTokenizer.FromSentencePiece(tokenizer, directory);
+                GemmaTokenizer ids = GemmaTokenizer.FromSentencePiece(tokenizer, directory);
                 string ends = string.Join(',', new[] { ids.EosId, ids.EndOfTurnId }.Where(id => id >= 0));
                 files.Add(HuggingFaceModelFile.GenerationName, Encoding.UTF8.GetBytes($"{{\"eos_token_id\":[{ends}]}}"));
             }
@@ -89,7 +89,7 @@ internal static class ModelDirectory
 
     private static string Config(GemmaConfig c, bool bfloat16)
     {
-        var json = new JsonObject
+        JsonObject json = new()
         {
             ["architectures"] = new JsonArray("Gemma2ForCausalLM"),
             ["model_type"] = "gemma2",

@@ -7,6 +7,9 @@ namespace Gemma.Extensions.AI.Training;
 /// <summary>The element-wise operations of Gemma 2, each forward operation with its backward beside it. All matrices are row-major float32.</summary>
 internal static unsafe class Operations
 {
+    public const float GeluSlope = 0.7978845608028654f; // √(2/π)
+    public const float GeluCubic = 0.044715f;
+
     /// <summary>y[r] = scale · table[tokens[r]]: the rows of the tokens. table is [vocabulary, n], y is [tokens, n].</summary>
     public static void Embed(float* table, ReadOnlySpan<int> tokens, float scale, float* y, int n)
     {
@@ -21,7 +24,7 @@ internal static unsafe class Operations
     {
         for (int r = 0; r < tokens.Length; r++)
         {
-            var row = new Span<float>(dTable + (long)tokens[r] * n, n);
+            Span<float> row = new(dTable + (long)tokens[r] * n, n);
             TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(dy + (long)r * n, n), scale, row, row);
         }
     }
@@ -144,9 +147,6 @@ internal static unsafe class Operations
         }
     }
 
-    public const float GeluSlope = 0.7978845608028654f; // √(2/π)
-    public const float GeluCubic = 0.044715f;
-
     /// <summary>y = gelu_tanh(gate)·up; gateUp is [rows, 2n], y is [rows, n].</summary>
     public static void GeGlu(float* gateUp, float* y, int rows, int n)
     {
@@ -180,12 +180,12 @@ internal static unsafe class Operations
             int i = 0;
             for (; i + 16 <= n; i += 16)
             {
-                var g = Vector512.Load(gate + i);
-                var t = GradientMath.GeluTanh(g);
-                var dv = Vector512.Load(d + i);
-                var one = Vector512<float>.One;
-                var half = (one + t) * 0.5f;
-                var slope = half + g * (one - t * t) * (one + g * g * (3 * GeluCubic)) * (0.5f * GeluSlope);
+                Vector512<float> g = Vector512.Load(gate + i);
+                Vector512<float> t = GradientMath.GeluTanh(g);
+                Vector512<float> dv = Vector512.Load(d + i);
+                Vector512<float> one = Vector512<float>.One;
+                Vector512<float> half = (one + t) * 0.5f;
+                Vector512<float> slope = half + g * (one - t * t) * (one + g * g * (3 * GeluCubic)) * (0.5f * GeluSlope);
                 Vector512.Store(dv * Vector512.Load(up + i) * slope, dGate + i);
                 Vector512.Store(dv * g * half, dUp + i);
             }

@@ -8,9 +8,6 @@ internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
     /// <summary>Reads a teacher's logits for a range of targets (first, count). Called when their loss is computed, so that they may stay on disk.</summary>
     public Func<int, int, TeacherTargets>? Teacher { get; init; }
 
-    /// <summary>True if the model is trained to predict the token at a position.</summary>
-    public bool IsTarget(int position) => position > 0 && (Trained is null || Trained[position]);
-
     /// <summary>Tokens that count in the loss.</summary>
     public int TargetCount
     {
@@ -30,6 +27,9 @@ internal sealed record TrainingDocument(int[] Tokens, bool[]? Trained = null)
             return count;
         }
     }
+
+    /// <summary>True if the model is trained to predict the token at a position.</summary>
+    public bool IsTarget(int position) => position > 0 && (Trained is null || Trained[position]);
 }
 
 /// <summary>A teacher's logits at targets: of its best tokens, or of all.</summary>
@@ -54,8 +54,8 @@ internal sealed class PackedBatch
         Positions = new int[total];
         Starts = new int[documents.Count + 1];
         _firstTargets = new int[documents.Count + 1];
-        var rows = new List<int>();
-        var labels = new List<int>();
+        List<int> rows = new();
+        List<int> labels = new();
         int start = 0;
         for (int d = 0; d < documents.Count; d++)
         {
@@ -102,7 +102,7 @@ internal sealed class PackedBatch
             return null;
         }
 
-        var parts = new List<TeacherTargets>();
+        List<TeacherTargets> parts = new();
         for (int d = 0, end = first + count; d < Documents.Count; d++)
         {
             int from = Math.Max(first, _firstTargets[d]), to = Math.Min(end, _firstTargets[d + 1]);

@@ -73,12 +73,12 @@ internal sealed class TeacherCache : IDisposable
     private static async Task AskAllAsync(
         string partial, GemmaEngine teacher, int vocabulary, byte[] key, IReadOnlyList<TrainingDocument> documents, int k, IProgress<int>? progress, CancellationToken cancellationToken)
     {
-        using (var file = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20))
+        using (FileStream file = new(partial, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20))
         {
             int next = Resume(file, Header(key, k), documents, RecordBytes(k, vocabulary));
-            var pending = new Queue<Task<byte[]>>();
+            Queue<Task<byte[]>> pending = new();
             long pendingBytes = 0;
-            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             try
             {
                 for (int done = next; done < documents.Count; done++)
@@ -138,7 +138,7 @@ internal sealed class TeacherCache : IDisposable
     /// <summary>Tells teachers and documents apart.</summary>
     public static byte[] KeyOf(ModelFile teacher, IReadOnlyList<TrainingDocument> documents)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(GemmaWeights.FingerprintOf(teacher));
         DocumentSet.Append(hash, documents);
         return hash.GetHashAndReset();
@@ -147,7 +147,7 @@ internal sealed class TeacherCache : IDisposable
     /// <summary>The documents with their teacher, which is read from the file whenever a loss needs it. In the order of the cache.</summary>
     public List<TrainingDocument> Teach(IReadOnlyList<TrainingDocument> documents)
     {
-        var taught = new List<TrainingDocument>(documents.Count);
+        List<TrainingDocument> taught = new(documents.Count);
         long offset = HeaderBytes;
         foreach (TrainingDocument document in documents)
         {
@@ -209,7 +209,7 @@ internal sealed class TeacherCache : IDisposable
             return [];
         }
 
-        var reader = new TargetReader(document, k, vocabulary);
+        TargetReader reader = new(document, k, vocabulary);
         await teacher.EvaluateAsync(document.Tokens[..^1], reader, cancellationToken).ConfigureAwait(false);
         return reader.Records;
     }

@@ -32,7 +32,7 @@ internal abstract unsafe class TrainedWeights
         long offset = 0;
         foreach ((string name, long rows, long columns) in all)
         {
-            var parameter = new Parameter(name, (int)offset, (int)rows, (int)columns);
+            Parameter parameter = new(name, (int)offset, (int)rows, (int)columns);
             _parameters.Add(parameter);
             _byName.Add(name, parameter);
             offset += rows * columns;

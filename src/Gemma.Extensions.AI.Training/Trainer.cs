@@ -14,6 +14,10 @@ internal sealed class Trainer
     private readonly FloatBuffer[] _gradients;
     private readonly System.Collections.Concurrent.ConcurrentBag<GemmaBackprop> _workers = [];
 
+    private const string DataSetting = "training data", StartSetting = "weights to start from (this run goes on from its checkpoint)";
+
+    private const int Magic = 0x31_4B_43_47; // GCK1
+
     /// <param name="model">Weights to train, in place.</param>
     /// <param name="data">Documents.</param>
     /// <param name="options">The run.</param>
@@ -39,10 +43,15 @@ internal sealed class Trainer
     /// <summary>Train on every token of the documents, whatever they mark as trained.</summary>
     public bool WholeDocuments { get; set; }
 
+    /// <summary>Settings of the run by name, kept in its checkpoints so that a resumed run can report changes.</summary>
+    public Dictionary<string, string> Settings { get; }
+
+    private FloatBuffer[] State => [_model.Weights, Optimizer.First, Optimizer.Second, Optimizer.Average];
+
     /// <summary>Runs up to a step or until cancelled. <paramref name="checkpoint"/> is called every so many steps and at the end.</summary>
     public void Run(int until, IProgress<GemmaTrainingProgress>? progress = null, Action? checkpoint = null, CancellationToken cancellationToken = default)
     {
-        var watch = Stopwatch.StartNew();
+        Stopwatch watch = Stopwatch.StartNew();
         long tokens = 0;
         int first = Step;
         while (Step < until && !cancellationToken.IsCancellationRequested)
@@ -63,7 +72,7 @@ internal sealed class Trainer
     {
         PackedBatch[] batches = [.. Enumerable.Range(0, _options.MicroBatches).Select(_ => Next())];
         int targets = batches.Sum(batch => batch.TargetRows.Length);
-        var sums = new LossSums[batches.Length];
+        LossSums[] sums = new LossSums[batches.Length];
         InParallel(batches.Length, (worker, i) =>
         {
             _gradients[i].Span.Clear();
@@ -93,8 +102,8 @@ internal sealed class Trainer
     /// <summary>Loss over documents with the averaged weights. Between updates only.</summary>
     public LossSums Validate(IReadOnlyList<TrainingDocument> documents)
     {
-        var set = new List<PackedBatch>();
-        var pending = new List<TrainingDocument>();
+        List<PackedBatch> set = new();
+        List<TrainingDocument> pending = new();
         int length = 0;
         foreach (TrainingDocument document in documents)
         {
@@ -110,7 +119,7 @@ internal sealed class Trainer
         }
 
         set.Add(new PackedBatch(pending));
-        var sums = new LossSums[set.Count];
+        LossSums[] sums = new LossSums[set.Count];
         WithAverage(() => InParallel(set.Count, (worker, i) => sums[i] = worker.Evaluate(set[i], LossOptions.Label)));
         return sums.Aggregate((a, b) => a + b);
     }
@@ -137,14 +146,11 @@ internal sealed class Trainer
         }
     }
 
-    /// <summary>Settings of the run by name, kept in its checkpoints so that a resumed run can report changes.</summary>
-    public Dictionary<string, string> Settings { get; }
-
     /// <summary>Writes everything that an exact continuation needs; an interrupted write leaves the previous checkpoint in place.</summary>
     /// <exception cref="IOException">The file cannot be written; the message of a full disk says what to do.</exception>
     public void Save(string path) => WholeFile.Write(path, stream =>
     {
-        using var writer = new BinaryWriter(stream, System.Text.Encoding.UTF8, leaveOpen: true);
+        using BinaryWriter writer = new(stream, System.Text.Encoding.UTF8, leaveOpen: true);
         writer.Write(Magic);
         writer.Write(_model.Weights.Length);
         writer.Write(Step);
@@ -172,7 +178,7 @@ internal sealed class Trainer
             return 0;
         }
 
-        using var reader = new BinaryReader(File.OpenRead(path));
+        using BinaryReader reader = new(File.OpenRead(path));
         return reader.BaseStream.Length > 12 && reader.ReadInt32() == Magic && reader.ReadInt32() > 0 ? reader.ReadInt32() : 0;
     }
 
@@ -183,7 +189,7 @@ internal sealed class Trainer
     /// <exception cref="GemmaModelFormatException">The file is no checkpoint of a model of this shape.</exception>
     public IReadOnlyList<string> Load(string path)
     {
-        using var reader = new BinaryReader(File.OpenRead(path));
+        using BinaryReader reader = new(File.OpenRead(path));
         long expected = 4L * 5 + 16L * _model.Weights.Length;
         if (reader.BaseStream.Length < expected || reader.ReadInt32() != Magic || reader.ReadInt32() != _model.Weights.Length)
         {
@@ -206,7 +212,7 @@ internal sealed class Trainer
 
     private static (long? Tokens, Dictionary<string, string> Settings) ReadSettings(BinaryReader reader, string path)
     {
-        var settings = new Dictionary<string, string>();
+        Dictionary<string, string> settings = new();
         if (reader.BaseStream.Position == reader.BaseStream.Length)
         {
             return (null, settings);
@@ -228,19 +234,13 @@ internal sealed class Trainer
         }
     }
 
-    private const string DataSetting = "training data", StartSetting = "weights to start from (this run goes on from its checkpoint)";
-
     /// <summary>The first bytes of a SHA-256.</summary>
     private static string Describe(FloatBuffer weights)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         weights.ForBytes(bytes => hash.AppendData(bytes));
         return Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 4));
     }
-
-    private const int Magic = 0x31_4B_43_47; // GCK1
-
-    private FloatBuffer[] State => [_model.Weights, Optimizer.First, Optimizer.Second, Optimizer.Average];
 
     private void InParallel(int count, Action<GemmaBackprop, int> action)
     {

@@ -18,7 +18,7 @@ internal static class TrainingData
     /// <exception cref="FormatException">A path is a directory, a file is not text, or a line is no conversation; the message names file and line.</exception>
     public static List<TrainingDocument> Read(IEnumerable<string> paths, ChatFormat format, int maxLength, bool modelTurnsOnly, out int tooLong)
     {
-        var documents = new List<TrainingDocument>();
+        List<TrainingDocument> documents = new();
         tooLong = 0;
         foreach (string path in paths)
         {

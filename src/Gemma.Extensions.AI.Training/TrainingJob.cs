@@ -18,9 +18,6 @@ internal sealed class TrainingJob(
     /// <summary>In the directory of a run.</summary>
     public const string CheckpointName = "checkpoint.bin";
 
-    /// <summary>Bytes that a run still needs on disk: weights, both moments and the average in a checkpoint, the model, and each checkpoint beside the one that it replaces.</summary>
-    public static long FileBytes(TrainedWeights model, string directory) => model.Weights.Length * (File.Exists(Path.Combine(directory, CheckpointName)) ? 16L : 16 + 4 + 16);
-
     private const string Columns = "step,tokens,loss,accuracy,rate,norm,tokens_per_second,validation_loss,validation_accuracy";
 
     /// <summary>Steps at the start that train on every token of the documents, whatever they mark as trained.</summary>
@@ -38,6 +35,9 @@ internal sealed class TrainingJob(
     /// <summary>Write the model as bfloat16 instead of float32.</summary>
     public bool BFloat16 { get; init; }
 
+    /// <summary>Bytes that a run still needs on disk: weights, both moments and the average in a checkpoint, the model, and each checkpoint beside the one that it replaces.</summary>
+    public static long FileBytes(TrainedWeights model, string directory) => model.Weights.Length * (File.Exists(Path.Combine(directory, CheckpointName)) ? 16L : 16 + 4 + 16);
+
     /// <summary>
     /// Runs to the end, or to <see cref="StopAfter"/>, reporting lines of text. Returns the validation loss of the averaged weights, NaN without validation data.
     /// </summary>
@@ -49,7 +49,7 @@ internal sealed class TrainingJob(
         Trainer trainer = Start(checkpoint, log, report);
         double validationLoss = double.NaN;
         GemmaTrainingProgress? last = null;
-        var sinceLine = Stopwatch.StartNew(); // ten steps of a large model take minutes
+        Stopwatch sinceLine = Stopwatch.StartNew(); // ten steps of a large model take minutes
         int end = Math.Min(StopAfter ?? options.Steps, options.Steps);
         SynchronousProgress<GemmaTrainingProgress> progress = new(Report);
         if (trainer.Step < WholeDocumentSteps)
@@ -162,7 +162,7 @@ internal sealed class TrainingJob(
     private static string Curve(string log, bool teacher)
     {
         double[][] rows = [.. File.ReadLines(log).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
-        var series = new List<(string, IReadOnlyList<(double, double)>)> { (teacher ? "training, with teacher" : "training", [.. rows.Select(r => (r[0], r[2]))]) };
+        List<(string, IReadOnlyList<(double, double)>)> series = new() { (teacher ? "training, with teacher" : "training", [.. rows.Select(r => (r[0], r[2]))]) };
         if (rows.Any(r => double.IsFinite(r[7])))
         {
             series.Add(("validation", [.. rows.Where(r => double.IsFinite(r[7])).Select(r => (r[0], r[7]))]));

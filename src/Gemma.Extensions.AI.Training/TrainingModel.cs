@@ -55,7 +55,7 @@ internal sealed unsafe class TrainingModel : TrainedWeights
     /// </summary>
     public void Initialize(int seed)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         foreach (Parameter parameter in Parameters)
         {
             if (parameter.IsNorm)

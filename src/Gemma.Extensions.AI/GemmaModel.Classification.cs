@@ -128,7 +128,7 @@ public sealed partial class GemmaModel
 
         public float[] Score(ReadOnlySpan<float> hidden)
         {
-            var scores = new float[_rows.Length];
+            float[] scores = new float[_rows.Length];
             for (int i = 0; i < scores.Length; i++)
             {
                 scores[i] = TensorPrimitives.Dot(_rows[i], hidden);

@@ -195,7 +195,7 @@ public sealed partial class GemmaModel : IDisposable
             draft?.Warnings.ForEach(warning => logger?.LogWarning("{Warning}", warning));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
-            var gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
+            TokenGaps gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
             FoundFormat format = FoundFormat.Find(file, ready, options.ChatFormat, loggerFactory?.CreateLogger<GemmaModel>());
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options, backend) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
             return new GemmaModel(path, file, draft, ready, backend, engine, adapters, format, loggerFactory);

@@ -14,6 +14,10 @@ public sealed class GemmaOptions
     /// <summary>Environment variable that names the model where <see cref="ModelPath"/> is not set.</summary>
     public const string ModelPathVariable = "GEMMA_MODEL";
 
+    internal const string HowToGetAModel =
+        "a Gemma 2 GGUF file or a Hugging Face directory, for example gemma-2-2b-it-Q4_K_M.gguf or a clone of google/gemma-2-2b-it; " +
+        "'gemma pull google/gemma-2-2b-it' downloads one. To try without a download, add the package Gemma.Extensions.AI.Nano and use the path 'nano'.";
+
     /// <summary>
     /// The model: a GGUF file (of a split file the first part), a directory with Hugging Face safetensors or its <c>config.json</c>, or an alias
     /// such as <c>nano</c> (the small model of the package Gemma.Extensions.AI.Nano), or a model of the hub as <c>hf:owner/name:TYPE</c>.
@@ -112,6 +116,14 @@ public sealed class GemmaOptions
     /// client is taken from the service provider.
     /// </summary>
     public bool Preload { get; set; }
+
+    /// <summary>The message for a missing model path: where it is looked for and how to get a model.</summary>
+    internal static string NoModel { get; } =
+        $"No Gemma model is configured. Set '{SectionName}:{nameof(ModelPath)}' in the configuration, the environment variable {ModelPathVariable}, or " +
+        $"{nameof(GemmaOptions)}.{nameof(ModelPath)} to {HowToGetAModel}";
+
+    /// <summary>Makes the backend that the model runs on: that of <see cref="Device"/>, unless a package that brings another backend has put its own here.</summary>
+    internal Func<GemmaOptions, Backend> CreateBackend { get; set; } = DeviceChoice.Create;
 
     /// <summary>Problems of these options, a sentence each; empty if they can be used.</summary>
     internal IEnumerable<string> Validate() => ValidateModel().Concat(ValidateEngine());
@@ -220,15 +232,6 @@ public sealed class GemmaOptions
         }
     }
 
-    /// <summary>The message for a missing model path: where it is looked for and how to get a model.</summary>
-    internal static string NoModel { get; } =
-        $"No Gemma model is configured. Set '{SectionName}:{nameof(ModelPath)}' in the configuration, the environment variable {ModelPathVariable}, or " +
-        $"{nameof(GemmaOptions)}.{nameof(ModelPath)} to {HowToGetAModel}";
-
-    internal const string HowToGetAModel =
-        "a Gemma 2 GGUF file or a Hugging Face directory, for example gemma-2-2b-it-Q4_K_M.gguf or a clone of google/gemma-2-2b-it; " +
-        "'gemma pull google/gemma-2-2b-it' downloads one. To try without a download, add the package Gemma.Extensions.AI.Nano and use the path 'nano'.";
-
     /// <summary>True if both load the same model the same way.</summary>
     internal bool LoadsLike(GemmaOptions other) =>
         CreateBackend == other.CreateBackend && ContextLength == other.ContextLength && Threads == other.Threads && Kernel == other.Kernel && KvCacheType == other.KvCacheType &&
@@ -237,12 +240,9 @@ public sealed class GemmaOptions
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
         IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
-    /// <summary>Makes the backend that the model runs on: that of <see cref="Device"/>, unless a package that brings another backend has put its own here.</summary>
-    internal Func<GemmaOptions, Backend> CreateBackend { get; set; } = DeviceChoice.Create;
-
     internal GemmaOptions Clone()
     {
-        var clone = (GemmaOptions)MemberwiseClone();
+        GemmaOptions clone = (GemmaOptions)MemberwiseClone();
         clone.Adapters = new Dictionary<string, string>(Adapters);
         return clone;
     }

@@ -11,11 +11,11 @@ internal static class QuantizeBenchmark
 {
     public static Command Create()
     {
-        var model = new Option<string>("--model") { Required = true, Description = "Model file, best in BF16." };
-        var types = new Option<string[]>("--types") { DefaultValueFactory = _ => ["Q4_K_M"], AllowMultipleArgumentsPerToken = true };
-        var output = new Option<string>("--output") { Required = true, Description = "File to write; deleted afterwards." };
-        var threads = new Option<int?>("--threads");
-        var command = new Command("quantize", "Time, rate and memory of 'gemma quantize': a row of a table for each type.") { model, types, output, threads };
+        Option<string> model = new("--model") { Required = true, Description = "Model file, best in BF16." };
+        Option<string[]> types = new("--types") { DefaultValueFactory = _ => ["Q4_K_M"], AllowMultipleArgumentsPerToken = true };
+        Option<string> output = new("--output") { Required = true, Description = "File to write; deleted afterwards." };
+        Option<int?> threads = new("--threads");
+        Command command = new("quantize", "Time, rate and memory of 'gemma quantize': a row of a table for each type.") { model, types, output, threads };
         command.SetAction(result =>
         {
             foreach (string type in result.GetRequiredValue(types))
@@ -29,8 +29,8 @@ internal static class QuantizeBenchmark
     private static void Run(string model, string type, string output, int? threads)
     {
         using ModelFile source = ModelFile.Open(model);
-        var watch = Stopwatch.StartNew();
-        var memory = new PeakMemory();
+        Stopwatch watch = Stopwatch.StartNew();
+        PeakMemory memory = new();
         ModelConverter.Write(source, QuantizationRecipe.Get(type), output, threads: threads, progress: memory);
         double seconds = watch.Elapsed.TotalSeconds;
         long before = source.Tensors.Values.Sum(tensor => tensor.ByteLength), after = new FileInfo(output).Length;

@@ -12,21 +12,21 @@ public abstract class ChatClientConformance
 {
     private const string Question = "Write a few words about rivers.";
 
-    /// <summary>A client ready for use. The suite disposes it.</summary>
-    protected abstract IChatClient CreateClient();
-
     /// <summary>Tokens of an ordinary answer. The model must be able to answer <see cref="Question"/> with at least four.</summary>
     protected virtual int AnswerTokens => 24;
 
     /// <summary>Tokens of an answer that is long enough to be cancelled while it is generated.</summary>
     protected virtual int LongAnswerTokens => 200;
 
+    /// <summary>A client ready for use. The suite disposes it.</summary>
+    protected abstract IChatClient CreateClient();
+
     /// <summary>Options under which the model answers the same every time.</summary>
     protected virtual ChatOptions Greedy(int? maxOutputTokens = null) =>
         new() { Temperature = 0, MaxOutputTokens = maxOutputTokens ?? AnswerTokens };
 
     [Fact]
-    public async Task Streaming_gives_the_same_text_usage_and_finish_as_not_streaming()
+    public async Task StreamingGivesTheSameTextUsageAndFinishAsNotStreaming()
     {
         using IChatClient client = CreateClient();
         ChatResponse whole = await client.GetResponseAsync(Question, Greedy());
@@ -41,7 +41,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task The_stream_is_incremental()
+    public async Task TheStreamIsIncremental()
     {
         using IChatClient client = CreateClient();
         int updatesWithText = 0;
@@ -54,7 +54,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Every_update_says_where_it_belongs()
+    public async Task EveryUpdateSaysWhereItBelongs()
     {
         using IChatClient client = CreateClient();
         List<ChatResponseUpdate> updates = await Collect(client.GetStreamingResponseAsync(Question, Greedy()));
@@ -76,7 +76,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Only_the_last_update_carries_usage_and_the_finish_reason()
+    public async Task OnlyTheLastUpdateCarriesUsageAndTheFinishReason()
     {
         using IChatClient client = CreateClient();
         List<ChatResponseUpdate> updates = await Collect(client.GetStreamingResponseAsync(Question, Greedy()));
@@ -91,7 +91,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_response_is_one_assistant_message_with_its_identity_and_usage()
+    public async Task AResponseIsOneAssistantMessageWithItsIdentityAndUsage()
     {
         using IChatClient client = CreateClient();
         ChatResponse response = await client.GetResponseAsync(Question, Greedy());
@@ -111,7 +111,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Responses_have_ids_of_their_own()
+    public async Task ResponsesHaveIdsOfTheirOwn()
     {
         using IChatClient client = CreateClient();
         ChatResponse one = await client.GetResponseAsync(Question, Greedy(4));
@@ -122,7 +122,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_stateless_client_never_returns_a_conversation_id()
+    public async Task AStatelessClientNeverReturnsAConversationId()
     {
         using IChatClient client = CreateClient();
         Assert.Null((await client.GetResponseAsync(Question, Greedy(4))).ConversationId);
@@ -130,7 +130,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task MaxOutputTokens_cuts_the_answer_and_says_so()
+    public async Task MaxOutputTokensCutsTheAnswerAndSaysSo()
     {
         using IChatClient client = CreateClient();
         ChatResponse full = await client.GetResponseAsync(Question, Greedy());
@@ -143,7 +143,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_stop_sequence_ends_the_answer_and_is_not_part_of_it()
+    public async Task AStopSequenceEndsTheAnswerAndIsNotPartOfIt()
     {
         using IChatClient client = CreateClient();
         string full = (await client.GetResponseAsync(Question, Greedy())).Text;
@@ -158,7 +158,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_stop_sequence_that_does_not_come_changes_nothing()
+    public async Task AStopSequenceThatDoesNotComeChangesNothing()
     {
         using IChatClient client = CreateClient();
         string full = (await client.GetResponseAsync(Question, Greedy())).Text;
@@ -169,7 +169,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task The_same_seed_gives_the_same_text_and_another_seed_another()
+    public async Task TheSameSeedGivesTheSameTextAndAnotherSeedAnother()
     {
         using IChatClient client = CreateClient();
         Task<ChatResponse> Run(long seed) =>
@@ -182,7 +182,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Instructions_reach_the_model()
+    public async Task InstructionsReachTheModel()
     {
         using IChatClient client = CreateClient();
         ChatOptions options = Greedy(4);
@@ -194,7 +194,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_conversation_goes_on_with_the_answer_in_its_history()
+    public async Task AConversationGoesOnWithTheAnswerInItsHistory()
     {
         using IChatClient client = CreateClient();
         List<ChatMessage> history = [new(ChatRole.System, "Be brief."), new(ChatRole.User, Question)];
@@ -208,7 +208,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Options_and_messages_are_the_callers_and_stay_as_they_are()
+    public async Task OptionsAndMessagesAreTheCallersAndStayAsTheyAre()
     {
         using IChatClient client = CreateClient();
         ChatOptions options = Greedy(4);
@@ -227,7 +227,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Null_options_are_fine()
+    public async Task NullOptionsAreFine()
     {
         using IChatClient client = CreateClient();
         await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(Question))
@@ -238,7 +238,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_cancelled_token_is_seen_before_any_work()
+    public async Task ACancelledTokenIsSeenBeforeAnyWork()
     {
         using IChatClient client = CreateClient();
         CancellationToken cancelled = new(canceled: true);
@@ -247,7 +247,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Cancelling_between_updates_ends_the_stream()
+    public async Task CancellingBetweenUpdatesEndsTheStream()
     {
         using IChatClient client = CreateClient();
         using CancellationTokenSource source = new();
@@ -266,7 +266,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Cancelling_through_the_enumerator_works_too()
+    public async Task CancellingThroughTheEnumeratorWorksToo()
     {
         using IChatClient client = CreateClient();
         using CancellationTokenSource source = new();
@@ -280,7 +280,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task After_a_cancelled_or_abandoned_stream_the_client_answers_as_before()
+    public async Task AfterACancelledOrAbandonedStreamTheClientAnswersAsBefore()
     {
         using IChatClient client = CreateClient();
         string before = (await client.GetResponseAsync(Question, Greedy())).Text;
@@ -296,7 +296,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_stream_that_is_never_read_costs_nothing()
+    public async Task AStreamThatIsNeverReadCostsNothing()
     {
         using IChatClient client = CreateClient();
         _ = client.GetStreamingResponseAsync(Question, Greedy(LongAnswerTokens));
@@ -304,7 +304,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task Concurrent_calls_each_get_what_they_would_get_alone()
+    public async Task ConcurrentCallsEachGetWhatTheyWouldGetAlone()
     {
         using IChatClient client = CreateClient();
         string[] questions = ["Say something about mountains.", "Count to ten.", "What is a door?", "Why is the sea salty, and since when?"];
@@ -320,7 +320,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_call_that_is_cancelled_leaves_the_others_alone()
+    public async Task ACallThatIsCancelledLeavesTheOthersAlone()
     {
         using IChatClient client = CreateClient();
         string alone = (await client.GetResponseAsync(Question, Greedy())).Text;
@@ -337,7 +337,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task One_set_of_options_serves_calls_at_the_same_time()
+    public async Task OneSetOfOptionsServesCallsAtTheSameTime()
     {
         using IChatClient client = CreateClient();
         ChatOptions options = Greedy();
@@ -346,7 +346,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task A_stream_may_be_read_twice()
+    public async Task AStreamMayBeReadTwice()
     {
         using IChatClient client = CreateClient();
         IAsyncEnumerable<ChatResponseUpdate> stream = client.GetStreamingResponseAsync(Question, Greedy());
@@ -354,7 +354,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public void Null_messages_are_refused_at_the_call()
+    public void NullMessagesAreRefusedAtTheCall()
     {
         using IChatClient client = CreateClient();
         Assert.Throws<ArgumentNullException>("messages", () => { client.GetResponseAsync((IEnumerable<ChatMessage>)null!); });
@@ -362,7 +362,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public void GetService_answers_the_client_and_its_metadata()
+    public void GetServiceAnswersTheClientAndItsMetadata()
     {
         using IChatClient client = CreateClient();
         ChatClientMetadata metadata = Assert.IsType<ChatClientMetadata>(client.GetService(typeof(ChatClientMetadata)));
@@ -374,7 +374,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public void GetService_answers_null_where_it_has_nothing()
+    public void GetServiceAnswersNullWhereItHasNothing()
     {
         using IChatClient client = CreateClient();
         Assert.Null(client.GetService(typeof(ChatClientConformance)));
@@ -384,14 +384,14 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public async Task The_metadata_names_the_model_that_answers()
+    public async Task TheMetadataNamesTheModelThatAnswers()
     {
         using IChatClient client = CreateClient();
         Assert.Equal(client.GetService<ChatClientMetadata>()!.DefaultModelId, (await client.GetResponseAsync(Question, Greedy(2))).ModelId);
     }
 
     [Fact]
-    public async Task Asking_for_the_model_by_its_name_is_the_same_as_not_asking()
+    public async Task AskingForTheModelByItsNameIsTheSameAsNotAsking()
     {
         using IChatClient client = CreateClient();
         ChatOptions options = Greedy();
@@ -400,7 +400,7 @@ public abstract class ChatClientConformance
     }
 
     [Fact]
-    public void Disposing_twice_is_harmless()
+    public void DisposingTwiceIsHarmless()
     {
         IChatClient client = CreateClient();
         client.Dispose();

@@ -12,17 +12,17 @@ public abstract class EmbeddingGeneratorConformance
 {
     private static readonly string[] s_texts = ["A river runs to the sea.", "Grüße, 世界 🌍", "", "x", string.Join(' ', Enumerable.Repeat("many words", 40))];
 
-    /// <summary>A generator ready for use. The suite disposes it.</summary>
-    protected abstract IEmbeddingGenerator<string, Embedding<float>> CreateGenerator();
-
     /// <summary>A text that is longer than the model reads; null where nothing is.</summary>
     protected abstract string? TooLong { get; }
 
     /// <summary>Largest difference between two computations of one text: batches may round differently.</summary>
     protected virtual float Tolerance => 2e-3f;
 
+    /// <summary>A generator ready for use. The suite disposes it.</summary>
+    protected abstract IEmbeddingGenerator<string, Embedding<float>> CreateGenerator();
+
     [Fact]
-    public async Task Every_text_has_a_finite_vector_of_one_length_in_order()
+    public async Task EveryTextHasAFiniteVectorOfOneLengthInOrder()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         GeneratedEmbeddings<Embedding<float>> all = await generator.GenerateAsync(s_texts);
@@ -38,14 +38,14 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task Vectors_have_length_one()
+    public async Task VectorsHaveLengthOne()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         Assert.All(await generator.GenerateAsync(s_texts), e => Assert.Equal(1, TensorPrimitives.Norm(e.Vector.Span), 1e-4));
     }
 
     [Fact]
-    public async Task No_texts_give_no_vectors()
+    public async Task NoTextsGiveNoVectors()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         Assert.Empty(await generator.GenerateAsync(Array.Empty<string>()));
@@ -54,7 +54,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task Fewer_dimensions_are_the_first_ones_normalised_again()
+    public async Task FewerDimensionsAreTheFirstOnesNormalisedAgain()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         Embedding<float> whole = await generator.GenerateAsync(s_texts[0]);
@@ -70,7 +70,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task Usage_and_model_are_reported()
+    public async Task UsageAndModelAreReported()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         GeneratedEmbeddings<Embedding<float>> one = await generator.GenerateAsync([s_texts[0]]);
@@ -84,7 +84,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task A_text_that_is_too_long_is_refused_and_the_next_call_works()
+    public async Task ATextThatIsTooLongIsRefusedAndTheNextCallWorks()
     {
         Assert.SkipWhen(TooLong is null, "the model reads texts of any length");
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
@@ -93,7 +93,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task Options_are_not_changed()
+    public async Task OptionsAreNotChanged()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         EmbeddingGenerationOptions options = new() { AdditionalProperties = new AdditionalPropertiesDictionary { ["someone"] = "else's" } };
@@ -104,7 +104,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task Concurrent_calls_give_what_single_calls_give()
+    public async Task ConcurrentCallsGiveWhatSingleCallsGive()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         GeneratedEmbeddings<Embedding<float>> expected = await generator.GenerateAsync(s_texts);
@@ -113,7 +113,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public async Task Cancelling_ends_the_call_and_leaves_the_generator_usable()
+    public async Task CancellingEndsTheCallAndLeavesTheGeneratorUsable()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         using CancellationTokenSource cancelled = new();
@@ -127,7 +127,7 @@ public abstract class EmbeddingGeneratorConformance
     }
 
     [Fact]
-    public void Services_are_answered()
+    public void ServicesAreAnswered()
     {
         using IEmbeddingGenerator<string, Embedding<float>> generator = CreateGenerator();
         EmbeddingGeneratorMetadata? metadata = generator.GetService<EmbeddingGeneratorMetadata>();

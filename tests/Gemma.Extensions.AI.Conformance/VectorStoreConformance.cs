@@ -12,150 +12,9 @@ public abstract class VectorStoreConformance : IDisposable
 {
     private VectorStore? _store;
 
-    /// <summary>A new store over empty storage.</summary>
-    protected abstract VectorStore CreateStore(IEmbeddingGenerator? embeddingGenerator = null);
+    public static readonly TheoryData<string> FilterNames = [.. Filters.Keys];
 
     protected VectorStore Store => _store ??= CreateStore();
-
-    public virtual void Dispose()
-    {
-        _store?.Dispose();
-        GC.SuppressFinalize(this);
-    }
-
-    public sealed class Hotel
-    {
-        [VectorStoreKey]
-        public string Id { get; set; } = "";
-
-        [VectorStoreData(IsIndexed = true)]
-        public string? City { get; set; }
-
-        [VectorStoreData(IsFullTextIndexed = true)]
-        public string? Description { get; set; }
-
-        [VectorStoreData]
-        public int Stars { get; set; }
-
-        [VectorStoreData]
-        public double? Price { get; set; }
-
-        [VectorStoreData]
-        public bool Open { get; set; }
-
-        [VectorStoreData]
-        public DateTimeOffset Updated { get; set; }
-
-        [VectorStoreData]
-        public string[]? Tags { get; set; }
-
-        [VectorStoreVector(4)]
-        public ReadOnlyMemory<float> Vector { get; set; }
-    }
-
-    protected static Hotel MakeHotel(int i) => new()
-    {
-        Id = $"h{i:D4}",
-        City = (i % 4) switch { 0 => "Oslo", 1 => "Lima", 2 => "Quito", _ => null },
-        Description = $"House number{i} with {(i % 2 == 0 ? "a quiet garden" : "a view of the harbour")}",
-        Stars = i % 6,
-        Price = i % 5 == 0 ? null : 40 + 10.5 * i,
-        Open = i % 3 == 0,
-        Updated = new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.FromHours(i % 3)).AddHours(i),
-        Tags = i % 7 == 0 ? null : [$"tag{i % 3}", i % 2 == 0 ? "even" : "odd"],
-        Vector = new float[] { 1, i, i % 10, 0.5f },
-    };
-
-    protected async Task<VectorStoreCollection<string, Hotel>> FilledAsync(int count, string name = "hotels")
-    {
-        VectorStoreCollection<string, Hotel> hotels = Store.GetCollection<string, Hotel>(name);
-        await hotels.EnsureCollectionExistsAsync();
-        await hotels.UpsertAsync(Enumerable.Range(0, count).Select(MakeHotel));
-        return hotels;
-    }
-
-    [Fact]
-    public async Task Collections_are_created_listed_and_deleted()
-    {
-        VectorStoreCollection<string, Hotel> hotels = Store.GetCollection<string, Hotel>("hotels");
-        Assert.Equal("hotels", hotels.Name);
-        Assert.False(await hotels.CollectionExistsAsync());
-        await hotels.EnsureCollectionExistsAsync();
-        await hotels.EnsureCollectionExistsAsync();
-        await Store.GetCollection<string, Hotel>("others").EnsureCollectionExistsAsync();
-        Assert.True(await Store.CollectionExistsAsync("hotels"));
-        Assert.Equal(["hotels", "others"], (await Store.ListCollectionNamesAsync().ToListAsync()).Order());
-        await hotels.UpsertAsync(MakeHotel(1));
-        await hotels.EnsureCollectionDeletedAsync();
-        await hotels.EnsureCollectionDeletedAsync();
-        Assert.False(await hotels.CollectionExistsAsync());
-        Assert.Equal(["others"], await Store.ListCollectionNamesAsync().ToListAsync());
-
-        await hotels.EnsureCollectionExistsAsync();
-        Assert.Null(await hotels.GetAsync("h0001"));
-        Assert.Empty(await hotels.SearchAsync(MakeHotel(1).Vector, 5).ToListAsync());
-    }
-
-    [Fact]
-    public async Task A_missing_collection_is_named_in_the_error()
-    {
-        VectorStoreCollection<string, Hotel> hotels = Store.GetCollection<string, Hotel>("nowhere");
-        VectorStoreException error = await Assert.ThrowsAsync<VectorStoreException>(() => hotels.UpsertAsync(MakeHotel(1)));
-        Assert.Contains("nowhere", error.Message, StringComparison.Ordinal);
-        await Assert.ThrowsAsync<VectorStoreException>(() => hotels.GetAsync("h0001"));
-    }
-
-    [Fact]
-    public async Task What_was_upserted_is_read_back()
-    {
-        VectorStoreCollection<string, Hotel> hotels = await FilledAsync(20);
-        for (int i = 0; i < 20; i++)
-        {
-            Hotel expected = MakeHotel(i);
-            Hotel? actual = await hotels.GetAsync(expected.Id, new RecordRetrievalOptions { IncludeVectors = true });
-            Assert.NotNull(actual);
-            Assert.Equal(
-                (expected.Id, expected.City, expected.Description, expected.Stars, expected.Price, expected.Open, expected.Updated),
-                (actual.Id, actual.City, actual.Description, actual.Stars, actual.Price, actual.Open, actual.Updated));
-            Assert.Equal(expected.Tags, actual.Tags);
-            Assert.Equal(expected.Vector.ToArray(), actual.Vector.ToArray());
-        }
-
-        Assert.True((await hotels.GetAsync("h0003"))!.Vector.IsEmpty);
-        Assert.Null(await hotels.GetAsync("h9999"));
-    }
-
-    [Fact]
-    public async Task Upsert_replaces_every_property_of_an_existing_record()
-    {
-        VectorStoreCollection<string, Hotel> hotels = await FilledAsync(5);
-        Hotel changed = MakeHotel(17);
-        changed.Id = "h0002";
-        changed.Description = "Now a lighthouse";
-        changed.Vector = new float[] { 0, 0, 0, -1 };
-        await hotels.UpsertAsync(changed);
-
-        Hotel? read = await hotels.GetAsync("h0002", new RecordRetrievalOptions { IncludeVectors = true });
-        Assert.Equal(changed.Description, read!.Description);
-        Assert.Equal(changed.Stars, read.Stars);
-        Assert.Equal(changed.Vector.ToArray(), read.Vector.ToArray());
-        Assert.Equal(5, await hotels.GetAsync(h => true, 100).CountAsync());
-        Assert.Equal("h0002", (await hotels.SearchAsync(changed.Vector, 1).SingleAsync()).Record.Id);
-    }
-
-    [Fact]
-    public async Task Batches_are_read_and_deleted_and_absent_keys_are_ignored()
-    {
-        VectorStoreCollection<string, Hotel> hotels = await FilledAsync(10);
-        Assert.Equal(["h0001", "h0004"], (await hotels.GetAsync(["h0001", "missing", "h0004"]).ToListAsync()).Select(h => h.Id).Order());
-        await hotels.DeleteAsync(["h0001", "missing", "h0004"]);
-        await hotels.DeleteAsync("missing");
-        Assert.Null(await hotels.GetAsync("h0001"));
-        Assert.Equal(8, await hotels.GetAsync(h => true, 100).CountAsync());
-        Assert.DoesNotContain(await hotels.SearchAsync(MakeHotel(4).Vector, 10).ToListAsync(), r => r.Record.Id is "h0001" or "h0004");
-    }
-
-    public static readonly TheoryData<string> FilterNames = [.. Filters.Keys];
 
     /// <summary>Each must select what the compiled expression selects.</summary>
     private static Dictionary<string, Expression<Func<Hotel, bool>>> Filters
@@ -200,9 +59,120 @@ public abstract class VectorStoreConformance : IDisposable
         }
     }
 
+    /// <summary>A new store over empty storage.</summary>
+    protected abstract VectorStore CreateStore(IEmbeddingGenerator? embeddingGenerator = null);
+
+    public virtual void Dispose()
+    {
+        _store?.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    protected static Hotel MakeHotel(int i) => new()
+    {
+        Id = $"h{i:D4}",
+        City = (i % 4) switch { 0 => "Oslo", 1 => "Lima", 2 => "Quito", _ => null },
+        Description = $"House number{i} with {(i % 2 == 0 ? "a quiet garden" : "a view of the harbour")}",
+        Stars = i % 6,
+        Price = i % 5 == 0 ? null : 40 + 10.5 * i,
+        Open = i % 3 == 0,
+        Updated = new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.FromHours(i % 3)).AddHours(i),
+        Tags = i % 7 == 0 ? null : [$"tag{i % 3}", i % 2 == 0 ? "even" : "odd"],
+        Vector = new float[] { 1, i, i % 10, 0.5f },
+    };
+
+    protected async Task<VectorStoreCollection<string, Hotel>> FilledAsync(int count, string name = "hotels")
+    {
+        VectorStoreCollection<string, Hotel> hotels = Store.GetCollection<string, Hotel>(name);
+        await hotels.EnsureCollectionExistsAsync();
+        await hotels.UpsertAsync(Enumerable.Range(0, count).Select(MakeHotel));
+        return hotels;
+    }
+
+    [Fact]
+    public async Task CollectionsAreCreatedListedAndDeleted()
+    {
+        VectorStoreCollection<string, Hotel> hotels = Store.GetCollection<string, Hotel>("hotels");
+        Assert.Equal("hotels", hotels.Name);
+        Assert.False(await hotels.CollectionExistsAsync());
+        await hotels.EnsureCollectionExistsAsync();
+        await hotels.EnsureCollectionExistsAsync();
+        await Store.GetCollection<string, Hotel>("others").EnsureCollectionExistsAsync();
+        Assert.True(await Store.CollectionExistsAsync("hotels"));
+        Assert.Equal(["hotels", "others"], (await Store.ListCollectionNamesAsync().ToListAsync()).Order());
+        await hotels.UpsertAsync(MakeHotel(1));
+        await hotels.EnsureCollectionDeletedAsync();
+        await hotels.EnsureCollectionDeletedAsync();
+        Assert.False(await hotels.CollectionExistsAsync());
+        Assert.Equal(["others"], await Store.ListCollectionNamesAsync().ToListAsync());
+
+        await hotels.EnsureCollectionExistsAsync();
+        Assert.Null(await hotels.GetAsync("h0001"));
+        Assert.Empty(await hotels.SearchAsync(MakeHotel(1).Vector, 5).ToListAsync());
+    }
+
+    [Fact]
+    public async Task AMissingCollectionIsNamedInTheError()
+    {
+        VectorStoreCollection<string, Hotel> hotels = Store.GetCollection<string, Hotel>("nowhere");
+        VectorStoreException error = await Assert.ThrowsAsync<VectorStoreException>(() => hotels.UpsertAsync(MakeHotel(1)));
+        Assert.Contains("nowhere", error.Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<VectorStoreException>(() => hotels.GetAsync("h0001"));
+    }
+
+    [Fact]
+    public async Task WhatWasUpsertedIsReadBack()
+    {
+        VectorStoreCollection<string, Hotel> hotels = await FilledAsync(20);
+        for (int i = 0; i < 20; i++)
+        {
+            Hotel expected = MakeHotel(i);
+            Hotel? actual = await hotels.GetAsync(expected.Id, new RecordRetrievalOptions { IncludeVectors = true });
+            Assert.NotNull(actual);
+            Assert.Equal(
+                (expected.Id, expected.City, expected.Description, expected.Stars, expected.Price, expected.Open, expected.Updated),
+                (actual.Id, actual.City, actual.Description, actual.Stars, actual.Price, actual.Open, actual.Updated));
+            Assert.Equal(expected.Tags, actual.Tags);
+            Assert.Equal(expected.Vector.ToArray(), actual.Vector.ToArray());
+        }
+
+        Assert.True((await hotels.GetAsync("h0003"))!.Vector.IsEmpty);
+        Assert.Null(await hotels.GetAsync("h9999"));
+    }
+
+    [Fact]
+    public async Task UpsertReplacesEveryPropertyOfAnExistingRecord()
+    {
+        VectorStoreCollection<string, Hotel> hotels = await FilledAsync(5);
+        Hotel changed = MakeHotel(17);
+        changed.Id = "h0002";
+        changed.Description = "Now a lighthouse";
+        changed.Vector = new float[] { 0, 0, 0, -1 };
+        await hotels.UpsertAsync(changed);
+
+        Hotel? read = await hotels.GetAsync("h0002", new RecordRetrievalOptions { IncludeVectors = true });
+        Assert.Equal(changed.Description, read!.Description);
+        Assert.Equal(changed.Stars, read.Stars);
+        Assert.Equal(changed.Vector.ToArray(), read.Vector.ToArray());
+        Assert.Equal(5, await hotels.GetAsync(h => true, 100).CountAsync());
+        Assert.Equal("h0002", (await hotels.SearchAsync(changed.Vector, 1).SingleAsync()).Record.Id);
+    }
+
+    [Fact]
+    public async Task BatchesAreReadAndDeletedAndAbsentKeysAreIgnored()
+    {
+        VectorStoreCollection<string, Hotel> hotels = await FilledAsync(10);
+        Assert.Equal(["h0001", "h0004"], (await hotels.GetAsync(["h0001", "missing", "h0004"]).ToListAsync()).Select(h => h.Id).Order());
+        await hotels.DeleteAsync(["h0001", "missing", "h0004"]);
+        await hotels.DeleteAsync("missing");
+        Assert.Null(await hotels.GetAsync("h0001"));
+        Assert.Equal(8, await hotels.GetAsync(h => true, 100).CountAsync());
+        Assert.DoesNotContain(await hotels.SearchAsync(MakeHotel(4).Vector, 10).ToListAsync(), r => r.Record.Id is "h0001" or "h0004");
+    }
+
     [Theory]
     [MemberData(nameof(FilterNames))]
-    public async Task A_filter_selects_what_the_expression_says(string name)
+    public async Task AFilterSelectsWhatTheExpressionSays(string name)
     {
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(40);
         Expression<Func<Hotel, bool>> filter = Filters[name];
@@ -216,7 +186,7 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Pages_of_an_ordered_read_join_to_the_whole()
+    public async Task PagesOfAnOrderedReadJoinToTheWhole()
     {
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(25);
         List<string> pages = [];
@@ -230,7 +200,7 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Search_returns_the_nearest_first_with_scores_and_pages()
+    public async Task SearchReturnsTheNearestFirstWithScoresAndPages()
     {
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(30);
         float[] query = [1, 12, 2, 0.5f];
@@ -247,7 +217,7 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Wrong_vectors_are_refused_and_nothing_of_the_batch_is_kept()
+    public async Task WrongVectorsAreRefusedAndNothingOfTheBatchIsKept()
     {
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(2);
         Hotel wrong = MakeHotel(8);
@@ -258,11 +228,11 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Hybrid_search_fuses_words_and_vectors()
+    public async Task HybridSearchFusesWordsAndVectors()
     {
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(30);
         Assert.SkipUnless(hotels is IKeywordHybridSearchable<Hotel>, "the store has no hybrid search");
-        var hybrid = (IKeywordHybridSearchable<Hotel>)hotels;
+        IKeywordHybridSearchable<Hotel> hybrid = (IKeywordHybridSearchable<Hotel>)hotels;
         float[] query = MakeHotel(12).Vector.ToArray();
 
         List<VectorSearchResult<Hotel>> results = await hybrid.HybridSearchAsync(query, ["number5"], 30).ToListAsync();
@@ -281,7 +251,7 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Dynamic_records_work_like_typed_ones()
+    public async Task DynamicRecordsWorkLikeTypedOnes()
     {
         VectorStoreCollectionDefinition definition = new()
         {
@@ -313,17 +283,8 @@ public abstract class VectorStoreConformance : IDisposable
         Assert.Null(await items.GetAsync(4L));
     }
 
-    public sealed class Note
-    {
-        [VectorStoreKey]
-        public Guid Id { get; set; }
-
-        [VectorStoreVector(8)]
-        public string? Text { get; set; }
-    }
-
     [Fact]
-    public async Task Text_is_embedded_by_the_configured_generator()
+    public async Task TextIsEmbeddedByTheConfiguredGenerator()
     {
         using VectorStore store = CreateStore(new LetterGenerator());
         VectorStoreCollection<Guid, Note> notes = store.GetCollection<Guid, Note>("notes");
@@ -338,7 +299,7 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Concurrent_writers_and_readers_lose_nothing()
+    public async Task ConcurrentWritersAndReadersLoseNothing()
     {
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(10);
         using CancellationTokenSource done = new();
@@ -369,13 +330,52 @@ public abstract class VectorStoreConformance : IDisposable
     }
 
     [Fact]
-    public async Task Services_are_answered()
+    public async Task ServicesAreAnswered()
     {
         Assert.NotNull(Store.GetService(typeof(VectorStoreMetadata)));
         VectorStoreCollection<string, Hotel> hotels = await FilledAsync(1);
         Assert.Equal("hotels", ((VectorStoreCollectionMetadata)hotels.GetService(typeof(VectorStoreCollectionMetadata))!).CollectionName);
         Assert.Same(hotels, hotels.GetService(hotels.GetType()));
         Assert.Null(hotels.GetService(typeof(string)));
+    }
+
+    public sealed class Hotel
+    {
+        [VectorStoreKey]
+        public string Id { get; set; } = "";
+
+        [VectorStoreData(IsIndexed = true)]
+        public string? City { get; set; }
+
+        [VectorStoreData(IsFullTextIndexed = true)]
+        public string? Description { get; set; }
+
+        [VectorStoreData]
+        public int Stars { get; set; }
+
+        [VectorStoreData]
+        public double? Price { get; set; }
+
+        [VectorStoreData]
+        public bool Open { get; set; }
+
+        [VectorStoreData]
+        public DateTimeOffset Updated { get; set; }
+
+        [VectorStoreData]
+        public string[]? Tags { get; set; }
+
+        [VectorStoreVector(4)]
+        public ReadOnlyMemory<float> Vector { get; set; }
+    }
+
+    public sealed class Note
+    {
+        [VectorStoreKey]
+        public Guid Id { get; set; }
+
+        [VectorStoreVector(8)]
+        public string? Text { get; set; }
     }
 
     /// <summary>Counts the letters a to h: similar texts by a rule that a test can foresee.</summary>

@@ -29,6 +29,9 @@ internal abstract class ResponseStream(HttpContext http, GemmaServerOptions opti
 
     protected IBufferWriter<byte> Output => _output;
 
+    /// <summary>True if the buffer should be sent now: a source that never waits would otherwise fill the memory.</summary>
+    public bool IsFull => _output.UnflushedBytes > MaxUnflushedBytes;
+
     /// <summary>Sends status and headers with what comes next.</summary>
     public void Start()
     {
@@ -46,9 +49,6 @@ internal abstract class ResponseStream(HttpContext http, GemmaServerOptions opti
 
     /// <summary>Writes what tells client and proxies that the answer still comes.</summary>
     public abstract void WriteHeartbeat();
-
-    /// <summary>True if the buffer should be sent now: a source that never waits would otherwise fill the memory.</summary>
-    public bool IsFull => _output.UnflushedBytes > MaxUnflushedBytes;
 
     /// <summary>Sends the buffered text.</summary>
     public ValueTask FlushAsync()

@@ -65,9 +65,6 @@ internal static class ChatCommand
         return command;
     }
 
-    /// <summary>Answers a conversation, or continues its last text.</summary>
-    private delegate IAsyncEnumerable<ChatResponseUpdate> Answerer(IList<ChatMessage> messages, ChatOptions options, CancellationToken cancellationToken);
-
     private static async Task<int> ConverseAsync(Answerer answerer, GemmaModel model, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(host.Output) });
@@ -131,4 +128,7 @@ internal static class ChatCommand
         host.Output.WriteLine();
         return updates;
     }
+
+    /// <summary>Answers a conversation, or continues its last text.</summary>
+    private delegate IAsyncEnumerable<ChatResponseUpdate> Answerer(IList<ChatMessage> messages, ChatOptions options, CancellationToken cancellationToken);
 }

@@ -46,7 +46,7 @@ internal static class CompareCommand
             List<int[]> texts = TextWindows.Read(right.Tokenizer, parsed.GetRequiredValue(file), parsed.GetValue(context), Math.Min(right.ContextLength, judged.ContextLength), parsed.GetValue(windows));
             texts.RemoveAll(t => t.Length < 2);
             ModelComparison result;
-            using (var line = new ProgressLine(parsed.Host()))
+            using (ProgressLine line = new(parsed.Host()))
             {
                 result = await ModelComparison.RunAsync(right.Engine, judged.Engine, texts, new SynchronousProgress<int>(done => line.Show("windows", done, texts.Count)), cancellationToken);
             }

@@ -10,6 +10,8 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma convert</c> and <c>gemma quantize</c>: write a model as GGUF of another type.</summary>
 internal static class ConvertCommand
 {
+    private static string Types => string.Join(", ", QuantizationRecipe.All.Select(r => r.Name));
+
     public static Command Create()
     {
         Argument<string> input = new("model") { Description = "Hugging Face directory (or any model)." };
@@ -26,8 +28,6 @@ internal static class ConvertCommand
         type.Required = true;
         return Build("quantize", $"Write a model in a smaller type.\n\nTypes: {Types}.\n\nExample:\n  gemma quantize gemma-2-2b-it-bf16.gguf --type Q4_K_M --output gemma-2-2b-it-Q4_K_M.gguf", input, type);
     }
-
-    private static string Types => string.Join(", ", QuantizationRecipe.All.Select(r => r.Name));
 
     private static Option<string> Type(string example) => new("--type") { Description = $"Type of the new file, e.g. {example}.", HelpName = "type" };
 
@@ -72,8 +72,8 @@ internal static class ConvertCommand
 
         using LoraFile? lora = adapter is null ? null : LoraFile.Open(adapter);
         ImportanceMatrix? matrix = importance is null ? null : ImportanceMatrix.Load(importance);
-        var watch = Stopwatch.StartNew();
-        using (var line = new ProgressLine(host))
+        Stopwatch watch = Stopwatch.StartNew();
+        using (ProgressLine line = new(host))
         {
             ModelConverter.Write(source, recipe, output, matrix, threads, new SynchronousProgress<ConversionProgress>(p => line.Show(p.Tensor, p.DoneElements, p.TotalElements)), cancellationToken, lora);
         }

@@ -34,9 +34,9 @@ internal static class ImatrixCommand
             parsed.Host().Warn(source);
             List<int[]> texts = TextWindows.Read(source.CreateTokenizer(), parsed.GetRequiredValue(file), parsed.GetValue(context), source.Config.ContextLength, parsed.GetValue(windows));
             using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Threads = parsed.GetValue(threads), Kernel = parsed.GetValue(kernel) });
-            using var collector = new ImportanceCollector(backend);
-            using (var engine = new GemmaEngine(source.Config, GemmaWeights.Load(source, collector, null, cancellationToken), collector, new EngineOptions { PrefixCache = false, ContextLength = texts.Max(t => t.Length) }))
-            using (var line = new ProgressLine(parsed.Host()))
+            using ImportanceCollector collector = new(backend);
+            using (GemmaEngine engine = new(source.Config, GemmaWeights.Load(source, collector, null, cancellationToken), collector, new EngineOptions { PrefixCache = false, ContextLength = texts.Max(t => t.Length) }))
+            using (ProgressLine line = new(parsed.Host()))
             {
                 for (int i = 0; i < texts.Count; i++)
                 {

@@ -16,10 +16,10 @@ internal static class PullCommand
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
-            var options = new GemmaHubOptions { Connections = parsed.GetValue(connections), Refresh = true, Offline = parsed.GetValue(offline) ? true : null };
+            GemmaHubOptions options = new() { Connections = parsed.GetValue(connections), Refresh = true, Offline = parsed.GetValue(offline) ? true : null };
             string path;
             bool isUnchecked;
-            using (var bars = new FileBars(parsed.Host()))
+            using (FileBars bars = new(parsed.Host()))
             {
                 path = await GemmaModelHub.EnsureAsync(parsed.GetRequiredValue(reference), options, bars, cancellationToken);
                 isUnchecked = bars.HasNoHash;

@@ -112,8 +112,8 @@ internal static class TrainCommand
     private static async Task RunAsync(CliInvocation host, GemmaTrainingOptions options, CancellationToken cancellation)
     {
         options.Validate(name => s_names[name]);
-        using var line = new ProgressLine(host);
-        var trainer = new GemmaTrainer(options)
+        using ProgressLine line = new(host);
+        GemmaTrainer trainer = new(options)
         {
             Log = text =>
             {

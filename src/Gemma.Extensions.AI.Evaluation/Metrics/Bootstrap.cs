@@ -11,8 +11,8 @@ internal static class Bootstrap
         }
 
         Random random = new(seed);
-        var drawn = new T[items.Count];
-        var values = new double[samples];
+        T[] drawn = new T[items.Count];
+        double[] values = new double[samples];
         for (int sample = 0; sample < samples; sample++)
         {
             for (int i = 0; i < drawn.Length; i++)

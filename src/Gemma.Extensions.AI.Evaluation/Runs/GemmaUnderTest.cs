@@ -18,6 +18,8 @@ internal sealed class GemmaUnderTest : IEvaluatedModel
 
     public EvaluatedModelFacts Facts { get; }
 
+    private int[] Bos => [_model.Tokenizer.BosId];
+
     public async Task<(double[] LogLikelihoods, bool Truncated)> ScoreAsync(IReadOnlyList<string> contexts, IReadOnlyList<string> continuations, CancellationToken cancellationToken)
     {
         bool truncated = false;
@@ -65,8 +67,6 @@ internal sealed class GemmaUnderTest : IEvaluatedModel
 
         return sum;
     }
-
-    private int[] Bos => [_model.Tokenizer.BosId];
 
     /// <summary>
     /// Prompt and continuation as lm-evaluation-harness cuts them: white space at the end of the prompt belongs to the continuation, and both are encoded as one text. In a chat the continuation

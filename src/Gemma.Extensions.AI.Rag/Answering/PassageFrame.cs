@@ -17,6 +17,9 @@ internal static class PassageFrame
 
     private static readonly string[] s_words = ["question", "passage", "passages"];
 
+    /// <summary>All that shows as the end of a line somewhere.</summary>
+    internal const string LineBreaks = "\n\r\v\f\u0085\u2028\u2029";
+
     /// <summary>The user's message of an answer.</summary>
     public static string Render(string question, IEnumerable<string> passages)
     {
@@ -54,9 +57,6 @@ internal static class PassageFrame
 
         return escaped is null ? text : escaped.Append(text, written, text.Length - written).ToString();
     }
-
-    /// <summary>All that shows as the end of a line somewhere.</summary>
-    internal const string LineBreaks = "\n\r\v\f\u0085\u2028\u2029";
 
     /// <summary>Whether a line begins with a number in brackets, or one of the words with a colon, whatever its case, width, and what can't be seen in between.</summary>
     internal static bool IsFrame(ReadOnlySpan<char> line)

@@ -14,9 +14,6 @@ internal sealed record Chunk(string Text, int Tokens, IReadOnlyList<string> Sect
 /// </summary>
 internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int minTokens, int overlapTokens)
 {
-    /// <summary>A piece that is never split, with the separator before it and the place where it begins.</summary>
-    private sealed record Unit(string Text, string Separator, int Tokens, int? Page, int? Line);
-
     /// <summary>
     /// Characters of a text that are counted at a time for each token that is looked for, at first: a tokenizer reads all that it is given, so that asking it for the first tokens
     /// of what is left of a long text, again and again, would take time and memory by the square of its length.
@@ -43,6 +40,121 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
 
         return packer.End();
     }
+
+    /// <summary>
+    /// Title and headings, the first line of every passage of the section: words that the passage itself need not repeat. Of what takes more than half of a passage the end is left out.
+    /// </summary>
+    private string Heading(string title, IReadOnlyList<string> section) =>
+        Fitting(string.Join(" > ", section.Prepend(title).Where(s => s.Length > 0).Distinct(StringComparer.OrdinalIgnoreCase)), maxTokens / 2);
+
+    private string Fitting(string text, int tokens) => FirstTokens(text, 0, tokens) is var length && length < text.Length ? text[..length].TrimEnd() : text;
+
+    private int Budget(string title, IReadOnlyList<string> section) => Math.Max(maxTokens / 2, maxTokens - Count(Heading(title, section)) - 1);
+
+    private IEnumerable<Unit> Units(DocumentBlock block, int budget, CancellationToken cancellationToken)
+    {
+        bool isFirst = true;
+        int counted = 0, ended = 0;
+        int? line = block.Line;
+        foreach ((int start, string part) in block.IsPreformatted ? Lines(block.Text) : Sentences(block.Text))
+        {
+            foreach ((int at, string piece) in part.Length <= WindowPerToken * budget && Count(part) <= budget ? [(0, part)] : Words(part, budget))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (piece.Length > 0)
+                {
+                    line += block.Text.AsSpan(counted, start + at - counted).Count('\n');
+                    counted = start + at;
+
+                    // What stood side by side stays so: Chinese sentences, and pieces of what has no spaces.
+                    string between = block.Text.AsSpan(ended, Math.Max(0, counted - ended)).IndexOf('\n') >= 0 && block.IsPreformatted ? "\n" : counted > ended ? " " : "";
+                    ended = counted + piece.Length;
+                    yield return new Unit(piece, isFirst ? "\n\n" : between, Count(piece) + 1, block.Page, line);
+                    isFirst = false;
+                }
+            }
+        }
+    }
+
+    private static IEnumerable<(int Start, string Text)> Lines(string text)
+    {
+        int start = 0;
+        for (int end; start <= text.Length; start = end + 1)
+        {
+            end = text.IndexOf('\n', start) is var next and >= 0 ? next : text.Length;
+            yield return (start, text[start..end].TrimEnd());
+        }
+    }
+
+    private static IEnumerable<(int Start, string Text)> Sentences(string text)
+    {
+        int start = 0;
+        for (Match end = SentenceEnd().Match(text); end.Success; end = end.NextMatch())
+        {
+            yield return (start, text[start..(end.Index + end.Length)].TrimEnd());
+            start = end.Index + end.Length;
+        }
+
+        yield return (start, text[start..].TrimEnd());
+    }
+
+    /// <summary>Pieces of at most the budget, ending with a line or after a space where there is one, and where they begin.</summary>
+    private IEnumerable<(int Start, string Text)> Words(string text, int budget)
+    {
+        int start = 0;
+        while (start < text.Length)
+        {
+            int length = Math.Max(1, FirstTokens(text, start, budget - 1));
+            if (start + length < text.Length)
+            {
+                int half = start + length / 2;
+                int space = text.LastIndexOf('\n', start + length - 1, length);
+                space = space > half ? space : text.LastIndexOfAny([' ', '\t'], start + length - 1, length);
+                length = space > half ? space - start + 1 : length;
+                while (length > 1 && start + length - 1 > half && Joins(text, start + length))
+                {
+                    length--;
+                }
+
+                length -= length > 1 && char.IsLowSurrogate(text[start + length]) && char.IsHighSurrogate(text[start + length - 1]) ? 1 : 0;
+            }
+
+            string piece = text.Substring(start, length).TrimEnd();
+            int spaces = piece.Length - piece.AsSpan().TrimStart().Length;
+            yield return (start + spaces, piece[spaces..]);
+            start += length;
+        }
+    }
+
+    /// <summary>Characters of the first tokens from a place on, by reading no more of the text than a few times as many.</summary>
+    private int FirstTokens(string text, int start, int tokens)
+    {
+        for (int window = Math.Max(64, WindowPerToken * tokens); ; window *= 2)
+        {
+            int read = Math.Min(window, text.Length - start);
+            int length = tokenizer.GetIndexByTokenCount(text.AsSpan(start, read), tokens, out _, out _);
+
+            // The last token of a window may be the beginning of a longer one.
+            if (read == text.Length - start || length <= read / 2)
+            {
+                return length;
+            }
+        }
+    }
+
+    /// <summary>Whether what begins at a place belongs to the letter before it: the second half of a pair, a mark, what a joiner holds.</summary>
+    private static bool Joins(string text, int at) =>
+        char.IsLowSurrogate(text[at]) || text[at] is '\u200D' || text[at - 1] is '\u200D'
+        || char.GetUnicodeCategory(text, at) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;
+
+    private int Count(string text) => text.Length == 0 ? 0 : tokenizer.CountTokens(text);
+
+    /// <summary>The end with the space behind it. It begins at what ends a sentence: a look back over closing brackets would be quadratic in a row of them.</summary>
+    [GeneratedRegex(@"[.!?…]['""”’)\]]*\s+(?=[\p{Lu}\p{N}\p{Lo}""“‘'(\[])|[。！？]")]
+    private static partial Regex SentenceEnd();
+
+    /// <summary>A piece that is never split, with the separator before it and the place where it begins.</summary>
+    private sealed record Unit(string Text, string Separator, int Tokens, int? Page, int? Line);
 
     /// <summary>Packs units into passages.</summary>
     private sealed class Packer(Chunker owner, string title, int minTokens, int overlapTokens)
@@ -166,116 +278,4 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
             _carried = _open.Count;
         }
     }
-
-    /// <summary>
-    /// Title and headings, the first line of every passage of the section: words that the passage itself need not repeat. Of what takes more than half of a passage the end is left out.
-    /// </summary>
-    private string Heading(string title, IReadOnlyList<string> section) =>
-        Fitting(string.Join(" > ", section.Prepend(title).Where(s => s.Length > 0).Distinct(StringComparer.OrdinalIgnoreCase)), maxTokens / 2);
-
-    private string Fitting(string text, int tokens) => FirstTokens(text, 0, tokens) is var length && length < text.Length ? text[..length].TrimEnd() : text;
-
-    private int Budget(string title, IReadOnlyList<string> section) => Math.Max(maxTokens / 2, maxTokens - Count(Heading(title, section)) - 1);
-
-    private IEnumerable<Unit> Units(DocumentBlock block, int budget, CancellationToken cancellationToken)
-    {
-        bool isFirst = true;
-        int counted = 0, ended = 0;
-        int? line = block.Line;
-        foreach ((int start, string part) in block.IsPreformatted ? Lines(block.Text) : Sentences(block.Text))
-        {
-            foreach ((int at, string piece) in part.Length <= WindowPerToken * budget && Count(part) <= budget ? [(0, part)] : Words(part, budget))
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                if (piece.Length > 0)
-                {
-                    line += block.Text.AsSpan(counted, start + at - counted).Count('\n');
-                    counted = start + at;
-
-                    // What stood side by side stays so: Chinese sentences, and pieces of what has no spaces.
-                    string between = block.Text.AsSpan(ended, Math.Max(0, counted - ended)).IndexOf('\n') >= 0 && block.IsPreformatted ? "\n" : counted > ended ? " " : "";
-                    ended = counted + piece.Length;
-                    yield return new Unit(piece, isFirst ? "\n\n" : between, Count(piece) + 1, block.Page, line);
-                    isFirst = false;
-                }
-            }
-        }
-    }
-
-    private static IEnumerable<(int Start, string Text)> Lines(string text)
-    {
-        int start = 0;
-        for (int end; start <= text.Length; start = end + 1)
-        {
-            end = text.IndexOf('\n', start) is var next and >= 0 ? next : text.Length;
-            yield return (start, text[start..end].TrimEnd());
-        }
-    }
-
-    private static IEnumerable<(int Start, string Text)> Sentences(string text)
-    {
-        int start = 0;
-        for (Match end = SentenceEnd().Match(text); end.Success; end = end.NextMatch())
-        {
-            yield return (start, text[start..(end.Index + end.Length)].TrimEnd());
-            start = end.Index + end.Length;
-        }
-
-        yield return (start, text[start..].TrimEnd());
-    }
-
-    /// <summary>Pieces of at most the budget, ending with a line or after a space where there is one, and where they begin.</summary>
-    private IEnumerable<(int Start, string Text)> Words(string text, int budget)
-    {
-        int start = 0;
-        while (start < text.Length)
-        {
-            int length = Math.Max(1, FirstTokens(text, start, budget - 1));
-            if (start + length < text.Length)
-            {
-                int half = start + length / 2;
-                int space = text.LastIndexOf('\n', start + length - 1, length);
-                space = space > half ? space : text.LastIndexOfAny([' ', '\t'], start + length - 1, length);
-                length = space > half ? space - start + 1 : length;
-                while (length > 1 && start + length - 1 > half && Joins(text, start + length))
-                {
-                    length--;
-                }
-
-                length -= length > 1 && char.IsLowSurrogate(text[start + length]) && char.IsHighSurrogate(text[start + length - 1]) ? 1 : 0;
-            }
-
-            string piece = text.Substring(start, length).TrimEnd();
-            int spaces = piece.Length - piece.AsSpan().TrimStart().Length;
-            yield return (start + spaces, piece[spaces..]);
-            start += length;
-        }
-    }
-
-    /// <summary>Characters of the first tokens from a place on, by reading no more of the text than a few times as many.</summary>
-    private int FirstTokens(string text, int start, int tokens)
-    {
-        for (int window = Math.Max(64, WindowPerToken * tokens); ; window *= 2)
-        {
-            int read = Math.Min(window, text.Length - start);
-            int length = tokenizer.GetIndexByTokenCount(text.AsSpan(start, read), tokens, out _, out _);
-
-            // The last token of a window may be the beginning of a longer one.
-            if (read == text.Length - start || length <= read / 2)
-            {
-                return length;
-            }
-        }
-    }
-
-    /// <summary>Whether what begins at a place belongs to the letter before it: the second half of a pair, a mark, what a joiner holds.</summary>
-    private static bool Joins(string text, int at) =>
-        char.IsLowSurrogate(text[at]) || text[at] is '\u200D' || text[at - 1] is '\u200D'
-        || char.GetUnicodeCategory(text, at) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;
-
-    private int Count(string text) => text.Length == 0 ? 0 : tokenizer.CountTokens(text);
-
-    /// <summary>The end with the space behind it. It begins at what ends a sentence: a look back over closing brackets would be quadratic in a row of them.</summary>
-    [GeneratedRegex(@"[.!?…]['""”’)\]]*\s+(?=[\p{Lu}\p{N}\p{Lo}""“‘'(\[])|[。！？]")]
-    private static partial Regex SentenceEnd();
 }

@@ -89,6 +89,12 @@ internal static partial class MarkdownReader
         return text.ToString();
     }
 
+    private static GemmaRagException TooMany(int line, int limit, string what) => new(string.Create(
+        CultureInfo.InvariantCulture, $"Near line {line + 1:N0} there are more than {limit:N0} {what}, which is hardly Markdown that somebody wrote. Ingest it as DocumentFormat.Text."));
+
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Spaces();
+
     /// <summary>Asked wherever a block may begin; never opens one.</summary>
     private sealed class BlockGuard(CancellationToken cancellationToken) : BlockParser
     {
@@ -166,10 +172,4 @@ internal static partial class MarkdownReader
             return false;
         }
     }
-
-    private static GemmaRagException TooMany(int line, int limit, string what) => new(string.Create(
-        CultureInfo.InvariantCulture, $"Near line {line + 1:N0} there are more than {limit:N0} {what}, which is hardly Markdown that somebody wrote. Ingest it as DocumentFormat.Text."));
-
-    [GeneratedRegex(@"\s+")]
-    private static partial Regex Spaces();
 }

@@ -29,9 +29,6 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
     private readonly PdfResourceGuard _resources = new(document, guard);
     private readonly HashSet<DictionaryToken> _checked = new(ReferenceEqualityComparer.Instance);
 
-    /// <summary>A page within the limits.</summary>
-    public sealed record Checked;
-
     public Checked Create(int number, DictionaryToken dictionary, PageTreeMembers pageTreeMembers, NamedDestinations namedDestinations)
     {
         Cost cost = default;
@@ -44,11 +41,6 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
         }
 
         return new Checked();
-    }
-
-    private readonly record struct Cost(double Bytes, double Words, double Characters)
-    {
-        public Cost Plus(Cost other, int times) => new(Bytes + times * other.Bytes, Words + times * other.Words, Characters + times * other.Characters);
     }
 
     private void Check(Cost cost)
@@ -153,5 +145,13 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
         }
 
         return token;
+    }
+
+    /// <summary>A page within the limits.</summary>
+    public sealed record Checked;
+
+    private readonly record struct Cost(double Bytes, double Words, double Characters)
+    {
+        public Cost Plus(Cost other, int times) => new(Bytes + times * other.Bytes, Words + times * other.Words, Characters + times * other.Characters);
     }
 }

@@ -255,11 +255,11 @@ internal sealed class PdfStructureGuard(PdfGuard guard)
         private readonly ReadOnlySpan<byte> _text = text;
         private int _start, _end;
 
-        public static bool IsSpace(byte c) => c is 0 or 9 or 10 or 12 or 13 or 32;
-
         public readonly bool IsInteger => _end > _start && _text[_start.._end].IndexOfAnyExcept("+-0123456789"u8) < 0;
 
         private readonly ReadOnlySpan<byte> Token => _text[_start.._end];
+
+        public static bool IsSpace(byte c) => c is 0 or 9 or 10 or 12 or 13 or 32;
 
         public readonly bool Is(char c) => _end == _start + 1 && _text[_start] == c;
 

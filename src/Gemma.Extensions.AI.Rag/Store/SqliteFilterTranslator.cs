@@ -382,6 +382,9 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         return true;
     }
 
+    private static NotSupportedException NotSupported(Expression expression) => new(
+        $"The filter holds '{expression}', which has no SQL form. Supported are comparisons of properties with values, &&, ||, !, Contains, Any, StartsWith, EndsWith, IsNullOrEmpty and HasValue.");
+
     /// <summary>Puts the values of captured variables in, and notices the record.</summary>
     private sealed class Inliner : ExpressionVisitor
     {
@@ -404,9 +407,6 @@ internal sealed class SqliteFilterTranslator : FilterTranslatorBase
         protected override Expression VisitExtension(Expression node) =>
             node is QueryParameterExpression parameter ? Expression.Constant(parameter.Value, parameter.Type) : base.VisitExtension(node);
     }
-
-    private static NotSupportedException NotSupported(Expression expression) => new(
-        $"The filter holds '{expression}', which has no SQL form. Supported are comparisons of properties with values, &&, ||, !, Contains, Any, StartsWith, EndsWith, IsNullOrEmpty and HasValue.");
 
     private sealed record Element(ParameterExpression Parameter, string Sql);
 }

@@ -20,13 +20,6 @@ internal static class SqliteLayout
     /// <summary>Columns of the table of collections in layout 1.</summary>
     private static readonly string[] s_firstColumns = ["id", "name", "definition", "sequence", "generation"];
 
-    private enum State
-    {
-        New,
-        Outdated,
-        UpToDate,
-    }
-
     /// <summary>Makes the file ready for use.</summary>
     /// <exception cref="VectorStoreException">The file belongs to another program or to a later version.</exception>
     public static void Prepare(SqliteConnection connection, string path, IProgress<SqliteReindexProgress>? progress, CancellationToken cancellationToken)
@@ -221,5 +214,12 @@ internal static class SqliteLayout
         }
 
         return strings;
+    }
+
+    private enum State
+    {
+        New,
+        Outdated,
+        UpToDate,
     }
 }

@@ -10,10 +10,10 @@ namespace Gemma.Extensions.AI.Rag;
 /// <summary>Settings of a <see cref="SqliteVectorStore"/>.</summary>
 public sealed class SqliteVectorStoreOptions
 {
+    internal const string DefaultTokenizer = "porter ascii";
+
     /// <summary>Makes vectors for properties and searches that are given as text, where the property names no generator of its own.</summary>
     public IEmbeddingGenerator? EmbeddingGenerator { get; set; }
-
-    internal const string DefaultTokenizer = "porter ascii";
 
     /// <summary>
     /// FTS5 tokenizer of new collections. It reads words that are made before, the same for texts and searches: without case, accents and formatting

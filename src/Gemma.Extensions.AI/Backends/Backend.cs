@@ -46,11 +46,11 @@ internal abstract class Backend : IDisposable
     /// <summary>Whether weights are read where the file is mapped, which then must stay so as long as they are used.</summary>
     public virtual bool ReadsMappedWeights => true;
 
-    /// <summary>Memory that weights, keys and values and work space can have.</summary>
-    public abstract MachineMemory ReadMemory();
-
     /// <summary>Bytes that keys and values may take where nothing else is said.</summary>
     public abstract long KvBytes { get; }
+
+    /// <summary>Memory that weights, keys and values and work space can have.</summary>
+    public abstract MachineMemory ReadMemory();
 
     /// <summary>A zeroed matrix [rows, columns].</summary>
     public abstract Matrix CreateMatrix(int rows, int columns);

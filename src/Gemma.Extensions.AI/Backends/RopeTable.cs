@@ -53,7 +53,7 @@ internal sealed unsafe class RopeTable(float @base, float factor, int headDim) :
 
     private static float[] Frequencies(float @base, float factor, int headDim)
     {
-        var result = new float[headDim / 2];
+        float[] result = new float[headDim / 2];
         for (int i = 0; i < result.Length; i++)
         {
             result[i] = 1 / (float)Math.Pow(@base, 2f * i / headDim) / factor;

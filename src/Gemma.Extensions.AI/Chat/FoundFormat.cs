@@ -18,6 +18,12 @@ internal sealed class FoundFormat
 
     private FoundFormat(ChatFormat? format, GemmaModelFormatException? problem) => (_format, _problem) = (format, problem);
 
+    /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used.</exception>
+    public ChatFormat Format => _format ?? throw new GemmaModelFormatException(_problem!.Message, _problem);
+
+    /// <summary>The problem; null if there is none.</summary>
+    public string? Problem => _problem?.Message;
+
     /// <summary>Without a vocabulary at hand: one that cannot be read is a problem like another.</summary>
     public static FoundFormat Find(ModelFile file)
     {
@@ -30,12 +36,6 @@ internal sealed class FoundFormat
             return new FoundFormat(null, e);
         }
     }
-
-    /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used.</exception>
-    public ChatFormat Format => _format ?? throw new GemmaModelFormatException(_problem!.Message, _problem);
-
-    /// <summary>The problem; null if there is none.</summary>
-    public string? Problem => _problem?.Message;
 
     /// <summary>The forced format, else the checkpoint's; the log says which, and what ends a turn.</summary>
     public static FoundFormat Find(ModelFile file, GemmaTokenizer tokenizer, GemmaChatFormat? forced, ILogger? log = null)

@@ -36,7 +36,7 @@ internal sealed class DraftModel : IDisposable
         _gaps = options.Gaps;
         _chunk = options.PrefillChunk;
         int blocks = Scheduler.SpeculatingSequences * KvCache.BlocksFor(_contextLength + options.SpeculativeTokens, _chunk, config.SlidingWindow, options.BlockTokens);
-        var pool = backend.CreateKvPool(GemmaForward.KvLayout(config, options.BlockTokens, options.KvType), blocks);
+        KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, options.BlockTokens, options.KvType), blocks);
         _cache = new KvCache(pool, config.SlidingWindow, keepPrefixes: false);
         _forward = new GemmaForward(config, weights, backend, pool, _chunk, 1);
         _batch = new ForwardBatch(_chunk, 1);
@@ -54,7 +54,7 @@ internal sealed class DraftModel : IDisposable
             return 0;
         }
 
-        var state = sequence.DraftState ??= new DraftState(sequence, BlockTable.For(Math.Min(_contextLength, sequence.MaxTokens) + draft.Length, _cache.BlockTokens), _mask.Length * 64);
+        DraftState state = sequence.DraftState ??= new DraftState(sequence, BlockTable.For(Math.Min(_contextLength, sequence.MaxTokens) + draft.Length, _cache.BlockTokens), _mask.Length * 64);
         state.Follow(_cache);
         if (!Read(sequence, state))
         {
@@ -68,7 +68,7 @@ internal sealed class DraftModel : IDisposable
         }
 
         state.Sampler.CopyFrom(sequence.Sampler!);
-        var constraint = sequence.Request.Constraint?.Clone();
+        ITokenConstraint? constraint = sequence.Request.Constraint?.Clone();
         int count = 0;
         while (true)
         {

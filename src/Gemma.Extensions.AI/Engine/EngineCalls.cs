@@ -9,7 +9,7 @@ internal static class EngineCalls
     /// <summary>Results in the order of the texts. The call fails as a whole.</summary>
     public static async Task<TResult[]> RunAsync<TText, TResult>(IReadOnlyList<TText> texts, Func<TText, CancellationToken, Task<TResult>> compute, CancellationToken cancellationToken)
     {
-        var results = new TResult[texts.Count];
+        TResult[] results = new TResult[texts.Count];
         using CancellationTokenSource failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using SemaphoreSlim places = new(MaxAtOnce);
         await Task.WhenAll(Enumerable.Range(0, texts.Count).Select(async i =>

@@ -58,7 +58,7 @@ internal sealed class EngineInbox(EngineOptions options)
     /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     public Task<T> RunBetweenSteps<T>(Func<T> work)
     {
-        var completion = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource<T> completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_gate)
         {
             ThrowIfClosed();
@@ -82,7 +82,7 @@ internal sealed class EngineInbox(EngineOptions options)
     /// <summary>The same for <paramref name="work"/> that cleans up: it runs while the engine stops too, and is dropped once the engine's memory is gone.</summary>
     public Task CleanUpBetweenSteps(Action work)
     {
-        var completion = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        TaskCompletionSource completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_gate)
         {
             if (_closed)
@@ -117,7 +117,7 @@ internal sealed class EngineInbox(EngineOptions options)
     {
         lock (_gate)
         {
-            while (_requests.TryDequeue(out var sequence))
+            while (_requests.TryDequeue(out Sequence? sequence))
             {
                 scheduler.Add(sequence);
             }

@@ -37,9 +37,9 @@ internal sealed class EngineMetrics : IDisposable
             return null;
         }
 
-        var parent = Activity.Current;
+        Activity? parent = Activity.Current;
         KeyValuePair<string, object?>[] tags = [new("gen_ai.operation.name", request.Operation), new("gen_ai.provider.name", "gemma"), new("gen_ai.request.model", _model)];
-        var activity = Source.StartActivity($"{request.Operation} {_model}", ActivityKind.Internal, default(ActivityContext), tags);
+        Activity? activity = Source.StartActivity($"{request.Operation} {_model}", ActivityKind.Internal, default(ActivityContext), tags);
         Activity.Current = parent;
         return request.Reader is null ? activity?.SetTag("gen_ai.request.stream", request.IsStreaming) : activity;
     }

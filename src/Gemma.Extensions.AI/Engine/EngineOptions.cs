@@ -5,6 +5,9 @@ namespace Gemma.Extensions.AI.Engine;
 /// <summary>Configuration of an engine, filled from <c>GemmaOptions</c>.</summary>
 internal sealed record EngineOptions
 {
+    /// <summary>Most prompt tokens of one step where a backend has kernels of their own for prompts: weights are unpacked once a step, which more rows share.</summary>
+    public const int PromptKernelChunk = 512;
+
     /// <summary>Name of the model in metrics and traces.</summary>
     public string ModelName { get; init; } = "gemma";
 
@@ -34,9 +37,6 @@ internal sealed record EngineOptions
 
     /// <summary>Tokens of one block of key/value memory.</summary>
     public int BlockTokens { get; init; } = 32;
-
-    /// <summary>Most prompt tokens of one step where a backend has kernels of their own for prompts: weights are unpacked once a step, which more rows share.</summary>
-    public const int PromptKernelChunk = 512;
 
     /// <summary>Most prompt tokens of one step.</summary>
     public int PrefillChunk { get; init; } = 256;

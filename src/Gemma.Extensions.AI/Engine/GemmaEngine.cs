@@ -122,7 +122,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public async Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default, LoraWeights? adapter = null)
     {
-        var sink = new CompletionSink();
+        CompletionSink sink = new();
         Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, Adapter = adapter, CancellationToken = cancellationToken });
         return await sink.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
@@ -265,7 +265,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>The failing request is unknown and nothing was committed, so every request is run again alone; only one that fails again is ended.</summary>
     private void StepOneByOne()
     {
-        foreach (var sequence in _scheduler.Planned.ToArray())
+        foreach (Sequence sequence in _scheduler.Planned.ToArray())
         {
             _scheduler.PlanAlone(_batch, sequence);
             Matrix? hidden = Run(out Exception? error);
@@ -308,7 +308,7 @@ internal sealed class GemmaEngine : IDisposable
         catch (Exception exception)
         {
             _logger.LogError(exception, "The outcome of a step of the Gemma engine could not be delivered; the {Count} requests in it end.", _scheduler.Planned.Count);
-            foreach (var sequence in _scheduler.Planned)
+            foreach (Sequence sequence in _scheduler.Planned)
             {
                 sequence.Fail(exception);
             }
@@ -318,7 +318,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Commits the tokens that the step computed, so that other sequences can share them.</summary>
     private void Commit()
     {
-        foreach (var sequence in _scheduler.Planned)
+        foreach (Sequence sequence in _scheduler.Planned)
         {
             _cache.Commit(sequence.Blocks, sequence.Tokens[..(sequence.Computed + Math.Min(sequence.StepRows, sequence.Pending))]);
         }
@@ -327,7 +327,7 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>Commits the accepted guesses, whose keys and values the step computed as well.</summary>
     private void CommitDrafts()
     {
-        foreach (var sequence in _scheduler.Planned)
+        foreach (Sequence sequence in _scheduler.Planned)
         {
             if (sequence.DraftCount > 0)
             {
@@ -346,7 +346,7 @@ internal sealed class GemmaEngine : IDisposable
             return true;
         }
 
-        foreach (var sequence in _scheduler.Planned)
+        foreach (Sequence sequence in _scheduler.Planned)
         {
             if (sequence.StepRows > Scheduler.MaxForcedTokens && (sequence.Request.CancellationToken.IsCancellationRequested || Stopwatch.GetTimestamp() > sequence.Deadline))
             {
@@ -367,7 +367,7 @@ internal sealed class GemmaEngine : IDisposable
 
         static void Mark(List<Sequence> sequences, long now)
         {
-            foreach (var sequence in sequences)
+            foreach (Sequence sequence in sequences)
             {
                 if (sequence.Request.CancellationToken.IsCancellationRequested)
                 {
@@ -415,7 +415,7 @@ internal sealed class GemmaEngine : IDisposable
         sequence.Request.Constraint?.Stop();
         sequence.LetGo();
         _inbox.Complete();
-        var result = new GenerationResult(
+        GenerationResult result = new(
             sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);
         _metrics.Completed(sequence, result);
         try
@@ -437,7 +437,7 @@ internal sealed class GemmaEngine : IDisposable
         Sequence[] left = [.. _scheduler.Running, .. _scheduler.Waiting, .. _inbox.Close()];
         _scheduler.Running.Clear();
         _scheduler.Waiting.Clear();
-        foreach (var sequence in left)
+        foreach (Sequence sequence in left)
         {
             sequence.Fail(_inbox.Failure ?? new ObjectDisposedException("GemmaModel", "The Gemma model was disposed before the request was finished."));
             Tell(sequence);

@@ -6,15 +6,15 @@ namespace Gemma.Extensions.AI.Engine;
 /// </summary>
 internal interface ITokenConstraint
 {
+    /// <summary>Called on another thread when <see cref="TryPrepare"/> can be called again.</summary>
+    Action? WhenPrepared { set { } }
+
     /// <summary>
     /// Computes the next mask. False: it exceeds the budget and continues on another thread; until <see cref="WhenPrepared"/> is called, any other member would
     /// block. True: <see cref="TryFillMask"/> is quick.
     /// </summary>
     /// <param name="budget">Work units for this thread, about 4 ns each; receives the remainder.</param>
     bool TryPrepare(ref long budget) => true;
-
-    /// <summary>Called on another thread when <see cref="TryPrepare"/> can be called again.</summary>
-    Action? WhenPrepared { set { } }
 
     /// <summary>Cancels work on other threads: the mask is no longer needed.</summary>
     void Stop()

@@ -15,7 +15,7 @@ internal static class NGramDraft
     /// <summary>At most <paramref name="most"/> tokens that followed the last tokens of the sequence where they occurred last; empty where they never did.</summary>
     public static ReadOnlySpan<int> Propose(Sequence sequence, int most)
     {
-        var tokens = sequence.Tokens;
+        ReadOnlySpan<int> tokens = sequence.Tokens;
         int limit = Math.Min(most, sequence.DraftLimit);
         if (limit <= 0)
         {

@@ -50,14 +50,17 @@ internal sealed class PrefixTree
         Array.Fill(_firstChild, None);
     }
 
+    /// <summary>Nodes in the tree.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Leaves first, most recently used last.</summary>
+    public int Oldest => _nodes.First;
+
     /// <summary>
     /// Parent of the first nodes of an adapter, 0 for the base model: keys and values that one adapter's weights computed are of no use to another,
     /// so each has a tree of its own over the same blocks. Roots are numbered -1, -3, -4, …
     /// </summary>
     public static int Root(int adapter) => adapter == 0 ? -1 : None - adapter;
-
-    /// <summary>Nodes in the tree.</summary>
-    public int Count { get; private set; }
 
     /// <summary>Block of the local layers; -1 where it was let go.</summary>
     public int Local(int node) => _local[node];
@@ -173,9 +176,6 @@ internal sealed class PrefixTree
         {
         }
     }
-
-    /// <summary>Leaves first, most recently used last.</summary>
-    public int Oldest => _nodes.First;
 
     public int Newer(int node) => _nodes.Next(node);
 

@@ -23,7 +23,7 @@ internal static class PromptCacheFile
         FillHeader(header, fingerprint, pool.Layout, window, tokens.Length, table.FirstLocal);
         WholeFile.WriteShared(path, file =>
         {
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
             byte[] block = new byte[pool.Layout.BlockBytes];
             Append(header);
             Append(MemoryMarshal.AsBytes(WithKinds(tokens, table.Kinds).AsSpan()));
@@ -145,7 +145,7 @@ internal static class PromptCacheFile
 
     private static bool ChecksumMatches(FileStream file)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         byte[] buffer = new byte[1 << 20];
         file.Position = 0;
         for (long left = file.Length - SHA256.HashSizeInBytes; left > 0;)

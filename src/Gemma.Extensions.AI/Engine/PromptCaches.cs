@@ -47,7 +47,7 @@ internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, Engin
     /// <exception cref="GemmaKvCacheException">The prompt does not fit the key/value memory that is not in use.</exception>
     public async Task<int> LoadAsync(string path, CancellationToken cancellationToken)
     {
-        await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
+        await using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
         int firstLocalBlock = 0;
         int[] tokens = await Task.Run(
             () => PromptCacheFile.Open(file, path, _fingerprint, capacity.Layout, window, capacity.ContextLength, out firstLocalBlock), cancellationToken).ConfigureAwait(false);

@@ -44,7 +44,7 @@ internal sealed class SamplerCandidates
         int next = k;
         for (; next <= logits.Length - Vector<float>.Count; next += Vector<float>.Count)
         {
-            var block = Vector.LoadUnsafe(ref first, (nuint)next);
+            Vector<float> block = Vector.LoadUnsafe(ref first, (nuint)next);
             if (Vector.GreaterThanAny(block, new Vector<float>(_weights[0])))
             {
                 for (int lane = 0; lane < Vector<float>.Count; lane++)
@@ -96,7 +96,7 @@ internal sealed class SamplerCandidates
         Reserve(weights.Length);
         _count = 0;
         ref float first = ref MemoryMarshal.GetReference(weights);
-        var floors = new Vector<float>(floor);
+        Vector<float> floors = new(floor);
         int next = 0;
         for (; next <= weights.Length - Vector<float>.Count; next += Vector<float>.Count)
         {

@@ -23,21 +23,23 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private int _generatingSlices; // of them, those of generated tokens
     private Sequence? _stalled; // a prompt that got no memory in the last step
 
+    /// <summary>Most sequences that speculate. Speculation saves memory traffic at the cost of arithmetic; a large batch shares the former and is short of the latter.</summary>
+    public const int SpeculatingSequences = 4;
+
     public List<Sequence> Waiting => _waiting;
+
     public List<Sequence> Running => _running;
 
     /// <summary>The sequences of the batch, in the order of its slices.</summary>
     public List<Sequence> Planned => _planned;
 
     public bool HasWork => _waiting.Count + _running.Count > 0;
+
     public long Preemptions { get; private set; }
 
     /// <summary>Most rows that a step can have.</summary>
     public static int MaxRows(EngineOptions options) =>
         options.PrefillChunk + options.MaxConcurrentRequests + SpeculatingSequences * options.SpeculativeTokens;
-
-    /// <summary>Most sequences that speculate. Speculation saves memory traffic at the cost of arithmetic; a large batch shares the former and is short of the latter.</summary>
-    public const int SpeculatingSequences = 4;
 
     /// <summary>A caller without requests is placed just before the caller served last. Placed before everybody, callers who come and go would always go first.</summary>
     public void Add(Sequence sequence)
@@ -71,7 +73,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         MakeRoomForStalled();
         PlanGenerating(batch.MaxRows);
         PlanPrompts(Math.Min(batch.MaxRows - _rows, _rows == 0 ? options.PrefillChunk : MixedChunk()));
-        foreach (var sequence in _planned)
+        foreach (Sequence sequence in _planned)
         {
             Fill(batch, sequence);
         }
@@ -114,7 +116,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     {
         while (_waiting.Count > 0 && _running.Count < options.MaxConcurrentRequests)
         {
-            var sequence = NextWaiting();
+            Sequence sequence = NextWaiting();
             int cached = sequence.CachedTokens;
             Extend(sequence);
             if (_running.Count > 0 && Missing(sequence) + _running.Sum(Missing) > cache.Blocks.AvailableCount)
@@ -135,7 +137,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
         bool speculate = _running.Count <= SpeculatingSequences;
         for (int i = 0; i < _running.Count; i++)
         {
-            var sequence = _running[i];
+            Sequence sequence = _running[i];
             if (!IsGenerating(sequence) || sequence.HeldLogits is not null)
             {
                 continue;
@@ -159,7 +161,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     {
         for (int i = 0; i < _running.Count && budget > 0; i++)
         {
-            var sequence = _running[i];
+            Sequence sequence = _running[i];
             if (IsGenerating(sequence) || sequence.HeldLogits is not null)
             {
                 continue;
@@ -227,7 +229,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     /// <summary>Prompt lookup first, then the draft model.</summary>
     private ReadOnlySpan<int> Guess(Sequence sequence, int most)
     {
-        var guess = NGramDraft.Propose(sequence, most);
+        ReadOnlySpan<int> guess = NGramDraft.Propose(sequence, most);
         if (!guess.IsEmpty || draft is null || sequence.Pending != 1)
         {
             return guess;
@@ -298,11 +300,11 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
 
     private Sequence NextWaiting()
     {
-        var best = _waiting[0];
-        var bestRank = Rank(best);
-        foreach (var other in _waiting)
+        Sequence best = _waiting[0];
+        (long, int, long, long) bestRank = Rank(best);
+        foreach (Sequence other in _waiting)
         {
-            var rank = Rank(other);
+            (long, int, long, long) rank = Rank(other);
             if (rank.CompareTo(bestRank) < 0)
             {
                 (best, bestRank) = (other, rank);
@@ -319,7 +321,7 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
     private int Load(Sequence sequence)
     {
         int count = 0;
-        foreach (var other in _running)
+        foreach (Sequence other in _running)
         {
             count += other.Request.Caller == sequence.Request.Caller ? 1 : 0;
         }

@@ -35,7 +35,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
 
     private void Resume(List<Sequence> sequences)
     {
-        foreach (var sequence in sequences)
+        foreach (Sequence sequence in sequences)
         {
             if (sequence.HeldLogits is { } logits && sequence.Finish is null)
             {
@@ -73,7 +73,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             ProcessLogits(sequences, done, count, Math.Clamp(done + count - drawn, 0, count), alone: false);
         }
 
-        foreach (var sequence in sequences)
+        foreach (Sequence sequence in sequences)
         {
             if (sequence.Request.Reader is not null && sequence.Pending == 0)
             {
@@ -176,7 +176,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         try
         {
             gaps.Forbid(logits);
-            var constraint = sequence.Request.Constraint;
+            ITokenConstraint? constraint = sequence.Request.Constraint;
             if (constraint is not null && !TryPrepare(constraint))
             {
                 if (sequence.HeldLogits is null)
@@ -188,7 +188,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
             }
 
             bool masked = constraint is not null && constraint.TryFillMask(_mask);
-            var wanted = sequence.Request.LogProbabilities;
+            LogProbabilityOptions? wanted = sequence.Request.LogProbabilities;
             int token = wanted is null ? sequence.Sampler!.Sample(logits, masked ? _mask : default) : Sample(sequence.Sampler!, logits, masked ? _mask : default, wanted);
             bool goesOn = Take(sequence, token, wanted is null ? null : TokenLogProbabilities.Of(_logits, token, wanted.Top));
 

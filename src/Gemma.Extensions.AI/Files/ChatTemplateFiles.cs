@@ -83,7 +83,7 @@ internal static class ChatTemplateFiles
             throw new GemmaModelFormatException($"'{path}' has {stream.Length:N0} bytes, expected at most {MaxBytes:N0}. It is not a chat template; download it again.");
         }
 
-        using var reader = new StreamReader(stream);
+        using StreamReader reader = new(stream);
         return new(name, reader.ReadToEnd(), path);
     }
 }

@@ -46,7 +46,7 @@ internal sealed record ClassifierLabels(IReadOnlyList<string> Names, ClassifierK
     /// <exception cref="GemmaModelFormatException">They are not of the form that transformers writes.</exception>
     public static ClassifierLabels Read(JsonFile config, int count)
     {
-        var names = new string[count];
+        string[] names = new string[count];
         for (int i = 0; i < count; i++)
         {
             names[i] = $"LABEL_{i}";
@@ -75,7 +75,7 @@ internal sealed record ClassifierLabels(IReadOnlyList<string> Names, ClassifierK
     private static void ReadNames(JsonFile config, JsonElement labels, string[] names)
     {
         bool complete = labels.ValueKind == JsonValueKind.Object;
-        var seen = new HashSet<int>();
+        HashSet<int> seen = new();
         foreach (JsonProperty label in complete ? labels.EnumerateObject() : default)
         {
             complete &= int.TryParse(label.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int id) && id < names.Length && seen.Add(id) && label.Value.ValueKind is JsonValueKind.String or JsonValueKind.Number;

@@ -118,7 +118,7 @@ internal static partial class GemmaTensors
     /// <exception cref="GemmaModelFormatException">A tensor is missing, mis-shaped or unknown; the message names it.</exception>
     public static void Check(GemmaConfig config, IReadOnlyDictionary<string, TensorView> tensors, string source)
     {
-        var known = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> known = new(StringComparer.Ordinal);
         foreach ((string name, long[] shape) in Expected(config))
         {
             known.Add(name);

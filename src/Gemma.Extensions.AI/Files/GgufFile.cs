@@ -32,7 +32,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
         path = System.IO.Path.GetFullPath(path);
         Match split = SplitName().Match(path);
         string first = split.Success ? $"{split.Groups["stem"].Value}-00001-of-{split.Groups["count"].Value}.gguf" : path;
-        var file = new GgufFile(first);
+        GgufFile file = new(first);
         try
         {
             file.Metadata = file.AddMap(first);
@@ -58,7 +58,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
     /// <exception cref="GemmaModelFormatException">The file is damaged, incomplete or not supported.</exception>
     public static GgufFile Parse(byte* data, long length, string source)
     {
-        var file = new GgufFile(source);
+        GgufFile file = new(source);
         file.Metadata = file.Add(data, length, source, part: 0);
         return file;
     }
@@ -108,14 +108,14 @@ internal sealed unsafe partial class GgufFile : IDisposable
 
     private GgufMetadata AddMap(string path, int part = 0)
     {
-        var map = new MappedFile(path);
+        MappedFile map = new(path);
         _maps.Add(map);
         return Add(map.Data, map.Length, map.Path, part);
     }
 
     private GgufMetadata Add(byte* data, long length, string source, int part)
     {
-        var reader = new GgufReader(data, length, source);
+        GgufReader reader = new(data, length, source);
         CheckVersion(ref reader, source);
         ulong tensorCount = reader.UInt64("the tensor count");
         ulong valueCount = reader.UInt64("the metadata count");
@@ -124,7 +124,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
         CheckCount(reader, valueCount, 13, "metadata entries");
         CheckCount(reader, tensorCount, 32, "tensors");
 
-        var metadata = new GgufMetadata(data, source);
+        GgufMetadata metadata = new(data, source);
         for (ulong i = 0; i < valueCount; i++)
         {
             string key = reader.String("a metadata key", MaxKeyBytes);
@@ -139,7 +139,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
             throw new GemmaModelFormatException($"'{source}' says that it is file {number + 1L:N0} of a split model, expected file {part + 1:N0}. The files were mixed up; download them again.");
         }
 
-        var infos = new List<TensorInfo>();
+        List<TensorInfo> infos = new();
         for (ulong i = 0; i < tensorCount; i++)
         {
             infos.Add(ReadTensorInfo(ref reader, source));
@@ -179,7 +179,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
 
     private static GgufValue ReadValue(ref GgufReader reader, string key)
     {
-        var type = (GgufType)reader.UInt32("a metadata type");
+        GgufType type = (GgufType)reader.UInt32("a metadata type");
         long start = reader.Position;
         (GgufType elementType, long count) = SkipValue(ref reader, type, key, depth: 0);
         return new GgufValue(type, elementType, count, start, reader.Position - start);
@@ -198,7 +198,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
             throw reader.Bad($"the metadata value '{ErrorText.Printable(key)}' is an array of arrays, {depth} levels deep");
         }
 
-        var elementType = (GgufType)reader.UInt32("an array's element type");
+        GgufType elementType = (GgufType)reader.UInt32("an array's element type");
         ulong count = reader.UInt64("an array's length");
         if (count > (ulong)reader.Remaining)
         {
@@ -265,7 +265,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
         }
 
         // GGUF lists the fastest dimension first.
-        var shape = new long[dimensions];
+        long[] shape = new long[dimensions];
         long elements = 1;
         for (int i = shape.Length - 1; i >= 0; i--)
         {

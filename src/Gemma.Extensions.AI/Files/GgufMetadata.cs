@@ -88,7 +88,7 @@ internal sealed unsafe class GgufMetadata(byte* data, string source)
             return null;
         }
 
-        var strings = new byte[value.Count][];
+        byte[][] strings = new byte[value.Count][];
         byte* at = data + value.Offset + ArrayHeader;
         for (int i = 0; i < strings.Length; i++)
         {

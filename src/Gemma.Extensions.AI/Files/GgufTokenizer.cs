@@ -41,7 +41,7 @@ internal static class GgufTokenizer
             throw new GemmaModelFormatException($"'{metadata.Source}' has {pieces.Length:N0} tokens, {scores.Length:N0} scores and {types.Length:N0} token types, expected as many of each. The file is damaged; download or convert it again.");
         }
 
-        var data = new VocabularyData(metadata.Source) { BosId = Id(metadata, "bos"), EosId = Id(metadata, "eos"), PadId = Id(metadata, "padding"), StopIds = EndTokens.Read(metadata) };
+        VocabularyData data = new(metadata.Source) { BosId = Id(metadata, "bos"), EosId = Id(metadata, "eos"), PadId = Id(metadata, "padding"), StopIds = EndTokens.Read(metadata) };
         for (int i = 0; i < types.Length; i++)
         {
             data.Add(pieces[i], scores[i], types[i] is >= (int)TokenKind.Normal and <= (int)TokenKind.Byte
@@ -56,9 +56,9 @@ internal static class GgufTokenizer
     /// <summary>Writes the vocabulary as llama.cpp's converter does. Ids without a token, up to the rows of the embedding, get a name and the type that says so.</summary>
     public static void Write(GgufWriter writer, GemmaTokenizer tokenizer, int rows)
     {
-        var pieces = new byte[rows][];
-        var scores = new float[rows];
-        var kinds = new int[rows];
+        byte[][] pieces = new byte[rows][];
+        float[] scores = new float[rows];
+        int[] kinds = new int[rows];
         for (int id = 0; id < rows; id++)
         {
             TokenKind kind = id < tokenizer.VocabularySize ? tokenizer.GetKind(id) : TokenKind.Unused;

@@ -116,7 +116,7 @@ internal static class GgufVariations
 
         bool IsNeutral(int row)
         {
-            var values = new float[factors.Columns];
+            float[] values = new float[factors.Columns];
             factors.DecodeRow(row, values);
             return !values.AsSpan().ContainsAnyExcept(1f);
         }

@@ -30,7 +30,7 @@ internal sealed class GgufWriter
 
     public void Set(string key, IEnumerable<byte[]> strings)
     {
-        using var buffer = new MemoryStream();
+        using MemoryStream buffer = new();
         foreach (byte[] text in strings)
         {
             buffer.Write(Prefixed(text));
@@ -116,7 +116,7 @@ internal sealed class GgufWriter
 
     private void SetArray(string key, GgufType elementType, int count, ReadOnlySpan<byte> elements)
     {
-        var bytes = new byte[12 + elements.Length];
+        byte[] bytes = new byte[12 + elements.Length];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, (uint)elementType);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(4), count);
         elements.CopyTo(bytes.AsSpan(12));
@@ -129,7 +129,7 @@ internal sealed class GgufWriter
 
     private static byte[] Prefixed(byte[] text)
     {
-        var bytes = new byte[8 + text.Length];
+        byte[] bytes = new byte[8 + text.Length];
         BinaryPrimitives.WriteInt64LittleEndian(bytes, text.Length);
         text.CopyTo(bytes, 8);
         return bytes;

@@ -90,7 +90,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
     /// <summary>Name of a checkpoint from its directory; snapshots of the hub's cache are named after the repository.</summary>
     public static string NameOf(string directory)
     {
-        var info = new DirectoryInfo(directory);
+        DirectoryInfo info = new(directory);
         const string Prefix = "models--";
         return info.Parent is { Name: "snapshots", Parent.Name: var repository } && repository.StartsWith(Prefix, StringComparison.Ordinal)
             ? repository[Prefix.Length..].Replace("--", "/", StringComparison.Ordinal)
@@ -141,7 +141,7 @@ internal sealed class HuggingFaceModelFile : ModelFile
             throw new GemmaModelFormatException($"'{indexPath}' has no 'weight_map' that says which file holds which tensor. The file is damaged; download it again.");
         }
 
-        var shardOf = new Dictionary<string, string>(StringComparer.Ordinal);
+        Dictionary<string, string> shardOf = new(StringComparer.Ordinal);
         foreach (JsonProperty entry in map.EnumerateObject())
         {
             shardOf[entry.Name] = ShardName(index, entry);

@@ -27,7 +27,7 @@ internal sealed record LoraPair(TensorView A, TensorView B, float Scale)
 
     private static float[] Read(TensorView tensor)
     {
-        var values = new float[checked((int)tensor.ElementCount)];
+        float[] values = new float[checked((int)tensor.ElementCount)];
         int columns = (int)tensor.Columns;
         for (int row = 0; row < tensor.Rows; row++)
         {
@@ -214,7 +214,7 @@ internal sealed partial class LoraFile : IDisposable
             throw new GemmaModelFormatException($"'{path}' holds no factors: it has {b.Count:N0} tensors of kind B and none of kind A. It is not an adapter, or is incomplete; download or save it again.");
         }
 
-        var pairs = new Dictionary<string, LoraPair>(StringComparer.Ordinal);
+        Dictionary<string, LoraPair> pairs = new(StringComparer.Ordinal);
         foreach (string weight in a.Keys.Union(b.Keys))
         {
             if (!a.TryGetValue(weight, out TensorView? first) || !b.TryGetValue(weight, out TensorView? second))

@@ -44,11 +44,15 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     /// <summary>The file's <c>__metadata__</c>.</summary>
     public IReadOnlyDictionary<string, string> Metadata => _metadata;
 
+    private SafetensorsTensor this[string name] => _tensors.TryGetValue(name, out SafetensorsTensor? tensor)
+        ? tensor
+        : throw new GemmaModelFormatException($"'{Path}' has no tensor '{name}'. It is not the file that was expected here.");
+
     /// <summary>Maps a file.</summary>
     /// <exception cref="GemmaModelFormatException">The file is missing, damaged or incomplete.</exception>
     public static SafetensorsFile Open(string path)
     {
-        var map = new MappedFile(path);
+        MappedFile map = new(path);
         try
         {
             return new SafetensorsFile(map.Data, map.Length, map.Path) { _map = map };
@@ -84,7 +88,7 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     public float[] ReadSingles(string name)
     {
         SafetensorsTensor tensor = this[name];
-        var values = new float[tensor.ElementCount];
+        float[] values = new float[tensor.ElementCount];
         fixed (float* destination = values)
         {
             WeightFormat(tensor).Decode(_data + tensor.Offset, destination, values.Length);
@@ -98,7 +102,7 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     {
         SafetensorsTensor tensor = this[name];
         byte* data = _data + tensor.Offset;
-        var values = new int[tensor.ElementCount];
+        int[] values = new int[tensor.ElementCount];
         for (int i = 0; i < values.Length; i++)
         {
             values[i] = tensor.DType switch
@@ -117,10 +121,6 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         _map?.Dispose();
         _map = null;
     }
-
-    private SafetensorsTensor this[string name] => _tensors.TryGetValue(name, out SafetensorsTensor? tensor)
-        ? tensor
-        : throw new GemmaModelFormatException($"'{Path}' has no tensor '{name}'. It is not the file that was expected here.");
 
     private BlockFormat WeightFormat(SafetensorsTensor tensor) => tensor.DType switch
     {
@@ -156,7 +156,7 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         long dataStart = 8 + (long)headerBytes;
         try
         {
-            using var memory = new UnmanagedBytes(_data + 8, (int)headerBytes);
+            using UnmanagedBytes memory = new(_data + 8, (int)headerBytes);
             using JsonDocument header = JsonDocument.Parse(memory.Memory);
             if (header.RootElement.ValueKind != JsonValueKind.Object)
             {
@@ -220,7 +220,7 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         }
 
         long elements = 1;
-        var shape = new long[shapeElement.GetArrayLength()];
+        long[] shape = new long[shapeElement.GetArrayLength()];
         for (int i = 0; i < shape.Length; i++)
         {
             shape[i] = Size(shapeElement[i], name);

@@ -78,8 +78,8 @@ internal sealed class SafetensorsWriter
 
     private byte[] Header()
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
+        using MemoryStream buffer = new();
+        using (Utf8JsonWriter json = new(buffer))
         {
             json.WriteStartObject();
             if (Metadata.Count > 0)

@@ -44,14 +44,14 @@ internal abstract unsafe class BlockFormat
     /// <summary>Byte offsets of the float16 scale and, where there is one, minimum within a block; none where elements are plain numbers.</summary>
     public abstract ReadOnlySpan<int> ScaleOffsets { get; }
 
+    /// <summary>True if <see cref="Encode"/> supports the format; the others are read-only.</summary>
+    public virtual bool CanEncode => true;
+
     /// <summary>Bytes of <paramref name="elements"/> elements, which must be whole blocks.</summary>
     public long ByteLength(long elements) => elements / BlockElements * BlockBytes;
 
     /// <summary>Scalar reference decoder: the oracle from which every fast path is tested.</summary>
     public abstract void Decode(byte* source, float* destination, long elements);
-
-    /// <summary>True if <see cref="Encode"/> supports the format; the others are read-only.</summary>
-    public virtual bool CanEncode => true;
 
     /// <summary>Packs elements, which must be finite and whole blocks.</summary>
     /// <param name="source">Elements.</param>
@@ -118,7 +118,7 @@ internal abstract unsafe class BlockFormat
 
     private static BlockFormat?[] IndexByType()
     {
-        var table = new BlockFormat?[All.Max(f => (int)f.Type) + 1];
+        BlockFormat?[] table = new BlockFormat?[All.Max(f => (int)f.Type) + 1];
         foreach (BlockFormat format in All)
         {
             table[(int)format.Type] = format;

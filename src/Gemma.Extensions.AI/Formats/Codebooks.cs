@@ -7,91 +7,6 @@ namespace Gemma.Extensions.AI.Formats;
 /// </summary>
 internal static unsafe class Codebooks
 {
-    /// <summary>Levels of IQ2's numbers.</summary>
-    public static ReadOnlySpan<byte> Levels2 => [8, 25, 43];
-
-    /// <summary>Levels of IQ3_XXS's numbers.</summary>
-    public static ReadOnlySpan<byte> Levels3Xxs => [4, 12, 20, 28, 36, 44, 52, 62];
-
-    /// <summary>Levels of IQ3_S's numbers.</summary>
-    public static ReadOnlySpan<byte> Levels3S => [1, 3, 5, 7, 9, 11, 13, 15];
-
-    /// <summary>Levels of IQ1's numbers: -1, 0 and 1 in eighths, so that its offset of an eighth is a whole number too.</summary>
-    public static ReadOnlySpan<byte> Levels1 => [unchecked((byte)-8), 0, 8];
-
-    /// <summary>IQ2_XXS [256] of eight bytes.</summary>
-    public static ulong* Iq2Xxs { get; } = (ulong*)Expand(Iq2XxsCodes, 2, Levels2);
-
-    /// <summary>IQ2_XS [512] of eight bytes.</summary>
-    public static ulong* Iq2Xs { get; } = (ulong*)Expand(Iq2XsCodes, 2, Levels2);
-
-    /// <summary>IQ2_S [1024] of eight bytes.</summary>
-    public static ulong* Iq2S { get; } = (ulong*)Expand(Iq2SCodes, 2, Levels2);
-
-    /// <summary>IQ3_XXS [256] of four bytes.</summary>
-    public static uint* Iq3Xxs { get; } = (uint*)Expand(Iq3XxsCodes, 3, Levels3Xxs);
-
-    /// <summary>IQ3_S [512] of four bytes.</summary>
-    public static uint* Iq3S { get; } = (uint*)Expand(Iq3SCodes, 3, Levels3S);
-
-    /// <summary>IQ1_S and IQ1_M [2048] of eight signed bytes.</summary>
-    public static ulong* Iq1 { get; } = (ulong*)Expand(Iq1Codes, 2, Levels1);
-
-    /// <summary>One byte an entry: the levels' indices of its first numbers (two of IQ3, four of the others), or of its last ones.</summary>
-    public static byte* Plane(TensorType type, bool last)
-    {
-        ushort[] codes = Codes(type);
-        int shift = type is TensorType.IQ3_XXS or TensorType.IQ3_S ? 6 : 8;
-        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)codes.Length, 64);
-        for (int i = 0; i < codes.Length; i++)
-        {
-            bytes[i] = (byte)((last ? codes[i] >> shift : codes[i]) & ((1 << shift) - 1));
-        }
-
-        return bytes;
-    }
-
-    /// <summary>Eight sign bits from the seven that IQ2_XXS, IQ2_XS and IQ3_XXS store: their number is even.</summary>
-    public static byte EvenSigns(uint seven) => (byte)(seven | (uint)(System.Numerics.BitOperations.PopCount(seven) & 1) << 7);
-
-    /// <summary>The levels' indices of a codebook, as stored.</summary>
-    public static ushort[] Codes(TensorType type) => Parse(type switch
-    {
-        TensorType.IQ2_XXS => Iq2XxsCodes,
-        TensorType.IQ2_XS => Iq2XsCodes,
-        TensorType.IQ2_S => Iq2SCodes,
-        TensorType.IQ3_XXS => Iq3XxsCodes,
-        TensorType.IQ3_S => Iq3SCodes,
-        TensorType.IQ1_S or TensorType.IQ1_M => Iq1Codes,
-        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "The type has no codebook."),
-    });
-
-    /// <summary>The numbers of a codebook, one byte each, where kernels may read them, 16 bytes from any entry on: they never move and are never freed.</summary>
-    private static byte* Expand(string text, int bits, ReadOnlySpan<byte> levels)
-    {
-        ushort[] codes = Parse(text);
-        int numbers = bits == 2 ? 8 : 4;
-        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)(codes.Length * numbers + 16), 64);
-        for (int i = 0; i < codes.Length * numbers; i++)
-        {
-            bytes[i] = levels[(codes[i / numbers] >> (i % numbers * bits)) & ((1 << bits) - 1)];
-        }
-
-        return bytes;
-    }
-
-    private static ushort[] Parse(string text)
-    {
-        byte[] bytes = Convert.FromBase64String(text);
-        ushort[] codes = new ushort[bytes.Length / 2];
-        for (int i = 0; i < codes.Length; i++)
-        {
-            codes[i] = System.Buffers.Binary.BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(2 * i));
-        }
-
-        return codes;
-    }
-
     private const string Iq2XxsCodes =
         "AAACAAUACAAKABEAFAAgACIAKAAqAEEARABQAFgAYQBkAIAAggCKAKIAAQEEARABFQFAAYQBmAEAAgICIgKCAgEEBAQQBCEEJARABEIESARgBIEEhASQBKQEAAUCBQgFIAVGBWkFgAWRBQkGEAZABo" +
         "QGpAYACAUICAgUCCgIQQhECFAIUgiICAQJQAkCChQKARAEEBAQIRBAEGAQhBCQEJUQABEIESARUBFaEYARJBJFEgAUCBQgFCUUSRSAFBgVYhUAFhYWARgEGBAYQBiBGAAZBRmgGVEaACACIAogRCBh" +
@@ -189,4 +104,89 @@ internal static unsafe class Codebooks
         "oiKiKKIqokWiUaJWolmiZaKAooKiiKKKopWioKKioqiiqqIZpCWkQaREpFCkVKRVpFikWqRhpGWkZqRopGmkhaQGpQmlEKUSpRWlGKUmpSmlQqVFpVGlVKVVpValWaVlpWqlgaWEpYWlhqWJpZKlla" +
         "WYpQWmEaYWphqmIaYlpkSmRqZKplKmVaZWplimYKZipoamkKaVppammaahpqSmpqYAqAKoCKgKqCCoIqgoqCqoUahUqFaoWaiAqIKoiKiKqJWooKiiqKioqqgFqRSpGakhqSWpQalQqVWpWqlhqWap" +
         "aamQqZapAKoCqgiqCqogqiKqKKoqqlGqVKpWqoCqgqqIqoqqlaqgqqKqqKqqqg==";
+
+    /// <summary>Levels of IQ2's numbers.</summary>
+    public static ReadOnlySpan<byte> Levels2 => [8, 25, 43];
+
+    /// <summary>Levels of IQ3_XXS's numbers.</summary>
+    public static ReadOnlySpan<byte> Levels3Xxs => [4, 12, 20, 28, 36, 44, 52, 62];
+
+    /// <summary>Levels of IQ3_S's numbers.</summary>
+    public static ReadOnlySpan<byte> Levels3S => [1, 3, 5, 7, 9, 11, 13, 15];
+
+    /// <summary>Levels of IQ1's numbers: -1, 0 and 1 in eighths, so that its offset of an eighth is a whole number too.</summary>
+    public static ReadOnlySpan<byte> Levels1 => [unchecked((byte)-8), 0, 8];
+
+    /// <summary>IQ2_XXS [256] of eight bytes.</summary>
+    public static ulong* Iq2Xxs { get; } = (ulong*)Expand(Iq2XxsCodes, 2, Levels2);
+
+    /// <summary>IQ2_XS [512] of eight bytes.</summary>
+    public static ulong* Iq2Xs { get; } = (ulong*)Expand(Iq2XsCodes, 2, Levels2);
+
+    /// <summary>IQ2_S [1024] of eight bytes.</summary>
+    public static ulong* Iq2S { get; } = (ulong*)Expand(Iq2SCodes, 2, Levels2);
+
+    /// <summary>IQ3_XXS [256] of four bytes.</summary>
+    public static uint* Iq3Xxs { get; } = (uint*)Expand(Iq3XxsCodes, 3, Levels3Xxs);
+
+    /// <summary>IQ3_S [512] of four bytes.</summary>
+    public static uint* Iq3S { get; } = (uint*)Expand(Iq3SCodes, 3, Levels3S);
+
+    /// <summary>IQ1_S and IQ1_M [2048] of eight signed bytes.</summary>
+    public static ulong* Iq1 { get; } = (ulong*)Expand(Iq1Codes, 2, Levels1);
+
+    /// <summary>One byte an entry: the levels' indices of its first numbers (two of IQ3, four of the others), or of its last ones.</summary>
+    public static byte* Plane(TensorType type, bool last)
+    {
+        ushort[] codes = Codes(type);
+        int shift = type is TensorType.IQ3_XXS or TensorType.IQ3_S ? 6 : 8;
+        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)codes.Length, 64);
+        for (int i = 0; i < codes.Length; i++)
+        {
+            bytes[i] = (byte)((last ? codes[i] >> shift : codes[i]) & ((1 << shift) - 1));
+        }
+
+        return bytes;
+    }
+
+    /// <summary>Eight sign bits from the seven that IQ2_XXS, IQ2_XS and IQ3_XXS store: their number is even.</summary>
+    public static byte EvenSigns(uint seven) => (byte)(seven | (uint)(System.Numerics.BitOperations.PopCount(seven) & 1) << 7);
+
+    /// <summary>The levels' indices of a codebook, as stored.</summary>
+    public static ushort[] Codes(TensorType type) => Parse(type switch
+    {
+        TensorType.IQ2_XXS => Iq2XxsCodes,
+        TensorType.IQ2_XS => Iq2XsCodes,
+        TensorType.IQ2_S => Iq2SCodes,
+        TensorType.IQ3_XXS => Iq3XxsCodes,
+        TensorType.IQ3_S => Iq3SCodes,
+        TensorType.IQ1_S or TensorType.IQ1_M => Iq1Codes,
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "The type has no codebook."),
+    });
+
+    /// <summary>The numbers of a codebook, one byte each, where kernels may read them, 16 bytes from any entry on: they never move and are never freed.</summary>
+    private static byte* Expand(string text, int bits, ReadOnlySpan<byte> levels)
+    {
+        ushort[] codes = Parse(text);
+        int numbers = bits == 2 ? 8 : 4;
+        byte* bytes = (byte*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)(codes.Length * numbers + 16), 64);
+        for (int i = 0; i < codes.Length * numbers; i++)
+        {
+            bytes[i] = levels[(codes[i / numbers] >> (i % numbers * bits)) & ((1 << bits) - 1)];
+        }
+
+        return bytes;
+    }
+
+    private static ushort[] Parse(string text)
+    {
+        byte[] bytes = Convert.FromBase64String(text);
+        ushort[] codes = new ushort[bytes.Length / 2];
+        for (int i = 0; i < codes.Length; i++)
+        {
+            codes[i] = System.Buffers.Binary.BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(2 * i));
+        }
+
+        return codes;
+    }
 }

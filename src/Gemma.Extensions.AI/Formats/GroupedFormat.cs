@@ -9,13 +9,13 @@ internal abstract unsafe class GroupedFormat : BlockFormat
     /// <summary>Elements that share a scale: 16 or 32.</summary>
     public abstract int GroupElements { get; }
 
+    public override bool CanEncode => false;
+
     /// <summary>Unpacks one block; x = scale·value without rounding.</summary>
     /// <param name="block"><see cref="BlockFormat.BlockBytes"/> bytes.</param>
     /// <param name="values">[BlockElements] of -127 to 127.</param>
     /// <param name="scales">[BlockElements / GroupElements].</param>
     public abstract void Unpack(byte* block, sbyte* values, float* scales);
-
-    public override bool CanEncode => false;
 
     public override void Encode(float* source, byte* destination, long elements, float* importance) =>
         throw new NotSupportedException($"{Name} is only read, not written. Types that are written: {string.Join(", ", All.Where(format => format.CanEncode))}.");

@@ -30,7 +30,7 @@ internal sealed unsafe class IQ1_MFormat : GroupedFormat
 
     public override void Unpack(byte* block, sbyte* values, float* scales)
     {
-        var words = (ushort*)(block + 48);
+        ushort* words = (ushort*)(block + 48);
         float d = HalfBits.ToSingle(Scale(words)) / 8;
         for (int group = 0; group < 16; group++)
         {

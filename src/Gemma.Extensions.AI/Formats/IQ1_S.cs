@@ -15,7 +15,7 @@ internal sealed unsafe class IQ1_SFormat : GroupedFormat
     /// <summary>Writes the eight numbers of an entry in eighths, an eighth added or taken off.</summary>
     internal static void StoreShifted(sbyte* destination, int index, bool minus)
     {
-        var numbers = (sbyte*)(Codebooks.Iq1 + index);
+        sbyte* numbers = (sbyte*)(Codebooks.Iq1 + index);
         int shift = minus ? -1 : 1;
         for (int i = 0; i < 8; i++)
         {
@@ -27,7 +27,7 @@ internal sealed unsafe class IQ1_SFormat : GroupedFormat
     {
         float d = HalfBits.ToSingle(*(ushort*)block) / 8;
         byte* low = block + 2;
-        var high = (ushort*)(block + 34);
+        ushort* high = (ushort*)(block + 34);
         for (int group = 0; group < 8; group++)
         {
             int word = high[group];

@@ -9,10 +9,16 @@ internal sealed unsafe class IQ2_SFormat : GroupedFormat
     private static readonly Lazy<CodebookSearch> s_search = new(() => new(TensorType.IQ2_S, Codebooks.Levels2, dimension: 8, group: 16, evenSigns: false, unit: 0.125f));
 
     public override TensorType Type => TensorType.IQ2_S;
+
     public override int BlockElements => SuperBlock;
+
     public override int BlockBytes => 82;
+
     public override int GroupElements => 16;
+
     public override ReadOnlySpan<int> ScaleOffsets => [0];
+
+    public override bool CanEncode => true;
 
     public override void Unpack(byte* block, sbyte* values, float* scales)
     {
@@ -27,8 +33,6 @@ internal sealed unsafe class IQ2_SFormat : GroupedFormat
             }
         }
     }
-
-    public override bool CanEncode => true;
 
     public override void Encode(float* source, byte* destination, long elements, float* importance) =>
         s_search.Value.Encode(this, source, destination, elements, importance, &Store);

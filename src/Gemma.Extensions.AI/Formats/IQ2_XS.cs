@@ -15,7 +15,7 @@ internal sealed unsafe class IQ2_XSFormat : GroupedFormat
     public override void Unpack(byte* block, sbyte* values, float* scales)
     {
         float d = HalfBits.ToSingle(*(ushort*)block) / 8;
-        var entries = (ushort*)(block + 2);
+        ushort* entries = (ushort*)(block + 2);
         for (int group = 0; group < 16; group++)
         {
             scales[group] = d * (2 * (block[66 + group / 2] >> (group % 2 * 4) & 0xF) + 1);

@@ -9,10 +9,16 @@ internal sealed unsafe class IQ3_SFormat : GroupedFormat
     private static readonly Lazy<CodebookSearch> s_search = new(() => new(TensorType.IQ3_S, Codebooks.Levels3S, dimension: 4, group: 32, evenSigns: false, unit: 1));
 
     public override TensorType Type => TensorType.IQ3_S;
+
     public override int BlockElements => SuperBlock;
+
     public override int BlockBytes => 110;
+
     public override int GroupElements => 32;
+
     public override ReadOnlySpan<int> ScaleOffsets => [0];
+
+    public override bool CanEncode => true;
 
     public override void Unpack(byte* block, sbyte* values, float* scales)
     {
@@ -28,8 +34,6 @@ internal sealed unsafe class IQ3_SFormat : GroupedFormat
             }
         }
     }
-
-    public override bool CanEncode => true;
 
     public override void Encode(float* source, byte* destination, long elements, float* importance) =>
         s_search.Value.Encode(this, source, destination, elements, importance, &Store);

@@ -9,10 +9,16 @@ internal sealed unsafe class IQ3_XXSFormat : GroupedFormat
     private static readonly Lazy<CodebookSearch> s_search = new(() => new(TensorType.IQ3_XXS, Codebooks.Levels3Xxs, dimension: 4, group: 32, evenSigns: true, unit: 0.25f));
 
     public override TensorType Type => TensorType.IQ3_XXS;
+
     public override int BlockElements => SuperBlock;
+
     public override int BlockBytes => 98;
+
     public override int GroupElements => 32;
+
     public override ReadOnlySpan<int> ScaleOffsets => [0];
+
+    public override bool CanEncode => true;
 
     public override void Unpack(byte* block, sbyte* values, float* scales)
     {
@@ -29,8 +35,6 @@ internal sealed unsafe class IQ3_XXSFormat : GroupedFormat
             }
         }
     }
-
-    public override bool CanEncode => true;
 
     public override void Encode(float* source, byte* destination, long elements, float* importance) =>
         s_search.Value.Encode(this, source, destination, elements, importance, &Store);

@@ -16,7 +16,7 @@ internal sealed unsafe class Q6_KFormat : BlockFormat
     {
         for (long i = 0; i < elements; i += SuperBlock, source += 210, destination += SuperBlock)
         {
-            var scales = (sbyte*)(source + 192);
+            sbyte* scales = (sbyte*)(source + 192);
             float d = HalfBits.ToSingle(*(ushort*)(source + 208));
             for (int run = 0; run < 8; run++)
             {

@@ -13,7 +13,7 @@ internal sealed unsafe class Q8_0Format : BlockFormat
         for (long i = 0; i < elements; i += 32, source += 34)
         {
             float d = HalfBits.ToSingle(*(ushort*)source);
-            var q = (sbyte*)(source + 2);
+            sbyte* q = (sbyte*)(source + 2);
             for (int j = 0; j < 32; j++)
             {
                 destination[i + j] = d * q[j];

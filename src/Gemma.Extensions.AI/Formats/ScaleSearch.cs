@@ -11,6 +11,8 @@ internal static unsafe class ScaleSearch
     /// <summary>Elements of the largest group.</summary>
     public const int MaxGroup = 32;
 
+    private static readonly byte[] s_nearest = BuildNearest();
+
     /// <summary>Fits x ≈ scale·q - minimum, q in 0…levels, minimum ≥ 0.</summary>
     /// <param name="x">Elements.</param>
     /// <param name="w">Weight of each element's squared error.</param>
@@ -126,7 +128,7 @@ internal static unsafe class ScaleSearch
     public static float Quantise(float* x, float* w, int n, float scale, float minimum, int bottom, int top, sbyte* quants)
     {
         float inverse = scale != 0 ? 1 / scale : 0;
-        var error = Vector256<float>.Zero;
+        Vector256<float> error = Vector256<float>.Zero;
         Vector256<float> factor = Vector256.Create(inverse), step = Vector256.Create(scale), offset = Vector256.Create(minimum);
         Vector256<float> low = Vector256.Create((float)bottom), high = Vector256.Create((float)top);
         float* rounded = stackalloc float[8];
@@ -242,12 +244,10 @@ internal static unsafe class ScaleSearch
 
     private static float NearestValue(float x) => IQ4_NLFormat.Values[NearestIndex(x)];
 
-    private static readonly byte[] s_nearest = BuildNearest();
-
     /// <summary>Nearest index by half steps from -127; every boundary between two values is a multiple of a half.</summary>
     private static byte[] BuildNearest()
     {
-        var table = new byte[509];
+        byte[] table = new byte[509];
         for (int i = 0; i < table.Length; i++)
         {
             float x = -127 + i / 2f + 0.25f;

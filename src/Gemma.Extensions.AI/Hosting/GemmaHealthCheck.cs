@@ -13,17 +13,17 @@ internal sealed class GemmaHealthCheck(ModelRegistry? registry) : IHealthCheck
 
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
-        var data = new Dictionary<string, object>();
-        var worst = HealthStatus.Healthy;
-        var sentences = new List<string>();
-        foreach (var reference in registry?.Models ?? [])
+        Dictionary<string, object> data = new();
+        HealthStatus worst = HealthStatus.Healthy;
+        List<string> sentences = new();
+        foreach (ModelReference reference in registry?.Models ?? [])
         {
-            var (status, sentence) = Check(reference, data);
+            (HealthStatus status, string sentence) = Check(reference, data);
             worst = status < worst ? status : worst;
             sentences.Add(sentence);
         }
 
-        var reported = worst == HealthStatus.Unhealthy ? context.Registration.FailureStatus : worst;
+        HealthStatus reported = worst == HealthStatus.Unhealthy ? context.Registration.FailureStatus : worst;
         string description = sentences.Count == 0 ? "No Gemma model has been used yet." : string.Join(" ", sentences);
         return Task.FromResult(new HealthCheckResult(reported, description, data: data));
     }
@@ -46,7 +46,7 @@ internal sealed class GemmaHealthCheck(ModelRegistry? registry) : IHealthCheck
             return (HealthStatus.Healthy, $"{id} is loaded with its first use.");
         }
 
-        var engine = model.Engine.Status;
+        Engine.EngineStatus engine = model.Engine.Status;
         data[$"{id}.running"] = engine.Running;
         data[$"{id}.waiting"] = engine.Waiting;
         data[$"{id}.kv_blocks_used"] = engine.UsedBlocks;

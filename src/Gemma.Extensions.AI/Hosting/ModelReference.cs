@@ -50,40 +50,6 @@ internal sealed partial class ModelReference(
     /// <summary>Name of the model, known without reading it.</summary>
     public string ModelId { get; } = ModelAliases.ModelId(path);
 
-    /// <summary>
-    /// The model, for whoever keeps it: it is not unloaded any more. Loads it if nobody has. Cancelling gives up waiting, not the load, since others may wait for it too.
-    /// </summary>
-    public Task<GemmaModel> GetAsync(CancellationToken cancellationToken)
-    {
-        lock (_lock)
-        {
-            _isKept = true;
-            return Load().WaitAsync(cancellationToken);
-        }
-    }
-
-    /// <summary>The model, until the lease is disposed. Loads it if nobody has.</summary>
-    public async ValueTask<ModelLease> LeaseAsync(CancellationToken cancellationToken)
-    {
-        Task<GemmaModel> loading;
-        lock (_lock)
-        {
-            loading = Load();
-            _leases++;
-            _timer?.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        }
-
-        try
-        {
-            return new ModelLease(this, await loading.WaitAsync(cancellationToken).ConfigureAwait(false));
-        }
-        catch
-        {
-            Release();
-            throw;
-        }
-    }
-
     /// <summary>Names of the adapters that requests may ask for: those that are loaded, or will be with the model.</summary>
     public IReadOnlyList<string> AdapterNames => Loaded?.Adapters ?? adapters ?? [];
 
@@ -131,6 +97,40 @@ internal sealed partial class ModelReference(
                     Schedule();
                 }
             }
+        }
+    }
+
+    /// <summary>
+    /// The model, for whoever keeps it: it is not unloaded any more. Loads it if nobody has. Cancelling gives up waiting, not the load, since others may wait for it too.
+    /// </summary>
+    public Task<GemmaModel> GetAsync(CancellationToken cancellationToken)
+    {
+        lock (_lock)
+        {
+            _isKept = true;
+            return Load().WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>The model, until the lease is disposed. Loads it if nobody has.</summary>
+    public async ValueTask<ModelLease> LeaseAsync(CancellationToken cancellationToken)
+    {
+        Task<GemmaModel> loading;
+        lock (_lock)
+        {
+            loading = Load();
+            _leases++;
+            _timer?.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
+
+        try
+        {
+            return new ModelLease(this, await loading.WaitAsync(cancellationToken).ConfigureAwait(false));
+        }
+        catch
+        {
+            Release();
+            throw;
         }
     }
 

@@ -13,6 +13,9 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
     private readonly ConcurrentDictionary<string, (ModelReference Reference, GemmaOptions Options)> _models = new(StringComparer.Ordinal);
     private readonly ILogger _logger = (loggerFactory ?? Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance).CreateLogger("Gemma.Extensions.AI");
 
+    /// <summary>Every model that was asked for.</summary>
+    public IEnumerable<ModelReference> Models => _models.Values.Select(entry => entry.Reference);
+
     /// <summary>The model that the options of a registration describe. Nothing is loaded unless they say so.</summary>
     public ModelReference Get(GemmaRegistration registration) => Get(OptionsOf(registration));
 
@@ -50,9 +53,6 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         own.ModelPath = path;
         return own;
     }
-
-    /// <summary>Every model that was asked for.</summary>
-    public IEnumerable<ModelReference> Models => _models.Values.Select(entry => entry.Reference);
 
     /// <summary>Refuses new requests and lets the accepted ones finish until <paramref name="cancellationToken"/> is cancelled, then ends the rest.</summary>
     public Task StopAsync(CancellationToken cancellationToken) =>
@@ -106,6 +106,24 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
         }
     }
 
+    [LoggerMessage(1, LogLevel.Information, "Loading Gemma model {Path}")]
+    private static partial void LogLoading(ILogger logger, string path);
+
+    [LoggerMessage(2, LogLevel.Debug, "Loading {Stage}: {Completed} of {Total}")]
+    private static partial void LogProgressed(ILogger logger, string stage, long completed, long total);
+
+    [LoggerMessage(3, LogLevel.Information, "Loaded {ModelId} in {Seconds:F2} s: context {ContextLength} tokens, kernels {Kernel}")]
+    private static partial void LogLoaded(ILogger logger, string modelId, double seconds, int contextLength, string kernel);
+
+    [LoggerMessage(7, LogLevel.Warning, "The server names no hash of {File}: its content cannot be checked")]
+    private static partial void LogUnchecked(ILogger logger, string file);
+
+    [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs slower than it might: {Reason}")]
+    private static partial void LogReduced(ILogger logger, string modelId, string reason);
+
+    [LoggerMessage(4, LogLevel.Error, "Loading Gemma model {Path} failed")]
+    private static partial void LogFailed(ILogger logger, string path, Exception exception);
+
     /// <summary>Writes progress to the log at every tenth, so that a slow disk can be told from a hang.</summary>
     private sealed class LogProgress(ILogger logger) : IProgress<GemmaLoadProgress>, IProgress<GemmaDownloadProgress>
     {
@@ -133,22 +151,4 @@ internal sealed partial class ModelRegistry(IOptionsMonitor<GemmaOptions> option
             }
         }
     }
-
-    [LoggerMessage(1, LogLevel.Information, "Loading Gemma model {Path}")]
-    private static partial void LogLoading(ILogger logger, string path);
-
-    [LoggerMessage(2, LogLevel.Debug, "Loading {Stage}: {Completed} of {Total}")]
-    private static partial void LogProgressed(ILogger logger, string stage, long completed, long total);
-
-    [LoggerMessage(3, LogLevel.Information, "Loaded {ModelId} in {Seconds:F2} s: context {ContextLength} tokens, kernels {Kernel}")]
-    private static partial void LogLoaded(ILogger logger, string modelId, double seconds, int contextLength, string kernel);
-
-    [LoggerMessage(7, LogLevel.Warning, "The server names no hash of {File}: its content cannot be checked")]
-    private static partial void LogUnchecked(ILogger logger, string file);
-
-    [LoggerMessage(5, LogLevel.Warning, "{ModelId} runs slower than it might: {Reason}")]
-    private static partial void LogReduced(ILogger logger, string modelId, string reason);
-
-    [LoggerMessage(4, LogLevel.Error, "Loading Gemma model {Path} failed")]
-    private static partial void LogFailed(ILogger logger, string path, Exception exception);
 }

@@ -79,7 +79,7 @@ internal sealed partial class HubCache
 
     private CachedModel? ScatteredModel(string repository)
     {
-        var reference = new HubReference(repository, null, HubReference.DefaultRevision, null);
+        HubReference reference = new(repository, null, HubReference.DefaultRevision, null);
         return Commit(repository, reference.Revision) is null && FindScattered(reference) is { } path && IsGathered(path) && Directory.Exists(path)
             ? new CachedModel(repository, Path.GetFileName(path), path, Files(path).Sum(file => Size(path, file)))
             : null;
@@ -93,7 +93,7 @@ internal sealed partial class HubCache
         {
             // The link in the snapshot, not the blob that it leads to.
             string link = Path.Combine(model.Path, file);
-            var found = new FileInfo(Path.GetFullPath(new FileInfo(link).LinkTarget!, Path.GetDirectoryName(link)!));
+            FileInfo found = new(Path.GetFullPath(new FileInfo(link).LinkTarget!, Path.GetDirectoryName(link)!));
             freed += found.LinkTarget is null ? found.Length : 0;
             found.Delete();
         }

@@ -100,7 +100,7 @@ internal sealed partial class HubCache(string root)
     /// <summary>Every complete model, by reference.</summary>
     public IReadOnlyList<CachedModel> List()
     {
-        var models = new List<CachedModel>();
+        List<CachedModel> models = new();
         foreach (string folder in Directory.Exists(Root) ? Directory.EnumerateDirectories(Root, FolderPrefix + "*") : [])
         {
             string repository = Path.GetFileName(folder)[FolderPrefix.Length..].Replace("--", "/", StringComparison.Ordinal);
@@ -144,7 +144,7 @@ internal sealed partial class HubCache(string root)
         long freed = 0;
         foreach (string file in Directory.Exists(model.Path) ? Files(snapshot) : Parts(snapshot, Path.GetRelativePath(snapshot, model.Path)))
         {
-            var found = new FileInfo(Path.Combine(snapshot, file));
+            FileInfo found = new(Path.Combine(snapshot, file));
             freed += found.LinkTarget is null ? found.Length : 0;
             found.Delete();
         }
@@ -211,7 +211,7 @@ internal sealed partial class HubCache(string root)
     {
         string commit = Path.GetFileName(snapshot);
         string[] files = [.. Files(snapshot)];
-        var whole = new HubReference(repository, null, commit, null);
+        HubReference whole = new(repository, null, commit, null);
         if (files.Contains("config.json") && TryComplete(snapshot, whole) is { } directory && Directory.Exists(directory))
         {
             yield return new CachedModel(repository, commit, directory, files.Sum(f => Size(snapshot, f)));
@@ -250,13 +250,13 @@ internal sealed partial class HubCache(string root)
 
     private static long Size(string snapshot, string file)
     {
-        var info = new FileInfo(Path.Combine(snapshot, file));
+        FileInfo info = new(Path.Combine(snapshot, file));
         return info.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target ? target.Exists ? target.Length : 0 : info.Length;
     }
 
     private static string SnapshotOf(string file)
     {
-        for (var directory = new FileInfo(file).Directory!; ; directory = directory.Parent!)
+        for (DirectoryInfo directory = new FileInfo(file).Directory!; ; directory = directory.Parent!)
         {
             if (directory.Parent?.Name == "snapshots")
             {

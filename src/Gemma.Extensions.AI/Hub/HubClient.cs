@@ -45,7 +45,7 @@ internal sealed class HubClient : IDisposable
     /// <exception cref="GemmaHubException">The repository is not there, not accessible, or the answer is not understood.</exception>
     public async Task<HubRepository> DescribeAsync(HubReference reference, CancellationToken cancellationToken)
     {
-        var url = new Uri(_settings.Endpoint, $"api/models/{reference.Repository}/revision/{Uri.EscapeDataString(reference.Revision)}?blobs=true");
+        Uri url = new(_settings.Endpoint, $"api/models/{reference.Repository}/revision/{Uri.EscapeDataString(reference.Revision)}?blobs=true");
         byte[] listing = await HubPatience.ForBodies(_settings.Options).ExecuteAsync(async token => await ReadListingAsync(url, reference, token).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
         try
         {
@@ -71,7 +71,7 @@ internal sealed class HubClient : IDisposable
         using HttpResponseMessage response = await SendAsync(url, null, reference, cancellationToken).ConfigureAwait(false);
         using PatientReader body = await PatientReader.OpenAsync(response, _settings.Options, cancellationToken).ConfigureAwait(false);
         using MemoryStream listing = new();
-        var buffer = new byte[64 << 10];
+        byte[] buffer = new byte[64 << 10];
         for (int read; response.Content.Headers.ContentLength is null or <= MaxListingBytes && listing.Length <= MaxListingBytes;)
         {
             read = await body.ReadAsync(buffer).ConfigureAwait(false);

@@ -17,7 +17,7 @@ internal static class HubDownloader
     /// <exception cref="GemmaHubException">The model cannot be downloaded; the message says why and what to do.</exception>
     public static async Task<string> EnsureAsync(HubReference reference, HubSettings settings, IProgress<GemmaDownloadProgress>? progress, CancellationToken cancellationToken)
     {
-        var cache = new HubCache(settings.Cache);
+        HubCache cache = new(settings.Cache);
         string? cached = cache.Find(reference);
         if (cached is not null && (settings.Offline || !settings.Options.Refresh || reference.Url is not null))
         {
@@ -29,7 +29,7 @@ internal static class HubDownloader
             throw new GemmaHubException($"'{reference}' is not (completely) in the cache '{settings.Cache}', and the hub is offline. Run 'gemma pull {reference}' while online, or unset HF_HUB_OFFLINE.");
         }
 
-        using var client = new HubClient(settings);
+        using HubClient client = new(settings);
         try
         {
             return reference.Url is null
@@ -71,7 +71,7 @@ internal static class HubDownloader
 
             string blob = cache.Blob(reference.Repository, file.ETag);
             Uri url = client.FileUrl(reference, repository.Commit, file.Name);
-            var download = new FileDownload(blob, cache.Lock(reference.Repository, file.ETag), file.Size, file.IsSha256 ? Checksum.Sha256 : Checksum.GitBlob, file.ETag, url);
+            FileDownload download = new(blob, cache.Lock(reference.Repository, file.ETag), file.Size, file.IsSha256 ? Checksum.Sha256 : Checksum.GitBlob, file.ETag, url);
             await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total) { FileCompletedBytes = done, FileTotalBytes = file.Size }), cancellationToken).ConfigureAwait(false);
             cache.Link(reference.Repository, repository.Commit, file.Name, file.ETag);
         }
@@ -117,12 +117,12 @@ internal static class HubDownloader
                 : throw new GemmaHubException($"'{reference}' does not say how large the file is, or that it is empty, so it cannot be downloaded safely. Take another source.");
 
             // Some stores name their objects by SHA-256; then the file can be checked.
-            tag = (first.Headers.TryGetValues(HubClient.LinkedTag, out var linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
+            tag = (first.Headers.TryGetValues(HubClient.LinkedTag, out IEnumerable<string>? linked) ? linked.First() : first.Headers.ETag?.Tag ?? "").Trim('"');
         }
 
         CheckRoom(cache, Missing(target, version.Size));
         bool hasHash = tag.Length == 64 && tag.All(char.IsAsciiHexDigitLower);
-        var download = new FileDownload(target, target + ".lock", version.Size, hasHash ? Checksum.Sha256 : Checksum.None, tag, reference.Url!) { Version = version };
+        FileDownload download = new(target, target + ".lock", version.Size, hasHash ? Checksum.Sha256 : Checksum.None, tag, reference.Url!) { Version = version };
         await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, version.Size)
         {
             FileCompletedBytes = done, FileTotalBytes = version.Size, HasNoHash = !hasHash,
@@ -153,7 +153,7 @@ internal static class HubDownloader
 
         for (int attempt = 1; ; attempt++)
         {
-            using (var download = new RangedDownload(file.Unfinished, file.Size, settings.Options, (range, token) => client.SendAsync(file.Url, range, reference, token), report, file.Version))
+            using (RangedDownload download = new(file.Unfinished, file.Size, settings.Options, (range, token) => client.SendAsync(file.Url, range, reference, token), report, file.Version))
             {
                 await download.RunAsync(cancellationToken).ConfigureAwait(false);
             }
@@ -183,14 +183,14 @@ internal static class HubDownloader
             return null;
         }
 
-        await using var stream = new FileStream(file.Unfinished, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, useAsync: true);
+        await using FileStream stream = new(file.Unfinished, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, useAsync: true);
         using IncrementalHash hash = IncrementalHash.CreateHash(file.Checksum == Checksum.Sha256 ? HashAlgorithmName.SHA256 : HashAlgorithmName.SHA1);
         if (file.Checksum == Checksum.GitBlob)
         {
             hash.AppendData(Encoding.ASCII.GetBytes($"blob {stream.Length}\0"));
         }
 
-        var buffer = new byte[1 << 20];
+        byte[] buffer = new byte[1 << 20];
         for (int read; (read = await stream.ReadAsync(buffer, cancellationToken).ConfigureAwait(false)) > 0;)
         {
             hash.AppendData(buffer, 0, read);

@@ -55,7 +55,7 @@ internal static class HubPatience
     {
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
-            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            using CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             patience.CancelAfter(window);
             try
             {

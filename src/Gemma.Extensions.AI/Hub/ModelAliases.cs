@@ -56,7 +56,7 @@ internal static partial class ModelAliases
         try
         {
             HubReference parsed = HubReference.Parse(reference);
-            var cache = new HubCache(new HubSettings(new GemmaHubOptions()).Cache);
+            HubCache cache = new(new HubSettings(new GemmaHubOptions()).Cache);
             string? path = cache.Find(parsed);
             problem = path is null
                 ? $"The model '{reference}' is not in the cache '{cache.Root}'. Run 'gemma pull {parsed}', or set {nameof(GemmaOptions)}.{nameof(GemmaOptions.AllowDownload)} to download it on first use."

@@ -54,7 +54,7 @@ internal sealed class RangedDownload : IDisposable
         try
         {
             using SafeFileHandle journal = File.OpenHandle(JournalOf(path), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            var notes = new byte[RandomAccess.GetLength(journal)];
+            byte[] notes = new byte[RandomAccess.GetLength(journal)];
             int read = RandomAccess.Read(journal, notes, 0);
             if (read <= HeaderBytes)
             {
@@ -79,10 +79,10 @@ internal sealed class RangedDownload : IDisposable
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         _report(_completed);
-        var missing = new ConcurrentQueue<int>(Enumerable.Range(0, _done.Length).Where(i => _done[i] == 0));
+        ConcurrentQueue<int> missing = new(Enumerable.Range(0, _done.Length).Where(i => _done[i] == 0));
         try
         {
-            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             Task[] workers = [.. Enumerable.Range(0, Math.Min(_options.Connections, missing.Count)).Select(_ => WorkAsync(missing, stop))];
             await Task.WhenAll(workers).ConfigureAwait(false);
         }
@@ -184,7 +184,7 @@ internal sealed class RangedDownload : IDisposable
     private async Task<long> CopyAsync(HttpResponseMessage response, long at, long end, Action<long> moved, CancellationToken cancellationToken)
     {
         using PatientReader body = await PatientReader.OpenAsync(response, _options, cancellationToken).ConfigureAwait(false);
-        var buffer = new byte[64 << 10];
+        byte[] buffer = new byte[64 << 10];
         int read;
         while (at < end && (read = await body.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, end - at))).ConfigureAwait(false)) > 0)
         {

@@ -23,11 +23,17 @@ internal enum OutputHead
 internal sealed record GemmaConfig
 {
     public required int VocabularySize { get; init; }
+
     public required int HiddenSize { get; init; }
+
     public required int FeedForwardSize { get; init; }
+
     public required int LayerCount { get; init; }
+
     public required int HeadCount { get; init; }
+
     public required int KvHeadCount { get; init; }
+
     public required int HeadDim { get; init; }
 
     /// <summary>Tokens that the model was trained to attend over.</summary>
@@ -77,16 +83,8 @@ internal sealed record GemmaConfig
     public float EmbeddingScale => MathF.Sqrt(HiddenSize);
 
     public int QuerySize => HeadCount * HeadDim;
+
     public int KvSize => KvHeadCount * HeadDim;
-
-    /// <summary>Even layers attend within the window, odd layers over everything.</summary>
-    public static bool IsLocal(int layer) => layer % 2 == 0;
-
-    /// <summary>Base of the rotary frequencies of a layer.</summary>
-    public float RopeBaseOf(int layer) => IsLocal(layer) ? LocalRopeBase ?? RopeBase : RopeBase;
-
-    /// <summary>Divisor of a layer's positions.</summary>
-    public float RopeFactorOf(int layer) => (IsLocal(layer) ? LocalRopeFactor ?? RopeFactor : RopeFactor) ?? 1;
 
     /// <summary>Parameters of the model, a tied embedding counted once.</summary>
     public long ParameterCount
@@ -98,6 +96,15 @@ internal sealed record GemmaConfig
             return (VocabularySize + head) * HiddenSize + LayerCount * layer + HiddenSize;
         }
     }
+
+    /// <summary>Even layers attend within the window, odd layers over everything.</summary>
+    public static bool IsLocal(int layer) => layer % 2 == 0;
+
+    /// <summary>Base of the rotary frequencies of a layer.</summary>
+    public float RopeBaseOf(int layer) => IsLocal(layer) ? LocalRopeBase ?? RopeBase : RopeBase;
+
+    /// <summary>Divisor of a layer's positions.</summary>
+    public float RopeFactorOf(int layer) => (IsLocal(layer) ? LocalRopeFactor ?? RopeFactor : RopeFactor) ?? 1;
 
     /// <summary>For those who ask a model without logits for tokens: what it is, and how it is used.</summary>
     public string UseWithoutLogits() => Head == OutputHead.Classifier

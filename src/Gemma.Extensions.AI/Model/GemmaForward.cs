@@ -65,7 +65,7 @@ internal sealed class GemmaForward : IDisposable
                 return null;
             }
 
-            var layer = _weights.Layers[i];
+            LayerWeights layer = _weights.Layers[i];
             _backend.MatMul(_h, layer.Qkv, _qkv, n, prompts);                           // qkv [n, (heads + 2·kvHeads)·headDim]
             AddAdapters(batch, adapters, i, LayerMap.Qkv, _h, _qkv);
             _backend.RopeAndStore(_qkv, in _attention[i], batch);                       // k, v → key/value memory
@@ -115,7 +115,7 @@ internal sealed class GemmaForward : IDisposable
 
     public void Dispose()
     {
-        foreach (var matrix in (ReadOnlySpan<Matrix?>)[_x, _h, _qkv, _heads, _branch, _gateUp, _ffn, _selected, _logits])
+        foreach (Matrix? matrix in (ReadOnlySpan<Matrix?>)[_x, _h, _qkv, _heads, _branch, _gateUp, _ffn, _selected, _logits])
         {
             matrix?.Dispose();
         }

@@ -44,8 +44,8 @@ internal sealed class GemmaWeights
     public static GemmaWeights Load(ModelFile file, Backend backend, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
     {
         float normOffset = file.NormsIncludeOne ? 0 : 1;
-        var embedding = backend.LoadWeights(Tensor("token_embd.weight"));
-        var layers = new LayerWeights[file.Config.LayerCount];
+        WeightMatrix embedding = backend.LoadWeights(Tensor("token_embd.weight"));
+        LayerWeights[] layers = new LayerWeights[file.Config.LayerCount];
         for (int i = 0; i < layers.Length; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -75,7 +75,7 @@ internal sealed class GemmaWeights
 
         WeightVector Norm(string name) => backend.LoadVector(Tensor(name), normOffset);
 
-        TensorView Tensor(string name) => file.Tensors.TryGetValue(name, out var tensor)
+        TensorView Tensor(string name) => file.Tensors.TryGetValue(name, out TensorView? tensor)
             ? tensor
             : throw new GemmaModelFormatException(
                 $"'{file.Path}' has no tensor '{name}', which a Gemma 2 model of {file.Config.LayerCount} layers needs. The file is damaged or was converted wrongly; download or convert it again.");
@@ -84,9 +84,9 @@ internal sealed class GemmaWeights
     /// <summary><see cref="Fingerprint"/> of the weights of a file.</summary>
     public static unsafe byte[] FingerprintOf(ModelFile file)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(file.Config, ConfigJson.Default.GemmaConfig)); // the same weights with another rotary base are another model
-        foreach (var tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
+        foreach (TensorView tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"{tensor.Name} {tensor.Format.Name} {string.Join(',', tensor.Shape)};"));
             int length = (int)Math.Min(SampleBytes, tensor.ByteLength);

@@ -24,7 +24,7 @@ internal sealed class LoraWeights
     {
         file.Check(config);
         int hidden = config.HiddenSize, queries = config.QuerySize, kv = config.KvSize, feedForward = config.FeedForwardSize;
-        var updates = new LowRankMatrix?[LayerMaps.Count(config.LayerCount)];
+        LowRankMatrix?[] updates = new LowRankMatrix?[LayerMaps.Count(config.LayerCount)];
         for (int layer = 0; layer < config.LayerCount; layer++)
         {
             Set(layer, LayerMap.Qkv, queries + 2 * kv, hidden, ("attn_q", 0), ("attn_k", queries), ("attn_v", queries + kv));

@@ -19,18 +19,18 @@ internal sealed class ImportanceCollector(Backend inner) : Backend
 
     public override Exception? Failure => inner.Failure;
 
-    public override MachineMemory ReadMemory() => inner.ReadMemory();
-
     public override long KvBytes => inner.KvBytes;
 
     public override bool HasPromptKernels => inner.HasPromptKernels;
+
+    public override MachineMemory ReadMemory() => inner.ReadMemory();
 
     public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
     {
         WeightMatrix weights = inner.LoadWeights(parts);
-        var names = new string[parts.Length];
+        string[] names = new string[parts.Length];
         for (int i = 0; i < names.Length; i++)
         {
             names[i] = parts[i].Name;

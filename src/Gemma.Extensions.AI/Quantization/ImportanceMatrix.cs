@@ -23,7 +23,7 @@ internal sealed class ImportanceMatrix
     /// <summary>Adds the input of a matrix, row by row.</summary>
     public void Add(string name, ReadOnlySpan<float> input)
     {
-        (float[] sums, float count) = _entries.TryGetValue(name, out var entry) ? entry : (new float[input.Length], 0);
+        (float[] sums, float count) = _entries.TryGetValue(name, out (float[] Sums, float Count) entry) ? entry : (new float[input.Length], 0);
         for (int i = 0; i < sums.Length; i++)
         {
             sums[i] += input[i] * input[i];
@@ -35,7 +35,7 @@ internal sealed class ImportanceMatrix
     /// <summary>Mean squares by column; null for a matrix that was not seen.</summary>
     public float[]? For(string name)
     {
-        if (!_entries.TryGetValue(name, out var entry) || entry.Count <= 0)
+        if (!_entries.TryGetValue(name, out (float[] Sums, float Count) entry) || entry.Count <= 0)
         {
             return null;
         }
@@ -50,7 +50,7 @@ internal sealed class ImportanceMatrix
     {
         foreach ((string name, long[] shape) in GemmaTensors.Expected(config).Where(t => t.Shape.Length == 2))
         {
-            if (_entries.TryGetValue(name, out var entry) && entry.Sums.Length != shape[^1])
+            if (_entries.TryGetValue(name, out (float[] Sums, float Count) entry) && entry.Sums.Length != shape[^1])
             {
                 throw new GemmaModelFormatException($"'{_source}' has {entry.Sums.Length:N0} columns for '{name}', the model {shape[^1]:N0}. It belongs to another model; collect one with 'gemma imatrix'.");
             }
@@ -69,7 +69,7 @@ internal sealed class ImportanceMatrix
     /// <param name="chunkTokens">Tokens of a window.</param>
     public void Save(string path, string dataset, int chunks, int chunkTokens)
     {
-        var writer = new GgufWriter();
+        GgufWriter writer = new();
         writer.Set("general.type", "imatrix");
         writer.Set("imatrix.datasets", [Encoding.UTF8.GetBytes(dataset)]);
         writer.Set("imatrix.chunk_count", (uint)chunks);
@@ -88,7 +88,7 @@ internal sealed class ImportanceMatrix
     /// <exception cref="GemmaModelFormatException">The file is not an importance matrix.</exception>
     public static ImportanceMatrix Load(string path)
     {
-        var matrix = new ImportanceMatrix { _source = path };
+        ImportanceMatrix matrix = new() { _source = path };
         if (LegacyImatrix.Is(path))
         {
             foreach ((string name, float[] sums, float count) in LegacyImatrix.Read(path))
@@ -108,8 +108,8 @@ internal sealed class ImportanceMatrix
                 throw new GemmaModelFormatException($"'{path}' holds no valid importance of '{name}'. Collect one with 'gemma imatrix'.");
             }
 
-            var values = new float[sums.Columns];
-            var count = new float[1];
+            float[] values = new float[sums.Columns];
+            float[] count = new float[1];
             sums.DecodeRow(0, values);
             counts.DecodeRow(0, count);
             matrix.Put(path, name, values, count[0]);

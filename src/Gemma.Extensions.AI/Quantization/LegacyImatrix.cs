@@ -36,7 +36,7 @@ internal static class LegacyImatrix
             throw new GemmaModelFormatException($"'{path}' has {stream.Length:N0} bytes, expected at most {MaxBytes:N0}. It is not an importance matrix; collect one with 'gemma imatrix'.");
         }
 
-        var bytes = new byte[stream.Length];
+        byte[] bytes = new byte[stream.Length];
         stream.ReadExactly(bytes);
         int at = 0, count = Number(1, MaxMatrices, "matrices");
         List<(string, float[], float)> entries = [];

@@ -23,11 +23,11 @@ internal sealed record ModelComparison(
     public static async Task<ModelComparison> RunAsync(
         GemmaEngine a, GemmaEngine b, IReadOnlyList<int[]> windows, IProgress<int>? progress = null, CancellationToken cancellationToken = default)
     {
-        var totals = new Totals();
+        Totals totals = new();
         for (int i = 0; i < windows.Count; i++)
         {
             int[] ids = windows[i];
-            var reference = new Collector(ids);
+            Collector reference = new(ids);
             await a.EvaluateAsync(ids[..^1], reference, cancellationToken);
             await b.EvaluateAsync(ids[..^1], new Comparer(ids, reference.Rows, totals), cancellationToken);
             totals.NllA += reference.Nll;

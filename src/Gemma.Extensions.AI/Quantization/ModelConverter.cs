@@ -71,7 +71,7 @@ internal sealed class ModelConverter
 
         importance?.Check(source.Config);
         adapter?.Check(source.Config);
-        var converter = new ModelConverter(source, recipe, importance, adapter, threads, progress, cancellationToken);
+        ModelConverter converter = new(source, recipe, importance, adapter, threads, progress, cancellationToken);
         GgufWriter writer = converter.Describe();
         CheckRoom(path, writer.DataBytes);
         writer.Save(path);
@@ -88,7 +88,7 @@ internal sealed class ModelConverter
 
     private GgufWriter Describe()
     {
-        var writer = new GgufWriter();
+        GgufWriter writer = new();
         if (_source is GgufModelFile gguf)
         {
             foreach (string key in gguf.Metadata.Values.Keys.Where(k => !k.StartsWith("split.", StringComparison.Ordinal)))
@@ -248,7 +248,7 @@ internal sealed class ModelConverter
         LowRank? update = _adapter?.Pairs.TryGetValue(tensor.Name, out LoraPair? pair) == true ? new LowRank(pair) : null;
         long columns = tensor.Columns, rowBytes = format.ByteLength(columns);
         long rowsAtOnce = Math.Clamp(PieceElements / columns, 1, tensor.Rows);
-        var buffer = new byte[rowsAtOnce * rowBytes];
+        byte[] buffer = new byte[rowsAtOnce * rowBytes];
         for (long first = 0; first < tensor.Rows; first += rowsAtOnce)
         {
             long rows = Math.Min(rowsAtOnce, tensor.Rows - first);
@@ -308,6 +308,21 @@ internal sealed class ModelConverter
         }
     }
 
+    private static string Real(string path) => (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? path;
+
+    /// <summary>Refuses a file that the disk has no room for, before anything is computed for it.</summary>
+    /// <exception cref="IOException">There is less room; the message has both numbers.</exception>
+    public static void CheckRoom(string path, long bytes)
+    {
+        string directory = Path.GetDirectoryName(path)!;
+        Directory.CreateDirectory(directory);
+        long free = new DriveInfo(directory).AvailableFreeSpace;
+        if (free < bytes)
+        {
+            throw new IOException($"'{path}' will take {bytes:N0} bytes but only {free:N0} are free in '{directory}'. Free some, or give another output path.");
+        }
+    }
+
     /// <summary>The factors of one weight, decoded once.</summary>
     private sealed class LowRank(LoraPair pair)
     {
@@ -321,21 +336,6 @@ internal sealed class ModelConverter
             {
                 TensorPrimitives.MultiplyAdd(_a.AsSpan(j * values.Length, values.Length), _b[row * _rank + j], values, values);
             }
-        }
-    }
-
-    private static string Real(string path) => (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? path;
-
-    /// <summary>Refuses a file that the disk has no room for, before anything is computed for it.</summary>
-    /// <exception cref="IOException">There is less room; the message has both numbers.</exception>
-    public static void CheckRoom(string path, long bytes)
-    {
-        string directory = Path.GetDirectoryName(path)!;
-        Directory.CreateDirectory(directory);
-        long free = new DriveInfo(directory).AvailableFreeSpace;
-        if (free < bytes)
-        {
-            throw new IOException($"'{path}' will take {bytes:N0} bytes but only {free:N0} are free in '{directory}'. Free some, or give another output path.");
         }
     }
 }

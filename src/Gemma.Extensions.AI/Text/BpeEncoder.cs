@@ -11,9 +11,6 @@ namespace Gemma.Extensions.AI.Text;
 /// </summary>
 internal sealed class BpeEncoder
 {
-    /// <summary>U+2581, which stands for a space in the files.</summary>
-    public static ReadOnlySpan<byte> VisibleSpace => "\u2581"u8;
-
     private const int KeptScratch = 1 << 20;
 
     [ThreadStatic]
@@ -30,6 +27,9 @@ internal sealed class BpeEncoder
     private TokenizerVocabulary _vocabulary = null!;
     private List<int> _ids = null!;
     private List<int>? _lengths;
+
+    /// <summary>U+2581, which stands for a space in the files.</summary>
+    public static ReadOnlySpan<byte> VisibleSpace => "\u2581"u8;
 
     public static BpeEncoder Rent()
     {

@@ -80,11 +80,11 @@ internal abstract class ChatFormat(GemmaTokenizer tokenizer)
     /// <summary>The token that ends the model's turn, -1 if it is not a single token.</summary>
     public int EndId => _endId ??= EndMarker is { } marker ? Tokenizer.FindMarker(marker) : -1;
 
-    /// <summary>The ends of a reply: those of the model in any conversation, and the end of a turn.</summary>
-    public int[] StopTokens(int[] ofModel) => EndId < 0 || ofModel.Contains(EndId) ? ofModel : [.. ofModel, EndId];
-
     /// <summary>Turns parts into tokens.</summary>
     public abstract PromptEncoder Encoder { get; }
+
+    /// <summary>The ends of a reply: those of the model in any conversation, and the end of a turn.</summary>
+    public int[] StopTokens(int[] ofModel) => EndId < 0 || ofModel.Contains(EndId) ? ofModel : [.. ofModel, EndId];
 
     /// <summary>Writes a conversation.</summary>
     /// <exception cref="NotSupportedException">The checkpoint's template refuses the conversation.</exception>

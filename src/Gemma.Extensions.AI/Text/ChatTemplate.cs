@@ -272,7 +272,7 @@ internal static class ChatTemplate
 
         public void Add(Turn turn, FunctionCallContent call)
         {
-            if (!_byId.TryGetValue(call.CallId, out var known) || known.Turn != turn)
+            if (!_byId.TryGetValue(call.CallId, out (Turn Turn, List<(string Name, int Order)> Calls, int Answered) known) || known.Turn != turn)
             {
                 _byId[call.CallId] = known = (turn, [], 0);
             }
@@ -283,7 +283,7 @@ internal static class ChatTemplate
         /// <summary>The name of the call that a result answers, null where there is none, and its place among all calls: results are listed in that order.</summary>
         public (string? Name, int Order) Answer(string callId)
         {
-            if (!_byId.TryGetValue(callId, out var known))
+            if (!_byId.TryGetValue(callId, out (Turn Turn, List<(string Name, int Order)> Calls, int Answered) known))
             {
                 return (null, int.MaxValue);
             }

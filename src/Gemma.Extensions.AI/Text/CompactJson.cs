@@ -14,6 +14,10 @@ internal static partial class CompactJson
 {
     private const int MaxRecursion = 500;
 
+    // Line separators too: a description or name must stay on one line.
+    private static readonly System.Buffers.SearchValues<char> s_escaped =
+        System.Buffers.SearchValues.Create([.. Enumerable.Range(0, 32).Select(static code => (char)code), '"', '\\', '\u0085', '\u2028', '\u2029']);
+
     /// <summary>Appends any value; those that are not JSON are serialised as by Microsoft.Extensions.AI.</summary>
     /// <exception cref="NotSupportedException">The value cannot be written as JSON; the message names its type.</exception>
     public static void Append(StringBuilder text, object? value)
@@ -149,8 +153,4 @@ internal static partial class CompactJson
 
         text.Append(value).Append('"');
     }
-
-    // Line separators too: a description or name must stay on one line.
-    private static readonly System.Buffers.SearchValues<char> s_escaped =
-        System.Buffers.SearchValues.Create([.. Enumerable.Range(0, 32).Select(static code => (char)code), '"', '\\', '\u0085', '\u2028', '\u2029']);
 }

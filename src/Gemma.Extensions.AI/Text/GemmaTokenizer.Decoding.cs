@@ -14,8 +14,8 @@ public sealed partial class GemmaTokenizer
     public override string Decode(IEnumerable<int> ids)
     {
         ArgumentNullException.ThrowIfNull(ids);
-        var text = new StringBuilder();
-        var stream = new TokenStream(this);
+        StringBuilder text = new();
+        TokenStream stream = new(this);
         foreach (int id in ids)
         {
             Append(id, ref stream, text);
@@ -37,8 +37,8 @@ public sealed partial class GemmaTokenizer
         ArgumentNullException.ThrowIfNull(ids);
         idsConsumed = 0;
         charsWritten = 0;
-        var text = new StringBuilder();
-        var stream = new TokenStream(this);
+        StringBuilder text = new();
+        TokenStream stream = new(this);
         int read = 0;
         foreach (int id in ids)
         {

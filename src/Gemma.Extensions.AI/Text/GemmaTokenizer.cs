@@ -62,6 +62,28 @@ public sealed partial class GemmaTokenizer : Tokenizer
     /// <summary>Null: text is not normalised.</summary>
     public override Normalizer? Normalizer => null;
 
+    /// <summary>Every control piece by its spelling, bos and eos included.</summary>
+    internal MarkerSet Controls => LazyInitializer.EnsureInitialized(
+        ref _controls, () => new MarkerSet(Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.Control).Select(id => (GetPiece(id), id))))!;
+
+    /// <summary>The pieces that are matched in any text.</summary>
+    internal IEnumerable<string> UserDefinedPieces => Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => Encoding.UTF8.GetString(GetBytes(id)));
+
+    /// <summary>Limit of bytes of a token; 0 if one token may cover any number of unknown characters.</summary>
+    internal int LongestPiece
+    {
+        get
+        {
+            if (_longestPiece < 0)
+            {
+                _longestPiece = !_vocabulary.HasBytes ? 0 : Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => GetBytes(id).Length)
+                    .Append(_vocabulary.LongestMergeable).Append(1).Max();
+            }
+
+            return _longestPiece;
+        }
+    }
+
     /// <summary>Reads <c>tokenizer.model</c> or <c>tokenizer.json</c>, told apart by content.</summary>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="GemmaModelFormatException">The file does not hold a usable Gemma vocabulary.</exception>
@@ -161,28 +183,6 @@ public sealed partial class GemmaTokenizer : Tokenizer
     /// <returns>Token ids.</returns>
     public IReadOnlyList<int> EncodeContent(ReadOnlySpan<char> text) => Encode(text, matchSpecial: false);
 
-    /// <summary>Every control piece by its spelling, bos and eos included.</summary>
-    internal MarkerSet Controls => LazyInitializer.EnsureInitialized(
-        ref _controls, () => new MarkerSet(Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.Control).Select(id => (GetPiece(id), id))))!;
-
-    /// <summary>The pieces that are matched in any text.</summary>
-    internal IEnumerable<string> UserDefinedPieces => Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => Encoding.UTF8.GetString(GetBytes(id)));
-
-    /// <summary>Limit of bytes of a token; 0 if one token may cover any number of unknown characters.</summary>
-    internal int LongestPiece
-    {
-        get
-        {
-            if (_longestPiece < 0)
-            {
-                _longestPiece = !_vocabulary.HasBytes ? 0 : Enumerable.Range(0, VocabularySize).Where(id => GetKind(id) == TokenKind.UserDefined).Select(id => GetBytes(id).Length)
-                    .Append(_vocabulary.LongestMergeable).Append(1).Max();
-            }
-
-            return _longestPiece;
-        }
-    }
-
     /// <summary>The single token of a marker, -1 if it takes several.</summary>
     internal int FindMarker(string marker)
     {
@@ -246,7 +246,7 @@ public sealed partial class GemmaTokenizer : Tokenizer
         ReadOnlySpan<char> source = text ?? textSpan;
         (List<int> ids, List<int> lengths) = EncodeWithLengths(source, settings.MaxTokenCount);
         int count = CountWithin(ids, lengths, settings.MaxTokenCount, out int consumed);
-        var tokens = new EncodedToken[count];
+        EncodedToken[] tokens = new EncodedToken[count];
         int start = 0;
         for (int index = 0; index < count; index++)
         {

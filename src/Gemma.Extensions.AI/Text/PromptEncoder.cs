@@ -80,17 +80,6 @@ internal sealed class PromptEncoder
         return run.Finish();
     }
 
-    /// <summary>A marker, a text, the beginning of a turn's content, or a place where no token may span.</summary>
-    private readonly record struct Piece(PieceKind Kind, int Id = -1, ReadOnlyMemory<char> Text = default, int Turn = PromptPart.Own);
-
-    private enum PieceKind
-    {
-        Token,
-        Text,
-        Turn,
-        Cut,
-    }
-
     private List<Piece> Split(IReadOnlyList<PromptPart> parts)
     {
         List<Piece> pieces = [];
@@ -142,6 +131,17 @@ internal sealed class PromptEncoder
 
         // White space beside a marker that takes it is no token.
         long Spelt() => characters == 0 || _strips ? 0 : longest == 0 ? 1 : (characters + longest - 1) / longest;
+    }
+
+    /// <summary>A marker, a text, the beginning of a turn's content, or a place where no token may span.</summary>
+    private readonly record struct Piece(PieceKind Kind, int Id = -1, ReadOnlyMemory<char> Text = default, int Turn = PromptPart.Own);
+
+    private enum PieceKind
+    {
+        Token,
+        Text,
+        Turn,
+        Cut,
     }
 
     /// <summary>One encoding.</summary>

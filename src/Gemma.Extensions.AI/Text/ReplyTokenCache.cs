@@ -37,10 +37,10 @@ internal sealed class ReplyTokenCache(int capacity = 1 << 18)
         }
 
         using Reader reader = new(this);
-        var key = reader.KeyOf(prompt, settled, text);
+        Key key = reader.KeyOf(prompt, settled, text);
         lock (_lock)
         {
-            if (_byKey.Remove(key, out var known))
+            if (_byKey.Remove(key, out LinkedListNode<(Key Key, int[] Tokens)>? known))
             {
                 Forget(known);
             }
@@ -49,7 +49,7 @@ internal sealed class ReplyTokenCache(int capacity = 1 << 18)
             _size += tokens.Length + Overhead;
             while (_size > capacity)
             {
-                var oldest = _byUse.First!;
+                LinkedListNode<(Key Key, int[] Tokens)> oldest = _byUse.First!;
                 _byKey.Remove(oldest.Value.Key);
                 Forget(oldest);
             }
@@ -90,10 +90,10 @@ internal sealed class ReplyTokenCache(int capacity = 1 << 18)
         /// <param name="text">The reply.</param>
         public int[]? Find(ReadOnlySpan<int> prompt, int settled, string text)
         {
-            var key = KeyOf(prompt, settled, text);
+            Key key = KeyOf(prompt, settled, text);
             lock (memory._lock)
             {
-                if (!memory._byKey.TryGetValue(key, out var found))
+                if (!memory._byKey.TryGetValue(key, out LinkedListNode<(Key Key, int[] Tokens)>? found))
                 {
                     return null;
                 }

@@ -13,11 +13,11 @@ internal static class SentencePieceReader
 
     public static VocabularyData Read(ReadOnlySpan<byte> bytes, string source)
     {
-        var data = new VocabularyData(source);
+        VocabularyData data = new(source);
         ReadOnlySpan<byte> trainer = default;
         ReadOnlySpan<byte> normalizer = default;
 
-        var reader = new ProtobufReader(bytes, 0, source);
+        ProtobufReader reader = new(bytes, 0, source);
         while (reader.TryReadField(out int field, out int wire))
         {
             switch (field)
@@ -90,7 +90,7 @@ internal static class SentencePieceReader
         int charsMap = 0;
         ulong dummyPrefix = 1;
         ulong removeSpaces = 1;
-        var reader = new ProtobufReader(bytes, 0, source);
+        ProtobufReader reader = new(bytes, 0, source);
         while (reader.TryReadField(out int field, out int wire))
         {
             switch (field)
@@ -120,7 +120,7 @@ internal static class SentencePieceReader
     {
         ulong model = 1;
         (int bos, int eos, int pad) = (1, 2, -1);
-        var reader = new ProtobufReader(bytes, 0, source);
+        ProtobufReader reader = new(bytes, 0, source);
         while (reader.TryReadField(out int field, out int wire))
         {
             switch (field)

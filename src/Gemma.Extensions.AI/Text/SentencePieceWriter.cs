@@ -10,10 +10,10 @@ internal static class SentencePieceWriter
 {
     public static byte[] Write(GemmaTokenizer tokenizer)
     {
-        using var output = new MemoryStream();
+        using MemoryStream output = new();
         for (int id = 0; id < tokenizer.VocabularySize; id++)
         {
-            using var piece = new MemoryStream();
+            using MemoryStream piece = new();
             Bytes(piece, 1, Encoding.UTF8.GetBytes(tokenizer.GetPiece(id) is { Length: > 0 } text ? text : $"[PAD{id}]")); // an id without a token
             Tag(piece, 2, 5);
             piece.Write(BitConverter.GetBytes(tokenizer.GetScore(id)));
@@ -21,7 +21,7 @@ internal static class SentencePieceWriter
             Bytes(output, 1, piece.ToArray());
         }
 
-        using var trainer = new MemoryStream();
+        using MemoryStream trainer = new();
         Number(trainer, 3, 2); // byte-pair encoding
         foreach ((int field, int id) in new[] { (40, tokenizer.UnknownId), (41, tokenizer.BosId), (42, tokenizer.EosId), (43, tokenizer.PadId) })
         {
@@ -29,7 +29,7 @@ internal static class SentencePieceWriter
         }
 
         Bytes(output, 2, trainer.ToArray());
-        using var normalizer = new MemoryStream();
+        using MemoryStream normalizer = new();
         Bytes(normalizer, 1, "identity"u8.ToArray());
         Number(normalizer, 3, 0);
         Number(normalizer, 4, 0);

@@ -13,9 +13,6 @@ internal sealed class StopMatcher
     private readonly int[] _matched;
     private readonly StringBuilder _held = new();
 
-    /// <summary>The stop sequence that was found; null: none so far.</summary>
-    public string? Found { get; private set; }
-
     /// <param name="stopSequences">Empty ones are ignored.</param>
     public StopMatcher(IReadOnlyList<string> stopSequences)
     {
@@ -23,6 +20,9 @@ internal sealed class StopMatcher
         _fallbacks = [.. _stops.Select(Fallbacks)];
         _matched = new int[_stops.Length];
     }
+
+    /// <summary>The stop sequence that was found; null: none so far.</summary>
+    public string? Found { get; private set; }
 
     /// <summary>Consumes text and appends the part that can no longer belong to a stop sequence.</summary>
     /// <returns>True if a stop sequence is complete: the answer ends with the appended text.</returns>

@@ -67,7 +67,7 @@ internal static class TokenizerJsonReader
         Utf8JsonReader merges = default; // they name pieces, so they are read once the vocabulary is known
         bool hasMerges = false;
 
-        var reader = new Utf8JsonReader(bytes);
+        Utf8JsonReader reader = new(bytes);
         Expect(ref reader, JsonTokenType.StartObject);
         while (NextProperty(ref reader))
         {
@@ -130,7 +130,7 @@ internal static class TokenizerJsonReader
             names[id] = names[id] is null ? piece : throw TokenizerVocabulary.Bad(source, $"the tokens '{names[id]}' and '{piece}' have the same id {id:N0}");
         }
 
-        var data = new VocabularyData(source);
+        VocabularyData data = new(source);
         for (int id = 0; id < count; id++)
         {
             string piece = names[id] ?? "";

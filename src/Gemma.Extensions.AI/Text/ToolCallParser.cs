@@ -25,14 +25,6 @@ internal sealed class ToolCallParser(bool textIsFree = true, ToolMarkup? markup 
     private int _jsonStart;
     private int _jsonEnd;
 
-    private enum State
-    {
-        Text,
-        BeforeJson,
-        Json,
-        AfterJson,
-    }
-
     /// <summary>Calls that were complete so far.</summary>
     public int CallCount { get; private set; }
 
@@ -225,5 +217,13 @@ internal sealed class ToolCallParser(bool textIsFree = true, ToolMarkup? markup 
             contents.Add(new TextContent(_text.ToString()));
             _text.Clear();
         }
+    }
+
+    private enum State
+    {
+        Text,
+        BeforeJson,
+        Json,
+        AfterJson,
     }
 }

@@ -1,5 +1,7 @@
+using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Text;
@@ -106,7 +108,7 @@ internal static class ToolResultText
 
         try
         {
-            var info = (System.Text.Json.Serialization.Metadata.JsonTypeInfo<AIContent>)AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(AIContent));
+            JsonTypeInfo<AIContent> info = (System.Text.Json.Serialization.Metadata.JsonTypeInfo<AIContent>)AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(AIContent));
             return [.. items.Select(item => item.Deserialize(info)!)];
         }
         catch (Exception e) when (e is JsonException or NotSupportedException or InvalidOperationException or ArgumentException or FormatException)
@@ -183,7 +185,7 @@ internal static class ToolResultText
     }
 
     private static bool IsJson(string? mediaType) =>
-        System.Net.Http.Headers.MediaTypeHeaderValue.TryParse(mediaType, out var parsed)
+        System.Net.Http.Headers.MediaTypeHeaderValue.TryParse(mediaType, out MediaTypeHeaderValue? parsed)
         && (parsed.MediaType!.Equals("application/json", StringComparison.OrdinalIgnoreCase) || parsed.MediaType.EndsWith("+json", StringComparison.OrdinalIgnoreCase));
 
     private static JsonElement? TryParse(string json)

@@ -165,61 +165,6 @@ internal static class ToolSignatureText
         };
     }
 
-    /// <summary>The keywords of a schema that have a place in a signature.</summary>
-    private struct Keywords
-    {
-        public string Description = "";
-        public JsonElement Default;
-        public JsonElement Type;
-        public JsonElement Values;
-        public JsonElement Items;
-        public JsonElement Choices;
-        public bool HasMembers;
-
-        public Keywords()
-        {
-        }
-
-        /// <summary>False where the schema has a keyword of another kind.</summary>
-        public static bool TryRead(JsonElement schema, bool annotations, out Keywords read)
-        {
-            read = new Keywords();
-            foreach (JsonProperty keyword in schema.EnumerateObject())
-            {
-                switch (keyword.Name)
-                {
-                    case "type":
-                        read.Type = keyword.Value;
-                        break;
-                    case "enum" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
-                        read.Values = keyword.Value;
-                        break;
-                    case "items":
-                        read.Items = keyword.Value;
-                        break;
-                    case "anyOf" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
-                        read.Choices = keyword.Value;
-                        break;
-                    case "properties" or "required" or "additionalProperties":
-                        read.HasMembers = true;
-                        break;
-                    case "description" when annotations:
-                        read.Description = OneLine(keyword.Value.ToString());
-                        break;
-                    case "default" when annotations:
-                        read.Default = keyword.Value;
-                        break;
-                    case "title":
-                        break;
-                    default:
-                        return false;
-                }
-            }
-
-            return true;
-        }
-    }
-
     private static bool TryAppendNamed(StringBuilder text, string name, JsonElement schema, JsonElement items)
     {
         switch (name)
@@ -298,5 +243,60 @@ internal static class ToolSignatureText
     {
         string line = string.Join(' ', (text ?? "").Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
         return line is "" or [.., '.' or '!' or '?' or ':' or ';' or '。' or '…'] ? line : line + ".";
+    }
+
+    /// <summary>The keywords of a schema that have a place in a signature.</summary>
+    private struct Keywords
+    {
+        public string Description = "";
+        public JsonElement Default;
+        public JsonElement Type;
+        public JsonElement Values;
+        public JsonElement Items;
+        public JsonElement Choices;
+        public bool HasMembers;
+
+        public Keywords()
+        {
+        }
+
+        /// <summary>False where the schema has a keyword of another kind.</summary>
+        public static bool TryRead(JsonElement schema, bool annotations, out Keywords read)
+        {
+            read = new Keywords();
+            foreach (JsonProperty keyword in schema.EnumerateObject())
+            {
+                switch (keyword.Name)
+                {
+                    case "type":
+                        read.Type = keyword.Value;
+                        break;
+                    case "enum" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
+                        read.Values = keyword.Value;
+                        break;
+                    case "items":
+                        read.Items = keyword.Value;
+                        break;
+                    case "anyOf" when keyword.Value.ValueKind == JsonValueKind.Array && keyword.Value.GetArrayLength() > 0:
+                        read.Choices = keyword.Value;
+                        break;
+                    case "properties" or "required" or "additionalProperties":
+                        read.HasMembers = true;
+                        break;
+                    case "description" when annotations:
+                        read.Description = OneLine(keyword.Value.ToString());
+                        break;
+                    case "default" when annotations:
+                        read.Default = keyword.Value;
+                        break;
+                    case "title":
+                        break;
+                    default:
+                        return false;
+                }
+            }
+
+            return true;
+        }
     }
 }

@@ -28,19 +28,19 @@ internal sealed class BenchmarkEngine : IDisposable
 
     public GemmaEngine Engine { get; }
 
-    public GemmaTokenizer CreateTokenizer() => _file.CreateTokenizer();
-
     public int VocabularySize => _file.Config.VocabularySize;
+
+    public GemmaTokenizer CreateTokenizer() => _file.CreateTokenizer();
 
     public int[] Prompt(int seed, int length)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         return [2, .. Enumerable.Range(1, length - 1).Select(_ => random.Next(300, VocabularySize))];
     }
 
     public TimedRequest Start(int[] prompt, int tokens, ITokenConstraint? constraint = null, CancellationToken cancellation = default, SamplingOptions? sampling = null, int stopAfter = int.MaxValue)
     {
-        var sink = new TimedRequest(stopAfter);
+        TimedRequest sink = new(stopAfter);
         Engine.Submit(new GenerationRequest
         {
             Prompt = prompt,
@@ -57,13 +57,13 @@ internal sealed class BenchmarkEngine : IDisposable
     public double DecodeDirectly(int[] prompt, int tokens)
     {
         const int BlockTokens = 32;
-        var config = _file.Config;
-        var request = new GenerationRequest { Prompt = prompt, Sink = new TimedRequest(tokens), MaxOutputTokens = tokens, Sampling = new SamplingOptions { Temperature = 0 } };
-        var sequence = new Sequence(request, config.ContextLength, VocabularySize, BlockTokens, 0, 0);
-        using var pool = new KvCache(
+        GemmaConfig config = _file.Config;
+        GenerationRequest request = new() { Prompt = prompt, Sink = new TimedRequest(tokens), MaxOutputTokens = tokens, Sampling = new SamplingOptions { Temperature = 0 } };
+        Sequence sequence = new(request, config.ContextLength, VocabularySize, BlockTokens, 0, 0);
+        using KvCache pool = new(
             _backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * sequence.Blocks.Global.Length), config.SlidingWindow, keepPrefixes: false);
-        using var forward = new GemmaForward(config, _weights, _backend, pool.Pool, prompt.Length, 1);
-        var batch = new ForwardBatch(prompt.Length, 1);
+        using GemmaForward forward = new(config, _weights, _backend, pool.Pool, prompt.Length, 1);
+        ForwardBatch batch = new(prompt.Length, 1);
         long start = 0;
         for (int i = 0; i < tokens; i++)
         {

@@ -8,6 +8,9 @@ namespace Gemma.Extensions.AI.Benchmarks.Engine;
 /// <summary>What many conversations at once cost: batching, prefix reuse, gaps, cancellation, guessing ahead.</summary>
 internal static class EngineBenchmark
 {
+    private static (string Name, Part Run)[] Parts =>
+        [("lone", Lone), ("batch", Batch), ("prefix", Prefix), ("gap", Gap), ("cancel", Cancel), ("copy", Copy), ("plain", Plain)];
+
     public static Command Create()
     {
         Option<string> model = new("--model") { Description = "Model to run.", Required = true };
@@ -20,7 +23,7 @@ internal static class EngineBenchmark
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
             string? only = parse.GetValue(part);
-            foreach (var (name, run) in Parts)
+            foreach ((string name, Part run) in Parts)
             {
                 if (only is null || only == name)
                 {
@@ -32,23 +35,18 @@ internal static class EngineBenchmark
         return command;
     }
 
-    private delegate void Part(string model, int? threads, int tokens, int promptTokens);
-
-    private static (string Name, Part Run)[] Parts =>
-        [("lone", Lone), ("batch", Batch), ("prefix", Prefix), ("gap", Gap), ("cancel", Cancel), ("copy", Copy), ("plain", Plain)];
-
     /// <summary>What the engine costs a chat that is alone: against the forward pass in a loop, by turns.</summary>
     private static void Lone(string model, int? threads, int tokens, int promptTokens)
     {
         const int Rounds = 15;
-        using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0, PrefixCache = false }, threads);
+        using BenchmarkEngine engine = new(model, new EngineOptions { SpeculativeTokens = 0, PrefixCache = false }, threads);
         engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
-        var direct = new List<double>();
-        var scheduled = new List<double>();
+        List<double> direct = new();
+        List<double> scheduled = new();
         for (int i = 0; i < Rounds; i++)
         {
             direct.Add(engine.DecodeDirectly(engine.Prompt(i, 32), tokens));
-            var request = engine.Start(engine.Prompt(i, 32), tokens);
+            TimedRequest request = engine.Start(engine.Prompt(i, 32), tokens);
             request.Task.Wait();
             scheduled.Add((request.Times[^1] - request.Times[0]) / (request.Times.Count - 1));
         }
@@ -65,20 +63,20 @@ internal static class EngineBenchmark
     {
         const int Rounds = 5;
         int[] sizes = [1, 2, 4, 8];
-        using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
+        using BenchmarkEngine engine = new(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
         engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
-        var steps = sizes.ToDictionary(size => size, _ => new List<double>());
+        Dictionary<int, List<double>> steps = sizes.ToDictionary(size => size, _ => new List<double>());
         for (int i = 0; i < Rounds * sizes.Length; i++) // by turns: the machine's memory is not equally fast all the time
         {
             int chats = sizes[i % sizes.Length];
-            var requests = Enumerable.Range(0, chats).Select(k => engine.Start(engine.Prompt(i * 100 + k, 16), tokens)).ToArray();
+            TimedRequest[] requests = Enumerable.Range(0, chats).Select(k => engine.Start(engine.Prompt(i * 100 + k, 16), tokens)).ToArray();
             Task.WaitAll(requests.Select(request => request.Task));
             steps[chats].Add(SecondsPerStep(requests));
         }
 
         foreach (int chats in sizes)
         {
-            var sorted = steps[chats].Order().ToArray();
+            double[] sorted = steps[chats].Order().ToArray();
             Console.WriteLine(
                 $"{chats} chats: {1000 * sorted[Rounds / 2]:0} ms a step, {chats / sorted[Rounds / 2]:0.00} tok/s in total, {Ratio(Rounds / 2):0.00} x; fastest round {1000 * sorted[0]:0} ms, {Ratio(0):0.00} x");
 
@@ -92,7 +90,7 @@ internal static class EngineBenchmark
     /// </summary>
     private static double SecondsPerStep(TimedRequest[] requests)
     {
-        var last = requests.MaxBy(request => requests[0].Until(request) + request.Times[0])!;
+        TimedRequest last = requests.MaxBy(request => requests[0].Until(request) + request.Times[0])!;
         double end = requests.Min(request => last.Until(request) + request.Times[^1]);
         double[] times = [.. last.Times.Skip(1).Where(time => time <= end)];
         return times.Length > 3
@@ -103,12 +101,12 @@ internal static class EngineBenchmark
     /// <summary>Time to the first token of a second turn, against the cold one.</summary>
     private static void Prefix(string model, int? threads, int tokens, int promptTokens)
     {
-        using var engine = new BenchmarkEngine(model, new EngineOptions(), threads);
+        using BenchmarkEngine engine = new(model, new EngineOptions(), threads);
         engine.Start(engine.Prompt(0, 32), 4).Task.Wait();
         int[] prompt = engine.Prompt(1, promptTokens);
-        var cold = engine.Start(prompt, 16);
+        TimedRequest cold = engine.Start(prompt, 16);
         cold.Task.Wait();
-        var warm = engine.Start([.. prompt, .. cold.Tokens, .. engine.Prompt(2, 20)[1..]], 16);
+        TimedRequest warm = engine.Start([.. prompt, .. cold.Tokens, .. engine.Prompt(2, 20)[1..]], 16);
         warm.Task.Wait();
         Console.WriteLine($"cold {cold.Times[0]:0.00} s for {promptTokens:N0} tokens, warm {warm.Times[0]:0.00} s with {warm.Task.Result.CachedTokens:N0} of {warm.Task.Result.PromptTokens:N0} cached: {100 * warm.Times[0] / cold.Times[0]:0.0}%");
     }
@@ -116,14 +114,14 @@ internal static class EngineBenchmark
     /// <summary>The largest gap between two tokens of a chat while another prompt is read.</summary>
     private static void Gap(string model, int? threads, int tokens, int promptTokens)
     {
-        using var engine = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
+        using BenchmarkEngine engine = new(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
         engine.Start(engine.Prompt(0, 300), 4).Task.Wait();
-        var alone = engine.Start(engine.Prompt(3, 32), 16);
+        TimedRequest alone = engine.Start(engine.Prompt(3, 32), 16);
         alone.Task.Wait();
-        using var enough = new CancellationTokenSource();
-        var chat = engine.Start(engine.Prompt(1, 32), 4000, cancellation: enough.Token);
+        using CancellationTokenSource enough = new();
+        TimedRequest chat = engine.Start(engine.Prompt(1, 32), 4000, cancellation: enough.Token);
         Thread.Sleep(500);
-        var other = engine.Start(engine.Prompt(2, promptTokens / 4), 1);
+        TimedRequest other = engine.Start(engine.Prompt(2, promptTokens / 4), 1);
         other.Task.Wait();
         enough.Cancel();
         chat.Task.Wait();
@@ -133,13 +131,13 @@ internal static class EngineBenchmark
     /// <summary>From cancellation inside a prompt to the end of the request.</summary>
     private static void Cancel(string model, int? threads, int tokens, int promptTokens)
     {
-        using var engine = new BenchmarkEngine(model, new EngineOptions(), threads);
+        using BenchmarkEngine engine = new(model, new EngineOptions(), threads);
         engine.Start(engine.Prompt(0, 300), 4).Task.Wait();
-        var samples = new List<double>();
+        List<double> samples = new();
         for (int i = 0; i < 8; i++)
         {
-            using var source = new CancellationTokenSource();
-            var request = engine.Start(engine.Prompt(10 + i, 4000), 1, cancellation: source.Token);
+            using CancellationTokenSource source = new();
+            TimedRequest request = engine.Start(engine.Prompt(10 + i, 4000), 1, cancellation: source.Token);
             Thread.Sleep(700 + 137 * i);
             long start = Stopwatch.GetTimestamp();
             source.Cancel();
@@ -161,15 +159,15 @@ internal static class EngineBenchmark
     private static void Compare(string model, int? threads, int tokens, Func<BenchmarkEngine, (int[], ITokenConstraint?, SamplingOptions?)> request)
     {
         const int Rounds = 3;
-        using var plain = new BenchmarkEngine(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
-        using var guessing = new BenchmarkEngine(model, new EngineOptions(), threads);
-        var rates = new[] { plain, guessing }.ToDictionary(engine => engine, _ => new List<double>());
+        using BenchmarkEngine plain = new(model, new EngineOptions { SpeculativeTokens = 0 }, threads);
+        using BenchmarkEngine guessing = new(model, new EngineOptions(), threads);
+        Dictionary<BenchmarkEngine, List<double>> rates = new[] { plain, guessing }.ToDictionary(engine => engine, _ => new List<double>());
         for (int i = 0; i <= Rounds; i++)
         {
-            foreach (var engine in (BenchmarkEngine[])[plain, guessing])
+            foreach (BenchmarkEngine engine in (BenchmarkEngine[])[plain, guessing])
             {
-                var (prompt, constraint, sampling) = request(engine);
-                var run = engine.Start(prompt, i == 0 ? 4 : tokens, constraint, sampling: sampling);
+                (int[] prompt, ITokenConstraint? constraint, SamplingOptions? sampling) = request(engine);
+                TimedRequest run = engine.Start(prompt, i == 0 ? 4 : tokens, constraint, sampling: sampling);
                 run.Task.Wait();
                 if (i > 0)
                 {
@@ -182,4 +180,6 @@ internal static class EngineBenchmark
         Console.WriteLine(
             $"plain {Median(plain):0.00} tok/s, guessing {Median(guessing):0.00} tok/s: {Median(guessing) / Median(plain):0.00} x; by round {string.Join(", ", rates[guessing].Zip(rates[plain], (a, b) => $"{a / b:0.00}"))}");
     }
+
+    private delegate void Part(string model, int? threads, int tokens, int promptTokens);
 }

@@ -5,6 +5,7 @@ using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
 using WebChat;
 
 namespace Gemma.Extensions.AI.Benchmarks.Engine;
@@ -26,13 +27,13 @@ internal static class LoadBenchmark
         command.SetAction(async parse =>
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-            await using var app = WebChatApp.Build(
+            await using WebApplication app = WebChatApp.Build(
             [
                 "--urls=http://127.0.0.1:0", "--Logging:LogLevel:Default=Warning", $"--Gemma:ModelPath={parse.GetRequiredValue(model)}", "--Gemma:ContextLength=1024",
                 $"--Gemma:Threads={parse.GetValue(threads)}", $"--Chat:MaxOutputTokens={parse.GetValue(tokens)}", "--Chat:QuestionsPerMinute=1000000", "--Chat:AnswersAtOnce=1000",
             ]);
             await app.StartAsync();
-            using var http = new HttpClient { BaseAddress = new Uri(app.Urls.Single()), Timeout = TimeSpan.FromMinutes(10) };
+            using HttpClient http = new() { BaseAddress = new Uri(app.Urls.Single()), Timeout = TimeSpan.FromMinutes(10) };
             await ConverseAsync(http, new Random(0), 1, parse.GetValue(words), []); // loads the model
             Console.WriteLine($"{Path.GetFileName(parse.GetRequiredValue(model))}, {RuntimeInformation.FrameworkDescription}: questions of {parse.GetValue(words)} words, answers of at most {parse.GetValue(tokens)} tokens, {parse.GetValue(turns)} turns");
             Console.WriteLine();
@@ -48,7 +49,7 @@ internal static class LoadBenchmark
 
     private static async Task<string> MeasureAsync(HttpClient http, int users, int turns, int words)
     {
-        var answers = new List<TimedAnswer>();
+        List<TimedAnswer> answers = new();
         long start = Stopwatch.GetTimestamp();
         await Task.WhenAll(Enumerable.Range(0, users).Select(user => Task.Run(() => ConverseAsync(http, new Random(1000 * users + user), turns, words, answers))));
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -61,11 +62,11 @@ internal static class LoadBenchmark
     /// <summary>One user's conversation: each question brings everything before it.</summary>
     private static async Task ConverseAsync(HttpClient http, Random random, int turns, int words, List<TimedAnswer> answers)
     {
-        var messages = new List<(string Role, string Text)>();
+        List<(string Role, string Text)> messages = new();
         for (int turn = 0; turn < turns; turn++)
         {
             messages.Add(("user", string.Join(' ', Enumerable.Range(0, words).Select(_ => s_words[random.Next(s_words.Length)])) + "?"));
-            var (answer, text) = await AskAsync(http, messages);
+            (TimedAnswer answer, string text) = await AskAsync(http, messages);
             messages.Add(("assistant", text));
             lock (answers)
             {
@@ -77,16 +78,16 @@ internal static class LoadBenchmark
     private static async Task<(TimedAnswer Answer, string Text)> AskAsync(HttpClient http, List<(string Role, string Text)> messages)
     {
         long start = Stopwatch.GetTimestamp();
-        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/chat/completions")
+        using HttpRequestMessage request = new(HttpMethod.Post, "v1/chat/completions")
         {
             Content = JsonContent.Create(new { messages = messages.Select(line => new { role = line.Role, content = line.Text }), stream = true, stream_options = new { include_usage = true } }),
         };
-        using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        using HttpResponseMessage response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         response.EnsureSuccessStatusCode();
-        var pieces = new List<double>();
+        List<double> pieces = new();
         string text = "";
         long written = 0;
-        await foreach (var item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
+        await foreach (SseItem<string> item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
         {
             double now = Stopwatch.GetElapsedTime(start).TotalSeconds;
             if (item.Data == "[DONE]")

@@ -46,7 +46,7 @@ internal sealed class Soak : IDisposable
     public Soak(string path, int kinds, int concurrent, long kvBytes, Func<GemmaOptions, Backend>? createBackend = null)
     {
         createBackend ??= new GemmaOptions().CreateBackend;
-        using (var solo = GemmaModel.Load(path, new GemmaOptions { SpeculativeTokens = 0, MaxConcurrentRequests = 1, CreateBackend = createBackend }))
+        using (GemmaModel solo = GemmaModel.Load(path, new GemmaOptions { SpeculativeTokens = 0, MaxConcurrentRequests = 1, CreateBackend = createBackend }))
         {
             _stops = [solo.Tokenizer.EosId, solo.Tokenizer.EndOfTurnId];
             _kinds = [.. Enumerable.Range(0, kinds).Select(i => MakeKind(solo, i))];
@@ -63,11 +63,11 @@ internal sealed class Soak : IDisposable
     public async Task<SoakReport> RunAsync(int requests)
     {
         int started = 0;
-        var memory = new List<(int Requests, long Managed, long Resident)>();
-        var clock = Stopwatch.StartNew();
+        List<(int Requests, long Managed, long Resident)> memory = new();
+        Stopwatch clock = Stopwatch.StartNew();
         await Task.WhenAll(Enumerable.Range(0, Concurrent).Select(worker => Task.Run(async () =>
         {
-            var random = new Random(worker);
+            Random random = new(worker);
             while (Interlocked.Increment(ref started) is int number && number <= requests)
             {
                 if (number % Math.Max(1, requests / 10) == 0)
@@ -81,7 +81,7 @@ internal sealed class Soak : IDisposable
                 await (random.Next(12) == 0 ? ConverseAsync(_conversations[random.Next(_conversations.Length)]) : RequestAsync(_kinds[random.Next(_kinds.Length)], random, sampled: number % Math.Max(1, requests / 1000) == 0));
             }
         })));
-        var status = _model.Engine.Status;
+        EngineStatus status = _model.Engine.Status;
         return new SoakReport(_wrong, _failed, CountAlive(), _cancelled, _broken, _toolCalls, _tokens, _cached, status.Preemptions, status.UsedBlocks, status.Blocks,
             clock.Elapsed, [.. memory.OrderBy(sample => sample.Requests)]);
     }
@@ -104,10 +104,10 @@ internal sealed class Soak : IDisposable
 
     private async Task RequestAsync(Kind kind, Random random, bool sampled)
     {
-        using var source = new CancellationTokenSource();
+        using CancellationTokenSource source = new();
         int chance = random.Next(10);
         int stopAfter = chance == 0 ? random.Next(1, kind.Length + 1) : int.MaxValue;
-        var request = Submit(_model, kind, stopAfter, random, source.Token);
+        TimedRequest request = Submit(_model, kind, stopAfter, random, source.Token);
         if (sampled)
         {
             _sample.Add(new WeakReference(request));
@@ -119,7 +119,7 @@ internal sealed class Soak : IDisposable
             source.Cancel();
         }
 
-        var result = await request.Task;
+        GenerationResult result = await request.Task;
         bool whole = result.Finish is EngineFinish.Length || (result.Finish is EngineFinish.Stop && request.Tokens.Count < stopAfter);
         bool right = request.Tokens.SequenceEqual(whole ? kind.Expected : kind.Expected.Take(request.Tokens.Count));
         Interlocked.Add(ref _wrong, right ? 0 : 1);
@@ -151,7 +151,7 @@ internal sealed class Soak : IDisposable
 
     private TimedRequest Submit(GemmaModel model, Kind kind, int stopAfter, Random? random, CancellationToken cancellation)
     {
-        var request = new TimedRequest(stopAfter);
+        TimedRequest request = new(stopAfter);
         model.Engine.Submit(new GenerationRequest
         {
             Prompt = kind.Prompt,
@@ -170,21 +170,21 @@ internal sealed class Soak : IDisposable
     /// <summary>A request and the text that it gets alone.</summary>
     private Kind MakeKind(GemmaModel solo, int i)
     {
-        var random = new Random(i);
-        var compiler = GrammarCompiler.For(solo.Tokenizer);
+        Random random = new(i);
+        GrammarCompiler compiler = GrammarCompiler.For(solo.Tokenizer);
         int[] stem = RandomTokens(solo, i % 12, 150);
         // Some begin short and grow long: they are let in while there is room and run out of it later.
         bool grows = i % 4 == 3;
         int[] prompt = [.. stem[..random.Next(1, grows ? 10 : 151)], .. RandomTokens(solo, 1000 + i, random.Next(2, grows ? 10 : 80))];
-        var sampling = i % 3 == 0 ? new SamplingOptions { Temperature = 0 } : new SamplingOptions { Temperature = 0.8f, TopK = 40, RepetitionPenalty = i % 2 == 0 ? 1 : 1.1f, Seed = i };
-        var grammar = grows ? null : (i % 8) switch
+        SamplingOptions sampling = i % 3 == 0 ? new SamplingOptions { Temperature = 0 } : new SamplingOptions { Temperature = 0.8f, TopK = 40, RepetitionPenalty = i % 2 == 0 ? 1 : 1.1f, Seed = i };
+        CompiledGrammar? grammar = grows ? null : (i % 8) switch
         {
             0 => compiler.JsonSchema(JsonElement.Parse("""{"type":"object","properties":{"city":{"type":"string","maxLength":12},"days":{"type":"integer","minimum":1,"maximum":9}},"required":["city","days"],"additionalProperties":false}""")),
             1 => compiler.Regex("""<tool_call>\{"name":"(get_weather|get_time)","arguments":\{"city":"[a-z]{1,8}"\}\}</tool_call>"""),
             _ => null,
         };
-        var kind = new Kind(prompt, grows ? random.Next(60, 160) : random.Next(1, 60), sampling, grammar, []);
-        var request = Submit(solo, kind, int.MaxValue, null, CancellationToken.None);
+        Kind kind = new(prompt, grows ? random.Next(60, 160) : random.Next(1, 60), sampling, grammar, []);
+        TimedRequest request = Submit(solo, kind, int.MaxValue, null, CancellationToken.None);
         return request.Task.GetAwaiter().GetResult().Error is { } error ? throw error : kind with { Expected = [.. request.Tokens] };
     }
 
@@ -198,14 +198,14 @@ internal sealed class Soak : IDisposable
     /// <summary>A client that calls functions: the model has to call one, the function answers, and the model goes on. All that was said, as text.</summary>
     private async Task<string> AnswerAsync(GemmaModel model, int number)
     {
-        using var client = model.AsIChatClient().AsBuilder().UseFunctionInvocation().Build();
-        var weather = AIFunctionFactory.Create((string city) =>
+        using IChatClient client = model.AsIChatClient().AsBuilder().UseFunctionInvocation().Build();
+        AIFunction weather = AIFunctionFactory.Create((string city) =>
         {
             Interlocked.Increment(ref _toolCalls);
             return $"{city}: {number} degrees";
         }, "get_weather", "Gets the weather of a city.");
-        var options = new ChatOptions { Tools = [new OneCity(weather)], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 0.9f, Seed = number, MaxOutputTokens = 80 };
-        var response = await client.GetResponseAsync([new ChatMessage(ChatRole.System, "Be brief."), new(ChatRole.User, $"Question {number}")], options);
+        ChatOptions options = new() { Tools = [new OneCity(weather)], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 0.9f, Seed = number, MaxOutputTokens = 80 };
+        ChatResponse response = await client.GetResponseAsync([new ChatMessage(ChatRole.System, "Be brief."), new(ChatRole.User, $"Question {number}")], options);
         return string.Join('\n', response.Messages.SelectMany(message => message.Contents).Select(content => content switch
         {
             TextContent text => text.Text,
@@ -217,7 +217,7 @@ internal sealed class Soak : IDisposable
 
     private static int[] RandomTokens(GemmaModel model, int seed, int length)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         return [2, .. Enumerable.Range(1, length - 1).Select(_ => random.Next(300, model.Config.VocabularySize))];
     }
 

@@ -16,8 +16,8 @@ internal static class SoakBenchmark
         command.SetAction(async parse =>
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-            using var soak = new Soak(parse.GetRequiredValue(model), kinds: 240, parse.GetValue(concurrent), (long)parse.GetValue(megabytes) << 20);
-            var report = await soak.RunAsync(parse.GetValue(requests));
+            using Soak soak = new(parse.GetRequiredValue(model), kinds: 240, parse.GetValue(concurrent), (long)parse.GetValue(megabytes) << 20);
+            SoakReport report = await soak.RunAsync(parse.GetValue(requests));
             Print(report, parse.GetValue(requests), soak.Concurrent);
             return report.Clean ? 0 : 1;
         });
@@ -29,7 +29,7 @@ internal static class SoakBenchmark
         Console.WriteLine($"{requests:N0} requests, {concurrent} at a time, in {report.Took.TotalSeconds:0.0} s: {report.Tokens:N0} tokens generated, {report.Cached:N0} prompt tokens from the cache");
         Console.WriteLine($"{report.Cancelled:N0} cancelled, {report.Broken:N0} broken off, {report.ToolCalls:N0} functions called, {report.Preemptions:N0} preemptions");
         Console.WriteLine($"wrong texts {report.Wrong:N0}, failed {report.Failed:N0}, blocks held at the end {report.UsedBlocks:N0} of {report.Blocks:N0}, requests held {report.Alive:N0}, managed memory grown since half-way {report.Growth / 1e6:0.0} MB");
-        foreach (var (number, managed, resident) in report.Memory)
+        foreach ((int number, long managed, long resident) in report.Memory)
         {
             Console.WriteLine($"after {number,6:N0} requests: managed {managed / 1e6:0.0} MB, resident {resident / 1e6:0.0} MB");
         }

@@ -9,9 +9,6 @@ internal sealed class TimedRequest(int stopAfter) : GenerationSink
     private readonly long _start = Stopwatch.GetTimestamp();
     private readonly TaskCompletionSource<GenerationResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Seconds from the request to <paramref name="other"/>.</summary>
-    public double Until(TimedRequest other) => Stopwatch.GetElapsedTime(_start, other._start).TotalSeconds;
-
     /// <summary>Seconds from the request to each token.</summary>
     public List<double> Times { get; } = [];
 
@@ -22,6 +19,9 @@ internal sealed class TimedRequest(int stopAfter) : GenerationSink
     public double CompletedAfter { get; private set; }
 
     public double LargestGap => Times.Zip(Times.Skip(1)).Select(pair => pair.Second - pair.First).DefaultIfEmpty(0).Max();
+
+    /// <summary>Seconds from the request to <paramref name="other"/>.</summary>
+    public double Until(TimedRequest other) => Stopwatch.GetElapsedTime(_start, other._start).TotalSeconds;
 
     public override bool OnToken(int token)
     {

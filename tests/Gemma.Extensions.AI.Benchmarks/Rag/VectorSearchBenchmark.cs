@@ -25,15 +25,6 @@ internal static class VectorSearchBenchmark
         return command;
     }
 
-    private sealed class Point
-    {
-        [VectorStoreKey]
-        public long Id { get; set; }
-
-        [VectorStoreVector(1)]
-        public ReadOnlyMemory<float> Vector { get; set; }
-    }
-
     private static async Task RunAsync(string file, int count, int dimensions, bool clustered, CancellationToken cancellation)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -114,6 +105,15 @@ internal static class VectorSearchBenchmark
     {
         Properties = [new VectorStoreKeyProperty("Id", typeof(long)), new VectorStoreVectorProperty("Vector", typeof(ReadOnlyMemory<float>), dimensions) { IndexKind = kind }],
     };
+
+    private sealed class Point
+    {
+        [VectorStoreKey]
+        public long Id { get; set; }
+
+        [VectorStoreVector(1)]
+        public ReadOnlyMemory<float> Vector { get; set; }
+    }
 
     /// <summary>Vectors from seeds, so that none has to be kept.</summary>
     private sealed class Source(int dimensions, bool clustered)

@@ -31,13 +31,6 @@ internal sealed class SchemaGenerator(Random random)
     private string _resource = "";
     private int _anchors;
 
-    /// <summary>A schema to which references may point, once it is known how it is called from each resource.</summary>
-    /// <param name="Resource">The resource that it belongs to: a pointer or anchor alone reaches it only from there.</param>
-    /// <param name="Local">The fragment, '#' included.</param>
-    /// <param name="Uri">The resource as it is called from elsewhere; empty where the root has no identifier.</param>
-    /// <param name="Order">References in place only go to higher ones, so that none comes back to itself.</param>
-    private sealed record Target(string Resource, string Local, string Uri, int Order);
-
     /// <summary>Draws a schema.</summary>
     public JsonObject Next()
     {
@@ -439,4 +432,11 @@ internal sealed class SchemaGenerator(Random random)
             set();
         }
     }
+
+    /// <summary>A schema to which references may point, once it is known how it is called from each resource.</summary>
+    /// <param name="Resource">The resource that it belongs to: a pointer or anchor alone reaches it only from there.</param>
+    /// <param name="Local">The fragment, '#' included.</param>
+    /// <param name="Uri">The resource as it is called from elsewhere; empty where the root has no identifier.</param>
+    /// <param name="Order">References in place only go to higher ones, so that none comes back to itself.</param>
+    private sealed record Target(string Resource, string Local, string Uri, int Order);
 }

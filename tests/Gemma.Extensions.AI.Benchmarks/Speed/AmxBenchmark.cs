@@ -25,34 +25,29 @@ internal static class AmxBenchmark
 
     public static Command Create()
     {
-        var models = new Option<string>("--models") { Required = true, Description = "Directory of the synthetic model files; they are made there if missing (2B: 1.6 to 5.2 GB each)." };
-        var shape = new Option<string>("--shape") { DefaultValueFactory = _ => "2b", Description = "2b, 9b or 27b." };
-        var types = new Option<string[]>("--types") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [.. SyntheticFile.Mixtures] };
-        var parts = new Option<string[]>("--parts") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["kernels", "prompts", "chats", "generation", "soak"] };
-        var rounds = new Option<int>("--rounds") { DefaultValueFactory = _ => 5 };
-        var threads = new Option<int?>("--threads");
-        var tiny = new Option<string?>("--soak-model") { Description = "The tiny reference model, for 10,000 concurrent requests on the tier." };
-        var results = new Option<string?>("--results") { Description = "Directory for amx.md." };
-        var command = new Command("amx", "The tier amx-bf16 against its targets: kernels, prompts, chats, generation. Without AMX what does not need it.") { models, shape, types, parts, rounds, threads, tiny, results };
+        Option<string> models = new("--models") { Required = true, Description = "Directory of the synthetic model files; they are made there if missing (2B: 1.6 to 5.2 GB each)." };
+        Option<string> shape = new("--shape") { DefaultValueFactory = _ => "2b", Description = "2b, 9b or 27b." };
+        Option<string[]> types = new("--types") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [.. SyntheticFile.Mixtures] };
+        Option<string[]> parts = new("--parts") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["kernels", "prompts", "chats", "generation", "soak"] };
+        Option<int> rounds = new("--rounds") { DefaultValueFactory = _ => 5 };
+        Option<int?> threads = new("--threads");
+        Option<string?> tiny = new("--soak-model") { Description = "The tiny reference model, for 10,000 concurrent requests on the tier." };
+        Option<string?> results = new("--results") { Description = "Directory for amx.md." };
+        Command command = new("amx", "The tier amx-bf16 against its targets: kernels, prompts, chats, generation. Without AMX what does not need it.") { models, shape, types, parts, rounds, threads, tiny, results };
         command.SetAction(parse =>
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-            var settings = new Settings(
+            Settings settings = new(
                 parse.GetRequiredValue(models), parse.GetValue(shape)!, parse.GetValue(types)!, parse.GetValue(rounds), parse.GetValue(threads) ?? ProcessorTopology.PhysicalCores(), parse.GetValue(tiny));
             Run(settings, parse.GetValue(parts)!, parse.GetValue(results));
         });
         return command;
     }
 
-    private sealed record Settings(string Models, string Shape, string[] Types, int Rounds, int Threads, string? SoakModel)
-    {
-        public string File(string type) => SyntheticFile.Ensure(Models, Shape, type);
-    }
-
     private static void Run(Settings settings, string[] parts, string? results)
     {
         string? refusal = AmxKernels.Unsupported() ?? AmxSupport.Machine.Refusal(ExecutableMemory.TryCreate);
-        var lines = new List<string>
+        List<string> lines = new()
         {
             $"# Prompts by AMX, {settings.Shape.ToUpperInvariant()}", "",
             $"{CompareBenchmark.Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}, synthetic files, medians of {settings.Rounds} rounds by turns.",
@@ -102,7 +97,7 @@ internal static class AmxBenchmark
     {
         WeightMatrix weights = backend.LoadWeights(gate, up);
         Matrix x = backend.CreateMatrix(rows, weights.Columns), y = backend.CreateMatrix(rows, weights.Rows);
-        var random = new Random(1);
+        Random random = new(1);
         for (int r = 0; r < rows; r++)
         {
             x.Write(r, [.. Enumerable.Range(0, weights.Columns).Select(_ => random.NextSingle() - 0.5f)]);
@@ -117,8 +112,8 @@ internal static class AmxBenchmark
         foreach (string type in settings.Types)
         {
             using ModelFile file = ModelFile.Open(settings.File(type));
-            using var amx = new Loop(file, Backend(Tier, settings));
-            using var below = new Loop(file, Backend(Below, settings));
+            using Loop amx = new(file, Backend(Tier, settings));
+            using Loop below = new(file, Backend(Below, settings));
             foreach (int tokens in type == settings.Types[0] ? (int[])[512, 4096] : [512])
             {
                 double[] seconds = Medians(settings.Rounds, () => amx.Prompt(tokens), () => below.Prompt(tokens));
@@ -130,7 +125,7 @@ internal static class AmxBenchmark
     /// <summary>16 chats at once against one, by turns, in the tier that the machine gets by itself.</summary>
     private static IEnumerable<string> Chats(Settings settings)
     {
-        using var engine = new BenchmarkEngine(settings.File(settings.Types[0]), new EngineOptions { SpeculativeTokens = 0, PrefixCache = false }, settings.Threads);
+        using BenchmarkEngine engine = new(settings.File(settings.Types[0]), new EngineOptions { SpeculativeTokens = 0, PrefixCache = false }, settings.Threads);
         double[] seconds = Medians(settings.Rounds, () => SecondsPerStep(engine, 16), () => SecondsPerStep(engine, 1));
         yield return Row($"16 chats, {settings.Types[0]}, tok/s in total", $"{1 / seconds[1]:F2} (one)", $"{16 / seconds[0]:F2}", 16 * seconds[1] / seconds[0], AmxKernels.Unsupported() is null ? 8 : 6);
     }
@@ -154,13 +149,13 @@ internal static class AmxBenchmark
         foreach (string type in settings.Types)
         {
             using ModelFile file = ModelFile.Open(settings.File(type));
-            using var loop = new Loop(file, CpuBackend.Create(new CpuBackendOptions { Threads = settings.Threads }));
+            using Loop loop = new(file, CpuBackend.Create(new CpuBackendOptions { Threads = settings.Threads }));
             double gigabytes = file.Tensors.Values.Sum(tensor => tensor.ByteLength) / 1e9;
             loop.Generate(4);
-            var shares = new List<double>();
-            var speeds = new List<double>();
+            List<double> shares = new();
+            List<double> speeds = new();
             double before = MachinePeaks.ReadBandwidth(settings.Threads);
-            var bandwidths = new List<double> { before };
+            List<double> bandwidths = new() { before };
             for (int i = 0; i < settings.Rounds; i++)
             {
                 double seconds = loop.Generate(24), after = MachinePeaks.ReadBandwidth(settings.Threads);
@@ -183,7 +178,7 @@ internal static class AmxBenchmark
         }
 
         const int Requests = 10_000;
-        using var soak = new Soak(settings.SoakModel, kinds: 240, concurrent: 32, kvBytes: 1 << 20, _ => Backend(Tier, settings));
+        using Soak soak = new(settings.SoakModel, kinds: 240, concurrent: 32, kvBytes: 1 << 20, _ => Backend(Tier, settings));
         SoakReport report = soak.RunAsync(Requests).GetAwaiter().GetResult();
         yield return $"| soak of {Requests:N0} requests | | {report.Wrong} wrong, {report.Failed} failed, {report.UsedBlocks} blocks held, {report.Preemptions:N0} preemptions, {report.Took.TotalSeconds:F0} s | | 0 | {(report.Clean ? "reached" : "**missed**")} |";
     }
@@ -222,6 +217,11 @@ internal static class AmxBenchmark
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
+    private sealed record Settings(string Models, string Shape, string[] Types, int Rounds, int Threads, string? SoakModel)
+    {
+        public string File(string type) => SyntheticFile.Ensure(Models, Shape, type);
+    }
+
     /// <summary>The forward pass in a loop, one sequence.</summary>
     private sealed class Loop : IDisposable
     {
@@ -238,7 +238,7 @@ internal static class AmxBenchmark
             _backend = backend;
             _pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, GemmaKvCacheType.F16), 2 * Context / BlockTokens);
             _forward = new GemmaForward(file.Config, GemmaWeights.Load(file, backend), backend, _pool, Chunk, 1);
-            var random = new Random(1);
+            Random random = new(1);
             _tokens = [.. Enumerable.Range(0, Context).Select(_ => random.Next(1000, file.Config.VocabularySize))];
         }
 

@@ -15,21 +15,21 @@ internal static class CompareBenchmark
 {
     public static Command Create()
     {
-        var size = new Option<string>("--size") { DefaultValueFactory = _ => "2b", Description = "2b, 9b or 27b." };
-        var type = new Option<string>("--type") { DefaultValueFactory = _ => "q4_k", Description = "q4_k (as Q4_K_M), q4_0, q8_0, bf16." };
-        var models = new Option<string>("--models") { Required = true, Description = "Directory of the models; made there if missing." };
-        var generator = new Option<string>("--generator") { Required = true, Description = "make_gguf.py." };
-        var python = new Option<string>("--python") { DefaultValueFactory = _ => "python3" };
-        var other = new Option<string>("--node-bench") { Required = true, Description = "node-llama-bench.mjs in a directory where node-llama-cpp is installed." };
-        var rounds = new Option<int>("--rounds") { DefaultValueFactory = _ => 3, Description = "Runs of each engine, alternating." };
-        var prompt = new Option<int>("--prompt-tokens") { DefaultValueFactory = _ => 512 };
-        var generate = new Option<int>("--generate-tokens") { DefaultValueFactory = _ => 64 };
-        var depth = new Option<int>("--depth");
-        var threads = new Option<int>("--threads") { DefaultValueFactory = _ => 2 };
-        var results = new Option<string>("--results") { Required = true, Description = "Directory for the table." };
-        var append = new Option<bool>("--append") { Description = "Go on with the rounds that the table holds already." };
-        var oursOnly = new Option<bool>("--ours-only") { Description = "Do not run node-llama-cpp (where it does not fit the machine)." };
-        var command = new Command("compare", "Ours and node-llama-cpp, alternately, on a synthetic model: a table with medians, ratios and bandwidth.")
+        Option<string> size = new("--size") { DefaultValueFactory = _ => "2b", Description = "2b, 9b or 27b." };
+        Option<string> type = new("--type") { DefaultValueFactory = _ => "q4_k", Description = "q4_k (as Q4_K_M), q4_0, q8_0, bf16." };
+        Option<string> models = new("--models") { Required = true, Description = "Directory of the models; made there if missing." };
+        Option<string> generator = new("--generator") { Required = true, Description = "make_gguf.py." };
+        Option<string> python = new("--python") { DefaultValueFactory = _ => "python3" };
+        Option<string> other = new("--node-bench") { Required = true, Description = "node-llama-bench.mjs in a directory where node-llama-cpp is installed." };
+        Option<int> rounds = new("--rounds") { DefaultValueFactory = _ => 3, Description = "Runs of each engine, alternating." };
+        Option<int> prompt = new("--prompt-tokens") { DefaultValueFactory = _ => 512 };
+        Option<int> generate = new("--generate-tokens") { DefaultValueFactory = _ => 64 };
+        Option<int> depth = new("--depth");
+        Option<int> threads = new("--threads") { DefaultValueFactory = _ => 2 };
+        Option<string> results = new("--results") { Required = true, Description = "Directory for the table." };
+        Option<bool> append = new("--append") { Description = "Go on with the rounds that the table holds already." };
+        Option<bool> oursOnly = new("--ours-only") { Description = "Do not run node-llama-cpp (where it does not fit the machine)." };
+        Command command = new("compare", "Ours and node-llama-cpp, alternately, on a synthetic model: a table with medians, ratios and bandwidth.")
         {
             size, type, models, generator, python, other, rounds, prompt, generate, depth, threads, results, append, oursOnly,
         };
@@ -42,7 +42,7 @@ internal static class CompareBenchmark
                 Execute(parse.GetValue(python)!, [parse.GetRequiredValue(generator), "--size", parse.GetValue(size)!, "--type", parse.GetValue(type)!, "--out", model]);
             }
 
-            var settings = new Settings(model, parse.GetValue(prompt), parse.GetValue(generate), parse.GetValue(depth), parse.GetValue(threads));
+            Settings settings = new(model, parse.GetValue(prompt), parse.GetValue(generate), parse.GetValue(depth), parse.GetValue(threads));
             string suffix = settings.Depth > 0 ? $"{name}-depth-{settings.Depth}" : name;
             Compare(
                 settings, parse.GetValue(oursOnly) ? null : parse.GetRequiredValue(other), parse.GetValue(rounds), parse.GetValue(append),
@@ -51,15 +51,11 @@ internal static class CompareBenchmark
         return command;
     }
 
-    private sealed record Settings(string Model, int Prompt, int Generate, int Depth, int Threads);
-
-    private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth, double? AnonymousGigabytes);
-
     private static void Compare(Settings settings, string? nodeBench, int rounds, bool append, string target)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-        var ours = new List<Sample>();
-        var theirs = new List<Sample>();
+        List<Sample> ours = new();
+        List<Sample> theirs = new();
         if (append && File.Exists(target))
         {
             Read(target, ours, theirs);
@@ -97,7 +93,7 @@ internal static class CompareBenchmark
         string output = Execute(Environment.ProcessPath!, [
             "forward", "--model", settings.Model, "--prompt-tokens", $"{settings.Prompt}", "--generate-tokens", $"{settings.Generate}", "--depth", $"{settings.Depth}",
             "--threads", $"{settings.Threads}", "--repeat", "1"]);
-        using var json = JsonDocument.Parse(output);
+        using JsonDocument json = JsonDocument.Parse(output);
         JsonElement root = json.RootElement;
         kernel = root.GetProperty("kernel").GetString()!;
         return new Sample(
@@ -110,7 +106,7 @@ internal static class CompareBenchmark
         string output = Execute("node", [
             script, "--model", settings.Model, "--pp", $"{settings.Prompt}", "--tg", $"{settings.Generate}", "--depth", $"{settings.Depth}",
             "--threads", $"{settings.Threads}", "--repeats", "1"]);
-        using var json = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
+        using JsonDocument json = JsonDocument.Parse(output[output.IndexOf('{', StringComparison.Ordinal)..]);
         JsonElement root = json.RootElement;
         return new Sample(
             root.GetProperty("pp").GetDouble(), root.GetProperty("tg").GetDouble(), root.GetProperty("end").GetProperty("hwmGB").GetDouble() * 1.073741824, bandwidth,
@@ -120,7 +116,7 @@ internal static class CompareBenchmark
     private static string Report(Settings settings, string kernel, List<Sample> ours, List<Sample> theirs)
     {
         double file = new FileInfo(settings.Model).Length / 1e9;
-        var text = new StringBuilder();
+        StringBuilder text = new();
         text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {kernel}{(theirs.Count > 0 ? " and node-llama-cpp, alternating" : "")}").AppendLine();
         text.AppendLine($"{Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}. Model file: {file:F2} GB, synthetic weights.");
         text.AppendLine($"Prompt {settings.Prompt} tokens, {settings.Generate} generated at depth {settings.Depth}. Each round is a process of its own.");
@@ -164,10 +160,14 @@ internal static class CompareBenchmark
 
     private static string Execute(string file, IEnumerable<string> arguments)
     {
-        var start = new ProcessStartInfo(file, arguments) { RedirectStandardOutput = true };
+        ProcessStartInfo start = new(file, arguments) { RedirectStandardOutput = true };
         using Process process = Process.Start(start) ?? throw new InvalidOperationException($"'{file}' did not start.");
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         return process.ExitCode == 0 ? output : throw new InvalidOperationException($"'{file}' ended with {process.ExitCode}.");
     }
+
+    private sealed record Settings(string Model, int Prompt, int Generate, int Depth, int Threads);
+
+    private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth, double? AnonymousGigabytes);
 }

@@ -17,12 +17,12 @@ internal static class DivergenceBenchmark
 {
     public static Command Create()
     {
-        var models = new Option<string[]>("--model") { Required = true, AllowMultipleArgumentsPerToken = true, Description = "Model files." };
-        var tokens = new Option<int>("--tokens") { DefaultValueFactory = _ => 64, Description = "Random tokens; the distribution after each is compared." };
-        var kernel = new Option<string?>("--kernel") { Description = "Tier that is held against 'reference'; the fastest if absent." };
-        var spread = new Option<float>("--spread") { DefaultValueFactory = _ => 4.5f, Description = "Standard deviation of the logits, about, that the output norm is scaled to; 0 leaves the model as it is." };
-        var results = new Option<string?>("--results") { Description = "Directory for the table." };
-        var command = new Command("divergence", "Mean KL divergence of a fast tier from the float32 reference tier on the same model file.") { models, tokens, kernel, spread, results };
+        Option<string[]> models = new("--model") { Required = true, AllowMultipleArgumentsPerToken = true, Description = "Model files." };
+        Option<int> tokens = new("--tokens") { DefaultValueFactory = _ => 64, Description = "Random tokens; the distribution after each is compared." };
+        Option<string?> kernel = new("--kernel") { Description = "Tier that is held against 'reference'; the fastest if absent." };
+        Option<float> spread = new("--spread") { DefaultValueFactory = _ => 4.5f, Description = "Standard deviation of the logits, about, that the output norm is scaled to; 0 leaves the model as it is." };
+        Option<string?> results = new("--results") { Description = "Directory for the table." };
+        Command command = new("divergence", "Mean KL divergence of a fast tier from the float32 reference tier on the same model file.") { models, tokens, kernel, spread, results };
         command.SetAction(parse => Run(parse.GetRequiredValue(models), parse.GetValue(tokens), parse.GetValue(kernel), parse.GetValue(spread), parse.GetValue(results)));
         return command;
     }
@@ -31,11 +31,11 @@ internal static class DivergenceBenchmark
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         string name = "";
-        var rows = new List<string>();
+        List<string> rows = new();
         foreach (string path in paths)
         {
             using ModelFile file = ModelFile.Open(path);
-            var random = new Random(1);
+            Random random = new(1);
             int[] tokens = [.. Enumerable.Range(0, count).Select(_ => random.Next(1000, file.Config.VocabularySize))];
             float[][] expected = Logits(file, tokens, count, "reference", spread, out _);
             foreach (int step in (ReadOnlySpan<int>)[count, 1])
@@ -74,9 +74,9 @@ internal static class DivergenceBenchmark
         const int BlockTokens = 32;
         int blocks = (tokens.Length + BlockTokens - 1) / BlockTokens;
         using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(file.Config, BlockTokens, GemmaKvCacheType.F32), 2 * blocks);
-        using var forward = new GemmaForward(file.Config, Soften(GemmaWeights.Load(file, backend), file, backend, spread), backend, pool, step, step);
-        var batch = new ForwardBatch(step, 1);
-        var logits = new List<float[]>();
+        using GemmaForward forward = new(file.Config, Soften(GemmaWeights.Load(file, backend), file, backend, spread), backend, pool, step, step);
+        ForwardBatch batch = new(step, 1);
+        List<float[]> logits = new();
         for (int start = 0; start < tokens.Length; start += step)
         {
             batch.Clear();
@@ -101,8 +101,8 @@ internal static class DivergenceBenchmark
         // Entries of the embeddings deviate by 0.02, so that logits of a normalised row deviate by 0.02·√hidden.
         float factor = spread / (0.02f * MathF.Sqrt(file.Config.HiddenSize));
         TensorView norm = file.Tensors["output_norm.weight"];
-        var random = new Random(2);
-        var values = new float[file.Config.HiddenSize];
+        Random random = new(2);
+        float[] values = new float[file.Config.HiddenSize];
         for (int i = 0; i < values.Length; i++)
         {
             values[i] = ((float*)norm.Data)[i] * (random.Next(2) == 0 ? factor : -factor);
@@ -110,7 +110,7 @@ internal static class DivergenceBenchmark
 
         fixed (float* data = values)
         {
-            var changed = new TensorView(norm.Name, norm.Format, [.. norm.Shape], (byte*)data, norm.ByteLength, norm.Source);
+            TensorView changed = new(norm.Name, norm.Format, [.. norm.Shape], (byte*)data, norm.ByteLength, norm.Source);
             return new GemmaWeights { Embedding = weights.Embedding, Head = weights.Head, Layers = weights.Layers, OutputNorm = backend.LoadVector(changed, 0), Fingerprint = weights.Fingerprint };
         }
     }

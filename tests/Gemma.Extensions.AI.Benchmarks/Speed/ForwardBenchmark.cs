@@ -16,22 +16,22 @@ internal static class ForwardBenchmark
 {
     public static Command Create()
     {
-        var model = new Option<string?>("--model") { Description = "Model file." };
-        var shape = new Option<string?>("--shape") { Description = "Instead of a file: random weights of Gemma 2's shape, 2b, 9b, 27b or tiny." };
-        var type = new Option<string>("--type") { DefaultValueFactory = _ => "BF16", Description = "Type of these: of model files (Q4_K_M) or of all tensors (Q4_K)." };
-        var device = new Option<string>("--device") { DefaultValueFactory = _ => "cpu", Description = "cpu, or cuda, cuda:1, ..." };
-        var prompt = new Option<int>("--prompt-tokens") { DefaultValueFactory = _ => 512 };
-        var generate = new Option<int>("--generate-tokens") { DefaultValueFactory = _ => 64 };
-        var depth = new Option<int>("--depth") { Description = "Tokens in the context before generating." };
-        var sequences = new Option<int>("--sequences") { DefaultValueFactory = _ => 1, Description = "Sequences that generate together." };
-        var chunk = new Option<int>("--chunk") { Description = "Rows of a step of the prompt; 0: as many as the device takes best, or 512." };
-        var repeat = new Option<int>("--repeat") { DefaultValueFactory = _ => 3 };
-        var threads = new Option<int?>("--threads");
-        var kernel = new Option<string?>("--kernel");
-        var profile = new Option<bool>("--profile") { Description = "Time of each kind of operation." };
-        var adapters = new Option<int>("--adapters") { Description = "Adapters with random factors for all projections; sequences take them by turns." };
-        var rank = new Option<int>("--rank") { DefaultValueFactory = _ => 16, Description = "Rank of the adapters." };
-        var command = new Command("forward", "Speed of the forward pass: tokens per second of a prompt and of generation, as one JSON line.")
+        Option<string?> model = new("--model") { Description = "Model file." };
+        Option<string?> shape = new("--shape") { Description = "Instead of a file: random weights of Gemma 2's shape, 2b, 9b, 27b or tiny." };
+        Option<string> type = new("--type") { DefaultValueFactory = _ => "BF16", Description = "Type of these: of model files (Q4_K_M) or of all tensors (Q4_K)." };
+        Option<string> device = new("--device") { DefaultValueFactory = _ => "cpu", Description = "cpu, or cuda, cuda:1, ..." };
+        Option<int> prompt = new("--prompt-tokens") { DefaultValueFactory = _ => 512 };
+        Option<int> generate = new("--generate-tokens") { DefaultValueFactory = _ => 64 };
+        Option<int> depth = new("--depth") { Description = "Tokens in the context before generating." };
+        Option<int> sequences = new("--sequences") { DefaultValueFactory = _ => 1, Description = "Sequences that generate together." };
+        Option<int> chunk = new("--chunk") { Description = "Rows of a step of the prompt; 0: as many as the device takes best, or 512." };
+        Option<int> repeat = new("--repeat") { DefaultValueFactory = _ => 3 };
+        Option<int?> threads = new("--threads");
+        Option<string?> kernel = new("--kernel");
+        Option<bool> profile = new("--profile") { Description = "Time of each kind of operation." };
+        Option<int> adapters = new("--adapters") { Description = "Adapters with random factors for all projections; sequences take them by turns." };
+        Option<int> rank = new("--rank") { DefaultValueFactory = _ => 16, Description = "Rank of the adapters." };
+        Command command = new("forward", "Speed of the forward pass: tokens per second of a prompt and of generation, as one JSON line.")
         {
             model, shape, type, device, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, adapters, rank, profile,
         };
@@ -41,14 +41,11 @@ internal static class ForwardBenchmark
         return command;
     }
 
-    private sealed record Settings(
-        string? Model, string? Shape, string Type, string Device, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool Profile);
-
     private static void Run(Settings settings)
     {
         long start = Stopwatch.GetTimestamp();
         Backend device = DeviceChoice.Create(new GemmaOptions { Device = settings.Device, Kernel = settings.Kernel, Threads = settings.Threads });
-        using var backend = new TimedBackend(device);
+        using TimedBackend backend = new(device);
         using ModelFile? file = settings.Shape is null ? ModelFile.Open(settings.Model ?? throw new ArgumentException("Give --model or --shape.")) : null;
         using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, settings.Type) : null;
         GemmaConfig config = file?.Config ?? synthetic!.Config;
@@ -59,21 +56,21 @@ internal static class ForwardBenchmark
         int blocksEach = (context + BlockTokens - 1) / BlockTokens;
         using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * blocksEach * settings.Sequences);
         int rows = Math.Max(settings.Chunk, settings.Sequences);
-        using var forward = new GemmaForward(config, weights, backend, pool, rows, settings.Sequences);
+        using GemmaForward forward = new(config, weights, backend, pool, rows, settings.Sequences);
         LowRankMatrix?[]?[] adapters = settings.Adapters == 0 ? [null] : [.. Enumerable.Range(0, settings.Adapters).Select(seed => RandomAdapter(config, backend, settings.Rank, seed))];
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
 
-        var sequences = new int[settings.Sequences][];
+        int[][] sequences = new int[settings.Sequences][];
         for (int i = 0; i < sequences.Length; i++)
         {
             sequences[i] = [.. Enumerable.Range(2 * blocksEach * i, 2 * blocksEach)];
         }
 
-        var batch = new ForwardBatch(rows, settings.Sequences);
-        var random = new Random(1);
+        ForwardBatch batch = new(rows, settings.Sequences);
+        Random random = new(1);
         int[] tokens = [.. Enumerable.Range(0, context).Select(_ => random.Next(1000, config.VocabularySize))];
         Prefill(forward, batch, tokens.AsSpan(0, Math.Clamp(settings.Prompt, 1, 64)), sequences[0], blocksEach, settings.Chunk, adapters[0]);
-        var prompt = new List<double>();
+        List<double> prompt = new();
         backend.Reset();
         for (int i = 0; i < settings.Repeat && settings.Prompt > 0; i++)
         {
@@ -92,7 +89,7 @@ internal static class ForwardBenchmark
             Prefill(forward, batch, tokens.AsSpan(0, settings.Depth), sequences[i], blocksEach, settings.Chunk, adapters[i % adapters.Length]);
         }
 
-        var generated = new List<double>();
+        List<double> generated = new();
         backend.Reset();
         for (int i = 0; i < settings.Repeat && settings.Generate > 0; i++)
         {
@@ -128,9 +125,9 @@ internal static class ForwardBenchmark
 
     private static LowRankMatrix?[] RandomAdapter(GemmaConfig config, Backend backend, int rank, int seed)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         int hidden = config.HiddenSize, queries = config.QuerySize, kv = config.KvSize, wide = config.FeedForwardSize;
-        var updates = new LowRankMatrix?[LayerMaps.Count(config.LayerCount)];
+        LowRankMatrix?[] updates = new LowRankMatrix?[LayerMaps.Count(config.LayerCount)];
         for (int layer = 0; layer < config.LayerCount; layer++)
         {
             Set(layer, LayerMap.Qkv, hidden, queries, kv, kv);
@@ -143,7 +140,7 @@ internal static class ForwardBenchmark
 
         void Set(int layer, LayerMap map, int inputs, params ReadOnlySpan<int> outputs)
         {
-            var parts = new List<LowRankPart>();
+            List<LowRankPart> parts = new();
             int first = 0;
             foreach (int count in outputs)
             {
@@ -219,4 +216,7 @@ internal static class ForwardBenchmark
         string line = File.ReadLines("/proc/self/status").First(text => text.StartsWith(field, StringComparison.Ordinal));
         return 1024 * long.Parse(line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1]);
     }
+
+    private sealed record Settings(
+        string? Model, string? Shape, string Type, string Device, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool Profile);
 }

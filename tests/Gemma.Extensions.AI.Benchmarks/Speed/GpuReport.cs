@@ -11,8 +11,8 @@ internal static class GpuReport
 {
     public static Command Create()
     {
-        var folder = new Argument<string>("folder") { Description = "Where run.sh put its results." };
-        var command = new Command("gpu-report", "A table of what tests/gpu/run.sh measured, with targets and verdicts.") { folder };
+        Argument<string> folder = new("folder") { Description = "Where run.sh put its results." };
+        Command command = new("gpu-report", "A table of what tests/gpu/run.sh measured, with targets and verdicts.") { folder };
         command.SetAction(result => Console.Write(Table(result.GetRequiredValue(folder))));
         return command;
     }
@@ -31,7 +31,7 @@ internal static class GpuReport
         Measured one = Read("27b-bf16"), eight = Read("27b-bf16-8"), small = Read("2b-q4_k_m");
         double? rival = Number(ReadJson("transformers"), "generate_tokens_per_second");
         double? roofline = one.Generate * one.WeightBytes / one.Bandwidth;
-        var text = new StringBuilder("| | measured | target | verdict |\n|---|---|---|---|\n");
+        StringBuilder text = new("| | measured | target | verdict |\n|---|---|---|---|\n");
         Row("27B BF16, generation", one.Generate, "tok/s", null);
         Row("of what the memory can give", roofline, "", 0.80);
         Row("against transformers on this machine", one.Generate / rival, "x", 1.1);

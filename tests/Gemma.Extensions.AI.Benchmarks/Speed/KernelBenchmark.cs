@@ -23,11 +23,11 @@ internal static class KernelBenchmark
 {
     public static Command Create()
     {
-        var formats = new Option<string[]>("--format") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["Q4_K", "Q6_K", "Q8_0", "Q4_0", "BF16"] };
-        var rows = new Option<int[]>("--rows") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 8, 512], Description = "Rows of activations." };
-        var kernel = new Option<string?>("--kernel") { Description = "Kernel tier; the fastest if absent." };
-        var results = new Option<string?>("--results") { Description = "Directory for the table." };
-        var command = new Command("kernels", "Matrix products alone (BenchmarkDotNet), with their share of the roofline.") { formats, rows, kernel, results };
+        Option<string[]> formats = new("--format") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["Q4_K", "Q6_K", "Q8_0", "Q4_0", "BF16"] };
+        Option<int[]> rows = new("--rows") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 8, 512], Description = "Rows of activations." };
+        Option<string?> kernel = new("--kernel") { Description = "Kernel tier; the fastest if absent." };
+        Option<string?> results = new("--results") { Description = "Directory for the table." };
+        Command command = new("kernels", "Matrix products alone (BenchmarkDotNet), with their share of the roofline.") { formats, rows, kernel, results };
         command.SetAction(parse => Run(parse.GetValue(formats)!, parse.GetValue(rows)!, parse.GetValue(kernel), parse.GetValue(results)));
         return command;
     }
@@ -56,10 +56,10 @@ internal static class KernelBenchmark
 
     private static string Table(Summary summary, MachinePeaks before, MachinePeaks after, int threads, string kernel)
     {
-        var peaks = new MachinePeaks(
+        MachinePeaks peaks = new(
             Math.Max(before.ReadGigabytes, after.ReadGigabytes), Math.Max(before.ByteGigaops, after.ByteGigaops), Math.Max(before.FloatGigaops, after.FloatGigaops),
             Math.Max(before.PairGigaops, after.PairGigaops));
-        var text = new StringBuilder();
+        StringBuilder text = new();
         text.AppendLine($"# Matrix products, tier {kernel}").AppendLine();
         text.AppendLine($"{CompareBenchmark.Processor()}, {threads} threads, {RuntimeInformation.FrameworkDescription}, BenchmarkDotNet, {DateTime.UtcNow:yyyy-MM-dd}. Weights of {MatrixProduct.Outputs} x {MatrixProduct.Columns}, four copies in turn.");
         text.AppendLine($"Roofs before / after: {before.ReadGigabytes:F1} / {after.ReadGigabytes:F1} GB/s read, {before.ByteGigaops:F0} / {after.ByteGigaops:F0} Gop/s of bytes (`vpdpbusd`), {before.FloatGigaops:F0} / {after.FloatGigaops:F0} Gop/s of float32, {before.PairGigaops:F0} / {after.PairGigaops:F0} Gop/s of pairs of bfloat16.");
@@ -120,7 +120,7 @@ public unsafe class MatrixProduct
         ArgumentNullException.ThrowIfNull(format);
         long bytes = format.ByteLength((long)Outputs * Columns);
         _data = (byte*)NativeMemory.AlignedAlloc((nuint)(Copies * bytes), 4096);
-        var random = new Random(1);
+        Random random = new(1);
         for (int i = 0; i < Copies; i++)
         {
             Fill(new Span<byte>(_data + i * bytes, checked((int)bytes)), format.Type, random);

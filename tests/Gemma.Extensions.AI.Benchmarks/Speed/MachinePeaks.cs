@@ -38,7 +38,7 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
     public static unsafe double TileGigaops(int threads)
     {
         const int Times = 1_000_000;
-        var assembler = new Assembler(64);
+        Assembler assembler = new(64);
         Label loop = assembler.CreateLabel();
         assembler.ldtilecfg(__[OperatingSystem.IsWindows() ? rcx : rdi]);
         for (int i = 0; i < 8; i++)
@@ -58,7 +58,7 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
         assembler.tilerelease();
         assembler.ret();
         using ExecutableMemory code = ExecutableMemory.TryCreate(GemmAssembler.Code(assembler), out string? reason) ?? throw new NotSupportedException(reason);
-        var run = (delegate* unmanaged<byte*, void>)code.Address;
+        delegate* unmanaged<byte*, void> run = (delegate* unmanaged<byte*, void>)code.Address;
         byte* shapes = stackalloc byte[64];
         AmxAssembler.Configure(new Span<byte>(shapes, 64), 32);
         double best = 0;
@@ -113,7 +113,7 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
     /// <summary>10^9 operations a second of a loop of independent instructions.</summary>
     private static unsafe double Best(int threads, double operations, Action<Assembler> body)
     {
-        var assembler = new Assembler(64);
+        Assembler assembler = new(64);
         Label loop = assembler.CreateLabel();
 
         // As bytes 63, as float32 0.75: zeros might be faster than what kernels multiply.
@@ -128,10 +128,10 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
         assembler.jnz(loop);
         assembler.vzeroupper();
         assembler.ret();
-        using var stream = new MemoryStream();
+        using MemoryStream stream = new();
         assembler.Assemble(new StreamCodeWriter(stream), 0);
         using ExecutableMemory code = ExecutableMemory.TryCreate(stream.ToArray(), out string? reason) ?? throw new NotSupportedException(reason);
-        var run = (delegate* unmanaged<void>)code.Address;
+        delegate* unmanaged<void> run = (delegate* unmanaged<void>)code.Address;
         double best = 0;
         for (int i = 0; i < 4; i++)
         {
@@ -144,9 +144,9 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
     /// <summary>Seconds from the first thread's start to the last one's end, by their own clocks: this thread may be woken late.</summary>
     private static double Together(int threads, Action<int> work)
     {
-        using var start = new Barrier(threads);
-        var begins = new long[threads];
-        var ends = new long[threads];
+        using Barrier start = new(threads);
+        long[] begins = new long[threads];
+        long[] ends = new long[threads];
         Thread[] all = [.. Enumerable.Range(0, threads).Select(thread => new Thread(() =>
         {
             start.SignalAndWait();

@@ -24,7 +24,7 @@ internal sealed unsafe class RandomModel : IDisposable
         Config = ConfigOf(shape);
         BlockFormat? uniform = QuantizationRecipe.All.Any(recipe => recipe.Name.Equals(type, StringComparison.OrdinalIgnoreCase)) ? null : BlockFormat.Get(Enum.Parse<TensorType>(type, ignoreCase: true));
         _formatOf = uniform is null ? (name, dimensions) => QuantizationRecipe.Get(type).FormatOf(name, dimensions, Config) : (_, _) => uniform;
-        var sizes = new Dictionary<TensorType, long>();
+        Dictionary<TensorType, long> sizes = new();
         foreach ((string name, long[] dimensions) in GemmaTensors.Expected(Config).Where(tensor => tensor.Shape.Length == 2))
         {
             BlockFormat format = _formatOf(name, dimensions);
@@ -42,13 +42,15 @@ internal sealed unsafe class RandomModel : IDisposable
     /// <summary>Bytes of all matrices: what a token reads.</summary>
     public long WeightBytes { get; }
 
+    public GemmaConfig Config { get; }
+
     private static byte* Fill(BlockFormat format, long bytes)
     {
         byte* data = (byte*)NativeMemory.AllocZeroed((nuint)bytes);
         long block = format.ByteLength(BlockFormat.SuperBlock);
         Parallel.For(0, (bytes + (1 << 20) - 1) >> 20, piece =>
         {
-            var random = new Random((int)piece);
+            Random random = new((int)piece);
             float[] values = new float[BlockFormat.SuperBlock];
             byte* end = data + Math.Min(bytes, (piece + 1) << 20);
             long first = ((piece << 20) + block - 1) / block;
@@ -75,8 +77,6 @@ internal sealed unsafe class RandomModel : IDisposable
         });
         return data;
     }
-
-    public GemmaConfig Config { get; }
 
     /// <summary>The configuration of "2b", "9b", "27b" or, to try things out, "tiny".</summary>
     public static GemmaConfig ConfigOf(string shape) => shape.ToLowerInvariant() switch

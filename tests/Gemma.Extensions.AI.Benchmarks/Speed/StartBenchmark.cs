@@ -14,10 +14,10 @@ internal static class StartBenchmark
 
     public static Command Create()
     {
-        var model = new Option<string>("--model") { Required = true, Description = "Model file; read once before, so that it lies in the page cache." };
-        var repeat = new Option<int>("--repeat") { DefaultValueFactory = _ => 5 };
-        var results = new Option<string?>("--results") { Description = "Directory for the table." };
-        var command = new Command("start", "Process start to first token of a model in the page cache.") { model, repeat, results };
+        Option<string> model = new("--model") { Required = true, Description = "Model file; read once before, so that it lies in the page cache." };
+        Option<int> repeat = new("--repeat") { DefaultValueFactory = _ => 5 };
+        Option<string?> results = new("--results") { Description = "Directory for the table." };
+        Command command = new("start", "Process start to first token of a model in the page cache.") { model, repeat, results };
         command.SetAction(parse => Report(parse.GetRequiredValue(model), parse.GetValue(repeat), parse.GetValue(results)));
         return command;
     }
@@ -42,11 +42,11 @@ internal static class StartBenchmark
             file.CopyTo(Stream.Null, 1 << 20);
         }
 
-        var text = new StringBuilder();
+        StringBuilder text = new();
         text.AppendLine($"# Start to first token: {Path.GetFileName(path)}").AppendLine();
         text.AppendLine($"From the start of the process (the operating system's record, to a hundredth) to the end of an answer of one token to \"Hello!\", model in the page cache, {DateTime.UtcNow:yyyy-MM-dd}.").AppendLine();
         text.AppendLine("| run | model loaded, s | first token, s |").AppendLine("|---|---|---|");
-        var firsts = new List<double>();
+        List<double> firsts = new();
         for (int i = 0; i < repeat; i++)
         {
             using Process process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [OneStart, path]) { RedirectStandardOutput = true })!;

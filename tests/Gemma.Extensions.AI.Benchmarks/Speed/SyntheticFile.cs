@@ -29,12 +29,12 @@ internal static class SyntheticFile
 
     private static GgufWriter Create(GemmaConfig config, string mixture)
     {
-        var writer = new GgufWriter();
+        GgufWriter writer = new();
         writer.Set("general.architecture", "gemma2");
         writer.Set("general.name", $"synthetic {mixture}");
         ModelConverter.DescribeShape(writer, config);
         QuantizationRecipe recipe = QuantizationRecipe.Get(mixture);
-        var pools = new Dictionary<TensorType, byte[]>();
+        Dictionary<TensorType, byte[]> pools = new();
         foreach ((string name, long[] shape) in GemmaTensors.Expected(config))
         {
             BlockFormat format = recipe.FormatOf(name, shape, config);
@@ -61,8 +61,8 @@ internal static class SyntheticFile
         const int Blocks = 4093;
         if (!pools.TryGetValue(format.Type, out byte[]? pool))
         {
-            var random = new Random(1);
-            var values = new float[Blocks * BlockFormat.SuperBlock];
+            Random random = new(1);
+            float[] values = new float[Blocks * BlockFormat.SuperBlock];
             foreach (ref float value in values.AsSpan())
             {
                 value = 0.02f * (random.NextSingle() + random.NextSingle() + random.NextSingle() + random.NextSingle() - 2) * 1.7f;

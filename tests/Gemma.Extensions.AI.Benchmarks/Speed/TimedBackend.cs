@@ -15,18 +15,18 @@ internal sealed class TimedBackend(Backend inner) : Backend
 
     public override string? FallbackReason => inner.FallbackReason;
 
+    public override Exception? Failure => inner.Failure;
+
+    public override bool HasPromptKernels => inner.HasPromptKernels;
+
+    public override long KvBytes => inner.KvBytes;
+
     public void Reset() => _ticks.Clear();
 
     public string Report(double perTokens) =>
         string.Join(", ", _ticks.OrderByDescending(entry => entry.Value).Select(entry => $"{entry.Key} {entry.Value * 1000.0 / Stopwatch.Frequency / perTokens:F3} ms"));
 
-    public override Exception? Failure => inner.Failure;
-
-    public override bool HasPromptKernels => inner.HasPromptKernels;
-
     public override MachineMemory ReadMemory() => inner.ReadMemory();
-
-    public override long KvBytes => inner.KvBytes;
 
     public override void Begin(ForwardBatch batch) => inner.Begin(batch);
 

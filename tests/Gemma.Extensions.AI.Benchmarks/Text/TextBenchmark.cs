@@ -26,7 +26,7 @@ internal static class TextBenchmark
 
     private static void Run(string path, string[] files, int repeat)
     {
-        var clock = Stopwatch.StartNew();
+        Stopwatch clock = Stopwatch.StartNew();
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(path);
         Console.WriteLine($"load, first in the process: {clock.Elapsed.TotalMilliseconds:0} ms");
         Console.WriteLine($"load, median of {repeat}: {Median(repeat, () => GemmaTokenizer.FromFile(path)) * 1e3:0} ms ({tokenizer.VocabularySize:N0} pieces)");
@@ -63,11 +63,11 @@ internal static class TextBenchmark
     {
         const int Size = 256_000;
         const int Draws = 50;
-        var random = new Random(1);
+        Random random = new(1);
         float[] logits = [.. Enumerable.Range(0, Size).Select(id => Normal() * 2.5f + (!flat && id % 5120 == 0 ? 14 : 0))];
         float[] work = new float[Size];
         ulong[] mask = masked ? [.. Enumerable.Repeat(0xAAAA_AAAA_AAAA_AAAA, (Size + 63) / 64)] : [];
-        var sampler = new Sampler(options, Size, []);
+        Sampler sampler = new(options, Size, []);
         double copy = Median(repeat, () => Each(() => logits.CopyTo(work, 0)));
         double all = Median(repeat, () => Each(() =>
         {

@@ -11,17 +11,20 @@ namespace Gemma.Extensions.AI.Benchmarks.Training;
 /// <summary>The float32 product against the machine's measured FMA peak, and trained tokens per second of a two-million-parameter model.</summary>
 internal static unsafe class TrainingBenchmark
 {
+    private const int FmaSteps = 500_000;
+    private const double FmaPeakFlops = FmaSteps * 10.0 * 32;
+
     public static Command Create()
     {
-        var threads = new Option<int>("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
-        var command = new Command("training", "Matrix products against the FMA peak; trained tokens per second.") { threads };
+        Option<int> threads = new("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };
+        Command command = new("training", "Matrix products against the FMA peak; trained tokens per second.") { threads };
         command.SetAction(parse => Run(parse.GetValue(threads)));
         return command;
     }
 
     private static void Run(int threads)
     {
-        var peaks = new Speeds();
+        Speeds peaks = new();
         Print($"""
             # Training
 
@@ -46,7 +49,7 @@ internal static unsafe class TrainingBenchmark
     /// <summary>A linear layer of n outputs and k inputs over m rows: forward, input gradient, weight gradient. The peaks seen are added to all peaks.</summary>
     private static void Products(string layer, int m, int n, int k, int threads, Speeds allPeaks)
     {
-        var w = new FloatBuffer((long)n * k);
+        FloatBuffer w = new((long)n * k);
         (FloatBuffer X, FloatBuffer Y, FloatBuffer Gradient)[] own = [.. Enumerable.Range(0, threads).Select(_ => (new FloatBuffer((long)m * k), new FloatBuffer((long)m * n), new FloatBuffer((long)n * k)))];
         double flops = 2.0 * m * n * k;
         Report("X·Wᵀ (forward)", t => Gemm.NT(m, n, k, own[t].X.Pointer, k, w.Pointer, k, own[t].Y.Pointer, n, accumulate: false));
@@ -56,9 +59,9 @@ internal static unsafe class TrainingBenchmark
         void Report(string product, Action<int> run)
         {
             int repeats = (int)Math.Max(1, 3e8 / flops);
-            var speeds = new Speeds();
-            var peaks = new Speeds();
-            for (var watch = Stopwatch.StartNew(); watch.Elapsed.TotalSeconds < 1.5;)
+            Speeds speeds = new();
+            Speeds peaks = new();
+            for (Stopwatch watch = Stopwatch.StartNew(); watch.Elapsed.TotalSeconds < 1.5;)
             {
                 double peak = Turn(threads, FmaPeak, FmaPeakFlops);
                 peaks.Add(peak);
@@ -74,18 +77,6 @@ internal static unsafe class TrainingBenchmark
 
             Print($"| {layer} | {product} | {m} x {n} x {k} | {speeds.Median:F0} | {peaks.Median:F0} | {speeds.Median / peaks.Median:F2} | {speeds.Best:F0} | {peaks.Best:F0} | {speeds.Best / peaks.Best:F2} |");
         }
-    }
-
-    /// <summary>Speeds of many turns.</summary>
-    private sealed class Speeds
-    {
-        private readonly List<double> _all = [];
-
-        public double Median => _all.Order().ElementAt(_all.Count / 2);
-
-        public double Best => _all.Max();
-
-        public void Add(double speed) => _all.Add(speed);
     }
 
     /// <summary>Gflop/s of all threads, which begin together; each is timed by itself.</summary>
@@ -106,16 +97,13 @@ internal static unsafe class TrainingBenchmark
             {
             }
 
-            var watch = Stopwatch.StartNew();
+            Stopwatch watch = Stopwatch.StartNew();
             run(t);
             speeds[t] = flops / watch.Elapsed.TotalSeconds / 1e9;
         }
     }
 
     private static void Print(FormattableString text) => Console.WriteLine(text.ToString(CultureInfo.InvariantCulture));
-
-    private const int FmaSteps = 500_000;
-    private const double FmaPeakFlops = FmaSteps * 10.0 * 32;
 
     /// <summary>Ten independent chains of fused multiply-adds.</summary>
     private static void FmaPeak(int thread)
@@ -141,13 +129,13 @@ internal static unsafe class TrainingBenchmark
 
     private static void TokensPerSecond(int threads, Speeds peaks)
     {
-        var model = new TrainingModel(new GemmaConfig
+        TrainingModel model = new(new GemmaConfig
         {
             VocabularySize = 2048, HiddenSize = 192, FeedForwardSize = 384, LayerCount = 5, HeadCount = 6, KvHeadCount = 2, HeadDim = 32, ContextLength = 1024,
             SlidingWindow = 128, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 1 / MathF.Sqrt(32), AttentionSoftcap = 50, FinalSoftcap = 30,
         });
         model.Initialize(1);
-        var random = new Random(1);
+        Random random = new(1);
         TrainingDocument[] documents = [.. Enumerable.Range(0, 256).Select(_ => new TrainingDocument([.. Enumerable.Range(0, 256).Select(_ => random.Next(2048))]))];
         Print($"""
 
@@ -159,13 +147,13 @@ internal static unsafe class TrainingBenchmark
             """);
         foreach (int micro in new[] { 512, 1024, 2048 })
         {
-            var options = new GemmaTrainingOptions(steps: 1000) { MicroBatchTokens = micro, MicroBatches = 8192 / micro, MaxLength = 256, Threads = threads };
-            var trainer = new Trainer(model, new DocumentSet(documents, 1), options);
+            GemmaTrainingOptions options = new(steps: 1000) { MicroBatchTokens = micro, MicroBatches = 8192 / micro, MaxLength = 256, Threads = threads };
+            Trainer trainer = new(model, new DocumentSet(documents, 1), options);
             trainer.Run(1);
-            var speeds = new Speeds();
+            Speeds speeds = new();
             for (int update = 2; update <= 11; update++)
             {
-                var watch = Stopwatch.StartNew();
+                Stopwatch watch = Stopwatch.StartNew();
                 int tokens = 0;
                 trainer.Run(update, new SynchronousProgress<GemmaTrainingProgress>(p => tokens = p.Tokens));
                 speeds.Add(tokens / watch.Elapsed.TotalSeconds);
@@ -178,5 +166,17 @@ internal static unsafe class TrainingBenchmark
 
             Peak working set of the benchmark process: {Process.GetCurrentProcess().PeakWorkingSet64 / 1e6:F0} MB. Reproduce: `dotnet run -c Release --project tests/Gemma.Extensions.AI.Benchmarks -- training`
             """);
+    }
+
+    /// <summary>Speeds of many turns.</summary>
+    private sealed class Speeds
+    {
+        private readonly List<double> _all = [];
+
+        public double Median => _all.Order().ElementAt(_all.Count / 2);
+
+        public double Best => _all.Max();
+
+        public void Add(double speed) => _all.Add(speed);
     }
 }

@@ -69,14 +69,17 @@ public class NamespaceTests
         ["Checks"] = [""],
     };
 
-    [Fact]
-    public void Rooms_use_only_the_rooms_below_them() => Check(typeof(GemmaModel).Assembly, Root, s_allowed, least: 50);
+    private static readonly Dictionary<int, OpCode> s_codes = typeof(OpCodes).GetFields(BindingFlags.Public | BindingFlags.Static)
+        .Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (int)(ushort)code.Value);
 
     [Fact]
-    public void Rooms_of_the_server_use_only_the_rooms_below_them() => Check(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot, s_allowedInServer, least: 20);
+    public void RoomsUseOnlyTheRoomsBelowThem() => Check(typeof(GemmaModel).Assembly, Root, s_allowed, least: 50);
 
     [Fact]
-    public void Rooms_of_the_evaluation_use_only_the_rooms_below_them() => Check(typeof(AI.Evaluation.EvaluationTask).Assembly, EvaluationRoot, s_allowedInEvaluation, least: 15);
+    public void RoomsOfTheServerUseOnlyTheRoomsBelowThem() => Check(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot, s_allowedInServer, least: 20);
+
+    [Fact]
+    public void RoomsOfTheEvaluationUseOnlyTheRoomsBelowThem() => Check(typeof(AI.Evaluation.EvaluationTask).Assembly, EvaluationRoot, s_allowedInEvaluation, least: 15);
 
     private static void Check(Assembly assembly, string root, Dictionary<string, string[]> rules, int least)
     {
@@ -106,7 +109,7 @@ public class NamespaceTests
     }
 
     [Fact]
-    public void Every_room_has_its_rule()
+    public void EveryRoomHasItsRule()
     {
         Assert.Empty(Rooms(typeof(GemmaModel).Assembly, Root).Except(s_allowed.Keys));
         Assert.Empty(Rooms(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot).Except(s_allowedInServer.Keys));
@@ -217,7 +220,4 @@ public class NamespaceTests
             }
         }
     }
-
-    private static readonly Dictionary<int, OpCode> s_codes = typeof(OpCodes).GetFields(BindingFlags.Public | BindingFlags.Static)
-        .Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (int)(ushort)code.Value);
 }

@@ -12,7 +12,7 @@ public class PublicApiTests
     private const string UpdateVariable = "GEMMA_UPDATE_PUBLIC_API";
 
     [Fact]
-    public void The_public_surface_is_the_approved_one()
+    public void ThePublicSurfaceIsTheApprovedOne()
     {
         string file = Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.Tests", "Architecture", "PublicApi.txt");
         string actual = string.Concat(s_assemblies.Select(Describe));
@@ -29,7 +29,7 @@ public class PublicApiTests
     }
 
     [Fact]
-    public void Everything_public_is_documented()
+    public void EverythingPublicIsDocumented()
     {
         string[] undocumented = [.. s_assemblies.SelectMany(Undocumented)];
         Assert.Empty(undocumented);

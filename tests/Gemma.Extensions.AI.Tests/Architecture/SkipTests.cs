@@ -16,21 +16,21 @@ public class SkipTests
     ];
 
     [Fact]
-    public void No_test_is_switched_off()
+    public void NoTestIsSwitchedOff()
     {
         Assert.True(s_tests.Length > 150, $"only {s_tests.Length} test methods were found");
         Assert.Empty(s_tests.Where(method => method.GetCustomAttributes().OfType<IFactAttribute>().Any(fact => fact.Skip is not null)).Select(method => method.Name));
     }
 
     [Fact]
-    public void Most_tests_have_no_way_to_skip()
+    public void MostTestsHaveNoWayToSkip()
     {
         string[] maySkip = [.. s_tests.Where(MaySkip).Select(method => $"{method.DeclaringType!.Name}.{method.Name}")];
         Assert.True(maySkip.Length * 4 < s_tests.Length, $"{maySkip.Length} of {s_tests.Length} tests may skip: {string.Join(", ", maySkip)}");
     }
 
     [Fact]
-    public void The_goldens_are_in_the_repository()
+    public void TheGoldensAreInTheRepository()
     {
         foreach (string golden in (string[])["tiny/expected.safetensors", "tiny/greedy.json", "tiny/nll.json", "tiny/tokenizer-cases.json", "gguf/tiny-Q8_0.expected.safetensors", "gguf/tiny-Q4_K_M.expected.safetensors"])
         {

@@ -31,9 +31,9 @@ public sealed class AttentionTests
         using Backend backend = Tiers.Create(tier);
         foreach ((float softcap, GemmaKvCacheType type) in ((float, GemmaKvCacheType)[])[(0, GemmaKvCacheType.F16), (50, GemmaKvCacheType.F16), (50, GemmaKvCacheType.BF16)])
         {
-            var setup = new Case(type, BlockTokens: 32, HeadDim: 64, Heads: 4, KvHeads: 2, Window: 48, Softcap: softcap);
-            using var whole = new Run(backend, setup, 150, seed: 1);
-            using var pieces = new Run(backend, setup, 150, seed: 1);
+            Case setup = new(type, BlockTokens: 32, HeadDim: 64, Heads: 4, KvHeads: 2, Window: 48, Softcap: softcap);
+            using Run whole = new(backend, setup, 150, seed: 1);
+            using Run pieces = new(backend, setup, 150, seed: 1);
             whole.Step(0, 150);
             int[] sizes = [1, 7, 1, 54, 1, 1, 9, 1, 20, 1, 1, 1, 32, 1, 13, 1, 1, 1, 3];
             for (int i = 0, start = 0; start < 150; start += sizes[i++])
@@ -49,12 +49,12 @@ public sealed class AttentionTests
     public void SequencesOfABatchDoNotSeeEachOther(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        var setup = new Case(GemmaKvCacheType.BF16, BlockTokens: 32, HeadDim: 32, Heads: 4, KvHeads: 2, Window: 48, Softcap: 50);
-        using var a = new Run(backend, setup, 100, seed: 1);
-        using var b = new Run(backend, setup, 70, seed: 2);
+        Case setup = new(GemmaKvCacheType.BF16, BlockTokens: 32, HeadDim: 32, Heads: 4, KvHeads: 2, Window: 48, Softcap: 50);
+        using Run a = new(backend, setup, 100, seed: 1);
+        using Run b = new(backend, setup, 70, seed: 2);
         a.Step(0, 100);
         b.Step(0, 70);
-        using var both = new Run(backend, setup, 100, seed: 1);
+        using Run both = new(backend, setup, 100, seed: 1);
         both.StepWith(new Run(backend, setup, 70, seed: 2), b.Outputs);
         Assert.Equal(a.Outputs, both.Outputs);
     }
@@ -71,9 +71,9 @@ public sealed class AttentionTests
     public void ARowOfAPromptDoesNotDependOnItsBatch(string tier, int headDim, int window)
     {
         using Backend backend = Tiers.Create(tier);
-        var setup = new Case(headDim == 128 ? GemmaKvCacheType.F16 : GemmaKvCacheType.BF16, BlockTokens: 32, HeadDim: headDim, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
-        using var whole = new Run(backend, setup, 150, seed: 1);
-        using var pieces = new Run(backend, setup, 150, seed: 1);
+        Case setup = new(headDim == 128 ? GemmaKvCacheType.F16 : GemmaKvCacheType.BF16, BlockTokens: 32, HeadDim: headDim, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
+        using Run whole = new(backend, setup, 150, seed: 1);
+        using Run pieces = new(backend, setup, 150, seed: 1);
         whole.Step(0, 150, isPrompt: true);
         int[] sizes = [7, 1, 54, 20, 65, 3];
         for (int i = 0, start = 0; start < 150; start += sizes[i++])
@@ -83,9 +83,9 @@ public sealed class AttentionTests
 
         Assert.Equal(whole.Outputs, pieces.Outputs);
         whole.CheckAgainstTheFormula(setup.Type == GemmaKvCacheType.F16 ? 2e-3 : 1.5e-2);
-        using var other = new Run(backend, setup, 40, seed: 2);
+        using Run other = new(backend, setup, 40, seed: 2);
         other.Step(0, 40, isPrompt: true);
-        using var both = new Run(backend, setup, 150, seed: 1);
+        using Run both = new(backend, setup, 150, seed: 1);
         both.StepWith(new Run(backend, setup, 40, seed: 2), other.Outputs, isPrompt: true);
         Assert.Equal(whole.Outputs, both.Outputs);
     }
@@ -99,8 +99,8 @@ public sealed class AttentionTests
         using Backend backend = Tiers.Create(tier), emulated = Tiers.Create(Tiers.AmxEmulated);
         foreach (Case setup in (Case[])[new(GemmaKvCacheType.F16, 32, 64, 4, 2, 48, 50), new(GemmaKvCacheType.Q8_0, 16, 32, 3, 1, int.MaxValue, 0), new(GemmaKvCacheType.F32, 10, 18, 2, 2, 50, 500)])
         {
-            using var expected = new Run(emulated, setup, 140, seed: 4);
-            using var actual = new Run(backend, setup, 140, seed: 4);
+            using Run expected = new(emulated, setup, 140, seed: 4);
+            using Run actual = new(backend, setup, 140, seed: 4);
             foreach ((int start, int count) in ((int, int)[])[(0, 101), (101, 1), (102, 38)])
             {
                 expected.Step(start, count);
@@ -117,14 +117,14 @@ public sealed class AttentionTests
     [InlineData(300)]
     public void ManyKeysAreSharedOut(int window)
     {
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         using Backend backend = gpu.CreateBackend();
-        var setup = new Case(GemmaKvCacheType.F16, BlockTokens: 32, HeadDim: 32, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
-        using var whole = new Run(backend, setup, 530, seed: 3);
+        Case setup = new(GemmaKvCacheType.F16, BlockTokens: 32, HeadDim: 32, Heads: 2, KvHeads: 1, Window: window, Softcap: 50);
+        using Run whole = new(backend, setup, 530, seed: 3);
         whole.Step(0, 530);
         backend.Wait();
         Assert.False(gpu.Launches.ContainsKey("merge_spans"));
-        using var pieces = new Run(backend, setup, 530, seed: 3);
+        using Run pieces = new(backend, setup, 530, seed: 3);
         pieces.Step(0, 250);
         for (int start = 250, count = 1; start < 530; start += count)
         {
@@ -144,7 +144,7 @@ public sealed class AttentionTests
     private static void Check(Backend backend, Case setup)
     {
         const int Tokens = 133;
-        using var run = new Run(backend, setup, Tokens, seed: 7);
+        using Run run = new(backend, setup, Tokens, seed: 7);
         run.Step(0, 90);
         run.Step(90, 1);
         run.Step(91, Tokens - 91);
@@ -169,7 +169,7 @@ public sealed class AttentionTests
             _backend = backend;
             _setup = setup;
             int width = (setup.Heads + 2 * setup.KvHeads) * setup.HeadDim;
-            using var random = new RandomTensors(seed);
+            using RandomTensors random = new(seed);
             _inputs = [.. Enumerable.Range(0, tokens).Select(_ => new float[width])];
             Outputs = [.. Enumerable.Range(0, tokens).Select(_ => new float[setup.Heads * setup.HeadDim])];
             foreach (float[] input in _inputs)
@@ -189,7 +189,7 @@ public sealed class AttentionTests
         public void Step(int start, int count, bool isPrompt = false)
         {
             HideBlocks(start);
-            var batch = new ForwardBatch(count, 1);
+            ForwardBatch batch = new(count, 1);
             batch.Add(new int[count], start, _blocks, [], isPrompt: isPrompt || Matrix(_backend));
             Execute(batch, _inputs.AsSpan(start, count), Outputs.AsSpan(start, count), _layer);
         }
@@ -198,7 +198,7 @@ public sealed class AttentionTests
         {
             // Both sequences live in this run's memory: the other one gets the odd blocks.
             int[] blocks = [.. _blocks.Select(block => block - 1)];
-            var batch = new ForwardBatch(_inputs.Length + other._inputs.Length, 2);
+            ForwardBatch batch = new(_inputs.Length + other._inputs.Length, 2);
             batch.Add(new int[_inputs.Length], 0, _blocks, [], isPrompt: isPrompt || Matrix(_backend));
             batch.Add(new int[other._inputs.Length], 0, blocks, [], isPrompt: isPrompt || Matrix(_backend));
             float[][] outputs = [.. Outputs, .. other.Outputs];
@@ -215,7 +215,7 @@ public sealed class AttentionTests
                 double[] q = Rotated(i, 0, _setup.Heads);
                 for (int head = 0; head < _setup.Heads; head++)
                 {
-                    var sums = new double[dim];
+                    double[] sums = new double[dim];
                     double total = 0;
                     for (int j = Math.Max(0, (int)Math.Max(0, (long)i - _setup.Window + 1)); j <= i; j++)
                     {
@@ -280,7 +280,7 @@ public sealed class AttentionTests
         private double[] Rotated(int position, int firstHead, int heads)
         {
             int dim = _setup.HeadDim, half = dim / 2;
-            var result = new double[heads * dim];
+            double[] result = new double[heads * dim];
             for (int head = 0; head < heads; head++)
             {
                 ReadOnlySpan<float> x = _inputs[position].AsSpan((firstHead + head) * dim, dim);

@@ -34,9 +34,9 @@ public sealed unsafe class BFloat16KernelTests
         Assert.SkipUnless(JitMatMulKernels.UnsupportedBFloat16() is null, JitMatMulKernels.UnsupportedBFloat16() ?? "");
         const int Columns = 528, Outputs = 81;
         using CpuBackend backend = Tiers.CreateCpu("avx512-bf16", threads: 1);
-        using var workers = new WorkerPool(1);
-        using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
-        using var random = new RandomTensors(15);
+        using WorkerPool workers = new(1);
+        using VectorKernels interpreted = new(workers, new InterpretedKernels(bfloat16: true));
+        using RandomTensors random = new(15);
         CpuWeights weights = Weights(backend, random, Outputs, Columns), own = Own(interpreted, weights);
         foreach (int rows in (int[])[1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 34, 37, 60])
         {
@@ -80,17 +80,17 @@ public sealed unsafe class BFloat16KernelTests
     {
         Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         const int Columns = 272;
-        using var workers = new WorkerPool(1);
-        using var random = new RandomTensors(11);
-        using var interpreted = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, change: WithIntegers));
-        using var native = new VectorKernels(workers, new NativeBFloat16());
+        using WorkerPool workers = new(1);
+        using RandomTensors random = new(11);
+        using VectorKernels interpreted = new(workers, new InterpretedKernels(bfloat16: true, change: WithIntegers));
+        using VectorKernels native = new(workers, new NativeBFloat16());
         CpuWeights weights = Weights(native, random, 64, Columns), own = Own(interpreted, weights);
         foreach (int rows in (int[])[1, 2, 8, 33, 36, 44])
         {
             using CpuMatrix x = Input(random, rows, Columns), expected = new(rows, 64), actual = new(rows, 64);
             interpreted.MatMul(x, own, expected, rows);
             native.MatMul(x, weights, actual, rows);
-            var sums = new Span<int>(expected.Data, rows * 64);
+            Span<int> sums = new(expected.Data, rows * 64);
             Assert.True(sums.SequenceEqual(new Span<int>(actual.Data, rows * 64)), $"{rows} rows");
             Assert.True(sums.ToArray().Distinct().Count() > rows * 32);
         }
@@ -105,10 +105,10 @@ public sealed unsafe class BFloat16KernelTests
     [InlineData(81, 264, true)]
     public void ProductsAreThoseOfTheInstructionInSoftware(int outputs, int columns, bool windows)
     {
-        using var workers = new WorkerPool(1);
-        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, windows));
-        using var random = new RandomTensors(12);
-        var parts = (WeightPart[])[.. Weights(kernels, random, outputs, columns).Parts, new(BlockFormat.Get(TensorType.F32), random.Create(TensorType.F32, 32, columns).Data, outputs, 32, columns)];
+        using WorkerPool workers = new(1);
+        using VectorKernels kernels = new(workers, new InterpretedKernels(bfloat16: true, windows));
+        using RandomTensors random = new(12);
+        WeightPart[] parts = (WeightPart[])[.. Weights(kernels, random, outputs, columns).Parts, new(BlockFormat.Get(TensorType.F32), random.Create(TensorType.F32, 32, columns).Data, outputs, 32, columns)];
         foreach (WeightPart[] stacked in (WeightPart[][])[[parts[0]], parts])
         {
             CpuWeights weights = kernels.LoadWeights(stacked, stacked.Sum(part => part.Rows), columns);
@@ -135,9 +135,9 @@ public sealed unsafe class BFloat16KernelTests
     public void ProductsAreWithinTheDerivedBoundOfExactOnes()
     {
         const int Columns = 768, Rows = 40, Outputs = 32;
-        using var workers = new WorkerPool(1);
-        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true));
-        using var random = new RandomTensors(13);
+        using WorkerPool workers = new(1);
+        using VectorKernels kernels = new(workers, new InterpretedKernels(bfloat16: true));
+        using RandomTensors random = new(13);
         CpuWeights weights = Weights(kernels, random, Outputs, Columns);
         using CpuMatrix x = Input(random, Rows, Columns), y = new(Rows, Outputs);
         kernels.MatMul(x, weights, y, Rows);
@@ -186,15 +186,15 @@ public sealed unsafe class BFloat16KernelTests
     [Fact]
     public void TheCheckPassesRightKernelsAndFailsWrongOnes()
     {
-        using var right = new InterpretedKernels(bfloat16: true);
+        using InterpretedKernels right = new(bfloat16: true);
         Assert.True(BFloat16SelfTest.Passes(right));
-        using var integers = new InterpretedKernels(bfloat16: true, change: WithIntegers);
+        using InterpretedKernels integers = new(bfloat16: true, change: WithIntegers);
         Assert.False(BFloat16SelfTest.Passes(integers));
 
         // Panels of tiles alone, then kernels for a few rows alone.
         foreach (bool tiles in (bool[])[true, false])
         {
-            using var wrong = new InterpretedKernels(bfloat16: true, change: code => new MachineInterpreter(code, windows: false).Mnemonics.Contains(Mnemonic.Vbroadcastss) == tiles ? WithIntegers(code) : code);
+            using InterpretedKernels wrong = new(bfloat16: true, change: code => new MachineInterpreter(code, windows: false).Mnemonics.Contains(Mnemonic.Vbroadcastss) == tiles ? WithIntegers(code) : code);
             Assert.False(BFloat16SelfTest.Passes(wrong));
         }
     }
@@ -203,9 +203,9 @@ public sealed unsafe class BFloat16KernelTests
     public void WhereTheCheckFailsTheKernelsOfTheTierBelowTakeOver()
     {
         Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
-        using var workers = new WorkerPool(1);
+        using WorkerPool workers = new(1);
         int allocations = 0;
-        using var kernels = new VectorKernels(workers, JitMatMulKernels.Create(
+        using VectorKernels kernels = new(workers, JitMatMulKernels.Create(
             (ReadOnlySpan<byte> code, out string? reason) =>
             {
                 allocations++;
@@ -215,7 +215,7 @@ public sealed unsafe class BFloat16KernelTests
         Assert.Equal("avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it", kernels.FallbackReason);
         Assert.True(allocations > 2);
         using CpuBackend vnni = Tiers.CreateCpu("avx512-vnni", threads: 1);
-        using var random = new RandomTensors(14);
+        using RandomTensors random = new(14);
         CpuWeights weights = Weights(kernels, random, 64, 256), own = (CpuWeights)vnni.LoadWeights(new TensorView("w", weights.Parts[0].Format, [64, 256], weights.Parts[0].Data, 64 * weights.Parts[0].RowBytes, "random"));
         foreach (int rows in (int[])[1, 36])
         {
@@ -241,10 +241,10 @@ public sealed unsafe class BFloat16KernelTests
     {
         const int Columns = 768, Outputs = 49;
         TensorType type = Enum.Parse<TensorType>(format);
-        using var workers = new WorkerPool(1);
-        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: false));
-        using var random = new RandomTensors(10);
-        var weights = (CpuWeights)backend.LoadWeights(random.Create(type, Outputs, Columns));
+        using WorkerPool workers = new(1);
+        using VectorKernels kernels = new(workers, new InterpretedKernels(bfloat16: false));
+        using RandomTensors random = new(10);
+        CpuWeights weights = (CpuWeights)backend.LoadWeights(random.Create(type, Outputs, Columns));
         CpuWeights own = kernels.LoadWeights(weights.Parts, Outputs, Columns);
         foreach (int rows in batches)
         {
@@ -266,7 +266,7 @@ public sealed unsafe class BFloat16KernelTests
 
     private static CpuMatrix Input(RandomTensors random, int rows, int columns)
     {
-        var x = new CpuMatrix(rows, columns);
+        CpuMatrix x = new(rows, columns);
         random.Fill(new Span<float>(x.Data, rows * columns));
         return x;
     }
@@ -274,7 +274,7 @@ public sealed unsafe class BFloat16KernelTests
     /// <summary>The code with <c>vpdpwssd</c> for every <c>vdpbf16ps</c>: the prefix field of EVEX says F3 for the one and 66 for the other.</summary>
     private static byte[] WithIntegers(byte[] code)
     {
-        var decoder = Decoder.Create(64, code);
+        Decoder decoder = Decoder.Create(64, code);
         while (decoder.IP < (ulong)code.Length)
         {
             int start = (int)decoder.IP;

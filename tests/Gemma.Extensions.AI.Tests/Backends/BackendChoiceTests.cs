@@ -15,7 +15,7 @@ public sealed class BackendChoiceTests
         int products = 0;
         GemmaOptions? asked = null;
         Func<GemmaOptions, Backend> cpu = new GemmaOptions().CreateBackend;
-        var options = new GemmaOptions { Threads = 1, Kernel = "reference" };
+        GemmaOptions options = new() { Threads = 1, Kernel = "reference" };
         options.CreateBackend = given =>
         {
             asked = given;
@@ -25,7 +25,7 @@ public sealed class BackendChoiceTests
         Assert.IsType<FaultTests.FaultyBackend>(model.Backend);
         Assert.Equal((1, "reference"), (asked!.Threads, asked.Kernel));
         Assert.Equal(("cpu/reference", 1), (model.KernelName, model.Threads));
-        using var client = new GemmaChatClient(model);
+        using GemmaChatClient client = new(model);
         await client.GetResponseAsync("Hello", new ChatOptions { MaxOutputTokens = 2 }, TestContext.Current.CancellationToken);
         Assert.True(products > 2 * model.Config.LayerCount, $"{products} products");
     }

@@ -16,9 +16,9 @@ namespace Gemma.Extensions.AI.Tests.Backends;
 /// <param name="matrix">As for <see cref="JitMatMulKernels.Create"/>.</param>
 internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = false, Func<byte[], byte[]>? change = null, MatrixKernels? matrix = null) : FloatMatMulKernels<PortableIsa>(bfloat16)
 {
-    public override MatrixKernels? Matrix => matrix;
-
     private readonly Dictionary<(string, int, int, bool), MachineInterpreter?> _code = [];
+
+    public override MatrixKernels? Matrix => matrix;
 
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 

@@ -27,7 +27,7 @@ public sealed class KernelTierTests
     [Fact]
     public void AnUnknownNameIsRefusedWithTheKnownOnes()
     {
-        var exception = Assert.Throws<ArgumentException>(() => KernelTier.Select("fastest"));
+        ArgumentException exception = Assert.Throws<ArgumentException>(() => KernelTier.Select("fastest"));
         Assert.Contains("'fastest'", exception.Message, StringComparison.Ordinal);
         Assert.All(KernelTier.All, tier => Assert.Contains(tier.Name, exception.Message, StringComparison.Ordinal));
     }
@@ -40,23 +40,23 @@ public sealed class KernelTierTests
     public void WherePagesCannotBeMadeExecutableTheKernelsOfTheTierBelowTakeOver()
     {
         Assert.SkipUnless(Avx512BW.IsSupported, "no AVX-512");
-        using var workers = new WorkerPool(2);
+        using WorkerPool workers = new(2);
         using MatMulKernels fallback = JitMatMulKernels.Create((ReadOnlySpan<byte> _, out string? reason) =>
         {
             reason = "the system does not allow pages to be made executable";
             return null;
         });
-        using var refused = new VectorKernels(workers, fallback);
+        using VectorKernels refused = new(workers, fallback);
         Assert.Equal("avx512 kernels: the system does not allow pages to be made executable", refused.FallbackReason);
         using CpuBackend avx512 = Tiers.CreateCpu("avx512", threads: 2);
-        using var random = new RandomTensors(6);
-        var weights = (CpuWeights)avx512.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
+        using RandomTensors random = new(6);
+        CpuWeights weights = (CpuWeights)avx512.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
         CpuWeights own = refused.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
         foreach (int rows in (int[])[1, 9])
         {
-            using var x = (CpuMatrix)avx512.CreateMatrix(rows, 512);
-            using var expected = (CpuMatrix)avx512.CreateMatrix(rows, 96);
-            using var actual = (CpuMatrix)avx512.CreateMatrix(rows, 96);
+            using CpuMatrix x = (CpuMatrix)avx512.CreateMatrix(rows, 512);
+            using CpuMatrix expected = (CpuMatrix)avx512.CreateMatrix(rows, 96);
+            using CpuMatrix actual = (CpuMatrix)avx512.CreateMatrix(rows, 96);
             for (int r = 0; r < rows; r++)
             {
                 random.Fill(x, r);
@@ -81,12 +81,12 @@ public sealed class KernelTierTests
             reason = "no memory for machine code";
             return allowed ? ExecutableMemory.TryCreate(code, out reason) : null;
         });
-        using var workers = new WorkerPool(1);
-        using var tiled = new VectorKernels(workers, kernels);
+        using WorkerPool workers = new(1);
+        using VectorKernels tiled = new(workers, kernels);
         using CpuBackend backend = Tiers.CreateCpu("avx512-vnni", threads: 1);
-        using var random = new RandomTensors(7);
+        using RandomTensors random = new(7);
         using CpuMatrix x = new(3, 512), expected = new(3, 96), actual = new(3, 96);
-        var weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
+        CpuWeights weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 96, 512));
         CpuWeights own = tiled.LoadWeights(weights.Parts, weights.Rows, weights.Columns);
         for (int r = 0; r < 3; r++)
         {
@@ -129,9 +129,9 @@ public sealed class KernelTierTests
         Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
         const int Columns = 512;
-        using var random = new RandomTensors(8);
+        using RandomTensors random = new(8);
         TileFormat format = TileFormats.Create<PortableIsa>().Get(TensorType.Q6_K);
-        var weights = random.Create(TensorType.Q6_K, GemvArgs.WeightRows, Columns);
+        AI.Files.TensorView weights = random.Create(TensorType.Q6_K, GemvArgs.WeightRows, Columns);
         using NativeBuffer scratch = new(), activations = new(), scales = new(), terms = new();
         scratch.Reserve(GemvArgs.ScratchBytes);
         activations.Reserve(rows * Columns);
@@ -146,7 +146,7 @@ public sealed class KernelTierTests
 
         float[] Run(bool windows)
         {
-            var sums = new float[rows * GemvArgs.WeightRows];
+            float[] sums = new float[rows * GemvArgs.WeightRows];
             using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(format, rows, windows), out string? reason);
             Assert.SkipWhen(code is null, reason ?? "");
             fixed (float* output = sums)

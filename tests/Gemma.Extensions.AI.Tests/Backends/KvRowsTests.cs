@@ -10,7 +10,7 @@ public sealed unsafe class KvRowsTests
     public void Float16RoundsToNearestEvenEverywhere()
     {
         // Around every float16 and around every midpoint between two of them, both signs, overflow and subnormals included.
-        var values = new List<float>();
+        List<float> values = new();
         for (int i = 0; i <= 0x7C00; i++)
         {
             float here = (float)BitConverter.UInt16BitsToHalf((ushort)i);
@@ -24,7 +24,7 @@ public sealed unsafe class KvRowsTests
         }
 
         float[] source = [.. values];
-        var actual = new ushort[source.Length];
+        ushort[] actual = new ushort[source.Length];
         fixed (float* from = source)
         fixed (ushort* to = actual)
         {

@@ -11,7 +11,7 @@ internal sealed unsafe partial class MachineInterpreter
     private void Bytes(in Instruction i)
     {
         byte[] target = [.. MemoryMarshal.AsBytes(Target(i))], a = ByteVector(i, 1), b = ByteVector(i, 2);
-        var result = (byte[])target.Clone();
+        byte[] result = (byte[])target.Clone();
         for (int n = 0; n < target.Length; n++)
         {
             bool set = !i.HasOpMask || (_masks[i.OpMask - Register.K0] >> n & 1) != 0;

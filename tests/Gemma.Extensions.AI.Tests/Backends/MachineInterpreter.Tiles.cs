@@ -64,8 +64,6 @@ internal sealed unsafe partial class MachineInterpreter
         }
     }
 
-    private delegate uint TileElement(uint sum, ReadOnlySpan<uint> row, ReadOnlySpan<uint> column);
-
     /// <summary>Palette, first row, 14 bytes that are zero, 16 widths of two bytes, 16 heights. Palette 1 has eight tiles of 16 rows of 64 bytes.</summary>
     private void Configure(ReadOnlySpan<byte> configuration)
     {
@@ -143,4 +141,6 @@ internal sealed unsafe partial class MachineInterpreter
     private void Clear(int tile) => _tiles.AsSpan(tile * TileRows * TileRowBytes, TileRows * TileRowBytes).Clear();
 
     private Span<byte> Row(int tile, int row) => _tiles.AsSpan((tile * TileRows + row) * TileRowBytes, TileRowBytes);
+
+    private delegate uint TileElement(uint sum, ReadOnlySpan<uint> row, ReadOnlySpan<uint> column);
 }

@@ -30,8 +30,8 @@ internal sealed unsafe partial class MachineInterpreter
     public MachineInterpreter(byte[] code, bool windows)
     {
         _windows = windows;
-        var decoder = Decoder.Create(64, code);
-        var program = new List<Instruction>();
+        Decoder decoder = Decoder.Create(64, code);
+        List<Instruction> program = new();
         _indexOf = new int[code.Length];
         Array.Fill(_indexOf, -1);
         while (decoder.IP < (ulong)code.Length)
@@ -45,15 +45,6 @@ internal sealed unsafe partial class MachineInterpreter
 
     /// <summary>Instructions that the code holds.</summary>
     public IEnumerable<Mnemonic> Mnemonics => _program.Select(instruction => instruction.Mnemonic);
-
-    /// <summary>Memory that a kernel may use.</summary>
-    internal readonly record struct Span(ulong Start, long Length, bool Writable)
-    {
-        public Span(void* start, long length, bool writable = false)
-            : this((ulong)start, length, writable)
-        {
-        }
-    }
 
     public void Run(void* args, params ReadOnlySpan<Span> memory)
     {
@@ -408,4 +399,13 @@ internal sealed unsafe partial class MachineInterpreter
     private static uint Bits(float value) => BitConverter.SingleToUInt32Bits(value);
 
     private static NotSupportedException Unknown(in Instruction i) => new($"The interpreter does not know '{i}'.");
+
+    /// <summary>Memory that a kernel may use.</summary>
+    internal readonly record struct Span(ulong Start, long Length, bool Writable)
+    {
+        public Span(void* start, long length, bool writable = false)
+            : this((ulong)start, length, writable)
+        {
+        }
+    }
 }

@@ -21,11 +21,11 @@ public sealed unsafe class MatMulPlanTests
     public void AFormatWithoutTilesGoesRowByRow(int rows)
     {
         using CpuBackend reference = Tiers.CreateCpu("reference", threads: 1);
-        using var workers = new WorkerPool(2);
-        using var kernels = new VectorKernels(workers, new WithoutTiles(TensorType.Q5_K));
-        using var random = new RandomTensors(21);
+        using WorkerPool workers = new(2);
+        using VectorKernels kernels = new(workers, new WithoutTiles(TensorType.Q5_K));
+        using RandomTensors random = new(21);
         TensorView[] tensors = [random.Create(TensorType.Q5_K, 70, Columns), random.Create(TensorType.Q4_0, 64, Columns)];
-        var weights = (CpuWeights)reference.LoadWeights(tensors);
+        CpuWeights weights = (CpuWeights)reference.LoadWeights(tensors);
         CpuWeights own = kernels.LoadWeights(weights.Parts, weights.Rows, Columns);
         Assert.Equal([MatMulPath.RowFallback, MatMulPath.Gemv], own.Plan!.Parts.Select(part => part.Path));
         using CpuMatrix x = new(rows, Columns), expected = new(rows, weights.Rows), actual = new(rows, weights.Rows);
@@ -49,9 +49,9 @@ public sealed unsafe class MatMulPlanTests
     [Fact]
     public void PartsShareLayoutsAndTermsWhereTheyCan()
     {
-        using var random = new RandomTensors(22);
+        using RandomTensors random = new(22);
         using CpuBackend backend = Tiers.CreateCpu("avx2", threads: 1);
-        var weights = (CpuWeights)backend.LoadWeights(
+        CpuWeights weights = (CpuWeights)backend.LoadWeights(
             random.Create(TensorType.Q4_K, 32, Columns), random.Create(TensorType.Q5_K, 32, Columns), random.Create(TensorType.Q6_K, 32, Columns),
             random.Create(TensorType.BF16, 32, Columns), random.Create(TensorType.Q4_K, 8, Columns));
         MatMulPlan plan = weights.Plan!;
@@ -65,12 +65,12 @@ public sealed unsafe class MatMulPlanTests
     public void WeightsOfAnotherBackendAreRefused()
     {
         using CpuBackend first = Tiers.CreateCpu("portable", threads: 1), second = Tiers.CreateCpu("portable", threads: 1), reference = Tiers.CreateCpu("reference", threads: 1);
-        using var random = new RandomTensors(23);
+        using RandomTensors random = new(23);
         using CpuMatrix x = new(1, Columns), y = new(1, 32);
         TensorView tensor = random.Create(TensorType.Q4_0, 32, Columns);
         foreach (CpuBackend other in (CpuBackend[])[second, reference])
         {
-            var exception = Assert.Throws<ArgumentException>(() => first.MatMul(x, other.LoadWeights(tensor), y, 1));
+            ArgumentException exception = Assert.Throws<ArgumentException>(() => first.MatMul(x, other.LoadWeights(tensor), y, 1));
             Assert.Contains("loaded by another backend", exception.Message, StringComparison.Ordinal);
         }
     }
@@ -79,9 +79,9 @@ public sealed unsafe class MatMulPlanTests
     public void ManyTensorsMayBeStacked()
     {
         using CpuBackend backend = Tiers.CreateCpu("portable", threads: 2);
-        using var random = new RandomTensors(24);
+        using RandomTensors random = new(24);
         TensorView[] tensors = [.. Enumerable.Range(0, 64).Select(i => random.Create(i % 2 == 0 ? TensorType.Q4_0 : TensorType.Q4_1, 32 + i % 3, 64))];
-        var weights = (CpuWeights)backend.LoadWeights(tensors);
+        CpuWeights weights = (CpuWeights)backend.LoadWeights(tensors);
         using CpuMatrix x = new(3, 64), stacked = new(3, weights.Rows);
         for (int r = 0; r < 3; r++)
         {

@@ -18,7 +18,7 @@ public sealed unsafe class MatMulTests
     public void ProductsAreWithinTheDerivedBound(string tier, string format)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(1);
+        using RandomTensors random = new(1);
         TensorType type = Enum.Parse<TensorType>(format);
 
         // Whole tiles; a tile that overlaps the one before it; too few rows for a tile.
@@ -47,7 +47,7 @@ public sealed unsafe class MatMulTests
     public void ARowDoesNotDependOnItsBatch(string tier, string format)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(2);
+        using RandomTensors random = new(2);
         WeightMatrix weights = backend.LoadWeights(random.Create(Enum.Parse<TensorType>(format), 96, Columns), random.Create(TensorType.Q6_K, 32, Columns));
         using Matrix x = backend.CreateMatrix(45, Columns), together = backend.CreateMatrix(45, weights.Rows);
         using Matrix one = backend.CreateMatrix(1, Columns), alone = backend.CreateMatrix(1, weights.Rows);
@@ -74,11 +74,11 @@ public sealed unsafe class MatMulTests
     {
         string[] tiers = [.. KernelTier.All.Where(tier => tier.Unsupported() is null && tier.Name is not ("reference" or "portable")).Select(tier => tier.Name)];
         Assert.SkipWhen(tiers.Length < 2, "This machine has fewer than two integer tiers.");
-        using var random = new RandomTensors(3);
+        using RandomTensors random = new(3);
         foreach (BlockFormat format in BlockFormat.All)
         {
             TensorView tensor = random.Create(format.Type, 64, Columns);
-            var input = new float[7 * Columns];
+            float[] input = new float[7 * Columns];
             random.Fill(input);
             float[]? expected = null;
             foreach (string tier in tiers)
@@ -107,7 +107,7 @@ public sealed unsafe class MatMulTests
     public void ColumnsNeedNotFillATile(string tier, string format)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(4);
+        using RandomTensors random = new(4);
         TensorType type = Enum.Parse<TensorType>(format);
         int block = BlockFormat.Get(type).BlockElements;
         foreach (int columns in block == 1 ? (int[])[1, 6, 24, 300] : block == 32 ? [32, 96, 544] : [256, 1280])

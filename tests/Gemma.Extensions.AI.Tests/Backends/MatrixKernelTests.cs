@@ -12,6 +12,18 @@ namespace Gemma.Extensions.AI.Tests.Backends;
 /// <summary>The kernels for AMX, interpreted, and what decides whether they are used.</summary>
 public sealed unsafe class MatrixKernelTests
 {
+    public static TheoryData<string, string> Refusals => new()
+    {
+        { "cpuid", "the processor has no AMX with bfloat16" },
+        { "bfloat16", "the processor has no AMX with bfloat16" },
+        { "palette", "the processor's tiles are not eight of 16 rows of 64 bytes" },
+        { "osxsave", "the system does not save extended registers (XSAVE is off)" },
+        { "xcr0", "the system does not save AMX tiles (XCR0 bits 17 and 18)" },
+        { "permission", "the system refused tile state (arch_prctl, error 22)" },
+        { "pages", "the system does not allow pages to be made executable" },
+        { "wrong", "products by AMX came out wrong on this processor; please report it" },
+    };
+
     /// <summary>
     /// The products of the instruction in software, bit by bit: weights rounded with ties away from zero, activations with ties to even, 32 columns after 32. All counts of
     /// rows of a register; tiles that overlap; columns that do not fill a step, and those that need several blocks.
@@ -25,10 +37,10 @@ public sealed unsafe class MatrixKernelTests
     [InlineData(TensorType.Q4_0, 33, 2592, false)]
     public void ProductsAreThoseOfTheInstructionInSoftware(object weightType, int outputs, int columns, bool windows)
     {
-        var type = (TensorType)weightType;
-        using var workers = new WorkerPool(1);
-        using var kernels = new VectorKernels(workers, new InterpretedKernels(bfloat16: true, matrix: new InterpretedMatrix(windows)));
-        using var random = new RandomTensors(31);
+        TensorType type = (TensorType)weightType;
+        using WorkerPool workers = new(1);
+        using VectorKernels kernels = new(workers, new InterpretedKernels(bfloat16: true, matrix: new InterpretedMatrix(windows)));
+        using RandomTensors random = new(31);
         TensorView tensor = random.Create(type, outputs, columns);
         uint[] pairs = Pairs(RandomTensors.Decode(tensor), columns, value => (ushort)((BitConverter.SingleToUInt32Bits(value) + 0x8000) >> 16));
         CpuWeights weights = kernels.LoadWeights([new WeightPart(tensor.Format, tensor.Data, 0, outputs, columns)], outputs, columns);
@@ -59,8 +71,8 @@ public sealed unsafe class MatrixKernelTests
     {
         const int Columns = 512, Outputs = 103;
         using CpuBackend backend = Tiers.CreateCpu(tier);
-        using var random = new RandomTensors(32);
-        var weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 70, Columns), random.Create(TensorType.Q6_K, 33, Columns), random.Create(TensorType.F32, 7, Columns));
+        using RandomTensors random = new(32);
+        CpuWeights weights = (CpuWeights)backend.LoadWeights(random.Create(TensorType.Q4_K, 70, Columns), random.Create(TensorType.Q6_K, 33, Columns), random.Create(TensorType.F32, 7, Columns));
         using CpuMatrix x = new(24, Columns), y = new(24, Outputs + 7), one = new(1, Columns), generated = new(1, Outputs + 7), prompt = new(1, Outputs + 7);
         random.Fill(new Span<float>(x.Data, 24 * Columns));
         foreach (int prompts in (int[])[0, 1, 7, 20, 24])
@@ -88,12 +100,12 @@ public sealed unsafe class MatrixKernelTests
     {
         const int Columns = 768, Outputs = 81;
         using CpuBackend backend = Tiers.CreateCpu(tier), emulated = Tiers.CreateCpu(Tiers.AmxEmulated);
-        using var random = new RandomTensors(33);
+        using RandomTensors random = new(33);
         foreach (TensorType type in (TensorType[])[TensorType.BF16, TensorType.Q4_K, TensorType.IQ4_XS])
         {
             TensorView tensor = random.Create(type, Outputs, Columns);
-            var weights = (CpuWeights)backend.LoadWeights(tensor);
-            var own = (CpuWeights)emulated.LoadWeights(tensor);
+            CpuWeights weights = (CpuWeights)backend.LoadWeights(tensor);
+            CpuWeights own = (CpuWeights)emulated.LoadWeights(tensor);
             foreach (int rows in (int[])[1, 16, 19, 33])
             {
                 using CpuMatrix x = new(rows, Columns), expected = new(rows, Outputs), actual = new(rows, Outputs);
@@ -113,36 +125,24 @@ public sealed unsafe class MatrixKernelTests
     [Fact]
     public void TheSelfTestPassesRightKernelsAndFailsWrongOnes()
     {
-        using var right = new InterpretedMatrix();
-        using var emulated = new EmulatedMatrix();
+        using InterpretedMatrix right = new();
+        using EmulatedMatrix emulated = new();
         Assert.True(MatrixSelfTest.Passes(right) && MatrixSelfTest.Passes(emulated));
 
         // Products of bytes in their place, for one register of rows and for two; then kernels that do not go on from earlier sums.
-        using var bytes = new InterpretedMatrix(change: WithBytes);
+        using InterpretedMatrix bytes = new(change: WithBytes);
         Assert.False(MatrixSelfTest.Passes(bytes));
-        using var two = new InterpretedMatrix(change: code => Mnemonics(code).Count(mnemonic => mnemonic == Mnemonic.Tdpbf16ps) == 4 ? WithBytes(code) : code);
+        using InterpretedMatrix two = new(change: code => Mnemonics(code).Count(mnemonic => mnemonic == Mnemonic.Tdpbf16ps) == 4 ? WithBytes(code) : code);
         Assert.False(MatrixSelfTest.Passes(two));
-        using var forgetful = new Forgetful(right);
+        using Forgetful forgetful = new(right);
         Assert.False(MatrixSelfTest.Passes(forgetful));
     }
-
-    public static TheoryData<string, string> Refusals => new()
-    {
-        { "cpuid", "the processor has no AMX with bfloat16" },
-        { "bfloat16", "the processor has no AMX with bfloat16" },
-        { "palette", "the processor's tiles are not eight of 16 rows of 64 bytes" },
-        { "osxsave", "the system does not save extended registers (XSAVE is off)" },
-        { "xcr0", "the system does not save AMX tiles (XCR0 bits 17 and 18)" },
-        { "permission", "the system refused tile state (arch_prctl, error 22)" },
-        { "pages", "the system does not allow pages to be made executable" },
-        { "wrong", "products by AMX came out wrong on this processor; please report it" },
-    };
 
     /// <summary>Whatever is missing, the next tier computes, and says why where the processor has the instructions.</summary>
     [Theory, MemberData(nameof(Refusals))]
     public void WhatIsMissingIsSaid(string missing, string reason)
     {
-        var support = Support(missing);
+        AmxSupport support = Support(missing);
         string? unsupported = support.Unsupported();
         if (missing is "cpuid" or "bfloat16" or "palette")
         {
@@ -164,13 +164,13 @@ public sealed unsafe class MatrixKernelTests
             Assert.Skip(lacking);
         }
 
-        var tier = new KernelTier("amx-bf16", "", support.Unsupported, workers => new VectorKernels(workers, AmxKernels.CreateTier(support, allocate)));
-        using var backend = new CpuBackend(tier, 1);
+        KernelTier tier = new("amx-bf16", "", support.Unsupported, workers => new VectorKernels(workers, AmxKernels.CreateTier(support, allocate)));
+        using CpuBackend backend = new(tier, 1);
         Assert.Equal($"cpu/amx-bf16 (avx512-bf16 kernels: {reason})", backend.Name);
         Assert.Equal($"avx512-bf16 kernels: {reason}", backend.FallbackReason);
         Assert.False(backend.HasPromptKernels);
         using CpuBackend next = Tiers.CreateCpu("avx512-bf16", threads: 1);
-        using var random = new RandomTensors(34);
+        using RandomTensors random = new(34);
         TensorView tensor = random.Create(TensorType.Q4_K, 64, 256);
         using CpuMatrix x = new(3, 256), expected = new(3, 64), actual = new(3, 64);
         random.Fill(new Span<float>(x.Data, 3 * 256));
@@ -231,7 +231,7 @@ public sealed unsafe class MatrixKernelTests
     private static uint[] Pairs(float[] values, int columns, Func<float, ushort> round)
     {
         int rows = values.Length / columns;
-        var result = new ushort[rows * MatrixKernels.Padded(columns)];
+        ushort[] result = new ushort[rows * MatrixKernels.Padded(columns)];
         for (int i = 0; i < values.Length; i++)
         {
             result[i / columns * MatrixKernels.Padded(columns) + i % columns] = round(values[i]);
@@ -245,7 +245,7 @@ public sealed unsafe class MatrixKernelTests
     /// <summary>The code with <c>tdpbssd</c> for every <c>tdpbf16ps</c>: another prefix field, another opcode.</summary>
     private static byte[] WithBytes(byte[] code)
     {
-        var decoder = Decoder.Create(64, code);
+        Decoder decoder = Decoder.Create(64, code);
         while (decoder.IP < (ulong)code.Length)
         {
             int start = (int)decoder.IP;

@@ -17,7 +17,7 @@ public sealed class OperationTests
     public void EmbedScalesRowsOfStackedTensors(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(1);
+        using RandomTensors random = new(1);
         TensorView a = random.Create(TensorType.Q6_K, 5, 256), b = random.Create(TensorType.BF16, 3, 256);
         WeightMatrix table = backend.LoadWeights(a, b);
         using Matrix output = backend.CreateMatrix(4, 256);
@@ -35,7 +35,7 @@ public sealed class OperationTests
     public void Norms(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(2);
+        using RandomTensors random = new(2);
         foreach ((int rows, int columns) in ((int, int)[])[(1, 16), (3, 37), (70, 2304)])
         {
             TensorView w = random.Create(TensorType.F32, 1, columns);
@@ -71,7 +71,7 @@ public sealed class OperationTests
     public void GeGluAndSoftcap(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(3);
+        using RandomTensors random = new(3);
         const int Count = 1003;
         using Matrix gateUp = backend.CreateMatrix(9, 2 * Count), output = backend.CreateMatrix(9, Count), x = backend.CreateMatrix(2, 40_003);
         for (int r = 0; r < 9; r++)
@@ -108,7 +108,7 @@ public sealed class OperationTests
     public void WrongShapesAreRefused(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(4);
+        using RandomTensors random = new(4);
         WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.F32, 8, 16));
         using Matrix x = backend.CreateMatrix(2, 16), narrow = backend.CreateMatrix(2, 15), y = backend.CreateMatrix(2, 8);
         Assert.Throws<ArgumentException>(() => backend.MatMul(narrow, weights, y, 1));
@@ -128,13 +128,13 @@ public sealed class OperationTests
     private static long Allocated(string tier, int threads)
     {
         using Backend backend = Tiers.Create(tier, threads);
-        using var random = new RandomTensors(5);
+        using RandomTensors random = new(5);
         WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.Q4_K, 128, 256), random.Create(TensorType.BF16, 128, 256));
         WeightVector norm = backend.LoadVector(random.Create(TensorType.F32, 1, 256), 0);
         using Matrix x = backend.CreateMatrix(8, 256), h = backend.CreateMatrix(8, 256), y = backend.CreateMatrix(8, 256), half = backend.CreateMatrix(8, 128);
         using KvPool pool = backend.CreateKvPool(new KvLayout(1, 2, 32, 32, GemmaKvCacheType.F16), 4);
-        var layer = new AttentionSpec(pool, 0, true, 20, 4, 2, 32, 0.2f, 50, 10000);
-        var batch = new ForwardBatch(8, 2);
+        AttentionSpec layer = new(pool, 0, true, 20, 4, 2, 32, 0.2f, 50, 10000);
+        ForwardBatch batch = new(8, 2);
         int prompts = backend.HasPromptKernels ? 5 : 0;
         batch.Add([1, 2, 3], 30, [0, 1], [0, 1]);
         batch.Add([4, 5, 6, 7, 8], 33, [0, 1], [0, 1], isPrompt: prompts > 0);

@@ -64,14 +64,14 @@ internal sealed unsafe partial class RandomTensors(int seed) : IDisposable
 
     public void Fill(Matrix matrix, int row, float scale = 1)
     {
-        var values = new float[matrix.Columns];
+        float[] values = new float[matrix.Columns];
         Fill(values, scale);
         matrix.Write(row, values);
     }
 
     public static float[] Decode(TensorView tensor)
     {
-        var result = new float[tensor.ElementCount];
+        float[] result = new float[tensor.ElementCount];
         for (int row = 0; row < tensor.Rows; row++)
         {
             tensor.DecodeRow(row, result.AsSpan(row * (int)tensor.Columns));

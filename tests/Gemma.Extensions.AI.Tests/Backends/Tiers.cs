@@ -35,7 +35,7 @@ internal static class Tiers
     {
         get
         {
-            var data = new TheoryData<string, string>();
+            TheoryData<string, string> data = new();
             foreach (KernelTier tier in KernelTier.All)
             {
                 foreach (BlockFormat format in BlockFormat.All)

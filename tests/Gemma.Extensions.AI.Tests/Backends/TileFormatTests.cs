@@ -22,7 +22,7 @@ public sealed unsafe class TileFormatTests
         Assert.SkipWhen(isa == "neon" && !AdvSimd.Arm64.IsSupported, "no NEON");
         Assert.SkipWhen(isa == "avx512" && !Avx512BW.IsSupported, "no AVX-512");
         TileFormats table = isa switch { "neon" => TileFormats.Create<NeonDotIsa>(), "avx2" => TileFormats.Create<Avx2Isa>(), "avx512" => TileFormats.Create<Avx512Isa>(), _ => TileFormats.Create<PortableIsa>() };
-        using var random = new RandomTensors(5);
+        using RandomTensors random = new(5);
         foreach (BlockFormat format in BlockFormat.All)
         {
             CheckFormat(table.Get(format.Type), random.Create(format.Type, TileFormat.Rows, 512));

@@ -63,7 +63,7 @@ public sealed unsafe class TileInstructionTests
     [Fact]
     public void TheVectorFormIsTheSame()
     {
-        var random = new Random(1);
+        Random random = new(1);
         uint* a = stackalloc uint[16], b = stackalloc uint[16 * 16];
         float* rows = stackalloc float[32], columns = stackalloc float[32 * 16];
         Span<uint> column = stackalloc uint[16];
@@ -163,7 +163,7 @@ public sealed unsafe class TileInstructionTests
     /// <summary>Runs an instruction on tmm0 [rows, columns] of dwords, tmm1 [rows, depth] and tmm2 [depth, columns]. Returns tmm0.</summary>
     private static byte[] Run(Action<Assembler> instruction, byte[] c, byte[] a, byte[] b, int rows, int columns, int depth, byte palette = 1)
     {
-        var code = new Assembler(64);
+        Assembler code = new(64);
         code.ldtilecfg(__[rdi]);
         code.mov(rax, 4 * columns);
         code.mov(rcx, 4 * depth);

@@ -12,13 +12,13 @@ public sealed class WorkerPoolTests
     [InlineData(5)]
     public void EveryPartRunsOnce(int workers)
     {
-        using var pool = new WorkerPool(workers);
-        var counts = new int[300];
+        using WorkerPool pool = new(workers);
+        int[] counts = new int[300];
         for (int round = 0; round < 2000; round++)
         {
             int parts = round % 7 == 0 ? 300 : round % 12;
             Array.Clear(counts);
-            var work = new Count(counts, workers);
+            Count work = new(counts, workers);
             pool.Run(ref work, parts);
             Assert.All(counts.Take(parts), count => Assert.Equal(1, count));
             Assert.All(counts.Skip(parts), count => Assert.Equal(0, count));
@@ -28,13 +28,13 @@ public sealed class WorkerPoolTests
     [Fact]
     public void AnExceptionReachesTheCallerAndThePoolStaysUsable()
     {
-        using var pool = new WorkerPool(3);
+        using WorkerPool pool = new(3);
         for (int round = 0; round < 20; round++)
         {
-            var failing = new Fail(round % 10);
+            Fail failing = new(round % 10);
             Assert.Equal("part", Assert.Throws<InvalidOperationException>(() => pool.Run(ref failing, 10)).Message);
-            var counts = new int[10];
-            var work = new Count(counts, 3);
+            int[] counts = new int[10];
+            Count work = new(counts, 3);
             pool.Run(ref work, 10);
             Assert.All(counts, count => Assert.Equal(1, count));
         }
@@ -44,9 +44,9 @@ public sealed class WorkerPoolTests
     public void AnIdlePoolUsesNoProcessorTime()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Reads the threads' times from /proc.");
-        using var pool = new WorkerPool(4, "idle-test");
-        var counts = new int[64];
-        var work = new Count(counts, 4);
+        using WorkerPool pool = new(4, "idle-test");
+        int[] counts = new int[64];
+        Count work = new(counts, 4);
         pool.Run(ref work, 64);
         Thread.Sleep(100);
         TimeSpan before = WorkerTime();

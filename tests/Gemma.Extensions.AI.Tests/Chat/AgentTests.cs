@@ -14,7 +14,7 @@ public sealed class AgentTests : IDisposable
     public void Dispose() => _model.Dispose();
 
     [Fact]
-    public async Task A_session_that_was_stored_goes_on_where_it_was()
+    public async Task ASessionThatWasStoredGoesOnWhereItWas()
     {
         ChatClientAgent agent = Agent();
         AgentSession session = await agent.CreateSessionAsync();
@@ -32,7 +32,7 @@ public sealed class AgentTests : IDisposable
     }
 
     [Fact]
-    public async Task Streaming_calls_the_tool_and_answers()
+    public async Task StreamingCallsTheToolAndAnswers()
     {
         ChatClientAgent agent = Agent();
         List<AgentResponseUpdate> updates = [];
@@ -48,7 +48,7 @@ public sealed class AgentTests : IDisposable
     }
 
     [Fact]
-    public async Task A_function_that_needs_approval_waits_for_it()
+    public async Task AFunctionThatNeedsApprovalWaitsForIt()
     {
         ChatClientAgent agent = Agent(tool: new ApprovalRequiredAIFunction(Weather()));
         AgentSession session = await agent.CreateSessionAsync();
@@ -62,7 +62,7 @@ public sealed class AgentTests : IDisposable
     }
 
     [Fact]
-    public async Task A_typed_answer_beside_tools_is_typed()
+    public async Task ATypedAnswerBesideToolsIsTyped()
     {
         ChatClientAgent agent = new(_model.AsIChatClient(), new ChatClientAgentOptions { ChatOptions = new ChatOptions { Tools = [Weather()], ToolMode = ChatToolMode.None, Temperature = 0 } });
         AgentResponse<Answer> answer = await agent.RunAsync<Answer>("Is it sunny in Paris?");

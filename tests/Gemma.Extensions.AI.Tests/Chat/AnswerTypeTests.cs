@@ -31,7 +31,7 @@ public sealed class AnswerTypeTests
 
     [Theory]
     [MemberData(nameof(Names))]
-    public async Task However_it_is_asked_for_the_type_arrives(string name)
+    public async Task HoweverItIsAskedForTheTypeArrives(string name)
     {
         (_, Func<IChatClient, ChatOptions?, Task> ask, bool passesOptions, JsonSerializerOptions serializer) = s_calls.Single(call => call.Call == name);
         GemmaGenerationOptions own = new() { Caller = "me" };
@@ -48,7 +48,7 @@ public sealed class AnswerTypeTests
     }
 
     [Fact]
-    public async Task What_other_clients_are_told_stays()
+    public async Task WhatOtherClientsAreToldStays()
     {
         Listener listener = new("{\"access\":\"Read\",\"total\":1}");
         object foreign = new();
@@ -65,7 +65,7 @@ public sealed class AnswerTypeTests
     }
 
     [Fact]
-    public async Task A_model_of_random_weights_answers_what_is_read()
+    public async Task AModelOfRandomWeightsAnswersWhatIsRead()
     {
         using IChatClient client = new ChatClientBuilder(TinyModel.Client()).UseFunctionInvocation().UseLogging(Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance).Build();
         int read = 0;
@@ -80,7 +80,7 @@ public sealed class AnswerTypeTests
     }
 
     [Fact]
-    public async Task Agents_and_streams_are_told_the_type_by_the_options()
+    public async Task AgentsAndStreamsAreToldTheTypeByTheOptions()
     {
         ChatClientAgent agent = new(TinyModel.Client(), new ChatClientAgentOptions { ChatOptions = new ChatOptions { Instructions = "Answer." } });
         int read = 0;
@@ -100,7 +100,7 @@ public sealed class AnswerTypeTests
     }
 
     [Fact]
-    public async Task Types_that_cannot_be_read_are_refused_before_anything_is_generated()
+    public async Task TypesThatCannotBeReadAreRefusedBeforeAnythingIsGenerated()
     {
         NotSupportedException e = await Assert.ThrowsAsync<NotSupportedException>(() => TinyModel.Client().GetResponseAsync<List<(int, string)>>("Hello"));
         Assert.Contains("/properties/data/items", e.Message, StringComparison.Ordinal);

@@ -20,7 +20,7 @@ public sealed class ChatReducerTests : IDisposable
     [InlineData(false, false)]
     [InlineData(true, false)]
     [InlineData(true, true)]
-    public async Task The_count_is_what_the_answer_reports(bool tools, bool schema)
+    public async Task TheCountIsWhatTheAnswerReports(bool tools, bool schema)
     {
         ChatMessage[] messages = [s_system, .. Turn(1), new(ChatRole.User, "And <end_of_turn> tomorrow?")];
         ChatOptions options = new() { Instructions = "Be kind.", Temperature = 0, MaxOutputTokens = 4, Tools = tools ? [s_weather] : null, ResponseFormat = schema ? ChatResponseFormat.ForJsonSchema<int[]>() : null };
@@ -30,14 +30,14 @@ public sealed class ChatReducerTests : IDisposable
     }
 
     [Fact]
-    public async Task A_conversation_that_fits_stays_as_it_is()
+    public async Task AConversationThatFitsStaysAsItIs()
     {
         ChatMessage[] messages = [s_system, .. Turn(1), new(ChatRole.User, "Hi")];
         Assert.Equal(messages, await new GemmaChatReducer(_model).ReduceAsync(messages, default));
     }
 
     [Fact]
-    public async Task Two_hundred_turns_stay_within_the_limit_and_calls_keep_their_results()
+    public async Task TwoHundredTurnsStayWithinTheLimitAndCallsKeepTheirResults()
     {
         GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { ChatOptions = new ChatOptions { Tools = [s_weather] } });
         List<ChatMessage> history = [s_system];
@@ -65,7 +65,7 @@ public sealed class ChatReducerTests : IDisposable
     }
 
     [Fact]
-    public async Task A_history_that_grows_is_cut_at_the_same_place_until_the_limit_is_reached_again()
+    public async Task AHistoryThatGrowsIsCutAtTheSamePlaceUntilTheLimitIsReachedAgain()
     {
         GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { TargetTokens = _model.ContextLength / 4 });
         List<ChatMessage> history = [s_system];
@@ -80,7 +80,7 @@ public sealed class ChatReducerTests : IDisposable
     }
 
     [Fact]
-    public void A_turn_reaches_from_a_call_to_its_result_wherever_that_stands()
+    public void ATurnReachesFromACallToItsResultWhereverThatStands()
     {
         ChatMessage[] messages =
         [
@@ -94,7 +94,7 @@ public sealed class ChatReducerTests : IDisposable
     }
 
     [Fact]
-    public async Task A_summary_of_what_is_cut_is_written_once()
+    public async Task ASummaryOfWhatIsCutIsWrittenOnce()
     {
         CountingClient asked = new(_model.AsIChatClient());
         GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { MaxTokens = 500, TargetTokens = 300, Summarize = true, MaxSummaryTokens = 40 });
@@ -114,7 +114,7 @@ public sealed class ChatReducerTests : IDisposable
     }
 
     [Fact]
-    public async Task Clients_shorten_before_they_answer()
+    public async Task ClientsShortenBeforeTheyAnswer()
     {
         List<ChatMessage> history = [s_system, .. Enumerable.Range(0, 60).SelectMany(Turn), new(ChatRole.User, "Hi")];
         ChatOptions options = new() { MaxOutputTokens = 2, Tools = [s_weather] };
@@ -131,7 +131,7 @@ public sealed class ChatReducerTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Agents_go_on_for_longer_than_the_context(bool compacts)
+    public async Task AgentsGoOnForLongerThanTheContext(bool compacts)
     {
         GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { MaxTokens = 400, TargetTokens = 250 });
         CountingClient client = new(_model.AsIChatClient());
@@ -155,7 +155,7 @@ public sealed class ChatReducerTests : IDisposable
     }
 
     [Fact]
-    public void Limits_that_cannot_hold_are_refused()
+    public void LimitsThatCannotHoldAreRefused()
     {
         Assert.Contains("MaxTokens is 0", Assert.Throws<ArgumentOutOfRangeException>(() => new GemmaChatReducer(_model, new GemmaChatReducerOptions { MaxTokens = 0 })).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => new GemmaChatReducer(_model, new GemmaChatReducerOptions { MaxTokens = 10, TargetTokens = 11 }));

@@ -8,18 +8,10 @@ namespace Gemma.Extensions.AI.Tests.Chat;
 /// <summary>Raw prompts and log probabilities, against what gemma_pytorch computed in float32.</summary>
 public sealed class CompletionTests(CompletionTests.Reference reference) : IClassFixture<CompletionTests.Reference>
 {
-    /// <summary>The reference model on the float32 path.</summary>
-    public sealed class Reference : IDisposable
-    {
-        public GemmaModel Model { get; } = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Kernel = "reference", KvCacheType = GemmaKvCacheType.F32 });
-
-        public void Dispose() => Model.Dispose();
-    }
-
     private GemmaModel Model => reference.Model;
 
     [Fact]
-    public async Task A_raw_prompt_is_continued_as_the_reference_continues_it()
+    public async Task ARawPromptIsContinuedAsTheReferenceContinuesIt()
     {
         using JsonDocument json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/greedy.json")));
         foreach (JsonElement run in json.RootElement.EnumerateArray())
@@ -33,7 +25,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     }
 
     [Fact]
-    public async Task Bos_is_added_once()
+    public async Task BosIsAddedOnce()
     {
         ChatResponse without = await Model.CompleteAsync("You will", TinyModel.Greedy(1), TestContext.Current.CancellationToken);
         ChatResponse with = await Model.CompleteAsync("<bos>You will", TinyModel.Greedy(1), TestContext.Current.CancellationToken);
@@ -42,7 +34,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     }
 
     [Fact]
-    public async Task A_raw_prompt_keeps_to_a_grammar_a_limit_and_a_stop_sequence()
+    public async Task ARawPromptKeepsToAGrammarALimitAndAStopSequence()
     {
         ChatOptions options = new() { Temperature = 3, TopK = 0, Seed = 5, MaxOutputTokens = 60, StopSequences = ["8"], RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "[0-9]{20}" } };
         for (int seed = 0; seed < 20; seed++)
@@ -55,7 +47,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     }
 
     [Fact]
-    public async Task What_a_raw_prompt_cannot_carry_is_refused()
+    public async Task WhatARawPromptCannotCarryIsRefused()
     {
         CancellationToken none = TestContext.Current.CancellationToken;
         await Assert.ThrowsAsync<NotSupportedException>(() => Model.CompleteAsync("a", new ChatOptions { Instructions = "Be brief." }, none));
@@ -67,7 +59,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     }
 
     [Fact]
-    public async Task Log_probabilities_are_those_of_the_reference()
+    public async Task LogProbabilitiesAreThoseOfTheReference()
     {
         using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
         int[] tokens = file.ReadInt32s("tokens");
@@ -111,7 +103,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     [InlineData(null)]
     [InlineData(GemmaLogProbabilitySource.Model)]
     [InlineData(GemmaLogProbabilitySource.Constrained)]
-    public async Task Asking_for_log_probabilities_changes_nothing_else(GemmaLogProbabilitySource? source)
+    public async Task AskingForLogProbabilitiesChangesNothingElse(GemmaLogProbabilitySource? source)
     {
         string[] regexes = [null!, "(?:the answer is )?(?:red|green|blue), (?:certainly|perhaps)", "[a-c]{4}é+\\."];
         foreach (string? regex in regexes)
@@ -142,7 +134,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     }
 
     [Fact]
-    public async Task What_a_grammar_forces_is_certain_under_it_and_has_the_models_own_probability_without()
+    public async Task WhatAGrammarForcesIsCertainUnderItAndHasTheModelsOwnProbabilityWithout()
     {
         IReadOnlyList<GemmaLogProbabilities> constrained = await Ask(GemmaLogProbabilitySource.Constrained), model = await Ask(GemmaLogProbabilitySource.Model);
         Assert.Equal(constrained.Select(one => one.Token.TokenId), model.Select(one => one.Token.TokenId));
@@ -160,7 +152,7 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     }
 
     [Fact]
-    public async Task Updates_bring_the_tokens_that_are_new_and_nothing_behind_a_stop_sequence()
+    public async Task UpdatesBringTheTokensThatAreNewAndNothingBehindAStopSequence()
     {
         ChatOptions options = new()
         {
@@ -189,6 +181,14 @@ public sealed class CompletionTests(CompletionTests.Reference reference) : IClas
     [Theory]
     [InlineData(-1)]
     [InlineData(21)]
-    public async Task A_number_of_alternatives_out_of_range_is_refused(int top) => await Assert.ThrowsAsync<ArgumentOutOfRangeException>(
+    public async Task ANumberOfAlternativesOutOfRangeIsRefused(int top) => await Assert.ThrowsAsync<ArgumentOutOfRangeException>(
         () => Model.CompleteAsync("a", new ChatOptions { RawRepresentationFactory = _ => new GemmaGenerationOptions { TopLogProbabilities = top } }, TestContext.Current.CancellationToken));
+
+    /// <summary>The reference model on the float32 path.</summary>
+    public sealed class Reference : IDisposable
+    {
+        public GemmaModel Model { get; } = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Kernel = "reference", KvCacheType = GemmaKvCacheType.F32 });
+
+        public void Dispose() => Model.Dispose();
+    }
 }

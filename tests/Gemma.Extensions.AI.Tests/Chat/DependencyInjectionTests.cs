@@ -13,8 +13,23 @@ public class DependencyInjectionTests
 {
     private static string Gguf => TestData.Local("gguf/tiny-Q8_0.gguf");
 
+    public static TheoryData<string, Action<GemmaOptions>> BadOptions => new()
+    {
+        { "does not exist", o => o.ModelPath = "/there/is/nothing.gguf" },
+        { "ContextLength is 0", o => o.ContextLength = 0 },
+        { "Threads is 0", o => o.Threads = 0 },
+        { "Kernel is blank", o => o.Kernel = " " },
+        { "Kernel is 'warp', expected the name of a kernel tier (reference, portable", o => o.Kernel = "warp" },
+        { "U+0000", o => o.ModelPath = "a\0b" },
+        { "KvCacheType is 9", o => o.KvCacheType = (GemmaKvCacheType)9 },
+        { "KvCacheBytes is 0", o => o.KvCacheBytes = 0 },
+        { "MaxConcurrentRequests is 0", o => o.MaxConcurrentRequests = 0 },
+        { "MaxQueuedRequests is -1", o => o.MaxQueuedRequests = -1 },
+        { "SpeculativeTokens is 65", o => o.SpeculativeTokens = 65 },
+    };
+
     [Fact]
-    public async Task A_path_is_enough()
+    public async Task APathIsEnough()
     {
         await using ServiceProvider provider = new ServiceCollection().With(s => s.AddGemmaChatClient(Gguf)).BuildServiceProvider();
         ChatResponse response = await provider.GetRequiredService<IChatClient>().GetResponseAsync("Hello", TinyModel.Greedy());
@@ -24,7 +39,7 @@ public class DependencyInjectionTests
 
     /// <summary>A host that stops during a first download does not wait for gigabytes.</summary>
     [Fact]
-    public async Task Disposing_gives_up_a_load_that_is_under_way()
+    public async Task DisposingGivesUpALoadThatIsUnderWay()
     {
         using ManualResetEventSlim loading = new();
         bool seen = false;
@@ -43,7 +58,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task The_configuration_section_names_the_model_and_the_delegate_has_the_last_word()
+    public async Task TheConfigurationSectionNamesTheModelAndTheDelegateHasTheLastWord()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
@@ -77,7 +92,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public void Without_a_model_the_start_fails_and_says_how_to_get_one()
+    public void WithoutAModelTheStartFailsAndSaysHowToGetOne()
     {
         Assert.SkipWhen(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable) is not null, "GEMMA_MODEL is set.");
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
@@ -91,24 +106,9 @@ public class DependencyInjectionTests
         Assert.Contains("nano", thrown.Message, StringComparison.Ordinal);
     }
 
-    public static TheoryData<string, Action<GemmaOptions>> BadOptions => new()
-    {
-        { "does not exist", o => o.ModelPath = "/there/is/nothing.gguf" },
-        { "ContextLength is 0", o => o.ContextLength = 0 },
-        { "Threads is 0", o => o.Threads = 0 },
-        { "Kernel is blank", o => o.Kernel = " " },
-        { "Kernel is 'warp', expected the name of a kernel tier (reference, portable", o => o.Kernel = "warp" },
-        { "U+0000", o => o.ModelPath = "a\0b" },
-        { "KvCacheType is 9", o => o.KvCacheType = (GemmaKvCacheType)9 },
-        { "KvCacheBytes is 0", o => o.KvCacheBytes = 0 },
-        { "MaxConcurrentRequests is 0", o => o.MaxConcurrentRequests = 0 },
-        { "MaxQueuedRequests is -1", o => o.MaxQueuedRequests = -1 },
-        { "SpeculativeTokens is 65", o => o.SpeculativeTokens = 65 },
-    };
-
     [Theory]
     [MemberData(nameof(BadOptions))]
-    public void Bad_options_fail_at_the_start_and_at_a_direct_load(string problem, Action<GemmaOptions> spoil)
+    public void BadOptionsFailAtTheStartAndAtADirectLoad(string problem, Action<GemmaOptions> spoil)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddGemmaChatClient(options =>
@@ -127,7 +127,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public void A_context_longer_than_the_models_is_refused()
+    public void AContextLongerThanTheModelsIsRefused()
     {
         ArgumentException thrown = Assert.ThrowsAny<ArgumentException>(() => GemmaModel.Load(TinyModel.Path, new GemmaOptions { ContextLength = 513 }).Dispose());
         Assert.Contains("513", thrown.Message, StringComparison.Ordinal);
@@ -135,7 +135,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task Clients_of_one_path_share_one_model_and_the_provider_disposes_it()
+    public async Task ClientsOfOnePathShareOneModelAndTheProviderDisposesIt()
     {
         ServiceCollection services = new();
         services.AddGemmaChatClient(Gguf);
@@ -156,7 +156,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public void One_path_with_two_sets_of_options_is_refused()
+    public void OnePathWithTwoSetsOfOptionsIsRefused()
     {
         ServiceCollection services = new();
         services.AddGemmaChatClient(o => (o.ModelPath, o.ContextLength) = (Gguf, 100));
@@ -170,7 +170,7 @@ public class DependencyInjectionTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Registrations_without_keys_may_name_different_models(bool byDelegate)
+    public async Task RegistrationsWithoutKeysMayNameDifferentModels(bool byDelegate)
     {
         ServiceCollection services = new();
         if (byDelegate)
@@ -190,7 +190,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task Registrations_that_name_no_model_of_their_own_take_what_was_configured()
+    public async Task RegistrationsThatNameNoModelOfTheirOwnTakeWhatWasConfigured()
     {
         ServiceCollection services = new();
         services.AddGemmaChatClient(o => (o.ModelPath, o.ContextLength) = (Gguf, 300));
@@ -203,7 +203,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public void A_second_model_that_does_not_exist_fails_at_the_start_too()
+    public void ASecondModelThatDoesNotExistFailsAtTheStartToo()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddGemmaChatClient("/there/is/nothing.gguf");
@@ -212,18 +212,8 @@ public class DependencyInjectionTests
         Assert.Contains("nothing.gguf", Assert.Throws<OptionsValidationException>(host.Start).Message, StringComparison.Ordinal);
     }
 
-    private enum Small
-    {
-        Model,
-    }
-
-    private enum Large
-    {
-        Model,
-    }
-
     [Fact]
-    public async Task Keys_that_are_spelt_alike_are_different_keys()
+    public async Task KeysThatAreSpeltAlikeAreDifferentKeys()
     {
         string other = TestData.Local("gguf/tiny-Q4_0.gguf");
         foreach ((object? a, object? b) in new (object?, object?)[] { (Small.Model, Large.Model), (1, "1"), ("", null), (null, ""), (new object(), new object()) })
@@ -239,7 +229,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public void What_is_wrong_with_a_keyed_model_names_the_key()
+    public void WhatIsWrongWithAKeyedModelNamesTheKey()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddKeyedGemmaChatClient("big", "/there/is/nothing.gguf");
@@ -251,7 +241,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public void A_path_with_signs_that_mean_something_in_a_URI_is_reported_as_it_is()
+    public void APathWithSignsThatMeanSomethingInAURIIsReportedAsItIs()
     {
         using TempDirectory directory = new();
         string path = directory.File("a#b%20c ü?.gguf");
@@ -264,7 +254,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task Keyed_options_are_read_from_their_own_section_over_the_common_one()
+    public async Task KeyedOptionsAreReadFromTheirOwnSectionOverTheCommonOne()
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
@@ -285,7 +275,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task Nothing_is_read_before_the_first_use()
+    public async Task NothingIsReadBeforeTheFirstUse()
     {
         using TempDirectory directory = new();
         string path = directory.File("broken.gguf");
@@ -310,7 +300,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task Preload_loads_while_the_host_starts()
+    public async Task PreloadLoadsWhileTheHostStarts()
     {
         List<string> log = [];
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
@@ -322,7 +312,7 @@ public class DependencyInjectionTests
     }
 
     [Fact]
-    public async Task Middleware_follows_the_registration()
+    public async Task MiddlewareFollowsTheRegistration()
     {
         ServiceCollection services = new();
         services.AddDistributedMemoryCache();
@@ -334,6 +324,16 @@ public class DependencyInjectionTests
         ChatResponse cached = await client.GetResponseAsync("Hello", TinyModel.Greedy());
         Assert.Equal(first.Text, cached.Text);
         Assert.Equal(first.ResponseId, cached.ResponseId);
+    }
+
+    private enum Small
+    {
+        Model,
+    }
+
+    private enum Large
+    {
+        Model,
     }
 
     private sealed class ListLogger(List<string> lines) : ILoggerProvider, ILogger

@@ -36,16 +36,16 @@ public sealed class DotNetParameterTests
     private static GemmaTokenizer Tokenizer => TinyModel.Model.Tokenizer;
 
     [Fact]
-    public Task Arguments_of_functions_can_be_bound() => AllAsync(type => type.FunctionAsync(Tokenizer, Draws), s_refused);
+    public Task ArgumentsOfFunctionsCanBeBound() => AllAsync(type => type.FunctionAsync(Tokenizer, Draws), s_refused);
 
     [Fact] // The culture of the kernel is what a kernel function's CultureInfo is, whatever the model says.
-    public Task Arguments_of_kernel_functions_can_be_bound() => AllAsync(type => type.KernelFunctionAsync(Tokenizer, Draws), [.. s_refused.Except(["CultureInfo"])]);
+    public Task ArgumentsOfKernelFunctionsCanBeBound() => AllAsync(type => type.KernelFunctionAsync(Tokenizer, Draws), [.. s_refused.Except(["CultureInfo"])]);
 
     [Fact]
-    public Task Answers_can_be_read_where_their_type_is_known() => AllAsync(type => type.AnswerAsync(Tokenizer, Draws, typed: true), s_refused);
+    public Task AnswersCanBeReadWhereTheirTypeIsKnown() => AllAsync(type => type.AnswerAsync(Tokenizer, Draws, typed: true), s_refused);
 
     [Fact]
-    public async Task Answers_can_be_read_where_their_schema_says_enough()
+    public async Task AnswersCanBeReadWhereTheirSchemaSaysEnough()
     {
         foreach (TypeCase type in DotNetTypeTable.All.Where(type => s_clear.Contains(type.Name)))
         {
@@ -56,7 +56,7 @@ public sealed class DotNetParameterTests
 
     /// <summary>What the schema alone leaves open, another type reads whose schema is the same: no grammar can tell them apart.</summary>
     [Fact]
-    public async Task What_a_schema_leaves_open_another_type_of_the_same_schema_reads()
+    public async Task WhatASchemaLeavesOpenAnotherTypeOfTheSameSchemaReads()
     {
         foreach (TypeCase type in DotNetTypeTable.All.Where(type => !s_refused.Contains(type.Name)))
         {
@@ -81,7 +81,7 @@ public sealed class DotNetParameterTests
     }
 
     [Fact]
-    public void What_the_schema_says_itself_stays()
+    public void WhatTheSchemaSaysItselfStays()
     {
         AIFunction function = AIFunctionFactory.Create((([Range(1, 9)] int a, string b, Node c) => a), "f");
         JsonElement schema = DotNetParameters.SchemaOf(function).GetProperty("properties");
@@ -93,7 +93,7 @@ public sealed class DotNetParameterTests
     }
 
     [Fact]
-    public void Of_two_bounds_the_tighter_one_counts()
+    public void OfTwoBoundsTheTighterOneCounts()
     {
         JsonElement schema = DotNetParameters.SchemaOf(AIFunctionFactory.Create((Annotated x) => 1, "f")).GetProperty("properties").GetProperty("x").GetProperty("properties");
         Assert.Equal(("0", "255"), (schema.GetProperty("a").GetProperty("minimum").ToString(), schema.GetProperty("a").GetProperty("maximum").ToString()));
@@ -104,7 +104,7 @@ public sealed class DotNetParameterTests
 
     /// <summary>What was narrowed is kept by the type; another schema for it is another one.</summary>
     [Fact]
-    public void A_type_is_narrowed_once_for_each_schema()
+    public void ATypeIsNarrowedOnceForEachSchema()
     {
         System.Text.Json.Serialization.Metadata.JsonTypeInfo type = AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(Node));
         JsonElement schema = AIJsonUtilities.CreateJsonSchema(typeof(Node)), own = JsonElement.Parse("""{"type":"object","properties":{"value":{"type":"integer","minimum":5}}}""");
@@ -123,7 +123,7 @@ public sealed class DotNetParameterTests
     [InlineData(2, 3, "AAA=", "AAAA")]
     [InlineData(3, 3, "AAAA")]
     [InlineData(5, 5, "AAAAAAA=")]
-    public void Lengths_of_bytes_count_bytes(int min, int max, params string[] expected)
+    public void LengthsOfBytesCountBytes(int min, int max, params string[] expected)
     {
         System.Text.Json.Nodes.JsonObject schema = new() { ["type"] = "string", ["minLength"] = min, ["maxLength"] = max };
         Assert.True(DotNetScalars.TryNarrow(schema, typeof(byte[])));
@@ -134,7 +134,7 @@ public sealed class DotNetParameterTests
     }
 
     [Fact]
-    public void Addresses_are_those_that_Uri_reads()
+    public void AddressesAreThoseThatUriReads()
     {
         System.Text.Json.Nodes.JsonObject schema = new() { ["type"] = "string" };
         Assert.True(DotNetScalars.TryNarrow(schema, typeof(Uri)));
@@ -153,7 +153,7 @@ public sealed class DotNetParameterTests
     [InlineData("-1", "1")]
     [InlineData("-100", "999")]
     [InlineData("0", "1000")]
-    public void Ranges_of_numbers_as_text_are_exact(string min, string max)
+    public void RangesOfNumbersAsTextAreExact(string min, string max)
     {
         Regex pattern = new("^" + DecimalRanges.Between(min, max) + "$");
         for (int i = -1_500; i <= 1_500; i++)
@@ -168,7 +168,7 @@ public sealed class DotNetParameterTests
 
     /// <summary>Semantic Kernel makes a parameter's schema as if it stood alone: its references mean the parameter, not the arguments.</summary>
     [Fact]
-    public void References_of_kernel_functions_mean_their_parameter()
+    public void ReferencesOfKernelFunctionsMeanTheirParameter()
     {
         KernelFunction one = KernelFunctionFactory.CreateFromMethod((Node node, int other) => other, "f"), list = KernelFunctionFactory.CreateFromMethod((List<Node> nodes) => 1, "f");
         Assert.Contains("\"$ref\":\"#/properties/node\"", DotNetParameters.SchemaOf(one).GetRawText(), StringComparison.Ordinal);
@@ -179,7 +179,7 @@ public sealed class DotNetParameterTests
     }
 
     [Fact]
-    public void Types_that_cannot_be_read_are_refused_by_place_and_reason()
+    public void TypesThatCannotBeReadAreRefusedByPlaceAndReason()
     {
         AIFunction function = AIFunctionFactory.Create((Holder holder) => 1, "keep");
         ChatOptions options = new() { Tools = [function] };

@@ -9,7 +9,7 @@ namespace Gemma.Extensions.AI.Tests.Chat;
 public class GemmaChatClientTests
 {
     [Fact]
-    public async Task Another_model_id_is_an_error_that_names_both()
+    public async Task AnotherModelIdIsAnErrorThatNamesBoth()
     {
         using IChatClient client = TinyModel.Client();
         ArgumentException thrown = await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("Hello", new ChatOptions { ModelId = "gpt-4o" }));
@@ -18,7 +18,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_prompt_longer_than_the_context_is_refused_with_both_numbers()
+    public async Task APromptLongerThanTheContextIsRefusedWithBothNumbers()
     {
         using IChatClient client = TinyModel.Client();
         GemmaContextLengthException thrown = await Assert.ThrowsAsync<GemmaContextLengthException>(
@@ -28,7 +28,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task The_end_of_the_context_ends_the_answer_with_Length()
+    public async Task TheEndOfTheContextEndsTheAnswerWithLength()
     {
         using IChatClient client = TinyModel.Client();
         ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { Temperature = 0, RawRepresentationFactory = _ => NeverEnding() });
@@ -40,7 +40,7 @@ public class GemmaChatClientTests
     [Theory]
     [InlineData("tiny")]
     [InlineData("gguf/tiny-Q8_0.gguf")]
-    public async Task A_disposed_model_refuses_everything(string path)
+    public async Task ADisposedModelRefusesEverything(string path)
     {
         GemmaModel model = GemmaModel.Load(TestData.Local(path));
         IChatClient chat = model.AsIChatClient();
@@ -59,7 +59,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_time_limit_is_checked_and_may_be_infinite()
+    public async Task ATimeLimitIsCheckedAndMayBeInfinite()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions With(TimeSpan limit) => new() { MaxOutputTokens = 3, RawRepresentationFactory = _ => new GemmaGenerationOptions { Timeout = limit } };
@@ -72,7 +72,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task The_raw_options_win_over_the_common_ones()
+    public async Task TheRawOptionsWinOverTheCommonOnes()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = new() { Temperature = 2, MaxOutputTokens = 50, RawRepresentationFactory = _ => new GemmaGenerationOptions { Temperature = 0, MaxOutputTokens = 5 } };
@@ -82,7 +82,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_raw_representation_of_another_provider_is_left_alone()
+    public async Task ARawRepresentationOfAnotherProviderIsLeftAlone()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = TinyModel.Greedy();
@@ -91,7 +91,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_logit_bias_forbids_a_token()
+    public async Task ALogitBiasForbidsAToken()
     {
         using IChatClient client = TinyModel.Client();
         int first = await FirstTokenAsync(client, TinyModel.Greedy(1));
@@ -101,7 +101,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task Instructions_and_a_system_message_are_the_same()
+    public async Task InstructionsAndASystemMessageAreTheSame()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = TinyModel.Greedy();
@@ -113,14 +113,14 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task An_empty_conversation_is_refused()
+    public async Task AnEmptyConversationIsRefused()
     {
         using IChatClient client = TinyModel.Client();
         Assert.Contains("empty", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([]))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task An_image_is_refused_by_name()
+    public async Task AnImageIsRefusedByName()
     {
         using IChatClient client = TinyModel.Client();
         ChatMessage message = new(ChatRole.User, [new TextContent("What is this?"), new DataContent(new byte[] { 1, 2, 3 }, "image/png")]);
@@ -128,7 +128,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public void Services_are_answered()
+    public void ServicesAreAnswered()
     {
         using IChatClient client = TinyModel.Client();
         ChatClientMetadata metadata = client.GetService<ChatClientMetadata>()!;
@@ -141,7 +141,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_second_turn_reads_only_what_is_new()
+    public async Task ASecondTurnReadsOnlyWhatIsNew()
     {
         using GemmaModel model = GemmaModel.Load(TinyModel.Path);
         using IChatClient client = model.AsIChatClient();
@@ -155,7 +155,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_disposed_model_says_so_and_ends_what_runs()
+    public async Task ADisposedModelSaysSoAndEndsWhatRuns()
     {
         GemmaModel model = GemmaModel.Load(TinyModel.Path);
         IChatClient client = model.AsIChatClient();
@@ -170,7 +170,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_request_past_its_time_fails_with_TimeoutException()
+    public async Task ARequestPastItsTimeFailsWithTimeoutException()
     {
         using IChatClient client = TinyModel.Client();
         GemmaGenerationOptions raw = NeverEnding();
@@ -179,7 +179,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_time_limit_holds_while_the_grammar_is_compiled()
+    public async Task ATimeLimitHoldsWhileTheGrammarIsCompiled()
     {
         // Whether any text is left takes tens of thousands of states to decide: more than a grammar may take, and much more than a millisecond.
         const string Hostile = "^(?=[ab]*a[ab]{18}$)(?![ab]*(?:a[ab]{18}|b[ab]{17})$)[ab]*$";
@@ -199,7 +199,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task A_caller_who_cancels_is_not_told_of_a_time_limit()
+    public async Task ACallerWhoCancelsIsNotToldOfATimeLimit()
     {
         using IChatClient client = TinyModel.Client();
         using CancellationTokenSource cancelled = new();
@@ -210,7 +210,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task The_smallest_temperature_is_greedy()
+    public async Task TheSmallestTemperatureIsGreedy()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = TinyModel.Greedy();
@@ -219,7 +219,7 @@ public class GemmaChatClientTests
     }
 
     [Fact]
-    public async Task Null_in_a_conversation_is_refused_in_words()
+    public async Task NullInAConversationIsRefusedInWords()
     {
         using IChatClient client = TinyModel.Client();
         Assert.Contains("null", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([new(ChatRole.User, "a"), null!]))).Message, StringComparison.Ordinal);

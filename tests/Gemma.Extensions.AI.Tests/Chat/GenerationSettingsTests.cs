@@ -9,13 +9,35 @@ namespace Gemma.Extensions.AI.Tests.Chat;
 
 public class GenerationSettingsTests
 {
+    public static TheoryData<object> Quarters => [0.25, 0.25f, 0.25m, "0.25", (Half)0.25f, Json("0.25"), Json("\"0.25\"")];
+
+    public static TheoryData<object> Biases =>
+    [
+        new Dictionary<int, float> { [7] = -2.5f, [8] = 1 },
+        new Dictionary<string, object> { ["7"] = "-2.5", ["8"] = 1 },
+        Json("""{"7": -2.5, "8": 1}"""),
+        """{"7": -2.5, "8": "1"}""",
+    ];
+
+    public static TheoryData<string, ChatOptions> BadOptions => new()
+    {
+        { "Temperature", new() { Temperature = -0.1f } },
+        { "Temperature", new() { Temperature = float.NaN } },
+        { "TopP", new() { TopP = 1.1f } },
+        { "TopK", new() { TopK = -1 } },
+        { "MaxOutputTokens", new() { MaxOutputTokens = 0 } },
+        { "FrequencyPenalty", new() { FrequencyPenalty = float.PositiveInfinity } },
+        { "PresencePenalty", new() { PresencePenalty = float.NaN } },
+        { "stop sequence", new() { StopSequences = [""] } },
+    };
+
     private static GenerationSettings Resolve(ChatOptions? options = null, GemmaGenerationOptions? raw = null, GenerationDefaults? defaults = null) =>
         GenerationSettings.Resolve(options, raw, defaults ?? new GenerationDefaults(), vocabularySize: 1000);
 
     private static ChatOptions Extra(string name, object? value) => new() { AdditionalProperties = new() { [name] = value } };
 
     [Fact]
-    public void Without_anything_it_is_googles_recommendation()
+    public void WithoutAnythingItIsGooglesRecommendation()
     {
         GenerationSettings settings = Resolve();
         Assert.Equal((1f, 64, 0.95f), (settings.Sampling.Temperature, settings.Sampling.TopK, settings.Sampling.TopP));
@@ -24,7 +46,7 @@ public class GenerationSettingsTests
     }
 
     [Fact]
-    public void The_strongest_source_wins_member_by_member()
+    public void TheStrongestSourceWinsMemberByMember()
     {
         GenerationDefaults defaults = new() { Temperature = 0.1f, TopK = 11, TopP = 0.11f };
         ChatOptions options = new() { Temperature = 0.2f, TopK = 22, MaxOutputTokens = 5, Seed = 6, StopSequences = ["a"], FrequencyPenalty = 0.5f, PresencePenalty = 0.25f };
@@ -41,27 +63,17 @@ public class GenerationSettingsTests
         Assert.Equal(["a"], settings.StopSequences);
     }
 
-    public static TheoryData<object> Quarters => [0.25, 0.25f, 0.25m, "0.25", (Half)0.25f, Json("0.25"), Json("\"0.25\"")];
-
     [Theory]
     [MemberData(nameof(Quarters))]
-    public void Numbers_arrive_in_many_shapes(object quarter)
+    public void NumbersArriveInManyShapes(object quarter)
     {
         Assert.Equal(0.25f, Resolve(Extra("min_p", quarter)).Sampling.MinP);
         Assert.Equal(0.25f, Resolve(Extra("repetition_penalty", quarter)).Sampling.RepetitionPenalty);
     }
 
-    public static TheoryData<object> Biases =>
-    [
-        new Dictionary<int, float> { [7] = -2.5f, [8] = 1 },
-        new Dictionary<string, object> { ["7"] = "-2.5", ["8"] = 1 },
-        Json("""{"7": -2.5, "8": 1}"""),
-        """{"7": -2.5, "8": "1"}""",
-    ];
-
     [Theory]
     [MemberData(nameof(Biases))]
-    public void A_logit_bias_arrives_in_many_shapes(object bias)
+    public void ALogitBiasArrivesInManyShapes(object bias)
     {
         IReadOnlyDictionary<int, float> read = Resolve(Extra("logit_bias", bias)).Sampling.LogitBias!;
         Assert.Equal(2, read.Count);
@@ -82,33 +94,21 @@ public class GenerationSettingsTests
     [InlineData("logit_bias", """{"-1": 1}""")]
     [InlineData("logit_bias", """{"word": 1}""")]
     [InlineData("logit_bias", """{"1": null}""")]
-    public void A_bad_property_is_named(string name, object value)
+    public void ABadPropertyIsNamed(string name, object value)
     {
         ArgumentException thrown = Assert.ThrowsAny<ArgumentException>(() => Resolve(Extra(name, value)));
         Assert.Contains(name, thrown.Message, StringComparison.Ordinal);
     }
 
-    public static TheoryData<string, ChatOptions> BadOptions => new()
-    {
-        { "Temperature", new() { Temperature = -0.1f } },
-        { "Temperature", new() { Temperature = float.NaN } },
-        { "TopP", new() { TopP = 1.1f } },
-        { "TopK", new() { TopK = -1 } },
-        { "MaxOutputTokens", new() { MaxOutputTokens = 0 } },
-        { "FrequencyPenalty", new() { FrequencyPenalty = float.PositiveInfinity } },
-        { "PresencePenalty", new() { PresencePenalty = float.NaN } },
-        { "stop sequence", new() { StopSequences = [""] } },
-    };
-
     [Theory]
     [MemberData(nameof(BadOptions))]
-    public void A_bad_option_is_named(string name, ChatOptions options)
+    public void ABadOptionIsNamed(string name, ChatOptions options)
     {
         Assert.Contains(name, Assert.ThrowsAny<ArgumentException>(() => Resolve(options)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Nothing_as_JSON_is_nothing_and_nodes_are_JSON()
+    public void NothingAsJSONIsNothingAndNodesAreJSON()
     {
         ChatOptions options = new() { AdditionalProperties = new() { ["min_p"] = Json("null"), ["repetition_penalty"] = null, ["logit_bias"] = Json("null"), ["adapter"] = Json("null") } };
         GenerationSettings settings = Resolve(options);
@@ -121,7 +121,7 @@ public class GenerationSettingsTests
     }
 
     [Fact]
-    public void Properties_of_others_are_left_alone()
+    public void PropertiesOfOthersAreLeftAlone()
     {
         Assert.Equal(0, Resolve(Extra("trace_id", new object())).Sampling.MinP);
         Assert.Equal(0, Resolve(Extra("min_p", null)).Sampling.MinP);

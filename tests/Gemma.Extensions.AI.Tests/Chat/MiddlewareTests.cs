@@ -23,7 +23,7 @@ public sealed class MiddlewareTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A_call_survives_a_distributed_cache(bool streaming)
+    public async Task ACallSurvivesADistributedCache(bool streaming)
     {
         int asked = 0;
         IDistributedCache cache = new MemoryDistributedCache(Microsoft.Extensions.Options.Options.Create(new MemoryDistributedCacheOptions()));
@@ -39,7 +39,7 @@ public sealed class MiddlewareTests
     }
 
     [Fact]
-    public async Task Telemetry_shows_calls_and_texts_where_that_is_wanted()
+    public async Task TelemetryShowsCallsAndTextsWhereThatIsWanted()
     {
         ConcurrentQueue<Activity> ended = new();
         using ActivityListener listener = new()

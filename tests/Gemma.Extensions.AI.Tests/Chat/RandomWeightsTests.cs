@@ -13,7 +13,7 @@ public sealed class RandomWeightsTests
     private const int AtOnce = 16;
 
     [Fact]
-    public async Task Random_schemas_give_only_valid_answers()
+    public async Task RandomSchemasGiveOnlyValidAnswers()
     {
         using IChatClient client = TinyModel.Client();
         int seed = 0, answered = 0, complete = 0;
@@ -47,7 +47,7 @@ public sealed class RandomWeightsTests
     }
 
     [Fact]
-    public async Task Random_tool_sets_give_only_valid_calls()
+    public async Task RandomToolSetsGiveOnlyValidCalls()
     {
         using IChatClient client = TinyModel.Client();
         int seed = 0, calls = 0;

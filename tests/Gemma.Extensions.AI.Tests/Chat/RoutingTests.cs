@@ -26,6 +26,12 @@ public sealed class RoutingTests
         new(ChatRole.User, "And tables?"),
     ];
 
+    public static TheoryData<AITool> Hosted => new()
+    {
+        new HostedWebSearchTool(), new HostedCodeInterpreterTool(), new HostedFileSearchTool(), new HostedMcpServerTool("shop", new Uri("https://example.com")),
+        new HostedToolSearchTool(), new HostedImageGenerationTool(),
+    };
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -79,12 +85,6 @@ public sealed class RoutingTests
         Assert.Equal(["hosted", "hosted"], [answers[1], answers[3]]);
         Assert.All([answers[0], answers[2]], answer => Assert.NotEqual("hosted", answer));
     }
-
-    public static TheoryData<AITool> Hosted => new()
-    {
-        new HostedWebSearchTool(), new HostedCodeInterpreterTool(), new HostedFileSearchTool(), new HostedMcpServerTool("shop", new Uri("https://example.com")),
-        new HostedToolSearchTool(), new HostedImageGenerationTool(),
-    };
 
     [Theory]
     [MemberData(nameof(Hosted), DisableDiscoveryEnumeration = true)]
@@ -143,7 +143,7 @@ public sealed class RoutingTests
         services.AddGemmaChatClient(TinyModel.Path);
         services.AddGemmaEmbeddingGenerator(TinyModel.Path);
         await using ServiceProvider provider = services.BuildServiceProvider();
-        var factory = provider.GetRequiredService<ILoggerFactory>();
+        ILoggerFactory factory = provider.GetRequiredService<ILoggerFactory>();
         Assert.Same(factory, provider.GetRequiredService<IChatClient>().GetService<ILoggerFactory>());
         Assert.Same(factory, provider.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>().GetService<ILoggerFactory>());
         using IChatClient alone = TinyModel.Client();

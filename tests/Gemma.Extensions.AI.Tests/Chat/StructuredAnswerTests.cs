@@ -20,7 +20,7 @@ public sealed class StructuredAnswerTests
 
     [Theory]
     [MemberData(nameof(Combinations))]
-    public async Task Mode_and_format_are_both_kept(string mode, string format, bool streaming)
+    public async Task ModeAndFormatAreBothKept(string mode, string format, bool streaming)
     {
         using IChatClient client = TinyModel.Client();
         int calls = 0, answers = 0;
@@ -66,7 +66,7 @@ public sealed class StructuredAnswerTests
     [InlineData(null, new[] { "mood" })]
     [InlineData(GemmaPropertyOrder.Schema, new[] { "mood" })]
     [InlineData(GemmaPropertyOrder.Any, new[] { "mood", "score" })]
-    public async Task Properties_come_in_the_order_asked_for(GemmaPropertyOrder? order, string[] first)
+    public async Task PropertiesComeInTheOrderAskedFor(GemmaPropertyOrder? order, string[] first)
     {
         using IChatClient client = TinyModel.Client();
         SortedSet<string> seen = [];
@@ -89,7 +89,7 @@ public sealed class StructuredAnswerTests
     }
 
     [Fact]
-    public async Task An_unknown_order_is_refused()
+    public async Task AnUnknownOrderIsRefused()
     {
         using IChatClient client = TinyModel.Client();
         await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => client.GetResponseAsync("Hello", new ChatOptions
@@ -114,10 +114,8 @@ public sealed class StructuredAnswerTests
         Assert.Equal(2, call.Arguments.Count);
     }
 
-    private sealed record Offer([property: System.ComponentModel.DataAnnotations.Range(typeof(decimal), "0.01", "99.99")] decimal Price);
-
     [Fact]
-    public async Task Bounds_of_annotations_are_kept()
+    public async Task BoundsOfAnnotationsAreKept()
     {
         using IChatClient client = TinyModel.Client();
         for (int seed = 0; seed < 5; seed++)
@@ -128,13 +126,9 @@ public sealed class StructuredAnswerTests
         }
     }
 
-    private sealed record Visit(Place Where, List<Place> Seen);
-
-    private sealed record Place(bool Near, Level Height);
-
     /// <summary>Types of .NET say nothing of other properties, and have no use for them.</summary>
     [Fact]
-    public async Task Typed_answers_and_calls_hold_no_other_properties()
+    public async Task TypedAnswersAndCallsHoldNoOtherProperties()
     {
         using IChatClient client = TinyModel.Client();
         AIFunction tool = AIFunctionFactory.Create((Visit visit) => visit.Seen.Count, "visit");
@@ -167,7 +161,7 @@ public sealed class StructuredAnswerTests
     }
 
     [Fact]
-    public async Task What_cannot_be_enforced_is_ignored_where_leniency_is_asked_for()
+    public async Task WhatCannotBeEnforcedIsIgnoredWhereLeniencyIsAskedFor()
     {
         using IChatClient client = TinyModel.Client();
         JsonElement schema = JsonElement.Parse("""{"type":"object","properties":{"x":{"enum":["a","b"],"pattern":"(a)\\1?|b"}},"required":["x"],"additionalProperties":false}""");
@@ -191,7 +185,7 @@ public sealed class StructuredAnswerTests
     [Theory]
     [InlineData("[A-C]{2}\\d", null, "^[A-C]{2}[0-9]$")]
     [InlineData(null, "root ::= item (\",\" item)? \"!\"\nitem ::= \"a\" | \"(\" item \")\"", "^\\(*a\\)*(,\\(*a\\)*)?!$")]
-    public async Task Expressions_and_grammars_are_kept_while_streaming(string? regex, string? grammar, string expected)
+    public async Task ExpressionsAndGrammarsAreKeptWhileStreaming(string? regex, string? grammar, string expected)
     {
         using IChatClient client = TinyModel.Client();
         int complete = 0;
@@ -214,7 +208,7 @@ public sealed class StructuredAnswerTests
     [InlineData("[", null, "malformed")]
     [InlineData(null, "start ::= \"a\"", "root")]
     [InlineData("a", "root ::= \"a\"", "Only one")]
-    public async Task Bad_expressions_and_grammars_are_refused(string? regex, string? grammar, string expected)
+    public async Task BadExpressionsAndGrammarsAreRefused(string? regex, string? grammar, string expected)
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = new() { RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = regex, Grammar = grammar } };
@@ -222,7 +216,7 @@ public sealed class StructuredAnswerTests
     }
 
     [Fact]
-    public async Task Large_results_are_passed_whole_or_refused_with_the_numbers()
+    public async Task LargeResultsArePassedWholeOrRefusedWithTheNumbers()
     {
         using GemmaModel model = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Threads = 1, ContextLength = 512 });
         IChatClient client = model.AsIChatClient();
@@ -247,7 +241,7 @@ public sealed class StructuredAnswerTests
     [InlineData(false, false)]
     [InlineData(true, false)]
     [InlineData(true, true)]
-    public async Task The_loop_invokes_every_call_up_to_its_limit(bool streaming, bool concurrent)
+    public async Task TheLoopInvokesEveryCallUpToItsLimit(bool streaming, bool concurrent)
     {
         int invoked = 0;
         AIFunction count = AIFunctionFactory.Create((bool twice) => { Interlocked.Increment(ref invoked); return twice; }, "count", "Counts.");
@@ -280,20 +274,26 @@ public sealed class StructuredAnswerTests
         Assert.Equal(results, invoked);
     }
 
-    private enum Level
-    {
-        Low,
-        High,
-    }
-
     /// <summary>AIFunctionFactory describes an enumeration by its names and binds them, without a converter on the type.</summary>
     [Fact]
-    public async Task Members_of_a_plain_enumeration_are_bound()
+    public async Task MembersOfAPlainEnumerationAreBound()
     {
         List<Level> seen = [];
         AIFunction set = AIFunctionFactory.Create((Level level) => seen.Add(level), "set", "Sets.");
         using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 1).Build();
         await client.GetResponseAsync("Go.", new ChatOptions { Tools = [set], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 1, Seed = 4, MaxOutputTokens = 80 });
         Assert.True(Enum.IsDefined(Assert.Single(seen)));
+    }
+
+    private sealed record Offer([property: System.ComponentModel.DataAnnotations.Range(typeof(decimal), "0.01", "99.99")] decimal Price);
+
+    private sealed record Visit(Place Where, List<Place> Seen);
+
+    private sealed record Place(bool Near, Level Height);
+
+    private enum Level
+    {
+        Low,
+        High,
     }
 }

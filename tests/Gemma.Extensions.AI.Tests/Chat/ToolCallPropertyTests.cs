@@ -17,7 +17,7 @@ public class ToolCallPropertyTests
     private const int MaxTokens = 500;
 
     [Fact]
-    public void Random_tool_sets_give_valid_calls_only()
+    public void RandomToolSetsGiveValidCallsOnly()
     {
         GemmaTokenizer tokenizer = TinyModel.Model.Tokenizer;
         int replies = 0, calls = 0, several = 0, texts = 0;

@@ -15,7 +15,7 @@ public class ToolCallingTests
         new() { Tools = [.. tools], ToolMode = mode, Temperature = 2, TopP = 1, TopK = 0, Seed = 7, MaxOutputTokens = 120 };
 
     [Fact]
-    public async Task A_required_mode_calls_with_arguments_that_fit_the_schema()
+    public async Task ARequiredModeCallsWithArgumentsThatFitTheSchema()
     {
         using IChatClient client = TinyModel.Client();
         for (int seed = 0; seed < 20; seed++)
@@ -36,7 +36,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task RequireSpecific_calls_that_tool()
+    public async Task RequireSpecificCallsThatTool()
     {
         using IChatClient client = TinyModel.Client();
         AIFunctionDeclaration other = AIFunctionFactory.CreateDeclaration("other", "Another.", s_pick.JsonSchema);
@@ -50,7 +50,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Streaming_gives_the_same_calls_complete_and_in_order()
+    public async Task StreamingGivesTheSameCallsCompleteAndInOrder()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = Options(ChatToolMode.RequireAny, s_pick);
@@ -64,7 +64,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Mode_None_never_calls_and_describes_no_tool()
+    public async Task ModeNoneNeverCallsAndDescribesNoTool()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = TinyModel.Greedy();
@@ -77,7 +77,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Auto_may_answer_in_text()
+    public async Task AutoMayAnswerInText()
     {
         using IChatClient client = TinyModel.Client();
         ChatResponse response = await client.GetResponseAsync("Hello", Options(ChatToolMode.Auto, s_pick));
@@ -86,7 +86,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Auto_enforces_a_call_from_its_marker_on()
+    public async Task AutoEnforcesACallFromItsMarkerOn()
     {
         using IChatClient client = TinyModel.Client();
         List<int> marker = [];
@@ -110,7 +110,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Bad_requests_are_refused_with_a_reason()
+    public async Task BadRequestsAreRefusedWithAReason()
     {
         using IChatClient client = TinyModel.Client();
         Assert.Contains("'gone'", (await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync("x", Options(ChatToolMode.RequireSpecific("gone"), s_pick)))).Message, StringComparison.Ordinal);
@@ -124,7 +124,7 @@ public class ToolCallingTests
     [InlineData("""{"type":["object","null"],"properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}""")]
     [InlineData("""{"type":["null","object","string"],"properties":{"a":{"enum":[1,2]}},"required":["a"]}""")]
     [InlineData("""{"type":"object","properties":{},"required":["a"],"maxProperties":1}""")]
-    public async Task Arguments_are_an_object(string schema)
+    public async Task ArgumentsAreAnObject(string schema)
     {
         using IChatClient client = TinyModel.Client();
         AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("f", "F.", JsonElement.Parse(schema));
@@ -150,7 +150,7 @@ public class ToolCallingTests
     [InlineData("""{"type":["array","null"]}""", "array")]
     [InlineData("""{"type":null}""", "null")]
     [InlineData("""{"type":"object","properties":null}""", "/properties")]
-    public async Task Parameters_that_are_no_object_are_refused(string schema, string expected)
+    public async Task ParametersThatAreNoObjectAreRefused(string schema, string expected)
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = Options(ChatToolMode.RequireAny, AIFunctionFactory.CreateDeclaration("f", "F.", JsonElement.Parse(schema)));
@@ -160,7 +160,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_json_schema_is_kept_at_any_temperature()
+    public async Task AJsonSchemaIsKeptAtAnyTemperature()
     {
         using IChatClient client = TinyModel.Client();
         JsonElement schema = JsonElement.Parse("""{"type":"object","properties":{"ok":{"type":"boolean"},"level":{"enum":["low","high"]}},"required":["ok","level"],"additionalProperties":false}""");
@@ -186,7 +186,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Json_without_a_schema_parses()
+    public async Task JsonWithoutASchemaParses()
     {
         using IChatClient client = TinyModel.Client();
         int complete = 0;
@@ -204,7 +204,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_typed_answer_arrives_typed()
+    public async Task ATypedAnswerArrivesTyped()
     {
         using IChatClient client = TinyModel.Client();
         int complete = 0;
@@ -222,7 +222,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_regular_expression_is_kept()
+    public async Task ARegularExpressionIsKept()
     {
         using IChatClient client = TinyModel.Client();
         ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "[A-F]{3}-[0-9]{2}", Temperature = 2, Seed = 5 } });
@@ -231,7 +231,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_grammar_is_kept()
+    public async Task AGrammarIsKept()
     {
         using IChatClient client = TinyModel.Client();
         ChatResponse response = await client.GetResponseAsync("Hello", new ChatOptions { RawRepresentationFactory = _ => new GemmaGenerationOptions { Grammar = "root ::= (\"tick\" | \"tock\") \"!\"", Temperature = 2, Seed = 5 } });
@@ -239,7 +239,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task What_a_schema_asks_in_vain_is_refused_with_its_path()
+    public async Task WhatASchemaAsksInVainIsRefusedWithItsPath()
     {
         using IChatClient client = TinyModel.Client();
         ChatOptions options = new() { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","properties":{"x":{"type":"string","pattern":"(a)\\1"}}}""")), MaxOutputTokens = 5 };
@@ -247,7 +247,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task The_function_invocation_loop_runs_calls_and_feeds_results_back()
+    public async Task TheFunctionInvocationLoopRunsCallsAndFeedsResultsBack()
     {
         int invoked = 0;
         AIFunction count = AIFunctionFactory.Create((bool twice) => Interlocked.Add(ref invoked, twice ? 2 : 1), "count", "Counts.");
@@ -265,7 +265,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_function_that_throws_does_not_end_the_conversation()
+    public async Task AFunctionThatThrowsDoesNotEndTheConversation()
     {
         AIFunction broken = AIFunctionFactory.Create((bool twice) => twice || !twice ? throw new InvalidOperationException("out of paper") : 0, "broken", "Breaks.");
         using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation(configure: c => c.MaximumIterationsPerRequest = 3).Build();
@@ -276,7 +276,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_call_by_a_name_that_the_loop_does_not_know_gets_an_error_back()
+    public async Task ACallByANameThatTheLoopDoesNotKnowGetsAnErrorBack()
     {
         AIFunction known = AIFunctionFactory.Create(() => 1, "known", "Known.");
         using IChatClient client = TinyModel.Client().AsBuilder()
@@ -301,7 +301,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task A_declaration_without_code_is_handed_to_the_caller()
+    public async Task ADeclarationWithoutCodeIsHandedToTheCaller()
     {
         using IChatClient client = TinyModel.Client().AsBuilder().UseFunctionInvocation().Build();
         ChatOptions options = Options(ChatToolMode.RequireAny, s_pick);
@@ -312,7 +312,7 @@ public class ToolCallingTests
     }
 
     [Fact]
-    public async Task Calls_and_typed_answers_together_are_both_enforced()
+    public async Task CallsAndTypedAnswersTogetherAreBothEnforced()
     {
         using IChatClient client = TinyModel.Client();
         JsonElement schema = JsonElement.Parse("""{"enum":["yes","no"]}""");
@@ -334,6 +334,8 @@ public class ToolCallingTests
         }
     }
 
+    private static string Describe(FunctionCallContent call) => $"{call.Name} {JsonSerializer.Serialize(call.Arguments)}";
+
     private sealed record Verdict(Kind Kind);
 
     private enum Kind
@@ -342,6 +344,4 @@ public class ToolCallingTests
         No,
         Perhaps,
     }
-
-    private static string Describe(FunctionCallContent call) => $"{call.Name} {JsonSerializer.Serialize(call.Arguments)}";
 }

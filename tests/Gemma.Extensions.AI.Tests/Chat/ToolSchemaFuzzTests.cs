@@ -33,7 +33,7 @@ public sealed class ToolSchemaFuzzTests
         """;
 
     [Fact]
-    public void Damaged_schemas_are_used_or_refused()
+    public void DamagedSchemasAreUsedOrRefused()
     {
         GemmaTokenizer tokenizer = TinyModel.Model.Tokenizer;
         int used = 0, refused = 0;

@@ -21,11 +21,11 @@ public class ToolSearchTests
     [InlineData("email Ann that I am late", "sendEmail")]
     [InlineData("the invoices are to be archived", "archive_invoice")]
     [InlineData("Which events are in my calendar?", "list_calendar_events")]
-    public async Task Words_find_the_tool_in_any_spelling(string question, string expected) =>
+    public async Task WordsFindTheToolInAnySpelling(string question, string expected) =>
         Assert.Equal([expected], await Shown([new(ChatRole.User, question)], new ChatOptions { Tools = [.. s_tools] }, 1));
 
     [Fact]
-    public async Task What_is_named_required_or_just_called_is_shown_in_the_order_given()
+    public async Task WhatIsNamedRequiredOrJustCalledIsShownInTheOrderGiven()
     {
         ChatOptions options = new() { Tools = [.. s_tools] };
         Assert.Equal(["GetWeatherForecast", "translate"], await Shown([new(ChatRole.User, "weather? or translate it")], options, 1));
@@ -38,7 +38,7 @@ public class ToolSearchTests
     }
 
     [Fact]
-    public async Task A_mark_says_which_tools_are_searched()
+    public async Task AMarkSaysWhichToolsAreSearched()
     {
         HostedToolSearchTool all = new(), some = new() { DeferredTools = ["translate", "bookTable"] };
         Assert.Equal(["sendEmail", "GetWeatherForecast"], await Shown([new(ChatRole.User, "weather by email")], new ChatOptions { Tools = [all, .. s_tools] }, 2));
@@ -51,7 +51,7 @@ public class ToolSearchTests
     /// 24 among those of the case).
     /// </summary>
     [Fact]
-    public async Task Nano_chooses_rightly_among_200_tools_more_often_than_not()
+    public async Task NanoChoosesRightlyAmong200ToolsMoreOftenThanNot()
     {
         const int Cases = 24;
         using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 2 });

@@ -9,7 +9,7 @@ public sealed class TwoModelsTests
     private const int Chats = 4, Turns = 3, Tokens = 20;
 
     [Fact]
-    public async Task Chats_of_two_models_do_not_disturb_one_another()
+    public async Task ChatsOfTwoModelsDoNotDisturbOneAnother()
     {
         string[] paths = [TestData.Local("tiny"), "nano"];
         List<string>[][] alone = [await AloneAsync(paths[0]), await AloneAsync(paths[1])];

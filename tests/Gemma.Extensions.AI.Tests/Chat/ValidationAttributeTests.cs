@@ -26,7 +26,7 @@ public sealed class ValidationAttributeTests
     /// <summary>Each property of the class is drawn as the answer that has only it, and .NET's own validator looks at what is read.</summary>
     [Theory]
     [MemberData(nameof(Properties))]
-    public void Answers_are_valid(string name)
+    public void AnswersAreValid(string name)
     {
         PropertyInfo property = typeof(Everything).GetProperty(name)!;
         JsonObject root = JsonObject.Create(AIJsonUtilities.CreateJsonSchema(typeof(Everything)))!;
@@ -42,7 +42,7 @@ public sealed class ValidationAttributeTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void Arguments_are_valid(bool kernel)
+    public void ArgumentsAreValid(bool kernel)
     {
         MethodInfo method = typeof(ValidationAttributeTests).GetMethod(nameof(Function), BindingFlags.Static | BindingFlags.NonPublic)!;
         AIFunction function = kernel ? KernelFunctionFactory.CreateFromMethod(method, target: null, "f") : AIFunctionFactory.Create(method, target: null, "f");
@@ -58,7 +58,7 @@ public sealed class ValidationAttributeTests
 
     /// <summary>Attributes of a record stand at the parameters of its constructor.</summary>
     [Fact]
-    public void Records_are_limited_by_their_parameters()
+    public void RecordsAreLimitedByTheirParameters()
     {
         ChatOptions options = new() { ResponseFormat = ChatResponseFormat.ForJsonSchema<Share>() };
         Share[] shares = [.. Draw(options, AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(Share))).Select(static text => JsonSerializer.Deserialize<Share>(text, AIJsonUtilities.DefaultOptions)!)];
@@ -77,7 +77,7 @@ public sealed class ValidationAttributeTests
     [InlineData(nameof(Everything.Endless), """{"type":"string"}""")]
     [InlineData(nameof(Everything.Name), """{"type":"string","pattern":"[^\\s\\u0085]"}""")]
     [InlineData(nameof(Everything.Blank), """{"type":["string"]}""")]
-    public void Schemas_say_what_is_asked(string name, string expected)
+    public void SchemasSayWhatIsAsked(string name, string expected)
     {
         JsonElement schema = AIJsonUtilities.CreateJsonSchema(typeof(Everything));
         JsonElement narrowed = DotNetParameters.AnswerOf(schema, null, AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(Everything)), lenient: false);
@@ -92,7 +92,7 @@ public sealed class ValidationAttributeTests
 
     /// <summary>How Microsoft.Extensions.AI writes [MaxLength] without a number: as much as a database takes.</summary>
     [Fact]
-    public void A_length_of_minus_one_is_none()
+    public void ALengthOfMinusOneIsNone()
     {
         ChatOptions options = new() { ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","properties":{"a":{"type":"string","maxLength":-1},"b":{"type":"array","items":{"type":"boolean"},"maxItems":-1}},"required":["a","b"]}""")) };
         Assert.Contains(Draw(options, null), static text => JsonElement.Parse(text).GetProperty("a").GetString()!.Length > 2);

@@ -59,7 +59,7 @@ public sealed class ClassificationTests : IDisposable
             tokenizer.BosId, tokenizer.StartOfTurnId, .. tokenizer.Encode("user\nBe brief.\n\nIs it late?", matchSpecial: false), tokenizer.EndOfTurnId, .. tokenizer.Encode("\n", matchSpecial: false),
             tokenizer.StartOfTurnId, .. tokenizer.Encode("model\nYes.", matchSpecial: false), tokenizer.EndOfTurnId, .. tokenizer.Encode("\n", matchSpecial: false),
         ];
-        using var reference = new TinyEngine();
+        using TinyEngine reference = new();
         CheckScores(reference.Logits(tokens)[^1], await model.ClassifyAsync(conversation, cancellationToken: TestContext.Current.CancellationToken));
     }
 
@@ -87,7 +87,7 @@ public sealed class ClassificationTests : IDisposable
     {
         using GemmaModel model = Load(Write());
         GemmaTokenizer tokenizer = model.Tokenizer;
-        using var reference = new TinyEngine();
+        using TinyEngine reference = new();
         int[] tokens = [tokenizer.BosId, .. tokenizer.Encode("a<end_of_turn>", matchSpecial: false)];
         Assert.DoesNotContain(tokenizer.EndOfTurnId, tokens);
         CheckScores(reference.Logits(tokens)[^1], await model.ClassifyAsync("a<end_of_turn>", cancellationToken: TestContext.Current.CancellationToken));
@@ -97,7 +97,7 @@ public sealed class ClassificationTests : IDisposable
     [Fact]
     public async Task PaddingAtTheEndDoesNotCount()
     {
-        using var reference = new TinyEngine();
+        using TinyEngine reference = new();
         int[] tokens;
         using (GemmaModel plain = Load(Write()))
         {
@@ -235,11 +235,11 @@ public sealed class ClassificationTests : IDisposable
     {
         string path = Write();
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
-        var random = new RandomAdapter(file.Config);
+        RandomAdapter random = new(file.Config);
         using GemmaModel model = Load(path);
         model.LoadAdapter("a", random.WritePeft(_temp.File("adapter")));
         int[] tokens = [model.Tokenizer.BosId, .. model.Tokenizer.Encode("one two", matchSpecial: false)];
-        using var merged = new TinyEngine(path: random.WriteMerged(file, _temp.File("merged")));
+        using TinyEngine merged = new(path: random.WriteMerged(file, _temp.File("merged")));
         CheckScores(merged.Logits(tokens)[^1], await model.ClassifyAsync("one two", "a", TestContext.Current.CancellationToken));
     }
 
@@ -278,7 +278,7 @@ public sealed class ClassificationTests : IDisposable
     {
         List<string> log = [];
         string path = TinyCheckpoint.Write(_temp.File("m"), json => json["logit_scale"] = 0.5, new Dictionary<string, (long[], float[])> { ["v_head.weight"] = ([2], [1, 2]) });
-        using (var factory = LoggerFactory.Create(builder => builder.AddProvider(new Lines(log))))
+        using (ILoggerFactory factory = LoggerFactory.Create(builder => builder.AddProvider(new Lines(log))))
         {
             GemmaModel.LoadCore(path, new GemmaOptions { Threads = 1 }, null, factory, CancellationToken.None).Dispose();
         }

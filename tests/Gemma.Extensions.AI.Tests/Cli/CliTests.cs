@@ -10,6 +10,8 @@ public class CliTests
 {
     private static string Tiny => TestData.Local("tiny");
 
+    public static TheoryData<string> Commands => [.. GemmaCli.CreateRoot().Subcommands.Select(command => command.Name)];
+
     private static async Task<(int Exit, string Output, string Error)> Run(string input, params string[] args)
     {
         StringWriter output = new(), error = new();
@@ -31,7 +33,7 @@ public class CliTests
     [InlineData("chat", "--prompt", "Hello")]
     [InlineData("bench")]
     [InlineData("logits", "--tokens", "2,3", "--output", "never.bin")]
-    public async Task The_device_is_passed_on(string command, params string[] rest)
+    public async Task TheDeviceIsPassedOn(string command, params string[] rest)
     {
         (int exit, _, string error) = await Run("", [command, "--model", Tiny, "--device", "cuda:99", .. rest]);
         Assert.NotEqual(0, exit);
@@ -41,11 +43,9 @@ public class CliTests
         Assert.Contains("GpuLayers", error, StringComparison.Ordinal);
     }
 
-    public static TheoryData<string> Commands => [.. GemmaCli.CreateRoot().Subcommands.Select(command => command.Name)];
-
     [Theory]
     [MemberData(nameof(Commands))]
-    public async Task Every_command_has_help_with_an_example(string command)
+    public async Task EveryCommandHasHelpWithAnExample(string command)
     {
         string help = await Succeed(command, "--help");
         Assert.Contains($"gemma {command}", help, StringComparison.Ordinal);
@@ -53,7 +53,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Raw_continues_the_text_itself()
+    public async Task RawContinuesTheTextItself()
     {
         string turn = await Succeed("chat", "--model", Tiny, "--prompt", "You will", "--temperature", "0", "--max-tokens", "5", "--kernel", "reference");
         string raw = await Succeed("chat", "--model", Tiny, "--prompt", "You will", "--temperature", "0", "--max-tokens", "5", "--kernel", "reference", "--raw");
@@ -76,7 +76,7 @@ public class CliTests
     [InlineData("logits", "--tokens", "2")]
     [InlineData("perplexity", "--file", "/there/is/nothing")]
     [InlineData("logits", "--tokens", "", "--output", "x")]
-    public async Task A_failure_is_one_line_and_exit_code_1(params string[] args)
+    public async Task AFailureIsOneLineAndExitCode1(params string[] args)
     {
         (int exit, _, string error) = await Run("", args);
         Assert.Equal(1, exit);
@@ -88,7 +88,7 @@ public class CliTests
     [InlineData("0")]
     [InlineData("-5")]
     [InlineData("513")]
-    public async Task A_context_that_the_model_does_not_have_is_refused(string context)
+    public async Task AContextThatTheModelDoesNotHaveIsRefused(string context)
     {
         (int exit, string output, string error) = await Run("", "inspect", Tiny, "--context", context);
         Assert.Equal((1, ""), (exit, output));
@@ -96,7 +96,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Errors_speak_the_language_of_the_terminal()
+    public async Task ErrorsSpeakTheLanguageOfTheTerminal()
     {
         Assert.EndsWith("as a number. See 'gemma chat --help'.", (await Run("", "chat", "--temperature", "hot")).Error.Trim(), StringComparison.Ordinal);
         Assert.EndsWith("as a whole number. See 'gemma bench --help'.", (await Run("", "bench", "--repeat", "x")).Error.Trim(), StringComparison.Ordinal);
@@ -108,7 +108,7 @@ public class CliTests
     [InlineData("{")]
     [InlineData("Hello")]
     [InlineData("3")]
-    public async Task Cases_that_are_no_JSON_name_the_file(string text)
+    public async Task CasesThatAreNoJSONNameTheFile(string text)
     {
         using TempDirectory directory = new();
         string file = directory.File("cases.json");
@@ -121,7 +121,7 @@ public class CliTests
     [Theory]
     [InlineData("tokenizer.model", "my.spm")]
     [InlineData("tokenizer.json", "vocabulary.json")]
-    public async Task A_tokenizer_may_have_any_name(string source, string name)
+    public async Task ATokenizerMayHaveAnyName(string source, string name)
     {
         using TempDirectory directory = new();
         string file = directory.File(name);
@@ -130,7 +130,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Tokens_are_shown_as_people_write_them()
+    public async Task TokensAreShownAsPeopleWriteThem()
     {
         string shown = await Succeed("tokenize", "--model", Tiny, "--text", "a\u00fc<b>");
         Assert.Contains("\"<0xC3>\"", shown, StringComparison.Ordinal); // the tiny vocabulary spells ü in bytes
@@ -138,7 +138,7 @@ public class CliTests
     }
 
     [Fact]
-    public void Only_the_first_interrupt_is_held_back()
+    public void OnlyTheFirstInterruptIsHeldBack()
     {
         using Interrupts interrupts = new();
         using (interrupts.Begin())
@@ -153,7 +153,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Chat_answers_a_prompt_once()
+    public async Task ChatAnswersAPromptOnce()
     {
         string first = await Succeed("chat", "--model", Tiny, "--prompt", "Hello", "--temperature", "0", "--max-tokens", "8");
         Assert.NotEqual("", first.Trim());
@@ -161,7 +161,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Chat_converses_until_exit()
+    public async Task ChatConversesUntilExit()
     {
         (int exit, string output, string error) = await Run("Hello\n\n/clear\nHello\n/exit\nnever read\n", "chat", "--model", Tiny, "--temperature", "0", "--max-tokens", "8");
         Assert.Equal((0, ""), (exit, error));
@@ -170,7 +170,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task An_interrupt_stops_the_answer_and_not_the_program()
+    public async Task AnInterruptStopsTheAnswerAndNotTheProgram()
     {
         using Interrupts interrupts = new();
         InterruptingWriter output = new(interrupts);
@@ -182,7 +182,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task An_interrupt_outside_an_answer_ends_with_130()
+    public async Task AnInterruptOutsideAnAnswerEndsWith130()
     {
         using Interrupts interrupts = new();
         interrupts.Raise();
@@ -192,7 +192,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Inspect_tells_what_is_in_the_file()
+    public async Task InspectTellsWhatIsInTheFile()
     {
         string path = TestData.Local("gguf/tiny-Q4_K_M.gguf");
         using JsonDocument json = JsonDocument.Parse(await Succeed("inspect", path, "--json"));
@@ -209,7 +209,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Tokenize_gives_the_ids_of_the_cases()
+    public async Task TokenizeGivesTheIdsOfTheCases()
     {
         string cases = TestData.Local("tiny/tokenizer-cases.json");
         using JsonDocument expected = JsonDocument.Parse(File.ReadAllText(cases));
@@ -223,7 +223,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Logits_are_googles()
+    public async Task LogitsAreGoogles()
     {
         using TempDirectory directory = new();
         string output = directory.File("logits.safetensors");
@@ -245,7 +245,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Logits_of_a_token_outside_the_vocabulary_are_refused()
+    public async Task LogitsOfATokenOutsideTheVocabularyAreRefused()
     {
         using TempDirectory directory = new();
         (int exit, _, string error) = await Run("", "logits", "--model", Tiny, "--tokens", "2,1024", "--output", directory.File("x.safetensors"));
@@ -255,7 +255,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Perplexity_is_the_exponential_of_the_mean_nll()
+    public async Task PerplexityIsTheExponentialOfTheMeanNll()
     {
         using TempDirectory directory = new();
         string file = directory.File("text.txt");
@@ -269,7 +269,7 @@ public class CliTests
     }
 
     [Fact]
-    public async Task Bench_prints_what_it_measured()
+    public async Task BenchPrintsWhatItMeasured()
     {
         using JsonDocument json = JsonDocument.Parse(await Succeed("bench", "--model", Tiny, "--prompt-tokens", "40", "--generate-tokens", "6", "--repeat", "2", "--depth", "30", "--json"));
         JsonElement root = json.RootElement;

@@ -79,8 +79,8 @@ public sealed class ConversionCommandTests : IDisposable
 
     private static async Task<(int Code, string Output, string Error)> Invoke(string[] args)
     {
-        using var interrupts = new Interrupts();
-        var (output, error) = (new StringWriter(), new StringWriter());
+        using Interrupts interrupts = new();
+        (StringWriter output, StringWriter error) = (new StringWriter(), new StringWriter());
         int code = await GemmaCli.RunAsync(args, new CliInvocation(interrupts) { Output = output, Error = error, IsInteractive = false });
         return (code, output.ToString(), error.ToString());
     }

@@ -15,7 +15,7 @@ public sealed class KilledConversionTests(ITestOutputHelper output) : IDisposabl
     [Theory]
     [InlineData("convert")]
     [InlineData("quantize")]
-    public async Task A_killed_conversion_leaves_the_old_file_or_the_new_one(string command)
+    public async Task AKilledConversionLeavesTheOldFileOrTheNewOne(string command)
     {
         // Three pieces of a megabyte each; the second type takes longer to compute.
         (string Type, byte[] Whole)[] types = [.. new[] { "Q8_0", "Q6_K" }.Select(type => (type, Convert(type)))];
@@ -57,7 +57,7 @@ public sealed class KilledConversionTests(ITestOutputHelper output) : IDisposabl
     }
 
     [Fact]
-    public async Task A_killed_collection_leaves_the_old_matrix_or_the_new_one()
+    public async Task AKilledCollectionLeavesTheOldMatrixOrTheNewOne()
     {
         string text = _temp.File("text.txt"), path = _temp.File("imatrix.gguf"), partial = path + ".partial";
         File.WriteAllText(text, string.Concat(Enumerable.Range(0, 200).Select(i => $"Line {i} of a text about the sea, the land and {i * i} other things.\n")));

@@ -46,7 +46,7 @@ public sealed class EmbeddingTests
     [InlineData("gguf/tiny-Q8_0.gguf", "gguf/tiny-Q8_0.gguf", GemmaEmbeddingPooling.Mean, 0.999)]
     [InlineData("gguf/tiny-Q8_0.gguf", "tiny", GemmaEmbeddingPooling.LastToken, 0.99)]
     [InlineData("gguf/tiny-Q8_0.gguf", "tiny", GemmaEmbeddingPooling.Mean, 0.99)]
-    public async Task Vectors_are_those_of_the_float32_reference(string path, string reference, GemmaEmbeddingPooling pooling, double least)
+    public async Task VectorsAreThoseOfTheFloat32Reference(string path, string reference, GemmaEmbeddingPooling pooling, double least)
     {
         GemmaEmbeddingOptions options = new() { Pooling = pooling };
         float[][] expected = await ReferenceAsync(options, reference);
@@ -59,7 +59,7 @@ public sealed class EmbeddingTests
 
     /// <summary>The last token's vector, not normalised, times the embedding matrix gives the logits that the model scores with.</summary>
     [Fact]
-    public async Task The_last_hidden_state_gives_the_logits()
+    public async Task TheLastHiddenStateGivesTheLogits()
     {
         using GemmaModel model = Load(kernel: "reference", kv: GemmaKvCacheType.F32);
         Embedding<float> embedding = await model.AsIEmbeddingGenerator(new GemmaEmbeddingOptions { Pooling = GemmaEmbeddingPooling.LastToken, Normalize = false }).GenerateAsync(s_texts[0]);
@@ -76,7 +76,7 @@ public sealed class EmbeddingTests
     }
 
     [Fact]
-    public async Task Scores_are_log_probabilities_of_whole_continuations()
+    public async Task ScoresAreLogProbabilitiesOfWholeContinuations()
     {
         using GemmaModel model = Load(kernel: "reference", kv: GemmaKvCacheType.F32);
         string[] continuations = ["a", " of the house", "zebra!", "a"];
@@ -103,7 +103,7 @@ public sealed class EmbeddingTests
     }
 
     [Fact]
-    public async Task Questions_and_documents_get_their_own_prefix()
+    public async Task QuestionsAndDocumentsGetTheirOwnPrefix()
     {
         using GemmaModel model = Load();
         GemmaEmbeddingOptions options = GemmaEmbeddingOptions.BgeMultilingualGemma2("Find it.");
@@ -127,7 +127,7 @@ public sealed class EmbeddingTests
     }
 
     [Fact]
-    public async Task A_long_text_is_refused_with_numbers_or_truncated()
+    public async Task ALongTextIsRefusedWithNumbersOrTruncated()
     {
         using GemmaModel model = Load(context: 64);
         string text = string.Join(' ', Enumerable.Repeat("river", 200));
@@ -145,7 +145,7 @@ public sealed class EmbeddingTests
     }
 
     [Fact]
-    public async Task Chat_and_embeddings_share_one_model_through_dependency_injection()
+    public async Task ChatAndEmbeddingsShareOneModelThroughDependencyInjection()
     {
         ServiceCollection services = new();
         string path = TestData.Local("tiny");

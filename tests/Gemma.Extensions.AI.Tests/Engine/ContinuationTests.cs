@@ -11,7 +11,7 @@ public sealed class ContinuationTests
     private static readonly ChatMessage s_question = new(ChatRole.User, "Tell me a story.");
 
     [Fact]
-    public void The_prompt_ends_with_the_text_that_goes_on()
+    public void ThePromptEndsWithTheTextThatGoesOn()
     {
         foreach (ChatFormat format in Formats())
         {
@@ -31,7 +31,7 @@ public sealed class ContinuationTests
 
     /// <summary>Text with calls goes on behind the calls; an empty message has nothing to go on from; results and questions are answered by a turn of their own.</summary>
     [Fact]
-    public void What_is_continued_depends_on_the_last_message_alone()
+    public void WhatIsContinuedDependsOnTheLastMessageAlone()
     {
         foreach (ChatFormat format in Formats())
         {
@@ -49,7 +49,7 @@ public sealed class ContinuationTests
 
     /// <summary>As transformers: white space at the end is kept where the format keeps content as it is.</summary>
     [Fact]
-    public void White_space_at_the_end_stays_where_the_format_keeps_it()
+    public void WhiteSpaceAtTheEndStaysWhereTheFormatKeepsIt()
     {
         ChatMessage[] messages = [s_question, new(ChatRole.Assistant, "It was ")];
         Assert.EndsWith("\nIt was", Tokenizers.Tiny.Decode(ChatTemplate.Render(TurnFormat.Gemma(Tokenizers.Tiny), messages).Tokens));
@@ -59,7 +59,7 @@ public sealed class ContinuationTests
     }
 
     [Fact]
-    public async Task The_response_is_what_is_added_and_is_what_the_options_ask_for()
+    public async Task TheResponseIsWhatIsAddedAndIsWhatTheOptionsAskFor()
     {
         using IChatClient client = TinyModel.Client();
         ChatMessage[] messages = [s_question, new(ChatRole.Assistant, "The answer is")];
@@ -77,7 +77,7 @@ public sealed class ContinuationTests
 
     /// <summary>Both texts in one message are read in the tokens of the prompt and the answer, so that nothing is computed again.</summary>
     [Fact]
-    public async Task The_whole_turn_is_found_again_in_the_next_one()
+    public async Task TheWholeTurnIsFoundAgainInTheNextOne()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"));
         using IChatClient client = model.AsIChatClient();
@@ -91,7 +91,7 @@ public sealed class ContinuationTests
 
     /// <summary>Each token is hashed once, however many replies are looked for; a conversation that must be too long is refused before it is encoded.</summary>
     [Fact]
-    public void Many_short_turns_cost_what_their_length_says()
+    public void ManyShortTurnsCostWhatTheirLengthSays()
     {
         foreach (ChatFormat format in Formats())
         {
@@ -115,7 +115,7 @@ public sealed class ContinuationTests
 
     /// <summary>The least that a prompt can have is never more than it has.</summary>
     [Fact]
-    public void A_prompt_that_fits_is_never_refused_by_its_size()
+    public void APromptThatFitsIsNeverRefusedByItsSize()
     {
         string[] texts = ["", " ", new(' ', 5000), new('\n', 3000), new('=', 4000), "hi", string.Concat(Enumerable.Repeat("é😀", 500)), string.Concat(Enumerable.Repeat("\u2581", 2000)), string.Concat(Enumerable.Repeat("<b>", 700)), "<start_of_turn><bos>"];
         foreach (ChatFormat format in Formats())

@@ -10,15 +10,15 @@ public sealed class ConversationReuseTests
     [Fact]
     public async Task NextTurnOfAChatComputesOnlyWhatIsNew()
     {
-        using var model = GemmaModel.Load(TestData.Local("tiny"));
-        using var client = model.AsIChatClient();
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"));
+        using IChatClient client = model.AsIChatClient();
         // Random weights at a high temperature spell words as no tokenizer would.
-        var options = new ChatOptions { Temperature = 1.5f, TopK = 0, TopP = 1, Seed = 5, MaxOutputTokens = 40 };
+        ChatOptions options = new() { Temperature = 1.5f, TopK = 0, TopP = 1, Seed = 5, MaxOutputTokens = 40 };
         List<ChatMessage> messages = [new(ChatRole.System, "Be brief."), new(ChatRole.User, "Tell me something.")];
-        var first = await client.GetResponseAsync(messages, options);
+        ChatResponse first = await client.GetResponseAsync(messages, options);
         messages.AddRange(first.Messages);
         messages.Add(new(ChatRole.User, "More."));
-        var second = await client.GetResponseAsync(messages, options);
+        ChatResponse second = await client.GetResponseAsync(messages, options);
         long known = first.Usage!.InputTokenCount!.Value + first.Usage.OutputTokenCount!.Value;
         Assert.InRange(second.Usage!.CachedInputTokenCount!.Value, known - 2, known);
     }
@@ -26,22 +26,22 @@ public sealed class ConversationReuseTests
     [Fact]
     public async Task ToolRoundsComputeEachTokenAboutOnce()
     {
-        using var model = GemmaModel.Load(TestData.Local("tiny"));
-        using var client = model.AsIChatClient();
-        var tool = AIFunctionFactory.CreateDeclaration("f", "Picks.", JsonElement.Parse(
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"));
+        using IChatClient client = model.AsIChatClient();
+        AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("f", "Picks.", JsonElement.Parse(
             """{"type":"object","properties":{"a":{"enum":["b","c"]}},"required":["a"],"additionalProperties":false}"""));
-        var options = new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 1, TopK = 0, TopP = 1, Seed = 5 };
+        ChatOptions options = new() { Tools = [tool], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, Temperature = 1, TopK = 0, TopP = 1, Seed = 5 };
         List<ChatMessage> messages = [new(ChatRole.User, "Go.")];
         long computed = 0;
         long distinct = 0;
         int rounds = 0;
         for (; distinct < 390; rounds++) // as many as the context of 512 tokens holds
         {
-            var response = await client.GetResponseAsync(messages, options);
+            ChatResponse response = await client.GetResponseAsync(messages, options);
             computed += response.Usage!.InputTokenCount!.Value - response.Usage.CachedInputTokenCount!.Value;
             distinct = response.Usage.InputTokenCount.Value;
             messages.AddRange(response.Messages);
-            var call = Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
+            FunctionCallContent call = Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
             messages.Add(new(ChatRole.Tool, [new FunctionResultContent(call.CallId, rounds)]));
         }
 
@@ -52,19 +52,19 @@ public sealed class ConversationReuseTests
     [Fact]
     public async Task SavedSystemPromptIsWarmAfterARestart()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("system.cache");
         ChatMessage system = new(ChatRole.System, "You answer questions about rivers, and about nothing else, in one sentence that a child understands.");
-        var options = new ChatOptions { Temperature = 0, MaxOutputTokens = 4 };
-        using (var first = GemmaModel.Load(TestData.Local("tiny")))
+        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = 4 };
+        using (GemmaModel first = GemmaModel.Load(TestData.Local("tiny")))
         {
             await first.SavePromptCacheAsync(path, [system]);
         }
 
-        using var second = GemmaModel.Load(TestData.Local("tiny"));
+        using GemmaModel second = GemmaModel.Load(TestData.Local("tiny"));
         int saved = await second.LoadPromptCacheAsync(path);
-        using var client = second.AsIChatClient();
-        var response = await client.GetResponseAsync([system, new(ChatRole.User, "Which is the longest?")], options);
+        using IChatClient client = second.AsIChatClient();
+        ChatResponse response = await client.GetResponseAsync([system, new(ChatRole.User, "Which is the longest?")], options);
         Assert.InRange(response.Usage!.CachedInputTokenCount!.Value, saved - 1, saved);
     }
 
@@ -72,21 +72,21 @@ public sealed class ConversationReuseTests
     [Fact]
     public async Task SixToolRoundsWithNanoComputeEachTokenAboutOnce()
     {
-        using var model = GemmaModel.Load("nano");
-        using var client = model.AsIChatClient();
-        var tool = AIFunctionFactory.CreateDeclaration("get_temperature", "Gets the temperature of a room.", JsonElement.Parse(
+        using GemmaModel model = GemmaModel.Load("nano");
+        using IChatClient client = model.AsIChatClient();
+        AIFunctionDeclaration tool = AIFunctionFactory.CreateDeclaration("get_temperature", "Gets the temperature of a room.", JsonElement.Parse(
             """{"type":"object","properties":{"room":{"enum":["kitchen","cellar","attic"]},"unit":{"enum":["celsius","fahrenheit"]}},"required":["room","unit"],"additionalProperties":false}"""));
-        var options = new ChatOptions { Tools = [tool], ToolMode = ChatToolMode.RequireSpecific("get_temperature"), AllowMultipleToolCalls = false, Temperature = 1, Seed = 5 };
+        ChatOptions options = new() { Tools = [tool], ToolMode = ChatToolMode.RequireSpecific("get_temperature"), AllowMultipleToolCalls = false, Temperature = 1, Seed = 5 };
         List<ChatMessage> messages = [new(ChatRole.System, "You look after a house."), new(ChatRole.User, "How warm are the rooms?")];
         long computed = 0;
         long distinct = 0;
         for (int round = 0; round < 6; round++)
         {
-            var response = await client.GetResponseAsync(messages, options);
+            ChatResponse response = await client.GetResponseAsync(messages, options);
             computed += response.Usage!.InputTokenCount!.Value - response.Usage.CachedInputTokenCount!.Value;
             distinct = response.Usage.InputTokenCount.Value;
             messages.AddRange(response.Messages);
-            var call = Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
+            FunctionCallContent call = Assert.Single(response.Messages[0].Contents.OfType<FunctionCallContent>());
             Assert.Equal("get_temperature", call.Name);
             messages.Add(new(ChatRole.Tool, [new FunctionResultContent(call.CallId, new { degrees = 15 + round })]));
         }
@@ -99,12 +99,12 @@ public sealed class ConversationReuseTests
     [Fact]
     public async Task AReplyDoesNotChangeTheTokensOfOtherConversations()
     {
-        using var model = GemmaModel.Load(TestData.Local("tiny"));
-        using var client = model.AsIChatClient();
-        var options = new ChatOptions { Temperature = 1.5f, TopK = 0, TopP = 1, Seed = 5, MaxOutputTokens = 40 };
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"));
+        using IChatClient client = model.AsIChatClient();
+        ChatOptions options = new() { Temperature = 1.5f, TopK = 0, TopP = 1, Seed = 5, MaxOutputTokens = 40 };
         ChatMessage question = new(ChatRole.User, "Tell me something.");
         ChatMessage more = new(ChatRole.User, "More.");
-        var reply = (await client.GetResponseAsync([question], options)).Messages[0];
+        ChatMessage reply = (await client.GetResponseAsync([question], options)).Messages[0];
 
         ChatMessage[] same = [question, reply, more];
         int[] spelt = ChatTemplate.Render(model.ChatFormat, same, null, model.Replies).Tokens;
@@ -118,7 +118,7 @@ public sealed class ConversationReuseTests
     [Fact]
     public void WithoutThePrefixCacheNothingIsRemembered()
     {
-        using var model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { PrefixCache = false });
+        using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { PrefixCache = false });
         Assert.Null(model.Replies);
     }
 
@@ -126,7 +126,7 @@ public sealed class ConversationReuseTests
     public void MemoryForgetsTheLeastRecentlyUsed()
     {
         int[] prompt = [2, 7, 8];
-        var memory = new ReplyTokenCache(capacity: 2 * ReplyTokenCache.Overhead + 10);
+        ReplyTokenCache memory = new(capacity: 2 * ReplyTokenCache.Overhead + 10);
         memory.Remember(prompt, 2, "a", [1, 2, 3, 4]);
         memory.Remember(prompt, 2, "b", [1, 2, 3, 4]);
         Assert.NotNull(Find(prompt, "a"));
@@ -150,13 +150,13 @@ public sealed class ConversationReuseTests
     [Fact]
     public void DraftModelGivesTheSameAnswers()
     {
-        using var plain = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference" });
-        using var guessing = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference", DraftModelPath = TestData.Local("gguf/tiny-Q4_0.gguf") });
-        var options = new ChatOptions { Temperature = 0.7f, Seed = 3, MaxOutputTokens = 30 };
+        using GemmaModel plain = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference" });
+        using GemmaModel guessing = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference", DraftModelPath = TestData.Local("gguf/tiny-Q4_0.gguf") });
+        ChatOptions options = new() { Temperature = 0.7f, Seed = 3, MaxOutputTokens = 30 };
         Assert.Equal(Answer(plain, options), Answer(guessing, options));
 
         // A grammar masks both models, and the draft model guesses along it.
-        var json = new ChatOptions
+        ChatOptions json = new()
         {
             Temperature = 0.7f,
             Seed = 3,

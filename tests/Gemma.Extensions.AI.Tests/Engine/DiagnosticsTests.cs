@@ -11,10 +11,10 @@ public sealed class DiagnosticsTests
     public void MetricsCountRequests()
     {
         string model = Guid.NewGuid().ToString();
-        var sums = new ConcurrentDictionary<string, double>();
-        var counts = new ConcurrentDictionary<string, int>();
-        var attributes = new ConcurrentDictionary<string, string>();
-        using var listener = new MeterListener
+        ConcurrentDictionary<string, double> sums = new();
+        ConcurrentDictionary<string, int> counts = new();
+        ConcurrentDictionary<string, string> attributes = new();
+        using MeterListener listener = new()
         {
             InstrumentPublished = (instrument, listener) =>
             {
@@ -28,7 +28,7 @@ public sealed class DiagnosticsTests
         listener.SetMeasurementEventCallback<int>((instrument, value, tags, _) => Add(instrument, value, tags));
         listener.SetMeasurementEventCallback<double>((instrument, value, tags, _) => Add(instrument, value, tags));
         listener.Start();
-        using (var tiny = new TinyEngine(TinyEngine.Exact with { ModelName = model, SpeculativeTokens = 0 }))
+        using (TinyEngine tiny = new(TinyEngine.Exact with { ModelName = model, SpeculativeTokens = 0 }))
         {
             tiny.Generate(TinyEngine.Prompt(1, 64), 10);
             tiny.Generate(TinyEngine.Prompt(1, 64), 10);
@@ -53,7 +53,7 @@ public sealed class DiagnosticsTests
         void Add(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
         {
             string name = $"{instrument.Name}/{(tags.Length > 0 ? tags[0].Value : "")}";
-            var values = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string?)tag.Value);
+            Dictionary<string, string?> values = tags.ToArray().ToDictionary(tag => tag.Key, tag => (string?)tag.Value);
             Assert.Equal(model, values["gen_ai.request.model"]);
             if (instrument.Name.StartsWith("gen_ai.", StringComparison.Ordinal))
             {
@@ -124,7 +124,7 @@ public sealed class DiagnosticsTests
     public void AListenerThatThrowsEndsNothing()
     {
         string model = Guid.NewGuid().ToString();
-        using var listener = new MeterListener
+        using MeterListener listener = new()
         {
             InstrumentPublished = (instrument, listener) =>
             {
@@ -137,7 +137,7 @@ public sealed class DiagnosticsTests
         listener.SetMeasurementEventCallback<long>((_, _, _, _) => throw new FormatException("mine"));
         listener.SetMeasurementEventCallback<double>((_, _, _, _) => throw new FormatException("mine"));
         listener.Start();
-        using var tiny = new TinyEngine(TinyEngine.Exact with { ModelName = model });
+        using TinyEngine tiny = new(TinyEngine.Exact with { ModelName = model });
         for (int i = 0; i < 2; i++)
         {
             Assert.Equal(60, tiny.Generate(TinyEngine.Prompt(i, 20), 60).Length);
@@ -148,20 +148,20 @@ public sealed class DiagnosticsTests
     [Fact]
     public void TheEnginesThreadBelongsToNobody()
     {
-        using var own = new ActivitySource("loader");
-        using var listener = new ActivityListener
+        using ActivitySource own = new("loader");
+        using ActivityListener listener = new()
         {
             ShouldListenTo = source => source.Name is GemmaDiagnostics.Name or "loader",
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
         };
         ActivitySource.AddActivityListener(listener);
-        using var parent = own.StartActivity("caller");
-        var local = new AsyncLocal<string> { Value = "the caller's" };
-        using var tiny = new TinyEngine();
-        var seen = new List<object?>();
+        using Activity? parent = own.StartActivity("caller");
+        AsyncLocal<string> local = new() { Value = "the caller's" };
+        using TinyEngine tiny = new();
+        List<object?> seen = new();
         for (int i = 0; i < 2; i++)
         {
-            var generation = tiny.Start(TinyEngine.Prompt(i, 10), 2, onToken: _ =>
+            Generation generation = tiny.Start(TinyEngine.Prompt(i, 10), 2, onToken: _ =>
             {
                 seen.Add(Activity.Current);
                 seen.Add(local.Value);
@@ -178,10 +178,10 @@ public sealed class DiagnosticsTests
     [Fact]
     public void SpanBelongsToTheCallerAndEndsWithTheRequest()
     {
-        using var own = new ActivitySource("test");
-        var ended = new ConcurrentQueue<Activity>();
+        using ActivitySource own = new("test");
+        ConcurrentQueue<Activity> ended = new();
         string model = Guid.NewGuid().ToString();
-        using var listener = new ActivityListener
+        using ActivityListener listener = new()
         {
             ShouldListenTo = source => source.Name is GemmaDiagnostics.Name or "test",
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
@@ -194,13 +194,13 @@ public sealed class DiagnosticsTests
             },
         };
         ActivitySource.AddActivityListener(listener);
-        using var tiny = new TinyEngine(TinyEngine.Exact with { ModelName = model });
-        using (var parent = own.StartActivity("caller"))
+        using TinyEngine tiny = new(TinyEngine.Exact with { ModelName = model });
+        using (Activity? parent = own.StartActivity("caller"))
         {
-            var generation = tiny.Start(TinyEngine.Prompt(1, 20), 7);
+            Generation generation = tiny.Start(TinyEngine.Prompt(1, 20), 7);
             Assert.Same(parent, Activity.Current);
             Assert.Equal(EngineFinish.Length, generation.Result.Finish);
-            var activity = Assert.Single(ended);
+            Activity activity = Assert.Single(ended);
             Assert.Equal(parent!.SpanId, activity.ParentSpanId);
             Assert.Equal($"chat {model}", activity.DisplayName); // as the conventions name a span
             Assert.Equal("chat", activity.GetTagItem("gen_ai.operation.name"));
@@ -210,7 +210,7 @@ public sealed class DiagnosticsTests
             Assert.Equal(0, activity.GetTagItem("gen_ai.usage.cache_read.input_tokens"));
         }
 
-        var failed = tiny.Start(TinyEngine.Prompt(1, 20), 7, onToken: _ => throw new FormatException("x"));
+        Generation failed = tiny.Start(TinyEngine.Prompt(1, 20), 7, onToken: _ => throw new FormatException("x"));
         Assert.Equal(EngineFinish.Failed, failed.Result.Finish);
         Assert.Equal(ActivityStatusCode.Error, ended.Last().Status);
     }

@@ -16,14 +16,14 @@ public sealed class DraftModelTests
     [MemberData(nameof(Cases))]
     public void TextIsThatOfTheModelAlone(string draft, float temperature)
     {
-        using var plain = new TinyEngine(Plain);
-        using var guessing = new TinyEngine(draft: TestData.Local(draft));
+        using TinyEngine plain = new(Plain);
+        using TinyEngine guessing = new(draft: TestData.Local(draft));
         for (int seed = 0; seed < 3; seed++)
         {
-            var sampling = new SamplingOptions { Temperature = temperature, TopP = 0.95f, PresencePenalty = seed % 2 * 0.3f, Seed = seed };
+            SamplingOptions sampling = new() { Temperature = temperature, TopP = 0.95f, PresencePenalty = seed % 2 * 0.3f, Seed = seed };
             int[] prompt = TinyEngine.Prompt(seed, 20 + 30 * seed);
-            var expected = plain.Start(prompt, 40, sampling: sampling);
-            var actual = guessing.Start(prompt, 40, sampling: sampling);
+            Generation expected = plain.Start(prompt, 40, sampling: sampling);
+            Generation actual = guessing.Start(prompt, 40, sampling: sampling);
             Assert.Null(actual.Result.Error);
             Assert.Null(expected.Result.Error);
             Assert.Equal(expected.Tokens, actual.Tokens);
@@ -36,7 +36,7 @@ public sealed class DraftModelTests
     [Fact]
     public async Task EqualModelGuessesRight()
     {
-        using var guessing = new TinyEngine(draft: TestData.Local("tiny"));
+        using TinyEngine guessing = new(draft: TestData.Local("tiny"));
         long before = guessing.Engine.Steps;
         await guessing.Start(TinyEngine.Prompt(3, 40), 60, sampling: new SamplingOptions { Temperature = 1, Seed = 7 }).Task;
         Assert.InRange(guessing.Engine.Steps - before, 1, 24);
@@ -47,10 +47,10 @@ public sealed class DraftModelTests
     public void PreemptedSequencesGoOnAsIfNothingHadHappened()
     {
         int[][] prompts = [.. Enumerable.Range(0, 4).Select(i => TinyEngine.Prompt(i, 40))];
-        using var plain = new TinyEngine(Plain);
+        using TinyEngine plain = new(Plain);
         int[][] expected = [.. prompts.Select(prompt => plain.Generate(prompt, 120))];
-        using var guessing = new TinyEngine(EngineTests.Small(blocks: 16), draft: TestData.Local("gguf/tiny-Q2_K.gguf"));
-        var generations = prompts.Select(prompt => guessing.Start(prompt, 120)).ToArray();
+        using TinyEngine guessing = new(EngineTests.Small(blocks: 16), draft: TestData.Local("gguf/tiny-Q2_K.gguf"));
+        Generation[] generations = prompts.Select(prompt => guessing.Start(prompt, 120)).ToArray();
         Assert.All(generations.Zip(expected), pair => Assert.Equal(pair.Second, pair.First.Result.Error is null ? pair.First.Tokens : []));
         Assert.True(guessing.Engine.Status.Preemptions > 0, "The test is meant to run out of memory while generating.");
         EngineTests.AssertNothingHeld(guessing);
@@ -65,18 +65,18 @@ public sealed class DraftModelTests
         const int Tops = 8;
         int[] prompt = TinyEngine.Prompt(11, 12);
         // Few run at once: in large batches nothing is guessed.
-        using var guessing = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 3 }, draft: TestData.Local("gguf/tiny-Q2_K.gguf"));
-        var counts = new int[Tops + 1];
-        var sampling = new SamplingOptions { Temperature = 1, TopK = Tops + 1 };
+        using TinyEngine guessing = new(TinyEngine.Exact with { MaxConcurrentRequests = 3 }, draft: TestData.Local("gguf/tiny-Q2_K.gguf"));
+        int[] counts = new int[Tops + 1];
+        SamplingOptions sampling = new() { Temperature = 1, TopK = Tops + 1 };
         int first = guessing.Generate(prompt, 1)[0];
         // The second token of an answer is the first that is guessed; the first is fixed by a bias.
         int[] longer = [.. prompt, first];
         float[] logits = guessing.Logits(longer, longer.Length - 1)[0];
-        var ids = Enumerable.Range(0, logits.Length).OrderByDescending(id => logits[id]).Take(Tops + 1).ToArray();
+        int[] ids = Enumerable.Range(0, logits.Length).OrderByDescending(id => logits[id]).Take(Tops + 1).ToArray();
         double norm = ids.Sum(id => Math.Exp(logits[id]));
-        var generations = Enumerable.Range(0, Draws).Select(seed => guessing.Start(
+        Generation[] generations = Enumerable.Range(0, Draws).Select(seed => guessing.Start(
             prompt, 3, new Fixed(first), sampling: sampling with { Seed = seed })).ToArray();
-        foreach (var generation in generations)
+        foreach (Generation generation in generations)
         {
             Assert.Null(generation.Result.Error);
             counts[Array.IndexOf(ids, generation.Tokens[1])]++;
@@ -89,7 +89,7 @@ public sealed class DraftModelTests
     [Fact]
     public void OtherVocabularyIsRefused()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         Assert.Throws<ArgumentException>(() => new DraftModel(tiny.Config with { VocabularySize = 7 }, null!, null!, tiny.Config.VocabularySize, 512, TinyEngine.Exact));
     }
 

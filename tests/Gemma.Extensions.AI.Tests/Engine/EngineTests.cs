@@ -11,10 +11,10 @@ public sealed class EngineTests
     {
         TinyEngine.SkipWhereMissing(tier);
         int[][] prompts = [.. Enumerable.Range(0, 12).Select(i => TinyEngine.Prompt(i, 5 + 11 * i))];
-        using var solo = new TinyEngine(TinyEngine.Exact with { PrefixCache = false, SpeculativeTokens = 0 }, tier, TestData.Local(file));
+        using TinyEngine solo = new(TinyEngine.Exact with { PrefixCache = false, SpeculativeTokens = 0 }, tier, TestData.Local(file));
         int[][] expected = [.. prompts.Select(prompt => solo.Generate(prompt, 40))];
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 5, PrefillChunk = 48 }, tier, TestData.Local(file));
-        var generations = prompts.Select(prompt => tiny.Start(prompt, 40)).ToArray();
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 5, PrefillChunk = 48 }, tier, TestData.Local(file));
+        Generation[] generations = prompts.Select(prompt => tiny.Start(prompt, 40)).ToArray();
         for (int i = 0; i < prompts.Length; i++)
         {
             Assert.Equal(EngineFinish.Length, generations[i].Result.Finish);
@@ -27,11 +27,11 @@ public sealed class EngineTests
     [Fact]
     public void StopTokenEndsAndIsNotDelivered()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         int[] prompt = TinyEngine.Prompt(3, 20);
         int[] tokens = tiny.Generate(prompt, 10);
         int stop = tokens[4];
-        var generation = tiny.Start(prompt, 10, stopTokens: [stop]);
+        Generation generation = tiny.Start(prompt, 10, stopTokens: [stop]);
         Assert.Equal(EngineFinish.Stop, generation.Result.Finish);
         Assert.Equal(tokens[..Array.IndexOf(tokens, stop)], generation.Tokens);
         Assert.Equal(generation.Tokens.Length + 1, generation.Result.GeneratedTokens);
@@ -40,9 +40,9 @@ public sealed class EngineTests
     [Fact]
     public void SinkCanStop()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         int count = 0;
-        var generation = tiny.Start(TinyEngine.Prompt(3, 20), 100, onToken: _ => ++count < 7);
+        Generation generation = tiny.Start(TinyEngine.Prompt(3, 20), 100, onToken: _ => ++count < 7);
         Assert.Equal(EngineFinish.Stop, generation.Result.Finish);
         Assert.Equal(7, generation.Tokens.Length);
     }
@@ -50,8 +50,8 @@ public sealed class EngineTests
     [Fact]
     public void ContextEndIsLength()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { ContextLength = 64 });
-        var generation = tiny.Start(TinyEngine.Prompt(3, 60), int.MaxValue);
+        using TinyEngine tiny = new(TinyEngine.Exact with { ContextLength = 64 });
+        Generation generation = tiny.Start(TinyEngine.Prompt(3, 60), int.MaxValue);
         Assert.Equal(EngineFinish.Length, generation.Result.Finish);
         Assert.Equal(4, generation.Tokens.Length);
         generation = tiny.Start(TinyEngine.Prompt(3, 64), int.MaxValue);
@@ -62,16 +62,16 @@ public sealed class EngineTests
     [Fact]
     public void PromptOverTheContextIsRefusedWithBothNumbers()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { ContextLength = 64 });
-        var exception = Assert.Throws<GemmaContextLengthException>(() => tiny.Start(TinyEngine.Prompt(3, 65)));
+        using TinyEngine tiny = new(TinyEngine.Exact with { ContextLength = 64 });
+        GemmaContextLengthException exception = Assert.Throws<GemmaContextLengthException>(() => tiny.Start(TinyEngine.Prompt(3, 65)));
         Assert.Equal((65, 64), (exception.PromptTokens, exception.ContextTokens));
     }
 
     [Fact]
     public void RequestThatCanNeverFitIsRefusedWithTheNumbers()
     {
-        using var tiny = new TinyEngine(Small(blocks: 12));
-        var exception = Assert.Throws<GemmaKvCacheException>(() => tiny.Start(TinyEngine.Prompt(3, 400)));
+        using TinyEngine tiny = new(Small(blocks: 12));
+        GemmaKvCacheException exception = Assert.Throws<GemmaKvCacheException>(() => tiny.Start(TinyEngine.Prompt(3, 400)));
         Assert.True(exception.NeededBytes > exception.BudgetBytes);
         Assert.Throws<GemmaKvCacheException>(() => tiny.Start(TinyEngine.Prompt(3, 40), 400));
         Assert.Equal(20, tiny.Generate(TinyEngine.Prompt(3, 40), 20).Length);
@@ -80,10 +80,10 @@ public sealed class EngineTests
     [Fact]
     public void ThrowingSinkEndsItsRequestOnly()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         int[] expected = tiny.Generate(TinyEngine.Prompt(1, 30), 30);
-        var good = tiny.Start(TinyEngine.Prompt(1, 30), 30);
-        var bad = tiny.Start(TinyEngine.Prompt(2, 30), 30, onToken: _ => throw new FormatException("mine"));
+        Generation good = tiny.Start(TinyEngine.Prompt(1, 30), 30);
+        Generation bad = tiny.Start(TinyEngine.Prompt(2, 30), 30, onToken: _ => throw new FormatException("mine"));
         Assert.Equal(EngineFinish.Failed, bad.Result.Finish);
         Assert.IsType<FormatException>(bad.Result.Error);
         Assert.Equal(expected, (good.Result, good.Tokens).Tokens);
@@ -92,15 +92,15 @@ public sealed class EngineTests
     [Fact]
     public async Task DisposeCompletesEveryRequestOnce()
     {
-        var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 2 });
-        using var gate = new Gate();
-        var generations = Enumerable.Range(0, 6).Select(i => tiny.Start(TinyEngine.Prompt(i, 40), 100, onToken: _ => gate.Pass())).ToArray();
+        TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 2 });
+        using Gate gate = new();
+        Generation[] generations = Enumerable.Range(0, 6).Select(i => tiny.Start(TinyEngine.Prompt(i, 40), 100, onToken: _ => gate.Pass())).ToArray();
         gate.WaitUntilReached();
-        var disposing = Task.Run(tiny.Dispose);
+        Task disposing = Task.Run(tiny.Dispose);
         SpinWait.SpinUntil(() => tiny.Engine.Status.Stopping, TimeSpan.FromSeconds(30));
         gate.Open();
         await disposing;
-        foreach (var generation in generations)
+        foreach (Generation generation in generations)
         {
             Assert.Equal(EngineFinish.Failed, generation.Result.Finish);
             Assert.IsType<ObjectDisposedException>(generation.Result.Error);
@@ -112,10 +112,10 @@ public sealed class EngineTests
     [Fact]
     public void CancellationFreesBlocks()
     {
-        using var tiny = new TinyEngine();
-        using var source = new CancellationTokenSource();
+        using TinyEngine tiny = new();
+        using CancellationTokenSource source = new();
         int seen = 0;
-        var generation = tiny.Start(TinyEngine.Prompt(1, 100), 300, cancellation: source.Token, onToken: _ =>
+        Generation generation = tiny.Start(TinyEngine.Prompt(1, 100), 300, cancellation: source.Token, onToken: _ =>
         {
             if (++seen == 5)
             {
@@ -132,9 +132,9 @@ public sealed class EngineTests
     [Fact]
     public void CancellationIsSeenWithinAPrompt()
     {
-        using var source = new CancellationTokenSource();
+        using CancellationTokenSource source = new();
         int products = 0;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 512 }, wrap: inner => new FaultTests.FaultyBackend(inner)
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = 512 }, wrap: inner => new FaultTests.FaultyBackend(inner)
         {
             BeforeProduct = (_, _) =>
             {
@@ -142,7 +142,7 @@ public sealed class EngineTests
                 source.Cancel();
             },
         });
-        var generation = tiny.Start(TinyEngine.Prompt(1, 500), 300, cancellation: source.Token);
+        Generation generation = tiny.Start(TinyEngine.Prompt(1, 500), 300, cancellation: source.Token);
         Assert.Equal(EngineFinish.Cancelled, generation.Result.Finish);
         Assert.Empty(generation.Tokens);
         Assert.InRange(products, 1, 4); // of two layers' eight and the logits
@@ -153,10 +153,10 @@ public sealed class EngineTests
     public void SequencesThatDoNotFitTogetherAllFinish()
     {
         int[][] prompts = [.. Enumerable.Range(0, 6).Select(i => TinyEngine.Prompt(i, 40))];
-        using var solo = new TinyEngine();
+        using TinyEngine solo = new();
         int[][] expected = [.. prompts.Select(prompt => solo.Generate(prompt, 120))];
-        using var tiny = new TinyEngine(Small(blocks: 16));
-        var generations = prompts.Select(prompt => tiny.Start(prompt, 120)).ToArray();
+        using TinyEngine tiny = new(Small(blocks: 16));
+        Generation[] generations = prompts.Select(prompt => tiny.Start(prompt, 120)).ToArray();
         for (int i = 0; i < prompts.Length; i++)
         {
             Assert.Null(generations[i].Result.Error);
@@ -170,9 +170,9 @@ public sealed class EngineTests
     [Fact]
     public void QueueOverTheLimitIsRefusedAtOnce()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1, MaxQueuedRequests = 2 });
-        using var gate = new Gate();
-        var accepted = Enumerable.Range(0, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 20), 20, onToken: _ => gate.Pass())).ToArray();
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 1, MaxQueuedRequests = 2 });
+        using Gate gate = new();
+        Generation[] accepted = Enumerable.Range(0, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 20), 20, onToken: _ => gate.Pass())).ToArray();
         Assert.Throws<GemmaOverloadedException>(() => tiny.Start(TinyEngine.Prompt(9, 10)));
         gate.Open();
         Assert.All(accepted, generation => Assert.Equal(EngineFinish.Length, generation.Result.Finish));
@@ -182,7 +182,7 @@ public sealed class EngineTests
     [Fact]
     public void AQueueAsLongAsCanBeSaidAcceptsRequests()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxQueuedRequests = int.MaxValue });
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxQueuedRequests = int.MaxValue });
         Assert.NotEmpty(tiny.Generate(TinyEngine.Prompt(0, 10)));
     }
 
@@ -190,13 +190,13 @@ public sealed class EngineTests
     [Fact]
     public void RequestsThatWaitTakeLittleMemory()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1, ContextLength = 64 });
-        using var gate = new Gate();
-        var running = tiny.Start(TinyEngine.Prompt(0, 10), 2, onToken: _ => gate.Pass());
-        var sampling = new SamplingOptions { Temperature = 1, PresencePenalty = 0.1f, Seed = 1 };
-        var waiting = tiny.Start(TinyEngine.Prompt(1, 10), 2, sampling: sampling); // compiles everything
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 1, ContextLength = 64 });
+        using Gate gate = new();
+        Generation running = tiny.Start(TinyEngine.Prompt(0, 10), 2, onToken: _ => gate.Pass());
+        SamplingOptions sampling = new() { Temperature = 1, PresencePenalty = 0.1f, Seed = 1 };
+        Generation waiting = tiny.Start(TinyEngine.Prompt(1, 10), 2, sampling: sampling); // compiles everything
         long before = GC.GetAllocatedBytesForCurrentThread();
-        var another = tiny.Start(TinyEngine.Prompt(2, 10), 2, sampling: sampling);
+        Generation another = tiny.Start(TinyEngine.Prompt(2, 10), 2, sampling: sampling);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 4 * tiny.Config.VocabularySize - 1);
         gate.Open();
         Assert.All([running, waiting, another], generation => Assert.Equal(EngineFinish.Length, generation.Result.Finish));
@@ -208,14 +208,14 @@ public sealed class EngineTests
     {
         int[] shared = TinyEngine.Prompt(1, 40);
         int[] prompt = [.. shared, .. TinyEngine.Prompt(2, 60)];
-        using var solo = new TinyEngine();
+        using TinyEngine solo = new();
         int[] expected = solo.Generate(prompt, 5);
-        using var tiny = new TinyEngine(Small(blocks: 16));
+        using TinyEngine tiny = new(Small(blocks: 16));
         tiny.Generate(shared, 1);
-        using var gate = new Gate();
-        var first = tiny.Start(TinyEngine.Prompt(3, 40), 100, onToken: _ => gate.Pass());
+        using Gate gate = new();
+        Generation first = tiny.Start(TinyEngine.Prompt(3, 40), 100, onToken: _ => gate.Pass());
         gate.WaitUntilReached();
-        var waiting = tiny.Start(prompt, 5);
+        Generation waiting = tiny.Start(prompt, 5);
         gate.Open();
         Assert.InRange(waiting.Result.CachedTokens, 0, 40);
         Assert.Equal(expected, waiting.Tokens);
@@ -227,14 +227,14 @@ public sealed class EngineTests
     public async Task APreemptedReaderGetsEveryRowOnce()
     {
         int[] prompt = TinyEngine.Prompt(2, 256);
-        using var solo = new TinyEngine();
+        using TinyEngine solo = new();
         float[][] expected = solo.Logits(prompt);
-        using var tiny = new TinyEngine(Small(blocks: 30));
-        using var gate = new Gate();
+        using TinyEngine tiny = new(Small(blocks: 30));
+        using Gate gate = new();
         // Grows by two blocks with every step.
-        var growing = tiny.Start(TinyEngine.Prompt(1, 16), 230, new SpeculationTests.CycleConstraint([.. Enumerable.Range(300, 32)], forced: true), onToken: _ => gate.Pass());
+        Generation growing = tiny.Start(TinyEngine.Prompt(1, 16), 230, new SpeculationTests.CycleConstraint([.. Enumerable.Range(300, 32)], forced: true), onToken: _ => gate.Pass());
         gate.WaitUntilReached();
-        var reading = tiny.StartLogits(prompt);
+        Task<float[][]> reading = tiny.StartLogits(prompt);
         gate.Open();
         Assert.InRange(Difference.Largest(expected, await reading), 0, 1e-4f);
         Assert.Null(growing.Result.Error);
@@ -246,11 +246,11 @@ public sealed class EngineTests
     [Fact]
     public void AnUrgentPromptTakesMemoryFromWhatGenerates()
     {
-        var order = new List<string>();
-        using var tiny = new TinyEngine(Small(blocks: 40));
-        using var gate = new Gate();
+        List<string> order = new();
+        using TinyEngine tiny = new(Small(blocks: 40));
+        using Gate gate = new();
         int count = 0;
-        var growing = tiny.Start(TinyEngine.Prompt(1, 16), 420, new SpeculationTests.CycleConstraint([.. Enumerable.Range(300, 32)], forced: true), onToken: _ =>
+        Generation growing = tiny.Start(TinyEngine.Prompt(1, 16), 420, new SpeculationTests.CycleConstraint([.. Enumerable.Range(300, 32)], forced: true), onToken: _ =>
         {
             if (++count == 420)
             {
@@ -260,7 +260,7 @@ public sealed class EngineTests
             return gate.Pass();
         });
         gate.WaitUntilReached();
-        var urgent = tiny.Start(TinyEngine.Prompt(2, 400), 1, priority: 1, onToken: _ =>
+        Generation urgent = tiny.Start(TinyEngine.Prompt(2, 400), 1, priority: 1, onToken: _ =>
         {
             order.Add("urgent");
             return true;
@@ -276,12 +276,12 @@ public sealed class EngineTests
     [Fact]
     public void NewCallersDoNotHoldUpAnOldOne()
     {
-        var order = new List<string>();
-        var newcomers = new List<Generation>();
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1 });
-        using var gate = new Gate();
-        var first = tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "old", onToken: _ => gate.Pass());
-        var second = tiny.Start(TinyEngine.Prompt(1, 10), 1, caller: "old", onToken: _ => Note("old"));
+        List<string> order = new();
+        List<Generation> newcomers = new();
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 1 });
+        using Gate gate = new();
+        Generation first = tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "old", onToken: _ => gate.Pass());
+        Generation second = tiny.Start(TinyEngine.Prompt(1, 10), 1, caller: "old", onToken: _ => Note("old"));
         Come();
         Come();
         gate.Open();
@@ -316,7 +316,7 @@ public sealed class EngineTests
     {
         CancellationTokenSource? cancel = null;
         int largest = 0;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MixedStepTarget = TimeSpan.FromMilliseconds(20), SpeculativeTokens = 0, PrefixCache = false }, wrap: inner => new FaultTests.FaultyBackend(inner)
+        using TinyEngine tiny = new(TinyEngine.Exact with { MixedStepTarget = TimeSpan.FromMilliseconds(20), SpeculativeTokens = 0, PrefixCache = false }, wrap: inner => new FaultTests.FaultyBackend(inner)
         {
             BeforeEmbed = tokens =>
             {
@@ -337,10 +337,10 @@ public sealed class EngineTests
         }
 
         cancel = null;
-        using var gate = new Gate();
-        var chat = tiny.Start(TinyEngine.Prompt(1, 10), 30, onToken: _ => gate.Pass());
+        using Gate gate = new();
+        Generation chat = tiny.Start(TinyEngine.Prompt(1, 10), 30, onToken: _ => gate.Pass());
         gate.WaitUntilReached();
-        var other = tiny.Start(TinyEngine.Prompt(2, 256), 1);
+        Generation other = tiny.Start(TinyEngine.Prompt(2, 256), 1);
         largest = 0;
         gate.Open();
         Assert.Null(other.Result.Error);
@@ -353,8 +353,8 @@ public sealed class EngineTests
     public void AnEngineThatFailsTellsEverybody()
     {
         FaultTests.FaultyBackend? backend = null;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 2 }, wrap: inner => backend = new FaultTests.FaultyBackend(inner), logger: new ThrowingLogger());
-        using var gate = new Gate();
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 2 }, wrap: inner => backend = new FaultTests.FaultyBackend(inner), logger: new ThrowingLogger());
+        using Gate gate = new();
         backend!.BeforeProduct = (_, _) =>
         {
             gate.Pass();
@@ -371,9 +371,9 @@ public sealed class EngineTests
     [Fact]
     public void DeadlineFailsTheRequest()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 1 });
-        var first = tiny.Start(TinyEngine.Prompt(0, 200), 300);
-        var late = tiny.Start(TinyEngine.Prompt(1, 200), 300, timeout: TimeSpan.FromMilliseconds(1));
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 1 });
+        Generation first = tiny.Start(TinyEngine.Prompt(0, 200), 300);
+        Generation late = tiny.Start(TinyEngine.Prompt(1, 200), 300, timeout: TimeSpan.FromMilliseconds(1));
         Assert.IsType<TimeoutException>(late.Result.Error);
         Assert.Equal(EngineFinish.Length, first.Result.Finish);
     }
@@ -382,8 +382,8 @@ public sealed class EngineTests
     [Fact]
     public void ATimeLimitBeginsBeforeTheSubmission()
     {
-        using var tiny = new TinyEngine();
-        var generation = new Generation(null);
+        using TinyEngine tiny = new();
+        Generation generation = new(null);
         tiny.Engine.Submit(new GenerationRequest
         {
             Prompt = TinyEngine.Prompt(0, 20), Sink = generation, MaxOutputTokens = 5, Sampling = new SamplingOptions { Temperature = 0 }, StopTokens = [],
@@ -396,7 +396,7 @@ public sealed class EngineTests
     [Fact]
     public void ATimeLimitWithoutEndIsNone()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         Assert.Equal(EngineFinish.Length, tiny.Start(TinyEngine.Prompt(0, 20), 5, timeout: TimeSpan.MaxValue).Result.Finish);
     }
 
@@ -406,7 +406,7 @@ public sealed class EngineTests
     {
         bool late = false;
         int products = 0, productsWhenLate = 0;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 256 }, wrap: inner => new FaultTests.FaultyBackend(inner)
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = 256 }, wrap: inner => new FaultTests.FaultyBackend(inner)
         {
             BeforeProduct = (_, _) =>
             {
@@ -419,7 +419,7 @@ public sealed class EngineTests
                 }
             },
         });
-        var generation = tiny.Start(TinyEngine.Prompt(0, 256), 5, timeout: TimeSpan.FromMilliseconds(100));
+        Generation generation = tiny.Start(TinyEngine.Prompt(0, 256), 5, timeout: TimeSpan.FromMilliseconds(100));
         Assert.IsType<TimeoutException>(generation.Result.Error);
         Assert.InRange(products - productsWhenLate, 0, 4);
         AssertNothingHeld(tiny);
@@ -431,9 +431,9 @@ public sealed class EngineTests
     [InlineData(2)]
     public void AFloodOfOneCallerDoesNotHoldUpTheOthers(int concurrent)
     {
-        var order = new List<string>();
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = concurrent });
-        using var gate = new Gate();
+        List<string> order = new();
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = concurrent });
+        using Gate gate = new();
         List<Generation> generations = [tiny.Start(TinyEngine.Prompt(0, 10), 2, caller: "flood", onToken: _ => gate.Pass())];
         gate.WaitUntilReached();
         generations.AddRange(Enumerable.Range(0, 30).Select(i => Submit("flood", i)));
@@ -457,10 +457,10 @@ public sealed class EngineTests
     [Fact]
     public void HigherPriorityAndFewerRunningGoFirst()
     {
-        var order = new List<string>();
-        using var tiny = new TinyEngine(TinyEngine.Exact with { MaxConcurrentRequests = 2 });
-        var generations = new List<Generation>();
-        using var gate = new Gate();
+        List<string> order = new();
+        using TinyEngine tiny = new(TinyEngine.Exact with { MaxConcurrentRequests = 2 });
+        List<Generation> generations = new();
+        using Gate gate = new();
         generations.Add(tiny.Start(TinyEngine.Prompt(0, 10), 60, caller: "a", onToken: _ => gate.Pass()));
         gate.WaitUntilReached();
         Submit("a1", 10, 0, "a");
@@ -490,9 +490,9 @@ public sealed class EngineTests
     [Fact]
     public async Task StopDrains()
     {
-        using var tiny = new TinyEngine();
-        var generation = tiny.Start(TinyEngine.Prompt(0, 50), 50);
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using TinyEngine tiny = new();
+        Generation generation = tiny.Start(TinyEngine.Prompt(0, 50), 50);
+        using CancellationTokenSource deadline = new(TimeSpan.FromSeconds(30));
         await tiny.Engine.StopAsync(deadline.Token);
         Assert.Equal(EngineFinish.Length, generation.Result.Finish);
         Assert.Throws<ObjectDisposedException>(() => tiny.Start(TinyEngine.Prompt(0, 50)));
@@ -501,14 +501,14 @@ public sealed class EngineTests
     [Fact]
     public async Task StopEndsWhatIsNotFinishedInTime()
     {
-        using var tiny = new TinyEngine();
-        var generation = tiny.Start(TinyEngine.Prompt(0, 50), 400, onToken: _ =>
+        using TinyEngine tiny = new();
+        Generation generation = tiny.Start(TinyEngine.Prompt(0, 50), 400, onToken: _ =>
         {
             Thread.Sleep(20);
             return true;
         });
-        using var deadline = new CancellationTokenSource();
-        var stopping = tiny.Engine.StopAsync(deadline.Token);
+        using CancellationTokenSource deadline = new();
+        Task stopping = tiny.Engine.StopAsync(deadline.Token);
         Assert.Throws<GemmaOverloadedException>(() => tiny.Start(TinyEngine.Prompt(0, 50)));
         deadline.Cancel();
         await stopping;
@@ -518,7 +518,7 @@ public sealed class EngineTests
     [Fact]
     public void IdleEngineTakesNoSteps()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         tiny.Generate(TinyEngine.Prompt(0, 10), 5);
         long steps = tiny.Engine.Steps;
         Thread.Sleep(200);
@@ -528,13 +528,13 @@ public sealed class EngineTests
     internal static EngineOptions Small(int blocks)
     {
         // Chunks are as large on a slow machine, so that memory runs out at the same token.
-        var options = TinyEngine.Exact with { BlockTokens = 16, PrefillChunk = 32, MixedStepTarget = TimeSpan.FromHours(1) };
+        EngineOptions options = TinyEngine.Exact with { BlockTokens = 16, PrefillChunk = 32, MixedStepTarget = TimeSpan.FromHours(1) };
         return options with { KvCacheBytes = blocks * new Gemma.Extensions.AI.Backends.KvLayout(2, 2, 64, 16, options.KvType).BlockBytes };
     }
 
     internal static void AssertNothingHeld(TinyEngine tiny)
     {
-        var status = tiny.Engine.Status;
+        EngineStatus status = tiny.Engine.Status;
         Assert.Equal((0, 0, 0), (status.Running, status.Waiting, status.UsedBlocks));
     }
 

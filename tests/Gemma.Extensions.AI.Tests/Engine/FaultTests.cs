@@ -14,14 +14,14 @@ public sealed class FaultTests
     [InlineData(4)]
     public void AFaultOfOneRequestEndsThatOneAlone(int speculative)
     {
-        using var healthy = new TinyEngine();
+        using TinyEngine healthy = new();
         int[][] prompts = [.. Enumerable.Range(1, 3).Select(seed => Clean(seed, 40))];
         int[][] expected = [.. prompts.Select(prompt => healthy.Generate(prompt, 12))];
         FaultyBackend? backend = null;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = speculative }, wrap: inner => backend = new FaultyBackend(inner));
+        using TinyEngine tiny = new(TinyEngine.Exact with { SpeculativeTokens = speculative }, wrap: inner => backend = new FaultyBackend(inner));
 
         // The first request waits inside its step until the others are there, so that the next step has rows of all.
-        using var submitted = new ManualResetEventSlim();
+        using ManualResetEventSlim submitted = new();
         bool shared = false;
         backend!.BeforeEmbed = tokens =>
         {
@@ -32,8 +32,8 @@ public sealed class FaultTests
                 throw new OutOfMemoryException("no scratch memory");
             }
         };
-        var first = tiny.Start(prompts[0], 12);
-        var culprit = tiny.Start([2, 300, Poison, 301, 302], 12);
+        Generation first = tiny.Start(prompts[0], 12);
+        Generation culprit = tiny.Start([2, 300, Poison, 301, 302], 12);
         Generation[] others = [first, .. prompts[1..].Select(prompt => tiny.Start(prompt, 12))];
         submitted.Set();
 
@@ -55,11 +55,11 @@ public sealed class FaultTests
     [InlineData(95)]
     public void AFaultThatDoesNotComeBackEndsNobody(int product)
     {
-        using var healthy = new TinyEngine();
+        using TinyEngine healthy = new();
         int[][] prompts = [.. Enumerable.Range(1, 4).Select(seed => Clean(seed, 40))];
         int[][] expected = [.. prompts.Select(prompt => healthy.Generate(prompt, 12))];
         FaultyBackend? backend = null;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = 0 }, wrap: inner => backend = new FaultyBackend(inner));
+        using TinyEngine tiny = new(TinyEngine.Exact with { SpeculativeTokens = 0 }, wrap: inner => backend = new FaultyBackend(inner));
         int products = 0;
         backend!.BeforeProduct = (_, _) =>
         {
@@ -77,11 +77,11 @@ public sealed class FaultTests
     [Fact]
     public void AFaultInTheLogitsOfManyRowsEndsNobody()
     {
-        using var healthy = new TinyEngine();
+        using TinyEngine healthy = new();
         int[][] prompts = [.. Enumerable.Range(1, 4).Select(seed => Clean(seed, 30))];
         int[][] expected = [.. prompts.Select(prompt => healthy.Generate(prompt, 12))];
         FaultyBackend? backend = null;
-        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = 0 }, wrap: inner => backend = new FaultyBackend(inner));
+        using TinyEngine tiny = new(TinyEngine.Exact with { SpeculativeTokens = 0 }, wrap: inner => backend = new FaultyBackend(inner));
         int faults = 0;
         backend!.BeforeProduct = (weights, rows) =>
         {
@@ -100,11 +100,11 @@ public sealed class FaultTests
     [Fact]
     public void AFaultThatStaysEndsEachRequestAndTheEngineGoesOn()
     {
-        using var healthy = new TinyEngine();
+        using TinyEngine healthy = new();
         int[] prompt = Clean(1, 40);
         int[] expected = healthy.Generate(prompt, 12);
         FaultyBackend? backend = null;
-        using var tiny = new TinyEngine(wrap: inner => backend = new FaultyBackend(inner));
+        using TinyEngine tiny = new(wrap: inner => backend = new FaultyBackend(inner));
         backend!.BeforeProduct = (weights, _) =>
         {
             if (weights == backend.Head)
@@ -125,8 +125,8 @@ public sealed class FaultTests
     public void ALostDeviceEndsTheEngine(bool inTheForwardPass)
     {
         FaultyBackend? backend = null;
-        using var tiny = new TinyEngine(wrap: inner => backend = new FaultyBackend(inner));
-        var lost = new InvalidOperationException("the device is gone");
+        using TinyEngine tiny = new(wrap: inner => backend = new FaultyBackend(inner));
+        InvalidOperationException lost = new("the device is gone");
         int products = 0;
         backend!.BeforeProduct = (weights, _) =>
         {
@@ -158,8 +158,6 @@ public sealed class FaultTests
     /// <summary>Passes every operation on, after asking whether it shall fail.</summary>
     internal sealed class FaultyBackend(Backend inner) : Backend
     {
-        public delegate void EmbedHook(ReadOnlySpan<int> tokens);
-
         public EmbedHook? BeforeEmbed { get; set; }
 
         public Action<WeightMatrix, int>? BeforeProduct { get; set; }
@@ -185,9 +183,9 @@ public sealed class FaultTests
 
         public override bool HasPromptKernels => OtherPromptKernels || inner.HasPromptKernels;
 
-        public override MachineMemory ReadMemory() => inner.ReadMemory();
-
         public override long KvBytes => inner.KvBytes;
+
+        public override MachineMemory ReadMemory() => inner.ReadMemory();
 
         public override void Begin(ForwardBatch batch) => inner.Begin(batch);
 
@@ -234,5 +232,7 @@ public sealed class FaultTests
         public override void Softcap(Matrix x, float cap, int rows) => inner.Softcap(x, cap, rows);
 
         public override void Dispose() => inner.Dispose();
+
+        public delegate void EmbedHook(ReadOnlySpan<int> tokens);
     }
 }

@@ -15,7 +15,7 @@ public sealed class GoldenTests
     {
         get
         {
-            var data = new TheoryData<string, string>();
+            TheoryData<string, string> data = new();
             foreach (string tier in (string[])[.. TinyEngine.Tiers, Tiers.AmxEmulated])
             {
                 foreach (string type in (string[])["Q2_K", "Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ2_XS", "IQ1_M", "F16", "BF16"])
@@ -31,8 +31,8 @@ public sealed class GoldenTests
     [Fact]
     public void AllLogitsOfTheCheckpoint()
     {
-        var (tokens, expected) = Expected(TestData.Local("tiny/expected.safetensors"));
-        using var tiny = new TinyEngine();
+        (int[] tokens, float[][] expected) = Expected(TestData.Local("tiny/expected.safetensors"));
+        using TinyEngine tiny = new();
         float worst = Difference.Largest(expected, tiny.Logits(tokens));
         TestContext.Current.TestOutputHelper?.WriteLine($"largest difference {worst}");
         Assert.True(worst <= 1e-3f, $"A logit differs by {worst}.");
@@ -44,20 +44,20 @@ public sealed class GoldenTests
     [InlineData(2)]
     public void GreedyRuns(int index)
     {
-        using var json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/greedy.json")));
-        var run = json.RootElement[index];
+        using JsonDocument json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/greedy.json")));
+        JsonElement run = json.RootElement[index];
         int[] expected = Ints(run.GetProperty("greedy_ids"));
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         Assert.Equal(expected, tiny.Generate(Ints(run.GetProperty("prompt_ids")), expected.Length));
     }
 
     [Fact]
     public void MeanNegativeLogLikelihood()
     {
-        using var json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/nll.json")));
+        using JsonDocument json = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("tiny/nll.json")));
         int[] ids = Ints(json.RootElement.GetProperty("ids"));
-        using var tiny = new TinyEngine();
-        var logits = tiny.Logits(ids);
+        using TinyEngine tiny = new();
+        float[][] logits = tiny.Logits(ids);
         double mean = Enumerable.Range(1, ids.Length - 1).Average(i => Difference.LogSumExp(logits[i - 1]) - logits[i - 1][ids[i]]);
         Assert.Equal(json.RootElement.GetProperty("mean_nll").GetDouble(), mean, 1e-4);
     }
@@ -73,7 +73,7 @@ public sealed class GoldenTests
         }
 
         (int[] tokens, int[] positions, float[][] expected) = GgufGoldens.Logits(type);
-        using var tiny = new TinyEngine(kernel: tier, path: GgufGoldens.File(type));
+        using TinyEngine tiny = new(kernel: tier, path: GgufGoldens.File(type));
         float[][] actual = tiny.Logits(tokens);
         double mean = positions.Zip(expected).Average(pair => Difference.Divergence(pair.Second, actual[pair.First]));
         TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
@@ -84,14 +84,14 @@ public sealed class GoldenTests
     [Fact]
     public void DotProductsOfBFloat16()
     {
-        var (tokens, expected) = Expected(TestData.Local("tiny/expected.safetensors"));
-        using var tiny = new TinyEngine(wrap: reference =>
+        (int[] tokens, float[][] expected) = Expected(TestData.Local("tiny/expected.safetensors"));
+        using TinyEngine tiny = new(wrap: reference =>
         {
             reference.Dispose();
             return Tiers.Create(Tiers.Interpreted);
         });
         // Enough for a batch by way of tiles.
-        var actual = tiny.Logits(tokens[..40]);
+        float[][] actual = tiny.Logits(tokens[..40]);
         double mean = expected.Zip(actual).Average(pair => Difference.Divergence(pair.First, pair.Second));
         TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
         Assert.InRange(mean, 1e-9, 1e-3);
@@ -109,7 +109,7 @@ public sealed class GoldenTests
 
         float[][] Logits(int chunk)
         {
-            using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = chunk });
+            using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = chunk });
             return tiny.Logits(tokens);
         }
     }
@@ -121,9 +121,9 @@ public sealed class GoldenTests
     [InlineData(GemmaKvCacheType.Q8_0, 1e-3)]
     public void SmallerKeysAndValues(object type, double most)
     {
-        var (tokens, expected) = Expected(TestData.Local("tiny/expected.safetensors"));
-        using var tiny = new TinyEngine(TinyEngine.Exact with { KvType = (GemmaKvCacheType)type });
-        var actual = tiny.Logits(tokens);
+        (int[] tokens, float[][] expected) = Expected(TestData.Local("tiny/expected.safetensors"));
+        using TinyEngine tiny = new(TinyEngine.Exact with { KvType = (GemmaKvCacheType)type });
+        float[][] actual = tiny.Logits(tokens);
         double mean = expected.Zip(actual).Average(pair => Difference.Divergence(pair.First, pair.Second));
         TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
         Assert.InRange(mean, 0, most);
@@ -134,16 +134,16 @@ public sealed class GoldenTests
     public void SmallerKeysAndValuesOnNano()
     {
         string path = ModelAliases.Find("nano", out _)!;
-        using var exact = new TinyEngine(TinyEngine.Exact with { KvType = GemmaKvCacheType.F16 }, kernel: null, path: path);
-        using var small = new TinyEngine(TinyEngine.Exact with { KvType = GemmaKvCacheType.Q8_0 }, kernel: null, path: path);
-        using var file = ModelFile.Open(path);
-        var tokenizer = file.CreateTokenizer();
+        using TinyEngine exact = new(TinyEngine.Exact with { KvType = GemmaKvCacheType.F16 }, kernel: null, path: path);
+        using TinyEngine small = new(TinyEngine.Exact with { KvType = GemmaKvCacheType.Q8_0 }, kernel: null, path: path);
+        using ModelFile file = ModelFile.Open(path);
+        AI.Text.GemmaTokenizer tokenizer = file.CreateTokenizer();
         double sum = 0;
         int count = 0;
         for (int i = 0; i < 24; i++)
         {
             int[] tokens = NanoCorpus.Render(tokenizer, NanoCorpus.Draw(1, i, Split.HeldOut)).Tokens;
-            foreach (var (expected, actual) in exact.Logits(tokens).Zip(small.Logits(tokens)))
+            foreach ((float[] expected, float[] actual) in exact.Logits(tokens).Zip(small.Logits(tokens)))
             {
                 sum += Difference.Divergence(expected, actual);
                 count++;
@@ -157,7 +157,7 @@ public sealed class GoldenTests
 
     private static (int[] Tokens, float[][] Logits) Expected(string path)
     {
-        using var file = SafetensorsFile.Open(path);
+        using SafetensorsFile file = SafetensorsFile.Open(path);
         int[] tokens = file.ReadInt32s("tokens");
         float[] logits = file.ReadSingles("expected.logits");
         return (tokens, [.. logits.Chunk(logits.Length / tokens.Length)]);

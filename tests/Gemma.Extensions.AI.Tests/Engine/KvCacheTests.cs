@@ -18,8 +18,8 @@ public sealed class KvCacheTests
     [InlineData(8, 47)]
     public void AHitHasEveryBlockThatTheNextTokenSees(int blocks, int expected)
     {
-        using var backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
-        using var cache = new KvCache(backend.CreateKvPool(new KvLayout(2, 2, 64, BlockTokens, GemmaKvCacheType.F32), blocks), Window, keepPrefixes: true);
+        using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
+        using KvCache cache = new(backend.CreateKvPool(new KvLayout(2, 2, 64, BlockTokens, GemmaKvCacheType.F32), blocks), Window, keepPrefixes: true);
         int[] tokens = TinyEngine.Prompt(1, 60);
         BlockTable first = BlockTable.For(47, BlockTokens);
         Assert.True(cache.TryHold(first, 47));

@@ -89,9 +89,9 @@ public sealed class MaskBesideStepTests
         private bool _told;
         private int _count;
 
-        public Exception? Failure { get; init; }
-
         public volatile bool IsStopped;
+
+        public Exception? Failure { get; init; }
 
         public Action? WhenPrepared { private get; set; }
 

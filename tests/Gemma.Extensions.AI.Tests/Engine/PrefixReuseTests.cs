@@ -5,6 +5,8 @@ namespace Gemma.Extensions.AI.Tests.Engine;
 /// <summary>A prefix from the cache gives what a cold run gives. The window of the model is 16, so most lengths are beyond it.</summary>
 public sealed class PrefixReuseTests
 {
+    private static EngineOptions Options => TinyEngine.Exact with { PrefillChunk = 64 };
+
     [Theory]
     [InlineData(7)]
     [InlineData(16)]
@@ -15,10 +17,10 @@ public sealed class PrefixReuseTests
     {
         int[] first = TinyEngine.Prompt(1, 180);
         int[] second = [.. first[..shared], .. TinyEngine.Prompt(2, 40)];
-        using var warm = new TinyEngine(Options);
+        using TinyEngine warm = new(Options);
         warm.Generate(first, 10);
-        var (cached, logits) = LastLogits(warm, second);
-        using var cold = new TinyEngine(Options);
+        (int cached, float[] logits) = LastLogits(warm, second);
+        using TinyEngine cold = new(Options);
         Assert.InRange(Difference.Largest([LastLogits(cold, second).Logits], [logits]), 0, 1e-4f);
         Assert.Equal(shared, cached);
     }
@@ -26,20 +28,20 @@ public sealed class PrefixReuseTests
     [Fact]
     public void GeneratedTurnIsReused()
     {
-        using var tiny = new TinyEngine(Options);
+        using TinyEngine tiny = new(Options);
         int[] prompt = TinyEngine.Prompt(1, 50);
         int[] answer = tiny.Generate(prompt, 21);
-        var next = tiny.Start([.. prompt, .. answer, 300, 301, 302], 4);
+        Generation next = tiny.Start([.. prompt, .. answer, 300, 301, 302], 4);
         Assert.Equal(prompt.Length + answer.Length - 1, next.Result.CachedTokens); // the last token of an answer is never computed
     }
 
     [Fact]
     public void SamePromptIsReusedButForOneToken()
     {
-        using var tiny = new TinyEngine(Options);
+        using TinyEngine tiny = new(Options);
         int[] prompt = TinyEngine.Prompt(1, 64);
         int[] cold = tiny.Generate(prompt, 12);
-        var again = tiny.Start(prompt, 12);
+        Generation again = tiny.Start(prompt, 12);
         Assert.Equal(prompt.Length - 1, again.Result.CachedTokens);
         Assert.Equal(cold, again.Tokens);
     }
@@ -48,12 +50,12 @@ public sealed class PrefixReuseTests
     [Fact]
     public void AgentLoopComputesEachTokenAboutOnce()
     {
-        using var tiny = new TinyEngine(Options);
+        using TinyEngine tiny = new(Options);
         int[] prompt = TinyEngine.Prompt(1, 120);
         int computed = 0;
         for (int round = 0; round < 6; round++)
         {
-            var generation = tiny.Start(prompt, 9);
+            Generation generation = tiny.Start(prompt, 9);
             computed += generation.Result.PromptTokens - generation.Result.CachedTokens;
             prompt = [.. prompt, .. generation.Tokens, .. TinyEngine.Prompt(50 + round, 17)];
         }
@@ -64,9 +66,9 @@ public sealed class PrefixReuseTests
     [Fact]
     public void RequestsAtTheSameTimeShareThePrefix()
     {
-        using var tiny = new TinyEngine(Options);
+        using TinyEngine tiny = new(Options);
         int[] shared = TinyEngine.Prompt(1, 128);
-        var generations = Enumerable.Range(0, 5).Select(i => tiny.Start([.. shared, .. TinyEngine.Prompt(10 + i, 8)], 6)).ToArray();
+        Generation[] generations = Enumerable.Range(0, 5).Select(i => tiny.Start([.. shared, .. TinyEngine.Prompt(10 + i, 8)], 6)).ToArray();
         int cached = generations.Sum(generation => generation.Result.CachedTokens);
         Assert.InRange(cached, 3 * 128, 4 * 128);
     }
@@ -74,16 +76,16 @@ public sealed class PrefixReuseTests
     [Fact]
     public void EvictionUnderABudgetKeepsAnswersRight()
     {
-        var random = new Random(5);
+        Random random = new(5);
         int[][] stems = [.. Enumerable.Range(0, 8).Select(i => TinyEngine.Prompt(i, 90))];
-        using var cold = new TinyEngine(Options with { PrefixCache = false });
-        using var tiny = new TinyEngine(EngineTests.Small(blocks: 40));
+        using TinyEngine cold = new(Options with { PrefixCache = false });
+        using TinyEngine tiny = new(EngineTests.Small(blocks: 40));
         int hits = 0;
         for (int i = 0; i < 60; i++)
         {
             int[] prompt = [.. stems[random.Next(stems.Length)][..random.Next(1, 91)], .. TinyEngine.Prompt(100 + i, random.Next(2, 30))];
             int[] expected = cold.Generate(prompt, 5);
-            var generation = tiny.Start(prompt, 5);
+            Generation generation = tiny.Start(prompt, 5);
             hits += generation.Result.CachedTokens > 1 ? 1 : 0;
             Assert.Equal(expected, generation.Tokens);
             EngineTests.AssertNothingHeld(tiny);
@@ -99,16 +101,16 @@ public sealed class PrefixReuseTests
     [InlineData(3)]
     public void RandomLoad(int seed)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         int[][] stems = [.. Enumerable.Range(0, 4).Select(i => TinyEngine.Prompt(i, 70))];
-        var prompts = Enumerable.Range(0, 40)
+        int[][] prompts = Enumerable.Range(0, 40)
             .Select(i => (int[])[.. stems[random.Next(4)][..random.Next(1, 71)], .. TinyEngine.Prompt(100 + i, random.Next(2, 40))]).ToArray();
         int[] lengths = [.. prompts.Select(_ => random.Next(1, 40))];
-        using var cold = new TinyEngine(Options with { PrefixCache = false, SpeculativeTokens = 0 });
+        using TinyEngine cold = new(Options with { PrefixCache = false, SpeculativeTokens = 0 });
         int[][] expected = [.. prompts.Select((prompt, i) => cold.Generate(prompt, lengths[i]))];
-        using var tiny = new TinyEngine(EngineTests.Small(blocks: 36) with { MaxConcurrentRequests = 7 });
-        var sources = prompts.Select(_ => new CancellationTokenSource()).ToArray();
-        var generations = prompts.Select((prompt, i) => tiny.Start(prompt, lengths[i], cancellation: sources[i].Token, onToken: _ =>
+        using TinyEngine tiny = new(EngineTests.Small(blocks: 36) with { MaxConcurrentRequests = 7 });
+        CancellationTokenSource[] sources = prompts.Select(_ => new CancellationTokenSource()).ToArray();
+        Generation[] generations = prompts.Select((prompt, i) => tiny.Start(prompt, lengths[i], cancellation: sources[i].Token, onToken: _ =>
         {
             if (i % 5 == 0 && i > 0)
             {
@@ -119,7 +121,7 @@ public sealed class PrefixReuseTests
         })).ToArray();
         for (int i = 0; i < prompts.Length; i++)
         {
-            var result = generations[i].Result;
+            GenerationResult result = generations[i].Result;
             Assert.Null(result.Error);
             Assert.Equal(expected[i][..generations[i].Tokens.Length], generations[i].Tokens);
             Assert.True(result.Finish == EngineFinish.Cancelled || generations[i].Tokens.Length == expected[i].Length);
@@ -128,11 +130,9 @@ public sealed class PrefixReuseTests
         EngineTests.AssertNothingHeld(tiny);
     }
 
-    private static EngineOptions Options => TinyEngine.Exact with { PrefillChunk = 64 };
-
     private static (int Cached, float[] Logits) LastLogits(TinyEngine tiny, int[] prompt)
     {
-        var logits = tiny.Logits(prompt, out int cached, prompt.Length - 1);
+        float[][] logits = tiny.Logits(prompt, out int cached, prompt.Length - 1);
         return (cached, logits[0]);
     }
 }

@@ -13,23 +13,23 @@ public sealed class PromptCacheTests
     [InlineData(203, GemmaKvCacheType.Q8_0)]
     public async Task PromptIsWarmAfterARestart(int length, object type)
     {
-        var options = TinyEngine.Exact with { KvType = (GemmaKvCacheType)type };
-        using var directory = new TempDirectory();
+        EngineOptions options = TinyEngine.Exact with { KvType = (GemmaKvCacheType)type };
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
         int[] system = TinyEngine.Prompt(1, length);
         int[] prompt = [.. system, .. TinyEngine.Prompt(2, 20)];
         float[][] expected;
-        using (var first = new TinyEngine(options))
+        using (TinyEngine first = new(options))
         {
             expected = first.Logits(prompt, prompt.Length - 1);
             await first.Engine.SavePromptCacheAsync(path, system);
             EngineTests.AssertNothingHeld(first);
         }
 
-        using var second = new TinyEngine(options);
+        using TinyEngine second = new(options);
         Assert.Equal(length, await second.Engine.LoadPromptCacheAsync(path));
         EngineTests.AssertNothingHeld(second);
-        var logits = second.Logits(prompt, out int cached, prompt.Length - 1);
+        float[][] logits = second.Logits(prompt, out int cached, prompt.Length - 1);
         Assert.Equal(length, cached);
         Assert.InRange(Difference.Largest(expected, logits), 0, 1e-4f);
     }
@@ -37,17 +37,17 @@ public sealed class PromptCacheTests
     [Fact]
     public async Task OtherModelsAndTypesAreRefused()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
-        using (var first = new TinyEngine())
+        using (TinyEngine first = new())
         {
             await first.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 40));
         }
 
-        using var otherModel = new TinyEngine(path: TestData.Local("gguf/tiny-Q8_0.gguf"));
-        var exception = await Assert.ThrowsAsync<GemmaModelFormatException>(() => otherModel.Engine.LoadPromptCacheAsync(path));
+        using TinyEngine otherModel = new(path: TestData.Local("gguf/tiny-Q8_0.gguf"));
+        GemmaModelFormatException exception = await Assert.ThrowsAsync<GemmaModelFormatException>(() => otherModel.Engine.LoadPromptCacheAsync(path));
         Assert.Contains("another model", exception.Message);
-        using var otherType = new TinyEngine(TinyEngine.Exact with { KvType = GemmaKvCacheType.F16 });
+        using TinyEngine otherType = new(TinyEngine.Exact with { KvType = GemmaKvCacheType.F16 });
         exception = await Assert.ThrowsAsync<GemmaModelFormatException>(() => otherType.Engine.LoadPromptCacheAsync(path));
         Assert.Contains("another type", exception.Message);
     }
@@ -55,13 +55,13 @@ public sealed class PromptCacheTests
     [Fact]
     public async Task DamagedFilesAreRefusedAndNothingIsLoaded()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         await tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 40));
         byte[] good = File.ReadAllBytes(path);
-        var random = new Random(1);
-        using var target = new TinyEngine();
+        Random random = new(1);
+        using TinyEngine target = new();
         for (int i = 0; i < 200; i++)
         {
             byte[] bad = (byte[])good.Clone();
@@ -86,14 +86,14 @@ public sealed class PromptCacheTests
     [Fact]
     public async Task PromptThatDoesNotFitIsRefused()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
-        using (var first = new TinyEngine(EngineTests.Small(blocks: 100)))
+        using (TinyEngine first = new(EngineTests.Small(blocks: 100)))
         {
             await first.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 300));
         }
 
-        using var second = new TinyEngine(EngineTests.Small(blocks: 12));
+        using TinyEngine second = new(EngineTests.Small(blocks: 12));
         await Assert.ThrowsAsync<GemmaKvCacheException>(() => second.Engine.LoadPromptCacheAsync(path));
         EngineTests.AssertNothingHeld(second);
     }
@@ -101,11 +101,11 @@ public sealed class PromptCacheTests
     [Fact]
     public async Task WithoutAPrefixCacheNothingIsSavedOrLoaded()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefixCache = false });
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefixCache = false });
         await Assert.ThrowsAsync<InvalidOperationException>(() => tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 40)));
-        using (var first = new TinyEngine())
+        using (TinyEngine first = new())
         {
             await first.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(1, 40));
         }
@@ -116,21 +116,21 @@ public sealed class PromptCacheTests
     [Fact]
     public async Task ManySavesOfOneFileLeaveOneThatIsWhole()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         await Task.WhenAll(Enumerable.Range(0, 8).Select(i => tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(i, 100 + i))));
         Assert.Equal([path], Directory.GetFiles(directory.Path));
-        using var second = new TinyEngine();
+        using TinyEngine second = new();
         Assert.InRange(await second.Engine.LoadPromptCacheAsync(path), 100, 107);
     }
 
     [Fact]
     public async Task ASaveThatFailsLeavesNothing()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         Directory.CreateDirectory(directory.File("prompt.cache"));
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         await Assert.ThrowsAnyAsync<SystemException>(() => tiny.Engine.SavePromptCacheAsync(directory.File("prompt.cache"), TinyEngine.Prompt(1, 40)));
         Assert.Empty(Directory.GetFiles(directory.Path));
         SpinWait.SpinUntil(() => tiny.Engine.Status.UsedBlocks == 0, TimeSpan.FromSeconds(10));
@@ -141,11 +141,11 @@ public sealed class PromptCacheTests
     [Fact]
     public async Task DisposingWhileAFileIsWrittenIsSafe()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         for (int i = 0; i < 20; i++)
         {
             string path = directory.File($"{i}.cache");
-            var tiny = new TinyEngine();
+            TinyEngine tiny = new();
             int[] prompt = TinyEngine.Prompt(i, 500);
             await tiny.Engine.EvaluateAsync(prompt, Gemma.Extensions.AI.Engine.NoRows.Instance);
             Task saving = tiny.Engine.SavePromptCacheAsync(path, prompt);
@@ -162,7 +162,7 @@ public sealed class PromptCacheTests
             }
         }
 
-        using var second = new TinyEngine();
+        using TinyEngine second = new();
         foreach (string path in Directory.GetFiles(directory.Path))
         {
             Assert.Equal(500, await second.Engine.LoadPromptCacheAsync(path));

@@ -20,7 +20,7 @@ public sealed class RowKindQualityTests
     [InlineData("BF16")]
     public void AnAnswerReadAsAPromptMovesWhatFollowsOnlyALittle(string name)
     {
-        using var file = ModelFile.Open(name == "nano" ? ModelAliases.Find("nano", out _)! : GgufGoldens.File(name));
+        using ModelFile file = ModelFile.Open(name == "nano" ? ModelAliases.Find("nano", out _)! : GgufGoldens.File(name));
         using Backend backend = Tiers.Create(Tiers.AmxEmulated);
         GemmaWeights weights = GemmaWeights.Load(file, backend);
         double sum = 0;
@@ -49,8 +49,8 @@ public sealed class RowKindQualityTests
         int blocks = (tokens.Length + BlockTokens - 1) / BlockTokens;
         int[] local = [.. Enumerable.Range(0, blocks)], global = [.. Enumerable.Range(blocks, blocks)];
         using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * blocks);
-        using var forward = new GemmaForward(config, weights, backend, pool, tokens.Length, tokens.Length);
-        var batch = new ForwardBatch(tokens.Length, 1);
+        using GemmaForward forward = new(config, weights, backend, pool, tokens.Length, tokens.Length);
+        ForwardBatch batch = new(tokens.Length, 1);
         for (int start = 0, rows; start < tokens.Length; start += rows)
         {
             bool isGenerated = start >= prompt && start < prompt + generated;

@@ -11,13 +11,13 @@ public sealed class RowKindTestsWithLargerProducts : RowKindTests
     public void TheKindOfATokenDecidesWhichKernelsItGetsAndTheTextShowsIt()
     {
         int[] prompt = TinyEngine.Prompt(1, 40);
-        using var alike = new TinyEngine(Options);
-        using var kinds = Create(Options);
+        using TinyEngine alike = new(Options);
+        using TinyEngine kinds = Create(Options);
         int[] text = kinds.Generate(prompt, 60);
         Assert.NotEqual(alike.Generate(prompt, 60), text);
 
         // What was generated, read as a prompt by another process.
-        using var other = Create(Options);
+        using TinyEngine other = Create(Options);
         Assert.NotEqual(kinds.Logits([.. prompt, .. text], first: 99)[0], other.Logits([.. prompt, .. text], first: 99)[0]);
     }
 
@@ -55,8 +55,8 @@ public abstract class RowKindTests
     public void ThePiecesOfAPromptMakeNoDifference(int chunk)
     {
         int[] prompt = TinyEngine.Prompt(2, 70);
-        using var whole = Create(Options);
-        using var pieces = Create(Options with { PrefillChunk = chunk });
+        using TinyEngine whole = Create(Options);
+        using TinyEngine pieces = Create(Options with { PrefillChunk = chunk });
         Assert.Equal(whole.Generate(prompt, 60), pieces.Generate(prompt, 60));
     }
 
@@ -65,9 +65,9 @@ public abstract class RowKindTests
     {
         int[][] prompts = [.. Enumerable.Range(0, 5).Select(i => TinyEngine.Prompt(i, 20 + 17 * i))];
         int[][] expected = [.. prompts.Select(prompt => Alone(prompt))];
-        using var tiny = Create(TinyEngine.Exact with { PrefillChunk = 16 });
-        using var gate = new Gate();
-        var first = tiny.Start(prompts[0], 60, onToken: _ => gate.Pass());
+        using TinyEngine tiny = Create(TinyEngine.Exact with { PrefillChunk = 16 });
+        using Gate gate = new();
+        Generation first = tiny.Start(prompts[0], 60, onToken: _ => gate.Pass());
         gate.WaitUntilReached();
         Generation[] generations = [first, .. prompts[1..].Select(prompt => tiny.Start(prompt, 60))];
         gate.Open();
@@ -82,9 +82,9 @@ public abstract class RowKindTests
     public void GuessesMakeNoDifference()
     {
         int[] prompt = [.. Enumerable.Repeat(TinyEngine.Prompt(3, 12), 4).SelectMany(tokens => tokens)];
-        using var guessing = Create(Options with { SpeculativeTokens = 24 });
+        using TinyEngine guessing = Create(Options with { SpeculativeTokens = 24 });
         Assert.Equal(Alone(prompt), guessing.Generate(prompt, 60));
-        using var drafting = Create(Options with { SpeculativeTokens = 6 }, draft: TestData.Local("tiny"));
+        using TinyEngine drafting = Create(Options with { SpeculativeTokens = 6 }, draft: TestData.Local("tiny"));
         Assert.Equal(Alone(prompt), drafting.Generate(prompt, 60));
     }
 
@@ -95,8 +95,8 @@ public abstract class RowKindTests
     {
         int[][] prompts = [.. Enumerable.Range(0, 6).Select(i => TinyEngine.Prompt(i, 40))];
         int[][] expected = [.. prompts.Select(prompt => Alone(prompt, 120))];
-        using var tiny = Create(EngineTests.Small(blocks: 16) with { PrefixCache = prefixCache });
-        var generations = prompts.Select(prompt => tiny.Start(prompt, 120)).ToArray();
+        using TinyEngine tiny = Create(EngineTests.Small(blocks: 16) with { PrefixCache = prefixCache });
+        Generation[] generations = prompts.Select(prompt => tiny.Start(prompt, 120)).ToArray();
         for (int i = 0; i < prompts.Length; i++)
         {
             Assert.Null(generations[i].Result.Error);
@@ -108,22 +108,22 @@ public abstract class RowKindTests
 
     /// <summary>An answer is in the cache, and so is the same text that somebody sent as a prompt while it was generated: neither takes the other's keys and values.</summary>
     [Fact]
-    public void TheSameTextAsAPromptMakesNoDifferenceToWhatGeneratesIt()
+    public async Task TheSameTextAsAPromptMakesNoDifferenceToWhatGeneratesIt()
     {
         int[] prompt = TinyEngine.Prompt(4, 40);
         int[] expected = Alone(prompt, 120);
-        using var tiny = Create(EngineTests.Small(blocks: 24));
-        using var gate = new Gate();
+        using TinyEngine tiny = Create(EngineTests.Small(blocks: 24));
+        using Gate gate = new();
         int count = 0;
-        var generating = tiny.Start(prompt, 120, onToken: _ => ++count < 4 || gate.Pass());
+        Generation generating = tiny.Start(prompt, 120, onToken: _ => ++count < 4 || gate.Pass());
         gate.WaitUntilReached();
-        var reading = tiny.StartLogits([.. prompt, .. expected[..100]]);
-        var other = tiny.Start(TinyEngine.Prompt(5, 100), 120, priority: 1);
+        Task<float[][]> reading = tiny.StartLogits([.. prompt, .. expected[..100]]);
+        Generation other = tiny.Start(TinyEngine.Prompt(5, 100), 120, priority: 1);
         gate.Open();
         Assert.Null(generating.Result.Error);
         Assert.Null(other.Result.Error);
         Assert.Equal(expected, generating.Tokens);
-        Assert.True(reading.Wait(TimeSpan.FromMinutes(5)));
+        await reading.WaitAsync(TimeSpan.FromMinutes(5));
         Assert.True(tiny.Engine.Status.Preemptions > 0, "The test is meant to run out of memory.");
     }
 
@@ -132,17 +132,17 @@ public abstract class RowKindTests
     public void AnAnswerThatIsReusedStaysGenerated()
     {
         int[] prompt = TinyEngine.Prompt(6, 40);
-        using var chat = Create(Options);
+        using TinyEngine chat = Create(Options);
         int[] answer = chat.Generate(prompt, 60);
         int[] next = [.. prompt, .. answer, .. TinyEngine.Prompt(7, 20)];
         int[] expected = chat.Generate(next, 60);
-        using var tiny = Create(EngineTests.Small(blocks: 24));
+        using TinyEngine tiny = Create(EngineTests.Small(blocks: 24));
         Assert.Equal(answer, tiny.Generate(prompt, 60));
-        using var gate = new Gate();
+        using Gate gate = new();
         int count = 0;
-        var going = tiny.Start(next, 60, onToken: _ => ++count < 4 || gate.Pass());
+        Generation going = tiny.Start(next, 60, onToken: _ => ++count < 4 || gate.Pass());
         gate.WaitUntilReached();
-        var urgent = Enumerable.Range(8, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 30), 120, priority: 1)).ToArray();
+        Generation[] urgent = Enumerable.Range(8, 3).Select(i => tiny.Start(TinyEngine.Prompt(i, 30), 120, priority: 1)).ToArray();
         gate.Open();
         Assert.All(urgent, generation => Assert.Null(generation.Result.Error));
         Assert.Null(going.Result.Error);
@@ -168,10 +168,10 @@ public abstract class RowKindTests
         try
         {
             int[] prompt = TinyEngine.Prompt(9, 40);
-            using var first = Create(Options);
+            using TinyEngine first = Create(Options);
             int[] turn = [.. prompt, .. first.Generate(prompt, 30)];
             await first.Engine.SavePromptCacheAsync(path, turn, cancellation);
-            using var second = Create(Options);
+            using TinyEngine second = Create(Options);
             Assert.Equal(turn.Length, await second.Engine.LoadPromptCacheAsync(path, cancellation));
             int[] next = [.. turn, .. TinyEngine.Prompt(10, 20)];
             Assert.Equal(first.Generate(next, 40), second.Generate(next, 40));
@@ -185,7 +185,7 @@ public abstract class RowKindTests
     [Fact]
     public void GeneratedRowsComeFirst()
     {
-        var batch = new ForwardBatch(8, 3);
+        ForwardBatch batch = new(8, 3);
         batch.Add([1, 2], 0, [0], [1]);
         batch.Add([3, 4, 5], 0, [2], [3], isPrompt: true);
         Assert.Equal((5, 3), (batch.Rows, batch.PromptRows));
@@ -197,7 +197,7 @@ public abstract class RowKindTests
 
     private int[] Alone(int[] prompt, int tokens = 60)
     {
-        using var alone = Create(Options with { PrefixCache = false });
+        using TinyEngine alone = Create(Options with { PrefixCache = false });
         return alone.Generate(prompt, tokens);
     }
 

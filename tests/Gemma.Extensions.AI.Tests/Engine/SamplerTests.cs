@@ -6,17 +6,6 @@ public sealed class SamplerTests
 {
     private const int Draws = 40_000;
 
-    [Fact]
-    public void Greedy_takes_the_best_and_of_equals_the_lowest()
-    {
-        var sampler = new Sampler(new SamplingOptions { Temperature = 0 }, 100, []);
-        float[] logits = new float[100];
-        logits[70] = logits[31] = 2;
-        Assert.Equal(31, sampler.Sample(logits, default));
-        Assert.Equal(70, sampler.Sample((float[])logits.Clone(), Mask(100, id => id is 70 or 90)));
-        Assert.Equal(90, sampler.Sample((float[])logits.Clone(), Mask(100, id => id == 90)));
-    }
-
     public static TheoryData<float, int, float, float> Filters => new()
     {
         { 1, 0, 1, 0 },
@@ -33,9 +22,20 @@ public sealed class SamplerTests
         { 1, 3, 1, 1 },
     };
 
+    [Fact]
+    public void GreedyTakesTheBestAndOfEqualsTheLowest()
+    {
+        Sampler sampler = new(new SamplingOptions { Temperature = 0 }, 100, []);
+        float[] logits = new float[100];
+        logits[70] = logits[31] = 2;
+        Assert.Equal(31, sampler.Sample(logits, default));
+        Assert.Equal(70, sampler.Sample((float[])logits.Clone(), Mask(100, id => id is 70 or 90)));
+        Assert.Equal(90, sampler.Sample((float[])logits.Clone(), Mask(100, id => id == 90)));
+    }
+
     [Theory]
     [MemberData(nameof(Filters))]
-    public void Draws_follow_the_distribution(float temperature, int topK, float topP, float minP)
+    public void DrawsFollowTheDistribution(float temperature, int topK, float topP, float minP)
     {
         foreach (int size in new[] { 50, 64, 203 })
         {
@@ -44,7 +44,7 @@ public sealed class SamplerTests
                 float[] logits = RandomLogits(size, size);
                 Func<int, bool> allowed = masked ? id => id % 3 != 0 : _ => true;
                 double[] expected = Reference(logits, allowed, temperature, topK, topP, minP);
-                var sampler = new Sampler(new SamplingOptions { Temperature = temperature, TopK = topK, TopP = topP, MinP = minP, Seed = 42 }, size, []);
+                Sampler sampler = new(new SamplingOptions { Temperature = temperature, TopK = topK, TopP = topP, MinP = minP, Seed = 42 }, size, []);
                 int[] counts = new int[size];
                 ulong[] mask = masked ? Mask(size, allowed) : [];
                 float[] work = new float[size];
@@ -60,10 +60,10 @@ public sealed class SamplerTests
     }
 
     [Fact]
-    public void Penalties_and_bias_change_the_logits_they_are_for()
+    public void PenaltiesAndBiasChangeTheLogitsTheyAreFor()
     {
         float[] logits = [1, 2, -1, 0.5f, 0];
-        var sampler = new Sampler(
+        Sampler sampler = new(
             new SamplingOptions { Seed = 1, RepetitionPenalty = 1.5f, FrequencyPenalty = 0.25f, PresencePenalty = 0.5f, LogitBias = new Dictionary<int, float> { [4] = 1, [0] = -0.5f } },
             5, [1, 2, 1]);
         sampler.Accept(3);
@@ -80,7 +80,7 @@ public sealed class SamplerTests
     }
 
     [Fact]
-    public void One_seed_gives_one_sequence()
+    public void OneSeedGivesOneSequence()
     {
         int[] first = Sequence(5);
         Assert.Equal(first, Sequence(5));
@@ -89,7 +89,7 @@ public sealed class SamplerTests
 
         static int[] Sequence(long? seed)
         {
-            var sampler = new Sampler(new SamplingOptions { Seed = seed }, 1000, []);
+            Sampler sampler = new(new SamplingOptions { Seed = seed }, 1000, []);
             return [.. Enumerable.Range(0, 50).Select(round => sampler.Sample(RandomLogits(1000, round), default))];
         }
     }
@@ -99,7 +99,7 @@ public sealed class SamplerTests
     [InlineData(64, 0.95f, 0f)]
     [InlineData(0, 0.9f, 0.01f)]
     [InlineData(100_000, 0.5f, 0f)]
-    public void A_large_vocabulary_keeps_what_sorting_keeps(int topK, float topP, float minP)
+    public void ALargeVocabularyKeepsWhatSortingKeeps(int topK, float topP, float minP)
     {
         const int Size = 256_000;
         foreach (float spread in new[] { 0f, 1f, 8f })
@@ -111,7 +111,7 @@ public sealed class SamplerTests
             }
 
             double[] expected = Reference(logits, _ => true, 1, topK, topP, minP);
-            var sampler = new Sampler(new SamplingOptions { TopK = topK, TopP = topP, MinP = minP, Seed = 3 }, Size, []);
+            Sampler sampler = new(new SamplingOptions { TopK = topK, TopP = topP, MinP = minP, Seed = 3 }, Size, []);
             for (int i = 0; i < 60; i++)
             {
                 int token = sampler.Sample((float[])logits.Clone(), default);
@@ -121,9 +121,9 @@ public sealed class SamplerTests
     }
 
     [Fact]
-    public void Only_allowed_tokens_are_drawn_whatever_the_logits()
+    public void OnlyAllowedTokensAreDrawnWhateverTheLogits()
     {
-        var random = new Random(2);
+        Random random = new(2);
         for (int round = 0; round < 3000; round++)
         {
             int size = random.Next(1, 300);
@@ -135,16 +135,16 @@ public sealed class SamplerTests
                 logits.AsSpan().Fill(float.NegativeInfinity);
             }
 
-            var sampler = new Sampler(
+            Sampler sampler = new(
                 new SamplingOptions { Temperature = random.Next(3), TopK = random.Next(3) * 20, TopP = random.Next(2) == 0 ? 1 : 0.5f, MinP = random.Next(2) * 0.1f }, size, []);
             Assert.True(allowed[sampler.Sample(logits, Mask(size, id => allowed[id]))]);
         }
     }
 
     [Fact]
-    public void Extreme_logits_are_drawn_and_broken_ones_refused()
+    public void ExtremeLogitsAreDrawnAndBrokenOnesRefused()
     {
-        var sampler = new Sampler(new SamplingOptions { Temperature = 0.01f, Seed = 1 }, 4, []);
+        Sampler sampler = new(new SamplingOptions { Temperature = 0.01f, Seed = 1 }, 4, []);
         Assert.Equal(2, sampler.Sample([-1e30f, 0, 3e38f, 1e30f], default));
         Assert.Equal(1, sampler.Sample([0, float.PositiveInfinity, 0, 0], default));
         Assert.Equal(3, sampler.Sample([float.NegativeInfinity, float.NegativeInfinity, float.NegativeInfinity, 0], default));
@@ -152,7 +152,7 @@ public sealed class SamplerTests
     }
 
     [Fact]
-    public void Sampling_does_not_allocate()
+    public void SamplingDoesNotAllocate()
     {
         float[] logits = RandomLogits(5000, 1);
         float[] work = new float[5000];
@@ -162,7 +162,7 @@ public sealed class SamplerTests
             new() { Temperature = 0 }, new(), new() { TopK = 64, TopP = 0.95f }, new() { TopP = 0.9f, MinP = 0.05f, FrequencyPenalty = 1, RepetitionPenalty = 1.1f },
         })
         {
-            var sampler = new Sampler(options, 5000, [1, 2, 3]);
+            Sampler sampler = new(options, 5000, [1, 2, 3]);
             Run(sampler);
             long before = GC.GetAllocatedBytesForCurrentThread();
             Run(sampler);
@@ -241,7 +241,7 @@ public sealed class SamplerTests
 
     private static float[] RandomLogits(int size, int seed)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         return [.. Enumerable.Range(0, size).Select(_ => (float)(2 * (random.NextDouble() + random.NextDouble() + random.NextDouble()) - 3))];
     }
 

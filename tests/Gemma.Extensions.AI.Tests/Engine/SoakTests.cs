@@ -11,8 +11,8 @@ public sealed class SoakTests
     [InlineData(Tiers.AmxEmulated, 24, 100)]
     public async Task ManyRequestsAtOnceGiveTheirSoloTextsAndLeaveNothing(string? tier, int kinds, int requests)
     {
-        using var soak = new Soak(TestData.Local("tiny"), kinds, concurrent: 32, kvBytes: 1 << 20, tier is null ? null : _ => Tiers.Create(tier));
-        var report = await soak.RunAsync(requests);
+        using Soak soak = new(TestData.Local("tiny"), kinds, concurrent: 32, kvBytes: 1 << 20, tier is null ? null : _ => Tiers.Create(tier));
+        SoakReport report = await soak.RunAsync(requests);
         Assert.Equal((0, 0, 0, 0), (report.Wrong, report.Failed, report.UsedBlocks, report.Alive));
         Assert.True(report.Preemptions > 0, "The run is meant to run out of memory while generating.");
         Assert.True(report.ToolCalls > 0 && report.Cancelled > 0 && report.Broken > 0 && report.Cached > 0);

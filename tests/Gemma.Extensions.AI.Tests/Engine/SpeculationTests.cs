@@ -14,8 +14,8 @@ public sealed class SpeculationTests
     public void GreedyTextIsTheSame(int seed)
     {
         int[] prompt = Repeating(seed);
-        using var plain = new TinyEngine(Plain);
-        using var guessing = new TinyEngine();
+        using TinyEngine plain = new(Plain);
+        using TinyEngine guessing = new();
         Assert.Equal(plain.Generate(prompt, 120), guessing.Generate(prompt, 120));
     }
 
@@ -26,8 +26,8 @@ public sealed class SpeculationTests
     {
         TinyEngine.SkipWhereMissing(tier);
         int[] prompt = Repeating(1);
-        using var plain = new TinyEngine(Plain, tier, TestData.Local(file));
-        using var guessing = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = 24 }, tier, TestData.Local(file));
+        using TinyEngine plain = new(Plain, tier, TestData.Local(file));
+        using TinyEngine guessing = new(TinyEngine.Exact with { SpeculativeTokens = 24 }, tier, TestData.Local(file));
         Assert.Equal(plain.Generate(prompt, 120), guessing.Generate(prompt, 120));
     }
 
@@ -36,12 +36,12 @@ public sealed class SpeculationTests
     public void SampledTextIsTheSame(int seed)
     {
         // A low temperature repeats itself enough for guesses to be right now and then.
-        var sampling = new SamplingOptions { Temperature = 0.3f, TopP = 0.95f, FrequencyPenalty = 0.1f, RepetitionPenalty = 1.05f, Seed = seed };
+        SamplingOptions sampling = new() { Temperature = 0.3f, TopP = 0.95f, FrequencyPenalty = 0.1f, RepetitionPenalty = 1.05f, Seed = seed };
         int[] prompt = Repeating(seed);
-        using var plain = new TinyEngine(Plain);
-        using var guessing = new TinyEngine();
-        var expected = plain.Start(prompt, 120, sampling: sampling);
-        var actual = guessing.Start(prompt, 120, sampling: sampling);
+        using TinyEngine plain = new(Plain);
+        using TinyEngine guessing = new();
+        Generation expected = plain.Start(prompt, 120, sampling: sampling);
+        Generation actual = guessing.Start(prompt, 120, sampling: sampling);
         Assert.Equal(EngineFinish.Length, actual.Result.Finish);
         Assert.Equal(EngineFinish.Length, expected.Result.Finish);
         Assert.Equal(expected.Tokens, actual.Tokens);
@@ -50,8 +50,8 @@ public sealed class SpeculationTests
     [Fact]
     public void RepeatedTextTakesFewerSteps()
     {
-        using var guessing = new TinyEngine();
-        var cycle = new CycleConstraint([300, 400, 500, 600, 700, 800], forced: false);
+        using TinyEngine guessing = new();
+        CycleConstraint cycle = new([300, 400, 500, 600, 700, 800], forced: false);
         long before = guessing.Engine.Steps;
         int[] tokens = guessing.Generate(TinyEngine.Prompt(1, 12), 120, cycle);
         Assert.Equal(Enumerable.Range(0, 120).Select(i => cycle.At(i)), tokens);
@@ -64,8 +64,8 @@ public sealed class SpeculationTests
     [InlineData(8)]
     public void ForcedTokensAreTakenInOneStep(int speculative)
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { SpeculativeTokens = speculative });
-        var constraint = new CycleConstraint([300, 301, 302, 303, 304, 305, 306, 307], forced: true);
+        using TinyEngine tiny = new(TinyEngine.Exact with { SpeculativeTokens = speculative });
+        CycleConstraint constraint = new([300, 301, 302, 303, 304, 305, 306, 307], forced: true);
         long before = tiny.Engine.Steps;
         int[] tokens = tiny.Generate(TinyEngine.Prompt(1, 12), 96, constraint);
         Assert.Equal(Enumerable.Range(0, 96).Select(i => constraint.At(i)), tokens);
@@ -75,9 +75,9 @@ public sealed class SpeculationTests
     [Fact]
     public void ConstraintsOfConcurrentRequestsStayApart()
     {
-        using var tiny = new TinyEngine();
-        var constraints = Enumerable.Range(0, 6).Select(i => new CycleConstraint([300 + i, 400 + i, 500 + i], forced: i % 2 == 0)).ToArray();
-        var generations = constraints.Select((constraint, i) => tiny.Start(TinyEngine.Prompt(i, 10 + i), 30, constraint)).ToArray();
+        using TinyEngine tiny = new();
+        CycleConstraint[] constraints = Enumerable.Range(0, 6).Select(i => new CycleConstraint([300 + i, 400 + i, 500 + i], forced: i % 2 == 0)).ToArray();
+        Generation[] generations = constraints.Select((constraint, i) => tiny.Start(TinyEngine.Prompt(i, 10 + i), 30, constraint)).ToArray();
         for (int i = 0; i < constraints.Length; i++)
         {
             Assert.Null(generations[i].Result.Error);
@@ -88,10 +88,10 @@ public sealed class SpeculationTests
     [Fact]
     public void ThrowingConstraintEndsItsRequestOnly()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         int[] expected = tiny.Generate(TinyEngine.Prompt(1, 30), 30);
-        var good = tiny.Start(TinyEngine.Prompt(1, 30), 30);
-        var bad = tiny.Start(TinyEngine.Prompt(2, 30), 30, new CycleConstraint([], forced: false));
+        Generation good = tiny.Start(TinyEngine.Prompt(1, 30), 30);
+        Generation bad = tiny.Start(TinyEngine.Prompt(2, 30), 30, new CycleConstraint([], forced: false));
         Assert.IsType<DivideByZeroException>(bad.Result.Error);
         Assert.Null(good.Result.Error);
         Assert.Equal(expected, good.Tokens);
@@ -100,8 +100,8 @@ public sealed class SpeculationTests
     [Fact]
     public void ProposalIsWhatFollowedTheLastOccurrence()
     {
-        var request = new GenerationRequest { Prompt = [5, 6, 7, 8, 9, 5, 6, 7, 1, 2, 3, 5, 6, 7], Sink = new Generation() };
-        var sequence = new Sequence(request, 100, 1024, 32, 8, 1);
+        GenerationRequest request = new() { Prompt = [5, 6, 7, 8, 9, 5, 6, 7, 1, 2, 3, 5, 6, 7], Sink = new Generation() };
+        Sequence sequence = new(request, 100, 1024, 32, 8, 1);
         Assert.Equal([1, 2, 3], NGramDraft.Propose(sequence, 8).ToArray()); // the limit starts at 3
         Assert.True(NGramDraft.Propose(new Sequence(new GenerationRequest { Prompt = [1, 2, 3, 4], Sink = new Generation() }, 100, 1024, 32, 8, 1), 8).IsEmpty);
     }

@@ -33,7 +33,7 @@ internal sealed class TinyEngine : IDisposable
     {
         get
         {
-            var data = new TheoryData<string, string>();
+            TheoryData<string, string> data = new();
             foreach (string tier in Tiers)
             {
                 data.Add(tier, "tiny");
@@ -45,14 +45,15 @@ internal sealed class TinyEngine : IDisposable
         }
     }
 
+    public GemmaConfig Config => _file.Config;
+
+    public GemmaEngine Engine { get; }
+
     public static void SkipWhereMissing(string tier)
     {
         string? reason = KernelTier.All.Single(t => t.Name == tier).Unsupported();
         Assert.SkipWhen(reason is not null, $"{tier}: {reason}");
     }
-
-    public GemmaConfig Config => _file.Config;
-    public GemmaEngine Engine { get; }
 
     /// <summary>Loads an adapter for this model.</summary>
     public LoraWeights Adapter(string path)
@@ -66,7 +67,7 @@ internal sealed class TinyEngine : IDisposable
 
     public float[][] Logits(int[] tokens, out int cached, int first, LoraWeights? adapter = null)
     {
-        var reader = new Collector(first);
+        Collector reader = new(first);
         cached = Engine.EvaluateAsync(tokens, reader, adapter: adapter).GetAwaiter().GetResult().CachedTokens;
         return [.. reader.Rows];
     }
@@ -74,7 +75,7 @@ internal sealed class TinyEngine : IDisposable
     /// <summary>The same, begun when this returns.</summary>
     public async Task<float[][]> StartLogits(int[] tokens)
     {
-        var reader = new Collector(0);
+        Collector reader = new(0);
         await Engine.EvaluateAsync(tokens, reader);
         return [.. reader.Rows];
     }
@@ -82,7 +83,7 @@ internal sealed class TinyEngine : IDisposable
     public Generation Start(int[] prompt, int maxOutputTokens = 24, ITokenConstraint? constraint = null, IReadOnlyList<int>? stopTokens = null,
         int priority = 0, string? caller = null, TimeSpan? timeout = null, Func<int, bool>? onToken = null, SamplingOptions? sampling = null, LoraWeights? adapter = null, CancellationToken cancellation = default)
     {
-        var generation = new Generation(onToken);
+        Generation generation = new(onToken);
         Engine.Submit(new GenerationRequest
         {
             Prompt = prompt,
@@ -102,7 +103,7 @@ internal sealed class TinyEngine : IDisposable
 
     public int[] Generate(int[] prompt, int maxOutputTokens = 24, ITokenConstraint? constraint = null)
     {
-        var generation = Start(prompt, maxOutputTokens, constraint);
+        Generation generation = Start(prompt, maxOutputTokens, constraint);
         Assert.Null(generation.Result.Error);
         return generation.Tokens;
     }
@@ -110,7 +111,7 @@ internal sealed class TinyEngine : IDisposable
     /// <summary>Token ids that look random but are the same on every run.</summary>
     public static int[] Prompt(int seed, int length)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         return [2, .. Enumerable.Range(1, length - 1).Select(_ => random.Next(217, 1024))];
     }
 

@@ -18,7 +18,7 @@ public sealed class ArenaTests : IDisposable
     [InlineData(30, 10)]
     [InlineData(7.5, 2.5)]
     [InlineData(5, 5)]
-    public void Two_players_have_a_closed_form(double wins, double losses)
+    public void TwoPlayersHaveAClosedForm(double wins, double losses)
     {
         IReadOnlyList<PlayerRating> ratings = BradleyTerry.Rate([new PairResult("a", "b", wins, losses)]);
         PlayerRating a = ratings.Single(rating => rating.Player == "a"), b = ratings.Single(rating => rating.Player == "b");
@@ -32,7 +32,7 @@ public sealed class ArenaTests : IDisposable
 
     /// <summary>Baseball's American League East of 1987 (Agresti, Categorical Data Analysis): the abilities that R's BradleyTerry2 prints, Baltimore being 0.</summary>
     [Fact]
-    public void The_published_example_of_baseball()
+    public void ThePublishedExampleOfBaseball()
     {
         string[] teams = ["Milwaukee", "Detroit", "Toronto", "New York", "Boston", "Cleveland", "Baltimore"];
         int[][] wins = [[0, 7, 9, 7, 7, 9, 11], [6, 0, 7, 5, 11, 9, 9], [4, 6, 0, 7, 7, 8, 12], [6, 8, 6, 0, 6, 7, 10], [6, 2, 6, 7, 0, 7, 12], [4, 4, 5, 6, 6, 0, 6], [2, 4, 1, 3, 1, 7, 0]];
@@ -45,7 +45,7 @@ public sealed class ArenaTests : IDisposable
     }
 
     [Fact]
-    public void Results_without_finite_ratings_are_refused()
+    public void ResultsWithoutFiniteRatingsAreRefused()
     {
         Assert.Contains("b never won against a", Assert.Throws<InvalidOperationException>(() => BradleyTerry.Rate([new PairResult("a", "b", 3, 0)])).Message, StringComparison.Ordinal);
         Assert.Throws<InvalidOperationException>(() => BradleyTerry.Rate([new PairResult("a", "b", 1, 1), new PairResult("c", "d", 1, 1)]));
@@ -55,7 +55,7 @@ public sealed class ArenaTests : IDisposable
     }
 
     [Fact]
-    public async Task A_verdict_that_changes_with_the_places_is_a_draw()
+    public async Task AVerdictThatChangesWithThePlacesIsADraw()
     {
         ArenaAnswer[] answers = [new("x", "q1", "short"), new("y", "q1", "a longer answer"), new("z", "q1", "middling"), new("x", "q2", "one"), new("y", "q2", "two!")];
         ArenaReferee byLength = (_, first, second, _) => Task.FromResult(first.Length > second.Length ? ArenaWinner.First : ArenaWinner.Second), alwaysFirst = (_, _, _, _) => Task.FromResult(ArenaWinner.First);
@@ -78,7 +78,7 @@ public sealed class ArenaTests : IDisposable
     }
 
     [Fact]
-    public async Task Any_client_judges_in_a_form()
+    public async Task AnyClientJudgesInAForm()
     {
         ScriptedChatClient judge = new(messages => [messages[0].Text.Contains("Answer A:\ngood", StringComparison.Ordinal) ? """{"winner":"A"}""" : """{"winner":"B"}"""]);
         Assert.Equal(ArenaWinner.First, await Arena.JudgedBy(judge)("q", "good", "bad", default));
@@ -90,7 +90,7 @@ public sealed class ArenaTests : IDisposable
     }
 
     [Fact]
-    public async Task A_person_judges_at_the_terminal_and_goes_on_later()
+    public async Task APersonJudgesAtTheTerminalAndGoesOnLater()
     {
         string answers = _directory.File("answers.jsonl"), games = _directory.File("games.jsonl");
         File.WriteAllLines(answers, Enumerable.Range(0, 4).SelectMany(i => (string[])[Line("good", i), Line("bad", i)]));

@@ -11,7 +11,7 @@ public sealed class EvalCommandTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
-    public async Task Tasks_are_measured_reported_and_drawn()
+    public async Task TasksAreMeasuredReportedAndDrawn()
     {
         Directory.CreateDirectory(_directory.File("data/piqa"));
         File.WriteAllLines(_directory.File("data/piqa/validation.jsonl"), Enumerable.Range(0, 6).Select(i => $$"""{"goal":"Count {{i}}","sol1":"one, two","sol2":"x","label":{{i % 2}}}"""));
@@ -31,7 +31,7 @@ public sealed class EvalCommandTests : IDisposable
     }
 
     [Fact]
-    public async Task The_tasks_are_listed_and_printed()
+    public async Task TheTasksAreListedAndPrinted()
     {
         Assert.Contains("hellaswag", await Run("eval", "tasks"), StringComparison.Ordinal);
         Assert.Equal("hellaswag", JsonNode.Parse(await Run("eval", "tasks", "hellaswag"))!["name"]!.GetValue<string>());

@@ -12,7 +12,7 @@ public sealed class EvaluationDataTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
-    public async Task Csv_has_quotes_line_ends_and_a_mark_at_its_beginning()
+    public async Task CsvHasQuotesLineEndsAndAMarkAtItsBeginning()
     {
         JsonObject[] rows = await Read("a.csv", "\uFEFFq,a\r\n\"He said \"\"no\"\", twice\",1\r\n\"two\nlines\",\r\n\r\nlast,2");
         Assert.Equal(["""{"q":"He said \u0022no\u0022, twice","a":"1"}""", """{"q":"two\nlines","a":""}""", """{"q":"last","a":"2"}"""], rows.Select(row => row.ToJsonString()));
@@ -27,11 +27,11 @@ public sealed class EvaluationDataTests : IDisposable
     [InlineData("a.jsonl", "[1]", "line 1: expected an object")]
     [InlineData("a.json", "{}", "expected a list")]
     [InlineData("a.parquet", "PAR1 no", "cannot be read")]
-    public async Task Damage_is_named_with_its_place(string name, string text, string reason) =>
+    public async Task DamageIsNamedWithItsPlace(string name, string text, string reason) =>
         Assert.Contains(reason, (await Assert.ThrowsAsync<FormatException>(() => Read(name, text))).Message, StringComparison.Ordinal);
 
     [Fact]
-    public async Task Random_bytes_are_refused_or_read()
+    public async Task RandomBytesAreRefusedOrRead()
     {
         Random random = new(5);
         for (int i = 0; i < 300; i++)
@@ -46,7 +46,7 @@ public sealed class EvaluationDataTests : IDisposable
     }
 
     [Fact]
-    public async Task Parquet_has_lists_and_structures()
+    public async Task ParquetHasListsAndStructures()
     {
         ArcRow[] written = [new("Which?", new ArcChoices(["x", "y"], ["A", "B"]), "B", 3, 0.5, true), new("Who?", new ArcChoices(["z"], ["A"]), "A", -1, 1, false)];
         await ParquetSerializer.SerializeAsync(written.Select(row => row.ToData()), _directory.File("test-00000-of-00001.parquet"));
@@ -59,7 +59,7 @@ public sealed class EvaluationDataTests : IDisposable
     }
 
     [Fact]
-    public void Splits_are_found_where_they_usually_lie()
+    public void SplitsAreFoundWhereTheyUsuallyLie()
     {
         Directory.CreateDirectory(_directory.File("data"));
         Directory.CreateDirectory(_directory.File("dev"));

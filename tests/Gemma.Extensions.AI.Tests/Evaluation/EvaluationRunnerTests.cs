@@ -14,11 +14,13 @@ public sealed class EvaluationRunnerTests : IDisposable
     private static readonly GemmaOptions s_exact = new() { Kernel = "reference", Threads = 1, KvCacheType = GemmaKvCacheType.F32 };
     private readonly TempDirectory _directory = new();
 
+    private static readonly EvaluationTask s_task = EvaluationTask.Parse("""{"name":"t","kind":"generate","prompt":"Q: {{q}}\nA:","answer":"a","groupBy":"s","stop":["\n"],"normalize":{"trim":true},"metrics":["exact_match"]}""");
+
     public void Dispose() => _directory.Dispose();
 
     /// <summary>gemma_pytorch's logits say how likely each token of its text is; so long continuations, several of them, after a shared prompt.</summary>
     [Fact]
-    public async Task Likelihoods_of_continuations_are_those_of_the_reference()
+    public async Task LikelihoodsOfContinuationsAreThoseOfTheReference()
     {
         using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
         int[] tokens = file.ReadInt32s("tokens");
@@ -39,7 +41,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task Choices_are_scored_token_by_token_behind_the_prompt()
+    public async Task ChoicesAreScoredTokenByTokenBehindThePrompt()
     {
         File.WriteAllLines(_directory.File("test.jsonl"), Enumerable.Range(0, 5).Select(i => $$"""{"question":"How far is {{i}}?","choices":{"text":["it is very far away","near","{{i}} miles"],"label":["A","B","C"]},"answerKey":"{{"ABC"[i % 3]}}"}"""));
         using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
@@ -71,7 +73,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task Texts_longer_than_the_context_are_predicted_token_by_token_once()
+    public async Task TextsLongerThanTheContextArePredictedTokenByTokenOnce()
     {
         string text = string.Join(' ', Enumerable.Range(0, 300).Select(i => $"word {i * 7919 % 1000}"));
         File.WriteAllText(_directory.File("test.json"), JsonSerializer.Serialize(new[] { new { text } }));
@@ -95,7 +97,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task A_run_that_was_killed_goes_on_and_ends_with_the_same_report()
+    public async Task ARunThatWasKilledGoesOnAndEndsWithTheSameReport()
     {
         Write(12);
         string items = _directory.File("items.jsonl");
@@ -121,7 +123,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task Any_client_answers_what_is_written_and_tells_no_likelihoods()
+    public async Task AnyClientAnswersWhatIsWrittenAndTellsNoLikelihoods()
     {
         Write(4);
         EvaluationReport report = await Runner(Client([]), null).RunAsync(s_task, EvaluationData.Open(_directory.Path));
@@ -134,7 +136,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task A_model_is_asked_as_a_chat_or_as_it_stands()
+    public async Task AModelIsAskedAsAChatOrAsItStands()
     {
         File.WriteAllLines(_directory.File("test.jsonl"), ["""{"q":"Hello! Who are you?","a":"x"}"""]);
         using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 1 });
@@ -149,7 +151,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task Prompts_longer_than_the_context_lose_their_beginning_and_are_counted()
+    public async Task PromptsLongerThanTheContextLoseTheirBeginningAndAreCounted()
     {
         File.WriteAllLines(_directory.File("test.jsonl"), [$$"""{"q":"{{string.Join(' ', Enumerable.Repeat("far", 700))}}"}""", """{"q":"near"}"""]);
         using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
@@ -159,7 +161,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public async Task Examples_come_from_their_split_and_are_of_the_same_kind()
+    public async Task ExamplesComeFromTheirSplitAndAreOfTheSameKind()
     {
         File.WriteAllLines(_directory.File("test.jsonl"), ["""{"q":"one","a":"1","s":"x"}"""]);
         File.WriteAllLines(_directory.File("dev.jsonl"), ["""{"q":"two","a":"2","s":"y"}""", """{"q":"one","a":"1","s":"x"}""", """{"q":"three","a":"3","s":"x"}"""]);
@@ -172,7 +174,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     }
 
     [Fact]
-    public void Reports_stand_side_by_side()
+    public void ReportsStandSideBySide()
     {
         EvaluationReport a = Report("a", 0.5), b = Report("b", 0.25);
         string table = EvaluationReport.Table([a, b]);
@@ -183,8 +185,6 @@ public sealed class EvaluationRunnerTests : IDisposable
             Task = "t", Model = new EvaluatedModelFacts(model, null, "none", null, null), FewShot = 0, Rows = 10, Truncated = 0, Metrics = [new EvaluationMetricValue("acc", value, 0.1)], Groups = [],
         };
     }
-
-    private static readonly EvaluationTask s_task = EvaluationTask.Parse("""{"name":"t","kind":"generate","prompt":"Q: {{q}}\nA:","answer":"a","groupBy":"s","stop":["\n"],"normalize":{"trim":true},"metrics":["exact_match"]}""");
 
     private static EvaluationRunner Runner(IChatClient client, string? items) => new(client, new EvaluationOptions { ItemsPath = items, AtOnce = 1 });
 

@@ -13,7 +13,7 @@ public sealed class EvaluatorTests : IDisposable
     public void Dispose() => _model.Dispose();
 
     [Fact]
-    public async Task A_judge_always_has_a_verdict_whose_probabilities_are_the_models()
+    public async Task AJudgeAlwaysHasAVerdictWhoseProbabilitiesAreTheModels()
     {
         GemmaJudgeOptions options = new() { Labels = ["good", "bad", "\"odd\", quite"], PassingLabels = ["good"] };
         GemmaJudge judge = new(_model, options);
@@ -34,7 +34,7 @@ public sealed class EvaluatorTests : IDisposable
     }
 
     [Fact]
-    public async Task A_judge_is_an_evaluator_with_a_reason_where_one_is_wanted()
+    public async Task AJudgeIsAnEvaluatorWithAReasonWhereOneIsWanted()
     {
         GemmaJudge judge = new(_model, new GemmaJudgeOptions { MaxReasonLength = 40, MetricName = "Helpful" });
         EvaluationResult result = await judge.EvaluateAsync([s_question], new ChatResponse(new ChatMessage(ChatRole.Assistant, "Paris.")));
@@ -50,7 +50,7 @@ public sealed class EvaluatorTests : IDisposable
     }
 
     [Fact]
-    public async Task Calls_are_compared_as_values()
+    public async Task CallsAreComparedAsValues()
     {
         ExpectedCall add = ExpectedCall.Of("add", new Dictionary<string, object?> { ["a"] = 1, ["b"] = 2.5 });
         ExpectedCall find = new("find", new Dictionary<string, IReadOnlyList<object?>> { ["city"] = ["Paris", "paris"], ["filter"] = [new { size = 2, tags = new[] { "x" } }], ["unit"] = ["km"] }) { Optional = ["unit"] };
@@ -93,7 +93,7 @@ public sealed class EvaluatorTests : IDisposable
     [InlineData("It is Paris.", 0.5, null, true)]
     [InlineData("That is not in the documents.", 0.5, null, false)]
     [InlineData("", 0.5, null, false)]
-    public async Task Answers_from_documents(string answer, double recall, double? precision, bool refusal)
+    public async Task AnswersFromDocuments(string answer, double recall, double? precision, bool refusal)
     {
         EvaluationResult result = await new RetrievalEvaluator().EvaluateAsync([s_question], new ChatResponse(new ChatMessage(ChatRole.Assistant, answer)), null, [new RetrievalContext(["a", "b", "c"], ["a", "z"])]);
         Assert.Equal((recall, precision, refusal), (result.Get<NumericMetric>(RetrievalEvaluator.RecallMetric).Value, result.Get<NumericMetric>(RetrievalEvaluator.PrecisionMetric).Value, result.Get<BooleanMetric>(RetrievalEvaluator.RefusalMetric).Value));
@@ -103,7 +103,7 @@ public sealed class EvaluatorTests : IDisposable
     }
 
     [Fact]
-    public async Task Safety_is_a_number_for_each_policy()
+    public async Task SafetyIsANumberForEachPolicy()
     {
         ShieldGemma guard = new(_model, new ShieldGemmaOptions { Thresholds = { ["harassment"] = 1e-12 } });
         EvaluationResult result = await new ShieldGemmaEvaluator(guard).EvaluateAsync([s_question], new ChatResponse(new ChatMessage(ChatRole.Assistant, "Paris.")));

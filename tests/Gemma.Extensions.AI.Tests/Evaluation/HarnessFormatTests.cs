@@ -14,7 +14,7 @@ public class HarnessFormatTests
 
     [Theory]
     [MemberData(nameof(Tasks))]
-    public void Every_task_survives_being_written_and_read(string name)
+    public void EveryTaskSurvivesBeingWrittenAndRead(string name)
     {
         EvaluationTask task = EvaluationTask.Find(name);
         Assert.Equal(name, task.Name);
@@ -34,7 +34,7 @@ public class HarnessFormatTests
     }
 
     [Fact]
-    public void HellaSwag_with_its_clean_up()
+    public void HellaSwagWithItsCleanUp()
     {
         const string Row = """
             {"activity_label":"Baking bread","ctx_a":"[header] How to bake bread [title] Prepare.  [step] Wash your hands.","ctx_b":"then YOU",
@@ -58,7 +58,7 @@ public class HarnessFormatTests
     }
 
     [Fact]
-    public void WinoGrande_scores_the_rest_of_the_sentence_behind_each_name()
+    public void WinoGrandeScoresTheRestOfTheSentenceBehindEachName()
     {
         const string Row = """{"sentence":"Ann thanked Bea because _ had helped.","option1":"Ann","option2":"Bea","answer":"2"}""";
         const string Example = """{"sentence":"The key fits the lock, so _ turns.","option1":"the key","option2":"the lock","answer":"1"}""";
@@ -120,7 +120,7 @@ public class HarnessFormatTests
     }
 
     [Fact]
-    public void Answers_of_Drop_are_numbers_spans_and_dates()
+    public void AnswersOfDropAreNumbersSpansAndDates()
     {
         const string Row = """
             {"passage":"P.","question":"Q?","answer":{"number":"3","date":{"day":"","month":"","year":""},"spans":[]},
@@ -132,7 +132,7 @@ public class HarnessFormatTests
     }
 
     [Fact]
-    public void What_a_row_lacks_is_refused_by_name()
+    public void WhatARowLacksIsRefusedByName()
     {
         FormatException missing = Assert.Throws<FormatException>(() => Ask("arc_easy", """{"choices":{"text":["a"],"label":["A"]},"answerKey":"A"}"""));
         Assert.Contains("'prompt'", missing.Message, StringComparison.Ordinal);
@@ -149,11 +149,11 @@ public class HarnessFormatTests
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["f1"],"fewshots":3}""", "fewshots")]
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["f1"],"fewShot":3}""", "fewShotSplit")]
     [InlineData("""{"name":"x","kind":"guess","prompt":"a"}""", "kind")]
-    public void Tasks_that_cannot_be_are_refused(string json, string reason) =>
+    public void TasksThatCannotBeAreRefused(string json, string reason) =>
         Assert.Contains(reason, Assert.Throws<FormatException>(() => EvaluationTask.Parse(json)).Message, StringComparison.Ordinal);
 
     [Fact]
-    public void A_task_in_yaml_is_the_same_task()
+    public void ATaskInYamlIsTheSameTask()
     {
         using TempDirectory directory = new();
         File.WriteAllText(directory.File("mine.yaml"), """

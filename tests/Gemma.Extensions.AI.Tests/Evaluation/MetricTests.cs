@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Tests.Evaluation;
 public class MetricTests
 {
     [Fact]
-    public void The_likeliest_choice_as_it_is_by_character_and_by_byte()
+    public void TheLikeliestChoiceAsItIsByCharacterAndByByte()
     {
         string[] choices = ["ab", "abcd", "ééé"]; // 2, 4, 3 characters; 2, 4, 6 bytes
         double[] scores = [-4, -6, -5];           // a character: -2, -1.5, -1.67; a byte: -2, -1.5, -0.83
@@ -28,7 +28,7 @@ public class MetricTests
     [InlineData("He has $7.00 and then 7", 0, 1)]
     [InlineData("#### 7.\n\nNow 9", 1, 0)]
     [InlineData("nothing", 0, 0)]
-    public void Results_of_Gsm8k(string written, double strict, double flexible)
+    public void ResultsOfGsm8k(string written, double strict, double flexible)
     {
         Dictionary<string, double> values = new(new AnswerComparison(EvaluationTask.Find("gsm8k")).Values(written, "3 + 4\n#### 7"));
         Assert.Equal(strict, values["exact_match,strict-match"]);
@@ -36,7 +36,7 @@ public class MetricTests
     }
 
     [Fact]
-    public void Texts_are_compared_without_what_the_task_says()
+    public void TextsAreComparedWithoutWhatTheTaskSays()
     {
         AnswerComparison open = new(EvaluationTask.Find("nq_open")), trivia = new(EvaluationTask.Find("triviaqa"));
         Assert.Equal(1, Single(open, " The Beatles", "beatles"));
@@ -51,7 +51,7 @@ public class MetricTests
     [InlineData("a a b", "a b b", 2.0 / 3)]
     [InlineData("", "", 1)]
     [InlineData("x", "", 0)]
-    public void F1_of_words(string written, string right, double value) => Assert.Equal(value, TokenF1.Value(written, right), 12);
+    public void F1OfWords(string written, string right, double value) => Assert.Equal(value, TokenF1.Value(written, right), 12);
 
     [Theory]
     [InlineData("The 3 Yards", "3 yards", 1, 1)]       // articles and case
@@ -66,7 +66,7 @@ public class MetricTests
     }
 
     [Fact]
-    public void Drop_with_two_spans_gives_half_for_one() => Assert.Equal(0.5, DropMetrics.F1("Smith", ["Smith", "Jones"]));
+    public void DropWithTwoSpansGivesHalfForOne() => Assert.Equal(0.5, DropMetrics.F1("Smith", ["Smith", "Jones"]));
 
     [Theory]
     [InlineData("so $\\boxed{\\dfrac{1}{2}}$", "\\boxed{\\frac12}", true)]
@@ -75,10 +75,10 @@ public class MetricTests
     [InlineData("\\boxed{1} or \\boxed{{2}}", "\\boxed{{2}}", true)]
     [InlineData("0.5", "\\boxed{\\frac{1}{2}}", false)] // no computer algebra
     [InlineData("3", "\\boxed{4}", false)]
-    public void Results_in_TeX(string written, string solution, bool same) => Assert.Equal(same, MathText.AreEqual(written, solution));
+    public void ResultsInTeX(string written, string solution, bool same) => Assert.Equal(same, MathText.AreEqual(written, solution));
 
     [Fact]
-    public void Standard_errors_are_those_of_the_mean_and_repeat_with_the_seed()
+    public void StandardErrorsAreThoseOfTheMeanAndRepeatWithTheSeed()
     {
         double[] values = [.. Enumerable.Range(0, 200).Select(i => i % 4 == 0 ? 1.0 : 0.0)];
         double closed = Math.Sqrt(0.25 * 0.75 / values.Length);

@@ -261,11 +261,11 @@ public sealed class BadFileTests : IDisposable
     [Fact]
     public void SplitGguf()
     {
-        var (first, second) = (new GgufWriter(), new GgufWriter());
+        (GgufWriter first, GgufWriter second) = (new GgufWriter(), new GgufWriter());
         byte[] whole = SyntheticModel.Gguf().ToBytes();
         using (ModelFile source = Open(whole))
         {
-            var gguf = (GgufModelFile)source;
+            GgufModelFile gguf = (GgufModelFile)source;
             foreach (string key in gguf.Metadata.Values.Keys)
             {
                 first.Copy(key, gguf.Metadata);
@@ -274,7 +274,7 @@ public sealed class BadFileTests : IDisposable
             int index = 0;
             foreach (TensorView tensor in source.Tensors.Values)
             {
-                var bytes = new byte[tensor.ByteLength];
+                byte[] bytes = new byte[tensor.ByteLength];
                 (index++ < 6 ? first : second).Add(tensor.Name, tensor.Format, [.. tensor.Shape], s => s.Write(bytes));
             }
         }
@@ -358,7 +358,7 @@ public sealed class BadFileTests : IDisposable
     {
         byte[] bytes = [.. BitConverter.GetBytes((long)Encoding.UTF8.GetByteCount(header)), .. Encoding.UTF8.GetBytes(header), .. new byte[16]];
         File.WriteAllBytes(_temp.File("x.safetensors"), bytes);
-        var e = Assert.Throws<GemmaModelFormatException>(() => SafetensorsFile.Open(_temp.File("x.safetensors")));
+        GemmaModelFormatException e = Assert.Throws<GemmaModelFormatException>(() => SafetensorsFile.Open(_temp.File("x.safetensors")));
         Assert.Contains(expected, e.Message, StringComparison.Ordinal);
     }
 
@@ -370,7 +370,7 @@ public sealed class BadFileTests : IDisposable
     {
         byte[] bytes = File.ReadAllBytes(TestData.Local("tiny/expected.safetensors"))[..length];
         File.WriteAllBytes(_temp.File("x.safetensors"), bytes);
-        var e = Assert.Throws<GemmaModelFormatException>(() => SafetensorsFile.Open(_temp.File("x.safetensors")));
+        GemmaModelFormatException e = Assert.Throws<GemmaModelFormatException>(() => SafetensorsFile.Open(_temp.File("x.safetensors")));
         Assert.Contains(expected, e.Message, StringComparison.Ordinal);
     }
 
@@ -378,7 +378,7 @@ public sealed class BadFileTests : IDisposable
     public void SafetensorsHeaderOfAbsurdLength()
     {
         File.WriteAllBytes(_temp.File("x.safetensors"), [.. BitConverter.GetBytes(1L << 50), .. new byte[100]]);
-        var e = Assert.Throws<GemmaModelFormatException>(() => SafetensorsFile.Open(_temp.File("x.safetensors")));
+        GemmaModelFormatException e = Assert.Throws<GemmaModelFormatException>(() => SafetensorsFile.Open(_temp.File("x.safetensors")));
         Assert.Contains("claim a header of", e.Message, StringComparison.Ordinal);
     }
 
@@ -419,7 +419,7 @@ public sealed class BadFileTests : IDisposable
 
     private static string RejectedPath(string path, params string[] expected)
     {
-        var e = Assert.Throws<GemmaModelFormatException>(() => ModelFile.Open(path).Dispose());
+        GemmaModelFormatException e = Assert.Throws<GemmaModelFormatException>(() => ModelFile.Open(path).Dispose());
         foreach (string part in expected)
         {
             Assert.Contains(part, e.Message, StringComparison.Ordinal);

@@ -28,7 +28,7 @@ public sealed class ChatTemplateFileTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
-    public void Templates_are_found_in_the_order_of_transformers()
+    public void TemplatesAreFoundInTheOrderOfTransformers()
     {
         Assert.Null(Read());
         Write("chat_template.json", new JsonObject { ["chat_template"] = "old" });
@@ -54,7 +54,7 @@ public sealed class ChatTemplateFileTests : IDisposable
     }
 
     [Fact]
-    public void The_shipped_model_has_Googles_format()
+    public void TheShippedModelHasGooglesFormat()
     {
         using ModelFile nano = ModelFile.Open(ModelAliases.Find("nano", out _)!, checkScales: false);
         ChatFormat format = FoundFormat.Find(nano, nano.CreateTokenizer(), null).Format;
@@ -63,7 +63,7 @@ public sealed class ChatTemplateFileTests : IDisposable
     }
 
     [Fact]
-    public async Task A_ChatML_checkpoint_is_asked_in_ChatML_and_stops_at_its_marker()
+    public async Task AChatMLCheckpointIsAskedInChatMLAndStopsAtItsMarker()
     {
         File.WriteAllText(_directory.File("tokenizer.json"), File.ReadAllText(_directory.File("tokenizer.json")).Replace("<start_of_turn>", "<|im_start|>").Replace("<end_of_turn>", "<|im_end|>"));
         Write("tokenizer_config.json", new JsonObject { ["chat_template"] = ChatFormatData.ChatML[0], ["eos_token"] = "<|im_end|>" });
@@ -80,7 +80,7 @@ public sealed class ChatTemplateFileTests : IDisposable
     }
 
     [Fact]
-    public async Task A_template_that_cannot_be_used_keeps_nobody_from_the_rest()
+    public async Task ATemplateThatCannotBeUsedKeepsNobodyFromTheRest()
     {
         File.WriteAllText(_directory.File("chat_template.jinja"), "{% for m in messages %}\n{% include 'x' %}{% endfor %}");
         Recorder log = new();
@@ -101,7 +101,7 @@ public sealed class ChatTemplateFileTests : IDisposable
     }
 
     [Fact]
-    public async Task Inspect_says_which_format_and_which_tokens_end_an_answer()
+    public async Task InspectSaysWhichFormatAndWhichTokensEndAnAnswer()
     {
         File.WriteAllText(_directory.File("chat_template.jinja"), Custom);
         JsonNode report = JsonNode.Parse(await Run("inspect", _directory.Path, "--json"))!;

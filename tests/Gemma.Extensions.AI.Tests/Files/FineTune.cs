@@ -19,12 +19,12 @@ internal static class FineTune
     public static void Write(string directory, int rows, int[]? eos = null, float scale = 1)
     {
         using ModelFile tiny = ModelFile.Open(TestData.Local("tiny"));
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         foreach (TensorView tensor in tiny.Tensors.Values)
         {
             bool isEmbedding = tensor.Name == GemmaTensors.Embedding;
             int columns = (int)tensor.Columns;
-            var values = new float[(tensor.Rows + (isEmbedding ? rows : 0)) * columns];
+            float[] values = new float[(tensor.Rows + (isEmbedding ? rows : 0)) * columns];
             for (int row = 0; row < tensor.Rows; row++)
             {
                 tensor.DecodeRow(row, values.AsSpan(row * columns, columns));

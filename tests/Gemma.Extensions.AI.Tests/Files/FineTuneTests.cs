@@ -27,7 +27,7 @@ public sealed class FineTuneTests : IDisposable
     [InlineData("tokenizer.model,added_tokens.json,tokenizer_config.json")]
     [InlineData("tokenizer.model,added_tokens.json")]
     [InlineData("tokenizer.model,tokenizer_config.json")]
-    public void Added_tokens_are_found_wherever_they_stand(string files)
+    public void AddedTokensAreFoundWhereverTheyStand(string files)
     {
         FineTune.AddTokenizer(_temp.Path, [.. s_chatML, "[CITE]"], files.Split(','));
         GemmaTokenizer tokenizer = TokenizerFiles.Open(_temp.Path);
@@ -38,7 +38,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void A_tokenizer_json_wins_over_what_is_older()
+    public void ATokenizerJsonWinsOverWhatIsOlder()
     {
         // Turn markers renamed in tokenizer.json; everything beside it still has Google's names.
         FineTune.AddTokenizer(_temp.Path, [], "tokenizer.model");
@@ -57,7 +57,7 @@ public sealed class FineTuneTests : IDisposable
     [Theory]
     [InlineData("tokenizer_config.json")]
     [InlineData("added_tokens.json")]
-    public void Tokens_of_a_SentencePiece_model_are_renamed(string file)
+    public void TokensOfASentencePieceModelAreRenamed(string file)
     {
         FineTune.AddTokenizer(_temp.Path, [], "tokenizer.model");
         FineTune.Put(_temp.Path, file, file[0] == 'a'
@@ -73,7 +73,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void Flags_count_as_written()
+    public void FlagsCountAsWritten()
     {
         FineTune.AddTokenizer(_temp.Path, [], "tokenizer.model");
         FineTune.Put(_temp.Path, "tokenizer_config.json", new JsonObject { ["added_tokens_decoder"] = FineTune.Decoder([new(1024, "<tool>", true, TokenMatching.LeftStrip | TokenMatching.RightStrip)]) });
@@ -82,7 +82,7 @@ public sealed class FineTuneTests : IDisposable
 
     /// <summary>A line feed may end replies and stays a line feed; markup that does is structure, even if nothing calls it special.</summary>
     [Fact]
-    public void What_ends_replies_cannot_be_typed_if_it_is_markup()
+    public void WhatEndsRepliesCannotBeTypedIfItIsMarkup()
     {
         FineTune.AddTokenizer(_temp.Path, ["<eot>"], "tokenizer.model", "added_tokens.json");
         GemmaTokenizer tokenizer = TokenizerFiles.Open(_temp.Path, [1024, 10]);
@@ -92,7 +92,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void A_token_without_a_row_is_refused_at_load()
+    public void ATokenWithoutARowIsRefusedAtLoad()
     {
         FineTune.Write(_temp.Path, rows: 1);
         FineTune.AddTokenizer(_temp.Path, s_chatML, s_all);
@@ -103,14 +103,14 @@ public sealed class FineTuneTests : IDisposable
 
     /// <summary>Rows without a token that the model would always choose: ten times a row that it knows, at the end and in a gap.</summary>
     [Fact]
-    public void Ids_without_a_token_are_never_drawn()
+    public void IdsWithoutATokenAreNeverDrawn()
     {
         FineTune.Write(_temp.Path, rows: 64, scale: 10);
         FineTune.AddTokenizer(_temp.Path, [], "tokenizer.model");
         FineTune.Put(_temp.Path, "added_tokens.json", new JsonObject { ["[A]"] = 1040 });
         bool[] isToken = [.. Enumerable.Range(0, 1088).Select(id => id is < 1024 or 1040)];
         SamplingOptions[] samplings = [new() { Temperature = 0 }, new() { Temperature = 2, Seed = 1 }, new() { Temperature = 1, TopK = 5, Seed = 2, LogitBias = new Dictionary<int, float> { [1050] = 100 } }];
-        using (var blind = new TinyEngine(path: _temp.Path))
+        using (TinyEngine blind = new(path: _temp.Path))
         {
             Assert.Contains(samplings, sampling => blind.Start([2, 300, 301], 40, sampling: sampling) is var all && all.Result.Error is null && all.Tokens.Any(id => !isToken[id]));
         }
@@ -127,7 +127,7 @@ public sealed class FineTuneTests : IDisposable
             Assert.Equal(isToken, Enumerable.Range(0, 1088).Select(id => id < model.Tokenizer.VocabularySize && model.Tokenizer.GetKind(id) != TokenKind.Unused));
             foreach (SamplingOptions sampling in samplings)
             {
-                var generation = new Generation();
+                Generation generation = new();
                 model.Engine.Submit(new GenerationRequest { Prompt = [2, 300, 301], Sink = generation, MaxOutputTokens = 40, Sampling = sampling });
                 Assert.Null(generation.Result.Error);
                 Assert.Equal(40, generation.Tokens.Length);
@@ -137,7 +137,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void All_ids_that_end_replies_count()
+    public void AllIdsThatEndRepliesCount()
     {
         FineTune.Write(_temp.Path, rows: 8, eos: [1025, 1026]);
         FineTune.AddTokenizer(_temp.Path, [.. s_chatML, "<eot>", "[END]", "<|endoftext|>"], "tokenizer.json");
@@ -162,7 +162,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void A_tag_that_is_spelt_as_the_end_of_other_models_is_text()
+    public void ATagThatIsSpeltAsTheEndOfOtherModelsIsText()
     {
         // Gemma 2's own vocabulary has HTML's </s>, user-defined.
         FineTune.Write(_temp.Path, rows: 8);
@@ -181,7 +181,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void A_number_is_a_list_of_one()
+    public void ANumberIsAListOfOne()
     {
         FineTune.Write(_temp.Path, rows: 0);
         FineTune.AddTokenizer(_temp.Path, [], "tokenizer.json");
@@ -191,7 +191,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void More_ends_than_GGUF_has_places_for_are_refused()
+    public void MoreEndsThanGGUFHasPlacesForAreRefused()
     {
         FineTune.Write(_temp.Path, rows: 0, eos: [30, 31, 32, 33, 34, 35, 36]);
         FineTune.AddTokenizer(_temp.Path, [], "tokenizer.model");
@@ -200,7 +200,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void A_converted_checkpoint_keeps_its_tokens_and_splits_text_as_before()
+    public void AConvertedCheckpointKeepsItsTokensAndSplitsTextAsBefore()
     {
         AddedToken[] tokens =
         [
@@ -220,7 +220,7 @@ public sealed class FineTuneTests : IDisposable
         ModelConverter.Write(ModelFile.Open(_temp.File("m.gguf")), QuantizationRecipe.Get("Q4_0"), _temp.File("m2.gguf"));
         foreach (string file in new[] { "m.gguf", "m2.gguf" })
         {
-            using var converted = (GgufModelFile)ModelFile.Open(_temp.File(file));
+            using GgufModelFile converted = (GgufModelFile)ModelFile.Open(_temp.File(file));
             GemmaTokenizer before = original.CreateTokenizer(), after = converted.CreateTokenizer();
             for (int id = 0; id < before.VocabularySize; id++)
             {
@@ -244,7 +244,7 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void Templates_are_taken_from_where_transformers_takes_them()
+    public void TemplatesAreTakenFromWhereTransformersTakesThem()
     {
         Assert.Empty(ChatTemplateFiles.Read(_temp.Path));
         FineTune.Put(_temp.Path, "chat_template.json", new JsonObject { ["chat_template"] = "of the processor" });
@@ -262,9 +262,9 @@ public sealed class FineTuneTests : IDisposable
     }
 
     [Fact]
-    public void Damaged_files_beside_the_tokenizer_are_read_or_refused()
+    public void DamagedFilesBesideTheTokenizerAreReadOrRefused()
     {
-        var random = new Random(23);
+        Random random = new(23);
         FineTune.AddTokenizer(_temp.Path, [.. s_chatML, "[CITE]"], "tokenizer.model", "added_tokens.json");
         FineTune.Put(_temp.Path, "special_tokens_map.json", JsonNode.Parse("""{"bos_token":{"content":"<bos>","lstrip":false},"eos_token":"<|im_end|>","additional_special_tokens":["<|im_start|>",{"content":"[CITE]"}]}""")!);
         FineTune.Put(_temp.Path, "tokenizer_config.json", new JsonObject
@@ -299,7 +299,7 @@ public sealed class FineTuneTests : IDisposable
     private static void AssertSplitsAlike(GemmaTokenizer before, GemmaTokenizer after, string[] tokens)
     {
         string[] parts = [.. tokens, " ", "  ", "\n", "\n\n", "\t", "the ", "é日", "a", "<end_of_turn>", "<unused0>", "[PAD1027]", "▁", "<b>", "<0x0A>"];
-        var random = new Random(9);
+        Random random = new(9);
         for (int round = 0; round < 1500; round++)
         {
             string text = string.Concat(Enumerable.Range(0, random.Next(12)).Select(_ => parts[random.Next(parts.Length)]));

@@ -20,7 +20,7 @@ public sealed class FullDiskTests : IDisposable
     private SmallDisk Disk(int megabytes = 8) => new(_temp.File("disk"), megabytes);
 
     [Fact]
-    public void A_conversion_keeps_the_old_file()
+    public void AConversionKeepsTheOldFile()
     {
         using SmallDisk disk = Disk();
         string path = disk.File("model.gguf");
@@ -56,7 +56,7 @@ public sealed class FullDiskTests : IDisposable
     [Theory]
     [InlineData(0)]
     [InlineData(8)]
-    public async Task Commands_say_it_in_one_line(int kilobytesLeft)
+    public async Task CommandsSayItInOneLine(int kilobytesLeft)
     {
         using SmallDisk disk = Disk();
         string text = _temp.File("text.txt"), matrix = disk.File("imatrix.gguf"), logits = disk.File("logits.safetensors");
@@ -83,7 +83,7 @@ public sealed class FullDiskTests : IDisposable
     [InlineData(0)]
     [InlineData(300)]
     [InlineData(700)]
-    public async Task A_run_goes_on_when_there_is_room_again(int kilobytesLeft)
+    public async Task ARunGoesOnWhenThereIsRoomAgain(int kilobytesLeft)
     {
         using SmallDisk disk = Disk();
         Student.Write(_temp);
@@ -121,7 +121,7 @@ public sealed class FullDiskTests : IDisposable
 
     /// <summary>Not even the vocabulary of a model that is to be replaced is lost, and what of it does not belong to the new one goes with the old one.</summary>
     [Fact]
-    public void A_model_of_several_files_is_replaced_as_a_whole()
+    public void AModelOfSeveralFilesIsReplacedAsAWhole()
     {
         using SmallDisk disk = Disk();
         TrainingModel first = GradientTests.SmallModel(5, 8), second = GradientTests.SmallModel(5, 8);
@@ -144,7 +144,7 @@ public sealed class FullDiskTests : IDisposable
     }
 
     [Fact]
-    public async Task A_teachers_answers_that_were_written_are_kept()
+    public async Task ATeachersAnswersThatWereWrittenAreKept()
     {
         using SmallDisk disk = Disk();
         using TinyEngine teacher = new();
@@ -164,7 +164,7 @@ public sealed class FullDiskTests : IDisposable
     }
 
     [Fact]
-    public async Task A_saved_prompt_stays_and_the_engine_goes_on()
+    public async Task ASavedPromptStaysAndTheEngineGoesOn()
     {
         using SmallDisk disk = Disk();
         string path = disk.File("prompt.cache");
@@ -185,7 +185,7 @@ public sealed class FullDiskTests : IDisposable
 
     /// <summary>What a killed process left of a file that many may write goes with the next one, not what is being written.</summary>
     [Fact]
-    public void What_killed_processes_left_of_a_shared_file_is_removed()
+    public void WhatKilledProcessesLeftOfASharedFileIsRemoved()
     {
         string path = _temp.File("prompt.cache"), left = $"{path}.{Guid.NewGuid():N}.tmp", fresh = $"{path}.{Guid.NewGuid():N}.tmp", held = $"{path}.{Guid.NewGuid():N}.tmp", other = _temp.File("prompt.cache.mine.tmp");
         foreach (string file in (string[])[left, fresh, held, other])
@@ -204,7 +204,7 @@ public sealed class FullDiskTests : IDisposable
     }
 
     [Fact]
-    public async Task A_download_goes_on_when_there_is_room_again()
+    public async Task ADownloadGoesOnWhenThereIsRoomAgain()
     {
         using SmallDisk disk = Disk();
         await using LoopbackHub hub = await LoopbackHub.StartAsync();

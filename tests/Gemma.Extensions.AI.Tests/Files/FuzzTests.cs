@@ -21,7 +21,7 @@ public sealed unsafe class FuzzTests(ITestOutputHelper output)
     {
         using GgufFile file = GgufFile.Parse(data, length, "fuzz.gguf");
         CheckRange(file.Tensors.Values, data, length);
-        using var model = new GgufModelFile(file);
+        using GgufModelFile model = new(file);
         ScaleCheck.Run(model.Tensors.Values, CancellationToken.None);
         Assert.NotNull(model.Name);
         foreach (string key in file.Metadata.Values.Keys)
@@ -40,7 +40,7 @@ public sealed unsafe class FuzzTests(ITestOutputHelper output)
     [Fact]
     public void SafetensorsFiles()
     {
-        using var temp = new TempDirectory();
+        using TempDirectory temp = new();
         SyntheticModel.WriteHuggingFace(temp.Path);
         byte[] bytes = File.ReadAllBytes(temp.File("model.safetensors"));
         Mutate(bytes, 30_000, seed: 4, headerBytes: 1600, Read);
@@ -75,13 +75,11 @@ public sealed unsafe class FuzzTests(ITestOutputHelper output)
     public void TokenizerJsonFiles() => Mutate(File.ReadAllBytes(TestData.Local("tiny/tokenizer.json")), 10_000, seed: 7, headerBytes: 32_000,
         (data, length) => Use(GemmaTokenizer.FromTokenizerJson(new ReadOnlySpan<byte>(data, (int)length), "tokenizer.json")));
 
-    private delegate void Reader(byte* data, long length);
-
     private void Mutate(byte[] valid, int count, int seed, int headerBytes, Reader read)
     {
-        var random = new Random(seed);
+        Random random = new(seed);
         int accepted = 0;
-        var watch = Stopwatch.StartNew();
+        Stopwatch watch = Stopwatch.StartNew();
         long most = 0;
         for (int i = 0; i < count; i++)
         {
@@ -132,6 +130,8 @@ public sealed unsafe class FuzzTests(ITestOutputHelper output)
             Assert.Equal(tensor.ByteLength, tensor.Rows * tensor.RowBytes);
         }
     }
+
+    private delegate void Reader(byte* data, long length);
 }
 
 /// <summary>Damage as fuzzers do it: bits, bytes, interesting numbers, and pieces cut out, doubled, or moved. Most of it hits the header.</summary>
@@ -144,7 +144,7 @@ internal static class Mutation
 
     public static byte[] Apply(byte[] valid, int headerBytes, Random random)
     {
-        var bytes = new List<byte>(valid);
+        List<byte> bytes = new(valid);
         int times = random.Next(4) == 0 ? random.Next(2, 8) : 1;
         for (int i = 0; i < times && bytes.Count > 0; i++)
         {

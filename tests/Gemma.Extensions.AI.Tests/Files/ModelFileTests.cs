@@ -139,7 +139,7 @@ public sealed class ModelFileTests
     {
         using ModelFile gguf = ModelFile.Open(TestData.Local("gguf/tiny-Q4_0.gguf"));
         using ModelFile directory = ModelFile.Open(TestData.Local("tiny"));
-        using var temp = new TempDirectory();
+        using TempDirectory temp = new();
         foreach (string file in Directory.GetFiles(TestData.Local("tiny")).Where(f => !f.EndsWith("tokenizer.model", StringComparison.Ordinal)))
         {
             File.Copy(file, temp.File(Path.GetFileName(file)));
@@ -156,9 +156,9 @@ public sealed class ModelFileTests
     [Fact]
     public void SafetensorsSurviveARoundTrip()
     {
-        using var temp = new TempDirectory();
+        using TempDirectory temp = new();
         string path = temp.File("x.safetensors");
-        var writer = new SafetensorsWriter { Metadata = { ["source"] = "a \"test\"" } };
+        SafetensorsWriter writer = new() { Metadata = { ["source"] = "a \"test\"" } };
         writer.AddSingles("a", [2, 3], new float[] { 1, 2, 3, 4, 5, -6.5f });
         writer.AddInt32s("ids", [4], new[] { 1, -2, 3, int.MaxValue });
         writer.AddBFloat16("b", [3], new float[] { 1, 0.5f, -3 });

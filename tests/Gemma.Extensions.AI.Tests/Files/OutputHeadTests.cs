@@ -65,7 +65,7 @@ public sealed class OutputHeadTests : IDisposable
         }
 
         (int[] tokens, float[][] expected) = TinyCheckpoint.Expected();
-        using var engine = new TinyEngine(path: output);
+        using TinyEngine engine = new(path: output);
         double divergence = Reversed(expected).Zip(engine.Logits(tokens)).Average(pair => Difference.Divergence(pair.First, pair.Second));
         TestContext.Current.TestOutputHelper?.WriteLine($"KL {divergence:0.0000}");
         Assert.InRange(divergence, -1e-6, mostDivergence); // as for a tied model (QuantizationTests)
@@ -124,7 +124,7 @@ public sealed class OutputHeadTests : IDisposable
         Assert.Equal(OutputHead.Tied, converted.Config.Head);
         Assert.DoesNotContain("output.weight", converted.Tensors.Keys);
         (int[] tokens, float[][] expected) = TinyCheckpoint.Expected();
-        using var engine = new TinyEngine(path: output);
+        using TinyEngine engine = new(path: output);
         Assert.InRange(Difference.Largest(expected, engine.Logits(tokens)), 0, 1e-3f);
     }
 
@@ -150,16 +150,16 @@ public sealed class OutputHeadTests : IDisposable
         string path = TinyCheckpoint.WriteUntied(_temp.File("untied")), output = _temp.File("merged.gguf");
         int[] tokens = TinyEngine.Prompt(3, 40);
         using ModelFile file = ModelFile.Open(path);
-        var random = new RandomAdapter(file.Config);
+        RandomAdapter random = new(file.Config);
         string adapter = random.WritePeft(_temp.File("adapter"));
         using (LoraFile lora = LoraFile.Open(adapter))
         {
             ModelConverter.Write(file, QuantizationRecipe.Get("F32"), output, threads: 1, adapter: lora);
         }
 
-        using var expected = new TinyEngine(path: random.WriteMerged(file, _temp.File("expected")));
-        using var merged = new TinyEngine(path: output);
-        using var untied = new TinyEngine(path: path);
+        using TinyEngine expected = new(path: random.WriteMerged(file, _temp.File("expected")));
+        using TinyEngine merged = new(path: output);
+        using TinyEngine untied = new(path: path);
         float[][] right = expected.Logits(tokens);
         Assert.InRange(Difference.Largest(right, merged.Logits(tokens)), 0, 1e-3f);
         Assert.InRange(Difference.Largest(right, untied.Logits(tokens, adapter: untied.Adapter(adapter))), 0, 1e-3f);
@@ -171,8 +171,8 @@ public sealed class OutputHeadTests : IDisposable
     public async Task ImportanceIsThatOfTheHead()
     {
         using ModelFile file = ModelFile.Open(TinyCheckpoint.WriteUntied(_temp.File("untied")));
-        using var collector = new ImportanceCollector(CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 }));
-        using (var engine = new GemmaEngine(file.Config, GemmaWeights.Load(file, collector), collector, TinyEngine.Exact))
+        using ImportanceCollector collector = new(CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 }));
+        using (GemmaEngine engine = new(file.Config, GemmaWeights.Load(file, collector), collector, TinyEngine.Exact))
         {
             await engine.EvaluateAsync(TinyEngine.Prompt(3, 20), new Everything(), TestContext.Current.CancellationToken);
         }
@@ -198,7 +198,7 @@ public sealed class OutputHeadTests : IDisposable
     private static void CheckReversed(string path)
     {
         (int[] tokens, float[][] expected) = TinyCheckpoint.Expected();
-        using var engine = new TinyEngine(path: path);
+        using TinyEngine engine = new(path: path);
         Assert.InRange(Difference.Largest(Reversed(expected), engine.Logits(tokens)), 0, 1e-3f);
     }
 

@@ -17,7 +17,7 @@ internal static class SyntheticModel
     /// <summary>A writer with everything declared; a test may change it before saving.</summary>
     public static GgufWriter Gguf(Func<string, long[], long[]?>? reshape = null, BlockFormat? matrixFormat = null)
     {
-        var writer = new GgufWriter();
+        GgufWriter writer = new();
         writer.Set("general.architecture", "gemma2");
         writer.Set("general.name", "synthetic");
         writer.Set("gemma2.context_length", 64u);
@@ -44,7 +44,7 @@ internal static class SyntheticModel
             if ((reshape is null ? shape : reshape(name, shape)) is { } actual)
             {
                 BlockFormat format = actual.Length == 1 ? BlockFormat.Get(TensorType.F32) : matrixFormat ?? BlockFormat.Get(TensorType.Q8_0);
-                var bytes = new byte[format.ByteLength(actual.Aggregate(1L, (a, b) => a * b))];
+                byte[] bytes = new byte[format.ByteLength(actual.Aggregate(1L, (a, b) => a * b))];
                 writer.Add(name, format, actual, stream => stream.Write(bytes));
             }
         }
@@ -54,7 +54,7 @@ internal static class SyntheticModel
 
     public static byte[] ToBytes(this GgufWriter writer)
     {
-        using var stream = new MemoryStream();
+        using MemoryStream stream = new();
         writer.Save(stream);
         return stream.ToArray();
     }
@@ -62,7 +62,7 @@ internal static class SyntheticModel
     /// <summary>Writes the model as a Hugging Face directory without a tokenizer.</summary>
     public static void WriteHuggingFace(string directory, Action<Dictionary<string, object?>>? changeConfig = null, Func<string, long[], long[]?>? reshape = null)
     {
-        var config = new Dictionary<string, object?>
+        Dictionary<string, object?> config = new()
         {
             ["architectures"] = new[] { "Gemma2ForCausalLM" }, ["model_type"] = "gemma2", ["vocab_size"] = 288, ["hidden_size"] = 32,
             ["intermediate_size"] = 64, ["num_hidden_layers"] = 1, ["num_attention_heads"] = 2, ["num_key_value_heads"] = 1, ["head_dim"] = 16,
@@ -70,7 +70,7 @@ internal static class SyntheticModel
         };
         changeConfig?.Invoke(config);
         File.WriteAllText(Path.Combine(directory, "config.json"), System.Text.Json.JsonSerializer.Serialize(config));
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         foreach ((string name, long[] shape) in GemmaTensors.Expected(Config))
         {
             if ((reshape is null ? shape : reshape(name, shape)) is { } actual)
@@ -86,7 +86,7 @@ internal static class SyntheticModel
     private static (byte[][] Tokens, float[] Scores, int[] Types) Vocabulary()
     {
         string[] special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"];
-        var tokens = new List<(string Text, int Type)>();
+        List<(string Text, int Type)> tokens = new();
         tokens.AddRange(special.Select((t, i) => (t, i == 3 ? 2 : i < 3 ? 3 : 4)));
         tokens.AddRange(Enumerable.Range(0, 256).Select(b => ($"<0x{b:X2}>", 6)));
         tokens.AddRange("▁etaoinshrdlucmfwypvbgkjqxz".Take(26).Select(c => (c.ToString(), 1)));

@@ -31,7 +31,7 @@ internal static class TinyCheckpoint
     {
         Directory.CreateDirectory(directory);
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         foreach (TensorView tensor in file.Tensors.Values)
         {
             string name = GemmaTensors.ToHuggingFace(tensor.Name);
@@ -44,7 +44,7 @@ internal static class TinyCheckpoint
         }
 
         writer.Save(Path.Combine(directory, "model.safetensors"));
-        var json = (JsonObject)JsonNode.Parse(File.ReadAllText(TestData.Local("tiny/config.json")))!;
+        JsonObject json = (JsonObject)JsonNode.Parse(File.ReadAllText(TestData.Local("tiny/config.json")))!;
         config?.Invoke(json);
         File.WriteAllText(Path.Combine(directory, "config.json"), json.ToJsonString());
         File.Copy(TestData.Local("tiny/tokenizer.model"), Path.Combine(directory, "tokenizer.model"), overwrite: true);
@@ -64,7 +64,7 @@ internal static class TinyCheckpoint
 
     private static float[] Values(TensorView tensor)
     {
-        var values = new float[tensor.ElementCount];
+        float[] values = new float[tensor.ElementCount];
         for (int row = 0; row < tensor.Rows; row++)
         {
             tensor.DecodeRow(row, values.AsSpan(row * (int)tensor.Columns, (int)tensor.Columns));

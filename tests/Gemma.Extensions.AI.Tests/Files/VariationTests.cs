@@ -145,7 +145,7 @@ public sealed class VariationTests : IDisposable
         Assert.True(Difference.Largest(Logits(TestData.Local("tiny")), different) > 0.05f);
 
         using ModelFile file = ModelFile.Open(mixed);
-        var model = ModelDirectory.Load(file);
+        TrainingModel model = ModelDirectory.Load(file);
         float[][] training = [.. new GemmaBackprop(model, 60, 60).Logits(new PackedBatch([new TrainingDocument(tokens)])).Chunk(TinyCheckpoint.Vocabulary)];
         Assert.InRange(Difference.Largest(training, different), 0, 1e-3f);
 
@@ -164,7 +164,7 @@ public sealed class VariationTests : IDisposable
 
         float[][] Logits(string path)
         {
-            using var engine = new TinyEngine(path: path);
+            using TinyEngine engine = new(path: path);
             return engine.Logits(tokens);
         }
 
@@ -177,9 +177,9 @@ public sealed class VariationTests : IDisposable
     public void LinearlyScaledProbabilitiesAreLlamaCpps()
     {
         string path = TinyCheckpoint.Write(_temp.Path, json => json["rope_scaling"] = JsonNode.Parse("""{"rope_type":"linear","factor":4.0}"""));
-        using var engine = new TinyEngine(path: path);
+        using TinyEngine engine = new(path: path);
         LlamaCppGolden.Check("rope/llama.cpp.json", tokens => engine.Logits(tokens));
-        using var plain = new TinyEngine();
+        using TinyEngine plain = new();
         Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => LlamaCppGolden.Check("rope/llama.cpp.json", tokens => plain.Logits(tokens)));
     }
 
@@ -204,8 +204,8 @@ public sealed class VariationTests : IDisposable
         int[] tokens = TinyEngine.Prompt(3, 60);
         TrainingModel model = ModelDirectory.Load(file);
         float[][] training = [.. new GemmaBackprop(model, 60, 60).Logits(new PackedBatch([new TrainingDocument(tokens)])).Chunk(TinyCheckpoint.Vocabulary)];
-        using (var engine = new TinyEngine(path: _temp.Path))
-        using (var plain = new TinyEngine(path: TestData.Local("tiny")))
+        using (TinyEngine engine = new(path: _temp.Path))
+        using (TinyEngine plain = new(path: TestData.Local("tiny")))
         {
             float[][] logits = engine.Logits(tokens);
             Assert.InRange(Difference.Largest(training, logits), 0, 1e-3f);
@@ -253,7 +253,7 @@ public sealed class VariationTests : IDisposable
             {
                 foreach (string value in values)
                 {
-                    var json = (JsonObject)JsonNode.Parse(config)!;
+                    JsonObject json = (JsonObject)JsonNode.Parse(config)!;
                     json["architectures"] = classifier ? new JsonArray("Gemma2ForSequenceClassification") : json["architectures"]!.DeepClone();
                     json[field] = JsonNode.Parse(value);
                     using JsonFile file = JsonFile.Parse(JsonSerializer.SerializeToUtf8Bytes(json), "config.json");
@@ -456,7 +456,7 @@ public sealed class VariationTests : IDisposable
 
     private static GemmaConfig Read(Action<JsonObject> change)
     {
-        var json = (JsonObject)JsonNode.Parse(File.ReadAllText(TestData.Local("tiny/config.json")))!;
+        JsonObject json = (JsonObject)JsonNode.Parse(File.ReadAllText(TestData.Local("tiny/config.json")))!;
         change(json);
         using JsonFile file = JsonFile.Parse(JsonSerializer.SerializeToUtf8Bytes(json), "config.json");
         return HuggingFaceConfig.Read(file);

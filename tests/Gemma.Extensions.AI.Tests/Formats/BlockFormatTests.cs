@@ -119,7 +119,7 @@ public sealed unsafe class BlockFormatTests
     {
         foreach (BlockFormat format in BlockFormat.All.Where(format => format.Type is not (TensorType.IQ1_M or TensorType.MXFP4)))
         {
-            var data = new byte[35 * format.BlockBytes];
+            byte[] data = new byte[35 * format.BlockBytes];
             fixed (byte* p = data)
             {
                 Assert.Equal(-1, format.FindNonFiniteScale(p, 35));

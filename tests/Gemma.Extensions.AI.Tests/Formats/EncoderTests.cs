@@ -65,7 +65,7 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
     [Fact]
     public void OddRowsStayFiniteAndNear()
     {
-        var random = new Random(5);
+        Random random = new(5);
         Func<int, float>[] rows =
         [
             _ => 0, i => i == 77 ? 3 : 0, _ => 0.5f, _ => -0.5f, i => i, i => -i, _ => 1e-42f, i => i % 2 == 0 ? 60000 : -60000,
@@ -76,8 +76,8 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
             foreach (Func<int, float> row in rows)
             {
                 float[] x = [.. Enumerable.Range(0, 256).Select(row)];
-                var decoded = new float[256];
-                var bytes = new byte[format.ByteLength(256)];
+                float[] decoded = new float[256];
+                byte[] bytes = new byte[format.ByteLength(256)];
                 fixed (float* source = x, target = decoded)
                 fixed (byte* packed = bytes)
                 {
@@ -99,7 +99,7 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
     [Fact]
     public void ImportanceMovesTheErrorToColumnsThatDoNotMatter()
     {
-        var random = new Random(6);
+        Random random = new(6);
         float[] x = [.. Enumerable.Range(0, 256).Select(_ => random.NextSingle() - 0.5f)], importance = [.. Enumerable.Range(0, 256).Select(i => i % 4 == 0 ? 100f : 1f)];
         foreach (BlockFormat format in BlockFormat.All.Where(f => f.Type is TensorType.Q2_K or TensorType.Q3_K or TensorType.Q4_K or TensorType.Q5_K or TensorType.IQ4_NL or TensorType.IQ4_XS or TensorType.IQ3_S or TensorType.IQ3_XXS or TensorType.IQ2_S))
         {
@@ -108,8 +108,8 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
 
         static double Weighted(BlockFormat format, float[] x, float[] weights, float[]? importance)
         {
-            var bytes = new byte[format.ByteLength(256)];
-            var decoded = new float[256];
+            byte[] bytes = new byte[format.ByteLength(256)];
+            float[] decoded = new float[256];
             fixed (float* source = x, w = importance, target = decoded)
             fixed (byte* packed = bytes)
             {
@@ -123,8 +123,8 @@ public sealed unsafe class EncoderTests(ITestOutputHelper output)
 
     private static byte[] Encode(TensorView tensor, BlockFormat format)
     {
-        var bytes = new byte[format.ByteLength(tensor.ElementCount)];
-        var values = new float[tensor.ElementCount];
+        byte[] bytes = new byte[format.ByteLength(tensor.ElementCount)];
+        float[] values = new float[tensor.ElementCount];
         fixed (float* x = values)
         fixed (byte* target = bytes)
         {

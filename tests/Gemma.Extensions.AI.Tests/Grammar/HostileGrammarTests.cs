@@ -13,13 +13,23 @@ namespace Gemma.Extensions.AI.Tests.Grammar;
 /// <summary>Schemas and grammars made to hang or to exhaust memory end in bounded time, compiled or refused with a documented exception.</summary>
 public sealed class HostileGrammarTests
 {
-    public static TheoryData<string> Names => [.. Schemas().Keys];
-
     /// <summary>Processor time. The slowest takes a fifth of it on the machine of the results.</summary>
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(10);
 
     /// <summary>All that is allocated on the way, of which the collector takes most back: a bound on what is held at any time.</summary>
     private const long MaxAllocated = 1L << 30;
+
+    private static readonly string[] s_extremes =
+        ["-1", "0", "1e308", "-1e400", "1e-400", "0.1", "2147483648", "99999999999999999999", "\"\"", "\"#\"", "\"#/$defs/x\"", "\"#/properties/a\"", "[]", "{}", "null", "true", "false", "\"^(a|b)*$\"", "\"\\u0000\"", "[null,[],{}]", "{\"not\":{}}", "{\"$ref\":\"#\"}"];
+
+    private static readonly string[] s_grammars =
+    [
+        "root ::= expr \"\\n\"\nexpr ::= term ((\"+\" | \"-\") term)*\nterm ::= [1-9] [0-9]{0,3} | \"(\" expr \")\"",
+        "# comment\nroot ::= (\"a\" | [^\\x41-\\u00e9\\U0001F600])+ item? # more\nitem ::= \"\\\"\" . \"\\t\" root",
+        "root ::= \"x\"{3,} | ws root\nws ::= [ \\t\\n]*",
+    ];
+
+    public static TheoryData<string> Names => [.. Schemas().Keys];
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -189,16 +199,6 @@ public sealed class HostileGrammarTests
 
         Assert.True(compiled > 500 && refused > 500, $"{compiled} compiled, {refused} refused");
     }
-
-    private static readonly string[] s_extremes =
-        ["-1", "0", "1e308", "-1e400", "1e-400", "0.1", "2147483648", "99999999999999999999", "\"\"", "\"#\"", "\"#/$defs/x\"", "\"#/properties/a\"", "[]", "{}", "null", "true", "false", "\"^(a|b)*$\"", "\"\\u0000\"", "[null,[],{}]", "{\"not\":{}}", "{\"$ref\":\"#\"}"];
-
-    private static readonly string[] s_grammars =
-    [
-        "root ::= expr \"\\n\"\nexpr ::= term ((\"+\" | \"-\") term)*\nterm ::= [1-9] [0-9]{0,3} | \"(\" expr \")\"",
-        "# comment\nroot ::= (\"a\" | [^\\x41-\\u00e9\\U0001F600])+ item? # more\nitem ::= \"\\\"\" . \"\\t\" root",
-        "root ::= \"x\"{3,} | ws root\nws ::= [ \\t\\n]*",
-    ];
 
     private static IEnumerable<JsonNode?> Parts(JsonNode? node) =>
         ((IEnumerable<JsonNode?>)[node]).Concat(node switch

@@ -12,12 +12,12 @@ public sealed class CacheLayoutTests : IDisposable
 
     private readonly TempDirectory _temp = new();
 
-    public void Dispose() => _temp.Dispose();
-
     private HubCache Cache => new(_temp.Path);
 
+    public void Dispose() => _temp.Dispose();
+
     [Fact]
-    public void What_belongs_to_a_checkpoint_is_pulled()
+    public void WhatBelongsToACheckpointIsPulled()
     {
         string[] files =
         [
@@ -30,7 +30,7 @@ public sealed class CacheLayoutTests : IDisposable
 
     /// <summary>The hub's Python library: a ref, one snapshot, links to blobs.</summary>
     [Fact]
-    public void Python_fills_it()
+    public void PythonFillsIt()
     {
         const string Commit = "0123456789012345678901234567890123456789";
         foreach (string file in s_tiny)
@@ -46,7 +46,7 @@ public sealed class CacheLayoutTests : IDisposable
 
     /// <summary>The hub's JavaScript library: a snapshot for each commit that changed a file, and no ref.</summary>
     [Fact]
-    public void JavaScript_fills_it()
+    public void JavaScriptFillsIt()
     {
         for (int i = 0; i < s_tiny.Length; i++)
         {
@@ -77,7 +77,7 @@ public sealed class CacheLayoutTests : IDisposable
     }
 
     [Fact]
-    public void Of_a_file_in_several_snapshots_the_latest_counts()
+    public void OfAFileInSeveralSnapshotsTheLatestCounts()
     {
         foreach (string file in s_tiny)
         {
@@ -91,7 +91,7 @@ public sealed class CacheLayoutTests : IDisposable
     }
 
     [Fact]
-    public void GGUF_files_without_a_ref_are_found()
+    public void GGUFFilesWithoutARefAreFound()
     {
         byte[] gguf = Files.SyntheticModel.ToBytes(Files.SyntheticModel.Gguf());
         Add(Commit(3), "model-Q8_0.gguf", gguf);
@@ -107,7 +107,7 @@ public sealed class CacheLayoutTests : IDisposable
 
     /// <summary>A ref says what the branch is; what lies elsewhere does not complete it.</summary>
     [Fact]
-    public void A_ref_is_believed()
+    public void ARefIsBelieved()
     {
         for (int i = 0; i < s_tiny.Length; i++)
         {

@@ -9,6 +9,17 @@ public sealed class HostileHubTests : IAsyncLifetime
     private readonly TempDirectory _temp = new();
     private HostileHub _hub = null!;
 
+    public static TheoryData<string, string[]> BelowHttp => new()
+    {
+        { "silent from the first byte", [] },
+        { "headers that never end", [.. Enumerable.Repeat("X: y\r\n", 1000).Prepend("HTTP/1.1 200 OK\r\n")] },
+        { "early hints for ever", [.. Enumerable.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000)] },
+        { "no HTTP", ["SSH-2.0-OpenSSH_9.9\r\n"] },
+        { "a body that is announced and does not come", ["HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"] },
+        { "chunks that never end", [.. Enumerable.Repeat("1\r\n \r\n", 1000).Prepend("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")] },
+        { "a chunk's size that never ends", [.. Enumerable.Repeat("0", 1000).Prepend("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")] },
+    };
+
     public async ValueTask InitializeAsync() => _hub = await HostileHub.StartAsync();
 
     public async ValueTask DisposeAsync()
@@ -88,7 +99,7 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("fwhole206", "asked for as a whole")]
     public async Task WhatIsWrongIsSaid(string way, string message)
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => options.Connections = 1));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => options.Connections = 1));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         AssertNothingOutside();
         Assert.False(_hub.TokenWentElsewhere);
@@ -115,7 +126,7 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("ra503", " and asks to wait for 2,000,000,000 s")]
     public async Task RetryAfterIsFollowedUpToTheStallWindow(string way, string message)
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => (options.Retries, options.StallWindow) = (1, TimeSpan.FromSeconds(0.5))));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => (options.Retries, options.StallWindow) = (1, TimeSpan.FromSeconds(0.5))));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         Assert.Equal(2, _hub.Requests($"/api/models/{way}/m/revision/main"));
     }
@@ -125,7 +136,7 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("drip", "bytes in")]
     public async Task AListingThatDoesNotComeIsLeft(string way, string message)
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", Impatient));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", Impatient));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         Assert.Equal(2, _hub.Requests($"/api/models/{way}/m/revision/main"));
         Assert.True(SpinWait.SpinUntil(() => _hub.LeftAlone == 2, s_hang));
@@ -138,7 +149,7 @@ public sealed class HostileHubTests : IAsyncLifetime
         string[] ways = ["fhang", "fdrip", "fsilent", "f302hang"];
         await Task.WhenAll(ways.Select(async way =>
         {
-            var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => (options.Retries, options.StallWindow, options.Connections) = (1, TimeSpan.FromSeconds(1.5), 1)));
+            GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{way}/m", options => (options.Retries, options.StallWindow, options.Connections) = (1, TimeSpan.FromSeconds(1.5), 1)));
             Assert.Matches("did not answer in|brought [0-9]+ bytes in", error.Message);
         }));
         Assert.True(SpinWait.SpinUntil(() => _hub.LeftAlone >= 8, s_hang));
@@ -148,21 +159,10 @@ public sealed class HostileHubTests : IAsyncLifetime
     [Fact]
     public async Task AUrlThatDoesNotAnswerIsLeft()
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{_hub.Address}u/hang/m.gguf", Impatient));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{_hub.Address}u/hang/m.gguf", Impatient));
         Assert.Contains("did not answer", error.Message, StringComparison.Ordinal);
         Assert.Equal(2, _hub.Requests("/u/hang/m.gguf"));
     }
-
-    public static TheoryData<string, string[]> BelowHttp => new()
-    {
-        { "silent from the first byte", [] },
-        { "headers that never end", [.. Enumerable.Repeat("X: y\r\n", 1000).Prepend("HTTP/1.1 200 OK\r\n")] },
-        { "early hints for ever", [.. Enumerable.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000)] },
-        { "no HTTP", ["SSH-2.0-OpenSSH_9.9\r\n"] },
-        { "a body that is announced and does not come", ["HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"] },
-        { "chunks that never end", [.. Enumerable.Repeat("1\r\n \r\n", 1000).Prepend("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")] },
-        { "a chunk's size that never ends", [.. Enumerable.Repeat("0", 1000).Prepend("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")] },
-    };
 
     [Theory]
     [MemberData(nameof(BelowHttp))]
@@ -206,7 +206,7 @@ public sealed class HostileHubTests : IAsyncLifetime
     {
         byte[] chunk = Encoding.ASCII.GetBytes($"100000\r\n{new string(' ', 1 << 20)}\r\n");
         using RawServer server = new([.. Enumerable.Repeat(chunk, 700).Prepend("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"u8.ToArray())], TimeSpan.Zero);
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync("a/b", options => options.Endpoint = server.Address));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync("a/b", options => options.Endpoint = server.Address));
         Assert.Contains("more than 33,554,432 bytes", error.Message, StringComparison.Ordinal);
         Assert.InRange(server.Sent, 32 << 20, 100 << 20); // and what lay in buffers
         Assert.Equal(1, server.Connections);
@@ -233,7 +233,7 @@ public sealed class HostileHubTests : IAsyncLifetime
     [Fact]
     public async Task AFileThatKeepsChangingIsNotTaken()
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{_hub.Address}u/restless/m.gguf"));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{_hub.Address}u/restless/m.gguf"));
         Assert.Contains("changed while it was downloaded, 3 times", error.Message, StringComparison.Ordinal);
         Assert.Equal(_hub.File, File.ReadAllBytes(await EnsureAsync($"{_hub.Address}u/dates/m.gguf")));
     }
@@ -262,7 +262,7 @@ public sealed class HostileHubTests : IAsyncLifetime
     [InlineData("more", "sends more than the 9,999 bytes")]
     public async Task AUrlThatCannotBeTrustedIsNotTaken(string way, string message)
     {
-        var error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{_hub.Address}u/{way}/m.gguf"));
+        GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => EnsureAsync($"{_hub.Address}u/{way}/m.gguf"));
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain(Directory.GetFiles(_temp.Path, "*", SearchOption.AllDirectories), file => file.EndsWith(".gguf", StringComparison.Ordinal));
     }

@@ -45,7 +45,7 @@ internal sealed class LoopbackHub : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(k => k.Listen(IPAddress.Loopback, 0));
         WebApplication app = builder.Build();
-        var hub = new LoopbackHub(app);
+        LoopbackHub hub = new(app);
         app.Run(hub.Handle);
         await app.StartAsync();
         hub.Address = new Uri(app.Services.GetRequiredService<Microsoft.AspNetCore.Hosting.Server.IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());

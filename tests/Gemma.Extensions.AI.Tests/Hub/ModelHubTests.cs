@@ -76,7 +76,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     [Fact]
     public async Task AGgufFileIsFoundCheckedAndSharedWithOtherTools()
     {
-        var seen = new List<GemmaDownloadProgress>();
+        List<GemmaDownloadProgress> seen = new();
         string path = await GemmaModelHub.EnsureAsync(Gguf, Options(), new Listener(seen));
         Assert.Equal(_file, File.ReadAllBytes(path));
         using (ModelFile model = ModelFile.Open(path))
@@ -169,7 +169,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     [InlineData("noranges")]
     public async Task AServerThatMisbehavesDelaysButDoesNotHarm(string how)
     {
-        var random = new Random(1);
+        Random random = new(1);
         int requests = 0;
         _hub.Ranges = how != "noranges";
         _hub.Misbehave = async (context, bytes) =>
@@ -217,7 +217,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         int corrupt = 1;
         _hub.Misbehave = async (context, bytes) =>
         {
-            var copy = (byte[])bytes.Clone();
+            byte[] copy = (byte[])bytes.Clone();
             copy[LoopbackHub.Range(context, bytes).From] ^= (byte)(Interlocked.Exchange(ref corrupt, 0) == 1 ? 1 : 0);
             await _hub.Send(context, copy);
             return true;
@@ -266,8 +266,8 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     [Fact]
     public async Task TwoHundredInterruptionsDoNoHarm()
     {
-        var random = new Random(7);
-        var faults = new Random(8);
+        Random random = new(7);
+        Random faults = new(8);
         _hub.Misbehave = async (context, bytes) =>
         {
             int? cutAfter;
@@ -285,7 +285,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         int complete = 0;
         for (int round = 0; round < 200; round++)
         {
-            using var stop = new CancellationTokenSource();
+            using CancellationTokenSource stop = new();
             int left = random.Next(1, 12);
             try
             {
@@ -315,8 +315,8 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     public async Task KilledProcessesDoNoHarm()
     {
         int rounds = CliProcess.Kills(few: 6);
-        var big = new byte[20 << 20];
-        var random = new Random(9);
+        byte[] big = new byte[20 << 20];
+        Random random = new(9);
         random.NextBytes(big);
         _hub.Add("big-Q5_0.gguf", big);
         _hub.Misbehave = async (context, bytes) =>
@@ -375,7 +375,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         Assert.Equal(path, await GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options(o => o.Refresh = true)));
         Assert.Equal(path, await GemmaModelHub.EnsureAsync("owner/model:Q6_K", Options(o => o.Offline = true)));
         Assert.Equal(sent, _hub.Sent);
-        var cache = new HubCache(_temp.Path);
+        HubCache cache = new(_temp.Path);
         Assert.Equal(_file.Length, cache.Remove(cache.List().Single()));
         Assert.False(Path.Exists(path));
     }
@@ -398,7 +398,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         byte[] other = [.. _file.Select(b => (byte)~b)];
         string tag = "\"first\"";
         long limit = _file.Length / 2;
-        using var stop = new CancellationTokenSource();
+        using CancellationTokenSource stop = new();
         _hub.Misbehave = async (context, bytes) =>
         {
             context.Response.Headers.ETag = tag;
@@ -425,7 +425,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
     {
         string q4 = await GemmaModelHub.EnsureAsync(Gguf, Options());
         await GemmaModelHub.EnsureAsync("owner/model:Q8_0", Options());
-        var cache = new HubCache(_temp.Path);
+        HubCache cache = new(_temp.Path);
         Assert.Equal([("owner/model:model-Q4_0.gguf", (long)_file.Length), ("owner/model:model-Q8_0.gguf", _file.Length + 1)], cache.List().Select(m => (m.Reference, m.Bytes)));
         Assert.Equal(q4, await GemmaModelHub.EnsureAsync("owner/model:model-Q4_0.gguf", Options(o => o.Offline = true)));
         Assert.Equal(_file.Length, cache.Remove(cache.List()[0]));
@@ -440,7 +440,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
 
     private GemmaHubOptions Options(Action<GemmaHubOptions>? change = null)
     {
-        var options = new GemmaHubOptions
+        GemmaHubOptions options = new()
         {
             CacheDirectory = _temp.Path, Endpoint = _hub.Address, Token = "none", Offline = false, RangeBytes = 1500, Connections = 4, Retries = 4,
             RetryDelay = TimeSpan.FromMilliseconds(1), StallWindow = TimeSpan.FromSeconds(5), MinimumBytesPerWindow = 100,

@@ -14,7 +14,7 @@ public sealed class PullProgressTests(ITestOutputHelper output)
         Assert.SkipUnless(OperatingSystem.IsLinux() && File.Exists("/usr/bin/script"), "The 'script' program, which gives a command a terminal, is not on this machine.");
         await using LoopbackHub hub = await LoopbackHub.StartAsync();
         using TempDirectory temp = new();
-        var weights = new byte[6 << 20];
+        byte[] weights = new byte[6 << 20];
         new Random(1).NextBytes(weights);
         hub.Add("config.json", File.ReadAllBytes(TestData.Local("tiny/config.json")));
         hub.Add("model.safetensors", weights);
@@ -27,7 +27,7 @@ public sealed class PullProgressTests(ITestOutputHelper output)
 
         string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, tool = "Gemma.Extensions.AI.Cli", record = temp.File("terminal");
         string dll = Path.Combine(TestData.Repository, "src", tool, "bin", configuration, "net10.0", tool + ".dll");
-        var start = new ProcessStartInfo("/usr/bin/script", ["-qec", $"stty cols {columns}; dotnet '{dll}' pull owner/model", record]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        ProcessStartInfo start = new("/usr/bin/script", ["-qec", $"stty cols {columns}; dotnet '{dll}' pull owner/model", record]) { RedirectStandardInput = true, RedirectStandardOutput = true };
         start.Environment["HF_ENDPOINT"] = hub.Address.ToString();
         start.Environment["HF_HUB_CACHE"] = temp.File("hub");
         start.Environment["TERM"] = "xterm";

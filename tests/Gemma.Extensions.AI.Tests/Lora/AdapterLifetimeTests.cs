@@ -22,7 +22,7 @@ public sealed class AdapterLifetimeTests : IDisposable
 
     /// <summary>Each request is answered by one adapter from its first token to its last, or is told that there is none of the name.</summary>
     [Fact]
-    public async Task Requests_end_with_the_adapter_they_began_with()
+    public async Task RequestsEndWithTheAdapterTheyBeganWith()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference", MaxConcurrentRequests = 6 });
         using IChatClient client = model.AsIChatClient();
@@ -90,7 +90,7 @@ public sealed class AdapterLifetimeTests : IDisposable
     }
 
     [Fact]
-    public async Task Of_many_loads_of_one_name_one_succeeds()
+    public async Task OfManyLoadsOfOneNameOneSucceeds()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference" });
         for (int round = 0; round < 5; round++)
@@ -111,7 +111,7 @@ public sealed class AdapterLifetimeTests : IDisposable
 
     /// <summary>Unloaded while a request uses it: that request's text is whole, and then nothing holds the factors any more, though the engine has no further step to take.</summary>
     [Fact]
-    public async Task Memory_is_freed_after_the_last_request()
+    public async Task MemoryIsFreedAfterTheLastRequest()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Kernel = "reference" });
         using IChatClient client = model.AsIChatClient();

@@ -9,7 +9,7 @@ public sealed class LlamaCppTests
     [Fact]
     public void AdaptedProbabilitiesAreLlamaCpps()
     {
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         LlamaCppGolden.Check("lora/llama.cpp.json", tokens => tiny.Logits(tokens, adapter: tiny.Adapter(TestData.Local("lora/adapter.gguf"))));
     }
 }

@@ -24,21 +24,21 @@ public sealed class LoraEngineTests : IDisposable
     [Fact]
     public void PeftAdapterEqualsTheMergedModel()
     {
-        var adapter = new RandomAdapter(_base.Config);
+        RandomAdapter adapter = new(_base.Config);
         AssertEqualsMerged(adapter.WritePeft(_temp.File("adapter")), adapter.WriteMerged(_base, _temp.File("merged")));
     }
 
     [Fact]
     public void GgufAdapterEqualsTheMergedModel()
     {
-        var adapter = new RandomAdapter(_base.Config);
+        RandomAdapter adapter = new(_base.Config);
         AssertEqualsMerged(adapter.WriteGguf(_temp.File("adapter.gguf")), adapter.WriteMerged(_base, _temp.File("merged")));
     }
 
     [Fact]
     public void GgufAdapterWithoutAlphaIsNotScaled()
     {
-        var adapter = new RandomAdapter(_base.Config);
+        RandomAdapter adapter = new(_base.Config);
         AssertEqualsMerged(adapter.WriteGguf(_temp.File("adapter.gguf"), alpha: 0), adapter.WriteMerged(_base, _temp.File("merged"), _ => 1));
     }
 
@@ -48,14 +48,14 @@ public sealed class LoraEngineTests : IDisposable
     [InlineData("k_proj", "o_proj", "gate_proj", "down_proj")]
     public void AdaptersOfSomeModulesLeaveTheOthersAlone(params string[] targets)
     {
-        var adapter = new RandomAdapter(_base.Config, targets: targets);
+        RandomAdapter adapter = new(_base.Config, targets: targets);
         AssertEqualsMerged(adapter.WritePeft(_temp.File("adapter")), adapter.WriteMerged(_base, _temp.File("merged")));
     }
 
     [Fact]
     public void RankStabilisedScaleDividesByTheRoot()
     {
-        var adapter = new RandomAdapter(_base.Config);
+        RandomAdapter adapter = new(_base.Config);
         string path = adapter.WritePeft(_temp.File("adapter"), json => json["use_rslora"] = true);
         AssertEqualsMerged(path, adapter.WriteMerged(_base, _temp.File("merged"), f => RandomAdapter.Alpha / Math.Sqrt(f.Rank)));
     }
@@ -64,7 +64,7 @@ public sealed class LoraEngineTests : IDisposable
     [Fact]
     public void PatternsGiveModulesTheirOwnRankAndAlpha()
     {
-        var adapter = new RandomAdapter(_base.Config, rankOf: module => module.EndsWith("q_proj", StringComparison.Ordinal) ? 7 : module.Contains(".2.mlp.", StringComparison.Ordinal) ? 2 : 4);
+        RandomAdapter adapter = new(_base.Config, rankOf: module => module.EndsWith("q_proj", StringComparison.Ordinal) ? 7 : module.Contains(".2.mlp.", StringComparison.Ordinal) ? 2 : 4);
         string path = adapter.WritePeft(_temp.File("adapter"), json =>
         {
             json["rank_pattern"] = new JsonObject { ["q_proj"] = 7, [@"layers\.2\.mlp\.\w+"] = 2 };
@@ -81,7 +81,7 @@ public sealed class LoraEngineTests : IDisposable
     {
         Tiers.Create(tier).Dispose(); // skips where the machine lacks it
         string[] paths = [.. new[] { 1, 2, 3 }.Select(seed => new RandomAdapter(_base.Config, seed, rank: 3 + seed).WritePeft(_temp.File($"{seed}")))];
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefixCache = false, PrefillChunk = 48 }, tier);
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefixCache = false, PrefillChunk = 48 }, tier);
         LoraWeights?[] adapters = [null, .. paths.Select(tiny.Adapter)];
         int[][] prompts = [.. Enumerable.Range(0, 12).Select(i => TinyEngine.Prompt(i % 3, 20 + 7 * i))];
         int[][] alone = [.. prompts.Select((prompt, i) => Done(tiny.Start(prompt, 20, adapter: adapters[i % 4])))];
@@ -108,7 +108,7 @@ public sealed class LoraEngineTests : IDisposable
     public void PrefixesAreSharedWithinAnAdapterOnly()
     {
         int[] prompt = TinyEngine.Prompt(5, 100);
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 64 });
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = 64 });
         string path = new RandomAdapter(_base.Config, 1).WritePeft(_temp.File("1"));
         LoraWeights?[] adapters = [null, tiny.Adapter(path), tiny.Adapter(new RandomAdapter(_base.Config, 2).WritePeft(_temp.File("2"))), tiny.Adapter(path)];
         foreach (LoraWeights? adapter in adapters)
@@ -118,7 +118,7 @@ public sealed class LoraEngineTests : IDisposable
             float[][] second = tiny.Logits(prompt, out cached, prompt.Length - 1, adapter);
             Assert.Equal(prompt.Length - 1, cached);
             Assert.InRange(Difference.Largest(first, second), 0, 1e-4f);
-            using var cold = new TinyEngine(TinyEngine.Exact with { PrefixCache = false });
+            using TinyEngine cold = new(TinyEngine.Exact with { PrefixCache = false });
             Assert.InRange(Difference.Largest(cold.Logits(prompt, prompt.Length - 1, adapter), first), 0, 1e-4f);
         }
 
@@ -130,10 +130,10 @@ public sealed class LoraEngineTests : IDisposable
     public void EvictionAndPreemptionKeepAdaptersApart()
     {
         string[] paths = [.. new[] { 1, 2 }.Select(seed => new RandomAdapter(_base.Config, seed).WritePeft(_temp.File($"{seed}")))];
-        using var cold = new TinyEngine(TinyEngine.Exact with { PrefixCache = false, SpeculativeTokens = 0 });
-        using var tiny = new TinyEngine(EngineTests.Small(blocks: 16));
+        using TinyEngine cold = new(TinyEngine.Exact with { PrefixCache = false, SpeculativeTokens = 0 });
+        using TinyEngine tiny = new(EngineTests.Small(blocks: 16));
         LoraWeights?[] adapters = [null, .. paths.Select(tiny.Adapter)];
-        var random = new Random(3);
+        Random random = new(3);
         (int[] Prompt, LoraWeights? Adapter)[] requests = [.. Enumerable.Range(0, 12).Select(i => ((int[])[.. TinyEngine.Prompt(0, 60)[..random.Next(20, 61)], .. TinyEngine.Prompt(i, random.Next(2, 20))], adapters[random.Next(3)]))];
         int[][] expected = [.. requests.Select(r => cold.Start(r.Prompt, 100, adapter: r.Adapter)).Select(Tokens)];
         Assert.Equal(expected, requests.Select(r => tiny.Start(r.Prompt, 100, adapter: r.Adapter)).ToArray().Select(Tokens));
@@ -150,13 +150,13 @@ public sealed class LoraEngineTests : IDisposable
     [Fact]
     public void TokensAllocateNothing()
     {
-        using var tiny = new TinyEngine(TinyEngine.Exact with { PrefillChunk = 64 });
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = 64 });
         LoraWeights adapter = tiny.Adapter(new RandomAdapter(_base.Config).WritePeft(_temp.File("adapter")));
         long start = 0, allocated = -1;
         int seen = 0;
         Assert.Null(tiny.Start(TinyEngine.Prompt(9, 60), 440, adapter: adapter).Result.Error); // compiles everything
-        using var done = new ManualResetEventSlim();
-        var sink = new CountingSink(_ =>
+        using ManualResetEventSlim done = new();
+        CountingSink sink = new(_ =>
         {
             seen++;
             start = seen == 100 ? GC.GetAllocatedBytesForCurrentThread() : start;
@@ -170,9 +170,9 @@ public sealed class LoraEngineTests : IDisposable
     private void AssertEqualsMerged(string adapter, string merged)
     {
         int[] tokens = TinyEngine.Prompt(3, 60);
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         float[][] adapted = tiny.Logits(tokens, adapter: tiny.Adapter(adapter));
-        using var whole = new TinyEngine(path: merged);
+        using TinyEngine whole = new(path: merged);
         Assert.InRange(Difference.Largest(whole.Logits(tokens), adapted), 0, 1e-3f);
         Assert.InRange(Difference.Largest(tiny.Logits(tokens), adapted), 0.1f, 100);
     }

@@ -194,7 +194,7 @@ public sealed class LoraFileTests : IDisposable
         _adapter.WriteGguf(_temp.File("a.gguf"));
         string target = _temp.File(name);
         byte[] valid = File.ReadAllBytes(target);
-        var random = new Random(11);
+        Random random = new(11);
         int refused = 0;
         for (int i = 0; i < count; i++)
         {

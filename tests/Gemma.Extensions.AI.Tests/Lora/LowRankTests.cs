@@ -12,7 +12,7 @@ public sealed class LowRankTests
     public void AddLowRank(string tier)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(3);
+        using RandomTensors random = new(3);
         const int Columns = 77, Rows = 40;
         LowRankPart[] parts = [Part(0, 5, 70), Part(70, 1, 3), Part(90, 18, 1100)];
         LowRankMatrix weights = backend.LoadLowRank(1200, Columns, parts);

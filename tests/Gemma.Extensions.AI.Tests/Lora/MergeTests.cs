@@ -23,13 +23,13 @@ public sealed class MergeTests : IDisposable
     [InlineData(true)]
     public async Task MergedFileEqualsTheMergedModelAndTheAdapter(bool gguf)
     {
-        var random = new RandomAdapter(_base.Config);
+        RandomAdapter random = new(_base.Config);
         string adapter = gguf ? random.WriteGguf(_temp.File("a.gguf")) : random.WritePeft(_temp.File("a")), output = _temp.File("merged.gguf");
         await Convert(TestData.Local("tiny"), "--lora", adapter, "--type", "f32", "--output", output);
         int[] tokens = TinyEngine.Prompt(3, 50);
-        using var merged = new TinyEngine(path: output);
-        using var expected = new TinyEngine(path: random.WriteMerged(_base, _temp.File("expected")));
-        using var tiny = new TinyEngine();
+        using TinyEngine merged = new(path: output);
+        using TinyEngine expected = new(path: random.WriteMerged(_base, _temp.File("expected")));
+        using TinyEngine tiny = new();
         float[][] logits = merged.Logits(tokens);
         Assert.InRange(Difference.Largest(expected.Logits(tokens), logits), 0, 1e-3f);
         Assert.InRange(Difference.Largest(tiny.Logits(tokens, adapter: tiny.Adapter(adapter)), logits), 0, 1e-3f);
@@ -39,7 +39,7 @@ public sealed class MergeTests : IDisposable
     [Fact]
     public async Task AQuantisedBaseTakesAnAdapterToo()
     {
-        var random = new RandomAdapter(_base.Config, targets: ["q_proj", "down_proj"]);
+        RandomAdapter random = new(_base.Config, targets: ["q_proj", "down_proj"]);
         string source = TestData.Local("gguf/tiny-Q8_0.gguf"), output = _temp.File("merged.gguf");
         await Convert(source, "--lora", random.WritePeft(_temp.File("a")), "--type", "Q8_0", "--output", output);
         using ModelFile before = ModelFile.Open(source), after = ModelFile.Open(output);
@@ -51,8 +51,8 @@ public sealed class MergeTests : IDisposable
 
         Assert.Equal(2 * _base.Config.LayerCount, changed);
         int[] tokens = TinyEngine.Prompt(3, 50);
-        using var merged = new TinyEngine(path: output);
-        using var expected = new TinyEngine(path: random.WriteMerged(before, _temp.File("expected")));
+        using TinyEngine merged = new(path: output);
+        using TinyEngine expected = new(path: random.WriteMerged(before, _temp.File("expected")));
         double divergence = merged.Logits(tokens).Zip(expected.Logits(tokens)).Average(pair => Difference.Divergence(pair.Second, pair.First));
         Assert.InRange(divergence, 0, 0.0035); // what Q8_0 costs this model (QuantizationTests)
 

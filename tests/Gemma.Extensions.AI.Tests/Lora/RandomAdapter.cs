@@ -23,7 +23,7 @@ internal sealed class RandomAdapter
     {
         _targets = targets ?? [.. s_targets.Select(t => t.Name)];
         Rank = rank;
-        var random = new Random(seed);
+        Random random = new(seed);
         Dictionary<string, long[]> shapes = GemmaTensors.Expected(config).ToDictionary(t => t.Name, t => t.Shape);
         for (int layer = 0; layer < config.LayerCount; layer++)
         {
@@ -45,13 +45,11 @@ internal sealed class RandomAdapter
 
     public static IEnumerable<string> Targets => s_targets.Select(t => t.Name);
 
-    public sealed record Factor(string Module, string Weight, int Rank, int Outputs, int Inputs, float[] A, float[] B);
-
     /// <summary>Writes what PEFT writes.</summary>
     public string WritePeft(string directory, Action<JsonObject>? change = null, Action<SafetensorsWriter>? add = null, Func<Factor, bool>? keep = null)
     {
         Directory.CreateDirectory(directory);
-        var json = new JsonObject
+        JsonObject json = new()
         {
             ["alpha_pattern"] = new JsonObject(),
             ["auto_mapping"] = null,
@@ -83,7 +81,7 @@ internal sealed class RandomAdapter
         };
         change?.Invoke(json);
         File.WriteAllText(Path.Combine(directory, "adapter_config.json"), json.ToJsonString());
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         foreach (Factor factor in Factors.Where(f => keep?.Invoke(f) != false))
         {
             writer.AddSingles($"base_model.model.{factor.Module}.lora_A.weight", [factor.Rank, factor.Inputs], factor.A);
@@ -98,7 +96,7 @@ internal sealed class RandomAdapter
     /// <summary>Writes what llama.cpp's converter writes.</summary>
     public unsafe string WriteGguf(string path, Action<GgufWriter>? change = null, float alpha = Alpha, TensorType type = TensorType.F32)
     {
-        var writer = new GgufWriter();
+        GgufWriter writer = new();
         writer.Set("general.architecture", "gemma2");
         writer.Set("general.type", "adapter");
         writer.Set("adapter.type", "lora");
@@ -116,7 +114,7 @@ internal sealed class RandomAdapter
         void Add(string name, float[] values, int rows, int columns)
         {
             BlockFormat format = columns % BlockFormat.Get(type).BlockElements == 0 ? BlockFormat.Get(type) : BlockFormat.Get(TensorType.F16);
-            var bytes = new byte[format.ByteLength(values.Length)];
+            byte[] bytes = new byte[format.ByteLength(values.Length)];
             fixed (float* source = values)
             fixed (byte* target = bytes)
             {
@@ -131,7 +129,7 @@ internal sealed class RandomAdapter
     public string WriteMerged(ModelFile model, string directory, Func<Factor, double>? scale = null)
     {
         Directory.CreateDirectory(directory);
-        var writer = new SafetensorsWriter();
+        SafetensorsWriter writer = new();
         foreach (TensorView tensor in model.Tensors.Values)
         {
             Factor? factor = Factors.FirstOrDefault(f => f.Weight == tensor.Name);
@@ -168,4 +166,6 @@ internal sealed class RandomAdapter
 
         return directory;
     }
+
+    public sealed record Factor(string Module, string Weight, int Rank, int Outputs, int Inputs, float[] A, float[] B);
 }

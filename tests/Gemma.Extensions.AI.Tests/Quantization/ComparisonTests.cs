@@ -21,10 +21,10 @@ public sealed class ComparisonTests : IDisposable
     public async Task AModelEqualsItselfAndAQuantisedOneIsNearer()
     {
         int[][] windows = [TinyEngine.Prompt(1, 64), TinyEngine.Prompt(2, 64), TinyEngine.Prompt(3, 20)];
-        using var exact = new TinyEngine();
-        using var same = new TinyEngine();
-        using var q8 = new TinyEngine(path: TestData.Local("gguf/tiny-Q8_0.gguf"));
-        using var q2 = new TinyEngine(path: TestData.Local("gguf/tiny-Q2_K.gguf"));
+        using TinyEngine exact = new();
+        using TinyEngine same = new();
+        using TinyEngine q8 = new(path: TestData.Local("gguf/tiny-Q8_0.gguf"));
+        using TinyEngine q2 = new(path: TestData.Local("gguf/tiny-Q2_K.gguf"));
         ModelComparison self = await ModelComparison.RunAsync(exact.Engine, same.Engine, windows);
         Assert.Equal(63 + 63 + 19, self.Tokens);
         Assert.Equal(1, self.SameTop);
@@ -60,9 +60,9 @@ public sealed class ComparisonTests : IDisposable
         Assert.NotEqual(loaded.For("blk.1.attn_q.weight"), loaded.For("blk.2.attn_q.weight"));
         ModelConverter.Write(original, QuantizationRecipe.Get("Q2_K"), _temp.File("with.gguf"), loaded);
         ModelConverter.Write(original, QuantizationRecipe.Get("Q2_K"), _temp.File("without.gguf"));
-        using var exact = new TinyEngine();
-        using var with = new TinyEngine(path: _temp.File("with.gguf"));
-        using var without = new TinyEngine(path: _temp.File("without.gguf"));
+        using TinyEngine exact = new();
+        using TinyEngine with = new(path: _temp.File("with.gguf"));
+        using TinyEngine without = new(path: _temp.File("without.gguf"));
         int[][] windows = [.. Enumerable.Range(30, 4).Select(seed => TinyEngine.Prompt(seed, 200))];
         double better = (await ModelComparison.RunAsync(exact.Engine, with.Engine, windows)).MeanDivergence, plain = (await ModelComparison.RunAsync(exact.Engine, without.Engine, windows)).MeanDivergence;
         Assert.True(better < plain, $"{better} with, {plain} without");
@@ -72,7 +72,7 @@ public sealed class ComparisonTests : IDisposable
     public void WrongImportanceMatricesAreRejected()
     {
         Assert.Contains("no importance matrix", Assert.Throws<GemmaModelFormatException>(() => ImportanceMatrix.Load(TestData.Local("gguf/tiny-Q4_0.gguf"))).Message, StringComparison.Ordinal);
-        var matrix = new ImportanceMatrix();
+        ImportanceMatrix matrix = new();
         matrix.Add("blk.0.attn_q.weight", new float[99]);
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         Assert.Contains("99", Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(original, QuantizationRecipe.Get("Q4_K_M"), _temp.File("x.gguf"), matrix)).Message, StringComparison.Ordinal);
@@ -87,9 +87,9 @@ public sealed class ComparisonTests : IDisposable
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         ModelConverter.Write(original, QuantizationRecipe.Get("IQ3_S"), _temp.File("IQ3_S.gguf"), await Importance(original));
         int[][] windows = [TinyEngine.Prompt(1, 200), TinyEngine.Prompt(2, 200), TinyEngine.Prompt(3, 200)];
-        using var exact = new TinyEngine();
-        using var mine = new TinyEngine(path: _temp.File("IQ3_S.gguf"));
-        using var llama = new TinyEngine(path: theirs);
+        using TinyEngine exact = new();
+        using TinyEngine mine = new(path: _temp.File("IQ3_S.gguf"));
+        using TinyEngine llama = new(path: theirs);
         double own = (await ModelComparison.RunAsync(exact.Engine, mine.Engine, windows)).MeanDivergence, other = (await ModelComparison.RunAsync(exact.Engine, llama.Engine, windows)).MeanDivergence;
         TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {own:F4}, llama.cpp's {other:F4}");
         Assert.True(own <= other, $"{own} against {other}");
@@ -98,9 +98,9 @@ public sealed class ComparisonTests : IDisposable
     private static async Task<ImportanceMatrix> Importance(ModelFile original)
     {
         using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference", Threads = 1 });
-        using var collector = new ImportanceCollector(backend);
-        using var engine = new GemmaEngine(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = GemmaKvCacheType.F32, KvCacheBytes = 16 << 20, PrefixCache = false });
-        var ignore = new Ignore();
+        using ImportanceCollector collector = new(backend);
+        using GemmaEngine engine = new(original.Config, GemmaWeights.Load(original, collector), collector, new EngineOptions { KvType = GemmaKvCacheType.F32, KvCacheBytes = 16 << 20, PrefixCache = false });
+        Ignore ignore = new();
         for (int seed = 10; seed < 20; seed++)
         {
             await engine.EvaluateAsync(TinyEngine.Prompt(seed, 200), ignore);
@@ -112,7 +112,7 @@ public sealed class ComparisonTests : IDisposable
     [Fact]
     public void MemoryAdviceNamesTheLargestTypeThatFits()
     {
-        var config = new GemmaConfig
+        GemmaConfig config = new()
         {
             VocabularySize = 256000, HiddenSize = 3584, FeedForwardSize = 14336, LayerCount = 42, HeadCount = 16, KvHeadCount = 8, HeadDim = 256,
             ContextLength = 8192, SlidingWindow = 4096, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 1 / 16f, AttentionSoftcap = 50, FinalSoftcap = 30,

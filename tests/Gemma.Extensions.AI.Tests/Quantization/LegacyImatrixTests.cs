@@ -13,7 +13,7 @@ public sealed class LegacyImatrixTests : IDisposable
     public void Dispose() => _temp.Dispose();
 
     [Fact]
-    public void They_are_read()
+    public void TheyAreRead()
     {
         // Mean squares 4 and 9, kept times 3 evaluations; the second without evaluations, as they are.
         ImportanceMatrix matrix = Read(Bytes(("blk.0.attn_q.weight", 3, [12, 27]), ("blk.0.ffn_down.weight", 0, [5, 6, 7])));
@@ -26,12 +26,12 @@ public sealed class LegacyImatrixTests : IDisposable
     }
 
     [Fact]
-    public void Damaged_ones_are_named_as_what_they_are()
+    public void DamagedOnesAreNamedAsWhatTheyAre()
     {
         byte[] valid = Bytes(("blk.0.attn_q.weight", 3, [12, 27]), ("blk.0.ffn_down.weight", 2, [5, 6, 7]));
         Assert.Contains("imatrix.dat", Assert.Throws<GemmaModelFormatException>(() => Read(valid[..^3])).Message);
         Assert.Contains("not finite", Assert.Throws<GemmaModelFormatException>(() => Read(Bytes(("w", 1, [float.NaN])))).Message);
-        var random = new Random(8);
+        Random random = new(8);
         int accepted = 0;
         const int Count = 3000;
         for (int i = 0; i < Count; i++)
@@ -57,8 +57,8 @@ public sealed class LegacyImatrixTests : IDisposable
 
     private static byte[] Bytes(params (string Name, int Calls, float[] Sums)[] matrices)
     {
-        using var stream = new MemoryStream();
-        using var writer = new BinaryWriter(stream);
+        using MemoryStream stream = new();
+        using BinaryWriter writer = new(stream);
         writer.Write(matrices.Length);
         foreach ((string name, int calls, float[] sums) in matrices)
         {

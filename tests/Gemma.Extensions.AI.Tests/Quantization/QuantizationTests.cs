@@ -38,7 +38,7 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     {
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
         string path = _temp.File("tiny-bf16.gguf");
-        var seen = new List<ConversionProgress>();
+        List<ConversionProgress> seen = new();
         ModelConverter.Write(original, QuantizationRecipe.Get("bf16"), path, progress: new Listener(seen));
         Assert.Equal(original.Config.ParameterCount, seen[^1].DoneElements);
         Assert.Equal(46, seen.Select(p => p.Tensor).Distinct().Count());
@@ -60,9 +60,9 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     public void QuantisingKeepsMetadata()
     {
         string path = _temp.File("q.gguf");
-        using var source = (GgufModelFile)ModelFile.Open(TestData.Local("gguf/tiny-Q8_0.gguf"));
+        using GgufModelFile source = (GgufModelFile)ModelFile.Open(TestData.Local("gguf/tiny-Q8_0.gguf"));
         ModelConverter.Write(source, QuantizationRecipe.Get("Q4_0"), path);
-        using var result = (GgufModelFile)ModelFile.Open(path);
+        using GgufModelFile result = (GgufModelFile)ModelFile.Open(path);
         Assert.Equal(2u, result.Metadata.GetInteger("general.file_type"));
         foreach (string key in source.Metadata.Values.Keys.Where(k => k is not "general.file_type" and not "general.quantization_version"))
         {
@@ -85,7 +85,7 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     [InlineData("IQ3_S")]
     public void MixturesAreThoseOfLlamaCpp(string type)
     {
-        using var file = (GgufModelFile)ModelFile.Open(GgufGoldens.File(type), checkScales: false);
+        using GgufModelFile file = (GgufModelFile)ModelFile.Open(GgufGoldens.File(type), checkScales: false);
         QuantizationRecipe recipe = QuantizationRecipe.Get(type);
         Assert.Equal(recipe.FileType, (uint)file.Metadata.GetInteger("general.file_type")!);
         Assert.All(file.Tensors.Values, tensor => Assert.Equal(tensor.Format, recipe.FormatOf(tensor.Name, tensor.Shape, file.Config)));
@@ -139,9 +139,9 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     public void ACancelledConversionLeavesNothing()
     {
         using ModelFile original = ModelFile.Open(TestData.Local("tiny"));
-        using var source = new CancellationTokenSource();
-        var seen = new List<ConversionProgress>();
-        var stop = new Listener(seen, () =>
+        using CancellationTokenSource source = new();
+        List<ConversionProgress> seen = new();
+        Listener stop = new(seen, () =>
         {
             if (seen.Count == 5)
             {
@@ -192,11 +192,11 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public void WeightsThatATypeCannotStoreAreRefused()
     {
-        var writer = Files.SyntheticModel.Gguf((n, s) => n == "blk.0.ffn_up.weight" ? null : s, BlockFormat.Get(TensorType.BF16));
+        GgufWriter writer = Files.SyntheticModel.Gguf((n, s) => n == "blk.0.ffn_up.weight" ? null : s, BlockFormat.Get(TensorType.BF16));
         writer.Add("blk.0.ffn_up.weight", BlockFormat.Get(TensorType.F32), [64, 32], s => s.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(Enumerable.Repeat(1e30f, 64 * 32).ToArray().AsSpan())));
         writer.Save(_temp.File("big.gguf"));
         using ModelFile source = ModelFile.Open(_temp.File("big.gguf"));
-        var e = Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(source, QuantizationRecipe.Get("F16"), _temp.File("x.gguf")));
+        GemmaModelFormatException e = Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(source, QuantizationRecipe.Get("F16"), _temp.File("x.gguf")));
         Assert.Contains("blk.0.ffn_up.weight", e.Message, StringComparison.Ordinal);
         Assert.Throws<GemmaModelFormatException>(() => ModelConverter.Write(source, QuantizationRecipe.Get("Q8_0"), _temp.File("x.gguf")));
         Assert.False(File.Exists(_temp.File("x.gguf.partial")));
@@ -208,15 +208,6 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
         VocabularySize = 256000, HiddenSize = hidden, FeedForwardSize = feedForward, LayerCount = layers, HeadCount = heads, KvHeadCount = kvHeads, HeadDim = headDim,
         ContextLength = 8192, SlidingWindow = 4096, RmsNormEpsilon = 1e-6f, RopeBase = 10000, QueryScale = 1 / MathF.Sqrt(headDim), AttentionSoftcap = 50, FinalSoftcap = 30,
     };
-
-    private sealed class Listener(List<ConversionProgress> seen, Action? then = null) : IProgress<ConversionProgress>
-    {
-        public void Report(ConversionProgress value)
-        {
-            seen.Add(value);
-            then?.Invoke();
-        }
-    }
 
     private static double Divergence(string path)
     {
@@ -231,8 +222,8 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
     {
         using ModelFile file = ModelFile.Open(path);
         using CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Kernel = "reference" });
-        using var engine = new GemmaEngine(file.Config, GemmaWeights.Load(file, backend), backend, new EngineOptions { KvType = GemmaKvCacheType.F32, KvCacheBytes = 16 << 20 });
-        var rows = new Rows();
+        using GemmaEngine engine = new(file.Config, GemmaWeights.Load(file, backend), backend, new EngineOptions { KvType = GemmaKvCacheType.F32, KvCacheBytes = 16 << 20 });
+        Rows rows = new();
         engine.EvaluateAsync(tokens, rows).GetAwaiter().GetResult();
         return [.. rows.Values];
     }
@@ -257,6 +248,15 @@ public sealed class QuantizationTests(ITestOutputHelper output) : IDisposable
         }
 
         return Math.Log(sum);
+    }
+
+    private sealed class Listener(List<ConversionProgress> seen, Action? then = null) : IProgress<ConversionProgress>
+    {
+        public void Report(ConversionProgress value)
+        {
+            seen.Add(value);
+            then?.Invoke();
+        }
     }
 
     private sealed class Rows : RowReader

@@ -14,7 +14,7 @@ public sealed class AgentContextTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
-    public async Task Passages_stand_in_the_prompt_before_the_model_is_asked()
+    public async Task PassagesStandInThePromptBeforeTheModelIsAsked()
     {
         ServiceCollection services = new();
         services.AddGemmaRag(TestData.Local("tiny"), options => options.DatabasePath = _directory.File("rag.db"));

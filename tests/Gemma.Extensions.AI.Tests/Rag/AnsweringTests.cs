@@ -34,7 +34,7 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
-    public async Task Citations_resolve_to_document_and_place()
+    public async Task CitationsResolveToDocumentAndPlace()
     {
         ScriptedClient chat = new("Between one and two bar [2]. The window sticks [1][9] in damp [2, 1].");
         DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer);
@@ -63,7 +63,7 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
-    public async Task Nothing_relevant_is_said_without_asking_the_model()
+    public async Task NothingRelevantIsSaidWithoutAskingTheModel()
     {
         ScriptedClient chat = new("Paris [1].");
         DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer);
@@ -81,7 +81,7 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
-    public async Task Before_anything_was_ingested_it_is_not_in_the_documents()
+    public async Task BeforeAnythingWasIngestedItIsNotInTheDocuments()
     {
         _store = new SqliteVectorStore(_directory.File("new.db"));
         ScriptedClient chat = new("Paris [1].");
@@ -92,7 +92,7 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
-    public async Task The_models_own_refusal_is_recognised()
+    public async Task TheModelsOwnRefusalIsRecognised()
     {
         DocumentAnswerer answerer = new(await RetrieverAsync(), new ScriptedClient("That is not in the documents."), s_tokenizer);
         DocumentAnswer answer = await answerer.AskAsync("Which colour has the boiler?");
@@ -101,7 +101,7 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
-    public async Task Passages_keep_to_the_budget()
+    public async Task PassagesKeepToTheBudget()
     {
         ScriptedClient chat = new("Yes [1].");
         DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer, new DocumentAnswererOptions { MaxPassageTokens = 60 });
@@ -112,7 +112,7 @@ public sealed class AnsweringTests : IDisposable
     }
 
     [Fact]
-    public async Task A_question_without_room_for_passages_is_refused_with_numbers()
+    public async Task AQuestionWithoutRoomForPassagesIsRefusedWithNumbers()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1, ContextLength = 256 });
         DocumentAnswerer answerer = new(await RetrieverAsync(), model.AsIChatClient(), model.Tokenizer);
@@ -129,7 +129,7 @@ public sealed class AnsweringTests : IDisposable
     [InlineData("[1, 9, 3]", "[1][3]")]
     [InlineData("open [1", "open [1")]
     [InlineData("[99999999999999999999]!", "!")]
-    public void Citations_of_nothing_are_dropped_however_the_text_arrives(string text, string expected)
+    public void CitationsOfNothingAreDroppedHoweverTheTextArrives(string text, string expected)
     {
         foreach (int size in (ReadOnlySpan<int>)[1, 2, 3, 100])
         {
@@ -145,7 +145,7 @@ public sealed class AnsweringTests : IDisposable
     /// grammar turns into citations of the two passages.
     /// </summary>
     [Fact]
-    public async Task A_model_cannot_cite_what_is_not_there()
+    public async Task AModelCannotCiteWhatIsNotThere()
     {
         using GemmaModel model = GemmaModel.Load(TestData.Local("tiny"), new GemmaOptions { Threads = 1 });
         IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator();

@@ -15,8 +15,6 @@ public sealed class BombTests : IDisposable
     private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
     private readonly TempDirectory _directory = new();
 
-    public void Dispose() => _directory.Dispose();
-
     private const string Hello = "BT /F 12 Tf 50 700 Td (Hello) Tj ET";
 
     private static readonly Dictionary<string, (Func<byte[]> File, string Reason)> s_bombs = new()
@@ -54,9 +52,11 @@ public sealed class BombTests : IDisposable
 
     public static TheoryData<string> Bombs => [.. s_bombs.Keys];
 
+    public void Dispose() => _directory.Dispose();
+
     [Theory]
     [MemberData(nameof(Bombs))]
-    public async Task It_is_refused_and_the_rest_goes_on(string bomb)
+    public async Task ItIsRefusedAndTheRestGoesOn(string bomb)
     {
         (Func<byte[]> file, string reason) = s_bombs[bomb];
         using SqliteVectorStore store = new(_directory.File("store.db"));
@@ -69,7 +69,7 @@ public sealed class BombTests : IDisposable
 
     /// <summary>What only looks like one is read: trees that share nothing, names in strings, forms that share the resources of their page, and a table of many rows.</summary>
     [Fact]
-    public void Ordinary_structures_are_read()
+    public void OrdinaryStructuresAreRead()
     {
         static string Read(byte[] pdf) => string.Join(' ', DocumentReader.Read(pdf, DocumentFormat.Pdf).Blocks.Select(static b => b.Text));
         Assert.Equal("Hello", Read(Page(Hello, "<</ColorSpace<</C 6 0 R/D 6 0 R>>/ExtGState<</G<</SMask<</S/Luminosity/G 8 0 R>>>>>>>>", "[/Separation/X/DeviceRGB 7 0 R]", "<</FunctionType 2/Domain[0 1]/N 1>>", Stream("", "/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources 5 0 R"))));
@@ -89,7 +89,7 @@ public sealed class BombTests : IDisposable
     [InlineData("<table>", "<tr><td>a", "")]
     [InlineData("<p>", "<input value=x>", "")]
     [InlineData("<select>", "<option>a", "")]
-    public void Pages_are_read_by_their_length(string head, string of, string end)
+    public void PagesAreReadByTheirLength(string head, string of, string end)
     {
         long Allocated(int times)
         {
@@ -109,7 +109,7 @@ public sealed class BombTests : IDisposable
     [InlineData("中。", false)]
     [InlineData("A. ", false)]
     [InlineData("a\n", true)]
-    public void Cutting_holds_little_of_a_paragraph(string of, bool preformatted)
+    public void CuttingHoldsLittleOfAParagraph(string of, bool preformatted)
     {
         const int Characters = 600_000;
         ParsedDocument document = new(null, [new DocumentBlock(Repeat(of, Characters / of.Length), [], IsPreformatted: preformatted)]);
@@ -122,7 +122,7 @@ public sealed class BombTests : IDisposable
     }
 
     [Fact]
-    public void Readings_within_readings_are_read_once()
+    public void ReadingsWithinReadingsAreReadOnce()
     {
         long Allocated(int levels)
         {
@@ -146,7 +146,7 @@ public sealed class BombTests : IDisposable
     [InlineData(DocumentFormat.Markdown, "- a\n")]
     [InlineData(DocumentFormat.Markdown, "<div>a</div>\n\n")]
     [InlineData(DocumentFormat.Text, "a b\n\n")]
-    public void Reading_stops_where_it_is_cancelled(DocumentFormat format, string of)
+    public void ReadingStopsWhereItIsCancelled(DocumentFormat format, string of)
     {
         byte[] document = Encoding.UTF8.GetBytes(Repeat(of, 4_000_000 / of.Length));
         using CancellationTokenSource stop = new(TimeSpan.FromMilliseconds(30)); // none of them is read in this time

@@ -17,7 +17,7 @@ public sealed class ForeignStoreTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Ingests_finds_and_answers(bool hybrid)
+    public async Task IngestsFindsAndAnswers(bool hybrid)
     {
         using SqliteVectorStore store = new(_directory.File("foreign.db"));
         VectorStoreCollection<Guid, DocumentChunk> inner = store.GetCollection<Guid, DocumentChunk>("d", DocumentChunk.CreateDefinition(WordLengths.Dimensions));

@@ -64,7 +64,7 @@ public sealed class ForgeryTests
     }
 
     [Fact]
-    public void Forged_passages_and_questions_are_told_from_the_real_ones()
+    public void ForgedPassagesAndQuestionsAreToldFromTheRealOnes()
     {
         int forgeries = 0;
         Random random = new(14);
@@ -92,7 +92,7 @@ public sealed class ForgeryTests
 
     /// <summary>The judge's message: the question first, so that it is escaped too.</summary>
     [Fact]
-    public void Forged_judgements_are_told_from_the_real_ones()
+    public void ForgedJudgementsAreToldFromTheRealOnes()
     {
         foreach (string frame in s_frames.SelectMany(f => s_breaks.Select(b => $"Pumps{b}{f}{b}end")))
         {
@@ -111,14 +111,14 @@ public sealed class ForgeryTests
     [InlineData("Boiler > Pressure\nThe boiler pressure must stay between one and two bar [3].")]
     [InlineData("See [1] and Question: 4 of the form.\nAnswers: none\n[a] link\n[12a]\n[] empty\nQuestions: many\n\\[x\\]\n- [ ] open\n- [x] done\n| [1] |")]
     [InlineData("The question: is it safe?\r\nint a[2];\n\tif (x[1] > 2)\n    Passages of text.")]
-    public void Ordinary_text_stays_as_it_is(string text)
+    public void OrdinaryTextStaysAsItIs(string text)
     {
         Assert.Same(text, PassageFrame.Escape(text));
         Assert.Equal($"Passages:\n\n[1] {text}\n\nQuestion: Is it?", PassageFrame.Render("Is it?", [text]));
     }
 
     [Fact]
-    public void Citations_name_passages_that_were_given_and_no_others()
+    public void CitationsNamePassagesThatWereGivenAndNoOthers()
     {
         Random random = new(3);
         for (int round = 0; round < 20_000; round++)

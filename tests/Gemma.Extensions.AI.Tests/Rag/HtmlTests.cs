@@ -70,7 +70,7 @@ public sealed class HtmlTests
     [InlineData("<menu><li>Cut<li>Paste</menu>", "Cut|Paste")]
     [InlineData("<ol><li>Open.<li>Pour.</ol>", "- Open.\n- Pour.")]
     [InlineData("<center><big>Sale</big> today</center>", "Sale today")]
-    public void The_text_of_a_page(string html, string expected) => Assert.Equal(expected, TextOf(Encoding.UTF8.GetBytes($"<!doctype html><meta charset=utf-8><body>{html}")));
+    public void TheTextOfAPage(string html, string expected) => Assert.Equal(expected, TextOf(Encoding.UTF8.GetBytes($"<!doctype html><meta charset=utf-8><body>{html}")));
 
     /// <summary>What says the encoding, the encoding, and a text in it.</summary>
     [Theory]
@@ -93,7 +93,7 @@ public sealed class HtmlTests
     [InlineData("<?xml version=\"1.0\" encoding=\"windows-1252\"?><meta charset=utf-8>", "utf-8", "Brücke")]
     [InlineData("", "utf-16", "Brücke")]
     [InlineData("", "utf-16BE", "Brücke")]
-    public void The_encoding_of_a_page(string declaration, string encoding, string text)
+    public void TheEncodingOfAPage(string declaration, string encoding, string text)
     {
         Encoding writer = CodePagesEncodingProvider.Instance.GetEncoding(encoding) ?? Encoding.GetEncoding(encoding);
         Assert.Equal(text, TextOf(writer.GetBytes($"{declaration}<html><head><title>t</title></head><body><p>{text}</p></body></html>")));
@@ -101,12 +101,12 @@ public sealed class HtmlTests
 
     /// <summary>In XML an element may end itself. In HTML the script would swallow the page.</summary>
     [Fact]
-    public void A_page_in_xml_may_end_elements_in_their_own_tag() => Assert.Equal(
+    public void APageInXmlMayEndElementsInTheirOwnTag() => Assert.Equal(
         "Here › a & b|Here › After the anchor.",
         TextOf("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<!DOCTYPE html><html xmlns=\"http://www.w3.org/1999/xhtml\"><head><title/><script type=\"text/javascript\" src=\"x.js\"/></head><body><h1>Here</h1><div class='empty' /><p>a &amp; b<br/></p><p><a id=\"x\"/>After the anchor.</p></body></html>"u8.ToArray()));
 
     [Fact]
-    public void A_long_formula_or_list_of_terms_costs_no_more_than_its_length()
+    public void ALongFormulaOrListOfTermsCostsNoMoreThanItsLength()
     {
         string formula = "<math>" + string.Concat(Enumerable.Repeat("<mrow>", 400)) + "<mi>x</mi>" + "</math>";
         Assert.Equal("x", TextOf(Encoding.UTF8.GetBytes(formula)));

@@ -22,7 +22,7 @@ public sealed class IngestionTests : IDisposable
     private static ParsedDocument Read(string text, DocumentFormat format) => DocumentReader.Read(Encoding.UTF8.GetBytes(text), format);
 
     [Fact]
-    public void Text_is_paragraphs_with_lines()
+    public void TextIsParagraphsWithLines()
     {
         ParsedDocument document = Read("First line\nsecond line\n\n\nOther paragraph.\r\n\r\nLast", DocumentFormat.Text);
         Assert.Equal([("First line\nsecond line", 1), ("Other paragraph.", 5), ("Last", 7)], document.Blocks.Select(b => (b.Text, b.Line!.Value)));
@@ -32,7 +32,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void Markdown_keeps_headings_lists_tables_and_code()
+    public void MarkdownKeepsHeadingsListsTablesAndCode()
     {
         ParsedDocument document = Read(
             """
@@ -77,7 +77,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void Html_leaves_the_furniture_out()
+    public void HtmlLeavesTheFurnitureOut()
     {
         ParsedDocument document = Read(
             """
@@ -112,10 +112,10 @@ public sealed class IngestionTests : IDisposable
     [InlineData("<table><tr><td><h1>Laid</h1><p>out</p><table><tr><td>1</td><td>2</td></tr></table></td></tr></table>", "out|1 | 2")]
     [InlineData("<pre>if (a)<br>  b();<div>else</div><div>  c();</div></pre>", "if (a)\n  b();\nelse\n  c();")]
     [InlineData("<h1>Plan</h1><h2>First</h2><h2>Then</h2><p>more</p><h1>Last</h1>", "First|more|Last")]
-    public void Html_of_all_sorts(string html, string expected) => Assert.Equal(expected, string.Join('|', Read(html, DocumentFormat.Html).Blocks.Select(b => b.Text)));
+    public void HtmlOfAllSorts(string html, string expected) => Assert.Equal(expected, string.Join('|', Read(html, DocumentFormat.Html).Blocks.Select(b => b.Text)));
 
     [Fact]
-    public void Markdown_with_html_breaks_and_headings()
+    public void MarkdownWithHtmlBreaksAndHeadings()
     {
         ParsedDocument document = Read("<h1 align=\"center\">Shed</h1>\n\nOne<br>two<BR />three\nfour &auml; ![a spade](x.png)\n", DocumentFormat.Markdown);
         Assert.Equal("Shed", document.Title);
@@ -128,7 +128,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void Text_of_other_encodings()
+    public void TextOfOtherEncodings()
     {
         byte[] old = [.. "Caf"u8, 0xE9, .. " \u2014 "u8[..1], 0x80, .. "5"u8];
         Assert.Equal("Café €5", DocumentReader.Read(old, DocumentFormat.Text).Blocks.Single().Text);
@@ -147,7 +147,7 @@ public sealed class IngestionTests : IDisposable
     [InlineData("<meta charset='windows-1251'>", 1251, "мост")]
     [InlineData("<META HTTP-EQUIV='Content-Type' CONTENT='text/html; charset=Shift_JIS'>", 932, "橋")]
     [InlineData("", 1200, "Grüße")]
-    public void Pages_of_other_encodings(string declaration, int codePage, string text)
+    public void PagesOfOtherEncodings(string declaration, int codePage, string text)
     {
         Encoding encoding = CodePagesEncodingProvider.Instance.GetEncoding(codePage) ?? Encoding.GetEncoding(codePage);
         byte[] page = [.. codePage == 1200 ? encoding.GetPreamble() : [], .. encoding.GetBytes($"<html><head>{declaration}</head><body><p>{text}</p>")];
@@ -173,7 +173,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void Pdf_is_read_page_by_page()
+    public void PdfIsReadPageByPage()
     {
         ParsedDocument document = DocumentReader.Read(Pdf("The pump runs at night.\nIt stops at dawn.", "Oil the bearings every year."), DocumentFormat.Pdf);
         Assert.Equal("Manual", document.Title);
@@ -187,7 +187,7 @@ public sealed class IngestionTests : IDisposable
     [InlineData(DocumentFormat.Markdown)]
     [InlineData(DocumentFormat.Html)]
     [InlineData(DocumentFormat.Pdf)]
-    public void Damaged_bytes_end_in_the_documented_exception(DocumentFormat format)
+    public void DamagedBytesEndInTheDocumentedException(DocumentFormat format)
     {
         Random random = new(5);
         byte[] sound = format == DocumentFormat.Pdf ? Pdf("Some text", "More text") : Encoding.UTF8.GetBytes("# A\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<div><p>x<table><td>y</div>\n- l\n  - m\n```\ncode");
@@ -212,7 +212,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void Deep_nesting_is_read()
+    public void DeepNestingIsRead()
     {
         Assert.Equal("deep", Read(string.Concat(Enumerable.Repeat("<div>", 500)) + "deep", DocumentFormat.Html).Blocks.Single().Text);
         Assert.NotEmpty(Read(string.Concat(Enumerable.Repeat("> ", 90)) + "deep", DocumentFormat.Markdown).Blocks);
@@ -231,7 +231,7 @@ public sealed class IngestionTests : IDisposable
     [InlineData("- ", DocumentFormat.Markdown)]
     [InlineData("> ", DocumentFormat.Markdown)]
     [InlineData("{1}- x\n", DocumentFormat.Markdown)]
-    public async Task Hostile_nesting_is_refused_in_time(string nested, DocumentFormat format)
+    public async Task HostileNestingIsRefusedInTime(string nested, DocumentFormat format)
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
@@ -249,7 +249,7 @@ public sealed class IngestionTests : IDisposable
     [Theory]
     [InlineData("<p>x</p>", DocumentFormat.Html)]
     [InlineData("- x\n", DocumentFormat.Markdown)]
-    public async Task Parsing_can_be_cancelled(string part, DocumentFormat format)
+    public async Task ParsingCanBeCancelled(string part, DocumentFormat format)
     {
         byte[] content = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(part, 10)));
         using CancellationTokenSource stop = new();
@@ -259,7 +259,7 @@ public sealed class IngestionTests : IDisposable
 
     /// <summary>To open a pipe blocks until somebody writes into it.</summary>
     [Fact]
-    public async Task Pipes_and_devices_are_not_opened()
+    public async Task PipesAndDevicesAreNotOpened()
     {
         if (OperatingSystem.IsWindows())
         {
@@ -288,7 +288,7 @@ public sealed class IngestionTests : IDisposable
 
     /// <summary>Random documents: no passage is over the limit, and every sentence is in some passage, in order.</summary>
     [Fact]
-    public void Passages_keep_to_the_limit_and_lose_nothing()
+    public void PassagesKeepToTheLimitAndLoseNothing()
     {
         Random random = new(6);
         for (int round = 0; round < 60; round++)
@@ -329,7 +329,7 @@ public sealed class IngestionTests : IDisposable
     [InlineData(DocumentFormat.Markdown, "Entry {0} says\nnothing new. ")]
     [InlineData(DocumentFormat.Markdown, "- entry {0} says nothing new\n")]
     [InlineData(DocumentFormat.Markdown, "    entry {0} says nothing new\n")]
-    public void A_passage_knows_the_line_that_it_begins_at(DocumentFormat format, string entry)
+    public void APassageKnowsTheLineThatItBeginsAt(DocumentFormat format, string entry)
     {
         string text = "Before.\n\n" + string.Concat(Enumerable.Range(1000, 60).Select(i => string.Format(System.Globalization.CultureInfo.InvariantCulture, entry, i)));
         string[] lines = text.Split('\n');
@@ -350,7 +350,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void Text_without_spaces_is_split_between_characters()
+    public void TextWithoutSpacesIsSplitBetweenCharacters()
     {
         string text = string.Concat(Enumerable.Repeat("水は高いところから低いところへ流れ𠮷る", 40));
         IReadOnlyList<Chunk> chunks = new Chunker(s_tokenizer, 64, 8, 0).Split(new ParsedDocument(null, [new DocumentBlock(text, [])]), "");
@@ -368,7 +368,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public async Task Only_what_changed_is_ingested_again()
+    public async Task OnlyWhatChangedIsIngestedAgain()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open();
         using SqliteVectorStore _ = store;
@@ -412,7 +412,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public async Task A_document_that_cannot_be_read_is_reported_and_its_old_passages_stay()
+    public async Task ADocumentThatCannotBeReadIsReportedAndItsOldPassagesStay()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
@@ -427,7 +427,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public async Task Whatever_a_source_throws_is_its_documents_failure()
+    public async Task WhateverASourceThrowsIsItsDocumentsFailure()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
@@ -446,7 +446,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public async Task A_document_that_became_empty_is_not_cited_any_more()
+    public async Task ADocumentThatBecameEmptyIsNotCitedAnyMore()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open(null);
         using SqliteVectorStore _ = store;
@@ -464,7 +464,7 @@ public sealed class IngestionTests : IDisposable
     [InlineData("=")]
     [InlineData(". ")]
     [InlineData("x")]
-    public void A_huge_paragraph_is_cut_in_time(string of)
+    public void AHugeParagraphIsCutInTime(string of)
     {
         string text = of == "words"
             ? string.Join(' ', Enumerable.Range(0, 150_000).Select(i => $"w{i * 7919 % 10007}"))
@@ -477,7 +477,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public async Task Other_settings_of_the_embeddings_are_a_change_of_every_document()
+    public async Task OtherSettingsOfTheEmbeddingsAreAChangeOfEveryDocument()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open();
         using SqliteVectorStore _ = store;
@@ -490,7 +490,7 @@ public sealed class IngestionTests : IDisposable
     }
 
     [Fact]
-    public void A_folder_that_links_back_to_itself_is_read_once()
+    public void AFolderThatLinksBackToItselfIsReadOnce()
     {
         string folder = Directory.CreateDirectory(_directory.File("linked/sub")).Parent!.FullName;
         File.WriteAllText(Path.Combine(folder, "sub", "ünï 日本.txt"), "Here.");
@@ -511,7 +511,7 @@ public sealed class IngestionTests : IDisposable
 
     /// <summary>An ingestion that is stopped after every batch, again and again, ends with what an unbroken one gives and embeds no passage twice.</summary>
     [Fact]
-    public async Task An_interrupted_ingestion_goes_on_where_it_stopped()
+    public async Task AnInterruptedIngestionGoesOnWhereItStopped()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = Open();
         using SqliteVectorStore _ = store;

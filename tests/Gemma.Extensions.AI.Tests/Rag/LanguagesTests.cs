@@ -40,7 +40,7 @@ public sealed class LanguagesTests : IDisposable
     [InlineData("المضخـــة في القبو", "المضخة")]
     [InlineData("הַמַּשְׁאֵבָה במרתף", "המשאבה")]
     [InlineData("Das Volumen beträgt 5 m³.", "m3")]
-    public async Task A_text_is_found_in_whatever_way_it_is_written(string text, string question)
+    public async Task ATextIsFoundInWhateverWayItIsWritten(string text, string question)
     {
         foreach (string tokenizer in (string[])[new SqliteVectorStoreOptions().FullTextTokenizer, "trigram"])
         {
@@ -58,7 +58,7 @@ public sealed class LanguagesTests : IDisposable
 
     /// <summary>Floors a little below what was measured (results/…/languages.md).</summary>
     [Fact]
-    public async Task Questions_in_many_languages_find_their_document()
+    public async Task QuestionsInManyLanguagesFindTheirDocument()
     {
         RetrievalCorpus corpus = RetrievalCorpus.Load(Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.Benchmarks", "Rag", "languages.txt"));
         using SqliteVectorStore store = new(_directory.File("languages.db"));
@@ -86,15 +86,15 @@ public sealed class LanguagesTests : IDisposable
     [InlineData("茶", "")] // all that is asked for, which counts as any word
     [InlineData("How long is it boiled?", "")]
     [InlineData("GPU要多少", "")]
-    public void Single_letters_between_question_words_are_words(string question, string expected) =>
+    public void SingleLettersBetweenQuestionWordsAreWords(string question, string expected) =>
         Assert.Equal(expected.Split(' ', StringSplitOptions.RemoveEmptyEntries), QueryTerms.Alone(question).Order(StringComparer.Ordinal).OrderBy(letter => question.IndexOf(letter, StringComparison.Ordinal)));
 
     /// <summary>Other stores have words of their own; they are asked in the question's.</summary>
     [Fact]
-    public void Other_stores_are_asked_as_it_is_written() => Assert.Equal(["straße", "köln"], QueryTerms.Written("Where is the Straße in Köln?"));
+    public void OtherStoresAreAskedAsItIsWritten() => Assert.Equal(["straße", "köln"], QueryTerms.Written("Where is the Straße in Köln?"));
 
     [Fact]
-    public async Task Phrases_and_short_words_are_found_too()
+    public async Task PhrasesAndShortWordsAreFoundToo()
     {
         foreach (string tokenizer in (string[])["porter ascii", "trigram"])
         {

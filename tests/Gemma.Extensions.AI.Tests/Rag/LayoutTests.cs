@@ -17,9 +17,9 @@ public sealed class LayoutTests : IDisposable
 
     private readonly TempDirectory _directory = new();
 
-    public void Dispose() => _directory.Dispose();
-
     private string Path => _directory.File("store.db");
+
+    public void Dispose() => _directory.Dispose();
 
     private static object? Sql(string path, string sql)
     {
@@ -95,7 +95,7 @@ public sealed class LayoutTests : IDisposable
     }
 
     [Fact]
-    public async Task A_file_of_the_first_layout_is_indexed_anew_when_it_is_opened()
+    public async Task AFileOfTheFirstLayoutIsIndexedAnewWhenItIsOpened()
     {
         WriteFirstLayout(Path, more: 2500);
         List<SqliteReindexProgress> reports = [];
@@ -107,7 +107,7 @@ public sealed class LayoutTests : IDisposable
             // All else is as it was.
             Assert.Equal(2504, await Documents(store).SearchAsync(new float[] { 1, 1 }, 3000).CountAsync());
             Assert.Equal("kept", (await store.GetDynamicCollection("plain", new() { Properties = [new VectorStoreKeyProperty("Id", typeof(int)), new VectorStoreDataProperty("Text", typeof(string))] }).GetAsync(1))!["Text"]);
-            var lists = (SqliteVectorCollection<object, Dictionary<string, object?>>)store.GetDynamicCollection("lists", new()
+            SqliteVectorCollection<object, Dictionary<string, object?>> lists = (SqliteVectorCollection<object, Dictionary<string, object?>>)store.GetDynamicCollection("lists", new()
             {
                 Properties =
                 [
@@ -136,7 +136,7 @@ public sealed class LayoutTests : IDisposable
     }
 
     [Fact]
-    public async Task A_tokenizer_that_was_chosen_is_kept()
+    public async Task ATokenizerThatWasChosenIsKept()
     {
         WriteFirstLayout(Path, tokenizer: "trigram");
         using SqliteVectorStore store = new(Path);
@@ -147,7 +147,7 @@ public sealed class LayoutTests : IDisposable
 
     /// <summary>Ended in between, by an exception, by a cancelled call or by the end of the process: the file is as it was, and the next one does it.</summary>
     [Fact]
-    public async Task A_file_that_is_half_indexed_anew_is_as_it_was()
+    public async Task AFileThatIsHalfIndexedAnewIsAsItWas()
     {
         WriteFirstLayout(Path, more: 3000);
         using (SqliteVectorStore failing = new(Path, new SqliteVectorStoreOptions { ReindexProgress = new Failing(2000) }))
@@ -199,7 +199,7 @@ public sealed class LayoutTests : IDisposable
     [InlineData("CREATE VIRTUAL TABLE notes USING fts5(body)", "'notes'")]
     [InlineData("PRAGMA user_version = -1", "user_version -1")]
     [InlineData("PRAGMA application_id = -1", "application_id -1")]
-    public async Task A_database_of_another_program_is_refused_and_left_alone(string sql, string named)
+    public async Task ADatabaseOfAnotherProgramIsRefusedAndLeftAlone(string sql, string named)
     {
         Sql(Path, sql);
         byte[] before = await File.ReadAllBytesAsync(Path);
@@ -222,7 +222,7 @@ public sealed class LayoutTests : IDisposable
     }
 
     [Fact]
-    public async Task A_file_of_a_later_layout_is_named_as_one_and_an_empty_file_is_used()
+    public async Task AFileOfALaterLayoutIsNamedAsOneAndAnEmptyFileIsUsed()
     {
         await File.WriteAllBytesAsync(Path, []);
         using (SqliteVectorStore store = new(Path))
@@ -248,7 +248,7 @@ public sealed class LayoutTests : IDisposable
     }
 
     [Fact]
-    public async Task Stores_that_open_an_old_or_a_new_file_at_once_make_it_ready_once()
+    public async Task StoresThatOpenAnOldOrANewFileAtOnceMakeItReadyOnce()
     {
         WriteFirstLayout(Path, more: 500);
         foreach (string path in (string[])[Path, _directory.File("new.db")])

@@ -39,7 +39,7 @@ public sealed class LimitsTests : IDisposable
     [InlineData("word ")]
     [InlineData("One sentence. ")]
     [InlineData("a\n")]
-    public void Cutting_reads_a_text_a_few_times(string of)
+    public void CuttingReadsATextAFewTimes(string of)
     {
         long Read(int length)
         {
@@ -61,7 +61,7 @@ public sealed class LimitsTests : IDisposable
     [InlineData("中文字符")]
     [InlineData("😀")]
     [InlineData("abcdefgh")]
-    public void Cutting_allocates_by_the_length(string of)
+    public void CuttingAllocatesByTheLength(string of)
     {
         long Allocated(int length)
         {
@@ -77,7 +77,7 @@ public sealed class LimitsTests : IDisposable
     }
 
     [Fact]
-    public void Cutting_can_be_cancelled_within_a_paragraph()
+    public void CuttingCanBeCancelledWithinAParagraph()
     {
         using CancellationTokenSource stop = new();
         CountingTokenizer tokenizer = new() { Asked = calls => { if (calls == 50) { stop.Cancel(); } } };
@@ -88,7 +88,7 @@ public sealed class LimitsTests : IDisposable
 
     /// <summary>Every passage repeats the headings above it.</summary>
     [Fact]
-    public void Headings_take_half_a_passage_at_most()
+    public void HeadingsTakeHalfAPassageAtMost()
     {
         string title = string.Join(' ', Enumerable.Range(0, 150).Select(i => $"title{i}"));
         IReadOnlyList<Chunk> chunks = new Chunker(s_tokenizer, 128, 16, 0).Split(
@@ -100,7 +100,7 @@ public sealed class LimitsTests : IDisposable
     }
 
     [Fact]
-    public async Task Documents_that_are_too_large_are_named()
+    public async Task DocumentsThatAreTooLargeAreNamed()
     {
         string file = _directory.File("large.txt");
         await File.WriteAllTextAsync(file, new string('x', 5000));
@@ -125,7 +125,7 @@ public sealed class LimitsTests : IDisposable
     [InlineData("[a]: \n")]
     [InlineData("> ")]
     [InlineData("![x][")]
-    public async Task Markdown_without_end_is_refused(string of)
+    public async Task MarkdownWithoutEndIsRefused(string of)
     {
         string text = string.Concat(Enumerable.Repeat(of, 3_000_000 / of.Length)); // long enough that no machine reads it within the time
         string reason = await ReasonAsync(SourceDocument.FromText("x.md", of == "|a" ? text + "\n" + text.Replace('a', '-') : text, DocumentFormat.Markdown), new DocumentIngestorOptions { ReadTimeout = TimeSpan.FromSeconds(0.4) });
@@ -185,7 +185,7 @@ public sealed class LimitsTests : IDisposable
     [InlineData("states", "1,024 drawing states")]
     [InlineData("letters", "1,000,000 characters")]
     [InlineData("arrays", "nesting depth")]
-    public async Task A_page_without_end_is_refused(string kind, string reason)
+    public async Task APageWithoutEndIsRefused(string kind, string reason)
     {
         string Repeat(string text, int times) => string.Concat(Enumerable.Repeat(text, times));
         byte[] pdf = kind switch
@@ -208,7 +208,7 @@ public sealed class LimitsTests : IDisposable
 
     /// <summary>What is packed and drawn as documents do it is read.</summary>
     [Fact]
-    public void Ordinary_pages_are_within_the_limits()
+    public void OrdinaryPagesAreWithinTheLimits()
     {
         string Text(string text) => $"BT /F 12 Tf 50 700 Td ({text}) Tj ET";
         MemoryStream packed = new();
@@ -231,7 +231,7 @@ public sealed class LimitsTests : IDisposable
     [InlineData("Donau-", "dampf", "Donaudampf")]
     [InlineData("Nord-", "Ostsee", "Nord- Ostsee")]
     [InlineData("Donau", "dampf", "Donau dampf")]
-    public void Words_go_on_over_the_end_of_a_line(string first, string second, string expected)
+    public void WordsGoOnOverTheEndOfALine(string first, string second, string expected)
     {
         byte[] pdf = Page(
             Stream($"BT /W 12 Tf 50 700 Td ({first}) Tj 0 -14 Td ({second}) Tj ET"), "<<>>",
@@ -242,7 +242,7 @@ public sealed class LimitsTests : IDisposable
 
     /// <summary>The length that is foretold is the length that the parser's own filter gives.</summary>
     [Fact]
-    public void The_length_of_lzw_is_foretold()
+    public void TheLengthOfLzwIsForetold()
     {
         Random random = new(6);
         IFilter filter = DefaultFilterProvider.Instance.GetAllFilters().First(f => f.GetType().Name == "LzwFilter");
@@ -258,43 +258,6 @@ public sealed class LimitsTests : IDisposable
             byte[] packed = Lzw(bytes);
             Assert.Equal(filter.Decode(packed, dictionary, DefaultFilterProvider.Instance, 0).Length, PdfGuard.LzwLength(packed, long.MaxValue));
             Assert.Equal(bytes.Length, PdfGuard.LzwLength(packed, long.MaxValue));
-        }
-    }
-
-    /// <summary>Codes of LZW as PDF has it, with the early change of widths.</summary>
-    private sealed class LzwWriter
-    {
-        private readonly List<byte> _packed = [];
-        private int _held, _bits, _width = 9;
-
-        /// <summary>The code that the next string will have.</summary>
-        public int Next { get; private set; } = 258;
-
-        public void Put(int code)
-        {
-            _held = (_held << _width) | code;
-            _bits += _width;
-            while (_bits >= 8)
-            {
-                _packed.Add((byte)(_held >> (_bits -= 8)));
-            }
-
-            _held &= (1 << _bits) - 1;
-            Next = code == 256 ? 258 : Next;
-            _width = code == 256 ? 9 : _width;
-        }
-
-        public int Add()
-        {
-            int code = Next++;
-            _width = Next >= 2048 ? 12 : Next >= 1024 ? 11 : Next >= 512 ? 10 : 9;
-            return code;
-        }
-
-        public byte[] ToArray()
-        {
-            Put(257);
-            return [.. _packed, .. _bits > 0 ? new[] { (byte)(_held << (8 - _bits)) } : []];
         }
     }
 
@@ -352,5 +315,42 @@ public sealed class LimitsTests : IDisposable
         }
 
         return writer.ToArray();
+    }
+
+    /// <summary>Codes of LZW as PDF has it, with the early change of widths.</summary>
+    private sealed class LzwWriter
+    {
+        private readonly List<byte> _packed = [];
+        private int _held, _bits, _width = 9;
+
+        /// <summary>The code that the next string will have.</summary>
+        public int Next { get; private set; } = 258;
+
+        public void Put(int code)
+        {
+            _held = (_held << _width) | code;
+            _bits += _width;
+            while (_bits >= 8)
+            {
+                _packed.Add((byte)(_held >> (_bits -= 8)));
+            }
+
+            _held &= (1 << _bits) - 1;
+            Next = code == 256 ? 258 : Next;
+            _width = code == 256 ? 9 : _width;
+        }
+
+        public int Add()
+        {
+            int code = Next++;
+            _width = Next >= 2048 ? 12 : Next >= 1024 ? 11 : Next >= 512 ? 10 : 9;
+            return code;
+        }
+
+        public byte[] ToArray()
+        {
+            Put(257);
+            return [.. _packed, .. _bits > 0 ? new[] { (byte)(_held << (8 - _bits)) } : []];
+        }
     }
 }

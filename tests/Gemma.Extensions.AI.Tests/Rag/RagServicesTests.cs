@@ -15,7 +15,7 @@ public sealed class RagServicesTests : IDisposable
     public void Dispose() => _directory.Dispose();
 
     [Fact]
-    public async Task One_call_registers_the_pipeline()
+    public async Task OneCallRegistersThePipeline()
     {
         ServiceCollection services = new();
         services.AddSingleton<IConfiguration>(new ConfigurationBuilder().AddInMemoryCollection(
@@ -40,7 +40,7 @@ public sealed class RagServicesTests : IDisposable
     }
 
     [Fact]
-    public async Task What_is_registered_before_is_used()
+    public async Task WhatIsRegisteredBeforeIsUsed()
     {
         ServiceCollection services = new();
         services.AddGemmaChatClient(TestData.Local("tiny"));

@@ -29,7 +29,7 @@ public sealed class RetrievalTests : IDisposable
     }
 
     [Fact]
-    public void The_corpus_is_as_large_as_it_says()
+    public void TheCorpusIsAsLargeAsItSays()
     {
         Assert.True(s_corpus.Documents.Count >= 100);
         Assert.True(s_corpus.Answerable.Count() >= 200);
@@ -38,7 +38,7 @@ public sealed class RetrievalTests : IDisposable
 
     /// <summary>Floors a little below what was measured (results/…/retrieval.md).</summary>
     [Fact]
-    public async Task Words_and_words_with_vectors_find_the_document()
+    public async Task WordsAndWordsWithVectorsFindTheDocument()
     {
         HashedWords embeddings = new();
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(embeddings);
@@ -52,7 +52,7 @@ public sealed class RetrievalTests : IDisposable
     }
 
     [Fact]
-    public async Task A_reranker_decides_the_order()
+    public async Task ARerankerDecidesTheOrder()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
@@ -68,7 +68,7 @@ public sealed class RetrievalTests : IDisposable
 
     /// <summary>A judge that knows nothing must not throw away what the search has found.</summary>
     [Fact]
-    public async Task A_judge_without_judgement_does_not_take_over()
+    public async Task AJudgeWithoutJudgementDoesNotTakeOver()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
@@ -82,7 +82,7 @@ public sealed class RetrievalTests : IDisposable
 
     /// <summary>The thresholds of the answerer on questions that the documents answer and on others; rates a little off what was measured.</summary>
     [Fact]
-    public async Task Words_tell_questions_about_other_subjects()
+    public async Task WordsTellQuestionsAboutOtherSubjects()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
@@ -111,7 +111,7 @@ public sealed class RetrievalTests : IDisposable
     [InlineData(110, 110, 1, 0.00)]
     [InlineData(3, 110, 5, 1.68)] // Said again and again.
     [InlineData(2, 3, 1, 4.70)]   // Three passages: any word that tells them apart.
-    public void Evidence_is_how_rare_the_shared_words_are(int matches, int passages, int times, double expected) =>
+    public void EvidenceIsHowRareTheSharedWordsAre(int matches, int passages, int times, double expected) =>
         Assert.Equal(expected, QueryTerms.Evidence(["pump", "absent"], [matches, 0], passages, string.Concat(Enumerable.Repeat("Pumps. ", times)), [true, false]), 0.05);
 
     /// <summary>The full text folds accents; what weighs the words must not miss what it found.</summary>
@@ -119,7 +119,7 @@ public sealed class RetrievalTests : IDisposable
     [InlineData("Where: cafe?")]
     [InlineData("Where: Cafe\u0301?")]
     [InlineData("Where: CAFÉ?")]
-    public async Task Accents_do_not_hide_a_word(string question)
+    public async Task AccentsDoNotHideAWord(string question)
     {
         using SqliteVectorStore store = new(_directory.File("accents.db"));
         VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(null));
@@ -131,7 +131,7 @@ public sealed class RetrievalTests : IDisposable
     }
 
     [Fact]
-    public async Task Filters_and_tools_reach_the_collection()
+    public async Task FiltersAndToolsReachTheCollection()
     {
         (SqliteVectorStore store, VectorStoreCollection<Guid, DocumentChunk> collection) = await IngestAsync(null);
         using SqliteVectorStore _ = store;
@@ -150,7 +150,7 @@ public sealed class RetrievalTests : IDisposable
     [InlineData(RetrievalMode.Keywords)]
     [InlineData(RetrievalMode.Vectors)]
     [InlineData(RetrievalMode.Hybrid)]
-    public async Task Before_anything_was_ingested_nothing_is_found(RetrievalMode mode)
+    public async Task BeforeAnythingWasIngestedNothingIsFound(RetrievalMode mode)
     {
         using SqliteVectorStore store = new(_directory.File("new.db"));
         VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(HashedWords.Dimensions));
@@ -180,7 +180,7 @@ public sealed class RetrievalTests : IDisposable
     }
 
     [Fact]
-    public void What_cannot_be_searched_is_refused()
+    public void WhatCannotBeSearchedIsRefused()
     {
         using SqliteVectorStore store = new(_directory.File("x.db"));
         VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(4));
@@ -193,7 +193,7 @@ public sealed class RetrievalTests : IDisposable
     [InlineData("dogs cats", "a dog", 0.5)]
     [InlineData("zebra", "horses", 0)]
     [InlineData("", "anything", 0)]
-    public void Coverage_counts_words_in_any_ending(string words, string text, double expected) =>
+    public void CoverageCountsWordsInAnyEnding(string words, string text, double expected) =>
         Assert.Equal(expected, QueryTerms.Coverage(QueryTerms.Words(words), text));
 
     private sealed class Likes(string text) : IPassageReranker

@@ -7,7 +7,7 @@ public sealed class SampleTests
 {
     /// <summary>The sample as a user runs it, twice over one folder. The model is senseless, so only what doesn't depend on it is checked.</summary>
     [Fact]
-    public async Task The_sample_reads_a_folder_once_and_answers()
+    public async Task TheSampleReadsAFolderOnceAndAnswers()
     {
         using TempDirectory folder = new();
         await File.WriteAllTextAsync(folder.File("boiler.md"), "# Boiler\n\nThe boiler pressure must stay between one and two bar.");
@@ -21,7 +21,7 @@ public sealed class SampleTests
     }
 
     [Fact]
-    public async Task A_folder_that_is_not_there_is_said_at_once()
+    public async Task AFolderThatIsNotThereIsSaidAtOnce()
     {
         using TempDirectory folder = new();
         (int code, _, string error) = await StartAsync(folder.File("nowhere"), TestData.Local("tiny"), "Who?");

@@ -42,7 +42,7 @@ public sealed class SearchWordsTests
 
     /// <summary>Every character: what it is searched as holds word characters and single spaces, and is searched as itself.</summary>
     [Fact]
-    public void Folding_twice_is_folding_once()
+    public void FoldingTwiceIsFoldingOnce()
     {
         for (int c = 0; c < 0x110000; c++)
         {
@@ -75,11 +75,11 @@ public sealed class SearchWordsTests
     [InlineData("カ\u3099ス", "カ\u3099ス ス")]
     [InlineData("\U00020BB7野家", "\U00020BB7野 野家 家")]
     [InlineData("plain words", "plain words")]
-    public void Words_of_scripts_with_and_without_spaces(string text, string expected) => Assert.Equal(expected, string.Join(' ', SearchWords.Of(text).Select(w => w.Text)));
+    public void WordsOfScriptsWithAndWithoutSpaces(string text, string expected) => Assert.Equal(expected, string.Join(' ', SearchWords.Of(text).Select(w => w.Text)));
 
     /// <summary>Each word is asked for by itself later: it must be the same word again, whatever was around it. The scripts are mixed at random.</summary>
     [Fact]
-    public void A_word_alone_is_the_same_word()
+    public void AWordAloneIsTheSameWord()
     {
         Random random = new(8);
         (int First, int Last)[] blocks =
@@ -111,7 +111,7 @@ public sealed class SearchWordsTests
     [InlineData("a \"quoted\" * NEAR(x)", "\"a quoted near x\"")]
     [InlineData("?!", null)]
     [InlineData("\0", null)]
-    public void Expressions_of_words_and_phrases(string keyword, string? expected) => Assert.Equal(expected, SearchWords.Expression(keyword, "porter ascii"));
+    public void ExpressionsOfWordsAndPhrases(string keyword, string? expected) => Assert.Equal(expected, SearchWords.Expression(keyword, "porter ascii"));
 
     /// <summary>Work by the length, not by its square: marks without a letter, letters without a space.</summary>
     [Theory]
@@ -121,7 +121,7 @@ public sealed class SearchWordsTests
     [InlineData("เ")]
     [InlineData("漢")]
     [InlineData("x")]
-    public void A_row_of_anything_is_read_once(string of)
+    public void ARowOfAnythingIsReadOnce(string of)
     {
         long Allocated(int times)
         {

@@ -11,7 +11,7 @@ public sealed class SemanticKernelTests
 {
     /// <summary>The kernel's embedding generator fills the store, and the search is a function of a plugin that agents call.</summary>
     [Fact]
-    public async Task A_kernel_embeds_and_searches_documents()
+    public async Task AKernelEmbedsAndSearchesDocuments()
     {
         using TempDirectory directory = new();
         IKernelBuilder builder = Kernel.CreateBuilder();

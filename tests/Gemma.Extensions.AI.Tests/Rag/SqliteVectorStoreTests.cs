@@ -12,75 +12,15 @@ public sealed class SqliteVectorStoreTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
 
-    public void Dispose() => _directory.Dispose();
+    public static readonly TheoryData<string> Functions =
+    [
+        DistanceFunction.CosineSimilarity, DistanceFunction.CosineDistance, DistanceFunction.DotProductSimilarity, DistanceFunction.NegativeDotProductSimilarity,
+        DistanceFunction.EuclideanDistance, DistanceFunction.EuclideanSquaredDistance,
+    ];
 
     private string Path => _directory.File("store.db");
 
-    public sealed class Everything
-    {
-        [VectorStoreKey]
-        public int Id { get; set; }
-
-        [VectorStoreData]
-        public string? Text { get; set; }
-
-        [VectorStoreData]
-        public bool Flag { get; set; }
-
-        [VectorStoreData]
-        public bool? MaybeFlag { get; set; }
-
-        [VectorStoreData]
-        public long Long { get; set; }
-
-        [VectorStoreData]
-        public short? Short { get; set; }
-
-        [VectorStoreData]
-        public byte Byte { get; set; }
-
-        [VectorStoreData]
-        public float Float { get; set; }
-
-        [VectorStoreData]
-        public double? Double { get; set; }
-
-        [VectorStoreData]
-        public Guid Guid { get; set; }
-
-        [VectorStoreData]
-        public DateTime DateTime { get; set; }
-
-        [VectorStoreData]
-        public DayOfWeek Day { get; set; }
-
-        [VectorStoreData]
-        public DayOfWeek? MaybeDay { get; set; }
-
-        [VectorStoreData]
-        public DateTimeOffset? Offset { get; set; }
-
-        [VectorStoreData]
-        public DateOnly Date { get; set; }
-
-        [VectorStoreData]
-        public TimeOnly Time { get; set; }
-
-        [VectorStoreData]
-        public byte[]? Bytes { get; set; }
-
-        [VectorStoreData]
-        public List<string>? Words { get; set; }
-
-        [VectorStoreData]
-        public int[]? Numbers { get; set; }
-
-        [VectorStoreVector(3)]
-        public float[]? Floats { get; set; }
-
-        [VectorStoreVector(2, DistanceFunction = DistanceFunction.EuclideanDistance)]
-        public ReadOnlyMemory<Half>? Halves { get; set; }
-    }
+    public void Dispose() => _directory.Dispose();
 
     private static Everything Make(Random random, int id) => new()
     {
@@ -116,7 +56,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
     }
 
     [Fact]
-    public async Task Every_type_is_read_back_as_it_was_written()
+    public async Task EveryTypeIsReadBackAsItWasWritten()
     {
         using SqliteVectorStore store = new(Path);
         Random random = new(1);
@@ -134,7 +74,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
 
     /// <summary>Random filters over random records: SQL and compiled expression must agree, nulls included.</summary>
     [Fact]
-    public async Task Random_filters_select_what_the_compiled_expression_selects()
+    public async Task RandomFiltersSelectWhatTheCompiledExpressionSelects()
     {
         using SqliteVectorStore store = new(Path);
         Random random = new(2);
@@ -207,13 +147,8 @@ public sealed class SqliteVectorStoreTests : IDisposable
             e.Type == typeof(byte) || e.Type == typeof(DayOfWeek) ? Expression.Convert(e, typeof(int)) : e.Type == typeof(short?) || e.Type == typeof(DayOfWeek?) ? Expression.Convert(e, typeof(int?)) : e;
     }
 
-    private sealed class Rebind(ParameterExpression from, ParameterExpression to) : ExpressionVisitor
-    {
-        protected override Expression VisitParameter(ParameterExpression node) => node == from ? to : node;
-    }
-
     [Fact]
-    public async Task As_many_as_there_are_can_be_asked_for()
+    public async Task AsManyAsThereAreCanBeAskedFor()
     {
         using SqliteVectorStore store = new(Path);
         VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("c", DocumentChunk.CreateDefinition(2));
@@ -223,14 +158,14 @@ public sealed class SqliteVectorStoreTests : IDisposable
         Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue).CountAsync());
         Assert.Equal(690, await collection.SearchAsync(query, int.MaxValue, new() { Skip = 10 }).CountAsync());
         Assert.Equal(700, await collection.SearchAsync(query, int.MaxValue, new() { Filter = c => c.DocumentId == "d" }).CountAsync());
-        var hybrid = (IKeywordHybridSearchable<DocumentChunk>)collection;
+        IKeywordHybridSearchable<DocumentChunk> hybrid = (IKeywordHybridSearchable<DocumentChunk>)collection;
         Assert.Equal(695, await hybrid.HybridSearchAsync(query, ["word"], int.MaxValue, new() { Skip = 5 }).CountAsync());
         Assert.Equal(700, await ((SqliteVectorCollection<Guid, DocumentChunk>)collection).KeywordSearchAsync(["word"], int.MaxValue).CountAsync());
         Assert.Empty(await collection.SearchAsync(query, 5, new() { Skip = int.MaxValue }).ToListAsync());
     }
 
     [Fact]
-    public async Task A_long_list_of_values_filters()
+    public async Task ALongListOfValuesFilters()
     {
         using SqliteVectorStore store = new(Path);
         VectorStoreCollection<int, Everything> collection = await FillAsync(store, Enumerable.Range(0, 50).Select(i => new Everything { Id = i, Text = i == 7 ? null : $"t{i}" }));
@@ -245,7 +180,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
 
     /// <summary>Files with changed bytes: a result or the documented exception, nothing else.</summary>
     [Fact]
-    public async Task Damaged_files_end_in_the_documented_exception()
+    public async Task DamagedFilesEndInTheDocumentedException()
     {
         Random random = new(11);
         using (SqliteVectorStore store = new(Path))
@@ -290,22 +225,13 @@ public sealed class SqliteVectorStoreTests : IDisposable
     }
 
     [Fact]
-    public async Task A_filter_without_sql_form_is_refused_with_its_text()
+    public async Task AFilterWithoutSqlFormIsRefusedWithItsText()
     {
         using SqliteVectorStore store = new(Path);
         VectorStoreCollection<int, Everything> collection = await FillAsync(store, []);
         NotSupportedException error = await Assert.ThrowsAsync<NotSupportedException>(() => collection.GetAsync(r => r.Text!.Length > r.Id, 3).ToListAsync().AsTask());
         Assert.Contains("Length", error.Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<NotSupportedException>(() => collection.GetAsync(r => r.Floats == null, 3).ToListAsync().AsTask());
-    }
-
-    public sealed class Point
-    {
-        [VectorStoreKey]
-        public long Id { get; set; }
-
-        [VectorStoreVector(24)]
-        public ReadOnlyMemory<float> Vector { get; set; }
     }
 
     private static VectorStoreCollectionDefinition Points(string function, string kind, int dimensions = 24) => new()
@@ -317,16 +243,10 @@ public sealed class SqliteVectorStoreTests : IDisposable
         ],
     };
 
-    public static readonly TheoryData<string> Functions =
-    [
-        DistanceFunction.CosineSimilarity, DistanceFunction.CosineDistance, DistanceFunction.DotProductSimilarity, DistanceFunction.NegativeDotProductSimilarity,
-        DistanceFunction.EuclideanDistance, DistanceFunction.EuclideanSquaredDistance,
-    ];
-
     /// <summary>Signed-byte codes with rescoring against the exact scan: 20 searches of 3,000 vectors.</summary>
     [Theory]
     [MemberData(nameof(Functions))]
-    public async Task The_index_finds_what_the_exact_scan_finds(string function)
+    public async Task TheIndexFindsWhatTheExactScanFinds(string function)
     {
         using SqliteVectorStore store = new(Path);
         VectorStoreCollection<long, Point> exact = store.GetCollection<long, Point>("points", Points(function, IndexKind.Flat));
@@ -350,7 +270,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
     }
 
     [Fact]
-    public async Task Stores_over_one_file_see_each_others_changes()
+    public async Task StoresOverOneFileSeeEachOthersChanges()
     {
         using SqliteVectorStore first = new(Path), second = new(Path);
         VectorStoreCollection<long, Point> a = first.GetCollection<long, Point>("points"), b = second.GetCollection<long, Point>("points");
@@ -372,7 +292,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
 
     /// <summary>Each store has connections of its own and knows nothing of the others, as processes do: they create the file and write to it at once.</summary>
     [Fact]
-    public async Task Stores_that_write_to_one_file_at_once_take_turns()
+    public async Task StoresThatWriteToOneFileAtOnceTakeTurns()
     {
         float[] vector = [.. Enumerable.Repeat(1f, 24)];
         await Task.WhenAll(Enumerable.Range(0, 6).Select(w => Task.Run(async () =>
@@ -393,7 +313,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
 
     /// <summary>Building the index of many vectors takes seconds; a search that is cancelled meanwhile ends, and the next one builds it.</summary>
     [Fact]
-    public async Task A_cancelled_search_stops_building_the_index()
+    public async Task ACancelledSearchStopsBuildingTheIndex()
     {
         using (SqliteVectorStore store = new(Path))
         {
@@ -415,14 +335,14 @@ public sealed class SqliteVectorStoreTests : IDisposable
     }
 
     [Fact]
-    public void A_wait_that_cannot_be_is_refused()
+    public void AWaitThatCannotBeIsRefused()
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => new SqliteVectorStore(Path, new SqliteVectorStoreOptions { BusyTimeout = Timeout.InfiniteTimeSpan }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new SqliteVectorStore(Path, new SqliteVectorStoreOptions { BusyTimeout = TimeSpan.MaxValue }));
     }
 
     [Fact]
-    public async Task Another_definition_is_refused_with_the_difference()
+    public async Task AnotherDefinitionIsRefusedWithTheDifference()
     {
         using SqliteVectorStore store = new(Path);
         await store.GetCollection<long, Point>("points").EnsureCollectionExistsAsync();
@@ -434,7 +354,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
     }
 
     [Fact]
-    public async Task A_file_that_is_no_database_and_one_of_a_later_layout_are_refused()
+    public async Task AFileThatIsNoDatabaseAndOneOfALaterLayoutAreRefused()
     {
         await File.WriteAllTextAsync(Path, new string('x', 5000));
         using SqliteVectorStore store = new(Path);
@@ -457,7 +377,7 @@ public sealed class SqliteVectorStoreTests : IDisposable
     }
 
     [Fact]
-    public void Every_kernel_gives_the_same_integer()
+    public void EveryKernelGivesTheSameInteger()
     {
         Random random = new(4);
         for (int n = 32; n <= 512; n += 32)
@@ -478,5 +398,85 @@ public sealed class SqliteVectorStoreTests : IDisposable
                 Assert.Equal(expected, QuantizedIndex.DotAvx2(ref MemoryMarshal.GetArrayDataReference(codes), ref MemoryMarshal.GetArrayDataReference(query), n));
             }
         }
+    }
+
+    public sealed class Everything
+    {
+        [VectorStoreKey]
+        public int Id { get; set; }
+
+        [VectorStoreData]
+        public string? Text { get; set; }
+
+        [VectorStoreData]
+        public bool Flag { get; set; }
+
+        [VectorStoreData]
+        public bool? MaybeFlag { get; set; }
+
+        [VectorStoreData]
+        public long Long { get; set; }
+
+        [VectorStoreData]
+        public short? Short { get; set; }
+
+        [VectorStoreData]
+        public byte Byte { get; set; }
+
+        [VectorStoreData]
+        public float Float { get; set; }
+
+        [VectorStoreData]
+        public double? Double { get; set; }
+
+        [VectorStoreData]
+        public Guid Guid { get; set; }
+
+        [VectorStoreData]
+        public DateTime DateTime { get; set; }
+
+        [VectorStoreData]
+        public DayOfWeek Day { get; set; }
+
+        [VectorStoreData]
+        public DayOfWeek? MaybeDay { get; set; }
+
+        [VectorStoreData]
+        public DateTimeOffset? Offset { get; set; }
+
+        [VectorStoreData]
+        public DateOnly Date { get; set; }
+
+        [VectorStoreData]
+        public TimeOnly Time { get; set; }
+
+        [VectorStoreData]
+        public byte[]? Bytes { get; set; }
+
+        [VectorStoreData]
+        public List<string>? Words { get; set; }
+
+        [VectorStoreData]
+        public int[]? Numbers { get; set; }
+
+        [VectorStoreVector(3)]
+        public float[]? Floats { get; set; }
+
+        [VectorStoreVector(2, DistanceFunction = DistanceFunction.EuclideanDistance)]
+        public ReadOnlyMemory<Half>? Halves { get; set; }
+    }
+
+    private sealed class Rebind(ParameterExpression from, ParameterExpression to) : ExpressionVisitor
+    {
+        protected override Expression VisitParameter(ParameterExpression node) => node == from ? to : node;
+    }
+
+    public sealed class Point
+    {
+        [VectorStoreKey]
+        public long Id { get; set; }
+
+        [VectorStoreVector(24)]
+        public ReadOnlyMemory<float> Vector { get; set; }
     }
 }

@@ -9,7 +9,7 @@ public sealed class StoreDurabilityTests
 {
     /// <summary>A writing process is killed 100 times at random moments: what it said is committed is there, batches are whole, the file is sound.</summary>
     [Fact]
-    public async Task A_killed_writer_loses_nothing_committed_and_corrupts_nothing()
+    public async Task AKilledWriterLosesNothingCommittedAndCorruptsNothing()
     {
         using TempDirectory directory = new();
         string path = directory.File("store.db");

@@ -13,6 +13,8 @@ public sealed class StoreFaultTests : IDisposable
     private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
     private readonly TempDirectory _directory = new();
 
+    private static DocumentIngestorOptions Small => new() { MaxTokens = 64, MinTokens = 16, OverlapTokens = 0, BatchSize = 2 };
+
     public void Dispose() => _directory.Dispose();
 
     private static VectorStoreCollection<Guid, DocumentChunk> Documents(VectorStore store) => store.GetCollection<Guid, DocumentChunk>("documents", DocumentChunk.CreateDefinition(null));
@@ -22,8 +24,6 @@ public sealed class StoreFaultTests : IDisposable
         .. Enumerable.Range(0, documents).Select(d => SourceDocument.FromText(
             $"paper{d}", string.Join("\n\n", Enumerable.Range(0, sentences).Select(i => $"Sentence {i} of {word}{d} says that number {i * 7} comes after number {i}.")))),
     ];
-
-    private static DocumentIngestorOptions Small => new() { MaxTokens = 64, MinTokens = 16, OverlapTokens = 0, BatchSize = 2 };
 
     /// <summary>All that a user does with a file. Counts the calls that end in the documented exception; any other ends the test.</summary>
     private static async Task<int> UseAsync(string path)
@@ -67,7 +67,7 @@ public sealed class StoreFaultTests : IDisposable
 
     /// <summary>Single bits, of the header and each page in turn, and files that end early.</summary>
     [Fact]
-    public async Task Flipped_bits_and_lost_ends_give_the_documented_exception()
+    public async Task FlippedBitsAndLostEndsGiveTheDocumentedException()
     {
         byte[] sound = await SoundAsync();
         Random random = new(21);
@@ -103,7 +103,7 @@ public sealed class StoreFaultTests : IDisposable
 
     /// <summary>A log that was left over by a process that ended: whole, damaged, cut, of another file, or not a log at all.</summary>
     [Fact]
-    public async Task A_log_that_was_left_over_is_taken_up_or_ignored()
+    public async Task ALogThatWasLeftOverIsTakenUpOrIgnored()
     {
         string path = _directory.File("written.db");
         byte[] sound = await SoundAsync();
@@ -167,7 +167,7 @@ public sealed class StoreFaultTests : IDisposable
     /// reported, or the one that was being written.
     /// </summary>
     [Fact]
-    public async Task A_killed_ingestion_leaves_each_document_whole()
+    public async Task AKilledIngestionLeavesEachDocumentWhole()
     {
         string path = _directory.File("papers.db");
         Random random = new(9);
@@ -206,8 +206,6 @@ public sealed class StoreFaultTests : IDisposable
         Assert.Equal("ok", check.ExecuteScalar());
     }
 
-    private sealed record PaperVersion(string Document, int Version, bool IsWhole, string Found);
-
     /// <summary>What a search for each document's own word finds of it.</summary>
     private static async Task<List<PaperVersion>> FoundAsync(VectorStoreCollection<Guid, DocumentChunk> collection)
     {
@@ -232,7 +230,7 @@ public sealed class StoreFaultTests : IDisposable
 
     /// <summary>A document that is being replaced is found as it was until the new version is stored as a whole.</summary>
     [Fact]
-    public async Task Until_a_document_is_stored_its_old_version_is_found()
+    public async Task UntilADocumentIsStoredItsOldVersionIsFound()
     {
         using SqliteVectorStore store = new(_directory.File("replaced.db"));
         VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("documents", DocumentChunk.CreateDefinition(2));
@@ -249,7 +247,7 @@ public sealed class StoreFaultTests : IDisposable
 
     /// <summary>A disk of 1 MiB.</summary>
     [Fact]
-    public async Task A_full_disk_is_said_and_what_was_stored_stays()
+    public async Task AFullDiskIsSaidAndWhatWasStoredStays()
     {
         using SmallDisk disk = new(_directory.File("disk"), megabytes: 1);
         string path = disk.File("papers.db");
@@ -275,6 +273,8 @@ public sealed class StoreFaultTests : IDisposable
         IngestionResult result = await new DocumentIngestor(collection, s_tokenizer, options: Small).IngestAsync(Make(reports.Count + 2, sentences: 40));
         Assert.Equal((2, reports.Count), (result.Stored, result.Unchanged));
     }
+
+    private sealed record PaperVersion(string Document, int Version, bool IsWhole, string Found);
 
     private sealed class Reports(List<IngestionProgress> list) : IProgress<IngestionProgress>
     {

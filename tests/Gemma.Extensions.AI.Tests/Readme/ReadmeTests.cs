@@ -11,7 +11,7 @@ public partial class ReadmeTests
     private static readonly string s_readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md")).ReplaceLineEndings("\n");
 
     [Fact]
-    public void It_leads_with_ten_lines_of_code_that_run()
+    public void ItLeadsWithTenLinesOfCodeThatRun()
     {
         string code = CSharp().Match(s_readme).Groups[1].Value;
         Assert.InRange(code.Split('\n').Count(line => line.Length > 0), 3, 10);
@@ -22,7 +22,7 @@ public partial class ReadmeTests
     }
 
     [Fact]
-    public void It_gives_exactly_two_commands_to_set_up()
+    public void ItGivesExactlyTwoCommandsToSetUp()
     {
         string[] commands = [.. Command().Matches(s_readme).Select(match => match.Groups[1].Value)];
         Assert.Equal(["dotnet run --project src/Gemma.Extensions.AI.Cli -c Release -- chat", "dotnet test -c Release"], commands);
@@ -30,7 +30,7 @@ public partial class ReadmeTests
     }
 
     [Fact]
-    public void Every_option_and_every_command_is_listed_in_the_guides_and_nothing_else()
+    public void EveryOptionAndEveryCommandIsListedInTheGuidesAndNothingElse()
     {
         string options = Guide("configuration.md");
         string table = options[options.IndexOf("| option |", StringComparison.Ordinal)..];

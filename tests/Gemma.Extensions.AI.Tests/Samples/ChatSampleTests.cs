@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Tests.Samples;
 public class ChatSampleTests
 {
     [Fact]
-    public void It_is_a_generic_host_of_under_40_lines()
+    public void ItIsAGenericHostOfUnder40Lines()
     {
         string[] lines = File.ReadAllLines(Path.Combine(TestData.Repository, "samples", "Chat", "Program.cs"));
         Assert.InRange(lines.Length, 10, 39);
@@ -14,7 +14,7 @@ public class ChatSampleTests
     }
 
     [Fact]
-    public async Task It_converses_until_an_empty_line()
+    public async Task ItConversesUntilAnEmptyLine()
     {
         ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Chat.dll"), $"--Gemma:ModelPath={TestData.Local("tiny")}", "--Gemma:ContextLength=80"])
         {

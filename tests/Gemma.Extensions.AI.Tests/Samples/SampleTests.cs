@@ -10,7 +10,7 @@ public sealed class SampleTests
     [Theory]
     [InlineData("SemanticKernelAgent", "> What is the weather in Paris?")]
     [InlineData("McpAgent", "Tools of the server: get_price, get_stock")]
-    public async Task A_sample_runs_on_any_model(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, TinyModel.Path));
+    public async Task ASampleRunsOnAnyModel(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, TinyModel.Path));
 
     [Theory]
     [InlineData("SemanticKernelAgent", "[get_weather([city, ")]
@@ -18,7 +18,7 @@ public sealed class SampleTests
     [InlineData("AgentFramework", "Person { Name = ")]
     [InlineData("McpAgent", "[get_price([product, ")]
     [InlineData("StructuredExtraction", "Person { Name = ")]
-    public async Task A_sample_does_what_it_shows_on_nano(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, "nano"));
+    public async Task ASampleDoesWhatItShowsOnNano(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, "nano"));
 
     private static string Program(string sample)
     {
@@ -28,8 +28,8 @@ public sealed class SampleTests
 
     private static async Task<string> RunAsync(string sample, string model)
     {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromMinutes(2));
-        var start = new ProcessStartInfo("dotnet", [Program(sample)]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        using CancellationTokenSource timeout = new(TimeSpan.FromMinutes(2));
+        ProcessStartInfo start = new("dotnet", [Program(sample)]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["GEMMA_MODEL"] = model;
         using Process process = Process.Start(start)!;
         try

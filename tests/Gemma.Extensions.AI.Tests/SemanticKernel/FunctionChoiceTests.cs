@@ -13,12 +13,14 @@ namespace Gemma.Extensions.AI.Tests.SemanticKernel;
 /// </summary>
 public sealed class FunctionChoiceTests
 {
+    private static readonly FunctionChoiceBehaviorOptions s_one = new() { AllowParallelCalls = false };
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Required_functions_are_called_and_filters_see_each_call(bool streaming)
+    public async Task RequiredFunctionsAreCalledAndFiltersSeeEachCall(bool streaming)
     {
-        var (kernel, lights, calls) = Build();
+        (Kernel kernel, Lights lights, List<string> calls) = Build();
         string answer = await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming);
         Assert.NotEmpty(lights.Values);
         Assert.All(lights.Values, value => Assert.True(value.Level is >= 0 and <= 3 && value.Room is Room.Hall or Room.Attic));
@@ -28,10 +30,10 @@ public sealed class FunctionChoiceTests
     }
 
     [Fact]
-    public async Task Calls_that_are_not_invoked_come_back_as_content()
+    public async Task CallsThatAreNotInvokedComeBackAsContent()
     {
-        var (kernel, lights, _) = Build();
-        var settings = KernelTests.Settings(200);
+        (Kernel kernel, Lights lights, _) = Build();
+        PromptExecutionSettings settings = KernelTests.Settings(200);
         settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(autoInvoke: false, options: s_one);
         ChatMessageContent answer = await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(History(), settings, kernel);
         Microsoft.SemanticKernel.FunctionCallContent call = Microsoft.SemanticKernel.FunctionCallContent.GetFunctionCalls(answer).First();
@@ -45,11 +47,11 @@ public sealed class FunctionChoiceTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Callers_invoke_functions_themselves(bool streaming)
+    public async Task CallersInvokeFunctionsThemselves(bool streaming)
     {
-        var (kernel, lights, filtered) = Build();
-        var service = kernel.GetRequiredService<IChatCompletionService>();
-        var settings = KernelTests.Settings(200);
+        (Kernel kernel, Lights lights, List<string> filtered) = Build();
+        IChatCompletionService service = kernel.GetRequiredService<IChatCompletionService>();
+        PromptExecutionSettings settings = KernelTests.Settings(200);
         settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(autoInvoke: false, options: s_one);
         ChatHistory history = History();
         for (int round = 1; round <= 2; round++)
@@ -90,13 +92,13 @@ public sealed class FunctionChoiceTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task The_history_names_functions_in_calls_and_results(bool streaming)
+    public async Task TheHistoryNamesFunctionsInCallsAndResults(bool streaming)
     {
-        var (kernel, _, _) = Build();
-        var settings = KernelTests.Settings(200);
+        (Kernel kernel, _, _) = Build();
+        PromptExecutionSettings settings = KernelTests.Settings(200);
         settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(options: s_one);
         ChatHistory history = History();
-        var service = kernel.GetRequiredService<IChatCompletionService>();
+        IChatCompletionService service = kernel.GetRequiredService<IChatCompletionService>();
         if (streaming)
         {
             await foreach (StreamingChatMessageContent _ in service.GetStreamingChatMessageContentsAsync(history, settings, kernel))
@@ -108,20 +110,20 @@ public sealed class FunctionChoiceTests
             await service.GetChatMessageContentAsync(history, settings, kernel);
         }
 
-        var results = history.SelectMany(message => message.Items).OfType<Microsoft.SemanticKernel.FunctionResultContent>().ToArray();
+        Microsoft.SemanticKernel.FunctionResultContent[] results = history.SelectMany(message => message.Items).OfType<Microsoft.SemanticKernel.FunctionResultContent>().ToArray();
         Assert.NotEmpty(results);
         Assert.All(results, result => Assert.Equal(("lights", "set_light"), (result.PluginName, result.FunctionName)));
         Assert.All(results, result => Assert.Equal("done", result.Result?.ToString()));
     }
 
     [Fact]
-    public async Task Types_that_JSON_spells_as_text_are_bound()
+    public async Task TypesThatJSONSpellsAsTextAreBound()
     {
-        var texts = new TextTypes();
+        TextTypes texts = new();
         Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatCompletion("nano").Plugins.AddFromObject(texts, "texts"));
         foreach (string function in new[] { "day", "time", "paint", "stamp" })
         {
-            var settings = KernelTests.Settings(200);
+            PromptExecutionSettings settings = KernelTests.Settings(200);
             settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required([kernel.Plugins["texts"][function]], options: s_one);
             await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(History(), settings, kernel);
         }
@@ -130,9 +132,9 @@ public sealed class FunctionChoiceTests
     }
 
     [Fact]
-    public async Task Members_of_a_plain_enumeration_and_other_text_are_bound()
+    public async Task MembersOfAPlainEnumerationAndOtherTextAreBound()
     {
-        var plain = new PlainTypes();
+        PlainTypes plain = new();
         Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatCompletion("nano").Plugins.AddFromObject(plain, "plain"));
         await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming: false);
         Assert.NotEmpty(plain.Seen);
@@ -142,17 +144,17 @@ public sealed class FunctionChoiceTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A_keyed_service_renders_prompts_and_calls_functions_within_filters(bool streaming)
+    public async Task AKeyedServiceRendersPromptsAndCallsFunctionsWithinFilters(bool streaming)
     {
-        var lights = new Lights();
-        var filter = new RecordAll();
+        Lights lights = new();
+        RecordAll filter = new();
         Kernel kernel = KernelTests.Build(builder =>
         {
             builder.AddGemmaChatCompletion("nano", "home").AddGemmaChatClient(Chat.TinyModel.Path, "other").Plugins.AddFromObject(lights, "lights");
             builder.Services.AddSingleton<IFunctionInvocationFilter>(filter);
             builder.Services.AddSingleton<IPromptRenderFilter>(filter);
         });
-        var settings = KernelTests.Settings(200);
+        PromptExecutionSettings settings = KernelTests.Settings(200);
         settings.ServiceId = "home";
         settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(options: s_one);
         KernelFunction prompt = KernelFunctionFactory.CreateFromPrompt("Light in the {{$room}}, please.", settings, "ask");
@@ -175,9 +177,9 @@ public sealed class FunctionChoiceTests
     }
 
     [Fact]
-    public async Task None_never_calls()
+    public async Task NoneNeverCalls()
     {
-        var (kernel, lights, calls) = Build();
+        (Kernel kernel, Lights lights, List<string> calls) = Build();
         string answer = await AskAsync(kernel, FunctionChoiceBehavior.None(), streaming: false);
         Assert.NotEqual("", answer);
         Assert.Empty(lights.Values);
@@ -185,46 +187,44 @@ public sealed class FunctionChoiceTests
     }
 
     [Fact]
-    public async Task Auto_may_answer_in_text()
+    public async Task AutoMayAnswerInText()
     {
-        var (kernel, _, _) = Build();
+        (Kernel kernel, _, _) = Build();
         Assert.NotEqual("", await AskAsync(kernel, FunctionChoiceBehavior.Auto(), streaming: true));
     }
 
     [Fact]
-    public async Task A_filter_can_end_the_loop()
+    public async Task AFilterCanEndTheLoop()
     {
-        var (kernel, lights, calls) = Build(terminate: true);
+        (Kernel kernel, Lights lights, List<string> calls) = Build(terminate: true);
         await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming: false);
         Assert.Single(calls);
         Assert.Single(lights.Values);
     }
 
     [Fact]
-    public async Task A_prompt_function_calls_functions_through_the_chat_client()
+    public async Task APromptFunctionCallsFunctionsThroughTheChatClient()
     {
-        var lights = new Lights();
+        Lights lights = new();
         Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatClient("nano").Plugins.AddFromObject(lights, "lights"));
-        var settings = KernelTests.Settings(200);
+        PromptExecutionSettings settings = KernelTests.Settings(200);
         settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required(options: s_one);
         await kernel.InvokePromptAsync("Light in the {{$room}}, please.", new KernelArguments(settings) { ["room"] = "attic" });
         Assert.NotEmpty(lights.Values);
     }
 
     [Fact]
-    public async Task A_function_that_throws_is_told_to_the_model()
+    public async Task AFunctionThatThrowsIsToldToTheModel()
     {
         Kernel kernel = KernelTests.Build(builder => builder.AddGemmaChatCompletion("nano")
             .Plugins.AddFromFunctions("broken", [KernelFunctionFactory.CreateFromMethod((Func<string>)(() => throw new InvalidOperationException("no power")), "fail")]));
         Assert.NotNull(await AskAsync(kernel, FunctionChoiceBehavior.Required(options: s_one), streaming: false));
     }
 
-    private static readonly FunctionChoiceBehaviorOptions s_one = new() { AllowParallelCalls = false };
-
     private static (Kernel Kernel, Lights Lights, List<string> Calls) Build(bool terminate = false)
     {
-        var lights = new Lights();
-        var filter = new RecordCalls(terminate);
+        Lights lights = new();
+        RecordCalls filter = new(terminate);
         Kernel kernel = KernelTests.Build(builder =>
         {
             builder.AddGemmaChatCompletion("nano").Plugins.AddFromObject(lights, "lights");
@@ -242,9 +242,9 @@ public sealed class FunctionChoiceTests
 
     private static async Task<string> AskAsync(Kernel kernel, FunctionChoiceBehavior behavior, bool streaming)
     {
-        var settings = KernelTests.Settings(200);
+        PromptExecutionSettings settings = KernelTests.Settings(200);
         settings.FunctionChoiceBehavior = behavior;
-        var service = kernel.GetRequiredService<IChatCompletionService>();
+        IChatCompletionService service = kernel.GetRequiredService<IChatCompletionService>();
         if (!streaming)
         {
             return (await service.GetChatMessageContentAsync(History(), settings, kernel)).Content ?? "";

@@ -12,8 +12,13 @@ public sealed class KernelTests
 {
     private const string Question = "What is the best of times?";
 
+    public static TheoryData<string, object> TokenLimits => new()
+    {
+        { "max_tokens", 5 }, { "maxTokens", "5" }, { "max_completion_tokens", 5L }, { "max_new_tokens", 5.0 }, { "MaxOutputTokens", 5 },
+    };
+
     [Fact]
-    public async Task A_prompt_function_gets_the_answer_of_the_client()
+    public async Task APromptFunctionGetsTheAnswerOfTheClient()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
         FunctionResult result = await kernel.InvokePromptAsync("What is the best of {{$what}}?", new KernelArguments(Settings()) { ["what"] = "times" });
@@ -21,7 +26,7 @@ public sealed class KernelTests
     }
 
     [Fact]
-    public async Task A_prompt_function_streams()
+    public async Task APromptFunctionStreams()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatCompletion(TinyModel.Path));
         string text = "";
@@ -34,10 +39,10 @@ public sealed class KernelTests
     }
 
     [Fact]
-    public async Task Chat_completion_answers_a_history()
+    public async Task ChatCompletionAnswersAHistory()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatCompletion(TinyModel.Path));
-        var service = kernel.GetRequiredService<IChatCompletionService>();
+        IChatCompletionService service = kernel.GetRequiredService<IChatCompletionService>();
         ChatHistory history = new("Be brief.");
         history.AddUserMessage("Hello");
         history.AddAssistantMessage("Hello!");
@@ -58,7 +63,7 @@ public sealed class KernelTests
     }
 
     [Fact]
-    public async Task A_service_id_chooses_among_registrations()
+    public async Task AServiceIdChoosesAmongRegistrations()
     {
         Kernel kernel = Build(builder => builder
             .AddGemmaChatClient(TinyModel.Path, "short", options => options.ContextLength = 64)
@@ -72,7 +77,7 @@ public sealed class KernelTests
     }
 
     [Fact]
-    public async Task The_path_may_come_from_configuration()
+    public async Task ThePathMayComeFromConfiguration()
     {
         Kernel kernel = Build(builder =>
         {
@@ -82,22 +87,17 @@ public sealed class KernelTests
         Assert.Equal(await Expected(), (await kernel.InvokePromptAsync(Question, new KernelArguments(Settings()))).ToString());
     }
 
-    public static TheoryData<string, object> TokenLimits => new()
-    {
-        { "max_tokens", 5 }, { "maxTokens", "5" }, { "max_completion_tokens", 5L }, { "max_new_tokens", 5.0 }, { "MaxOutputTokens", 5 },
-    };
-
     [Theory]
     [MemberData(nameof(TokenLimits))]
-    public async Task Settings_go_by_the_names_other_connectors_use(string name, object value)
+    public async Task SettingsGoByTheNamesOtherConnectorsUse(string name, object value)
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
-        var settings = new PromptExecutionSettings { ExtensionData = new Dictionary<string, object> { ["temperature"] = 0, [name] = value } };
+        PromptExecutionSettings settings = new() { ExtensionData = new Dictionary<string, object> { ["temperature"] = 0, [name] = value } };
         Assert.Equal(await Expected(5), (await kernel.InvokePromptAsync(Question, new KernelArguments(settings))).ToString());
     }
 
     [Fact]
-    public async Task Stop_sequences_and_biases_reach_the_model()
+    public async Task StopSequencesAndBiasesReachTheModel()
     {
         string whole = await Expected();
         string stop = whole.Substring(whole.Length / 2, 2);
@@ -117,7 +117,7 @@ public sealed class KernelTests
     }
 
     [Fact]
-    public async Task Settings_that_are_null_are_as_if_not_there()
+    public async Task SettingsThatAreNullAreAsIfNotThere()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
         foreach (string name in new[] { "max_completion_tokens", "top_p", "stop", "seed", "frequency_penalty" })
@@ -131,13 +131,13 @@ public sealed class KernelTests
         }
 
         // Semantic Kernel leaves a null under its own names to us as well: it must neither forbid output nor make the answer greedy.
-        var sampled = new PromptExecutionSettings { ExtensionData = new Dictionary<string, object> { ["temperature"] = null!, ["max_tokens"] = null!, ["MaxTokens"] = 5, ["seed"] = 1 } };
+        PromptExecutionSettings sampled = new() { ExtensionData = new Dictionary<string, object> { ["temperature"] = null!, ["max_tokens"] = null!, ["MaxTokens"] = 5, ["seed"] = 1 } };
         string expected = (await TinyModel.Client().GetResponseAsync(Question, new ChatOptions { MaxOutputTokens = 5, Seed = 1 })).Text;
         Assert.Equal(expected, (await kernel.InvokePromptAsync(Question, new KernelArguments(sampled))).ToString());
     }
 
     [Fact]
-    public async Task A_schema_may_come_in_the_wrapping_of_OpenAIs_interface()
+    public async Task ASchemaMayComeInTheWrappingOfOpenAIsInterface()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
         PromptExecutionSettings settings = Settings(60);
@@ -146,11 +146,11 @@ public sealed class KernelTests
     }
 
     [Fact]
-    public async Task A_setting_that_is_no_number_is_named()
+    public async Task ASettingThatIsNoNumberIsNamed()
     {
         Kernel kernel = Build(builder => builder.AddGemmaChatClient(TinyModel.Path));
-        var settings = new PromptExecutionSettings { ExtensionData = new Dictionary<string, object> { ["max_new_tokens"] = "many" } };
-        var exception = await Assert.ThrowsAsync<ArgumentException>(() => kernel.InvokePromptAsync(Question, new KernelArguments(settings)));
+        PromptExecutionSettings settings = new() { ExtensionData = new Dictionary<string, object> { ["max_new_tokens"] = "many" } };
+        ArgumentException exception = await Assert.ThrowsAsync<ArgumentException>(() => kernel.InvokePromptAsync(Question, new KernelArguments(settings)));
         Assert.Contains("max_new_tokens", exception.Message);
     }
 

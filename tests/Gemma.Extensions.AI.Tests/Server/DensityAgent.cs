@@ -12,12 +12,6 @@ internal static class DensityAgent
     public const string Question = "How densely is Paris populated?";
     public const string Answer = "Paris has 20000 people a square kilometre.";
 
-    public static int Population(string city) => city == "Paris" ? 2_100_000 : throw new ArgumentException($"'{city}' is not Paris.");
-
-    public static int Area(string city) => city == "Paris" ? 105 : throw new ArgumentException($"'{city}' is not Paris.");
-
-    public static double Divide(double dividend, double divisor) => dividend / divisor;
-
     private static readonly AIFunction[] s_tools =
     [
         AIFunctionFactory.Create(Population, "get_population", "Gets the population of a city."),
@@ -28,6 +22,12 @@ internal static class DensityAgent
     private static readonly string[] s_names = [.. s_tools.Select(tool => tool.Name)];
 
     public static AIFunction[] Tools => s_tools;
+
+    public static int Population(string city) => city == "Paris" ? 2_100_000 : throw new ArgumentException($"'{city}' is not Paris.");
+
+    public static int Area(string city) => city == "Paris" ? 105 : throw new ArgumentException($"'{city}' is not Paris.");
+
+    public static double Divide(double dividend, double divisor) => dividend / divisor;
 
     public static ScriptedChatClient Client() => new(Say, "agent");
 

@@ -105,7 +105,7 @@ public class OllamaModelTests
     public async Task EmbeddingsAreThoseInProcess()
     {
         await using ModelServer server = await ModelServer.StartNanoAsync(services => services.AddGemmaEmbeddingGenerator("nano"), app => app.MapOllama());
-        var generator = server.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
+        IEmbeddingGenerator<string, Embedding<float>> generator = server.Services.GetRequiredService<IEmbeddingGenerator<string, Embedding<float>>>();
         GeneratedEmbeddings<Embedding<float>> same = await generator.GenerateAsync(["one", "two"]);
         (_, JsonElement answer) = await server.AskAsync("api/embed", """{"model":"nano","input":["one","two"]}""");
         Assert.Equal(same[1].Vector.ToArray(), Vector(answer.GetProperty("embeddings")[1]));

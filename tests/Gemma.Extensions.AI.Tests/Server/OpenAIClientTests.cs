@@ -22,6 +22,8 @@ namespace Gemma.Extensions.AI.Tests.Server;
 /// <summary>OpenAI's own client for .NET, and what is built on it, against the server.</summary>
 public class OpenAIClientTests
 {
+    public static TheoryData<string> Apis => ["chat", "responses"];
+
     private static OpenAIClient ClientOf(ModelServer server) => new(
         new ApiKeyCredential("none"), new OpenAIClientOptions { Endpoint = new Uri(server.Address, "v1"), RetryPolicy = new ClientRetryPolicy(0) });
 
@@ -255,8 +257,6 @@ public class OpenAIClientTests
         Assert.Equal(ResponseStatus.Cancelled, cancelled.Status);
         Assert.Equal(ResponseStatus.Cancelled, (await responses.GetResponseAsync(endless.Id)).Value.Status);
     }
-
-    public static TheoryData<string> Apis => ["chat", "responses"];
 
     /// <summary>
     /// Microsoft.Extensions.AI.OpenAI 10.11.0 was built against OpenAI 2.14.0, whose method for streamed responses has another signature than that of 2.15.0: MissingMethodException

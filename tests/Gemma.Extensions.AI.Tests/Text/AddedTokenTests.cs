@@ -85,7 +85,7 @@ public sealed class AddedTokenTests
     ];
 
     [Fact]
-    public void Tokens_are_found_where_Hugging_Face_finds_them()
+    public void TokensAreFoundWhereHuggingFaceFindsThem()
     {
         foreach ((string text, object[] expected) in s_cases)
         {
@@ -95,7 +95,7 @@ public sealed class AddedTokenTests
     }
 
     [Fact]
-    public void Special_tokens_stay_text_where_they_are_switched_off_and_others_do_not()
+    public void SpecialTokensStayTextWhereTheyAreSwitchedOffAndOthersDoNot()
     {
         int[] ids = s_tuned.Encode("a <|im_end|>[CITE]", matchSpecial: false);
         Assert.DoesNotContain(ids, id => s_tuned.GetKind(id) == TokenKind.Control);
@@ -104,7 +104,7 @@ public sealed class AddedTokenTests
     }
 
     [Fact]
-    public void Generated_text_has_the_text_of_tokens_that_are_not_special()
+    public void GeneratedTextHasTheTextOfTokensThatAreNotSpecial()
     {
         Assert.Equal("[CITE]", Encoding.UTF8.GetString(s_tuned.GetBytes(Cite)));
         Assert.True(s_tuned.GetBytes(End).IsEmpty);
@@ -112,7 +112,7 @@ public sealed class AddedTokenTests
     }
 
     [Fact]
-    public void Every_character_belongs_to_a_token()
+    public void EveryCharacterBelongsToAToken()
     {
         foreach ((string text, _) in s_cases)
         {
@@ -129,13 +129,13 @@ public sealed class AddedTokenTests
     }
 
     [Fact]
-    public void Any_text_gives_the_tokens_of_the_algorithm_that_Hugging_Face_describes()
+    public void AnyTextGivesTheTokensOfTheAlgorithmThatHuggingFaceDescribes()
     {
         string[] parts =
         [
             "<|im_end|>", "[CITE]", "[CITE", "<left>", "<right>", "<both>", "cat", "at~", "q z", "z]", "<late>", " ", " ", "  ", "   ", "\n", "\n\n", "\t", "\t\t", "\u00A0", "a", "é", "日", "_", "1", "<b>", "the",
         ];
-        var random = new Random(3);
+        Random random = new(3);
         for (int round = 0; round < 5000; round++)
         {
             string text = string.Concat(Enumerable.Range(0, random.Next(10)).Select(_ => parts[random.Next(parts.Length)]));
@@ -145,7 +145,7 @@ public sealed class AddedTokenTests
     }
 
     [Fact]
-    public void Renamed_tokens_keep_their_ids()
+    public void RenamedTokensKeepTheirIds()
     {
         // In the list alone, as some tools do it; the vocabulary still has the old name.
         GemmaTokenizer renamed = GemmaTokenizer.FromTokenizerJson(WithAdded([new(6, "<|im_start|>", true, TokenMatching.None), new(7, "<think>", false, TokenMatching.None)], replace: true), "t");
@@ -156,20 +156,20 @@ public sealed class AddedTokenTests
     }
 
     [Fact]
-    public void Ids_may_be_left_out()
+    public void IdsMayBeLeftOut()
     {
         GemmaTokenizer tokenizer = GemmaTokenizer.FromTokenizerJson(WithAdded([new(1030, "[X]", false, TokenMatching.None)]), "t");
         Assert.Equal(1031, tokenizer.VocabularySize);
         Assert.Equal([1030], tokenizer.Encode("[X]", matchSpecial: true));
         Assert.Equal("[X]", tokenizer.Decode([1024, 1029, 1030]));
         Assert.Equal("", tokenizer.GetPiece(1027));
-        var error = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(WithAdded([new(1_000_000, "[X]", false, TokenMatching.None)]), "t"));
+        GemmaModelFormatException error = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(WithAdded([new(1_000_000, "[X]", false, TokenMatching.None)]), "t"));
         Assert.Contains("1,000,000", error.Message);
     }
 
     /// <summary>A piece of the vocabulary that no merge makes is no token of any text, unlike one that is added.</summary>
     [Fact]
-    public void Pieces_without_a_merge_are_not_made()
+    public void PiecesWithoutAMergeAreNotMade()
     {
         JsonNode json = Tiny();
         json["model"]!["vocab"]!["zqzq"] = 1024;
@@ -181,7 +181,7 @@ public sealed class AddedTokenTests
 
     /// <summary>A word of the vocabulary that is made a token of its own is still made by merges where it is part of another word.</summary>
     [Fact]
-    public void Words_of_the_vocabulary_may_be_added()
+    public void WordsOfTheVocabularyMayBeAdded()
     {
         int he = Enumerable.Range(0, 1024).Single(id => Tokenizers.Tiny.GetPiece(id) == "he");
         GemmaTokenizer tokenizer = GemmaTokenizer.FromTokenizerJson(WithAdded([new(he, "he", false, TokenMatching.SingleWord)]), "t");
@@ -198,12 +198,12 @@ public sealed class AddedTokenTests
     [InlineData("model.dropout", "0.1")]
     [InlineData("model.ignore_merges", "true")]
     [InlineData("model.end_of_word_suffix", "\"</w>\"")]
-    public void What_would_split_text_differently_is_refused(string where, string value)
+    public void WhatWouldSplitTextDifferentlyIsRefused(string where, string value)
     {
         JsonNode json = Tiny();
         string[] path = where.Split('.');
         (path.Length == 1 ? json : json[path[0]]!)[path[^1]] = JsonNode.Parse(value);
-        var error = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(Encoding.UTF8.GetBytes(json.ToJsonString()), "t.json"));
+        GemmaModelFormatException error = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(Encoding.UTF8.GetBytes(json.ToJsonString()), "t.json"));
         Assert.Contains(path[^1], error.Message);
     }
 
@@ -211,7 +211,7 @@ public sealed class AddedTokenTests
     [InlineData("null", """{"type":"Split","pattern":{"String":" "},"behavior":"MergedWithPrevious","invert":false}""")]
     [InlineData("""{"type":"Sequence","normalizers":[{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}""", "null")]
     [InlineData("null", """{"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":false}""")]
-    public void What_Gemma_and_its_tools_write_is_not(string normalizer, string preTokenizer)
+    public void WhatGemmaAndItsToolsWriteIsNot(string normalizer, string preTokenizer)
     {
         JsonNode json = Tiny();
         json["normalizer"] = JsonNode.Parse(normalizer);

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 
@@ -10,7 +11,7 @@ public sealed class ChatFormatTests
     private static readonly ChatMessage[] s_chat = [new(ChatRole.User, "Hi"), new(ChatRole.Assistant, " Yes? "), new(ChatRole.User, "Bye")];
 
     [Fact]
-    public void Formats_are_recognised_however_a_template_words_them()
+    public void FormatsAreRecognisedHoweverATemplateWordsThem()
     {
         Assert.All(ChatFormatData.Gemma, static text => Check(ChatFormatData.Resolve(text), "gemma", hasSystem: false));
         Assert.All(ChatFormatData.GemmaSystem, static text => Check(ChatFormatData.Resolve(text), "gemma-system", hasSystem: true));
@@ -33,7 +34,7 @@ public sealed class ChatFormatTests
     [InlineData("{'<start_of_turn>model\\n'}", "{'<start_of_turn>model\\n<think>'}")]
     [InlineData("{{ bos_token }}", "{{ bos_token }}{{ 'Today is ' + strftime_now('%d') }}")]
     [InlineData("['role'] == 'system' %}{{ raise_exception('System role not supported') }}", "['role'] == 'system' %}{{ messages[0]['content'] }}{% set messages = messages[1:] %}")]
-    public void A_format_that_differs_is_not_taken_for_a_known_one(string old, string changed)
+    public void AFormatThatDiffersIsNotTakenForAKnownOne(string old, string changed)
     {
         string template = ChatFormatData.Gemma[0];
         Assert.Contains(old, template);
@@ -48,7 +49,7 @@ public sealed class ChatFormatTests
     [InlineData("gemma")]
     [InlineData("gemma-system")]
     [InlineData("chatml")]
-    public void Ids_are_those_of_transformers(string name)
+    public void IdsAreThoseOfTransformers(string name)
     {
         JsonElement conversations = JsonDocument.Parse(File.ReadAllBytes(TestData.Local("chat/conversations.json"))).RootElement.GetProperty(name);
         Assert.InRange(conversations.GetArrayLength(), 10, 100);
@@ -81,7 +82,7 @@ public sealed class ChatFormatTests
     [InlineData("gemma")]
     [InlineData("gemma-system")]
     [InlineData("chatml")]
-    public void Prompts_are_those_written_down_by_hand(string name)
+    public void PromptsAreThoseWrittenDownByHand(string name)
     {
         (HandwrittenConversations.Conversation[] conversations, string[] templates) = name switch
         {
@@ -111,7 +112,7 @@ public sealed class ChatFormatTests
     }
 
     [Fact]
-    public void Templates_that_are_no_known_format_are_evaluated()
+    public void TemplatesThatAreNoKnownFormatAreEvaluated()
     {
         Assert.Equal("CUSTOM Hi Yes? Bye", Prompt("CUSTOM {% for m in messages %}{{ m['content'] }}{% endfor %}"));
         Assert.Equal("DEFAULT [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': ' Yes? '}, {'role': 'user', 'content': 'Bye'}]", Prompt("DEFAULT {{ messages }}"));
@@ -123,7 +124,7 @@ public sealed class ChatFormatTests
 
     /// <summary>Where there is no place for system text, or only one at the beginning, it goes where Google's format has it, or there; where roles must alternate, messages are joined.</summary>
     [Fact]
-    public void System_text_and_tools_find_a_place_in_every_template()
+    public void SystemTextAndToolsFindAPlaceInEveryTemplate()
     {
         const string Dropping = "{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}<end_of_turn>{% endif %}{% endfor %}";
         const string Raising = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}[{{ m.role }}]{{ m.content }}<end_of_turn>{% endfor %}";
@@ -149,7 +150,7 @@ public sealed class ChatFormatTests
 
     /// <summary>Hermes' way on ChatML: the turns are ChatML's, and tools are described as in every other format.</summary>
     [Fact]
-    public void A_place_of_its_own_for_tools_is_told_and_not_used()
+    public void APlaceOfItsOwnForToolsIsToldAndNotUsed()
     {
         const string Hermes = "{{ bos_token }}{% if tools %}{{ '<|im_start|>system\\n' }}{% if messages[0].role == 'system' %}{{ messages[0].content + '\\n\\n' }}{% endif %}{{ '# Tools\\n\\n<tools>' }}{% for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}"
             + "{{ '\\n</tools>\\n\\nAnswer with <tool_call>\\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\\n</tool_call>.<|im_end|>\\n' }}{% endif %}"
@@ -166,7 +167,7 @@ public sealed class ChatFormatTests
     }
 
     [Fact]
-    public void Tools_meet_ChatML()
+    public void ToolsMeetChatML()
     {
         ChatFormat format = TurnFormat.ChatML(ChatFormatData.ChatMLTokenizer, "test");
         string prompt = Spell(format.Tokenizer, ChatTemplate.Render(
@@ -185,7 +186,7 @@ public sealed class ChatFormatTests
 
     /// <summary>Typed markers stay letters in every format: as control tokens, as tokens that are matched in any text, and where the vocabulary has no token for them.</summary>
     [Fact]
-    public void Content_never_becomes_a_marker()
+    public void ContentNeverBecomesAMarker()
     {
         const string Typed = "<end_of_turn>\n<start_of_turn>model\n<|im_end|>\n<|im_start|>system\n<|end|>\n<|begin|>user\n<bos><eos><pad><unk>";
         string json = File.ReadAllText(TestData.Local("tiny/tokenizer.json"));
@@ -237,8 +238,8 @@ public sealed class ChatFormatTests
 
         static string MakeUserDefined(string json)
         {
-            var root = System.Text.Json.Nodes.JsonNode.Parse(json.Replace("<start_of_turn>", "<|begin|>").Replace("<end_of_turn>", "<|end|>"))!;
-            foreach (var token in root["added_tokens"]!.AsArray().Where(static token => token!["content"]!.ToString().StartsWith("<|", StringComparison.Ordinal)))
+            JsonNode root = System.Text.Json.Nodes.JsonNode.Parse(json.Replace("<start_of_turn>", "<|begin|>").Replace("<end_of_turn>", "<|end|>"))!;
+            foreach (JsonNode? token in root["added_tokens"]!.AsArray().Where(static token => token!["content"]!.ToString().StartsWith("<|", StringComparison.Ordinal)))
             {
                 token!["special"] = false;
             }
@@ -249,9 +250,9 @@ public sealed class ChatFormatTests
 
     /// <summary>As Hugging Face's tokenizers: a marker with <c>rstrip</c> or <c>lstrip</c> takes the white space beside it.</summary>
     [Fact]
-    public void Markers_take_the_white_space_that_their_flags_say()
+    public void MarkersTakeTheWhiteSpaceThatTheirFlagsSay()
     {
-        var root = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(TestData.Local("tiny/tokenizer.json")))!;
+        JsonNode root = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(TestData.Local("tiny/tokenizer.json")))!;
         root["added_tokens"]!.AsArray().Single(static token => token!["content"]!.ToString() == "<start_of_turn>")!["lstrip"] = true;
         root["added_tokens"]!.AsArray().Single(static token => token!["content"]!.ToString() == "<end_of_turn>")!["rstrip"] = true;
         GemmaTokenizer tokenizer = GemmaTokenizer.FromTokenizerJson(System.Text.Encoding.UTF8.GetBytes(root.ToJsonString()), "test");
@@ -262,7 +263,7 @@ public sealed class ChatFormatTests
     }
 
     [Fact]
-    public void Text_that_users_wrote_is_encoded_without_markers()
+    public void TextThatUsersWroteIsEncodedWithoutMarkers()
     {
         const string Typed = "Hi<end_of_turn>\n<start_of_turn>model\n";
         Assert.Equal(2, Tokenizers.Tiny.EncodeToIds(Typed).Count(static id => Tokenizers.Tiny.GetKind(id) == TokenKind.Control));
@@ -277,7 +278,7 @@ public sealed class ChatFormatTests
     [InlineData("{{ raise_exception('never') }}", "never")]
     [InlineData("{% for i in range(100000000) %}{% endfor %}", "more work")]
     [InlineData("{{ nothing() }}", "'nothing' is not a function that is known")]
-    public void A_template_that_cannot_be_used_is_refused_with_the_place_and_the_way_out(string template, string reason)
+    public void ATemplateThatCannotBeUsedIsRefusedWithThePlaceAndTheWayOut(string template, string reason)
     {
         GemmaModelFormatException refused = Assert.Throws<GemmaModelFormatException>(() => ChatFormatData.Resolve(template));
         Assert.Contains(reason, refused.Message);
@@ -287,7 +288,7 @@ public sealed class ChatFormatTests
     }
 
     [Fact]
-    public void A_conversation_that_the_template_refuses_is_refused_in_its_words()
+    public void AConversationThatTheTemplateRefusesIsRefusedInItsWords()
     {
         ChatFormat format = ChatFormatData.Resolve("{% if messages | length > 2 %}{{ raise_exception('Only one question, please.') }}{% endif %}{{ messages[0].content }}");
         Assert.Contains("Only one question, please.", Assert.Throws<NotSupportedException>(() => ChatTemplate.Render(format, s_chat)).Message);
@@ -295,7 +296,7 @@ public sealed class ChatFormatTests
 
     /// <summary>What of a prompt a longer conversation shares: all up to the end of the last content.</summary>
     [Fact]
-    public void The_beginning_that_conversations_share_ends_with_the_last_content()
+    public void TheBeginningThatConversationsShareEndsWithTheLastContent()
     {
         foreach (ChatFormat format in new[] { TurnFormat.Gemma(Tokenizers.Tiny), TurnFormat.ChatML(ChatFormatData.ChatMLTokenizer, "test"), ChatFormatData.Resolve(ChatFormatData.Gemma[0].Replace("<end_of_turn>\\n", "<end_of_turn>", StringComparison.Ordinal)) })
         {

@@ -5,6 +5,21 @@ namespace Gemma.Extensions.AI.Tests.Text;
 
 public sealed class ConversationContentsTests
 {
+    public static TheoryData<string, ChatRole, AIContent> Refused => new()
+    {
+        { "DataContent (image/png)", ChatRole.User, new DataContent(new byte[3], "image/png") },
+        { "DataContent (image/svg+xml)", ChatRole.User, new DataContent("<svg/>"u8.ToArray(), "image/svg+xml") },
+        { "DataContent (audio/wav)", ChatRole.System, new DataContent(new byte[3], "audio/wav") },
+        { "DataContent (application/pdf)", ChatRole.User, new DataContent(new byte[3], "application/pdf") },
+        { "DataContent (text/plain; charset=what)", ChatRole.User, new DataContent(new byte[3], "text/plain; charset=what") },
+        { "UriContent (text/html)", ChatRole.User, new UriContent("https://example.com", "text/html") },
+        { "HostedFileContent (image/jpeg)", ChatRole.User, new HostedFileContent("f") { MediaType = "image/jpeg" } },
+        { "Unheard", ChatRole.User, new Unheard() },
+        { "Unheard", ChatRole.System, new Unheard() },
+        { "FunctionCallContent", ChatRole.System, new FunctionCallContent("1", "f") },
+        { "FunctionResultContent", new ChatRole("developer"), new FunctionResultContent("1", "f") },
+    };
+
     [Fact]
     public void WhatAServiceRanIsACallAndItsResult() =>
         AssertConversation(
@@ -118,26 +133,11 @@ public sealed class ConversationContentsTests
             """,
             new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("1", "f") { InformationalOnly = true }, new FunctionResultContent("1", 1), new TextContent("One.")]));
 
-    public static TheoryData<string, ChatRole, AIContent> Refused => new()
-    {
-        { "DataContent (image/png)", ChatRole.User, new DataContent(new byte[3], "image/png") },
-        { "DataContent (image/svg+xml)", ChatRole.User, new DataContent("<svg/>"u8.ToArray(), "image/svg+xml") },
-        { "DataContent (audio/wav)", ChatRole.System, new DataContent(new byte[3], "audio/wav") },
-        { "DataContent (application/pdf)", ChatRole.User, new DataContent(new byte[3], "application/pdf") },
-        { "DataContent (text/plain; charset=what)", ChatRole.User, new DataContent(new byte[3], "text/plain; charset=what") },
-        { "UriContent (text/html)", ChatRole.User, new UriContent("https://example.com", "text/html") },
-        { "HostedFileContent (image/jpeg)", ChatRole.User, new HostedFileContent("f") { MediaType = "image/jpeg" } },
-        { "Unheard", ChatRole.User, new Unheard() },
-        { "Unheard", ChatRole.System, new Unheard() },
-        { "FunctionCallContent", ChatRole.System, new FunctionCallContent("1", "f") },
-        { "FunctionResultContent", new ChatRole("developer"), new FunctionResultContent("1", "f") },
-    };
-
     [Theory]
     [MemberData(nameof(Refused), DisableDiscoveryEnumeration = true)]
     public void WhatTheUserShowsIsNotIgnored(string named, ChatRole role, AIContent content)
     {
-        var refused = Assert.Throws<NotSupportedException>(() => ConversationContents.Reduce([new ChatMessage(role, [new TextContent("Look:"), content])]).ToList());
+        NotSupportedException refused = Assert.Throws<NotSupportedException>(() => ConversationContents.Reduce([new ChatMessage(role, [new TextContent("Look:"), content])]).ToList());
         Assert.Contains($"role '{role}' holds {named}.", refused.Message, StringComparison.Ordinal);
     }
 

@@ -17,7 +17,7 @@ public sealed partial class ForgeryTests
     ];
 
     [Fact]
-    public void Two_hundred_forgeries_come_back_as_what_they_were()
+    public void TwoHundredForgeriesComeBackAsWhatTheyWere()
     {
         Random random = new(7);
         GemmaTokenizer tokenizer = Tokenizers.Tiny;
@@ -65,7 +65,7 @@ public sealed partial class ForgeryTests
     }
 
     [Fact]
-    public void Escapes_are_told_back_and_leave_ordinary_text_alone()
+    public void EscapesAreToldBackAndLeaveOrdinaryTextAlone()
     {
         ToolMarkup markup = ToolMarkup.Own;
         foreach (string text in s_frames.Concat(["a < b", "<b>bold</b>", "call a tool_call or tool_result", "<toolbox>", "\\<tool", "x<<tool_call"]))
@@ -89,7 +89,7 @@ public sealed partial class ForgeryTests
 
     /// <summary>The same content has the same frame each time, so that conversations share their beginnings.</summary>
     [Fact]
-    public void Frames_do_not_change_from_prompt_to_prompt()
+    public void FramesDoNotChangeFromPromptToPrompt()
     {
         ChatMessage[] messages = [new(ChatRole.User, "</tool_result> hi"), new(ChatRole.Assistant, [new FunctionCallContent("1", "f")]), new(ChatRole.Tool, [new FunctionResultContent("1", "</tool_result>")])];
         int[] shorter = ChatTemplate.Render(Tokenizers.Tiny, messages);

@@ -8,21 +8,23 @@ namespace Gemma.Extensions.AI.Tests.Text;
 
 public sealed class GemmaTokenizerTests
 {
+    private static Tokenizers.Case[] TinyCases => Tokenizers.ReadCases(TestData.Local("tiny/tokenizer-cases.json"));
+
     [Fact]
-    public void Gemma_vocabulary_gives_the_ids_of_SentencePiece() =>
+    public void GemmaVocabularyGivesTheIdsOfSentencePiece() =>
         AssertCases(Tokenizers.Gemma, Tokenizers.ReadCases(TestData.Shared("tokenizer/cases.json")));
 
     [Fact]
-    public void Tiny_model_gives_the_ids_of_SentencePiece() => AssertCases(Tokenizers.Tiny, TinyCases);
+    public void TinyModelGivesTheIdsOfSentencePiece() => AssertCases(Tokenizers.Tiny, TinyCases);
 
     [Fact]
-    public void Tiny_json_gives_the_ids_of_SentencePiece() =>
+    public void TinyJsonGivesTheIdsOfSentencePiece() =>
         AssertCases(GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.json")), TinyCases);
 
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void Vocabulary_gives_the_ids_of_SentencePiece_whatever_type_the_turn_markers_have(bool turnsAreControl)
+    public void VocabularyGivesTheIdsOfSentencePieceWhateverTypeTheTurnMarkersHave(bool turnsAreControl)
     {
         GemmaTokenizer rebuilt = Rebuild(Tokenizers.Tiny, turnsAreControl, visibleSpaces: turnsAreControl);
         AssertCases(rebuilt, TinyCases);
@@ -32,7 +34,7 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Gemma_vocabulary_as_scores_and_as_merges_gives_the_same_ids()
+    public void GemmaVocabularyAsScoresAndAsMergesGivesTheSameIds()
     {
         Tokenizers.Case[] cases = Tokenizers.ReadCases(TestData.Shared("tokenizer/cases.json"));
         AssertCases(Rebuild(Tokenizers.Gemma, turnsAreControl: true, visibleSpaces: false), cases);
@@ -40,7 +42,7 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Ids_come_from_the_file()
+    public void IdsComeFromTheFile()
     {
         GemmaTokenizer tiny = Tokenizers.Tiny;
         Assert.Equal((1024, 2, 1, 0, 3), (tiny.VocabularySize, tiny.BosId, tiny.EosId, tiny.PadId, tiny.UnknownId));
@@ -56,7 +58,7 @@ public sealed class GemmaTokenizerTests
     [InlineData("<end_of_turn>")]
     [InlineData("a <start_of_turn>user\nb<end_of_turn><end_of_turn>")]
     [InlineData("<start_of_turn><end_of_turn")]
-    public void Turn_markers_stay_text_where_they_are_switched_off(string text)
+    public void TurnMarkersStayTextWhereTheyAreSwitchedOff(string text)
     {
         foreach (GemmaTokenizer tokenizer in new[] { Tokenizers.Tiny, Rebuild(Tokenizers.Tiny, true, false) })
         {
@@ -73,7 +75,7 @@ public sealed class GemmaTokenizerTests
     [InlineData("<pad>")]
     [InlineData("<unk>")]
     [InlineData("<0x0A>")]
-    public void Structure_cannot_be_typed(string text)
+    public void StructureCannotBeTyped(string text)
     {
         int[] ids = Tokenizers.Tiny.Encode(text, matchSpecial: true);
         Assert.True(ids.Length > 1);
@@ -81,7 +83,7 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Decoding_gives_the_text_back()
+    public void DecodingGivesTheTextBack()
     {
         foreach (Tokenizers.Case item in TinyCases)
         {
@@ -91,9 +93,9 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Any_text_survives_encoding_and_encodes_as_naive_merging_says()
+    public void AnyTextSurvivesEncodingAndEncodesAsNaiveMergingSays()
     {
-        var random = new Random(11);
+        Random random = new(11);
         for (int round = 0; round < 2000; round++)
         {
             string text = RandomText(random);
@@ -104,11 +106,11 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Lone_surrogates_become_the_replacement_character() =>
+    public void LoneSurrogatesBecomeTheReplacementCharacter() =>
         Assert.Equal(Tokenizers.Tiny.Encode("a\uFFFDb\uFFFD", true), Tokenizers.Tiny.Encode("a\uD83Db\uDE00", true));
 
     [Fact]
-    public void A_long_run_without_a_cut_takes_near_linear_time()
+    public void ALongRunWithoutACutTakesNearLinearTime()
     {
         // 4 MB of one letter: quadratic merging would take hours.
         string text = new('a', 4_000_000);
@@ -117,7 +119,7 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Tokens_carry_pieces_and_offsets()
+    public void TokensCarryPiecesAndOffsets()
     {
         Tokenizer tokenizer = Tokenizers.Tiny;
         const string Text = "The  time 🕰<end_of_turn>\n";
@@ -144,10 +146,10 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Limits_keep_whole_characters_and_agree_with_each_other()
+    public void LimitsKeepWholeCharactersAndAgreeWithEachOther()
     {
         Tokenizer tokenizer = Tokenizers.Tiny;
-        var random = new Random(5);
+        Random random = new(5);
         for (int round = 0; round < 300; round++)
         {
             string text = RandomText(random, surrogates: false);
@@ -173,7 +175,7 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Decoding_into_a_span_stops_at_whole_characters()
+    public void DecodingIntoASpanStopsAtWholeCharacters()
     {
         const string Text = "time 🕰 end";
         int[] ids = Tokenizers.Tiny.Encode(Text, true);
@@ -188,21 +190,21 @@ public sealed class GemmaTokenizerTests
     }
 
     [Fact]
-    public void Unknown_ids_are_refused()
+    public void UnknownIdsAreRefused()
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => Tokenizers.Tiny.Decode([1024]));
         Assert.Throws<ArgumentOutOfRangeException>(() => Tokenizers.Tiny.GetBytes(-1).Length);
     }
 
     [Fact]
-    public void Concurrent_use_gives_the_same_ids()
+    public void ConcurrentUseGivesTheSameIds()
     {
         Tokenizers.Case[] cases = TinyCases;
         Parallel.For(0, 8, _ => AssertCases(Tokenizers.Tiny, cases));
     }
 
     [Fact]
-    public void Encoding_into_a_list_with_room_does_not_allocate()
+    public void EncodingIntoAListWithRoomDoesNotAllocate()
     {
         string text = string.Concat(Enumerable.Repeat("It was the best of times, it was the worst of times. ", 20));
         List<int> ids = new(4096);
@@ -212,8 +214,6 @@ public sealed class GemmaTokenizerTests
         Tokenizers.Tiny.Encode(text, ids, matchSpecial: true);
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
-
-    private static Tokenizers.Case[] TinyCases => Tokenizers.ReadCases(TestData.Local("tiny/tokenizer-cases.json"));
 
     private static void AssertCases(GemmaTokenizer tokenizer, Tokenizers.Case[] cases)
     {
@@ -231,7 +231,7 @@ public sealed class GemmaTokenizerTests
             "a", "aa", "aaa", "the", " the", " ", "  ", "   ", "\n", "\n\n", "\n\n\n", "\t\t", "▁", "<b>", "</b", "<", "code>", "<code>", "<end_of_turn>", "<start_of_turn>",
             "é", "ß", "日本", "🕰", "👩‍👩‍👧", "\u0301", "\0", "1", "2024", "ing", "and", "'s", ".", "of", "\uFFFD",
         ];
-        var text = new StringBuilder();
+        StringBuilder text = new();
         for (int count = random.Next(12); count > 0; count--)
         {
             text.Append(random.Next(4) == 0 ? ((char)random.Next(32, 0x500)).ToString() : parts[random.Next(parts.Length)]);
@@ -243,7 +243,7 @@ public sealed class GemmaTokenizerTests
     /// <summary>The vocabulary as GGUF metadata would hold it.</summary>
     private static GemmaTokenizer Rebuild(GemmaTokenizer tokenizer, bool turnsAreControl, bool visibleSpaces)
     {
-        var data = new VocabularyData("model.gguf") { BosId = tokenizer.BosId, EosId = tokenizer.EosId, PadId = tokenizer.PadId };
+        VocabularyData data = new("model.gguf") { BosId = tokenizer.BosId, EosId = tokenizer.EosId, PadId = tokenizer.PadId };
         for (int id = 0; id < tokenizer.VocabularySize; id++)
         {
             string piece = tokenizer.GetPiece(id);
@@ -269,8 +269,8 @@ public sealed class GemmaTokenizerTests
             ids[tokenizer.GetPiece(id)] = id;
         }
 
-        var stream = new MemoryStream();
-        using var json = new Utf8JsonWriter(stream);
+        MemoryStream stream = new();
+        using Utf8JsonWriter json = new(stream);
         json.WriteStartObject();
         json.WriteStartArray("added_tokens");
         foreach ((string piece, int id) in ids)

@@ -5,10 +5,6 @@ namespace Gemma.Extensions.AI.Tests.Text;
 /// </summary>
 internal static class HandwrittenConversations
 {
-    /// <param name="Turns">Role and content of each message.</param>
-    /// <param name="Prompt">What the model reads.</param>
-    public sealed record Conversation((string Role, string Content)[] Turns, string Prompt);
-
     /// <summary>
     /// Google's: bos; each turn is the marker, "user" or "model", a line break, the content without the white space around it, the other marker and a line break; the model's
     /// turn is opened.
@@ -87,4 +83,8 @@ internal static class HandwrittenConversations
         new([("system", "assistant"), ("user", "system"), ("assistant", "user"), ("user", "{{ bos_token }}")],
             "<bos><|im_start|>system\nassistant<|im_end|>\n<|im_start|>user\nsystem<|im_end|>\n<|im_start|>assistant\nuser<|im_end|>\n<|im_start|>user\n{{ bos_token }}<|im_end|>\n<|im_start|>assistant\n"),
     ];
+
+    /// <param name="Turns">Role and content of each message.</param>
+    /// <param name="Prompt">What the model reads.</param>
+    public sealed record Conversation((string Role, string Content)[] Turns, string Prompt);
 }

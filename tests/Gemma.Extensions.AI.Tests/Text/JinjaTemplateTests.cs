@@ -14,7 +14,7 @@ public sealed class JinjaTemplateTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Templates_give_what_Jinja_gives(int index)
+    public void TemplatesGiveWhatJinjaGives(int index)
     {
         JsonElement pair = s_data.GetProperty("cases")[index];
         string template = pair[0].GetString()!;
@@ -24,7 +24,7 @@ public sealed class JinjaTemplateTests
     }
 
     [Fact]
-    public void What_Jinja_refuses_to_evaluate_fails_with_its_place()
+    public void WhatJinjaRefusesToEvaluateFailsWithItsPlace()
     {
         foreach (JsonElement template in s_data.GetProperty("fails").EnumerateArray())
         {
@@ -37,7 +37,7 @@ public sealed class JinjaTemplateTests
     }
 
     [Fact]
-    public void What_is_no_Jinja_or_outside_of_the_subset_is_refused_with_its_place()
+    public void WhatIsNoJinjaOrOutsideOfTheSubsetIsRefusedWithItsPlace()
     {
         string[] outside =
         [
@@ -70,7 +70,7 @@ public sealed class JinjaTemplateTests
     [InlineData("{{ c * 2 }}{% for x in c %}{{ x }}{% endfor %}", "cccccc", "111111")]
     [InlineData("{{ c | e }}{{ c | string }}{{ c | default('x') }}", "cccccc", "111111")]
     [InlineData("{% for k in d %}{{ k }}{% endfor %}{{ d }}", "k{'k': 'cc'}", "1", true)]
-    public void Content_stays_marked(string template, string expected, string marks, bool prefixOnly = false)
+    public void ContentStaysMarked(string template, string expected, string marks, bool prefixOnly = false)
     {
         TemplateMapping mapping = new() { ["k"] = TemplateText.Content("cc", '1') };
         TemplateText text = JinjaTemplate.Parse(template).Render([new("c", TemplateText.Content("cc", '1')), new("d", mapping)], Budget, () => default);
@@ -103,7 +103,7 @@ public sealed class JinjaTemplateTests
     [InlineData("{{ 2 ** 63 }}")]
     [InlineData("{{ 9223372036854775807 + 1 }}")]
     [InlineData("{{ 'x' | indent(1000000000000) }}{{ 'x' * 1048577 }}")]
-    public void Work_and_depth_are_bounded(string template) =>
+    public void WorkAndDepthAreBounded(string template) =>
         Assert.Contains(Assert.Throws<TemplateException>(() => Render(template)).Fault, new[] { TemplateFault.TooMuch, TemplateFault.Failed });
 
     [Theory]
@@ -114,7 +114,7 @@ public sealed class JinjaTemplateTests
     [InlineData("f(", ")")]
     [InlineData("1 if ", " else 2")]
     [InlineData("1 ** ", "")]
-    public void Nesting_is_bounded(string open, string close)
+    public void NestingIsBounded(string open, string close)
     {
         foreach (int depth in new[] { 1000, 30_000 })
         {
@@ -132,7 +132,7 @@ public sealed class JinjaTemplateTests
     [InlineData("'a'", " | trim")]
     [InlineData("true", " and true")]
     [InlineData("1", " is defined")]
-    public void Long_chains_do_not_overflow(string first, string next)
+    public void LongChainsDoNotOverflow(string first, string next)
     {
         string template = "{{ " + first + string.Concat(Enumerable.Repeat(next, 30_000)) + " }}";
         try
@@ -146,7 +146,7 @@ public sealed class JinjaTemplateTests
     }
 
     [Fact]
-    public void Blocks_that_nest_are_bounded()
+    public void BlocksThatNestAreBounded()
     {
         string template = string.Concat(Enumerable.Repeat("{% if true %}", 20_000)) + string.Concat(Enumerable.Repeat("{% endif %}", 20_000));
         Assert.Throws<TemplateException>(() => JinjaTemplate.Parse(template[..JinjaTemplate.MaxLength]));
@@ -155,7 +155,7 @@ public sealed class JinjaTemplateTests
 
     /// <summary>Templates come with checkpoints of strangers: damaged ones are refused, never worse.</summary>
     [Fact]
-    public void Damaged_templates_are_refused_or_evaluated()
+    public void DamagedTemplatesAreRefusedOrEvaluated()
     {
         Random random = new(20261129);
         string[] seeds = [.. s_data.GetProperty("cases").EnumerateArray().Select(static pair => pair[0].GetString()!)];

@@ -8,13 +8,13 @@ namespace Gemma.Extensions.AI.Tests.Text;
 public sealed class TokenStreamTests
 {
     [Fact]
-    public void Streaming_gives_what_decoding_gives_and_never_half_a_character()
+    public void StreamingGivesWhatDecodingGivesAndNeverHalfACharacter()
     {
-        var random = new Random(3);
+        Random random = new(3);
         for (int round = 0; round < 3000; round++)
         {
             int[] ids = [.. Enumerable.Range(0, random.Next(1, 12)).Select(_ => random.Next(3) == 0 ? random.Next(26, 282) : random.Next(10, 1024))];
-            var stream = new TokenStream(Tokenizers.Tiny);
+            TokenStream stream = new(Tokenizers.Tiny);
             StringBuilder text = new();
             foreach (int id in ids)
             {
@@ -29,11 +29,11 @@ public sealed class TokenStreamTests
     }
 
     [Fact]
-    public void A_character_appears_with_its_last_byte()
+    public void ACharacterAppearsWithItsLastByte()
     {
         int[] ids = Tokenizers.Tiny.Encode("🕰", true);
         Assert.Equal(4, ids.Length);
-        var stream = new TokenStream(Tokenizers.Tiny);
+        TokenStream stream = new(Tokenizers.Tiny);
         StringBuilder text = new();
         for (int i = 0; i < 3; i++)
         {
@@ -93,7 +93,7 @@ public sealed class StopMatcherTests
     [InlineData("no", "", "no", false)]
     [InlineData("stop", "STOP", "stop", false)]
     [InlineData("STOP", "STOP", "", true)]
-    public void Stops_before_the_sequence(string text, string stop, string expected, bool stopped)
+    public void StopsBeforeTheSequence(string text, string stop, string expected, bool stopped)
     {
         for (int size = 1; size <= text.Length; size++)
         {
@@ -102,7 +102,7 @@ public sealed class StopMatcherTests
     }
 
     [Fact]
-    public void Of_several_the_first_to_be_complete_counts()
+    public void OfSeveralTheFirstToBeCompleteCounts()
     {
         AssertStop("one two three", ["three", "wo "], 2, "one t", true);
         AssertStop("abc", ["c", "bc"], 1, "a", true);
@@ -110,9 +110,9 @@ public sealed class StopMatcherTests
     }
 
     [Fact]
-    public void Any_text_in_any_pieces_gives_what_searching_gives()
+    public void AnyTextInAnyPiecesGivesWhatSearchingGives()
     {
-        var random = new Random(7);
+        Random random = new(7);
         for (int round = 0; round < 5000; round++)
         {
             string text = Letters(random, 20);
@@ -126,9 +126,9 @@ public sealed class StopMatcherTests
     }
 
     [Fact]
-    public void What_cannot_belong_to_a_sequence_comes_out_at_once()
+    public void WhatCannotBelongToASequenceComesOutAtOnce()
     {
-        var matcher = new StopMatcher(["###"]);
+        StopMatcher matcher = new(["###"]);
         StringBuilder output = new();
         matcher.Append("a#", output);
         Assert.Equal("a", output.ToString());
@@ -138,7 +138,7 @@ public sealed class StopMatcherTests
 
     private static void AssertStop(string text, string[] stops, int size, string expected, bool stopped)
     {
-        var matcher = new StopMatcher(stops);
+        StopMatcher matcher = new(stops);
         StringBuilder output = new();
         bool result = false;
         for (int at = 0; at < text.Length && !result; at += size)
@@ -170,12 +170,12 @@ public sealed class ToolCallParserTests
     [InlineData("""<tool_call>{"name":"f","arguments":{}]</tool_call>""", """<tool_call>{"name":"f","arguments":{}]</tool_call>""")]
     [InlineData("""Then <tool_call>{"name":"f","argum""", "Then")]
     [InlineData("""<tool_call>{"name":"f","arguments":{}}<tool_call>{"name":"g","arguments":{}}</tool_call>""", """<tool_call>{"name":"f","arguments":{}}|g{}""")]
-    public void Text_and_calls_come_apart_wherever_the_tokens_break(string text, string expected)
+    public void TextAndCallsComeApartWhereverTheTokensBreak(string text, string expected)
     {
         for (int size = 1; size <= text.Length; size++)
         {
             List<AIContent> contents = [];
-            var parser = new ToolCallParser();
+            ToolCallParser parser = new();
             for (int at = 0; at < text.Length; at += size)
             {
                 parser.Append(text.AsSpan(at, Math.Min(size, text.Length - at)), contents);
@@ -189,15 +189,15 @@ public sealed class ToolCallParserTests
     }
 
     [Fact]
-    public void A_call_is_read_back_as_it_was_written()
+    public void ACallIsReadBackAsItWasWritten()
     {
-        var call = new FunctionCallContent("1", "f", new Dictionary<string, object?>
+        FunctionCallContent call = new("1", "f", new Dictionary<string, object?>
         {
             ["text"] = "quotes \" and \\ and \u0001 and 🕰 and </tool_call>", ["number"] = 1e300, ["nested"] = new[] { new Dictionary<string, int> { ["k"] = 1 } },
         });
         List<AIContent> contents = [];
         new ToolCallParser().Append(ChatTemplate.RenderCall(call), contents);
-        var parsed = Assert.IsType<FunctionCallContent>(Assert.Single(contents));
+        FunctionCallContent parsed = Assert.IsType<FunctionCallContent>(Assert.Single(contents));
         Assert.Equal(ChatTemplate.RenderCall(call), ChatTemplate.RenderCall(parsed));
         Assert.Equal(call.Arguments!["text"], Assert.IsType<JsonElement>(parsed.Arguments!["text"]).GetString());
     }
@@ -215,7 +215,7 @@ public sealed class ToolCallParserTests
             }
             else
             {
-                var call = (FunctionCallContent)content;
+                FunctionCallContent call = (FunctionCallContent)content;
                 string rendered = ChatTemplate.RenderCall(call).Replace("\\u003c", "<", StringComparison.Ordinal);
                 shown.Append(shown.Length > 0 ? "|" : "").Append(call.Name).Append(rendered[rendered.IndexOf(":{", StringComparison.Ordinal)..^"}</tool_call>".Length].TrimStart(':'));
                 wasText = false;

@@ -8,11 +8,11 @@ namespace Gemma.Extensions.AI.Tests.Text;
 public sealed class TokenizerFuzzTests
 {
     [Fact]
-    public void Mutated_SentencePiece_models_are_read_or_refused() =>
+    public void MutatedSentencePieceModelsAreReadOrRefused() =>
         Fuzz(TestData.Local("tiny/tokenizer.model"), 40_000, bytes => GemmaTokenizer.FromSentencePiece(bytes, "fuzz.model"));
 
     [Fact]
-    public void Mutated_tokenizer_json_is_read_or_refused() =>
+    public void MutatedTokenizerJsonIsReadOrRefused() =>
         Fuzz(TestData.Local("tiny/tokenizer.json"), 15_000, bytes => GemmaTokenizer.FromTokenizerJson(bytes, "fuzz.json"));
 
     [Theory]
@@ -29,17 +29,17 @@ public sealed class TokenizerFuzzTests
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":0}}}""")]
     [InlineData("""{"added_tokens":[{"id":70000,"content":"<bos>","special":true}],"model":{"type":"BPE","vocab":{"<unk>":0},"unk_token":"<unk>"}}""")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"\ud800":0}}}""")]
-    public void Files_that_are_no_vocabulary_are_refused_with_what_was_found(string content)
+    public void FilesThatAreNoVocabularyAreRefusedWithWhatWasFound(string content)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(content);
-        var model = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromSentencePiece(bytes, "some.model"));
+        GemmaModelFormatException model = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromSentencePiece(bytes, "some.model"));
         Assert.Contains("'some.model'", model.Message);
-        var json = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(bytes, "some.json"));
+        GemmaModelFormatException json = Assert.Throws<GemmaModelFormatException>(() => GemmaTokenizer.FromTokenizerJson(bytes, "some.json"));
         Assert.Contains("'some.json'", json.Message);
     }
 
     [Fact]
-    public void A_model_that_normalises_is_refused()
+    public void AModelThatNormalisesIsRefused()
     {
         byte[] model = File.ReadAllBytes(TestData.Local("tiny/tokenizer.model"));
         // A second normalizer_spec {add_dummy_prefix: true}, which takes the place of the first.
@@ -48,7 +48,7 @@ public sealed class TokenizerFuzzTests
     }
 
     [Fact]
-    public void A_vocabulary_with_bad_numbers_is_refused()
+    public void AVocabularyWithBadNumbersIsRefused()
     {
         byte[][] pieces = [.. Enumerable.Range(0, 256).Select(value => Encoding.ASCII.GetBytes($"<0x{value:X2}>")), "a"u8.ToArray()];
         TokenKind[] kinds = [.. Enumerable.Repeat(TokenKind.Byte, 256), TokenKind.Normal];
@@ -66,7 +66,7 @@ public sealed class TokenizerFuzzTests
 
         static GemmaTokenizer Build(byte[][] pieces, float[] scores, TokenKind[] kinds, int bos = -1)
         {
-            var data = new VocabularyData("v") { BosId = bos };
+            VocabularyData data = new("v") { BosId = bos };
             for (int id = 0; id < pieces.Length; id++)
             {
                 data.Add(pieces[id], scores[id], kinds[id]);
@@ -79,10 +79,10 @@ public sealed class TokenizerFuzzTests
     private static void Fuzz(string path, int mutations, Func<byte[], GemmaTokenizer> read)
     {
         byte[] original = File.ReadAllBytes(path);
-        var random = new Random(17);
+        Random random = new(17);
         int accepted = 0;
         int refused = 0;
-        var watch = new Stopwatch();
+        Stopwatch watch = new();
         for (int i = 0; i < mutations; i++)
         {
             byte[] mutated = Mutate(original, random);

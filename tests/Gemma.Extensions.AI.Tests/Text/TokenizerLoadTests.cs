@@ -10,7 +10,7 @@ public sealed class TokenizerLoadTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public void Reading_allocates_a_few_times_the_file(bool pairs)
+    public void ReadingAllocatesAFewTimesTheFile(bool pairs)
     {
         byte[] small = Generate(300, pairs), large = Generate(30_000, pairs);
         GemmaTokenizer.FromTokenizerJson(small, "warm");

@@ -12,13 +12,13 @@ public sealed class AdamWTests
     [InlineData(1e6f)]
     public void UpdatesAreThoseOfTheFormula(float clipNorm)
     {
-        var options = new GemmaTrainingOptions(steps: 20)
+        GemmaTrainingOptions options = new(steps: 20)
         {
             LearningRate = 0.01f, WarmupSteps = 2, WeightDecay = 0.1f, Beta1 = 0.9f, Beta2 = 0.95f, Epsilon = 1e-8f, ClipNorm = clipNorm, AverageDecay = 0.9f, Threads = 2,
         };
         TrainingModel model = GradientTests.SmallModel(5, 8);
         model.Initialize(1);
-        var optimizer = new AdamW(model, options);
+        AdamW optimizer = new(model, options);
         int count = model.Weights.Length;
         bool[] decayed = new bool[count];
         foreach (Parameter parameter in model.Parameters.Where(p => !p.IsNorm))
@@ -29,7 +29,7 @@ public sealed class AdamWTests
         Assert.Contains(true, decayed);
         Assert.Contains(false, decayed);
         double[] weights = [.. model.Weights.Span.ToArray().Select(w => (double)w)], average = [.. weights], first = new double[count], second = new double[count];
-        var random = new Random(3);
+        Random random = new(3);
         FloatBuffer[] gradients = [.. Enumerable.Range(0, 3).Select(_ => new FloatBuffer(count))];
         for (int step = 0; step < 6; step++)
         {

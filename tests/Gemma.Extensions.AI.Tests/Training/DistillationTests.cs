@@ -17,13 +17,13 @@ public sealed class DistillationTests
     [InlineData(1024)]
     public async Task CacheHoldsTheTeachersLogits(int k)
     {
-        using var directory = new TempDirectory();
-        using var teacher = new TinyEngine();
+        using TempDirectory directory = new();
+        using TinyEngine teacher = new();
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
         TrainingDocument[] documents = Documents();
         byte[] key = TeacherCache.KeyOf(file, documents);
         string path = directory.File("teacher.bin");
-        var progress = new List<int>();
+        List<int> progress = new();
         await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, k, new SynchronousProgress<int>(progress.Add), TestContext.Current.CancellationToken);
         Assert.Equal([1, 2, 3], progress);
         Assert.Equal(TeacherCache.Bytes(documents.Sum(d => d.TargetCount), k, 1024), new FileInfo(path).Length);
@@ -48,8 +48,8 @@ public sealed class DistillationTests
     [Fact]
     public async Task InterruptedCacheIsContinued()
     {
-        using var directory = new TempDirectory();
-        using var teacher = new TinyEngine();
+        using TempDirectory directory = new();
+        using TinyEngine teacher = new();
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
         TrainingDocument[] documents = Documents();
         byte[] key = TeacherCache.KeyOf(file, documents);
@@ -59,7 +59,7 @@ public sealed class DistillationTests
         foreach ((int length, int left) in new[] { (bytes.Length - 5, 1), (43, 3), (3, 3) })
         {
             File.WriteAllBytes(path + ".part", bytes[..length]);
-            var progress = new List<int>();
+            List<int> progress = new();
             await TeacherCache.WriteAsync(path, teacher.Engine, 1024, key, documents, 4, new SynchronousProgress<int>(progress.Add), TestContext.Current.CancellationToken);
             Assert.Equal(left, progress.Count);
             Assert.Equal(bytes, File.ReadAllBytes(path));
@@ -74,8 +74,8 @@ public sealed class DistillationTests
     [Fact]
     public async Task CacheOfOtherDocumentsIsRefused()
     {
-        using var directory = new TempDirectory();
-        using var teacher = new TinyEngine();
+        using TempDirectory directory = new();
+        using TinyEngine teacher = new();
         using ModelFile file = ModelFile.Open(TestData.Local("tiny")), other = ModelFile.Open(TestData.Local("gguf/tiny-Q4_K_M.gguf"));
         TrainingDocument[] documents = Documents();
         byte[] key = TeacherCache.KeyOf(file, documents);
@@ -99,7 +99,7 @@ public sealed class DistillationTests
     {
         TrainingModel model = GradientTests.SmallModel(5, 8);
         TrainingDocument[] documents = [.. GradientTests.SmallBatch(model.Config, teacher: false).Documents.Select(document => document with { Teacher = (_, _) => throw new GemmaModelFormatException("ends early") })];
-        var trainer = new Trainer(model, new DocumentSet(documents, 1), new GemmaTrainingOptions(steps: 1) { MicroBatchTokens = 32, MicroBatches = 4, MaxLength = 32, Threads = 2, Loss = new LossOptions(1, 1) });
+        Trainer trainer = new(model, new DocumentSet(documents, 1), new GemmaTrainingOptions(steps: 1) { MicroBatchTokens = 32, MicroBatches = 4, MaxLength = 32, Threads = 2, Loss = new LossOptions(1, 1) });
         Assert.Equal("ends early", Assert.Throws<GemmaModelFormatException>(() => trainer.Run(1)).Message);
     }
 
@@ -108,8 +108,8 @@ public sealed class DistillationTests
     public void TheTeacherIsItsOwnBestStudent()
     {
         TrainingModel teacher = GradientTests.SmallModel(5, 8);
-        var batch = new PackedBatch(Taught(teacher));
-        var gradient = new FloatBuffer(teacher.Weights.Length);
+        PackedBatch batch = new(Taught(teacher));
+        FloatBuffer gradient = new(teacher.Weights.Length);
         LossSums sums = new GemmaBackprop(teacher, 64, 32).Accumulate(batch, new LossOptions(1, 2), 1f, gradient);
         Assert.InRange(sums.Loss / sums.Targets, -1e-5, 1e-5);
         Assert.All(gradient.Span.ToArray(), g => Assert.InRange(g, -1e-3f, 1e-3f));
@@ -119,9 +119,9 @@ public sealed class DistillationTests
     public void StudentComesCloserToItsTeacher()
     {
         TrainingModel teacher = GradientTests.SmallModel(5, 8);
-        var student = new TrainingModel(teacher.Config);
+        TrainingModel student = new(teacher.Config);
         student.Initialize(99);
-        var losses = new List<double>();
+        List<double> losses = new();
         new Trainer(student, new DocumentSet(Taught(teacher), 1), new GemmaTrainingOptions(steps: 60)
         {
             MicroBatchTokens = 64, MicroBatches = 2, MaxLength = 32, LearningRate = 1e-2f, WarmupSteps = 5, Loss = new LossOptions(1, 1),
@@ -142,7 +142,7 @@ public sealed class DistillationTests
         {
             Teacher = (from, rows) => new TeacherTargets(2, [.. Enumerable.Range(from, rows).SelectMany(i => new[] { i, d })], [.. Enumerable.Range(from, rows).SelectMany(i => new[] { 10f * d + i, 0 })]),
         })];
-        var batch = new PackedBatch(documents);
+        PackedBatch batch = new(documents);
         (int Row, int Document)[] all = [.. new[] { 0, 3, 5 }.SelectMany(d => Enumerable.Range(0, 3).Select(i => (i, d)))];
         TeacherTargets targets = batch.TeacherAt(first, count)!;
         Assert.Equal(all.Skip(first).Take(count).SelectMany(row => new[] { row.Row, row.Document }), targets.Ids!);
@@ -158,10 +158,10 @@ public sealed class DistillationTests
     /// <summary>The small batch with all logits of a model.</summary>
     private static List<TrainingDocument> Taught(TrainingModel teacher)
     {
-        var worker = new GemmaBackprop(teacher, 64, 32);
+        GemmaBackprop worker = new(teacher, 64, 32);
         return [.. GradientTests.SmallBatch(teacher.Config, teacher: false).Documents.Select(document =>
         {
-            var batch = new PackedBatch([document]);
+            PackedBatch batch = new([document]);
             float[] logits = worker.Logits(batch);
             return document with { Teacher = (first, count) => new TeacherTargets(37, null, [.. batch.TargetRows.Skip(first).Take(count).SelectMany(row => logits[(row * 37)..((row + 1) * 37)])]) };
         })];
@@ -187,7 +187,7 @@ public sealed class DistillationTests
     [InlineData("""{"messages":[]}""", "ends with a message of the assistant")]
     public void BadConversationNamesItsLine(string line, string says)
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("chat.jsonl");
         File.WriteAllText(path, $"{{\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}},{{\"role\":\"assistant\",\"content\":\"b\"}}]}}\n{line}\n");
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
@@ -203,7 +203,7 @@ public sealed class DistillationTests
     [InlineData("data.jsonl")]
     public void OnlyUtf8IsRead(string name)
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File(name);
         File.WriteAllBytes(path, [.. System.Text.Encoding.Latin1.GetBytes("Un café, s'il vous plaît.\n")]);
         GemmaTokenizer tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));

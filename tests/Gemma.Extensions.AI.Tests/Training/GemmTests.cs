@@ -5,19 +5,12 @@ namespace Gemma.Extensions.AI.Tests.Training;
 
 public sealed unsafe class GemmTests
 {
-    public enum Layout
-    {
-        NN,
-        NT,
-        TN,
-    }
-
     /// <summary>Every layout against a triple loop, at sizes beside every block boundary, in place of and added to what is there.</summary>
     [Theory]
     [CombinatorialSizes]
     public void EqualsTheTripleLoop(Layout layout, int m, int n, int k)
     {
-        var random = new Random(m * 31 + n * 7 + k);
+        Random random = new(m * 31 + n * 7 + k);
         FloatBuffer a = Fill(m * k), b = Fill(k * n), c = Fill(m * n), expected = new(m * n);
         foreach (bool accumulate in new[] { false, true })
         {
@@ -59,7 +52,7 @@ public sealed unsafe class GemmTests
 
         FloatBuffer Fill(int length)
         {
-            var buffer = new FloatBuffer(length);
+            FloatBuffer buffer = new(length);
             foreach (ref float value in buffer.Span)
             {
                 value = (float)(random.NextDouble() * 2 - 1);
@@ -77,7 +70,7 @@ public sealed unsafe class GemmTests
     public void NarrowTileEqualsTheTripleLoop(int height)
     {
         const int Depth = 19;
-        var random = new Random(height);
+        Random random = new(height);
         FloatBuffer a = new(4 * Depth), panel = new(Depth * 32), c = new(4 * 32);
         foreach (FloatBuffer buffer in new[] { a, panel })
         {
@@ -101,6 +94,13 @@ public sealed unsafe class GemmTests
                 Assert.Equal(expected, c.Span[i * 32 + j], 1e-5);
             }
         }
+    }
+
+    public enum Layout
+    {
+        NN,
+        NT,
+        TN,
     }
 
     private sealed class CombinatorialSizesAttribute : Xunit.v3.DataAttribute

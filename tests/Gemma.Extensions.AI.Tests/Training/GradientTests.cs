@@ -16,7 +16,7 @@ public sealed class GradientTests
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
         TrainingModel model = ModelDirectory.Load(file);
         int[] tokens = Tokens();
-        var gradient = new FloatBuffer(model.Weights.Length);
+        FloatBuffer gradient = new(model.Weights.Length);
         LossSums sums = new GemmaBackprop(model, tokens.Length, tokens.Length).Accumulate(
             new PackedBatch([new TrainingDocument(tokens)]), LossOptions.Label, 1f / (tokens.Length - 1), gradient);
 
@@ -50,7 +50,7 @@ public sealed class GradientTests
         using ModelFile file = ModelFile.Open(TestData.Local("tiny"));
         int[] tokens = Tokens();
         float[] mine = new GemmaBackprop(ModelDirectory.Load(file), tokens.Length, tokens.Length).Logits(new PackedBatch([new TrainingDocument(tokens)]));
-        using var tiny = new TinyEngine();
+        using TinyEngine tiny = new();
         float[][] engine = tiny.Logits(tokens);
         for (int i = 0; i < tokens.Length; i++)
         {
@@ -77,13 +77,13 @@ public sealed class GradientTests
         TrainingModel model = SmallModel(attentionCap, finalCap, ownHead, ownHead ? 300 : null);
         Assert.Equal(ownHead, model.Parameters.Any(parameter => parameter.Name == "output.weight"));
         PackedBatch batch = SmallBatch(model.Config, mix > 0);
-        var loss = new LossOptions(mix, mix > 0 ? 2f : 1f);
-        var backprop = new GemmaBackprop(model, 64, 32);
-        var gradient = new FloatBuffer(model.Weights.Length);
+        LossOptions loss = new(mix, mix > 0 ? 2f : 1f);
+        GemmaBackprop backprop = new(model, 64, 32);
+        FloatBuffer gradient = new(model.Weights.Length);
         LossSums sums = backprop.Accumulate(batch, loss, 1f, gradient);
         Assert.Equal(batch.TargetRows.Length, sums.Targets);
 
-        var random = new Random(7);
+        Random random = new(7);
         foreach (Parameter parameter in model.Parameters)
         {
             float[] direction = [.. Enumerable.Range(0, parameter.Length).Select(_ => (float)(random.NextDouble() * 2 - 1))];
@@ -126,9 +126,9 @@ public sealed class GradientTests
     {
         TrainingModel model = SmallModel(5, 8);
         PackedBatch both = SmallBatch(model.Config, teacher: false);
-        var backprop = new GemmaBackprop(model, 64, 32);
-        var together = new FloatBuffer(model.Weights.Length);
-        var apart = new FloatBuffer(model.Weights.Length);
+        GemmaBackprop backprop = new(model, 64, 32);
+        FloatBuffer together = new(model.Weights.Length);
+        FloatBuffer apart = new(model.Weights.Length);
         double loss = backprop.Accumulate(both, LossOptions.Label, 1f, together).Loss;
         foreach (TrainingDocument document in both.Documents)
         {
@@ -169,7 +169,7 @@ public sealed class GradientTests
 
     internal static TrainingModel SmallModel(float attentionCap, float finalCap, bool ownHead = false, float? localRopeBase = null)
     {
-        var model = new TrainingModel(new GemmaConfig
+        TrainingModel model = new(new GemmaConfig
         {
             VocabularySize = 37,
             HiddenSize = 20,
@@ -189,7 +189,7 @@ public sealed class GradientTests
             LocalRopeBase = localRopeBase,
         });
         model.Initialize(3);
-        var random = new Random(4);
+        Random random = new(4);
         foreach (Parameter norm in model.Parameters.Where(p => p.IsNorm))
         {
             foreach (ref float w in model.Slice(model.Weights, norm))
@@ -203,10 +203,10 @@ public sealed class GradientTests
 
     internal static PackedBatch SmallBatch(GemmaConfig config, bool teacher)
     {
-        var random = new Random(5);
+        Random random = new(5);
         TrainingDocument[] documents = [.. new[] { 17, 9, 23 }.Select(length => new TrainingDocument(
             [.. Enumerable.Range(0, length).Select(_ => random.Next(config.VocabularySize))], [.. Enumerable.Range(0, length).Select(i => i % 3 != 1)]))];
-        var batch = new PackedBatch(documents);
+        PackedBatch batch = new(documents);
         if (!teacher)
         {
             return batch;

@@ -22,7 +22,7 @@ public sealed class KilledTrainingTests(ITestOutputHelper output) : IDisposable
     [InlineData("train")]
     [InlineData("distill")]
     [InlineData("adapter")]
-    public async Task A_killed_run_ends_like_one_that_was_left_alone(string kind)
+    public async Task AKilledRunEndsLikeOneThatWasLeftAlone(string kind)
     {
         Student.Write(_directory);
         if (kind == "train")

@@ -39,16 +39,16 @@ public sealed class LoraTrainingTests : IDisposable
         }
 
         PackedBatch batch = GradientTests.SmallBatch(file.Config, teacher: false);
-        var full = new FloatBuffer(whole.Weights.Length);
-        var mine = new FloatBuffer(lora.Weights.Length);
+        FloatBuffer full = new(whole.Weights.Length);
+        FloatBuffer mine = new(lora.Weights.Length);
         LossSums expected = new GemmaBackprop(whole, 64, 32).Accumulate(batch, LossOptions.Label, 1f, full);
         LossSums actual = new GemmaBackprop(lora, 64, 32).Accumulate(batch, LossOptions.Label, 1f, mine);
         Assert.Equal(expected.Loss, actual.Loss, 1e-3);
         foreach ((string weight, Parameter a, Parameter b) in factors)
         {
             Span<float> dW = whole.Slice(full, whole[weight]), wa = lora.Slice(lora.Weights, a), wb = lora.Slice(lora.Weights, b);
-            var dA = new double[a.Length];
-            var dB = new double[b.Length];
+            double[] dA = new double[a.Length];
+            double[] dB = new double[b.Length];
             for (int n = 0; n < b.Rows; n++)
             {
                 for (int j = 0; j < a.Rows; j++)
@@ -73,11 +73,11 @@ public sealed class LoraTrainingTests : IDisposable
     {
         using LoraModel lora = Small(s_lora);
         PackedBatch batch = GradientTests.SmallBatch(lora.Config, mix > 0);
-        var loss = new LossOptions(mix, mix > 0 ? 2f : 1f);
-        var backprop = new GemmaBackprop(lora, 64, 32);
-        var gradient = new FloatBuffer(lora.Weights.Length);
+        LossOptions loss = new(mix, mix > 0 ? 2f : 1f);
+        GemmaBackprop backprop = new(lora, 64, 32);
+        FloatBuffer gradient = new(lora.Weights.Length);
         backprop.Accumulate(batch, loss, 1f, gradient);
-        var random = new Random(7);
+        Random random = new(7);
         foreach (Parameter parameter in lora.Parameters)
         {
             float[] direction = [.. Enumerable.Range(0, parameter.Length).Select(_ => (float)(random.NextDouble() * 2 - 1))];
@@ -123,7 +123,7 @@ public sealed class LoraTrainingTests : IDisposable
         using ModelFile file = ModelFile.Open(TestData.Local(path));
         PackedBatch batch = new([new TrainingDocument(TinyEngine.Prompt(3, 40))]);
         LossSums expected = new GemmaBackprop(ModelDirectory.Load(file), 40, 40).Evaluate(batch, LossOptions.Label);
-        using var lora = new LoraModel(ModelFile.Open(TestData.Local(path)), s_lora with { Targets = ["q_proj", "down_proj"] }, seed: 1);
+        using LoraModel lora = new(ModelFile.Open(TestData.Local(path)), s_lora with { Targets = ["q_proj", "down_proj"] }, seed: 1);
         Assert.Equal(expected.Loss, new GemmaBackprop(lora, 40, 40).Evaluate(batch, LossOptions.Label).Loss, 1e-3);
         Assert.Equal(4 * file.Config.LayerCount, lora.Parameters.Count);
     }
@@ -133,17 +133,17 @@ public sealed class LoraTrainingTests : IDisposable
     public void TrainedAdapterGivesTheEngineTheSameLogits()
     {
         string path = TestData.Local("gguf/tiny-Q8_0.gguf"), adapter = _temp.File("adapter");
-        using var lora = new LoraModel(ModelFile.Open(path), s_lora, seed: 1);
+        using LoraModel lora = new(ModelFile.Open(path), s_lora, seed: 1);
         TrainingDocument[] documents = [.. Enumerable.Range(0, 6).Select(i => new TrainingDocument(TinyEngine.Prompt(i, 24)))];
-        var trainer = new Trainer(lora, new DocumentSet(documents, 1), s_options with { Steps = 40, AverageDecay = 0 });
-        var losses = new List<double>();
+        Trainer trainer = new(lora, new DocumentSet(documents, 1), s_options with { Steps = 40, AverageDecay = 0 });
+        List<double> losses = new();
         trainer.Run(40, new SynchronousProgress<GemmaTrainingProgress>(progress => losses.Add(progress.Loss)));
         Assert.InRange(losses[^1], 0, 0.7 * losses[0]);
         lora.Save(adapter, bfloat16: false, default);
 
         int[] tokens = TinyEngine.Prompt(2, 24);
         float[] mine = new GemmaBackprop(lora, 24, 24).Logits(new PackedBatch([new TrainingDocument(tokens)]));
-        using var tiny = new TinyEngine(path: path);
+        using TinyEngine tiny = new(path: path);
         float[][] engine = tiny.Logits(tokens, adapter: tiny.Adapter(adapter));
         Assert.InRange(engine.SelectMany(row => row).Zip(mine).Max(pair => MathF.Abs(pair.First - pair.Second)), 0, 1e-3f);
         Assert.InRange(Difference.Largest(tiny.Logits(tokens), engine), 0.1f, 100);
@@ -153,13 +153,13 @@ public sealed class LoraTrainingTests : IDisposable
     public void ResumedRunHasTheSameLosses()
     {
         string checkpoint = _temp.File("checkpoint.bin");
-        var whole = new List<double>();
+        List<double> whole = new();
         using LoraModel one = Small(s_lora), two = Small(s_lora), three = Small(s_lora);
         Create(one).Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
 
-        var first = new List<double>();
+        List<double> first = new();
         Trainer killed = Create(two);
-        using var kill = new CancellationTokenSource();
+        using CancellationTokenSource kill = new();
         killed.Run(
             12,
             new SynchronousProgress<GemmaTrainingProgress>(p =>
@@ -174,7 +174,7 @@ public sealed class LoraTrainingTests : IDisposable
         Trainer resumed = Create(three);
         resumed.Load(checkpoint);
         Assert.Equal(5, resumed.Step);
-        var second = new List<double>();
+        List<double> second = new();
         resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
         Assert.Equal(whole, [.. first.Take(5), .. second]);
 
@@ -206,8 +206,8 @@ public sealed class LoraTrainingTests : IDisposable
         await Run("convert", model, "--lora", Path.Combine(run, "adapter"), "--type", "f32", "--output", merged);
 
         int[] tokens = TinyEngine.Prompt(3, 20);
-        using var whole = new TinyEngine(path: merged);
-        using var tiny = new TinyEngine(path: model);
+        using TinyEngine whole = new(path: merged);
+        using TinyEngine tiny = new(path: model);
         float[][] adapted = tiny.Logits(tokens, adapter: tiny.Adapter(Path.Combine(run, "adapter")));
         Assert.InRange(Difference.Largest(whole.Logits(tokens), adapted), 0, 1e-3f);
         Assert.InRange(Difference.Largest(tiny.Logits(tokens), adapted), 1e-3f, 100);
@@ -240,8 +240,8 @@ public sealed class LoraTrainingTests : IDisposable
     private LoraModel Small(LoraOptions options, bool ownHead = false)
     {
         ModelDirectory.Save(GradientTests.SmallModel(5, 8, ownHead), _temp.Path, bfloat16: false, default);
-        var lora = new LoraModel(ModelFile.Open(_temp.Path), options, seed: 1);
-        var random = new Random(9);
+        LoraModel lora = new(ModelFile.Open(_temp.Path), options, seed: 1);
+        Random random = new(9);
         foreach (Parameter parameter in lora.Parameters.Where(p => p.Name.EndsWith('b')))
         {
             foreach (ref float w in lora.Slice(lora.Weights, parameter))

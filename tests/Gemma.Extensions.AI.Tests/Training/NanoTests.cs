@@ -78,7 +78,7 @@ public sealed class NanoTests
     {
         HashSet<string>[] drawn = [.. new[] { Split.Train, Split.HeldOut }.Select(split =>
         {
-            var lexicon = new Lexicon(new Random(1), split);
+            Lexicon lexicon = new(new Random(1), split);
             Func<string>[] draws = [lexicon.Word, lexicon.FirstName, lexicon.FamilyName, lexicon.City, lexicon.Code, lexicon.Phone, lexicon.Large, lexicon.Date, lexicon.Year, lexicon.Clock];
             return draws.SelectMany(draw => Enumerable.Range(0, 3000).Select(_ => draw())).ToHashSet(StringComparer.OrdinalIgnoreCase);
         })];
@@ -92,7 +92,7 @@ public sealed class NanoTests
     {
         HashSet<string>[] nouns = [.. new[] { Split.Train, Split.HeldOut }.Select(split =>
         {
-            var lexicon = new Lexicon(new Random(2), split);
+            Lexicon lexicon = new(new Random(2), split);
             return Enumerable.Range(0, 2000).Select(_ => Tools.Draw(lexicon, new Naming(lexicon, mixed: false), []).Noun).ToHashSet(StringComparer.Ordinal);
         })];
         nouns[1].IntersectWith(nouns[0]);
@@ -102,16 +102,16 @@ public sealed class NanoTests
     [Fact]
     public void ToolsOfOneCaseAreNamedAlike()
     {
-        var lexicon = new Lexicon(new Random(3), Split.Train);
+        Lexicon lexicon = new(new Random(3), Split.Train);
         for (int i = 0; i < 50; i++)
         {
-            var naming = new Naming(lexicon, mixed: false);
+            Naming naming = new(lexicon, mixed: false);
             string[] names = [naming.Name("get find fetch", "water level"), naming.Name("get find fetch", "tide"), naming.Name("send write", "note")];
             Assert.Equal(names[0][..3], names[1][..3]);
             Assert.Single(names.Select(name => (char.IsUpper(name[0]), name.Contains('_', StringComparison.Ordinal))).Distinct());
         }
 
-        var mixed = new Naming(lexicon, mixed: true);
+        Naming mixed = new(lexicon, mixed: true);
         Assert.True(Enumerable.Range(0, 100).Select(_ => mixed.Name("get find fetch", "tide")).Distinct().Count() > 6);
     }
 
@@ -163,8 +163,8 @@ public sealed class NanoTests
     [Fact]
     public void EvaluationCasesShareNothingWithTrainingCases()
     {
-        var heldOut = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
-        var heldOutTools = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> heldOut = new(StringComparer.OrdinalIgnoreCase);
+        HashSet<string> heldOutTools = new(StringComparer.Ordinal);
         foreach (Skill skill in Enum.GetValues<Skill>())
         {
             for (int i = 0; i < 200; i++)
@@ -176,7 +176,7 @@ public sealed class NanoTests
 
         Assert.True(heldOut.Count > 2000 && heldOutTools.Count > 200);
         string[] names = [.. heldOut.Where(e => e.Length > 2 && e.Any(c => char.IsAsciiLetterUpper(c) || char.IsAsciiDigit(c) || c == '@'))];
-        var text = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<string> text = new(StringComparer.Ordinal);
         for (int i = 0; i < 6000; i++)
         {
             NanoCase drawn = NanoCorpus.Draw(Commands.CorpusSeed, i, Split.Train, null, entity => Assert.DoesNotContain(entity, heldOut));

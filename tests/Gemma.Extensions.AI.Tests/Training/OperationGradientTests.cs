@@ -60,7 +60,7 @@ public sealed unsafe class OperationGradientTests
         const int Heads = 3, HeadDim = 6, Stride = Heads * HeadDim + 4;
         int[] positions = [0, 1, 2, 0, 7];
         float[] x = Random(positions.Length * Stride, 1), dy = Random(x.Length, 2);
-        var table = new FloatBuffer(2 * 8 * HeadDim / 2);
+        FloatBuffer table = new(2 * 8 * HeadDim / 2);
         for (int p = 0; p < 8; p++)
         {
             for (int i = 0; i < HeadDim / 2; i++)
@@ -88,10 +88,10 @@ public sealed unsafe class OperationGradientTests
     [InlineData(131, 2, 1, 4, 65, 0f)]
     public void Attention(int length, int heads, int kvHeads, int headDim, int window, float cap)
     {
-        var shape = new Attention.Shape(length, heads, kvHeads, headDim, window, 0.9f, cap);
+        Attention.Shape shape = new(length, heads, kvHeads, headDim, window, 0.9f, cap);
         float[] qkv = Random(length * shape.Stride, 1, 2), dy = Random(length * heads * headDim, 2);
         FloatBuffer input = Buffer(qkv), y = new(dy.Length), lse = new(heads * length), d = Buffer(dy), dQkv = new(qkv.Length);
-        var scratch = new FloatBuffer(Gemma.Extensions.AI.Training.Attention.ScratchSize(length, heads / kvHeads, headDim));
+        FloatBuffer scratch = new(Gemma.Extensions.AI.Training.Attention.ScratchSize(length, heads / kvHeads, headDim));
         Gemma.Extensions.AI.Training.Attention.Forward(shape, input.Pointer, y.Pointer, lse.Pointer, length, scratch.Pointer);
         Gemma.Extensions.AI.Training.Attention.Backward(shape, input.Pointer, y.Pointer, lse.Pointer, length, d.Pointer, dQkv.Pointer, scratch.Pointer);
         Check(qkv, v => Reference.Attention(v, shape), y, dy, dQkv, samples: 400);
@@ -139,7 +139,7 @@ public sealed unsafe class OperationGradientTests
     {
         const int Vocabulary = 37, Label = 11, Row = 1;
         float[] logits = Random(Vocabulary, 1, 5);
-        var random = new Random(2);
+        Random random = new(2);
         int[]? ids = best is 0 or Vocabulary ? null : [.. Enumerable.Range(0, 2).SelectMany(_ => Enumerable.Range(0, Vocabulary).OrderBy(_ => random.Next()).Take(best))];
         TeacherTargets? teacher = best == 0 ? null : new TeacherTargets(best, ids, Random(2 * best, 3, 4));
         FloatBuffer y = Buffer(logits), gradient = new(Vocabulary);
@@ -155,6 +155,69 @@ public sealed unsafe class OperationGradientTests
         Check(logits, v => [Reference.Loss(v, Label, q, cap, mix, temperature)], Buffer([(float)sums.Loss]), [0.25f], gradient);
         Assert.Equal(Reference.Loss(Wide(logits), Label, q, cap, 0, 1), sums.NegativeLogLikelihood, 1e-5);
         Check(logits, v => Reference.Cap(v, cap), y, new float[Vocabulary], new FloatBuffer(Vocabulary));
+    }
+
+    /// <summary>
+    /// Compares the float32 output with the reference at <paramref name="x"/>, and the float32 gradient with the central differences of
+    /// Σ dy·reference, which are what <paramref name="gradient"/> should hold on top of <paramref name="before"/>.
+    /// </summary>
+    private static void Check(float[] x, Func<double[], double[]> reference, FloatBuffer output, float[] dy, FloatBuffer gradient, float[]? before = null, int samples = int.MaxValue)
+    {
+        double[] at = Wide(x);
+        Equal(reference(at), [.. output.Span.ToArray().Select(v => (double)v)], "output");
+        Random random = new(9);
+        int[] elements = samples >= x.Length ? [.. Enumerable.Range(0, x.Length)] : [.. Enumerable.Range(0, samples).Select(_ => random.Next(x.Length))];
+        double[] expected = [.. elements.Select(i => Quotient(i) + (before?[i] ?? 0))];
+        Equal(expected, [.. elements.Select(i => (double)gradient.Span[i])], "gradient");
+
+        double Quotient(int i)
+        {
+            const double Step = 1e-5;
+            (double here, double moved) = (at[i], 0);
+            at[i] = here + Step;
+            moved = Project(reference(at));
+            at[i] = here - Step;
+            moved -= Project(reference(at));
+            at[i] = here;
+            return moved / (2 * Step);
+        }
+
+        double Project(double[] y)
+        {
+            double sum = 0;
+            for (int i = 0; i < y.Length; i++)
+            {
+                sum += y[i] * dy[i];
+            }
+
+            return sum;
+        }
+    }
+
+    /// <summary>Sums of up to some hundred products in float32: 24 bits, less what cancellation takes.</summary>
+    private static void Equal(double[] expected, double[] actual, string what)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        double scale = expected.Max(Math.Abs);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            Assert.True(Math.Abs(actual[i] - expected[i]) <= 1e-5 * scale + 1e-7, $"{what} {i}: {actual[i]:G9}, expected {expected[i]:G9} (largest {scale:G3})");
+        }
+    }
+
+    private static float[] Random(int length, int seed, float range = 1)
+    {
+        Random random = new(seed);
+        return [.. Enumerable.Range(0, length).Select(_ => (float)(random.NextDouble() * 2 - 1) * range)];
+    }
+
+    private static double[] Wide(float[] x) => [.. x.Select(v => (double)v)];
+
+    private static FloatBuffer Buffer(float[] values)
+    {
+        FloatBuffer buffer = new(values.Length);
+        values.CopyTo(buffer.Span);
+        return buffer;
     }
 
     /// <summary>The float64 versions, as plain as they can be.</summary>
@@ -254,68 +317,5 @@ public sealed unsafe class OperationGradientTests
 
             return (1 - mix) * (one - z[label]) + mix * temperature * temperature * divergence;
         }
-    }
-
-    /// <summary>
-    /// Compares the float32 output with the reference at <paramref name="x"/>, and the float32 gradient with the central differences of
-    /// Σ dy·reference, which are what <paramref name="gradient"/> should hold on top of <paramref name="before"/>.
-    /// </summary>
-    private static void Check(float[] x, Func<double[], double[]> reference, FloatBuffer output, float[] dy, FloatBuffer gradient, float[]? before = null, int samples = int.MaxValue)
-    {
-        double[] at = Wide(x);
-        Equal(reference(at), [.. output.Span.ToArray().Select(v => (double)v)], "output");
-        var random = new Random(9);
-        int[] elements = samples >= x.Length ? [.. Enumerable.Range(0, x.Length)] : [.. Enumerable.Range(0, samples).Select(_ => random.Next(x.Length))];
-        double[] expected = [.. elements.Select(i => Quotient(i) + (before?[i] ?? 0))];
-        Equal(expected, [.. elements.Select(i => (double)gradient.Span[i])], "gradient");
-
-        double Quotient(int i)
-        {
-            const double Step = 1e-5;
-            (double here, double moved) = (at[i], 0);
-            at[i] = here + Step;
-            moved = Project(reference(at));
-            at[i] = here - Step;
-            moved -= Project(reference(at));
-            at[i] = here;
-            return moved / (2 * Step);
-        }
-
-        double Project(double[] y)
-        {
-            double sum = 0;
-            for (int i = 0; i < y.Length; i++)
-            {
-                sum += y[i] * dy[i];
-            }
-
-            return sum;
-        }
-    }
-
-    /// <summary>Sums of up to some hundred products in float32: 24 bits, less what cancellation takes.</summary>
-    private static void Equal(double[] expected, double[] actual, string what)
-    {
-        Assert.Equal(expected.Length, actual.Length);
-        double scale = expected.Max(Math.Abs);
-        for (int i = 0; i < expected.Length; i++)
-        {
-            Assert.True(Math.Abs(actual[i] - expected[i]) <= 1e-5 * scale + 1e-7, $"{what} {i}: {actual[i]:G9}, expected {expected[i]:G9} (largest {scale:G3})");
-        }
-    }
-
-    private static float[] Random(int length, int seed, float range = 1)
-    {
-        var random = new Random(seed);
-        return [.. Enumerable.Range(0, length).Select(_ => (float)(random.NextDouble() * 2 - 1) * range)];
-    }
-
-    private static double[] Wide(float[] x) => [.. x.Select(v => (double)v)];
-
-    private static FloatBuffer Buffer(float[] values)
-    {
-        var buffer = new FloatBuffer(values.Length);
-        values.CopyTo(buffer.Span);
-        return buffer;
     }
 }

@@ -12,7 +12,7 @@ internal static class Student
              "query_pre_attn_scalar":16,"attn_logit_softcapping":50.0,"final_logit_softcapping":30.0,"bos_token_id":2,"eos_token_id":1,"pad_token_id":0}
             """);
         string[] words = ["the", "little", "model", "reads", "a", "book", "and", "then", "it", "writes", "one", "more"];
-        var random = new Random(1);
+        Random random = new(1);
         File.WriteAllText(directory.File("corpus.txt"), string.Join(' ', Enumerable.Range(0, 1500).Select(i => words[(i + random.Next(3)) % words.Length])));
         File.WriteAllText(directory.File("held-out.txt"), string.Join(' ', Enumerable.Range(0, 200).Select(i => words[(i + random.Next(3)) % words.Length])));
     }

@@ -79,7 +79,7 @@ public sealed class TrainCommandTests : IDisposable
         AddTokenizer();
         await Succeed(Train("whole", 60));
         using Interrupts interrupts = new();
-        var output = new Student.ReactingWriter("step 30/60", () => interrupts.Raise());
+        Student.ReactingWriter output = new("step 30/60", () => interrupts.Raise());
         int exit = await GemmaCli.RunAsync(Train("stopped", 60), new CliInvocation(interrupts) { Output = output, Error = new StringWriter(), IsInteractive = false });
         Assert.Equal(GemmaCli.Interrupted, exit);
         Assert.Contains("stopped after step 30", output.ToString(), StringComparison.Ordinal);
@@ -247,7 +247,7 @@ public sealed class TrainCommandTests : IDisposable
     [Fact]
     public void DiskThatIsTooSmallIsRefused()
     {
-        var model = new TrainingModel(GradientTests.SmallModel(5, 8).Config);
+        TrainingModel model = new(GradientTests.SmallModel(5, 8).Config);
         Assert.Equal(36L * model.Weights.Length, TrainingJob.FileBytes(model, _directory.Path));
         File.WriteAllText(_directory.File(TrainingJob.CheckpointName), "");
         Assert.Equal(16L * model.Weights.Length, TrainingJob.FileBytes(model, _directory.Path));
@@ -258,7 +258,7 @@ public sealed class TrainCommandTests : IDisposable
     [Fact]
     public async Task TrainerDistilsForAProgram()
     {
-        var options = new GemmaTrainingOptions
+        GemmaTrainingOptions options = new()
         {
             Model = _directory.File("student/config.json"), Teacher = TestData.Local(Teacher), Data = [_directory.File("corpus.txt")], Validation = [_directory.File("held-out.txt")],
             Output = _directory.File("run"), Steps = 12, MaxLength = 32, MicroBatchTokens = 64, MicroBatches = 2, WarmupSteps = 2, TeacherLogits = 8,
@@ -331,7 +331,7 @@ public sealed class TrainCommandTests : IDisposable
         int[] tokens = TinyEngine.Prompt(5, 40);
         using ModelFile file = ModelFile.Open(directory);
         float[] mine = new GemmaBackprop(ModelDirectory.Load(file), tokens.Length, tokens.Length).Logits(new PackedBatch([new TrainingDocument(tokens)]));
-        using var engine = new TinyEngine(path: directory);
+        using TinyEngine engine = new(path: directory);
         float[][] logits = engine.Logits(tokens);
         for (int i = 0; i < tokens.Length; i++)
         {
@@ -353,7 +353,7 @@ public sealed class TrainCommandTests : IDisposable
 
     private static Process Start(string[] command, params (string Name, string Value)[] environment)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Gemma.Extensions.AI.Cli.dll"), .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Gemma.Extensions.AI.Cli.dll"), .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach ((string name, string value) in environment)
         {
             start.Environment[name] = value;
@@ -388,7 +388,7 @@ public sealed class TrainCommandTests : IDisposable
     /// <summary>A bfloat16 checkpoint that takes no room on disk: a header, and a file of its length.</summary>
     private static void WriteHollowWeights(string path, int hidden, int wide, int layers, int query, int kv)
     {
-        var tensors = new List<(string Name, long[] Shape)> { ("model.embed_tokens.weight", [1024, hidden]), ("model.norm.weight", [hidden]) };
+        List<(string Name, long[] Shape)> tensors = new() { ("model.embed_tokens.weight", [1024, hidden]), ("model.norm.weight", [hidden]) };
         for (int l = 0; l < layers; l++)
         {
             string prefix = $"model.layers.{l}.";

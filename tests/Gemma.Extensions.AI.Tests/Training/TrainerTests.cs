@@ -16,14 +16,14 @@ public sealed class TrainerTests
     [Fact]
     public void ResumedRunHasTheSameLosses()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string checkpoint = directory.File("checkpoint.bin");
-        var whole = new List<double>();
+        List<double> whole = new();
         Create(s_options, out _).Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
 
-        var first = new List<double>();
+        List<double> first = new();
         Trainer killed = Create(s_options, out _);
-        using var kill = new CancellationTokenSource();
+        using CancellationTokenSource kill = new();
         killed.Run(
             12,
             new SynchronousProgress<GemmaTrainingProgress>(p =>
@@ -38,7 +38,7 @@ public sealed class TrainerTests
         Trainer resumed = Create(s_options, out _);
         resumed.Load(checkpoint);
         Assert.Equal(5, resumed.Step);
-        var second = new List<double>();
+        List<double> second = new();
         resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
         Assert.Equal(whole, [.. first.Take(5), .. second]);
     }
@@ -47,7 +47,7 @@ public sealed class TrainerTests
     [Fact]
     public void ResumptionSaysWhatChanged()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string checkpoint = directory.File("checkpoint.bin");
         Trainer first = Create(s_options, out TrainingModel model);
         first.Run(3);
@@ -70,7 +70,7 @@ public sealed class TrainerTests
     [Fact]
     public void CheckpointWithoutSettingsLoadsAndDamagedSettingsAreRefused()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string checkpoint = directory.File("checkpoint.bin");
         Trainer first = Create(s_options, out TrainingModel model);
         first.Run(1);
@@ -87,7 +87,7 @@ public sealed class TrainerTests
     [Fact]
     public void RunInADirectoryReportsWhatChanged()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         List<string> lines = Run(s_options with { Steps = 2 }, 0);
         Assert.DoesNotContain(lines, line => line.StartsWith("changed", StringComparison.Ordinal));
         lines = Run(s_options with { Steps = 2, WarmupSteps = 1 }, 1);
@@ -97,7 +97,7 @@ public sealed class TrainerTests
         {
             TrainingModel model = GradientTests.SmallModel(5, 8);
             model.Initialize(1);
-            var reported = new List<string>();
+            List<string> reported = new();
             new TrainingJob(model, Cycle(), [], options, directory.Path, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model"))) { WholeDocumentSteps = wholeDocumentSteps }
                 .Run(reported.Add, TestContext.Current.CancellationToken);
             return reported;
@@ -107,10 +107,10 @@ public sealed class TrainerTests
     [Fact]
     public void ARunInPhasesIsContinuedWithOtherDocuments()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         TrainingDocument[][] documents = [Cycle(), [.. Cycle().Reverse().Skip(1)]];
         string checkpoint = Path.Combine(directory.Path, "checkpoint.bin");
-        var steps = new List<int> { Trainer.StepOf(checkpoint) };
+        List<int> steps = new() { Trainer.StepOf(checkpoint) };
         for (int phase = 0; phase < 2; phase++)
         {
             TrainingModel model = GradientTests.SmallModel(5, 8);
@@ -169,17 +169,17 @@ public sealed class TrainerTests
     [Fact]
     public void ModelOfMoreWeightsThanABufferHoldsIsRefused()
     {
-        var config = GradientTests.SmallModel(0, 0).Config with { VocabularySize = 1 << 20, HiddenSize = 1 << 12 };
+        Model.GemmaConfig config = GradientTests.SmallModel(0, 0).Config with { VocabularySize = 1 << 20, HiddenSize = 1 << 12 };
         Assert.Contains("Train a smaller model", Assert.Throws<NotSupportedException>(() => new TrainingModel(config)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void BytesOfABufferComeInOrder()
     {
-        var buffer = new FloatBuffer((1 << 24) + 3);
+        FloatBuffer buffer = new((1 << 24) + 3);
         buffer.Span[^1] = 1;
         buffer.Span[1 << 24] = 2;
-        var pieces = new List<byte[]>();
+        List<byte[]> pieces = new();
         buffer.ForBytes(bytes => pieces.Add([.. bytes[^12..]]));
         Assert.Equal(2, pieces.Count);
         Assert.Equal([2f, 0f, 1f], System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(pieces[1]).ToArray());
@@ -189,7 +189,7 @@ public sealed class TrainerTests
     [Fact]
     public void FailedCheckpointLeavesTheOneBefore()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("checkpoint.bin");
         Trainer trainer = Create(s_options, out _);
         trainer.Run(1);
@@ -204,7 +204,7 @@ public sealed class TrainerTests
     [Fact]
     public void ForeignCheckpointIsRefused()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("checkpoint.bin");
         File.WriteAllBytes(path, new byte[100]);
         GemmaModelFormatException refused = Assert.Throws<GemmaModelFormatException>(() => Create(s_options, out _).Load(path));
@@ -218,7 +218,7 @@ public sealed class TrainerTests
     [InlineData(false, true)]
     public void WeightsGoOutAndComeBack(bool bfloat16, bool ownHead)
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         TrainingModel model = GradientTests.SmallModel(ownHead ? 0 : 5, ownHead ? 0 : 8, ownHead, ownHead ? 300 : null);
         ModelDirectory.Save(model, directory.Path, bfloat16, File.ReadAllBytes(TestData.Local("tiny/tokenizer.model")));
         using ModelFile file = ModelFile.Open(directory.Path);

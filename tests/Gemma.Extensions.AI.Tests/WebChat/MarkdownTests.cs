@@ -11,6 +11,9 @@ public sealed class MarkdownTests(BrowserFixture browser) : IClassFixture<Browse
 
     private static string Checks => Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.Tests", "WebChat", "markdown-checks.js");
 
+    private static string? Node { get; } = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
+        .SelectMany(directory => new[] { "node", "node.exe" }.Select(name => Path.Combine(directory, name))).FirstOrDefault(File.Exists);
+
     [Fact]
     public async Task EveryTextCostsStepsInProportionToItsLength()
     {
@@ -42,9 +45,6 @@ public sealed class MarkdownTests(BrowserFixture browser) : IClassFixture<Browse
         Assert.DoesNotMatch(@"\.(exec|match|matchAll|replace|replaceAll|search)\(|RegExp|\.split\(/", all);
     }
 
-    private static string? Node { get; } = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
-        .SelectMany(directory => new[] { "node", "node.exe" }.Select(name => Path.Combine(directory, name))).FirstOrDefault(File.Exists);
-
     private static async Task<string> RunInNodeAsync(string node)
     {
         using Process process = Process.Start(new ProcessStartInfo(node, [Path.ChangeExtension(Checks.Replace("-checks", "-node"), ".mjs"), Script, Checks]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
@@ -57,8 +57,8 @@ public sealed class MarkdownTests(BrowserFixture browser) : IClassFixture<Browse
 
     private async Task<string> RunInBrowserAsync()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]));
+        Tab page = await browser.OpenAsync(server.Address);
         return await page.EvaluateAsync<string>($"import('/markdown.js').then(module => JSON.stringify(({await File.ReadAllTextAsync(Checks)})(module, () => document.createElement('div'))))");
     }
 }

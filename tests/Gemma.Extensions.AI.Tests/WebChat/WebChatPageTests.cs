@@ -15,9 +15,9 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task AMessageIsSentAndItsAnswerStreamsIn()
     {
-        var rest = new TaskCompletionSource<string>();
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => [$"You said **{messages[^1].Text}**", rest.Task]));
-        var page = await browser.OpenAsync(server.Address);
+        TaskCompletionSource<string> rest = new();
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => [$"You said **{messages[^1].Text}**", rest.Task]));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "good morning");
         await page.WaitForAsync($"document.querySelector('{Answer} strong')?.textContent === 'good morning'");
         Assert.Equal("true", await page.EvaluateAsync<string>($"document.querySelector('{Answer}').getAttribute('aria-busy')"));
@@ -33,8 +33,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task AConversationWithNano()
     {
-        await using var server = await WebChatServer.StartAsync(null, "--Chat:MaxOutputTokens=40");
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(null, "--Chat:MaxOutputTokens=40");
+        Tab page = await browser.OpenAsync(server.Address);
         await page.WaitForAsync("document.getElementById('model').textContent !== ''");
         await page.ClickAsync(".suggestions button");
         await DoneAsync(page);
@@ -56,9 +56,9 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     public async Task StopEndsTheAnswerOnTheServer(string how)
     {
         EndlessClient endless = null!;
-        await using var server = await WebChatServer.StartAsync(
+        await using WebChatServer server = await WebChatServer.StartAsync(
             inner => endless = new EndlessClient(inner), "--Gemma:ModelPath=nano", "--Gemma:Kernel=reference", "--Gemma:Threads=1", "--Gemma:SpeculativeTokens=0");
-        var page = await browser.OpenAsync(server.Address);
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "Go on and on.");
         await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent.length > 5");
         Assert.True(server.Model.Engine.Status.Running == 1);
@@ -74,14 +74,14 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task TwoTabsGetTheirOwnAnswers()
     {
-        var gates = new Dictionary<string, TaskCompletionSource<string>> { ["first"] = new(), ["second"] = new() };
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages =>
+        Dictionary<string, TaskCompletionSource<string>> gates = new() { ["first"] = new(), ["second"] = new() };
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages =>
             [$"{messages.Count} of {messages[^1].Text}: ", gates[messages[^1].Text].Task]));
-        var first = await browser.OpenAsync(server.Address);
+        Tab first = await browser.OpenAsync(server.Address);
         await AskAsync(first, "first");
-        var second = await browser.OpenAsync(server.Address);
+        Tab second = await browser.OpenAsync(server.Address);
         await AskAsync(second, "second");
-        foreach (var page in (Tab[])[first, second])
+        foreach (Tab page in (Tab[])[first, second])
         {
             await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent.startsWith('1 of')"); // both stream at the same time
         }
@@ -99,14 +99,14 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task TwoTabsOfOneModelAtOnce()
     {
-        await using var server = await WebChatServer.StartAsync(null, $"--Gemma:ModelPath={TinyModel.Path}", "--Chat:MaxOutputTokens=60");
+        await using WebChatServer server = await WebChatServer.StartAsync(null, $"--Gemma:ModelPath={TinyModel.Path}", "--Chat:MaxOutputTokens=60");
         Tab[] pages = [await browser.OpenAsync(server.Address), await browser.OpenAsync(server.Address)];
-        foreach (var page in pages)
+        foreach (Tab page in pages)
         {
             await AskAsync(page, "Hello");
         }
 
-        foreach (var page in pages)
+        foreach (Tab page in pages)
         {
             await DoneAsync(page);
             Assert.Contains("written", await page.TextAsync("#messages .note"), StringComparison.Ordinal);
@@ -139,8 +139,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
             ```
             - <details open ontoggle=hacked=22>
             """;
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => Hostile.Chunk(7).Select(piece => (object)new string(piece))));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => Hostile.Chunk(7).Select(piece => (object)new string(piece))));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "<img src=x onerror=window.hacked=23>");
         await DoneAsync(page);
         await page.EvaluateAsync<bool>($"[...document.querySelectorAll('{Answer} *')].forEach(e => e.tagName === 'A' || e.click()), true");
@@ -158,13 +158,13 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task RandomMarkdownMakesKnownElementsOnly()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]));
+        Tab page = await browser.OpenAsync(server.Address);
         await page.EvaluateAsync<bool>("document.body.append(Object.assign(document.createElement('div'), { id: 'box', className: 'body' })), import('/markdown.js').then(m => { window.show = m.show; return true; })");
         string[] parts = ["*", "**", "_", "`", "```", "~~", "[", "](", ")", "!", "<", ">", "> ", "\n", "\n\n", "- ", "1. ", "  ", "    ", "#", "|", "|---|---|", "http://a.b/", "javascript:x", "\"", "\\", "word", "<script>", "&lt;", "\t", "\r"];
         for (int seed = 0; seed < 150; seed++)
         {
-            var random = new Random(seed);
+            Random random = new(seed);
             string text = string.Concat(Enumerable.Range(0, random.Next(1, 80)).Select(_ => parts[random.Next(parts.Length)]));
             await ShowAsync(page, text);
             Assert.Equal("", await AlienAsync(page, "#box"));
@@ -191,8 +191,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [InlineData("<b>x</b> & &amp;", "<p>&lt;b&gt;x&lt;/b&gt; &amp; &amp;amp;</p>")]
     public async Task MarkdownIsShown(string markdown, string expected)
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [markdown]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [markdown]));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "Go");
         await DoneAsync(page);
         Assert.Equal(expected, await page.EvaluateAsync<string>($"document.querySelector('{Answer}').innerHTML"));
@@ -202,8 +202,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task ABusyServerIsShownAndAskedAgain()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=1");
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=1");
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "one");
         await DoneAsync(page);
         await AskAsync(page, "two");
@@ -227,7 +227,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
             },
             (mapped, _) => mapped.MapGemmaChatPage());
         await app.StartAsync();
-        var page = await browser.OpenAsync(new Uri(app.Urls.Single()));
+        Tab page = await browser.OpenAsync(new Uri(app.Urls.Single()));
         await page.WaitForAsync("!document.getElementById('access').hidden");
         await TypeKeyAsync("wrong");
         await AskAsync(page, "who?");
@@ -252,8 +252,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     public async Task ARefusedQuestionCanBeSentAgain()
     {
         int calls = 0;
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => ++calls == 1 ? [new InvalidOperationException("once")] : [$"{messages.Count}: fine now"]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => ++calls == 1 ? [new InvalidOperationException("once")] : [$"{messages.Count}: fine now"]));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "one");
         await page.WaitForAsync("document.querySelector('.retry')");
         await page.ClickAsync(".retry");
@@ -265,9 +265,9 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task NewChatForgetsTheOldOneEvenWhileItIsAnswered()
     {
-        var never = new TaskCompletionSource<string>();
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => messages[^1].Text == "old" ? ["a", never.Task] : [$"{messages.Count} messages"]));
-        var page = await browser.OpenAsync(server.Address);
+        TaskCompletionSource<string> never = new();
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => messages[^1].Text == "old" ? ["a", never.Task] : [$"{messages.Count} messages"]));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "old");
         await page.WaitForAsync($"document.querySelector('{Answer}')?.textContent === 'a'");
         await page.ClickAsync("#new");
@@ -281,9 +281,9 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task LoadingThePageAgainKeepsTheConversation()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages =>
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages =>
             messages[^1].Text == "endless" ? ["begun", new TaskCompletionSource<string>().Task] : [$"**{messages.Count}** <i>messages</i>"]));
-        var page = await browser.OpenAsync(server.Address);
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "one");
         await DoneAsync(page);
         await AskAsync(page, "endless");
@@ -300,7 +300,7 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
         await ReloadAsync(page);
         Assert.Equal(0, await page.EvaluateAsync<int>("document.querySelectorAll('#messages li').length"));
         Assert.False(await page.EvaluateAsync<bool>("document.getElementById('welcome').hidden"));
-        var other = await browser.OpenAsync(server.Address); // a conversation belongs to its tab
+        Tab other = await browser.OpenAsync(server.Address); // a conversation belongs to its tab
         Assert.Equal(0, await other.EvaluateAsync<int>("document.querySelectorAll('#messages li').length"));
         await EndAsync(page);
         await EndAsync(other);
@@ -312,9 +312,9 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task WhoeverReadsFurtherUpStaysThere()
     {
-        var rest = new TaskCompletionSource<string>();
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [string.Concat(Enumerable.Repeat("A line.\n\n", 100)), rest.Task]));
-        var page = await browser.OpenAsync(server.Address);
+        TaskCompletionSource<string> rest = new();
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [string.Concat(Enumerable.Repeat("A line.\n\n", 100)), rest.Task]));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "Go");
         await page.WaitForAsync("document.getElementById('scroller').scrollTop > 1000"); // follows the answer
         await page.EvaluateAsync<bool>("document.getElementById('scroller').scrollTop = 100, true");
@@ -328,8 +328,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task TheKeyboardAloneIsEnough()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => messages[^1].Text == "wait" ? ["a", new TaskCompletionSource<string>().Task] : ["ok"]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(messages => messages[^1].Text == "wait" ? ["a", new TaskCompletionSource<string>().Task] : ["ok"]));
+        Tab page = await browser.OpenAsync(server.Address);
         await FocusAndPressAsync(".suggestions button");
         await DoneAsync(page);
         await AssertBoxAsync();
@@ -355,8 +355,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task CodeCanBeCopiedOrIsSelected()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["```\nlet a = 1;\n```"]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["```\nlet a = 1;\n```"]));
+        Tab page = await browser.OpenAsync(server.Address);
         await AskAsync(page, "Go");
         await DoneAsync(page);
         await page.EvaluateAsync<bool>("Object.defineProperty(navigator, 'clipboard', { value: { writeText: async text => { window.copied = text; } }, configurable: true }), true");
@@ -375,8 +375,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [InlineData(390)]
     public async Task ANarrowScreenScrollsNowhereSideways(int width)
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [$"{new string('x', 400)} `{new string('y', 400)}`\n\n```\n{new string('z', 400)}\n```\n\n|{string.Concat(Enumerable.Repeat(" column |", 20))}\n|{string.Concat(Enumerable.Repeat("---|", 20))}\n\n> > > https://example.org/{new string('p', 300)}"]));
-        var page = await browser.OpenAsync(server.Address, new() { ViewportSize = new() { Width = width, Height = 640 }, DeviceScaleFactor = 2, IsMobile = true });
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => [$"{new string('x', 400)} `{new string('y', 400)}`\n\n```\n{new string('z', 400)}\n```\n\n|{string.Concat(Enumerable.Repeat(" column |", 20))}\n|{string.Concat(Enumerable.Repeat("---|", 20))}\n\n> > > https://example.org/{new string('p', 300)}"]));
+        Tab page = await browser.OpenAsync(server.Address, new() { ViewportSize = new() { Width = width, Height = 640 }, DeviceScaleFactor = 2, IsMobile = true });
         await AskAsync(page, new string('w', 300));
         await DoneAsync(page);
         Assert.Equal([width, width], await page.EvaluateAsync<int[]>("[document.documentElement.scrollWidth, document.getElementById('scroller').scrollWidth]"));
@@ -392,8 +392,8 @@ public sealed class WebChatPageTests(BrowserFixture browser) : IClassFixture<Bro
     [Fact]
     public async Task KeyboardDarkModeAndNames()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["# Title\n\ntext `code` [link](https://example.org)\n\n```js\nlet a = 1;\n```\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |"]));
-        var page = await browser.OpenAsync(server.Address);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["# Title\n\ntext `code` [link](https://example.org)\n\n```js\nlet a = 1;\n```\n\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |"]));
+        Tab page = await browser.OpenAsync(server.Address);
         Assert.Equal("question", await page.EvaluateAsync<string>("document.activeElement.id"));
         await page.TypeAsync("two");
         await page.PressAsync("Shift+Enter"); // with Shift

@@ -30,11 +30,11 @@ internal sealed class WebChatServer : IAsyncDisposable
     public static async Task<WebChatServer> StartAsync(Func<IChatClient, IChatClient>? wrap = null, params string[] settings)
     {
         string[] args = ["--urls=http://127.0.0.1:0", "--Logging:LogLevel:Default=None", .. settings];
-        var app = WebChatApp.Build(args, services =>
+        WebApplication app = WebChatApp.Build(args, services =>
         {
             if (wrap is not null)
             {
-                var client = services.Last(service => service.ServiceType == typeof(IChatClient));
+                ServiceDescriptor client = services.Last(service => service.ServiceType == typeof(IChatClient));
                 services.AddSingleton(provider => wrap((IChatClient)client.ImplementationFactory!(provider)));
             }
         });
@@ -126,7 +126,7 @@ internal sealed class EndlessClient(IChatClient inner) : DelegatingChatClient(in
         {
             while (true)
             {
-                await using var updates = base.GetStreamingResponseAsync(messages, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
+                await using IAsyncEnumerator<ChatResponseUpdate> updates = base.GetStreamingResponseAsync(messages, options, cancellationToken).GetAsyncEnumerator(cancellationToken);
                 bool more = true;
                 while (more)
                 {

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json;
 using Gemma.Extensions.AI.Tests.Chat;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Options;
 
 namespace Gemma.Extensions.AI.Tests.WebChat;
 
@@ -17,7 +18,7 @@ public sealed class WebChatTests
     [Fact]
     public async Task TheSecondTurnComesFromTheCache()
     {
-        await using var server = await WebChatServer.StartAsync(null, Tiny, "--Chat:MaxOutputTokens=20", "--Chat:SystemPrompt=Be brief.");
+        await using WebChatServer server = await WebChatServer.StartAsync(null, Tiny, "--Chat:MaxOutputTokens=20", "--Chat:SystemPrompt=Be brief.");
         (string answer, JsonElement first) = await WebChatServer.ReadAsync(await server.AskAsync(WebChatServer.Question("Tell me something.")));
         (_, JsonElement second) = await WebChatServer.ReadAsync(await server.AskAsync(WebChatServer.Question("Tell me something.", answer, "More.")));
         // Not the last tokens of the answer: the template trims it, so white space at its end is not repeated.
@@ -29,10 +30,10 @@ public sealed class WebChatTests
     public async Task ClosingTheConnectionFreesTheMemory()
     {
         EndlessClient endless = null!;
-        await using var server = await WebChatServer.StartAsync(inner => endless = new EndlessClient(inner), Slow);
-        using (var response = await server.AskAsync(WebChatServer.Question("Go.")))
+        await using WebChatServer server = await WebChatServer.StartAsync(inner => endless = new EndlessClient(inner), Slow);
+        using (HttpResponseMessage response = await server.AskAsync(WebChatServer.Question("Go.")))
         {
-            var stream = await response.Content.ReadAsStreamAsync();
+            Stream stream = await response.Content.ReadAsStreamAsync();
             await stream.ReadExactlyAsync(new byte[200]);
             Assert.True(server.Model.Engine.Status.UsedBlocks > 0);
         }
@@ -45,10 +46,10 @@ public sealed class WebChatTests
     public async Task AFullQueueIs429WithATime()
     {
         EndlessClient endless = null!;
-        await using var server = await WebChatServer.StartAsync(
+        await using WebChatServer server = await WebChatServer.StartAsync(
             inner => endless = new EndlessClient(inner), [.. Slow, "--Gemma:MaxConcurrentRequests=1", "--Gemma:MaxQueuedRequests=0"]);
-        using var running = await server.AskAsync(WebChatServer.Question("Go."));
-        using var refused = await server.AskAsync(WebChatServer.Question("Me too."));
+        using HttpResponseMessage running = await server.AskAsync(WebChatServer.Question("Go."));
+        using HttpResponseMessage refused = await server.AskAsync(WebChatServer.Question("Me too."));
         Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
         Assert.True(refused.Headers.RetryAfter!.Delta > TimeSpan.Zero);
         await ErrorAsync(refused, "requests");
@@ -58,14 +59,14 @@ public sealed class WebChatTests
     [Fact]
     public async Task TooManyQuestionsAre429WithATime()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=2");
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=2");
         for (int i = 0; i < 2; i++)
         {
-            using var response = await server.AskAsync(WebChatServer.Question("Hi"));
+            using HttpResponseMessage response = await server.AskAsync(WebChatServer.Question("Hi"));
             Assert.Equal(HttpStatusCode.OK, response.StatusCode);
         }
 
-        using var refused = await server.Http.PostAsync("v1/chat/completions/", WebChatServer.Question("Hi")); // however the address is written
+        using HttpResponseMessage refused = await server.Http.PostAsync("v1/chat/completions/", WebChatServer.Question("Hi")); // however the address is written
         Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
         Assert.Equal("Healthy", await server.Http.GetStringAsync("health")); // what is no question is not limited
         Assert.InRange(refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 60);
@@ -75,10 +76,10 @@ public sealed class WebChatTests
     [Fact]
     public async Task TooManyAnswersAtOnceAre429UntilOneEnds()
     {
-        var gate = new TaskCompletionSource<string>();
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["a", gate.Task]), "--Chat:AnswersAtOnce=1");
-        using var first = await server.AskAsync(WebChatServer.Question("Hi"));
-        using (var refused = await server.AskAsync(WebChatServer.Question("Hi")))
+        TaskCompletionSource<string> gate = new();
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["a", gate.Task]), "--Chat:AnswersAtOnce=1");
+        using HttpResponseMessage first = await server.AskAsync(WebChatServer.Question("Hi"));
+        using (HttpResponseMessage refused = await server.AskAsync(WebChatServer.Question("Hi")))
         {
             Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
             Assert.NotNull(refused.Headers.RetryAfter);
@@ -89,7 +90,7 @@ public sealed class WebChatTests
         await WebChatServer.ReadAsync(first);
         await EventuallyAsync(async () =>
         {
-            using var again = await server.AskAsync(WebChatServer.Question("Hi"));
+            using HttpResponseMessage again = await server.AskAsync(WebChatServer.Question("Hi"));
             return again.StatusCode == HttpStatusCode.OK;
         });
     }
@@ -97,19 +98,19 @@ public sealed class WebChatTests
     [Fact]
     public async Task WhatIsNotJsonIsRefused()
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]));
-        using var broken = await server.AskAsync(new StringContent("{", System.Text.Encoding.UTF8, "application/json"));
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]));
+        using HttpResponseMessage broken = await server.AskAsync(new StringContent("{", System.Text.Encoding.UTF8, "application/json"));
         Assert.Equal(HttpStatusCode.BadRequest, broken.StatusCode);
         // A form of another site could send text/plain without asking; it must not be understood.
-        using var plain = await server.AskAsync(new StringContent("""{"messages":[{"role":"user","content":"Hi"}]}"""));
+        using HttpResponseMessage plain = await server.AskAsync(new StringContent("""{"messages":[{"role":"user","content":"Hi"}]}"""));
         Assert.Equal(HttpStatusCode.UnsupportedMediaType, plain.StatusCode);
     }
 
     [Fact]
     public async Task AConversationOverTheContextIsRefused()
     {
-        await using var server = await WebChatServer.StartAsync(null, Tiny, "--Gemma:ContextLength=64");
-        using var response = await server.AskAsync(WebChatServer.Question(string.Join(' ', Enumerable.Repeat("river", 200))));
+        await using WebChatServer server = await WebChatServer.StartAsync(null, Tiny, "--Gemma:ContextLength=64");
+        using HttpResponseMessage response = await server.AskAsync(WebChatServer.Question(string.Join(' ', Enumerable.Repeat("river", 200))));
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
         await ErrorAsync(response, "64");
     }
@@ -117,12 +118,12 @@ public sealed class WebChatTests
     [Fact]
     public async Task ATimeLimitThatPassesWhileWaitingIs503()
     {
-        await using var server = await WebChatServer.StartAsync(null, [.. Slow, "--Gemma:MaxConcurrentRequests=1", "--GemmaServer:RequestTimeout=00:00:00.1"]);
+        await using WebChatServer server = await WebChatServer.StartAsync(null, [.. Slow, "--Gemma:MaxConcurrentRequests=1", "--GemmaServer:RequestTimeout=00:00:00.1"]);
         // Whoever has the only place holds it, without a time limit.
-        var endless = new EndlessClient(server.Model.AsIChatClient());
-        await using var running = endless.GetStreamingResponseAsync("Go.").GetAsyncEnumerator();
+        EndlessClient endless = new(server.Model.AsIChatClient());
+        await using IAsyncEnumerator<ChatResponseUpdate> running = endless.GetStreamingResponseAsync("Go.").GetAsyncEnumerator();
         Assert.True(await running.MoveNextAsync());
-        using var response = await server.AskAsync(WebChatServer.Question("Hi"));
+        using HttpResponseMessage response = await server.AskAsync(WebChatServer.Question("Hi"));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, response.StatusCode);
         await EventuallyAsync(() => Task.FromResult(server.Model.Engine.Status is { Running: 1, Waiting: 0 }));
     }
@@ -151,12 +152,12 @@ public sealed class WebChatTests
     [InlineData("*", "evil.example", true)]
     public async Task OnlyItsOwnNamesAreAnswered(string? allowed, string host, bool answered)
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), allowed is null ? [] : [$"--AllowedHosts={allowed}"]);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), allowed is null ? [] : [$"--AllowedHosts={allowed}"]);
         foreach (string path in (string[])["", "health", "v1/models", "v1/chat/completions"])
         {
             using HttpRequestMessage request = new(path == "v1/chat/completions" ? HttpMethod.Post : HttpMethod.Get, path) { Content = path == "v1/chat/completions" ? WebChatServer.Question("Hi") : null };
             request.Headers.Host = host;
-            using var response = await server.Http.SendAsync(request);
+            using HttpResponseMessage response = await server.Http.SendAsync(request);
             Assert.Equal(answered ? HttpStatusCode.OK : HttpStatusCode.BadRequest, response.StatusCode);
         }
     }
@@ -167,7 +168,7 @@ public sealed class WebChatTests
     [InlineData("::ffff:127.0.0.1")]
     public async Task UsersBehindAKnownProxyAreToldApart(string proxy)
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=1", $"--Chat:KnownProxies:0={proxy}", "--Chat:KnownProxies:1=10.0.0.0/8");
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:QuestionsPerMinute=1", $"--Chat:KnownProxies:0={proxy}", "--Chat:KnownProxies:1=10.0.0.0/8");
         Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.1"));
         Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.2"));
         Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "203.0.113.1"));
@@ -187,7 +188,7 @@ public sealed class WebChatTests
     [InlineData("--ForwardedHeaders_Enabled=true")]
     public async Task NobodyElseCanSayWhoHeIs(params string[] settings)
     {
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), [.. settings, "--Chat:QuestionsPerMinute=1"]);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), [.. settings, "--Chat:QuestionsPerMinute=1"]);
         Assert.Equal(HttpStatusCode.OK, await AskFromAsync(server, "203.0.113.1"));
         Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, "203.0.113.2"));
         Assert.Equal(HttpStatusCode.TooManyRequests, await AskFromAsync(server, null));
@@ -198,7 +199,7 @@ public sealed class WebChatTests
     public async Task ChainsOfProxiesAreReadFromTheirEnd()
     {
         string[] proxies = ["127.0.0.1", "10.0.0.0/8", "::1", "2001:db8:ffff::/48", "::ffff:192.168.7.0/120"];
-        await using var server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), ["--Chat:QuestionsPerMinute=1", .. proxies.Select(static (proxy, i) => $"--Chat:KnownProxies:{i}={proxy}")]);
+        await using WebChatServer server = await WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), ["--Chat:QuestionsPerMinute=1", .. proxies.Select(static (proxy, i) => $"--Chat:KnownProxies:{i}={proxy}")]);
         foreach ((string first, string[] same) in ((string, string[])[])
             [
                 ("198.51.100.1", ["198.51.100.1:4711", "::ffff:198.51.100.1", "[::ffff:198.51.100.1]:80", "198.51.100.1, 10.1.2.3, 10.9.9.9", "1.1.1.1, 198.51.100.1:1, 10.1.2.3:99", "198.51.100.1,192.168.7.9", "127.0.0.1, 198.51.100.1", " 198.51.100.1 ", "198.51.100.1, 2001:db8:ffff::5", "198.51.100.1, [2001:db8:ffff::5]:443, 10.0.0.1"]),
@@ -229,7 +230,7 @@ public sealed class WebChatTests
             request.Headers.TryAddWithoutValidation("X-Forwarded-For", forwarded);
         }
 
-        using var response = await server.Http.SendAsync(request);
+        using HttpResponseMessage response = await server.Http.SendAsync(request);
         return response.StatusCode;
     }
 
@@ -239,14 +240,14 @@ public sealed class WebChatTests
     [InlineData("--Chat:AnswersAtOnce=0")]
     public async Task SettingsWithWhichNoQuestionCouldBeAnsweredStopTheStart(string setting)
     {
-        var exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(() => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), setting));
+        OptionsValidationException exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(() => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), setting));
         Assert.Contains(setting.Split(':')[1].Split('=')[0], exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task AProxyThatIsNoneStopsTheStart()
     {
-        var exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(
+        OptionsValidationException exception = await Assert.ThrowsAsync<Microsoft.Extensions.Options.OptionsValidationException>(
             () => WebChatServer.StartAsync(_ => new ScriptedClient(_ => ["ok"]), "--Chat:KnownProxies:0=proxy.local"));
         Assert.Contains("'proxy.local', expected an address", exception.Message, StringComparison.Ordinal);
     }
@@ -254,18 +255,18 @@ public sealed class WebChatTests
     [Fact]
     public async Task HealthModelAndPageAreServed()
     {
-        await using var server = await WebChatServer.StartAsync(null, Tiny);
+        await using WebChatServer server = await WebChatServer.StartAsync(null, Tiny);
         Assert.Equal("Healthy", await server.Http.GetStringAsync("health"));
         Assert.Contains("tiny", await server.Http.GetStringAsync("v1/models"), StringComparison.Ordinal);
         foreach (string path in (string[])["", "chat.js", "markdown.js", "chat.css", "icon.svg"])
         {
-            using var response = await server.Http.GetAsync(path);
+            using HttpResponseMessage response = await server.Http.GetAsync(path);
             Assert.Equal(HttpStatusCode.OK, response.StatusCode);
             Assert.Contains("default-src 'none'", response.Headers.GetValues("Content-Security-Policy").Single(), StringComparison.Ordinal);
             Assert.Equal("nosniff", response.Headers.GetValues("X-Content-Type-Options").Single());
             using HttpRequestMessage again = new(HttpMethod.Get, path);
             again.Headers.IfNoneMatch.Add(response.Headers.ETag!);
-            using var unchanged = await server.Http.SendAsync(again);
+            using HttpResponseMessage unchanged = await server.Http.SendAsync(again);
             Assert.Equal(HttpStatusCode.NotModified, unchanged.StatusCode);
         }
     }
@@ -286,7 +287,7 @@ public sealed class WebChatTests
 
     internal static async Task NothingRunsAsync(WebChatServer server)
     {
-        var engine = server.Model.Engine;
+        AI.Engine.GemmaEngine engine = server.Model.Engine;
         await EventuallyAsync(() => Task.FromResult(engine.Status is { Running: 0, Waiting: 0, UsedBlocks: 0 }));
         long steps = engine.Steps;
         await Task.Delay(100);

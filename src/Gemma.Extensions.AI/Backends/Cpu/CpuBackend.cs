@@ -24,6 +24,12 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override string? FallbackReason => _reason is null || _kernels.FallbackReason is null ? _reason ?? _kernels.FallbackReason : $"{_reason}; {_kernels.FallbackReason}";
 
+    public override Exception? Failure => null;
+
+    public override bool HasPromptKernels => _kernels.HasPromptKernels;
+
+    public override long KvBytes => MachineMemory.Read().LimitBytes / 4;
+
     /// <exception cref="ArgumentException">The kernel tier is unknown or cannot run here.</exception>
     /// <exception cref="ArgumentOutOfRangeException">Fewer than one thread.</exception>
     public static CpuBackend Create(CpuBackendOptions? options = null)
@@ -38,19 +44,13 @@ internal sealed unsafe class CpuBackend : Backend
         return new CpuBackend(tier, options.Threads ?? ProcessorTopology.PhysicalCores(), options.Reason);
     }
 
-    public override Exception? Failure => null;
-
-    public override bool HasPromptKernels => _kernels.HasPromptKernels;
-
     public override MachineMemory ReadMemory() => MachineMemory.Read();
-
-    public override long KvBytes => MachineMemory.Read().LimitBytes / 4;
 
     public override Matrix CreateMatrix(int rows, int columns) => new CpuMatrix(rows, columns);
 
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
     {
-        var loaded = new WeightPart[parts.Length];
+        WeightPart[] loaded = new WeightPart[parts.Length];
         int rows = 0;
         for (int i = 0; i < parts.Length; i++)
         {
@@ -69,7 +69,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override WeightVector LoadVector(TensorView tensor, float add)
     {
-        var values = new float[checked((int)tensor.ElementCount)];
+        float[] values = new float[checked((int)tensor.ElementCount)];
         fixed (float* target = values)
         {
             tensor.Format.Decode(tensor.Data, target, values.Length);
@@ -105,7 +105,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
     {
-        var weights = (CpuWeights)table;
+        CpuWeights weights = (CpuWeights)table;
         CheckColumns(output, weights.Columns);
         CheckRows(tokens.Length, output, output);
         for (int r = 0; r < tokens.Length; r++)
@@ -223,7 +223,7 @@ internal sealed unsafe class CpuBackend : Backend
             }
         }
 
-        var created = new RopeTable(layer.RopeBase, layer.RopeFactor, layer.HeadDim);
+        RopeTable created = new(layer.RopeBase, layer.RopeFactor, layer.HeadDim);
         _ropes.Add(created);
         return created;
     }

@@ -27,8 +27,8 @@ internal sealed unsafe class CpuLowRank : LowRankMatrix
         _b = GC.AllocateUninitializedArray<float>(checked((int)bCount), pinned: true);
         A = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_a));
         float* b = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_b));
-        var chunks = new List<Chunk>();
-        var ranks = new List<(int, int, int)>();
+        List<Chunk> chunks = new();
+        List<(int, int, int)> ranks = new();
         foreach (LowRankPart part in parts)
         {
             int outputs = part.B.Length / part.Rank;

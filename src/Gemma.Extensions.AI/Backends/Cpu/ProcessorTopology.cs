@@ -12,7 +12,7 @@ internal static class ProcessorTopology
         int available = Environment.ProcessorCount;
         try
         {
-            var cores = new HashSet<string>();
+            HashSet<string> cores = new();
             foreach (string cpu in Directory.EnumerateDirectories("/sys/devices/system/cpu", "cpu*"))
             {
                 string siblings = Path.Combine(cpu, "topology", "thread_siblings_list");

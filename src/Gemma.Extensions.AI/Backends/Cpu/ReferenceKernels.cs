@@ -24,7 +24,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
     public override void AddRmsNorm(CpuMatrix residual, CpuMatrix branch, CpuVector weight, float epsilon, int rows)
     {
         float* normed = (float*)_scratch[0].Reserve(branch.Columns * sizeof(float));
-        var span = new Span<float>(normed, branch.Columns);
+        Span<float> span = new(normed, branch.Columns);
         for (int r = 0; r < rows; r++)
         {
             NormRow(branch.Row(r), weight.Values, epsilon, span);
@@ -36,7 +36,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
     {
         foreach (ref readonly WeightPart part in weights.Parts.AsSpan())
         {
-            var work = new MatMulWork(x, part, output, rows, _scratch);
+            MatMulWork work = new(x, part, output, rows, _scratch);
             Workers.Run(ref work, (part.Rows + RowsPerPart - 1) / RowsPerPart);
         }
     }
@@ -83,7 +83,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
 
         foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
         {
-            var work = new AttentionWork(qkv, layer, slice, output, _scratch);
+            AttentionWork work = new(qkv, layer, slice, output, _scratch);
             Workers.Run(ref work, slice.RowCount * layer.Heads);
         }
     }
@@ -138,7 +138,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
 
     private static void RopeRow(float* row, in AttentionSpec layer, RopeTable rope, in BatchSlice slice, int position)
     {
-        var pool = (CpuKvPool)layer.Pool;
+        CpuKvPool pool = (CpuKvPool)layer.Pool;
         float* angles = rope.Row(position);
         int dim = layer.HeadDim, half = dim / 2, tokens = pool.Layout.BlockTokens;
         for (int head = 0; head < layer.Heads + layer.KvHeads; head++)
@@ -189,8 +189,8 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
             int first = (int)Math.Max(0, (long)position - layer.Window + 1);
             float* scores = (float*)scratch[worker].Data;
             float* stored = scores + position + 1;
-            var query = new ReadOnlySpan<float>(qkv.RowData(slice.FirstRow + row) + head * dim, dim);
-            var result = new Span<float>(output.RowData(slice.FirstRow + row) + head * dim, dim);
+            ReadOnlySpan<float> query = new(qkv.RowData(slice.FirstRow + row) + head * dim, dim);
+            Span<float> result = new(output.RowData(slice.FirstRow + row) + head * dim, dim);
 
             float max = float.NegativeInfinity;
             for (int key = first; key <= position; key++)
@@ -216,7 +216,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
 
         private void Load(int position, bool values, int kvHead, float* destination)
         {
-            var pool = (CpuKvPool)layer.Pool;
+            CpuKvPool pool = (CpuKvPool)layer.Pool;
             int tokens = pool.Layout.BlockTokens;
             int block = (layer.IsLocal ? slice.LocalBlocks : slice.GlobalBlocks)[position / tokens];
             byte* source = pool.Head(block, layer.PoolLayer, values, kvHead) + (long)(position % tokens) * pool.Layout.RowBytes;

@@ -44,13 +44,13 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
     public override void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows)
     {
-        var work = new NormWork(x, weight.Values, epsilon, output, rows, RowsPerPart(x.Columns, rows), add: false);
+        NormWork work = new(x, weight.Values, epsilon, output, rows, RowsPerPart(x.Columns, rows), add: false);
         Workers.Run(ref work, work.Parts);
     }
 
     public override void AddRmsNorm(CpuMatrix residual, CpuMatrix branch, CpuVector weight, float epsilon, int rows)
     {
-        var work = new NormWork(branch, weight.Values, epsilon, residual, rows, RowsPerPart(branch.Columns, rows), add: true);
+        NormWork work = new(branch, weight.Values, epsilon, residual, rows, RowsPerPart(branch.Columns, rows), add: true);
         Workers.Run(ref work, work.Parts);
     }
 
@@ -58,20 +58,20 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
     {
         foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
         {
-            var work = new RopeWork(qkv, layer, rope, slice, RowsPerPart(qkv.Columns, slice.RowCount));
+            RopeWork work = new(qkv, layer, rope, slice, RowsPerPart(qkv.Columns, slice.RowCount));
             Workers.Run(ref work, work.Parts);
         }
     }
 
     public override void GeGlu(CpuMatrix gateUp, CpuMatrix output, int rows)
     {
-        var work = new GeGluWork(gateUp, output, rows, Math.Max(1, RowsPerPart(gateUp.Columns, rows) / 4));
+        GeGluWork work = new(gateUp, output, rows, Math.Max(1, RowsPerPart(gateUp.Columns, rows) / 4));
         Workers.Run(ref work, work.Parts);
     }
 
     public override void Softcap(CpuMatrix x, float cap, int rows)
     {
-        var work = new SoftcapWork(x, cap);
+        SoftcapWork work = new(x, cap);
         Workers.Run(ref work, rows * work.PartsPerRow);
     }
 
@@ -136,7 +136,7 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
         private void Row(float* row, int position)
         {
-            var pool = (CpuKvPool)layer.Pool;
+            CpuKvPool pool = (CpuKvPool)layer.Pool;
             int dim = layer.HeadDim, tokens = pool.Layout.BlockTokens;
             float* angles = rope.Row(position);
             for (int head = 0; head < layer.Heads + layer.KvHeads; head++)

@@ -13,11 +13,6 @@ internal sealed class BatchTables(CudaContext context)
     private int _rows;
     private ulong _address;
 
-    /// <summary>Addresses of [rows] positions, of [rows] offsets of tables for the local or the global layers, and of the tables.</summary>
-    public (ulong Positions, ulong Offsets, ulong Tables) Of(ForwardBatch batch, bool isLocal) => batch == _batch && batch.Rows == _rows
-        ? (_address, _address + 4ul * (uint)(isLocal ? _rows : 2 * _rows), _address + 12ul * (uint)_rows)
-        : throw new InvalidOperationException("The batch was not announced: call Begin before the operations of a pass.");
-
     /// <summary>The last position of the batch.</summary>
     public int LastPosition { get; private set; }
 
@@ -28,6 +23,11 @@ internal sealed class BatchTables(CudaContext context)
     public ulong Tiles { get; private set; }
 
     public int TileCount { get; private set; }
+
+    /// <summary>Addresses of [rows] positions, of [rows] offsets of tables for the local or the global layers, and of the tables.</summary>
+    public (ulong Positions, ulong Offsets, ulong Tables) Of(ForwardBatch batch, bool isLocal) => batch == _batch && batch.Rows == _rows
+        ? (_address, _address + 4ul * (uint)(isLocal ? _rows : 2 * _rows), _address + 12ul * (uint)_rows)
+        : throw new InvalidOperationException("The batch was not announced: call Begin before the operations of a pass.");
 
     public void Send(ForwardBatch batch)
     {

@@ -14,7 +14,7 @@ internal sealed partial class CudaBackend
             return;
         }
 
-        var pool = (CudaKvPool)layer.Pool;
+        CudaKvPool pool = (CudaKvPool)layer.Pool;
         LayerArguments arguments = Arguments(layer, pool);
         (ulong positions, ulong offsets, ulong tables) = _tables.Of(batch, layer.IsLocal);
         _context.Launch(
@@ -32,7 +32,7 @@ internal sealed partial class CudaBackend
             return;
         }
 
-        var pool = (CudaKvPool)layer.Pool;
+        CudaKvPool pool = (CudaKvPool)layer.Pool;
         LayerArguments arguments = Arguments(layer, pool);
         (ulong positions, ulong offsets, ulong tables) = _tables.Of(batch, layer.IsLocal);
 
@@ -108,7 +108,7 @@ internal sealed partial class CudaBackend
             }
         }
 
-        var created = new AngleTable(_context, layer.RopeBase, layer.RopeFactor, layer.HeadDim);
+        AngleTable created = new(_context, layer.RopeBase, layer.RopeFactor, layer.HeadDim);
         _angles.Add(created);
         return created;
     }

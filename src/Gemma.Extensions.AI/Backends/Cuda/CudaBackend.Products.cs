@@ -15,7 +15,7 @@ internal sealed partial class CudaBackend
 
     public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
     {
-        var weights = (CudaWeights)table;
+        CudaWeights weights = (CudaWeights)table;
         CheckColumns(output, weights.Columns);
         CheckRows(tokens.Length, output, output);
         CheckIndices(tokens, weights.Rows);
@@ -46,7 +46,7 @@ internal sealed partial class CudaBackend
             return;
         }
 
-        var input = (CudaMatrix)x;
+        CudaMatrix input = (CudaMatrix)x;
         int generated = rows - promptRows;
         PackedForms forms = promptRows > 0 ? PackedForms.High : PackedForms.None;
         foreach (CudaWeightPart part in ((CudaWeights)weights).Parts)
@@ -77,7 +77,7 @@ internal sealed partial class CudaBackend
 
     public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
-        var update = (CudaLowRank)weights;
+        CudaLowRank update = (CudaLowRank)weights;
         CheckColumns(x, weights.Columns);
         CheckColumns(output, weights.Rows);
         CheckIndices(rows, Math.Min(x.Rows, output.Rows));
@@ -141,7 +141,7 @@ internal sealed partial class CudaBackend
                 int xCount = Math.Min(together, rows - row);
                 ulong at = (ulong)(first + row), to = output + (4ul * ((at * (uint)weights.Rows) + (uint)(part.FirstRow + weightRow)));
                 _pieces.Announce(xCount * operations, LaunchPieces.ProductSpeed);
-                var shape = new CublasProducts.Shape(count, padded, weights.Rows);
+                CublasProducts.Shape shape = new(count, padded, weights.Rows);
                 ulong input = x.High + (2 * at * (uint)padded);
                 if (_cublas is null || !TryLibrary(_cublas, numbers, input, to, shape, xCount))
                 {

@@ -101,7 +101,7 @@ internal sealed partial class CudaBackend : Backend
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts)
     {
         int columns = checked((int)parts[0].Columns), rows = 0;
-        var loaded = new List<CudaWeightPart>();
+        List<CudaWeightPart> loaded = new();
         foreach (TensorView tensor in parts)
         {
             if (tensor.Columns != columns)
@@ -171,7 +171,7 @@ internal sealed partial class CudaBackend : Backend
 
         ulong address = _context.Allocate(4 * numbers, "an adapter");
         float* staging = (float*)_context.AllocatePinned(4 * numbers), next = staging;
-        var loaded = new CudaLowRank.Part[parts.Length];
+        CudaLowRank.Part[] loaded = new CudaLowRank.Part[parts.Length];
         int rank = 0;
         foreach (LowRankPart part in parts)
         {
@@ -329,7 +329,7 @@ internal sealed partial class CudaBackend : Backend
     private static byte[] ReadKernels()
     {
         using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("gemma.ptx")!;
-        using var text = new MemoryStream();
+        using MemoryStream text = new();
         stream.CopyTo(text);
         return text.ToArray();
     }

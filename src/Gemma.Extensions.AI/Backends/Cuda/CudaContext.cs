@@ -71,6 +71,9 @@ internal sealed unsafe class CudaContext : IDisposable
         }
     }
 
+    /// <summary>The stream, for libraries.</summary>
+    public nint Stream => _stream;
+
     /// <summary>Takes device memory.</summary>
     /// <param name="bytes">How much, at least 1.</param>
     /// <param name="purpose">What for, for the message.</param>
@@ -260,9 +263,6 @@ internal sealed unsafe class CudaContext : IDisposable
         }
     }
 
-    /// <summary>The stream, for libraries.</summary>
-    public nint Stream => _stream;
-
     /// <summary>For a library that uses the stream, after what was held back; until the result is disposed nobody else does.</summary>
     public Lock.Scope UseStream()
     {
@@ -391,7 +391,7 @@ internal sealed unsafe class CudaContext : IDisposable
         fixed (byte* image = text)
         {
             int code = _library.ModuleLoad(&module, image, 2, options, values);
-            var message = new ReadOnlySpan<byte>(log, LogBytes);
+            ReadOnlySpan<byte> message = new(log, LogBytes);
             string details = Encoding.UTF8.GetString(message[..Math.Max(0, message.IndexOf((byte)0))]).Trim();
             Check(code, details.Length == 0 ? "load the kernels" : $"load the kernels ({details})");
         }
@@ -436,7 +436,7 @@ internal sealed unsafe class CudaContext : IDisposable
             return;
         }
 
-        var exception = new GemmaDeviceException($"{Device} could not {what}: {_library.Describe(code)}. Load the model again; if it comes back, run it on the CPU ({nameof(GemmaOptions)}.{nameof(GemmaOptions.Device)}).");
+        GemmaDeviceException exception = new($"{Device} could not {what}: {_library.Describe(code)}. Load the model again; if it comes back, run it on the CPU ({nameof(GemmaOptions)}.{nameof(GemmaOptions.Device)}).");
         if (code != OutOfMemory)
         {
             Failure ??= exception;

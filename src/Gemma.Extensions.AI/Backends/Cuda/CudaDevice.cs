@@ -24,7 +24,7 @@ internal sealed record CudaDevice(int Index, string Name, int Capability, int Pr
     {
         int count = 0;
         Check(library, library.DeviceGetCount(&count));
-        var devices = new CudaDevice[count];
+        CudaDevice[] devices = new CudaDevice[count];
         byte* name = stackalloc byte[256];
         for (int i = 0; i < count; i++)
         {
@@ -37,7 +37,7 @@ internal sealed record CudaDevice(int Index, string Name, int Capability, int Pr
             Check(library, library.DeviceGetAttribute(&processors, ProcessorsAttribute, device));
             Check(library, library.DeviceGetAttribute(&timeLimit, TimeLimitAttribute, device));
             Check(library, library.DeviceTotalMemory(&bytes, device));
-            var text = new ReadOnlySpan<byte>(name, 256);
+            ReadOnlySpan<byte> text = new(name, 256);
             devices[i] = new CudaDevice(i, Encoding.UTF8.GetString(text[..text.IndexOf((byte)0)]), 10 * major + minor, processors, (long)bytes, timeLimit != 0);
         }
 

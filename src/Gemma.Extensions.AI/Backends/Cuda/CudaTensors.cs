@@ -49,6 +49,14 @@ internal sealed unsafe class CudaMatrix : Matrix
     /// <summary>Row-major, without padding.</summary>
     public ulong Address { get; }
 
+    public ulong High => _high.Address;
+
+    public ulong Low => _low.Address;
+
+    public ulong Bytes => _bytes.Address;
+
+    public ulong Scales => _scales.Address;
+
     /// <summary>Columns of the forms in bfloat16 and in bytes: whole chunks of weights.</summary>
     public static (int Floats, int Bytes) PaddedColumns(int columns) => ((columns + 31) / 32 * 32, (columns + 127) / 128 * 128);
 
@@ -83,14 +91,6 @@ internal sealed unsafe class CudaMatrix : Matrix
     /// <summary>Where the operation that computes the matrix puts the forms that products asked for before.</summary>
     public PackedArguments PackWanted(int rows, int generated) => Pack(
         _wanted & ((generated < rows ? PackedForms.High : PackedForms.None) | (generated > 0 ? PackedForms.High | PackedForms.Low | PackedForms.Bytes : PackedForms.None)), rows, generated);
-
-    public ulong High => _high.Address;
-
-    public ulong Low => _low.Address;
-
-    public ulong Bytes => _bytes.Address;
-
-    public ulong Scales => _scales.Address;
 
     public override Span<float> Read(int firstRow, int rows)
     {

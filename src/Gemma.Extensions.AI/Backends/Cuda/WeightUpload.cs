@@ -26,7 +26,7 @@ internal sealed unsafe class WeightUpload(CudaContext context, long pieceBytes) 
 
         long high = Align(rows * row.Low), scales = high + Align(rows * row.High), outer = scales + Align(rows * row.Scales);
         ulong address = context.Allocate(Math.Max(256, outer + Align(rows * row.Outer)), $"the weights of '{tensors[0].Name}'");
-        var planes = new Planes { Low = address, High = address + (ulong)high, Scales = address + (ulong)scales, Outer = address + (ulong)outer };
+        Planes planes = new() { Low = address, High = address + (ulong)high, Scales = address + (ulong)scales, Outer = address + (ulong)outer };
         long first = 0;
         foreach (TensorView tensor in tensors)
         {

@@ -85,27 +85,27 @@ internal sealed class SplitBackend : Backend
 
     public override void RmsNorm(Matrix x, WeightVector weight, float epsilon, Matrix output, int rows)
     {
-        var vector = (SplitVector)weight;
+        SplitVector vector = (SplitVector)weight;
         Side(vector.IsSecond).RmsNorm(On(x, vector.IsSecond, rows), vector.Inner, epsilon, Output(output, vector.IsSecond), rows);
     }
 
     public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows)
     {
-        var vector = (SplitVector)weight;
+        SplitVector vector = (SplitVector)weight;
         Side(vector.IsSecond).AddRmsNorm(On(residual, vector.IsSecond, rows), On(branch, vector.IsSecond, rows), vector.Inner, epsilon, rows);
     }
 
     public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
     {
         // The embedding is multiplied with as the output head only, which is the second's.
-        var split = (SplitWeights)weights;
+        SplitWeights split = (SplitWeights)weights;
         bool isSecond = split.Second is not null;
         Side(isSecond).MatMul(On(x, isSecond, rows), split.Second ?? split.First!, Output(output, isSecond), rows, promptRows);
     }
 
     public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0)
     {
-        var update = (SplitLowRank)weights;
+        SplitLowRank update = (SplitLowRank)weights;
         bool isSecond = ((SplitMatrix)output).IsOnSecond;
         int all = rows.Length == 0 ? 0 : rows[^1] + 1;
         Side(isSecond).AddLowRank(On(x, isSecond, all), isSecond ? update.Second : update.First, On(output, isSecond, all), rows, promptRows);
@@ -159,7 +159,7 @@ internal sealed class SplitBackend : Backend
     /// <summary>A layer as its side knows it. Layers alternate between local and global, and one of each has the same place in its pool.</summary>
     private bool Inner(in AttentionSpec layer, out AttentionSpec inner)
     {
-        var pool = (SplitKvPool)layer.Pool;
+        SplitKvPool pool = (SplitKvPool)layer.Pool;
         int first = pool.First.Layout.Layers;
         bool isSecond = layer.PoolLayer >= first;
         inner = isSecond ? layer with { Pool = pool.Second, PoolLayer = layer.PoolLayer - first } : layer with { Pool = pool.First };

@@ -7,6 +7,8 @@ internal sealed class SplitMatrix(Matrix first, Matrix second) : Matrix(first.Ro
 
     public bool IsOnSecond => _isOnSecond;
 
+    private Matrix Current => _isOnSecond ? second : first;
+
     public override Span<float> Read(int firstRow, int rows) => Current.Read(firstRow, rows);
 
     public override void Write(int firstRow, ReadOnlySpan<float> values) => Current.Write(firstRow, values);
@@ -39,8 +41,6 @@ internal sealed class SplitMatrix(Matrix first, Matrix second) : Matrix(first.Ro
         first.Dispose();
         second.Dispose();
     }
-
-    private Matrix Current => _isOnSecond ? second : first;
 }
 
 /// <summary>Weights of one side; of both where the embedding is the output head too.</summary>

@@ -27,6 +27,8 @@ internal sealed class RegexLexer : Lexer
     /// <summary>The meaning of a state: the expression for the rest of the text, and the part of a character read so far.</summary>
     public (RegexTerm Term, CharDecoder Node) this[int state] => _states[state];
 
+    private ByteClasses Bytes => _bytes ??= ByteClasses.Of(_partition, _spelling);
+
     /// <summary>One step without allocating a state, for walks whose states would be used only once. Returns 0, <see cref="Lexer.Dead"/>, or a final label.</summary>
     public int Next((RegexTerm Term, CharDecoder Node) state, byte b, out (RegexTerm Term, CharDecoder Node) next)
     {
@@ -52,8 +54,6 @@ internal sealed class RegexLexer : Lexer
 
     /// <summary>True if the lexeme may end here without a closing byte.</summary>
     public bool IsAccepting((RegexTerm Term, CharDecoder Node) state) => state.Node == CharDecoder.Root && _spelling == CharSpelling.Raw && state.Term.Nullable;
-
-    private ByteClasses Bytes => _bytes ??= ByteClasses.Of(_partition, _spelling);
 
     public override long MinContinuations(int state) =>
         Slice(state) is SliceKind.Free or SliceKind.Safe ? Cardinality.Plenty

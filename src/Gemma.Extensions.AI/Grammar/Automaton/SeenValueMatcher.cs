@@ -29,36 +29,6 @@ internal sealed partial class SeenValueMatcher : IEquatable<SeenValueMatcher>
         _hash = HashCode.Combine(outer?._hash ?? 0, state, values.Hash, name, HashCode.Combine(count, low, high, offset), spelled);
     }
 
-    private enum State : byte
-    {
-        /// <summary>Before a value.</summary>
-        Value,
-
-        /// <summary>In a string.</summary>
-        Text,
-
-        /// <summary>In a name of a property.</summary>
-        Name,
-
-        /// <summary>After a name.</summary>
-        Colon,
-
-        /// <summary>In a number.</summary>
-        Number,
-
-        /// <summary>In true, false or null.</summary>
-        Literal,
-
-        /// <summary>In an object, before a name or the end.</summary>
-        Object,
-
-        /// <summary>In an array, before an item or the end.</summary>
-        Array,
-
-        /// <summary>The whole value was read.</summary>
-        End,
-    }
-
     /// <summary>An upper bound on the values that still match.</summary>
     public int Count => _outer?.Count ?? (_state is State.Text ? _high - _low : _values.Count);
 
@@ -258,4 +228,34 @@ internal sealed partial class SeenValueMatcher : IEquatable<SeenValueMatcher>
 
     private SeenValueMatcher With(State state, JsonSet.Index? texts = null, int high = -1, int offset = -1, string spelled = "") =>
         new(_outer, state, _values, _name, _count, texts ?? _texts, _low, high < 0 ? _high : high, offset < 0 ? _offset : offset, spelled);
+
+    private enum State : byte
+    {
+        /// <summary>Before a value.</summary>
+        Value,
+
+        /// <summary>In a string.</summary>
+        Text,
+
+        /// <summary>In a name of a property.</summary>
+        Name,
+
+        /// <summary>After a name.</summary>
+        Colon,
+
+        /// <summary>In a number.</summary>
+        Number,
+
+        /// <summary>In true, false or null.</summary>
+        Literal,
+
+        /// <summary>In an object, before a name or the end.</summary>
+        Object,
+
+        /// <summary>In an array, before an item or the end.</summary>
+        Array,
+
+        /// <summary>The whole value was read.</summary>
+        End,
+    }
 }

@@ -78,6 +78,9 @@ internal sealed class ArrayMatcher
     /// <summary>True if the number of items is unlimited.</summary>
     public bool IsUnbounded => !IsUnique && _max < 0 && Contains.All(static c => c.Max < 0) && (Contains.Length == 0 || _prefix == 0) && !_node(_prefix, 0).IsEmpty;
 
+    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
+    public int Height => _height ??= HeightBy(static node => node.Height);
+
     /// <summary>The items without regard to contains, by their places.</summary>
     public IEnumerable<ValueNode> PossibleItems() => Enumerable.Range(0, _max < 0 ? _prefix + 1 : Math.Min(_max, _prefix + 1)).Select(i => _node(i, 0));
 
@@ -175,9 +178,6 @@ internal sealed class ArrayMatcher
         return heights.Where(height => height < JsonSchemaCompiler.Unbounded && CanFinish(0, new int[Contains.Length], height, node => heightOf(node) <= height, []))
             .DefaultIfEmpty(JsonSchemaCompiler.Unbounded).First();
     }
-
-    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
-    public int Height => _height ??= HeightBy(static node => node.Height);
 
     /// <summary>The items that leave the array completable within a nesting limit, each with the updated counts.</summary>
     public IEnumerable<(ValueNode Node, int[] Matched)> Items(int count, int[] matched, int nesting)

@@ -7,6 +7,10 @@ namespace Gemma.Extensions.AI.Grammar.Schema;
 /// <summary>An exact decimal number: mantissa / 10^scale, without trailing zeros.</summary>
 internal readonly partial record struct ExactDecimal : IComparable<ExactDecimal>
 {
+    public static readonly ExactDecimal Zero = new(0, 0);
+
+    public static readonly ExactDecimal One = new(1, 0);
+
     private ExactDecimal(BigInteger mantissa, int scale)
     {
         while (scale > 0 && mantissa % 10 == 0)
@@ -26,10 +30,6 @@ internal readonly partial record struct ExactDecimal : IComparable<ExactDecimal>
     public int Sign => Mantissa.Sign;
 
     public bool IsInteger => Scale == 0;
-
-    public static readonly ExactDecimal Zero = new(0, 0);
-
-    public static readonly ExactDecimal One = new(1, 0);
 
     /// <summary>Reads a JSON number.</summary>
     /// <exception cref="NotSupportedException">The exponent is beyond ±400.</exception>

@@ -116,15 +116,6 @@ internal sealed class ObjectFrame : Frame
         (_matcher, _phase, _seen, _position, _count, _open, _used, _unknownKey, _value, _maxNesting) = (matcher, phase, seen, position, count, open, used, unknownKey, value, maxNesting);
     }
 
-    private enum Phase : byte
-    {
-        Start,
-        AfterComma,
-        InKey,
-        AfterKey,
-        AfterValue,
-    }
-
     public bool IsInKey => _phase == Phase.InKey;
 
     public KeyMatcher Keys => Choice.Keys;
@@ -282,6 +273,15 @@ internal sealed class ObjectFrame : Frame
     }
 
     private ObjectFrame With(Phase phase) => new(_matcher, phase, _seen, _position, _count, _open, _used, _unknownKey, null, _maxNesting, Parent);
+
+    private enum Phase : byte
+    {
+        Start,
+        AfterComma,
+        InKey,
+        AfterKey,
+        AfterValue,
+    }
 }
 
 /// <summary>Inside a JSON array.</summary>
@@ -307,14 +307,6 @@ internal sealed class ArrayFrame : Frame
         : base(parent, HashCode.Combine(matcher.Id, phase, count, matched.Length == 0 ? 0 : matched[0], used.Hash, unknown), nests: true)
     {
         (_matcher, _phase, _count, _matched, _used, _unknown, _start, _maxNesting) = (matcher, phase, count, matched, used, unknown, start, maxNesting);
-    }
-
-    private enum Phase : byte
-    {
-        Start,
-        AfterComma,
-        InItem,
-        AfterValue,
     }
 
     public override void Step(int state, int used, byte b, ParseStateList next)
@@ -393,4 +385,12 @@ internal sealed class ArrayFrame : Frame
 
     protected override bool SameContent(Frame other) =>
         other is ArrayFrame o && ReferenceEquals(_matcher, o._matcher) && _phase == o._phase && _count == o._count && _matched.AsSpan().SequenceEqual(o._matched) && _unknown == o._unknown && JsonSet.Same(_used, o._used);
+
+    private enum Phase : byte
+    {
+        Start,
+        AfterComma,
+        InItem,
+        AfterValue,
+    }
 }

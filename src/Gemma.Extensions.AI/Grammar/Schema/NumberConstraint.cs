@@ -6,22 +6,6 @@ internal sealed record NumberConstraint
 {
     public static readonly NumberConstraint None = new();
 
-    /// <summary>The integers of OpenAPI's formats; null for others, which say nothing of numbers.</summary>
-    public static NumberConstraint? OfFormat(string format) => format switch
-    {
-        "int8" => Between("-128", "127"),
-        "int16" => Between("-32768", "32767"),
-        "int32" => Between("-2147483648", "2147483647"),
-        "int64" => Between("-9223372036854775808", "9223372036854775807"),
-        "uint8" => Between("0", "255"),
-        "uint16" => Between("0", "65535"),
-        "uint32" => Between("0", "4294967295"),
-        "uint64" => Between("0", "18446744073709551615"),
-        _ => null,
-    };
-
-    private static NumberConstraint Between(string min, string max) => None with { Integer = true, Min = ExactDecimal.Parse(min), Max = ExactDecimal.Parse(max) };
-
     /// <summary>True: integers; false: numbers that are no integers; null: both.</summary>
     public bool? Integer { get; init; }
 
@@ -41,6 +25,22 @@ internal sealed record NumberConstraint
     public IReadOnlyList<(ExactDecimal Value, string Text)>? Values { get; init; }
 
     public IReadOnlyList<ExactDecimal> NotValues { get; init; } = [];
+
+    /// <summary>The integers of OpenAPI's formats; null for others, which say nothing of numbers.</summary>
+    public static NumberConstraint? OfFormat(string format) => format switch
+    {
+        "int8" => Between("-128", "127"),
+        "int16" => Between("-32768", "32767"),
+        "int32" => Between("-2147483648", "2147483647"),
+        "int64" => Between("-9223372036854775808", "9223372036854775807"),
+        "uint8" => Between("0", "255"),
+        "uint16" => Between("0", "65535"),
+        "uint32" => Between("0", "4294967295"),
+        "uint64" => Between("0", "18446744073709551615"),
+        _ => null,
+    };
+
+    private static NumberConstraint Between(string min, string max) => None with { Integer = true, Min = ExactDecimal.Parse(min), Max = ExactDecimal.Parse(max) };
 
     /// <summary>True if a value is allowed both exactly and as a double.</summary>
     public bool Allows(ExactDecimal v) =>

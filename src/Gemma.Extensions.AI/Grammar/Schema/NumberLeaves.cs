@@ -27,14 +27,6 @@ internal sealed class ComparisonLeaf : RegexLeaf
         (_digits, _comparison, _inFraction) = (digits, comparison, inFraction);
     }
 
-    public enum Relation
-    {
-        Less,
-        LessOrEqual,
-        Greater,
-        GreaterOrEqual,
-    }
-
     public override bool Nullable
     {
         get
@@ -57,12 +49,12 @@ internal sealed class ComparisonLeaf : RegexLeaf
 
     public override bool Finite => false;
 
-    public override RegexLeaf? Derive(int c) => Next(c) is { IsDecided: false } next ? next : null;
-
     /// <summary>True if no further digits can bring the number back to the right side.</summary>
     private bool IsDecided => _relation is Relation.Less or Relation.LessOrEqual
         ? (_inFraction || _digits >= _whole.Length) && Resolve(_inFraction) > 0
         : _inFraction && _comparison < 0;
+
+    public override RegexLeaf? Derive(int c) => Next(c) is { IsDecided: false } next ? next : null;
 
     private ComparisonLeaf? Next(int c)
     {
@@ -101,6 +93,14 @@ internal sealed class ComparisonLeaf : RegexLeaf
     private int Resolve(bool inFraction) => inFraction ? _comparison : Resolve();
 
     private int Resolve() => _digits < _whole.Length ? -1 : _digits > _whole.Length ? 1 : _comparison;
+
+    public enum Relation
+    {
+        Less,
+        LessOrEqual,
+        Greater,
+        GreaterOrEqual,
+    }
 }
 
 /// <summary>Unsigned plain decimals that are a multiple of a number.</summary>
@@ -114,9 +114,6 @@ internal sealed class MultipleLeaf : RegexLeaf
     public MultipleLeaf(ExactDecimal divisor) => (_divisor, _scale, _places) = ((long)divisor.Mantissa, divisor.Scale, -1);
 
     private MultipleLeaf(MultipleLeaf from, long remainder, int places) => (_divisor, _scale, _remainder, _places) = (from._divisor, from._scale, remainder, places);
-
-    /// <summary>True if the divisor's remainders fit the arithmetic.</summary>
-    public static bool CanDivideBy(ExactDecimal divisor) => divisor.Mantissa <= 100_000_000_000_000_000 && divisor.Scale <= 30;
 
     public override bool Nullable
     {
@@ -133,6 +130,9 @@ internal sealed class MultipleLeaf : RegexLeaf
     }
 
     public override bool Finite => false;
+
+    /// <summary>True if the divisor's remainders fit the arithmetic.</summary>
+    public static bool CanDivideBy(ExactDecimal divisor) => divisor.Mantissa <= 100_000_000_000_000_000 && divisor.Scale <= 30;
 
     public override RegexLeaf? Derive(int c)
     {

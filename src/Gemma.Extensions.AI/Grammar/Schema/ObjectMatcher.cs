@@ -78,13 +78,22 @@ internal sealed partial class ObjectMatcher
     /// <summary>The number of undeclared names; null if unlimited.</summary>
     private int? OtherCount => (_otherCount ??= (true, Patterns.Length == 0 ? null : Keys.CountOthers())).Value;
 
-    /// <summary>The undeclared names left after <paramref name="count"/> keys.</summary>
-    private int OthersLeft(ulong[] seen, int count) => OtherCount is { } all ? Math.Max(0, all - (count - Count(seen))) : int.MaxValue / 2;
-
     /// <summary>The containments open at the start: all of them.</summary>
     public int AllOpen => (1 << Contains) - 1;
 
     public KeyMatcher Keys => KeysFor(1);
+
+    /// <summary>True if infinitely many undeclared names are allowed.</summary>
+    public bool HasInfiniteOthers => _hasEndlessOthers ??= Keys.HasOthers(Keys.Start) && (KeyTerm == Arena.All || Arena.IsInfinite(KeyTerm));
+
+    /// <summary>True if declared names are independent of each other: each may have any of its values, or be absent unless it is required.</summary>
+    public bool HasFreeNames => Max < 0 && Contains == 0 && !_hasDependents && Min <= Count(_required);
+
+    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
+    public int Height => _height ??= HeightBy(static node => node.Height);
+
+    /// <summary>The undeclared names left after <paramref name="count"/> keys.</summary>
+    private int OthersLeft(ulong[] seen, int count) => OtherCount is { } all ? Math.Max(0, all - (count - Count(seen))) : int.MaxValue / 2;
 
     /// <summary>The matcher for keys where undeclared ones may have certain sets of marks (a bit for each set). Bit 0, no marks, allows every key.</summary>
     public KeyMatcher KeysFor(ulong sets)
@@ -143,9 +152,6 @@ internal sealed partial class ObjectMatcher
     /// <summary>The nodes of all possible values.</summary>
     public IEnumerable<ValueNode> AllNodes() => Enumerable.Range(0, Names.Length).SelectMany(i => MarksWithin(_marks[i]).Select(marks => ValueOf(i, marks))).Concat(OtherNodes());
 
-    /// <summary>True if infinitely many undeclared names are allowed.</summary>
-    public bool HasInfiniteOthers => _hasEndlessOthers ??= Keys.HasOthers(Keys.Start) && (KeyTerm == Arena.All || Arena.IsInfinite(KeyTerm));
-
     /// <summary>True if a declared name, or an undeclared one (-1), can occur in some complete object.</summary>
     public bool HasRoomFor(int name)
     {
@@ -153,9 +159,6 @@ internal sealed partial class ObjectMatcher
         return (name < 0 ? HasInfiniteOthers : Possible()[name])
             && (Max < 0 || (Contains == 0 && ((name >= 0 && (needed[name >> 6] & (1UL << name)) != 0) || Count(needed) + (name >= 0 && _dependents[name] is { } needs ? Count(needs) : 0) < Max)));
     }
-
-    /// <summary>True if declared names are independent of each other: each may have any of its values, or be absent unless it is required.</summary>
-    public bool HasFreeNames => Max < 0 && Contains == 0 && !_hasDependents && Min <= Count(_required);
 
     public bool IsRequired(int name) => (_required[name >> 6] & (1UL << name)) != 0;
 
@@ -189,9 +192,6 @@ internal sealed partial class ObjectMatcher
 
         return Math.Min(height + 1, JsonSchemaCompiler.Unbounded);
     }
-
-    /// <summary>The fewest objects and arrays that are open at a time, this one included.</summary>
-    public int Height => _height ??= HeightBy(static node => node.Height);
 
     private int HeightWithNeeds(int name, Func<ValueNode, int> heightOf) =>
         _dependents[name] is { } needs ? Indices(needs).Select(j => heightOf(Nodes[j])).Append(heightOf(Nodes[name])).Max() : heightOf(Nodes[name]);

@@ -32,8 +32,6 @@ internal static class UriReference
         return Join(new Parts(b.Scheme, b.Authority, WithoutDots(path), r.Query));
     }
 
-    private readonly record struct Parts(string? Scheme, string? Authority, string Path, string? Query);
-
     private static Parts Split(string uri)
     {
         string? scheme = null, authority = null, query = null;
@@ -125,4 +123,6 @@ internal static class UriReference
 
         return result.ToString();
     }
+
+    private readonly record struct Parts(string? Scheme, string? Authority, string Path, string? Query);
 }

@@ -28,7 +28,7 @@ internal sealed class ExpressionParser(TemplateTokens tokens)
 
     public Expression Any()
     {
-        using var nested = tokens.Nested();
+        using TemplateTokens.Depth nested = tokens.Nested();
         Expression value = Or();
         while (tokens.Type == TokenType.Name && tokens.Text == "if")
         {
@@ -78,7 +78,7 @@ internal sealed class ExpressionParser(TemplateTokens tokens)
     {
         if (tokens.Type == TokenType.Name && tokens.Text == "not")
         {
-            using var nested = tokens.Nested();
+            using TemplateTokens.Depth nested = tokens.Nested();
             return new Not(tokens.Next().Position, Negated());
         }
 
@@ -153,7 +153,7 @@ internal sealed class ExpressionParser(TemplateTokens tokens)
         Expression value;
         if (tokens.Is("-") || tokens.Is("+"))
         {
-            using var nested = tokens.Nested();
+            using TemplateTokens.Depth nested = tokens.Nested();
             TemplateToken sign = tokens.Next();
             value = new Negation(sign.Position, Signed(withFilters: false), sign.Text == "-");
         }
@@ -162,7 +162,7 @@ internal sealed class ExpressionParser(TemplateTokens tokens)
             value = Postfixed(Primary());
             if (tokens.Is("**"))
             {
-                using var nested = tokens.Nested();
+                using TemplateTokens.Depth nested = tokens.Nested();
                 value = new Arithmetic(tokens.Next().Position, "**", value, Signed(withFilters: false));
             }
         }
@@ -304,7 +304,7 @@ internal sealed class ExpressionParser(TemplateTokens tokens)
 
     private Expression Primary()
     {
-        using var nested = tokens.Nested();
+        using TemplateTokens.Depth nested = tokens.Nested();
         TemplateToken token = tokens.Next();
         switch (token.Type)
         {

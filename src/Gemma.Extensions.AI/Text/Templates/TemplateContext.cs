@@ -67,6 +67,8 @@ internal sealed class Scope(Scope? outer)
 {
     private readonly Dictionary<string, object?> _values = new(StringComparer.Ordinal);
 
+    private Scope? Outer { get; } = outer;
+
     public void Set(string name, object? value) => _values[name] = value;
 
     public bool TryGet(string name, out object? value)
@@ -82,8 +84,6 @@ internal sealed class Scope(Scope? outer)
         value = null;
         return false;
     }
-
-    private Scope? Outer { get; } = outer;
 }
 
 /// <summary>The arguments of a function, method, filter or test.</summary>

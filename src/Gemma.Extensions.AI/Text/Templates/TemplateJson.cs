@@ -71,7 +71,7 @@ internal static class TemplateJson
 
         private void WriteEach<T>(char open, char close, IEnumerable<T> items, int depth, Action<T> write)
         {
-            using var nested = context.Nested();
+            using TemplateContext.NestedScope nested = context.Nested();
             Text.Append(open);
             bool any = false;
             foreach (T item in items)

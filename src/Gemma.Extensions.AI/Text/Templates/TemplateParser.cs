@@ -25,7 +25,7 @@ internal sealed class TemplateParser
     private List<Statement> Body(int begun, params ReadOnlySpan<string> ends)
     {
         List<Statement> body = [];
-        using var nested = _tokens.Nested();
+        using TemplateTokens.Depth nested = _tokens.Nested();
         while (true)
         {
             TemplateToken token = _tokens.Next();

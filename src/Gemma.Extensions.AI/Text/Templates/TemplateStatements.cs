@@ -164,7 +164,7 @@ internal sealed class Macro(int position, string name, List<MacroParameter> para
             throw call.Context.Failed($"the macro '{name}' is called with arguments that it does not have");
         }
 
-        using var nested = call.Context.Nested();
+        using TemplateContext.NestedScope nested = call.Context.Nested();
         Scope caller = call.Context.Scope;
         call.Context.Scope = new Scope(defined);
         for (int i = 0; i < parameters.Count; i++)

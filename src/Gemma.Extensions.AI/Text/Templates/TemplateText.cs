@@ -18,6 +18,9 @@ internal sealed class TemplateText(string value, string? marks = null)
 
     public int Length => Value.Length;
 
+    /// <summary>The mark of the first character of content, 0 where there is none.</summary>
+    public char FirstMark => Marks is null || Marks.AsSpan().IndexOfAnyExcept('\0') is not (int at and >= 0) ? '\0' : Marks[at];
+
     /// <summary>A text all of whose characters are content.</summary>
     public static TemplateText Content(string value, char mark) => new(value, new string(mark, value.Length));
 
@@ -32,9 +35,6 @@ internal sealed class TemplateText(string value, string? marks = null)
         char mark = FirstMark;
         return mark == '\0' ? new(other) : Content(other, mark);
     }
-
-    /// <summary>The mark of the first character of content, 0 where there is none.</summary>
-    public char FirstMark => Marks is null || Marks.AsSpan().IndexOfAnyExcept('\0') is not (int at and >= 0) ? '\0' : Marks[at];
 
     public override string ToString() => Value;
 }

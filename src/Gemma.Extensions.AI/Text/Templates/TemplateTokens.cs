@@ -15,6 +15,8 @@ internal sealed class TemplateTokens(string source, List<TemplateToken> tokens)
 
     public int Position => tokens[_at].Position;
 
+    public string Found => Show(tokens[_at]);
+
     public TemplateToken Next() => tokens[_at < tokens.Count - 1 ? _at++ : _at];
 
     public bool Is(string name) => Type == TokenType.Operator && Text == name;
@@ -50,8 +52,6 @@ internal sealed class TemplateTokens(string source, List<TemplateToken> tokens)
             throw Bad($"found {Found}, expected '{name}'");
         }
     }
-
-    public string Found => Show(tokens[_at]);
 
     public static string Show(TemplateToken token) =>
         token.Type is TokenType.Name or TokenType.Operator or TokenType.Integer or TokenType.Float ? $"'{token.Text}'" : Describe(token.Type);

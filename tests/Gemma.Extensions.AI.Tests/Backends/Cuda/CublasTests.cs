@@ -13,7 +13,7 @@ public sealed class CublasTests
     [Fact]
     public void ItMultipliesPrompts()
     {
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         using (CudaBackend backend = gpu.CreateBackend(cublas: InterpretedGpu.CreateCublas()))
         {
             Assert.EndsWith("with cuBLASLt", backend.Name, StringComparison.Ordinal);
@@ -42,7 +42,7 @@ public sealed class CublasTests
     [InlineData("wrong")]
     public void WhereItFailsOurKernelsMultiply(string fault)
     {
-        var gpu = new InterpretedGpu { CublasFault = fault };
+        InterpretedGpu gpu = new() { CublasFault = fault };
         using CudaBackend backend = gpu.CreateBackend(cublas: InterpretedGpu.CreateCublas()), expected = new InterpretedGpu().CreateBackend();
         Assert.Equal(Multiply(expected, 20, 17), Multiply(backend, 20, 17));
         int products = gpu.CublasProducts;
@@ -57,7 +57,7 @@ public sealed class CublasTests
     /// <summary>[rows, 3 + 97], the first rows generated.</summary>
     private static float[] Multiply(CudaBackend backend, int rows, int promptRows)
     {
-        using var random = new RandomTensors(4);
+        using RandomTensors random = new(4);
         WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.BF16, 3, 256), random.Create(TensorType.Q8_0, 97, 256));
         using Matrix x = backend.CreateMatrix(rows, 256), y = backend.CreateMatrix(rows, weights.Rows);
         for (int r = 0; r < rows; r++)

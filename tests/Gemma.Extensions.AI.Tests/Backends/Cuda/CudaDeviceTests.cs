@@ -16,6 +16,17 @@ namespace Gemma.Extensions.AI.Tests.Backends.Cuda;
 /// <summary>Which device a model runs on, and what happens when one is missing, too small, or fails.</summary>
 public sealed class CudaDeviceTests
 {
+    public static TheoryData<string, string> Unusable => new()
+    {
+        { "function", "has no function 'cuMemAlloc_v2': it is too old" },
+        { "old", "supports CUDA 11.7, but 11.8 or later is needed" },
+        { "mismatch", "cannot be used" },
+        { "none", "There is no GPU of compute capability 8.0 or later; found: none" },
+        { "weak", "compute capability 7.5" },
+        { "number", "There is no GPU cuda:1; found: cuda:0 (Interpreted, compute capability 8.0)" },
+        { "busy", "could not be opened" },
+    };
+
     [Theory]
     [InlineData("cpu", false, null)]
     [InlineData(" CPU ", false, null)]
@@ -48,17 +59,6 @@ public sealed class CudaDeviceTests
     [InlineData("cuda", 0)]
     public void LayersWithoutAGpuAreRefused(string device, int layers) =>
         Assert.Contains("GpuLayers", Assert.Throws<ArgumentException>(() => GemmaModel.Load(TinyModel.Path, new GemmaOptions { Device = device, GpuLayers = layers })).Message, StringComparison.Ordinal);
-
-    public static TheoryData<string, string> Unusable => new()
-    {
-        { "function", "has no function 'cuMemAlloc_v2': it is too old" },
-        { "old", "supports CUDA 11.7, but 11.8 or later is needed" },
-        { "mismatch", "cannot be used" },
-        { "none", "There is no GPU of compute capability 8.0 or later; found: none" },
-        { "weak", "compute capability 7.5" },
-        { "number", "There is no GPU cuda:1; found: cuda:0 (Interpreted, compute capability 8.0)" },
-        { "busy", "could not be opened" },
-    };
 
     /// <summary>Asked for, a GPU that cannot be used is an error; with <c>auto</c> the CPU computes, and the reason is there for the log.</summary>
     [Theory, MemberData(nameof(Unusable))]
@@ -107,7 +107,7 @@ public sealed class CudaDeviceTests
     [Fact]
     public void EverythingIsGivenBack()
     {
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         GemmaOptions options = Small(gpu.Options());
         using (GemmaModel first = GemmaModel.Load(TinyModel.Path, options), second = GemmaModel.Load(TinyModel.Path, options))
         {
@@ -142,7 +142,7 @@ public sealed class CudaDeviceTests
             Assert.Contains("are free, enough for 2 layers", cpu.FallbackReason, StringComparison.Ordinal);
         }
 
-        var gpu = new InterpretedGpu { TotalBytes = needs.BytesFor(2) - 1 };
+        InterpretedGpu gpu = new() { TotalBytes = needs.BytesFor(2) - 1 };
         GemmaMemoryException exception = Assert.Throws<GemmaMemoryException>(() => GemmaModel.Load(TinyModel.Path, Small(gpu.Options())));
         Assert.True(exception.NeededBytes > exception.AvailableBytes);
         Assert.Equal((0, 0L), (gpu.OpenContexts, gpu.Memory.Used));
@@ -179,7 +179,7 @@ public sealed class CudaDeviceTests
     [Fact]
     public async Task FilesAreLetGoOnceTheirWeightsAreOnTheGpu()
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("copy.gguf"), draft = directory.File("draft.gguf");
         File.Copy(TestData.Local("gguf/tiny-Q8_0.gguf"), path);
         File.Copy(path, draft);
@@ -202,7 +202,7 @@ public sealed class CudaDeviceTests
     public void MemoryThatIsGoneWhileLoadingIsSaidWithTheNumbers()
     {
         int calls = 0;
-        var gpu = new InterpretedGpu { Inject = function => function == "cuMemAlloc_v2" && ++calls == 9 ? InterpretedGpu.OutOfMemory : 0 };
+        InterpretedGpu gpu = new() { Inject = function => function == "cuMemAlloc_v2" && ++calls == 9 ? InterpretedGpu.OutOfMemory : 0 };
         GemmaMemoryException exception = Assert.Throws<GemmaMemoryException>(() => GemmaModel.Load(TinyModel.Path, Small(gpu.Options())));
         Assert.Contains("bytes left for", exception.Message, StringComparison.Ordinal);
         Assert.Equal((0, 0L, 0), (gpu.OpenContexts, gpu.Memory.Used, gpu.PinnedCount));
@@ -217,7 +217,7 @@ public sealed class CudaDeviceTests
     {
         CancellationToken token = TestContext.Current.CancellationToken;
         bool fails = false;
-        var gpu = new InterpretedGpu { Inject = called => fails && called == function ? InterpretedGpu.DeviceLost : 0 };
+        InterpretedGpu gpu = new() { Inject = called => fails && called == function ? InterpretedGpu.DeviceLost : 0 };
         using GemmaModel model = GemmaModel.Load(TinyModel.Path, Small(gpu.Options()));
         using IChatClient client = model.AsIChatClient();
         await client.GetResponseAsync("Hello", TinyModel.Greedy(2), token);
@@ -239,7 +239,7 @@ public sealed class CudaDeviceTests
     {
         CancellationToken token = TestContext.Current.CancellationToken;
         int failures = 0;
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         using GemmaModel model = GemmaModel.Load(TinyModel.Path, Small(gpu.Options()));
         gpu.Inject = function => function == "cuMemAlloc_v2" && ++failures == 2 ? InterpretedGpu.OutOfMemory : 0;
         ChatResponse response = await model.AsIChatClient().GetResponseAsync("Hello", TinyModel.Greedy(4), token);
@@ -270,16 +270,16 @@ public sealed class CudaDeviceTests
     {
         int[] tokens = TinyEngine.Prompt(2, 70);
         EngineOptions options = TinyEngine.Exact with { KvCacheBytes = 8 << 20 };
-        using var whole = new TinyEngine(options);
-        using var split = new TinyEngine(options, wrap: cpu => new SplitBackend(cpu, Tiers.Create("reference", 1), firstLayers, 4, isTied: true));
+        using TinyEngine whole = new(options);
+        using TinyEngine split = new(options, wrap: cpu => new SplitBackend(cpu, Tiers.Create("reference", 1), firstLayers, 4, isTied: true));
         Assert.Equal(whole.Logits(tokens), split.Logits(tokens));
         Assert.Equal(whole.Generate(tokens[..30], 12), split.Generate(tokens[..30], 12));
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = new Tests.Lora.RandomAdapter(whole.Config).WritePeft(directory.File("adapter"));
         Assert.Equal(whole.Logits(tokens, adapter: whole.Adapter(path)), split.Logits(tokens, adapter: split.Adapter(path)));
         string cache = directory.File("prompt.cache");
         await whole.Engine.SavePromptCacheAsync(cache, tokens[..60], TestContext.Current.CancellationToken);
-        using var other = new TinyEngine(options, wrap: cpu => new SplitBackend(cpu, Tiers.Create("reference", 1), firstLayers, 4, isTied: true));
+        using TinyEngine other = new(options, wrap: cpu => new SplitBackend(cpu, Tiers.Create("reference", 1), firstLayers, 4, isTied: true));
         Assert.Equal(60, await other.Engine.LoadPromptCacheAsync(cache, TestContext.Current.CancellationToken));
         Assert.Equal(whole.Logits(tokens, 69), other.Logits(tokens, 69));
     }
@@ -289,8 +289,8 @@ public sealed class CudaDeviceTests
     {
         int[] tokens = TinyEngine.Prompt(2, 40);
         EngineOptions options = TinyEngine.Exact with { KvCacheBytes = 8 << 20 };
-        using var whole = new TinyEngine(options);
-        using var split = new TinyEngine(options, wrap: cpu => new SplitBackend(cpu, new InterpretedGpu().CreateBackend(), 2, 4, isTied: true));
+        using TinyEngine whole = new(options);
+        using TinyEngine split = new(options, wrap: cpu => new SplitBackend(cpu, new InterpretedGpu().CreateBackend(), 2, 4, isTied: true));
         Assert.InRange(whole.Logits(tokens).Zip(split.Logits(tokens)).Average(pair => Difference.Divergence(pair.First, pair.Second)), -1e-9, 0.005);
     }
 

@@ -34,25 +34,25 @@ public sealed class GpuEngineTests : CudaEngineTests
 /// <summary>What both run.</summary>
 public abstract class CudaEngineTests
 {
+    private static readonly EngineOptions s_small = TinyEngine.Exact with { KvCacheBytes = 8 << 20, MaxConcurrentRequests = 4 };
+
     private protected abstract string Tier { get; }
 
     private protected abstract GemmaOptions Options();
-
-    private static readonly EngineOptions s_small = TinyEngine.Exact with { KvCacheBytes = 8 << 20, MaxConcurrentRequests = 4 };
 
     /// <summary>Generated rows, of which each activation is the sum of two bfloat16 numbers.</summary>
     [Fact]
     public void LogitsOfTheCheckpoint()
     {
-        using var file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
         int[] tokens = file.ReadInt32s("tokens");
         float[] logits = file.ReadSingles("expected.logits");
         using Backend backend = Tiers.Create(Tier);
         using ModelFile model = ModelFile.Open(TestData.Local("tiny"));
         GemmaConfig config = model.Config;
         using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, 32, GemmaKvCacheType.F32), 8);
-        using var forward = new GemmaForward(config, GemmaWeights.Load(model, backend), backend, pool, tokens.Length, tokens.Length);
-        var batch = new ForwardBatch(tokens.Length, 1);
+        using GemmaForward forward = new(config, GemmaWeights.Load(model, backend), backend, pool, tokens.Length, tokens.Length);
+        ForwardBatch batch = new(tokens.Length, 1);
         batch.Add(tokens, 0, [0, 1, 2, 3], [4, 5, 6, 7]);
         forward.Run(batch);
         float worst = Difference.Largest([.. logits.Chunk(config.VocabularySize)], [.. forward.Logits([.. Enumerable.Range(0, tokens.Length)]).Read(0, tokens.Length).ToArray().Chunk(config.VocabularySize)]);
@@ -64,10 +64,10 @@ public abstract class CudaEngineTests
     [Fact]
     public void LogitsOfAPromptOfTheCheckpoint()
     {
-        using var file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        using SafetensorsFile file = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
         int[] tokens = file.ReadInt32s("tokens");
         float[] logits = file.ReadSingles("expected.logits");
-        using var tiny = new TinyEngine(s_small, Tier);
+        using TinyEngine tiny = new(s_small, Tier);
         CheckDivergence([.. logits.Chunk(logits.Length / tokens.Length)], tiny.Logits(tokens));
     }
 
@@ -80,11 +80,11 @@ public abstract class CudaEngineTests
     public void QuantisedFiles(string type)
     {
         string path = TestData.Local($"gguf/tiny-{type}.gguf");
-        using var file = SafetensorsFile.Open(Path.ChangeExtension(path, ".expected.safetensors"));
-        using var checkpoint = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
+        using SafetensorsFile file = SafetensorsFile.Open(Path.ChangeExtension(path, ".expected.safetensors"));
+        using SafetensorsFile checkpoint = SafetensorsFile.Open(TestData.Local("tiny/expected.safetensors"));
         int[] tokens = checkpoint.ReadInt32s("tokens");
         float[] logits = file.ReadSingles("expected.logits");
-        using var tiny = new TinyEngine(s_small, Tier, path);
+        using TinyEngine tiny = new(s_small, Tier, path);
         double mean = logits.Chunk(logits.Length / tokens.Length).Zip(tiny.Logits(tokens[..40])).Average(pair => Difference.Divergence(pair.First, pair.Second));
         TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {mean:g3}");
         Assert.InRange(mean, -1e-9, 0.01);
@@ -98,8 +98,8 @@ public abstract class CudaEngineTests
     public void TypesOfKeysAndValues(object type)
     {
         int[] tokens = TinyEngine.Prompt(3, 40);
-        using var expected = new TinyEngine(s_small with { KvType = (GemmaKvCacheType)type });
-        using var tiny = new TinyEngine(s_small with { KvType = (GemmaKvCacheType)type }, Tier);
+        using TinyEngine expected = new(s_small with { KvType = (GemmaKvCacheType)type });
+        using TinyEngine tiny = new(s_small with { KvType = (GemmaKvCacheType)type }, Tier);
         CheckDivergence(expected.Logits(tokens), tiny.Logits(tokens));
     }
 
@@ -110,9 +110,9 @@ public abstract class CudaEngineTests
     public void ConcurrentRequestsGiveTheirSoloText(string file)
     {
         int[][] prompts = [.. Enumerable.Range(0, 5).Select(i => TinyEngine.Prompt(i, 5 + 9 * i))];
-        using var solo = new TinyEngine(s_small with { PrefixCache = false, SpeculativeTokens = 0 }, Tier, TestData.Local(file));
+        using TinyEngine solo = new(s_small with { PrefixCache = false, SpeculativeTokens = 0 }, Tier, TestData.Local(file));
         int[][] expected = [.. prompts.Select(prompt => solo.Generate(prompt, 10))];
-        using var tiny = new TinyEngine(s_small with { MaxConcurrentRequests = 3, PrefillChunk = 24 }, Tier, TestData.Local(file));
+        using TinyEngine tiny = new(s_small with { MaxConcurrentRequests = 3, PrefillChunk = 24 }, Tier, TestData.Local(file));
         Generation[] generations = [.. prompts.Select(prompt => tiny.Start(prompt, 10))];
         for (int i = 0; i < prompts.Length; i++)
         {
@@ -128,7 +128,7 @@ public abstract class CudaEngineTests
     public void AWarmPrefixGivesTheSameLogits()
     {
         int[] tokens = TinyEngine.Prompt(4, 50);
-        using var tiny = new TinyEngine(s_small, Tier);
+        using TinyEngine tiny = new(s_small, Tier);
         float[][] cold = tiny.Logits(tokens, out int none, 45);
         float[][] warm = tiny.Logits(tokens, out int cached, 45);
         Assert.Equal((0, true), (none, cached > 16));
@@ -142,19 +142,19 @@ public abstract class CudaEngineTests
     public async Task PromptsAreSavedForEither(bool fromTheGpu)
     {
         string writer = fromTheGpu ? Tier : "reference", reader = fromTheGpu ? "reference" : Tier;
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = directory.File("prompt.cache");
         int[] system = TinyEngine.Prompt(1, 45);
         int[] prompt = [.. system, .. TinyEngine.Prompt(2, 6)];
         EngineOptions options = s_small with { KvType = GemmaKvCacheType.F16 };
         float[][] expected;
-        using (var first = new TinyEngine(options, writer))
+        using (TinyEngine first = new(options, writer))
         {
             expected = first.Logits(prompt, prompt.Length - 1);
             await first.Engine.SavePromptCacheAsync(path, system, TestContext.Current.CancellationToken);
         }
 
-        using var second = new TinyEngine(options, reader);
+        using TinyEngine second = new(options, reader);
         Assert.Equal(system.Length, await second.Engine.LoadPromptCacheAsync(path, TestContext.Current.CancellationToken));
         float[][] logits = second.Logits(prompt, out int cached, prompt.Length - 1);
         Assert.Equal(system.Length, cached);
@@ -166,17 +166,17 @@ public abstract class CudaEngineTests
     public void ADraftModelChangesNoText()
     {
         int[] prompt = TinyEngine.Prompt(6, 20);
-        using var alone = new TinyEngine(s_small with { SpeculativeTokens = 0 }, Tier);
-        using var guessed = new TinyEngine(s_small with { SpeculativeTokens = 4 }, Tier, draft: TestData.Local("gguf/tiny-Q8_0.gguf"));
+        using TinyEngine alone = new(s_small with { SpeculativeTokens = 0 }, Tier);
+        using TinyEngine guessed = new(s_small with { SpeculativeTokens = 4 }, Tier, draft: TestData.Local("gguf/tiny-Q8_0.gguf"));
         Assert.Equal(alone.Generate(prompt, 12), guessed.Generate(prompt, 12));
     }
 
     [Fact]
     public void AdaptersAreAddedToTheRowsOfTheirRequests()
     {
-        using var directory = new TempDirectory();
-        using var exact = new TinyEngine(s_small);
-        using var tiny = new TinyEngine(s_small with { PrefixCache = false }, Tier);
+        using TempDirectory directory = new();
+        using TinyEngine exact = new(s_small);
+        using TinyEngine tiny = new(s_small with { PrefixCache = false }, Tier);
         string path = new RandomAdapter(exact.Config).WritePeft(directory.File("adapter"));
         int[] tokens = TinyEngine.Prompt(5, 30);
         LoraWeights adapter = tiny.Adapter(path);
@@ -197,7 +197,7 @@ public abstract class CudaEngineTests
     {
         // Enough that a GPU's allocator cannot find room for it in what it holds already.
         using Backend backend = Tiers.Create(Tier);
-        var batch = new ForwardBatch(1, 1);
+        ForwardBatch batch = new(1, 1);
         backend.Begin(batch);
         long before = backend.ReadMemory().FreeBytes;
         LoadAndDrop(backend);
@@ -221,7 +221,7 @@ public abstract class CudaEngineTests
     public async Task AClassifierJudges()
     {
         CancellationToken token = TestContext.Current.CancellationToken;
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = TinyCheckpoint.Write(
             directory.File("classifier"), json => json["architectures"] = new System.Text.Json.Nodes.JsonArray("Gemma2ForSequenceClassification"),
             new Dictionary<string, (long[], float[])> { ["score.weight"] = ([3, TinyCheckpoint.Hidden], TinyCheckpoint.Rows(TinyCheckpoint.Embedding(), [7, 300, 999])) });

@@ -14,10 +14,10 @@ public sealed class CudaGraphTests
     [Fact]
     public void TheSecondStepOfAKindBecomesAGraphThatIsUsedFromThenOn()
     {
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         int[] prompt = TinyEngine.Prompt(1, 9);
         int[] text;
-        using (var tiny = new TinyEngine(s_options, wrap: _ => gpu.CreateBackend()))
+        using (TinyEngine tiny = new(s_options, wrap: _ => gpu.CreateBackend()))
         {
             text = tiny.Generate(prompt, 12);
             string[] calls = [.. gpu.Calls];
@@ -37,8 +37,8 @@ public sealed class CudaGraphTests
         Assert.Equal((0, 0), (gpu.GraphCount, gpu.OpenContexts));
 
         // Without graphs the text is the same.
-        var plain = new InterpretedGpu { Inject = function => function == "cuStreamBeginCapture_v2" ? InterpretedGpu.CaptureUnsupported : 0 };
-        using var other = new TinyEngine(s_options, wrap: _ => plain.CreateBackend());
+        InterpretedGpu plain = new() { Inject = function => function == "cuStreamBeginCapture_v2" ? InterpretedGpu.CaptureUnsupported : 0 };
+        using TinyEngine other = new(s_options, wrap: _ => plain.CreateBackend());
         Assert.Equal(text, other.Generate(prompt, 12));
         Assert.DoesNotContain("cuGraphLaunch", plain.Calls);
         Assert.Single(plain.Calls, call => call == "cuStreamBeginCapture_v2"); // not asked again
@@ -51,9 +51,9 @@ public sealed class CudaGraphTests
     public void AGraphThatFailsCostsNoStep(string function, int code)
     {
         int[] prompt = TinyEngine.Prompt(2, 7);
-        using var expected = new TinyEngine(s_options, Tiers.Cuda);
-        var gpu = new InterpretedGpu { Inject = called => called == function ? code : 0 };
-        using var tiny = new TinyEngine(s_options, wrap: _ => gpu.CreateBackend());
+        using TinyEngine expected = new(s_options, Tiers.Cuda);
+        InterpretedGpu gpu = new() { Inject = called => called == function ? code : 0 };
+        using TinyEngine tiny = new(s_options, wrap: _ => gpu.CreateBackend());
         Assert.Equal(expected.Generate(prompt, 8), tiny.Generate(prompt, 8));
         Assert.DoesNotContain("cuGraphLaunch", gpu.Calls);
         Assert.Equal(0, gpu.GraphCount);
@@ -63,7 +63,7 @@ public sealed class CudaGraphTests
     [Fact]
     public void ShapesHaveGraphsOfTheirOwn()
     {
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         using (CudaBackend backend = gpu.CreateBackend())
         {
             using Matrix x = backend.CreateMatrix(40, 32);
@@ -72,7 +72,7 @@ public sealed class CudaGraphTests
             {
                 for (int rows = 1; rows <= shapes; rows++)
                 {
-                    var batch = new ForwardBatch(rows, 1);
+                    ForwardBatch batch = new(rows, 1);
                     batch.Add(new int[rows], 0, [0], [0]);
                     backend.Begin(batch);
                     backend.Softcap(x, 2, rows);
@@ -104,13 +104,13 @@ public sealed class CudaGraphTests
     [Fact]
     public async Task OtherThreadsMayCopyMeanwhile()
     {
-        var gpu = new InterpretedGpu();
+        InterpretedGpu gpu = new();
         using CudaBackend backend = gpu.CreateBackend();
         using KvPool pool = backend.CreateKvPool(new KvLayout(1, 1, 32, 32, GemmaKvCacheType.F16), 2);
         byte[] bytes = [.. Enumerable.Range(0, (int)pool.Layout.BlockBytes).Select(i => (byte)i)];
         pool.WriteBlock(1, bytes);
         using Matrix x = backend.CreateMatrix(1, 64);
-        using var stop = new CancellationTokenSource();
+        using CancellationTokenSource stop = new();
         Task reader = Task.Run(() =>
         {
             byte[] read = new byte[bytes.Length];
@@ -121,7 +121,7 @@ public sealed class CudaGraphTests
                 backend.LoadLowRank(8, 64, new LowRankPart(0, 1, new float[64], new float[8]));
             }
         }, TestContext.Current.CancellationToken);
-        var batch = new ForwardBatch(1, 1);
+        ForwardBatch batch = new(1, 1);
         batch.Add([0], 0, [0], [0]);
         for (int i = 0; i < 200; i++)
         {

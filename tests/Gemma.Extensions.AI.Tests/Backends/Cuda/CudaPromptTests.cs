@@ -18,7 +18,7 @@ public sealed class CudaPromptTests
     {
         get
         {
-            var data = new TheoryData<string, string>();
+            TheoryData<string, string> data = new();
             foreach (TensorType type in (TensorType[])[TensorType.BF16, TensorType.F16, TensorType.F32, TensorType.Q8_0, TensorType.Q4_0, TensorType.Q4_K, TensorType.Q5_K, TensorType.Q6_K])
             {
                 data.Add(Tiers.Cuda, type.ToString());
@@ -33,7 +33,7 @@ public sealed class CudaPromptTests
     public void ProductsDoNotDependOnTheBatch(string tier, string type)
     {
         using Backend backend = Tiers.Create(tier);
-        using var random = new RandomTensors(2);
+        using RandomTensors random = new(2);
         const int Rows = 134;
         WeightMatrix weights = backend.LoadWeights(random.Create(Enum.Parse<TensorType>(type), 70, Columns), random.Create(TensorType.Q6_K, 9, Columns));
         float[][] inputs = [.. Enumerable.Range(0, Rows).Select(_ => new float[Columns])];
@@ -65,13 +65,13 @@ public sealed class CudaPromptTests
     [InlineData(Tiers.Gpu)]
     public async Task APromptGivesTheSameLogitsHoweverItIsCut(string tier)
     {
-        using var directory = new TempDirectory();
+        using TempDirectory directory = new();
         string path = TinyCheckpoint.Write(directory.File("wide"), json => (json["num_attention_heads"], json["num_key_value_heads"], json["head_dim"]) = (2, 1, 128));
         EngineOptions options = TinyEngine.Exact with { KvType = GemmaKvCacheType.F16, KvCacheBytes = 8 << 20, MaxConcurrentRequests = 4, PrefixCache = false };
         int[] tokens = TinyEngine.Prompt(3, 90);
-        using var exact = new TinyEngine(options, path: path);
-        using var whole = new TinyEngine(options, tier, path);
-        using var pieces = new TinyEngine(options with { PrefillChunk = 24 }, tier, path);
+        using TinyEngine exact = new(options, path: path);
+        using TinyEngine whole = new(options, tier, path);
+        using TinyEngine pieces = new(options with { PrefillChunk = 24 }, tier, path);
         float[][] expected = whole.Logits(tokens);
         double divergence = exact.Logits(tokens).Zip(expected).Average(pair => Difference.Divergence(pair.First, pair.Second));
         TestContext.Current.TestOutputHelper?.WriteLine($"mean KL {divergence:g3}");
@@ -96,8 +96,8 @@ public sealed class CudaPromptTests
     public void PiecesBelowTheTimeLimitGiveTheSameNumbers()
     {
         int waits = 0;
-        var free = new InterpretedGpu();
-        var limited = new InterpretedGpu { HasTimeLimit = true, Inject = function => function == "synchronize" ? 0 * ++waits : 0 };
+        InterpretedGpu free = new();
+        InterpretedGpu limited = new() { HasTimeLimit = true, Inject = function => function == "synchronize" ? 0 * ++waits : 0 };
         using CudaBackend one = free.CreateBackend(), many = limited.CreateBackend(launchSeconds: 1e-8);
         float[] expected = Run(one);
         int before = waits;
@@ -110,7 +110,7 @@ public sealed class CudaPromptTests
 
         static float[] Run(CudaBackend backend)
         {
-            using var random = new RandomTensors(3);
+            using RandomTensors random = new(3);
             const int Rows = 340, Prompts = 280, Width = 512;
             WeightMatrix weights = backend.LoadWeights(random.Create(TensorType.BF16, Width, Width));
             using KvPool pool = backend.CreateKvPool(new KvLayout(1, 1, 128, 32, GemmaKvCacheType.F16), 20);
@@ -120,10 +120,10 @@ public sealed class CudaPromptTests
                 random.Fill(x, r);
             }
 
-            var batch = new ForwardBatch(Rows, 2);
+            ForwardBatch batch = new(Rows, 2);
             batch.Add(new int[Rows - Prompts], 0, [0, 1], []);
             batch.Add(new int[Prompts], 0, [2, 3, 4, 5, 6, 7, 8, 9, 10], [], isPrompt: true);
-            var layer = new AttentionSpec(pool, 0, true, int.MaxValue, 2, 1, 128, 0.1f, 0, 10000);
+            AttentionSpec layer = new(pool, 0, true, int.MaxValue, 2, 1, 128, 0.1f, 0, 10000);
             backend.Begin(batch);
             backend.MatMul(x, weights, qkv, Rows, Prompts);
             backend.RopeAndStore(qkv, in layer, batch);

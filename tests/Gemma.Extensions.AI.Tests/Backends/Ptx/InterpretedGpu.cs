@@ -83,6 +83,8 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
     /// <summary>The functions of graphs that were called, and launches outside of a capture, in their order.</summary>
     public List<string> Calls { get; } = [];
 
+    private static InterpretedGpu[] Machine => t_machine ?? [];
+
     /// <summary>Has a model loaded on this GPU, as <see cref="GemmaOptions.Device"/> says.</summary>
     public GemmaOptions Options(string device = "cuda") => new() { Device = device, CreateBackend = options => On([this], library => DeviceChoice.Create(options, () => library)) };
 
@@ -116,8 +118,6 @@ internal sealed unsafe partial class InterpretedGpu : IDisposable
             NativeMemory.AlignedFree((void*)memory);
         }
     }
-
-    private static InterpretedGpu[] Machine => t_machine ?? [];
 
     /// <summary>Runs a function on the GPU that is current in this thread.</summary>
     private static int Call(string function, Func<InterpretedGpu, int> body) => t_current is { } gpu ? gpu.Enter(function, body) : 201;

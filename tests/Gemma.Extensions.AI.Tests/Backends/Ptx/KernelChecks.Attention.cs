@@ -13,8 +13,8 @@ internal static unsafe partial class KernelChecks
         const int Heads = 4, KvHeads = 2, BlockTokens = 20, Blocks = 60;
         int[] positions = [6, 301, rowsEach == 1 ? 1150 : 530];
         using CpuBackend reference = Tiers.CreateCpu("reference", 1);
-        using var random = new RandomTensors(6);
-        var layout = new KvLayout(2, KvHeads, headDim, BlockTokens, type);
+        using RandomTensors random = new(6);
+        KvLayout layout = new(2, KvHeads, headDim, BlockTokens, type);
         using KvPool pool = backend.CreateKvPool(layout, 3 * Blocks), expectedPool = reference.CreateKvPool(layout, 3 * Blocks);
         byte[] bytes = new byte[layout.BlockBytes];
         for (int block = 0; block < 3 * Blocks; block++)
@@ -25,7 +25,7 @@ internal static unsafe partial class KernelChecks
         }
 
         int rows = 3 * rowsEach, width = (Heads + 2 * KvHeads) * headDim;
-        var batch = new ForwardBatch(rows, 3);
+        ForwardBatch batch = new(rows, 3);
         for (int i = 0; i < 3; i++)
         {
             int sequence = i;
@@ -57,7 +57,7 @@ internal static unsafe partial class KernelChecks
 
         void Run(Backend on, KvPool memory, Matrix input, Matrix output)
         {
-            var layer = new AttentionSpec(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 && type == GemmaKvCacheType.F32 ? 2.5f : 1);
+            AttentionSpec layer = new(memory, 1, false, window, Heads, KvHeads, headDim, 0.3f, cap, 10000, rowsEach == 1 && type == GemmaKvCacheType.F32 ? 2.5f : 1);
             on.Begin(batch);
             on.RopeAndStore(input, in layer, batch);
             on.Attention(input, in layer, batch, output);
@@ -69,12 +69,12 @@ internal static unsafe partial class KernelChecks
     {
         const int Heads = 4, KvHeads = 2, BlockTokens = 20, Blocks = 20;
         (int Position, int Rows)[] sequences = [(40, 1), (6, 70), (290, 45)];
-        using var random = new RandomTensors(8);
-        var layout = new KvLayout(2, KvHeads, headDim, BlockTokens, type);
+        using RandomTensors random = new(8);
+        KvLayout layout = new(2, KvHeads, headDim, BlockTokens, type);
         using KvPool pool = backend.CreateKvPool(layout, 3 * Blocks);
         byte[] bytes = new byte[layout.BlockBytes], poison = [.. Enumerable.Repeat((byte)0xFF, bytes.Length)];
         int rows = sequences.Sum(sequence => sequence.Rows), width = (Heads + 2 * KvHeads) * headDim;
-        var batch = new ForwardBatch(rows, 3);
+        ForwardBatch batch = new(rows, 3);
         int[][] tables = new int[3][];
         for (int i = 0; i < 3; i++)
         {
@@ -90,12 +90,12 @@ internal static unsafe partial class KernelChecks
         }
 
         using Matrix qkv = Fill(backend, random, rows, width, 2), y = Fill(backend, random, rows, Heads * headDim);
-        var layer = new AttentionSpec(pool, 1, false, window, Heads, KvHeads, headDim, 0.2f, cap, 10000);
+        AttentionSpec layer = new(pool, 1, false, window, Heads, KvHeads, headDim, 0.2f, cap, 10000);
         backend.Begin(batch);
         backend.RopeAndStore(qkv, in layer, batch);
         backend.Attention(qkv, in layer, batch, y);
         float[] queries = qkv.Read(0, rows).ToArray();
-        var expected = new double[rows * Heads * headDim];
+        double[] expected = new double[rows * Heads * headDim];
         for (int i = 0, row = 0; i < 3; i++)
         {
             byte[][] blocks = [.. tables[i].Select(Read)];
@@ -128,7 +128,7 @@ internal static unsafe partial class KernelChecks
             int first = (int)Math.Max(0, (long)position - window + 1);
             double[] scores = [.. Enumerable.Range(first, position - first + 1).Select(key => System.Numerics.Tensors.TensorPrimitives.Dot<double>(q, Row(key, 2))).Select(score => cap > 0 ? cap * Math.Tanh(score / cap) : score)];
             double largest = scores.Max(), sum = scores.Sum(score => Math.Exp(score - largest));
-            var result = new double[headDim];
+            double[] result = new double[headDim];
             for (int key = first; key <= position; key++)
             {
                 double[] value = Row(key, 3);

@@ -87,7 +87,7 @@ internal static unsafe partial class KernelChecks
 
     private static void Norms(Backend backend, int columns)
     {
-        using var random = new RandomTensors(1);
+        using RandomTensors random = new(1);
         const int Rows = 2;
         TensorView w = random.Create(TensorType.F32, 1, columns);
         WeightVector weight = backend.LoadVector(w, 1);
@@ -102,7 +102,7 @@ internal static unsafe partial class KernelChecks
         backend.RmsNorm(residual, weight, 0.5f, after, Rows);
         Compare([.. residual.Read(0, Rows).ToArray().Select(value => (double)value)], again.Read(0, Rows), 0);
         Compare([.. after.Read(0, Rows).ToArray().Select(value => (double)value)], both.Read(0, Rows), 1e-6);
-        var expected = new double[Rows * columns];
+        double[] expected = new double[Rows * columns];
         for (int r = 0; r < Rows; r++)
         {
             double square = input.Skip(r * columns).Take(columns).Sum(value => (double)value * value) / columns;
@@ -118,7 +118,7 @@ internal static unsafe partial class KernelChecks
 
     private static void Elements(Backend backend)
     {
-        using var random = new RandomTensors(2);
+        using RandomTensors random = new(2);
         const int Rows = 3, Columns = 300;
         using Matrix gateUp = Fill(backend, random, Rows, 2 * Columns, 2), y = Fill(backend, random, Rows, Columns), x = Fill(backend, random, Rows, Columns, 20), chosen = Fill(backend, random, 2, Columns);
         float[] input = gateUp.Read(0, Rows).ToArray(), values = x.Read(0, Rows).ToArray();
@@ -137,7 +137,7 @@ internal static unsafe partial class KernelChecks
 
     private static void LowRank(Backend backend, int columns)
     {
-        using var random = new RandomTensors(3);
+        using RandomTensors random = new(3);
         const int Outputs = 280, Rows = 4;
         float[] a = Numbers(random, 6 * columns), b = Numbers(random, 270 * 6), a2 = Numbers(random, columns), b2 = Numbers(random, 10);
         LowRankMatrix update = backend.LoadLowRank(Outputs, columns, new LowRankPart(0, 6, a, b), new LowRankPart(270, 1, a2, b2));
@@ -162,7 +162,7 @@ internal static unsafe partial class KernelChecks
 
     private static void Embed(Backend backend, TensorType type)
     {
-        using var random = new RandomTensors(4);
+        using RandomTensors random = new(4);
         int columns = CudaFormat.Of(type).IsFloat ? 300 : 512;
         TensorView first = random.Create(type, 5, columns), second = random.Create(type == TensorType.F32 ? TensorType.F16 : TensorType.F32, 3, columns), third = random.Create(type, 2, columns);
         WeightMatrix table = backend.LoadWeights(first, second, third);
@@ -176,7 +176,7 @@ internal static unsafe partial class KernelChecks
     /// <summary>The last rows are a prompt's.</summary>
     private static void Product(Backend backend, TensorType type, int rows, int columns, int promptRows = 0, int outputs = 37)
     {
-        using var random = new RandomTensors(5);
+        using RandomTensors random = new(5);
         TensorView tensor = random.Create(type, outputs, columns), other = random.Create(TensorType.BF16, 3, columns);
         WeightMatrix weights = backend.LoadWeights(other, tensor);
         using Matrix x = Fill(backend, random, rows, columns, 2), y = Fill(backend, random, rows + 1, outputs + 3);
@@ -184,7 +184,7 @@ internal static unsafe partial class KernelChecks
         backend.MatMul(x, weights, y, rows, promptRows);
         double[] activations = CudaFormat.Of(type).IsFloat || promptRows == rows ? [.. input.Select(value => (double)value)] : Rounded(input, columns), wide = [.. decoded.Select(value => (double)value)];
         double[] prompts = [.. input.Select(AsBFloat16)], numbers = [.. decoded.Select(AsBFloat16)];
-        var expected = new double[rows * outputs];
+        double[] expected = new double[rows * outputs];
         for (int r = 0; r < rows; r++)
         {
             bool isPrompt = r >= rows - promptRows;
@@ -206,12 +206,12 @@ internal static unsafe partial class KernelChecks
     /// </summary>
     private static void Forms(Backend backend, int columns)
     {
-        using var random = new RandomTensors(7);
+        using RandomTensors random = new(7);
         const int Outputs = 5;
         foreach (int promptRows in (int[])[0, 2, 3])
         {
             const int Rows = 3;
-            var batch = new ForwardBatch(Rows, 2);
+            ForwardBatch batch = new(Rows, 2);
             if (promptRows < Rows)
             {
                 batch.Add(new int[Rows - promptRows], 0, [0], [0]);
@@ -261,7 +261,7 @@ internal static unsafe partial class KernelChecks
     /// <summary>Activations as signed bytes with one scale for 32 of them.</summary>
     private static double[] Rounded(float[] input, int columns)
     {
-        var result = new double[input.Length];
+        double[] result = new double[input.Length];
         for (int row = 0; row < input.Length; row += columns)
         {
             for (int start = row; start < row + columns; start += 32)
@@ -279,7 +279,7 @@ internal static unsafe partial class KernelChecks
 
     private static float[] Numbers(RandomTensors random, int count)
     {
-        var values = new float[count];
+        float[] values = new float[count];
         random.Fill(values);
         return values;
     }
@@ -287,7 +287,7 @@ internal static unsafe partial class KernelChecks
     private static Matrix Fill(Backend backend, RandomTensors random, int rows, int columns, float scale = 1)
     {
         Matrix matrix = backend.CreateMatrix(rows, columns);
-        var values = new float[rows * columns];
+        float[] values = new float[rows * columns];
         random.Fill(values, scale);
         matrix.Write(0, values);
         return matrix;

@@ -4,10 +4,10 @@ namespace Gemma.Extensions.AI.Tests.Backends.Ptx;
 
 public sealed class KernelTests
 {
+    public static TheoryData<string> Kernels => new(KernelText.Ptx.Split('\n').Where(line => line.StartsWith(".visible .entry", StringComparison.Ordinal)).Select(line => line.Split(' ')[2].TrimEnd('(')));
+
     [Fact]
     public void TheTextIsMadeOfTheseSources() => Assert.Equal(KernelText.FirstLine, KernelText.Ptx.Split('\n')[0].TrimEnd());
-
-    public static TheoryData<string> Kernels => new(KernelText.Ptx.Split('\n').Where(line => line.StartsWith(".visible .entry", StringComparison.Ordinal)).Select(line => line.Split(' ')[2].TrimEnd('(')));
 
     [Theory, MemberData(nameof(Kernels))]
     public void EveryKernelAgrees(string kernel)
@@ -15,7 +15,7 @@ public sealed class KernelTests
         int launches = 0;
         foreach (Action<Gemma.Extensions.AI.Backends.Backend> check in KernelChecks.Of(kernel))
         {
-            var gpu = new InterpretedGpu();
+            InterpretedGpu gpu = new();
             using CudaBackend backend = gpu.CreateBackend();
             check(backend);
             launches += gpu.Launches.GetValueOrDefault(kernel);

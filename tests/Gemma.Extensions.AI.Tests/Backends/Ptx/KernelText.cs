@@ -26,8 +26,8 @@ internal static unsafe class KernelText
     public static string Compile(string library)
     {
         nint loaded = NativeLibrary.Load(library);
-        var create = (delegate* unmanaged<nint*, byte*, byte*, int, byte**, byte**, int>)NativeLibrary.GetExport(loaded, "nvrtcCreateProgram");
-        var compile = (delegate* unmanaged<nint, int, byte**, int>)NativeLibrary.GetExport(loaded, "nvrtcCompileProgram");
+        delegate* unmanaged<nint*, byte*, byte*, int, byte**, byte**, int> create = (delegate* unmanaged<nint*, byte*, byte*, int, byte**, byte**, int>)NativeLibrary.GetExport(loaded, "nvrtcCreateProgram");
+        delegate* unmanaged<nint, int, byte**, int> compile = (delegate* unmanaged<nint, int, byte**, int>)NativeLibrary.GetExport(loaded, "nvrtcCompileProgram");
         nint created;
         byte* source = Utf8(Source);
         Assert.Equal(0, create(&created, source, Utf8("gemma.cu"), 0, null, null));
@@ -41,8 +41,8 @@ internal static unsafe class KernelText
         string Text(string function)
         {
             nuint size;
-            var measure = (delegate* unmanaged<nint, nuint*, int>)NativeLibrary.GetExport(loaded, function + "Size");
-            var get = (delegate* unmanaged<nint, byte*, int>)NativeLibrary.GetExport(loaded, function);
+            delegate* unmanaged<nint, nuint*, int> measure = (delegate* unmanaged<nint, nuint*, int>)NativeLibrary.GetExport(loaded, function + "Size");
+            delegate* unmanaged<nint, byte*, int> get = (delegate* unmanaged<nint, byte*, int>)NativeLibrary.GetExport(loaded, function);
             Assert.Equal(0, measure(program, &size));
             byte[] text = new byte[size];
             fixed (byte* first = text)

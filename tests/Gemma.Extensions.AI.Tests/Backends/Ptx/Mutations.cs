@@ -15,12 +15,12 @@ internal static class Mutations
     public static string Run(int perKernel)
     {
         string[] lines = KernelText.Ptx.Split('\n');
-        var report = new StringBuilder();
+        StringBuilder report = new();
         int all = 0, found = 0;
         foreach ((string kernel, int begin, int end) in Entries(lines))
         {
             int[] candidates = [.. Enumerable.Range(begin, end - begin).Where(i => PtxModule.IsInstruction(lines[i]) && lines[i].Trim() != "ret;")];
-            var random = new Random(begin);
+            Random random = new(begin);
             int[] chosen = [.. candidates.OrderBy(_ => random.Next()).Take(perKernel).Order()];
             bool[] seen = new bool[chosen.Length];
             Parallel.For(0, chosen.Length, new ParallelOptions { MaxDegreeOfParallelism = 2 }, i => seen[i] = IsSeen(lines, kernel, begin, end, chosen[i]));

@@ -40,7 +40,7 @@ internal static class PtxLaunch
 
     private static long RunBlock(PtxKernel kernel, PtxMemory memory, byte[] parameters, (uint X, uint Y, uint Z) grid, int threads, long index, long limit)
     {
-        using var block = new PtxBlock(
+        using PtxBlock block = new(
             kernel, parameters, ((uint)(index % grid.X), (uint)(index / grid.X % grid.Y), (uint)(index / grid.X / grid.Y)), grid, threads);
         PtxWarp[] warps = new PtxWarp[(threads + 31) / 32];
         try
@@ -51,7 +51,7 @@ internal static class PtxLaunch
             }
 
             // Warps take turns of random length, so that a missing barrier shows.
-            var random = new Random((int)index);
+            Random random = new((int)index);
             while (Array.Exists(warps, warp => warp.Alive != 0))
             {
                 foreach (PtxWarp warp in warps)

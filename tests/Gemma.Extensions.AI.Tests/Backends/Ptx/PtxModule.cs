@@ -44,7 +44,7 @@ internal sealed partial class PtxModule
 
     public static PtxModule Parse(string text)
     {
-        var module = new PtxModule();
+        PtxModule module = new();
         string[] lines = text.Split('\n');
         for (int i = 0; i < lines.Length; i++)
         {
@@ -55,7 +55,7 @@ internal sealed partial class PtxModule
             }
             else if (line.StartsWith(".visible .entry", StringComparison.Ordinal))
             {
-                var body = new Body(module, line);
+                Body body = new(module, line);
                 i = body.Read(lines, i + 1);
                 module.Kernels.Add(body.Name, body.Build());
             }

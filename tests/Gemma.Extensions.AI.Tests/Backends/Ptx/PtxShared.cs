@@ -46,7 +46,7 @@ internal static unsafe class PtxShared
                     for (uint mask = warp.Mask; mask != 0; mask &= mask - 1)
                     {
                         int lane = BitOperations.TrailingZeroCount(mask);
-                        var copy = new PtxCopy(warp.R[to + lane] + (ulong)toOffset, ((ulong*)(warp.R + from))[lane] + (ulong)fromOffset, (int)warp.R[bytes + lane]);
+                        PtxCopy copy = new(warp.R[to + lane] + (ulong)toOffset, ((ulong*)(warp.R + from))[lane] + (ulong)fromOffset, (int)warp.R[bytes + lane]);
                         if (copy.Bytes is not (0 or CopyBytes))
                         {
                             throw new PtxException($"cp.async of {copy.Bytes} bytes.");

@@ -51,7 +51,7 @@ public sealed class EcmaRegexTests
 
     [Theory]
     [MemberData(nameof(Searches))]
-    public void A_search_finds_what_the_expression_says(string pattern, string[] found, string[] missed)
+    public void ASearchFindsWhatTheExpressionSays(string pattern, string[] found, string[] missed)
     {
         RegexArena arena = new();
         RegexTerm rx = EcmaRegex.Compile(arena, pattern);
@@ -67,7 +67,7 @@ public sealed class EcmaRegexTests
     [InlineData("(?:a\\b-?)+", "a a- a-a", "aa -a")]
     [InlineData("a(?=b)", "", "a ab")]
     [InlineData("(?!.*bb)[ab]+$", "a abab b", "bb abba")]
-    public void The_whole_answer_matches(string pattern, string accepted, string rejected)
+    public void TheWholeAnswerMatches(string pattern, string accepted, string rejected)
     {
         RegexArena arena = new();
         RegexTerm rx = EcmaRegex.Compile(arena, pattern, wholeText: true);
@@ -77,7 +77,7 @@ public sealed class EcmaRegexTests
 
     /// <summary>Expressions full of assertions say of every short text what .NET's backtracking says.</summary>
     [Fact]
-    public void Assertions_agree_with_backtracking_on_all_short_texts()
+    public void AssertionsAgreeWithBacktrackingOnAllShortTexts()
     {
         string[] atoms = ["a", "b", "-", "[ab]", "[^a]", "\\w", "\\W", ".", "^", "$", "\\b", "\\B", "(?=a)", "(?!a)", "(?!^)", "(?=$)", "(?:)"];
         List<string> texts = [""];
@@ -128,7 +128,7 @@ public sealed class EcmaRegexTests
     [InlineData("\\Aa", "ECMA-262")]
     [InlineData("\\01", "octal")]
     [InlineData("\\p{Foo}", "property")]
-    public void What_no_automaton_can_decide_is_refused(string pattern, string what) => Assert.Contains(what, Assert.Throws<NotSupportedException>(() => EcmaRegex.Compile(new RegexArena(), pattern)).Message);
+    public void WhatNoAutomatonCanDecideIsRefused(string pattern, string what) => Assert.Contains(what, Assert.Throws<NotSupportedException>(() => EcmaRegex.Compile(new RegexArena(), pattern)).Message);
 
     [Theory]
     [InlineData("^*")]
@@ -138,7 +138,7 @@ public sealed class EcmaRegexTests
     [InlineData("{2}")]
     [InlineData("\\u{ 41}")]
     [InlineData("(?=a")]
-    public void What_is_no_expression_is_malformed(string pattern) => Assert.Throws<FormatException>(() => EcmaRegex.Compile(new RegexArena(), pattern));
+    public void WhatIsNoExpressionIsMalformed(string pattern) => Assert.Throws<FormatException>(() => EcmaRegex.Compile(new RegexArena(), pattern));
 
     /// <summary>A text that a random walk makes under the expression is one that .NET finds it in.</summary>
     [Theory]
@@ -146,7 +146,7 @@ public sealed class EcmaRegexTests
     [InlineData("^(?:(?!ab).)*$")]
     [InlineData("\\b[ab]+\\b-\\B")]
     [InlineData("(?:^|-)a(?=-|$)")]
-    public void Random_answers_match(string pattern)
+    public void RandomAnswersMatch(string pattern)
     {
         CompiledGrammar grammar = GrammarTestbed.Schema(new System.Text.Json.Nodes.JsonObject { ["type"] = "string", ["pattern"] = pattern, ["maxLength"] = 12 }.ToJsonString());
         int ended = 0;

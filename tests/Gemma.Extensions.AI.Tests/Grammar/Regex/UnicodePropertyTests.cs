@@ -14,7 +14,7 @@ public sealed class UnicodePropertyTests
     private static readonly string[] s_codes = ["Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Cn"];
 
     [Fact]
-    public void Categories_are_those_of_dotnet()
+    public void CategoriesAreThoseOfDotnet()
     {
         Dictionary<string, CharSet> sets = s_codes.ToDictionary(static c => c, static c => UnicodeProperties.TryGet(c)!);
         for (int c = 0; c <= CharSet.MaxChar; c++)
@@ -31,7 +31,7 @@ public sealed class UnicodePropertyTests
 
     /// <summary>Each code point that is sure has one script, and those of a script are of its extensions (UAX #24).</summary>
     [Fact]
-    public void Scripts_share_out_what_is_assigned()
+    public void ScriptsShareOutWhatIsAssigned()
     {
         string[] scripts = [.. UnicodeProperties.Names.Where(static n => n.StartsWith("sc=", StringComparison.Ordinal) && n.Length == 7 && n is not ("sc=Qaac" or "sc=Qaai")).Select(static n => n[3..])];
         CharSet all = CharSet.FromRanges(scripts.SelectMany(static s => UnicodeProperties.TryGet("sc=" + s)!.Pairs()));
@@ -61,7 +61,7 @@ public sealed class UnicodePropertyTests
     [InlineData("Changes_When_Lowercased", "", "Changes_When_Casemapped")]
     [InlineData("Noncharacter_Code_Point", "", "Cn")]
     [InlineData("Dash", "Pd", "P S Pd")]
-    public void Properties_hold_what_they_are_derived_from(string property, string holds, string within)
+    public void PropertiesHoldWhatTheyAreDerivedFrom(string property, string holds, string within)
     {
         CharSet set = UnicodeProperties.TryGet(property)!;
         Assert.False(set.IsEmpty);
@@ -80,7 +80,7 @@ public sealed class UnicodePropertyTests
     [InlineData("scx=Grek|scx=Greek|Script_Extensions=Grek")]
     [InlineData("M|Mark|Combining_Mark")]
     [InlineData("White_Space|space")]
-    public void Aliases_are_one_property(string names) => Assert.Single(names.Split('|').Select(static n => string.Join(',', UnicodeProperties.TryGet(n)!.Ranges)).Distinct());
+    public void AliasesAreOneProperty(string names) => Assert.Single(names.Split('|').Select(static n => string.Join(',', UnicodeProperties.TryGet(n)!.Ranges)).Distinct());
 
     [Theory]
     [InlineData("alphabetic")]
@@ -93,7 +93,7 @@ public sealed class UnicodePropertyTests
     [InlineData("Block=Basic_Latin")]
     [InlineData("RGI_Emoji")]
     [InlineData("L=L")]
-    public void Names_that_the_standard_has_not_are_refused(string name)
+    public void NamesThatTheStandardHasNotAreRefused(string name)
     {
         Assert.Null(UnicodeProperties.TryGet(name));
         Assert.Contains(name, Assert.Throws<NotSupportedException>(() => EcmaRegex.Compile(new RegexArena(), $"\\p{{{name}}}")).Message);
@@ -109,7 +109,7 @@ public sealed class UnicodePropertyTests
     [InlineData("scx=Deva")]
     [InlineData("Emoji")]
     [InlineData("Changes_When_NFKC_Casefolded")]
-    public void Complements_are_complements(string name)
+    public void ComplementsAreComplements(string name)
     {
         string p = $"\\p{{{name}}}", not = $"\\P{{{name}}}";
         List<(RegexArena Arena, RegexTerm In, RegexTerm Out)> pairs = [];
@@ -136,7 +136,7 @@ public sealed class UnicodePropertyTests
     }
 
     [Fact]
-    public void Answers_hold_no_code_point_that_versions_differ_on()
+    public void AnswersHoldNoCodePointThatVersionsDifferOn()
     {
         CompiledGrammar grammar = GrammarTestbed.Schema("""{"type":"string","pattern":"^\\P{Alphabetic}{3}$"}""");
         Assert.True(GrammarTestbed.Accepts(grammar, "\"1-😀\""));
@@ -152,7 +152,7 @@ public sealed class UnicodePropertyTests
 
     /// <summary>Where node is installed, its engine is asked about both sides of every end of every property.</summary>
     [Fact]
-    public void Properties_are_those_of_a_javascript_engine()
+    public void PropertiesAreThoseOfAJavascriptEngine()
     {
         StringBuilder question = new("const u=process.versions.unicode.split('.')[0];const q=[");
         foreach (string name in UnicodeProperties.Names)

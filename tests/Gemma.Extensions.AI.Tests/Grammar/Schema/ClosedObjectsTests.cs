@@ -29,7 +29,7 @@ public sealed class ClosedObjectsTests
     [InlineData("""{"type":"object","properties":{"k":{"enum":["x","y"]},"v":{}},"required":["k"],"if":{"properties":{"k":{"const":"x"}}},"then":{"required":["v"]}}""", """{"k":"x","v":1}""", """{"k":"y","w":1}""")]
     [InlineData("""{"type":"object","properties":{"a":{}},"not":{"required":["b"]}}""", """{"a":1}""", """{"a":1,"c":1}""")]
     [InlineData("""{"type":"array","contains":{"type":"object","properties":{"a":{"const":1}},"required":["a"]},"maxItems":1}""", """[{"a":1}]""", """[{"a":1,"b":1}]""")]
-    public void Objects_hold_what_their_schemas_name(string schema, string accepted, string rejected)
+    public void ObjectsHoldWhatTheirSchemasName(string schema, string accepted, string rejected)
     {
         CompiledGrammar grammar = Closed(schema);
         Assert.True(GrammarTestbed.Accepts(grammar, accepted));
@@ -54,7 +54,7 @@ public sealed class ClosedObjectsTests
     [InlineData("""{"type":"object","properties":{"a":{}},"anyOf":[{"required":["b"]}]}""", """{"b":2}""")]
     [InlineData("""{"type":"object","properties":{"a":{}},"enum":[{"x":1}]}""", """{"x":1}""")]
     [InlineData("true", """{"b":2}""")]
-    public void What_asks_for_more_stays_open(string schema, string accepted) => Assert.True(GrammarTestbed.Accepts(Closed(schema), accepted));
+    public void WhatAsksForMoreStaysOpen(string schema, string accepted) => Assert.True(GrammarTestbed.Accepts(Closed(schema), accepted));
 
     /// <summary>A property may have any name: none of them is a keyword.</summary>
     [Theory]
@@ -73,7 +73,7 @@ public sealed class ClosedObjectsTests
     [InlineData("enum")]
     [InlineData("const")]
     [InlineData("type")]
-    public void Names_of_keywords_are_names(string name)
+    public void NamesOfKeywordsAreNames(string name)
     {
         CompiledGrammar grammar = Closed("""{"type":"object","properties":{"NAME":{"type":"string"},"x":{"type":"object","properties":{"NAME":{}}}}}""".Replace("NAME", name));
         Assert.True(GrammarTestbed.Accepts(grammar, """{"NAME":"","x":{"NAME":1}}""".Replace("NAME", name)));
@@ -87,7 +87,7 @@ public sealed class ClosedObjectsTests
     [InlineData("""{"properties":{"if":{"type":"integer"}}}""", """{"if":1}""", """{"b":1}""")]
     [InlineData("""{"type":"object"}""", "{}", """{"b":1}""")]
     [InlineData("""{"type":"object","required":["b"]}""", """{"b":1}""", """{"b":1,"c":1}""")]
-    public void Arguments_of_tools_are_closed_alike(string schema, string accepted, string rejected)
+    public void ArgumentsOfToolsAreClosedAlike(string schema, string accepted, string rejected)
     {
         Rule calls = ToolCallGrammar.Calls(Gemma.Extensions.AI.Text.ToolMarkup.Own, [new ToolSignature("f", JsonElement.Parse(schema))], false, new JsonSchemaOptions());
         CompiledGrammar grammar = new(GrammarTestbed.Vocabulary, new RuleSymbol(calls));
@@ -99,7 +99,7 @@ public sealed class ClosedObjectsTests
 
     /// <summary>Closing loses no schema, and what is left validates under the schema as it was.</summary>
     [Fact]
-    public void Random_schemas_keep_answers_and_these_validate()
+    public void RandomSchemasKeepAnswersAndTheseValidate()
     {
         int compiled = 0, documents = 0;
         for (int seed = 0; compiled < 500; seed++)

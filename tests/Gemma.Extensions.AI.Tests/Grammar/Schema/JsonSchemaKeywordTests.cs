@@ -138,7 +138,7 @@ public sealed class JsonSchemaKeywordTests
     [Fact]
     public void TimesHaveOffsetsWhereRfc3339IsAskedFor()
     {
-        var grammar = GrammarTestbed.Schema("""{"type":"string","format":"time"}""", new JsonSchemaOptions { Rfc3339Times = true });
+        CompiledGrammar grammar = GrammarTestbed.Schema("""{"type":"string","format":"time"}""", new JsonSchemaOptions { Rfc3339Times = true });
         Assert.All(["\"12:00:00Z\"", "\"23:59:59.5-01:00\""], text => Assert.True(GrammarTestbed.Accepts(grammar, text)));
         Assert.All(["\"12:00:00\"", "\"25:00:00Z\""], text => Assert.False(GrammarTestbed.Accepts(grammar, text)));
     }

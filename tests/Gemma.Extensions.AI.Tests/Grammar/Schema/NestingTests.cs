@@ -33,7 +33,7 @@ public sealed class NestingTests
 
     [Theory]
     [MemberData(nameof(Recursive))]
-    public void What_nests_deepest_ends_and_can_be_read(string schema)
+    public void WhatNestsDeepestEndsAndCanBeRead(string schema)
     {
         string text = Deepest(GrammarTestbed.Schema(schema));
         using JsonDocument document = JsonDocument.Parse(text); // 64 levels, as by default
@@ -43,9 +43,9 @@ public sealed class NestingTests
     [Theory]
     [InlineData("[", "]")]
     [InlineData("{\"a\":", "}")]
-    public void The_limit_is_exact(string open, string close)
+    public void TheLimitIsExact(string open, string close)
     {
-        var grammar = GrammarTestbed.Schema("true");
+        CompiledGrammar grammar = GrammarTestbed.Schema("true");
         string Nested(int depth) => string.Concat(Enumerable.Repeat(open, depth)) + (open == "[" ? "" : "1") + string.Concat(Enumerable.Repeat(close, depth));
         Assert.True(GrammarTestbed.Accepts(grammar, Nested(Limit)));
         Assert.False(GrammarTestbed.Accepts(grammar, Nested(Limit + 1)));
@@ -53,7 +53,7 @@ public sealed class NestingTests
 
     /// <summary>A schema may demand more, and its reader be told to read it.</summary>
     [Fact]
-    public void Schemas_that_demand_more_get_it()
+    public void SchemasThatDemandMoreGetIt()
     {
         StringBuilder schema = new("""{"$ref":"#/$defs/t0","$defs":{""");
         for (int i = 0; i < 80; i++)
@@ -71,7 +71,7 @@ public sealed class NestingTests
 
     /// <summary>A call travels in a message, so its arguments nest a little less; and whatever is allowed is read as a call.</summary>
     [Fact]
-    public void Arguments_of_calls_leave_room_for_their_message()
+    public void ArgumentsOfCallsLeaveRoomForTheirMessage()
     {
         JsonSchemaOptions options = new();
         Gemma.Extensions.AI.Grammar.ToolSignature tool = new("f", JsonElement.Parse("""{"type":"object","properties":{"x":{}},"required":["x"]}"""));

@@ -50,7 +50,7 @@ public sealed class NumberReaderTests
 
     [Theory]
     [MemberData(nameof(Limits))]
-    public void Limits_hold_for_every_reader(string schema, string[] valid, string[] invalid)
+    public void LimitsHoldForEveryReader(string schema, string[] valid, string[] invalid)
     {
         CompiledGrammar grammar = GrammarTestbed.Schema(schema);
         Assert.All(valid, text => Assert.True(GrammarTestbed.Accepts(grammar, text), $"{schema}: {text} should be written."));
@@ -59,7 +59,7 @@ public sealed class NumberReaderTests
 
     /// <summary>Random limits, random answers, and both readers: decimals of .NET, and doubles as validators in JavaScript take them.</summary>
     [Fact]
-    public void Random_answers_satisfy_random_limits_for_both_readers()
+    public void RandomAnswersSatisfyRandomLimitsForBothReaders()
     {
         string[] bounds = ["0", "1", "-1", "0.1", "0.3", "0.9999999999999999", "0.30000000000000004", "9007199254740992", "9007199254740993", "-9007199254740993", "9223372036854775807", "123456789012345678", "-0.5", "2.5", "99.99", "4503599627370496.5"];
         string[] divisors = ["1", "2", "7", "10", "0.5", "0.1", "0.01", "0.05", "0.3", "1.1", "2.5", "0.0001", "1024", "86400"];
@@ -128,7 +128,7 @@ public sealed class NumberReaderTests
     [InlineData("0.000001", 1_000_000, 0.7)]
     [InlineData("0.00099991", 1_000, 0.7)]
     [InlineData("9.9991", 10, 0.7)]
-    public void Most_multiples_are_written_and_all_that_are_have_integer_quotients(string divisor, int perUnit, double least)
+    public void MostMultiplesAreWrittenAndAllThatAreHaveIntegerQuotients(string divisor, int perUnit, double least)
     {
         RegexArena arena = new();
         RegexTerm rx = NumberSpelling.Of(arena, NumberConstraint.None with { Multiples = [ExactDecimal.Parse(divisor)] });

@@ -32,7 +32,7 @@ public sealed class ObjectComplementTests
 
     [Theory]
     [MemberData(nameof(Complements))]
-    public void Accepts_exactly_the_instances(string what, string schema, string[] valid, string[] invalid)
+    public void AcceptsExactlyTheInstances(string what, string schema, string[] valid, string[] invalid)
     {
         using IndependentValidators judges = new();
         judges.Agree(schema, [.. valid.Select(static text => (text, true)), .. invalid.Where(static text => !text.Contains("\"a\":1,\"a\"", StringComparison.Ordinal) && !text.Contains("\"a\":3,\"a\"", StringComparison.Ordinal)).Select(static text => (text, false))]); // no validator sees a name twice
@@ -46,7 +46,7 @@ public sealed class ObjectComplementTests
 
     /// <summary>Random schemas, all objects of up to three properties: what is accepted is what is valid, and random texts end and are valid.</summary>
     [Fact]
-    public void Random_complements_agree_with_the_specification()
+    public void RandomComplementsAgreeWithTheSpecification()
     {
         string[] objects = [.. Objects(3)];
         using IndependentValidators judges = new();

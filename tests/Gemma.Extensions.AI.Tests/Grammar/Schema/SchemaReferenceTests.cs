@@ -47,7 +47,7 @@ public sealed class SchemaReferenceTests
 
     [Theory]
     [MemberData(nameof(References))]
-    public void References_name_what_the_standard_says(string what, string schema, string[] valid, string[] invalid)
+    public void ReferencesNameWhatTheStandardSays(string what, string schema, string[] valid, string[] invalid)
     {
         CompiledGrammar grammar = GrammarTestbed.Schema(schema);
         Assert.All(valid, text => Assert.True(GrammarTestbed.Accepts(grammar, text), $"{what}: {text} is valid."));
@@ -58,7 +58,7 @@ public sealed class SchemaReferenceTests
     [InlineData("""{"$id":"http://a/b","$ref":"other"}""", "'http://a/other'")]
     [InlineData("""{"$defs":{"A":{"$id":"http://x/a"}},"$ref":"a"}""", "another document")]
     [InlineData("""{"$defs":{"A":{"$id":"http://x/dir/a"}},"$ref":"http://x/a"}""", "another document")]
-    public void Other_documents_are_refused(string schema, string says)
+    public void OtherDocumentsAreRefused(string schema, string says)
     {
         string message = Assert.Throws<NotSupportedException>(() => GrammarTestbed.Schema(schema)).Message;
         Assert.Contains("'/$ref'", message);
@@ -74,7 +74,7 @@ public sealed class SchemaReferenceTests
     [InlineData("""{"$defs":{"A":{"$anchor":"x","type":"null"},"B":{"$anchor":"x","type":"string"}},"$ref":"#x"}""", "both at")]
     [InlineData("""{"$ref":5}""", "must be a text")]
     [InlineData("""{"$recursiveRef":"#/x"}""", "must be \"#\"")]
-    public void Names_of_nothing_and_of_two_are_errors(string schema, string says) => Assert.Contains(says, Assert.Throws<ArgumentException>(() => GrammarTestbed.Schema(schema)).Message);
+    public void NamesOfNothingAndOfTwoAreErrors(string schema, string says) => Assert.Contains(says, Assert.Throws<ArgumentException>(() => GrammarTestbed.Schema(schema)).Message);
 
     /// <summary>The examples of RFC 3986, 5.4.</summary>
     [Theory]
@@ -107,5 +107,5 @@ public sealed class SchemaReferenceTests
     [InlineData("g?y/../x", "http://a/b/c/g?y/../x")]
     [InlineData("//g", "http://g/")]
     [InlineData("g:h", "g:h")]
-    public void Addresses_are_resolved_as_the_examples_of_the_standard(string reference, string expected) => Assert.Equal(expected, UriReference.Resolve("http://a/b/c/d;p?q", reference));
+    public void AddressesAreResolvedAsTheExamplesOfTheStandard(string reference, string expected) => Assert.Equal(expected, UriReference.Resolve("http://a/b/c/d;p?q", reference));
 }

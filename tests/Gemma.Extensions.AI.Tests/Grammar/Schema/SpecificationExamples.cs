@@ -6,8 +6,6 @@ namespace Gemma.Extensions.AI.Tests.Grammar;
 /// </summary>
 internal static class SpecificationExamples
 {
-    public static IReadOnlyList<(string Section, string Schema, string[] Valid, string[] Invalid)> All { get; } = [.. Read()];
-
     private const string Text =
         """"
         # Core 4.3.2 boolean schemas
@@ -336,6 +334,8 @@ internal static class SpecificationExamples
         + 1 | -5
         - "x" | "y"
         """";
+
+    public static IReadOnlyList<(string Section, string Schema, string[] Valid, string[] Invalid)> All { get; } = [.. Read()];
 
     private static IEnumerable<(string, string, string[], string[])> Read()
     {

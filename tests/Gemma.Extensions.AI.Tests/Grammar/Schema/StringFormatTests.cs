@@ -10,11 +10,32 @@ namespace Gemma.Extensions.AI.Tests.Grammar;
 
 public sealed class StringFormatTests
 {
+    /// <summary>
+    /// Where ajv-formats in full mode says otherwise than the RFCs, of all these texts. RFC 3339 5.6: an offset is hours, a colon and minutes, and T parts date and time; its appendix A: no years
+    /// without months before days, no hours without minutes before seconds. RFC 1123 2.1 and RFC 952: no dot ends a name; RFC 5891 4.2.3.1: no hyphens in the third and fourth place but in encoded
+    /// labels, of which these are none. RFC 5321 4.1.2, 4.1.3 and 4.5.3.1: quoted names, addresses of hosts and names of hosts alone are mailboxes; 64 bytes of a name, 63 of a label (RFC 1035
+    /// 2.3.4), 254 of all. RFC 9562 4: the URN is a way to write a UUID, and not the UUID. RFC 3986 3: a port is digits, @ and quotes don't stand for themselves, a path may be empty, and no first segment
+    /// of a relative path has a colon. RFC 6570 2.3: names may hold dots.
+    /// </summary>
+    private static readonly Dictionary<string, string> s_ajvDiffers = new()
+    {
+        ["time"] = "12:00:00+0530 12:00:00+05 12:00:00+00",
+        ["date-time"] = "2023-01-01·00:00:00Z 2024-01-01T00:00:00+0000 2024-01-01T00:00:00+00",
+        ["duration"] = "P1Y1D PT1H1S",
+        ["hostname"] = "a. ab--cd 1a--b.c com.",
+        ["email"] = """a@localhost "a·b"@example.com a@[127.0.0.1] a@[IPv6:::1] "@"@x.y "a\"b"@c.d""",
+        ["uuid"] = "urn:uuid:11111111-1111-1111-1111-111111111111",
+        ["uri"] = "http://a:b/ http://a:8a/ http://a@b@c/ http://a:b:c/ http://a:-1/ a: a:?q a:#f",
+        ["uri-reference"] = """http://a/"b" http://a:b/ http://a:8a/ http://a@b@c/ :a 1:b "a" "a a" //a:b //a:b/ :b 1:2""",
+        ["uri-template"] = "{,a} {=a} {!a} {@a} {|a} {a.b}",
+        ["url"] = """http://a.com/% http://a.com/<x> http://a.com/{x} http://a.com/"x" http://a.com/^""",
+    };
+
     public static TheoryData<string> Formats => [.. StringFormats.Names];
 
     [Theory]
     [MemberData(nameof(Formats))]
-    public void Texts_written_from_the_standard_are_judged_alike(string format)
+    public void TextsWrittenFromTheStandardAreJudgedAlike(string format)
     {
         (string written, string leftOut, string invalid) = FormatTexts.All[format is "iso-time" or "iso-date-time" ? format[4..] : format];
         Assert.True(Split(written).Concat(Split(leftOut)).Distinct().Count() >= 50 && Split(invalid).Distinct().Count() >= 50, $"{format} has fewer than 50 valid or 50 invalid texts.");
@@ -28,7 +49,7 @@ public sealed class StringFormatTests
     /// <summary>Every text that can be written is valid: random walks over the expression, short ones and such that go on as long as they can.</summary>
     [Theory]
     [MemberData(nameof(Formats))]
-    public void What_is_written_is_valid(string format)
+    public void WhatIsWrittenIsValid(string format)
     {
         RegexArena arena = new();
         RegexTerm rx = StringFormats.TryGet(arena, format, rfc3339Times: true)!;
@@ -43,7 +64,7 @@ public sealed class StringFormatTests
     /// <summary>What is not written of a format may be one of its texts all the same: "not" leaves out all that anybody takes for one, and twice "not" is the format.</summary>
     [Theory]
     [MemberData(nameof(Formats))]
-    public void What_is_left_out_of_a_format_is_not_outside_of_it(string format)
+    public void WhatIsLeftOutOfAFormatIsNotOutsideOfIt(string format)
     {
         (string written, string leftOut, _) = FormatTexts.All[format is "iso-time" or "iso-date-time" ? format[4..] : format];
         string[] texts = [.. Split(written), .. Split(leftOut)];
@@ -66,29 +87,8 @@ public sealed class StringFormatTests
         Assert.All(Split(written), text => Assert.True(GrammarTestbed.Accepts(twice, JsonSerializer.Serialize(text, new JsonSerializerOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping })), text));
     }
 
-    /// <summary>
-    /// Where ajv-formats in full mode says otherwise than the RFCs, of all these texts. RFC 3339 5.6: an offset is hours, a colon and minutes, and T parts date and time; its appendix A: no years
-    /// without months before days, no hours without minutes before seconds. RFC 1123 2.1 and RFC 952: no dot ends a name; RFC 5891 4.2.3.1: no hyphens in the third and fourth place but in encoded
-    /// labels, of which these are none. RFC 5321 4.1.2, 4.1.3 and 4.5.3.1: quoted names, addresses of hosts and names of hosts alone are mailboxes; 64 bytes of a name, 63 of a label (RFC 1035
-    /// 2.3.4), 254 of all. RFC 9562 4: the URN is a way to write a UUID, and not the UUID. RFC 3986 3: a port is digits, @ and quotes don't stand for themselves, a path may be empty, and no first segment
-    /// of a relative path has a colon. RFC 6570 2.3: names may hold dots.
-    /// </summary>
-    private static readonly Dictionary<string, string> s_ajvDiffers = new()
-    {
-        ["time"] = "12:00:00+0530 12:00:00+05 12:00:00+00",
-        ["date-time"] = "2023-01-01·00:00:00Z 2024-01-01T00:00:00+0000 2024-01-01T00:00:00+00",
-        ["duration"] = "P1Y1D PT1H1S",
-        ["hostname"] = "a. ab--cd 1a--b.c com.",
-        ["email"] = """a@localhost "a·b"@example.com a@[127.0.0.1] a@[IPv6:::1] "@"@x.y "a\"b"@c.d""",
-        ["uuid"] = "urn:uuid:11111111-1111-1111-1111-111111111111",
-        ["uri"] = "http://a:b/ http://a:8a/ http://a@b@c/ http://a:b:c/ http://a:-1/ a: a:?q a:#f",
-        ["uri-reference"] = """http://a/"b" http://a:b/ http://a:8a/ http://a@b@c/ :a 1:b "a" "a a" //a:b //a:b/ :b 1:2""",
-        ["uri-template"] = "{,a} {=a} {!a} {@a} {|a} {a.b}",
-        ["url"] = """http://a.com/% http://a.com/<x> http://a.com/{x} http://a.com/"x" http://a.com/^""",
-    };
-
     [Fact]
-    public void Other_judges_differ_where_it_is_known()
+    public void OtherJudgesDifferWhereItIsKnown()
     {
         using AjvValidator? ajv = AjvValidator.TryStart(out string reason);
         Assert.SkipWhen(ajv is null, reason);
@@ -122,11 +122,11 @@ public sealed class StringFormatTests
     [InlineData("date", 11)]
     [InlineData("uuid", 37)]
     [InlineData("ipv6", 46)]
-    public void Longer_than_a_format_can_be_is_refused(string format, int length) =>
+    public void LongerThanAFormatCanBeIsRefused(string format, int length) =>
         Assert.Contains("Nothing satisfies", Assert.Throws<ArgumentException>(() => GrammarTestbed.Schema($$"""{"type":"string","format":"{{format}}","minLength":{{length}}}""")).Message);
 
     [Fact]
-    public void Names_of_no_format_are_annotations() => Assert.Null(StringFormats.TryGet(new RegexArena(), "colour", rfc3339Times: true));
+    public void NamesOfNoFormatAreAnnotations() => Assert.Null(StringFormats.TryGet(new RegexArena(), "colour", rfc3339Times: true));
 
     private static string[] Split(string texts) => [.. texts.Split((char[])[' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries).Select(static t => t.Replace('·', ' '))];
 

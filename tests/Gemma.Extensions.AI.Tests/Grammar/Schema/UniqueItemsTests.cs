@@ -34,7 +34,7 @@ public sealed class UniqueItemsTests
 
     [Theory]
     [MemberData(nameof(Arrays))]
-    public void Accepts_exactly_the_instances(string what, string schema, string[] valid, string[] invalid)
+    public void AcceptsExactlyTheInstances(string what, string schema, string[] valid, string[] invalid)
     {
         using IndependentValidators judges = new();
         judges.Agree(schema, [.. valid.Select(static text => (text, true)), .. invalid.Where(static text => text != "[9007199254740993,9007199254740992]").Select(static text => (text, false))]); // one double, and two decimals
@@ -50,12 +50,12 @@ public sealed class UniqueItemsTests
     [InlineData("""{"items":{"enum":[1,2]},"minItems":3}""", "Nothing satisfies")]
     [InlineData("""{"items":{"type":"object","properties":{"x":{"type":"boolean"}},"required":["x"],"additionalProperties":false},"minItems":3}""", "are known to differ")]
     [InlineData("""{"items":{"type":["integer","string"]},"contains":{"const":1}}""", "beside contains")]
-    public void What_cannot_be_filled_is_refused_at_once(string array, string why) =>
+    public void WhatCannotBeFilledIsRefusedAtOnce(string array, string why) =>
         Assert.Contains(why, Assert.ThrowsAny<Exception>(() => GrammarTestbed.Schema("{\"type\":\"array\",\"uniqueItems\":true," + array[1..])).Message);
 
     /// <summary>Arrays of up to three of these values: what is accepted is what is valid.</summary>
     [Fact]
-    public void Arrays_of_all_kinds_of_values_agree_with_the_specification()
+    public void ArraysOfAllKindsOfValuesAgreeWithTheSpecification()
     {
         string[] values = ["1", "1.0", "\"a\"", "\"\\u0061\"", "\"ab\"", "[1]", "[1.0,2]", "[]", "{\"a\":1}", "{\"a\":1,\"b\":[1]}", "{\"b\":[1.0],\"a\":1}", "{}", "null", "[{\"a\":null},{}]"];
         string[] schemas =
@@ -84,7 +84,7 @@ public sealed class UniqueItemsTests
 
     /// <summary>Random texts, from few letters so that items often begin alike, end and are valid; masks say what the bytes say.</summary>
     [Fact]
-    public void Random_arrays_validate()
+    public void RandomArraysValidate()
     {
         string[] items =
         [
@@ -125,7 +125,7 @@ public sealed class UniqueItemsTests
 
     /// <summary>What came is known to the clone of a text, and not to another text under the same grammar.</summary>
     [Fact]
-    public void Texts_under_one_grammar_do_not_know_of_each_other()
+    public void TextsUnderOneGrammarDoNotKnowOfEachOther()
     {
         CompiledGrammar grammar = GrammarTestbed.Schema("""{"type":"array","items":{"type":"string"},"uniqueItems":true}""");
         ITokenConstraint a = grammar.CreateConstraint([GrammarTestbed.End]), b = grammar.CreateConstraint([GrammarTestbed.End]);

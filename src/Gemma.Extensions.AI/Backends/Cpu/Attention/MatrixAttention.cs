@@ -20,6 +20,10 @@ internal sealed unsafe class MatrixAttention(WorkerPool workers, MatrixKernels m
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
 
+    private MatrixKernels Matrix => matrix;
+
+    private TileFormats Formats => formats;
+
     public void Run(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output)
     {
         if (batch.PromptRows == 0)
@@ -35,7 +39,7 @@ internal sealed unsafe class MatrixAttention(WorkerPool workers, MatrixKernels m
             tasks += Tasks(slice, rowsPerTask) * layer.KvHeads;
         }
 
-        var work = new Work(this, qkv, layer, batch, output, rowsPerTask);
+        Work work = new(this, qkv, layer, batch, output, rowsPerTask);
         workers.Run(ref work, tasks);
     }
 
@@ -83,6 +87,8 @@ internal sealed unsafe class MatrixAttention(WorkerPool workers, MatrixKernels m
 
     private readonly struct Work(MatrixAttention owner, CpuMatrix qkv, AttentionSpec layer, ForwardBatch batch, CpuMatrix output, int rowsPerTask) : IParallelWork
     {
+        private bool IsCapped => layer.Softcap is > 0 and <= TiledAttention.SafeCap;
+
         public void Run(int task, int worker)
         {
             foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
@@ -103,7 +109,7 @@ internal sealed unsafe class MatrixAttention(WorkerPool workers, MatrixKernels m
         {
             int group = layer.Heads / layer.KvHeads, start = slice.StartPosition + firstRow, end = start + rows;
             int begin = (int)Math.Max(0, (long)start - layer.Window + 1);
-            var view = new KvView(layer, slice, kvHead, begin, end, owner.Formats);
+            KvView view = new(layer, slice, kvHead, begin, end, owner.Formats);
             LoadQueries(slice, firstRow, kvHead, buffers);
             for (int key = begin / Keys * Keys; key < end; key += Keys)
             {
@@ -188,8 +194,6 @@ internal sealed unsafe class MatrixAttention(WorkerPool workers, MatrixKernels m
             }
         }
 
-        private bool IsCapped => layer.Softcap is > 0 and <= TiledAttention.SafeCap;
-
         /// <summary>Turns scores into weights e^(score - maximum), rounded and packed, zero where the key is not visible, and rescales what was summed under a smaller maximum.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Weigh(float* scores, ushort* weights, int panelRows, float* sums, int padded, float* state, int firstKey, int position)
@@ -247,8 +251,4 @@ internal sealed unsafe class MatrixAttention(WorkerPool workers, MatrixKernels m
             return (Vector512.GreaterThanOrEqual(behind, Vector512<int>.Zero) & Vector512.LessThan(behind, Vector512.Create(layer.Window))).AsSingle();
         }
     }
-
-    private MatrixKernels Matrix => matrix;
-
-    private TileFormats Formats => formats;
 }

@@ -23,6 +23,8 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
 
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
 
+    private MatMulKernels Kernels => kernels;
+
     public void Run(CpuMatrix qkv, in AttentionSpec layer, ForwardBatch batch, CpuMatrix output)
     {
         int rowsPerTask = Math.Max(1, MaxQueries / (layer.Heads / layer.KvHeads)), tasks = 0;
@@ -31,7 +33,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             tasks += Tasks(slice, rowsPerTask) * layer.KvHeads;
         }
 
-        var work = new Work(this, qkv, layer, batch, output, rowsPerTask);
+        Work work = new(this, qkv, layer, batch, output, rowsPerTask);
         workers.Run(ref work, tasks);
     }
 
@@ -84,7 +86,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
 
             int start = slice.StartPosition + firstRow, end = start + rows;
             int begin = (int)Math.Max(0, (long)start - layer.Window + 1);
-            var view = new KvView(layer, slice, kvHead, begin, end, owner.Kernels.Formats);
+            KvView view = new(layer, slice, kvHead, begin, end, owner.Kernels.Formats);
             for (int key = begin / Keys * Keys; key < end; key += Keys)
             {
                 view.LoadKeys(key, keyTile, row);
@@ -143,7 +145,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             KvKernels kernels = layer.Pool.Layout.Type == GemmaKvCacheType.F16 ? owner.Kernels.Float16Kv : owner.Kernels.BFloat16Kv;
             int dim = layer.HeadDim, position = slice.StartPosition + row;
             int begin = (int)Math.Max(0, (long)position - layer.Window + 1);
-            var view = new KvView(layer, slice, kvHead, begin, position + 1, owner.Kernels.Formats);
+            KvView view = new(layer, slice, kvHead, begin, position + 1, owner.Kernels.Formats);
             for (int key = begin / Keys * Keys; key <= position; key += Keys)
             {
                 int next = key + Keys <= position ? key + Keys : key, skipped = Math.Max(0, begin - key);
@@ -239,6 +241,4 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
             }
         }
     }
-
-    private MatMulKernels Kernels => kernels;
 }

@@ -31,7 +31,7 @@ internal static unsafe class BFloat16Pairs
         else
         {
             int chunk = format.Layout == TileLayout.Float32 ? FloatColumns : ChunkColumns;
-            var scales = (float*)(scratch + ScalesAt);
+            float* scales = (float*)(scratch + ScalesAt);
             for (int k = 0; k < columns; k += chunk)
             {
                 int count = Math.Min(chunk, columns - k);

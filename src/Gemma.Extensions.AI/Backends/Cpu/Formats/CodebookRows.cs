@@ -15,12 +15,12 @@ internal unsafe interface ICodebookRow
     /// <summary>Columns that share a scale.</summary>
     static abstract int Group { get; }
 
+    /// <summary>The table of entries, to be read once a call.</summary>
+    static abstract void* Entries { get; }
+
     /// <summary>The scales of a block of 16 rows: [group][16].</summary>
     static abstract void Scales<TIsa>(byte* rows, long stride, float* scales)
         where TIsa : struct, IVectorIsa;
-
-    /// <summary>The table of entries, to be read once a call.</summary>
-    static abstract void* Entries { get; }
 
     /// <summary>32 columns of a row: magnitudes, and bytes of -1 where they are negative.</summary>
     /// <param name="entries"><see cref="Entries"/>.</param>
@@ -51,7 +51,7 @@ internal static unsafe class CodebookRows
     {
         void* entries = TRow.Entries;
         byte* partials = args->Scratch;
-        var scales = (float*)(args->Scratch + GemvArgs.WeightRows * PartialBytes);
+        float* scales = (float*)(args->Scratch + GemvArgs.WeightRows * PartialBytes);
         Vector512<float> sum = Vector512<float>.Zero;
         byte* x = args->Activations, ahead = args->Ahead;
         float* xScales = args->ActivationScales;
@@ -99,7 +99,7 @@ internal static unsafe class CodebookRows
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Eights(void* table, uint i0, uint i1, uint i2, uint i3)
     {
-        var entries = (ulong*)table;
+        ulong* entries = (ulong*)table;
         if (Sse2.IsSupported)
         {
             return Vector256.Create(Two(entries + i0, entries + i1), Two(entries + i2, entries + i3));
@@ -118,7 +118,7 @@ internal static unsafe class CodebookRows
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Fours(void* table, byte* index, uint upper)
     {
-        var entries = (uint*)table;
+        uint* entries = (uint*)table;
         if (Sse2.IsSupported)
         {
             return Vector256.Create(
@@ -165,7 +165,7 @@ internal static unsafe class CodebookRows
 
     private static ulong* EvenSigns()
     {
-        var masks = (ulong*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc(128 * sizeof(ulong), 64);
+        ulong* masks = (ulong*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc(128 * sizeof(ulong), 64);
         for (uint seven = 0; seven < 128; seven++)
         {
             masks[seven] = 0;

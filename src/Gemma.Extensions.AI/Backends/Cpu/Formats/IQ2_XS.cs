@@ -81,7 +81,7 @@ internal readonly unsafe struct IQ2_XSRow : ICodebookRow
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Read(void* entries, byte* block, int part, out Vector256<byte> magnitudes, out Vector256<sbyte> negative)
     {
-        var words = (ushort*)(block + 2 + 8 * part);
+        ushort* words = (ushort*)(block + 2 + 8 * part);
         uint w0 = words[0], w1 = words[1], w2 = words[2], w3 = words[3];
         magnitudes = CodebookRows.Eights(entries, w0 & 511, w1 & 511, w2 & 511, w3 & 511);
         negative = CodebookRows.EvenSigns(w0 >> 9, w1 >> 9, w2 >> 9, w3 >> 9);

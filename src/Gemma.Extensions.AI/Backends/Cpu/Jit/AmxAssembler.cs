@@ -16,7 +16,7 @@ internal static class AmxAssembler
 
     public static byte[] Product(bool two, bool windows)
     {
-        var c = new Assembler(64);
+        Assembler c = new(64);
         AssemblerRegister64 args = rax, outputStride = rcx, weights = rdx, rows = r8, nextRows = r9, steps = r10, tiles = r11, line = rbx, output = rsi, nextOutput = rdi;
         Label tile = c.CreateLabel(), step = c.CreateLabel();
         c.push(rbx);

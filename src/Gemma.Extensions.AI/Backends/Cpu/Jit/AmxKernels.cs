@@ -50,7 +50,7 @@ internal sealed unsafe class AmxKernels : MatrixKernels
             return null;
         }
 
-        var kernels = new AmxKernels(code, second);
+        AmxKernels kernels = new(code, second);
         if (MatrixSelfTest.Passes(kernels))
         {
             return kernels;

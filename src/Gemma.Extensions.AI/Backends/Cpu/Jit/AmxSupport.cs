@@ -9,8 +9,6 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 /// <param name="Request">Asks the system for tile state. Null if it is granted, otherwise the reason.</param>
 internal sealed unsafe partial record AmxSupport(Func<int, int, (int Eax, int Ebx, int Ecx, int Edx)> CpuId, AmxSupport.StateReader EnabledState, Func<string?> Request)
 {
-    internal delegate ulong? StateReader(CodeAllocator allocate, out string? reason);
-
     /// <summary>Bits 17 and 18 of XCR0: shapes and contents of tiles.</summary>
     private const ulong TileState = 3UL << 17;
 
@@ -92,4 +90,6 @@ internal sealed unsafe partial record AmxSupport(Func<int, int, (int Eax, int Eb
     [LibraryImport("kernel32", SetLastError = true)]
     [return: MarshalAs(UnmanagedType.Bool)]
     private static partial bool EnableProcessOptionalXStateFeatures(ulong features);
+
+    internal delegate ulong? StateReader(CodeAllocator allocate, out string? reason);
 }

@@ -19,8 +19,8 @@ internal static unsafe class BFloat16SelfTest
     public static bool Passes(MatMulKernels kernels)
     {
         int rows = Batches.Max();
-        using var workers = new WorkerPool(1);
-        using var product = new TiledMatMul(workers, kernels);
+        using WorkerPool workers = new(1);
+        using TiledMatMul product = new(workers, kernels);
         using CpuMatrix x = new(rows, Columns), sums = new(rows, Outputs);
         ushort* data = stackalloc ushort[Outputs * Columns];
         for (int i = 0; i < Outputs * Columns; i++)

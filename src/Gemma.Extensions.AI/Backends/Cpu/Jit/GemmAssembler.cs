@@ -11,10 +11,12 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 /// </summary>
 internal static class GemmAssembler
 {
+    public const int SavedVectorBytes = 168;
+
     /// <summary>The machine code.</summary>
     public static byte[] Code(Assembler c)
     {
-        using var stream = new MemoryStream();
+        using MemoryStream stream = new();
         c.Assemble(new StreamCodeWriter(stream), 0);
         return stream.ToArray();
     }
@@ -26,7 +28,7 @@ internal static class GemmAssembler
     public static byte[] FloatKernel(int rows, bool bfloat16, bool windows)
     {
         const int Unroll = 4;
-        var c = new Assembler(64);
+        Assembler c = new(64);
         AssemblerRegister64 args = rax, weights = rcx, activations = r8, next = r9, steps = r11;
         Begin(c, rows, windows);
         c.mov(weights, __qword_ptr[args]);
@@ -75,7 +77,7 @@ internal static class GemmAssembler
     /// <summary>One kernel: <c>void f(TileArgs*)</c> for panels of <paramref name="rows"/> rows, in the order of sums that <see cref="MatMulKernels"/> states.</summary>
     public static byte[] ByteKernel(int rows, int group, bool minimum, bool windows)
     {
-        var c = new Assembler(64);
+        Assembler c = new(64);
         AssemblerRegister64 args = rax, weights = rcx, scales = rdx, activations = r8, activationScales = r9, terms = r10, steps = r11;
         Begin(c, rows, windows);
         Label loop = c.CreateLabel();
@@ -235,8 +237,6 @@ internal static class GemmAssembler
     private static AssemblerRegisterZMM Integer(int row, int half) => Register(12 + 2 * row + half);
 
     private static AssemblerRegisterZMM Register(int index) => new(Iced.Intel.Register.ZMM0 + index);
-
-    public const int SavedVectorBytes = 168;
 
     // In the Windows calling convention xmm6 to xmm15 are callee-saved.
     public static void SaveVectors(Assembler c)

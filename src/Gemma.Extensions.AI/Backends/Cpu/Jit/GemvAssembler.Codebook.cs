@@ -98,7 +98,7 @@ internal sealed partial class GemvAssembler
         foreach (AssemblerRegisterZMM half in (AssemblerRegisterZMM[])[target, free])
         {
             int first = 16 * ((4 * quarter + (half == free ? 2 : 0)) * _rows + row);
-            var y = new AssemblerRegisterYMM(Register.YMM0 + Number(half));
+            AssemblerRegisterYMM y = new(Register.YMM0 + Number(half));
             _c.vmovdqu32(new AssemblerRegisterXMM(Register.XMM0 + Number(half)), __xmmword_ptr[Activations + first]);
             _c.vinserti32x4(y, y, __xmmword_ptr[Activations + (first + 16 * _rows)], 1);
         }

@@ -15,7 +15,7 @@ internal sealed partial class GemvAssembler
             foreach (int half in (int[])[free[i], free[4]])
             {
                 int first = i + (half == free[4] ? 8 : 0);
-                var y = new AssemblerRegisterYMM(Register.YMM0 + half);
+                AssemblerRegisterYMM y = new(Register.YMM0 + half);
                 _c.vmovdqu32(new AssemblerRegisterXMM(Register.XMM0 + half), Row(__xmmword_ptr, first, offset));
                 _c.vinserti32x4(y, y, Row(__xmmword_ptr, first + 4, offset), 1);
             }
@@ -42,7 +42,7 @@ internal sealed partial class GemvAssembler
         // Rows 0 to 7 and 8 to 15; quarters: dword j of four rows, dword j + 4 of these, and both of the next four rows.
         int[] a = Transpose(free[0], free[1], free[2], free[3], free[8], out int spare);
         int[] b = Transpose(free[4], free[5], free[6], free[7], spare, out spare);
-        var dwords = new int[8];
+        int[] dwords = new int[8];
         for (int j = 0; j < 4; j++)
         {
             _c.vshufi32x4(Z(spare), Z(a[j]), Z(b[j]), 0x88);
@@ -114,7 +114,7 @@ internal sealed partial class GemvAssembler
 
     private void ToSingle(AssemblerRegisterZMM target, AssemblerRegisterZMM halves)
     {
-        var narrow = new AssemblerRegisterYMM(Register.YMM0 + (int)((Register)target - Register.ZMM0));
+        AssemblerRegisterYMM narrow = new(Register.YMM0 + (int)((Register)target - Register.ZMM0));
         _c.vpmovdw(narrow, halves);
         _c.vcvtph2ps(target, narrow);
     }

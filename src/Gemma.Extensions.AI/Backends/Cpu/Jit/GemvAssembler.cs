@@ -46,7 +46,7 @@ internal sealed partial class GemvAssembler
     /// </summary>
     public static byte[]? Assemble(TileFormat format, int rows, bool windows)
     {
-        var assembler = new GemvAssembler(rows, windows);
+        GemvAssembler assembler = new(rows, windows);
         Action? blocks = format.Type switch
         {
             TensorType.Q4_0 => assembler.Q4_0,

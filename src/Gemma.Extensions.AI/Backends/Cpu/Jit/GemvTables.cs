@@ -174,7 +174,7 @@ internal readonly unsafe struct GemvTables(byte* address, int length)
     private static GemvTables Allocate(int entries, ReadOnlySpan<int> order, int groups)
     {
         int length = PlanesAt + 2 * entries;
-        var tables = new GemvTables((byte*)NativeMemory.AlignedAlloc((nuint)length, 64), length);
+        GemvTables tables = new((byte*)NativeMemory.AlignedAlloc((nuint)length, 64), length);
         new Span<byte>(tables.Address, length).Clear();
         new Span<byte>(tables.Address + OnesAt, 64).Fill(1);
         *(uint*)(tables.Address + EvenBytesAt) = 0x00FF00FF;

@@ -151,8 +151,8 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
 
     private static JitMatMulKernels? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix, out string? reason)
     {
-        using var stream = new MemoryStream();
-        var offsets = new int[bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16];
+        using MemoryStream stream = new();
+        int[] offsets = new int[bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16];
         bool windows = OperatingSystem.IsWindows();
         for (int i = 4; i < offsets.Length; i++)
         {

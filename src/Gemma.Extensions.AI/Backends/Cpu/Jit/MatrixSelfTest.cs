@@ -16,7 +16,7 @@ internal static unsafe class MatrixSelfTest
         using NativeBuffer rows = new(), weights = new(), output = new();
         rows.Reserve(MatrixKernels.MaxRows * Columns * sizeof(ushort));
         output.Reserve(MatrixKernels.MaxRows * Stride * sizeof(float));
-        var w = (ushort*)weights.Reserve(Outputs * Columns * sizeof(ushort));
+        ushort* w = (ushort*)weights.Reserve(Outputs * Columns * sizeof(ushort));
         for (int i = 0; i < Outputs * Columns; i++)
         {
             int tile = i / (TileFormat.Rows * Columns), pair = i / (2 * TileFormat.Rows) % (Columns / 2), row = i / 2 % TileFormat.Rows;

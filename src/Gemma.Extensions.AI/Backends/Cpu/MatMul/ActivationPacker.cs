@@ -37,12 +37,12 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
         }
         else if (layout == ActivationLayout.BFloat16x2)
         {
-            var work = new InterleaveWork(x, _bfloat16.Reserve(sizeof(ushort) * (long)rows * x.Columns), rows, panel, x.Columns / 2, step / 2, layout);
+            InterleaveWork work = new(x, _bfloat16.Reserve(sizeof(ushort) * (long)rows * x.Columns), rows, panel, x.Columns / 2, step / 2, layout);
             workers.Run(ref work, (rows + panel - 1) / panel);
         }
         else if (rows > 1)
         {
-            var work = new InterleaveWork(x, _float32.Reserve(sizeof(float) * (long)rows * x.Columns), rows, panel, x.Columns, step, layout);
+            InterleaveWork work = new(x, _float32.Reserve(sizeof(float) * (long)rows * x.Columns), rows, panel, x.Columns, step, layout);
             workers.Run(ref work, (rows + panel - 1) / panel);
         }
     }
@@ -50,7 +50,7 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
     /// <summary>Packs rows of a matrix for matrix registers.</summary>
     public void PackMatrix(CpuMatrix x, int firstRow, int rows)
     {
-        var work = new MatrixWork(x, (ushort*)_matrix.Reserve(sizeof(ushort) * (long)rows * MatrixKernels.Padded(x.Columns)), firstRow, rows);
+        MatrixWork work = new(x, (ushort*)_matrix.Reserve(sizeof(ushort) * (long)rows * MatrixKernels.Padded(x.Columns)), firstRow, rows);
         workers.Run(ref work, (rows + MatrixKernels.RegisterRows - 1) / MatrixKernels.RegisterRows);
     }
 
@@ -88,7 +88,7 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
             }
         }
 
-        var work = new QuantiseWork(this, x, rows, layout, panel, step, share, terms);
+        QuantiseWork work = new(this, x, rows, layout, panel, step, share, terms);
         workers.Run(ref work, (rows + panel - 1) / panel * work.Shares);
     }
 

@@ -20,7 +20,7 @@ internal static unsafe class Gemv
         int first = firstTile * TileFormat.Rows, last = Math.Min(plan.Part.Rows, lastTile * TileFormat.Rows), rows = call.Rows;
         long stride = plan.Part.RowBytes;
         byte* scratch = call.Scratch[worker].Reserve(GemvArgs.ScratchBytes + GemvArgs.MaxActivationRows * GemvArgs.WeightRows * sizeof(float));
-        var sums = (float*)(scratch + GemvArgs.ScratchBytes);
+        float* sums = (float*)(scratch + GemvArgs.ScratchBytes);
         byte* activations = call.Packed.Data(plan.Layout, call.X, rows);
         int columns = call.X.Columns, panel = BlockSizes.PanelRows(rows, GemvArgs.MaxActivationRows), bytesPerColumn = plan.Layout.BytesPerColumn();
         bool int8 = plan.Layout.IsInt8();

@@ -19,9 +19,9 @@ internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
         int rowParts = (rows.Length + RowsPerPart - 1) / RowsPerPart;
         fixed (int* list = rows)
         {
-            var down = new DownWork(x, weights, inner, list, rows.Length);
+            DownWork down = new(x, weights, inner, list, rows.Length);
             workers.Run(ref down, rowParts * down.RankParts);
-            var up = new UpWork(weights, inner, output, list, rows.Length);
+            UpWork up = new(weights, inner, output, list, rows.Length);
             workers.Run(ref up, rowParts * weights.Chunks.Length);
         }
     }

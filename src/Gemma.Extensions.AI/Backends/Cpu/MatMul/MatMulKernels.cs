@@ -15,6 +15,17 @@ internal abstract unsafe class MatMulKernels : IDisposable
     /// <summary>Tile formats by tensor type, bfloat16 as float32. Attention unpacks keys and values with them, too.</summary>
     public abstract TileFormats Formats { get; }
 
+    /// <summary>Kernels for the rows of prompts; null where all rows are multiplied alike.</summary>
+    public virtual MatrixKernels? Matrix => null;
+
+    /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
+    public virtual string? FallbackReason => null;
+
+    /// <summary>Attention of one row over float16 keys and values; <see cref="BFloat16Kv"/> over bfloat16.</summary>
+    public abstract KvKernels Float16Kv { get; }
+
+    public abstract KvKernels BFloat16Kv { get; }
+
     /// <summary>The tile format of a weight type; null if it has none and is multiplied row by row.</summary>
     public virtual TileFormat? WeightFormat(TensorType type) => Formats.Find(type);
 
@@ -30,22 +41,11 @@ internal abstract unsafe class MatMulKernels : IDisposable
     /// <summary>A float32 tile with any number of activation rows, any strides (attention).</summary>
     public abstract void GemmFloat32(TileArgs* args, int rows);
 
-    /// <summary>Kernels for the rows of prompts; null where all rows are multiplied alike.</summary>
-    public virtual MatrixKernels? Matrix => null;
-
     /// <summary>True if <see cref="Gemv"/> has a kernel for this many activation rows of a format; if not, they go through GEMM. Called first, by one thread: kernels may be assembled here.</summary>
     public virtual bool CanGemv(TileFormat format, int rows) => false;
 
     /// <summary>Multiplies 16 weight rows by a few activation rows without unpacking them to memory.</summary>
     public virtual void Gemv(TileFormat format, GemvArgs* args) => throw new NotSupportedException("This tier has no GEMV kernels.");
-
-    /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
-    public virtual string? FallbackReason => null;
-
-    /// <summary>Attention of one row over float16 keys and values; <see cref="BFloat16Kv"/> over bfloat16.</summary>
-    public abstract KvKernels Float16Kv { get; }
-
-    public abstract KvKernels BFloat16Kv { get; }
 
     public virtual void Dispose()
     {

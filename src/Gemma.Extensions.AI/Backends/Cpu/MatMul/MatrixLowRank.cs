@@ -14,17 +14,19 @@ internal sealed unsafe class MatrixLowRank(WorkerPool workers, MatrixKernels ker
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly List<(int First, int Count, int Before)> _blocks = []; // consecutive rows, as many as a call takes, and how many come before them
 
+    private MatrixKernels Kernels => kernels;
+
     public void Run(CpuMatrix x, CpuLowRank weights, CpuMatrix output, ReadOnlySpan<int> rows)
     {
         Divide(rows);
         _a.Reserve(BFloat16Pairs.TileBytes(x.Columns) * weights.PaddedRank / TileFormat.Rows);
         _rows.Reserve(sizeof(ushort) * (long)rows.Length * MatrixKernels.Padded(x.Columns));
         _inner.Reserve(sizeof(ushort) * (long)rows.Length * weights.PaddedRank);
-        var factors = new FactorWork(this, weights);
+        FactorWork factors = new(this, weights);
         workers.Run(ref factors, weights.PaddedRank / TileFormat.Rows);
-        var down = new DownWork(this, x, weights);
+        DownWork down = new(this, x, weights);
         workers.Run(ref down, _blocks.Count);
-        var up = new UpWork(this, weights, output);
+        UpWork up = new(this, weights, output);
         workers.Run(ref up, weights.Chunks.Length);
     }
 
@@ -170,6 +172,4 @@ internal sealed unsafe class MatrixLowRank(WorkerPool workers, MatrixKernels ker
             }
         }
     }
-
-    private MatrixKernels Kernels => kernels;
 }

@@ -59,7 +59,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             tasks += part.Tasks(tilesPerTask);
         }
 
-        var work = new ProductWork(
+        ProductWork work = new(
             new MatMulCall(x, output, otherRows, kernels, _packer, _scratch, _sums, tilesPerTask),
             new MatrixCall(x, output, otherRows, matrixRows, kernels.Matrix, _packer.Data(ActivationLayout.BFloat16Matrix, x, matrixRows), _scratch, _sums, tilesPerTask),
             plan.Parts, gemvParts);

@@ -14,15 +14,15 @@ internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false) : MatMulKernels
 
     public override TileFormats Formats { get; } = TileFormats.Create<TIsa>();
 
+    public override KvKernels Float16Kv { get; } = KvKernels.Of<TIsa, Float16KvPair>();
+
+    public override KvKernels BFloat16Kv { get; } = KvKernels.Of<TIsa, BFloat16KvPair>();
+
     public override TileFormat? WeightFormat(TensorType type) => type == TensorType.BF16 && _bfloat16 is not null ? _bfloat16 : base.WeightFormat(type);
 
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.BFloat16x2 ? ActivationLayout.BFloat16x2 : ActivationLayout.Float32;
 
     public override int MaxPanel(ActivationLayout layout) => 4;
-
-    public override KvKernels Float16Kv { get; } = KvKernels.Of<TIsa, Float16KvPair>();
-
-    public override KvKernels BFloat16Kv { get; } = KvKernels.Of<TIsa, BFloat16KvPair>();
 
     public override unsafe void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
     {

@@ -8,6 +8,9 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 /// </summary>
 internal unsafe interface IVectorIsa
 {
+    /// <summary>True if one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
+    static abstract bool HasDot { get; }
+
     /// <summary>Reads 16 bytes of each of 16 rows and transposes them: result i holds dword i of all rows, in row order.</summary>
     static abstract void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
 
@@ -16,9 +19,6 @@ internal unsafe interface IVectorIsa
 
     /// <summary>Reads an element of a table for each lane.</summary>
     static abstract Vector512<uint> Gather(uint* table, Vector512<uint> indices);
-
-    /// <summary>True if one instruction multiplies bytes and adds to 32-bit sums. Otherwise products are summed in 16 bits as long as they fit.</summary>
-    static abstract bool HasDot { get; }
 
     /// <summary>sum + four products per lane. Weights up to 127; only where <see cref="HasDot"/>, as the next one.</summary>
     static abstract Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations);

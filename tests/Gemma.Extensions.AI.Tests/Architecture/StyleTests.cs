@@ -1,0 +1,59 @@
+using System.Reflection;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Xunit;
+using Xunit.v3;
+
+namespace Gemma.Extensions.AI.Tests.Architecture;
+
+/// <summary>The rules of style that src/README.md states, for every file of the repository. Each has no exceptions.</summary>
+public class StyleTests
+{
+    private const int MaxLines = 450;
+
+    private static readonly Lazy<(string Path, SyntaxNode Root)[]> s_files = new(() =>
+    [
+        .. new[] { "src", "tests", "samples" }.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(TestData.Repository, folder), "*.cs", SearchOption.AllDirectories))
+            .Select(path => Path.GetRelativePath(TestData.Repository, path)).Where(path => !path.Split(Path.DirectorySeparatorChar).Any(part => part is "bin" or "obj" or "node_modules"))
+            .Select(path => (path, CSharpSyntaxTree.ParseText(File.ReadAllText(Path.Combine(TestData.Repository, path)), CSharpParseOptions.Default.WithLanguageVersion(LanguageVersion.Preview)).GetRoot())),
+    ]);
+
+    [Fact]
+    public void FilesAreFound() => Assert.True(s_files.Value.Length > 700, $"only {s_files.Value.Length} files were found");
+
+    [Fact]
+    public void FilesOfTheLibraryAreShort() => Assert.Empty(s_files.Value.Where(file => file.Path.StartsWith("src", StringComparison.Ordinal))
+        .Select(file => (file.Path, Lines: file.Root.GetText().Lines.Count - 1)).Where(file => file.Lines > MaxLines).Select(file => $"{file.Path}: {file.Lines} lines, at most {MaxLines}"));
+
+    [Fact]
+    public void TestsAreNamedInPascalCase() => Assert.Empty(typeof(StyleTests).Assembly.GetTypes()
+        .SelectMany(type => type.GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly))
+        .Where(method => method.GetCustomAttributes().Any(attribute => attribute is IFactAttribute) && (method.Name.Contains('_') || !char.IsAsciiLetterUpper(method.Name[0])))
+        .Select(method => $"{method.DeclaringType!.Name}.{method.Name}"));
+
+    [Fact]
+    public void TypesOfVariablesAreWritten() => Assert.Empty(s_files.Value.SelectMany(file => file.Root.DescendantNodes().OfType<TypeSyntax>()
+        .Where(type => type.IsVar && type.Parent is VariableDeclarationSyntax or ForEachStatementSyntax or DeclarationExpressionSyntax && !IsAnonymous(type))
+        .Select(type => $"{file.Path}:{Line(type)}: var")));
+
+    [Fact]
+    public void MembersAreInOrder() => Assert.Empty(s_files.Value.SelectMany(file => file.Root.DescendantNodes().OfType<TypeDeclarationSyntax>()
+        .SelectMany(type => type.Members.Zip(type.Members.Skip(1)).Where(pair => Rank(pair.First) > Rank(pair.Second))
+            .Select(pair => $"{file.Path}:{Line(pair.Second)}: fields, constructors, properties, methods, nested types"))));
+
+    /// <summary>A variable whose type has no name.</summary>
+    private static bool IsAnonymous(TypeSyntax type) => type.Parent is VariableDeclarationSyntax { Variables: [{ Initializer.Value: { } value }] }
+        && value.DescendantNodesAndSelf().OfType<AnonymousObjectCreationExpressionSyntax>().Any();
+
+    private static int Line(SyntaxNode node) => node.GetLocation().GetLineSpan().StartLinePosition.Line + 1;
+
+    private static int Rank(MemberDeclarationSyntax member) => member switch
+    {
+        FieldDeclarationSyntax or EventFieldDeclarationSyntax => 0,
+        ConstructorDeclarationSyntax or DestructorDeclarationSyntax => 1,
+        PropertyDeclarationSyntax or IndexerDeclarationSyntax or EventDeclarationSyntax => 2,
+        MethodDeclarationSyntax or OperatorDeclarationSyntax or ConversionOperatorDeclarationSyntax => 3,
+        _ => 4,
+    };
+}
