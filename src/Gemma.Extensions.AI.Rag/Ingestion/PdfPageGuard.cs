@@ -9,8 +9,7 @@ using UglyToad.PdfPig.Tokens;
 namespace Gemma.Extensions.AI.Rag.Ingestion;
 
 /// <summary>
-/// Measures a page before the parser draws it: forms that draw one another without end overflow its stack, which ends the process, and forms that draw others many times
-/// over, or a million letters on one page, take its time and memory.
+/// Measures a page before the parser draws it: how deep forms draw one another, and how much is drawn with every form counted as often as it is.
 /// </summary>
 internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPageFactory<PdfPageGuard.Checked>
 {

@@ -6,8 +6,7 @@ using UglyToad.PdfPig.Tokens;
 namespace Gemma.Extensions.AI.Rag.Ingestion;
 
 /// <summary>
-/// Looks at the colours, functions, patterns and fonts of a page before the parser follows them: what refers to itself overflows its stack, which ends the process, what refers to one part many times over
-/// never ends, and a font's range of widths is spelled out however long it is.
+/// Looks at the colours, functions, patterns and fonts of a page before the parser follows them: they have an end, a depth, and no more widths than a font has characters.
 /// </summary>
 internal sealed class PdfResourceGuard(PdfDocument document, PdfGuard guard)
 {

@@ -4,8 +4,8 @@ using UglyToad.PdfPig.Tokens;
 namespace Gemma.Extensions.AI.Rag.Ingestion;
 
 /// <summary>
-/// Looks at the objects of a PDF before the parser follows them: name and page trees that lead back to themselves overflow its stack, which ends the process, those that lead to one branch many times over
-/// never end, and a cross-reference stream makes it reserve what it merely announces. Objects within object streams are looked at when these are unpacked.
+/// Looks at the objects of a PDF before the parser follows them: trees of names and pages have an end and a depth, and a cross-reference stream announces no more objects than a document
+/// can have. Objects within object streams are looked at when these are unpacked.
 /// </summary>
 internal sealed class PdfStructureGuard(PdfGuard guard)
 {

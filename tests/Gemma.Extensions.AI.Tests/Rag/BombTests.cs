@@ -9,7 +9,10 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Rag;
 
-/// <summary>Documents whose structure, not their size, would end the process, fill its memory or never end: they are refused with a reason, and the others are read.</summary>
+/// <summary>
+/// Documents that go past what the guards let through by their structure are refused with a reason, and the others are read. Each goes only just past a limit, or does so in a part that no reader
+/// follows: none of them would harm the parsers.
+/// </summary>
 public sealed class BombTests : IDisposable
 {
     private static readonly GemmaTokenizer s_tokenizer = GemmaTokenizer.FromFile(TestData.Local("tiny/tokenizer.model"));
@@ -25,29 +28,25 @@ public sealed class BombTests : IDisposable
         ["name tree: comments"] = (() => Names("<</Kids%]\n[%x\n4%y\n0 R]>>"), "leads back to itself"),
         ["name tree: kids elsewhere"] = (() => Names("<</Kids 5 0 R>>", "[4 0 R]"), "leads back to itself"),
         ["name tree: behind a string"] = (() => Names("<</T(endobj \\( ( nested \\) ))/Kids[4 0 R]>>"), "leads back to itself"),
-        ["name tree: without end"] = (() => Names([.. Enumerable.Range(0, 25).Select(static i => $"<</Kids[{Repeat($"{i + 5} 0 R ", 10)}]>>"), "<</Names[]>>"]), "more than 5,000,000 branches"),
-        ["name tree: deep"] = (() => Names([.. Enumerable.Range(0, 20_000).Select(static i => $"<</Kids[{i + 5} 0 R]>>"), "<</Names[]>>"]), "512 levels"),
-        ["name tree: in an object stream"] = (() => InStream("4 0 <</Kids[4 0 R]>>"), "leads back to itself"),
-        ["name tree: in a packed object stream"] = (() => InStream("4 0 <</Kids[4 0 R]>>", isPacked: true), "leads back to itself"),
-        ["page tree: itself"] = (() => Pdf("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Pages/Parent 2 0 R/Kids[2 0 R]/Count 1>>"), "leads back to itself"),
-        ["page tree: deep"] = (() => Pdf(["<</Type/Catalog/Pages 2 0 R>>", .. Enumerable.Range(0, 20_000).Select(static i => $"<</Type/Pages/Parent {i + 1} 0 R/Kids[{i + 3} 0 R]/Count 1>>"), "<</Type/Page/MediaBox[0 0 6 8]>>"]), "512 levels"),
-        ["references in a circle"] = (() => Pdf("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids 3 0 R/Count 1>>", "4 0 R", "3 0 R"), "leads back to itself"),
-        ["cross-references: index"] = (() => XrefStream("/Size 3/W[1 2 1]/Index[0 2000000000]"), "more than 8,388,607 objects"),
-        ["cross-references: size"] = (() => XrefStream("/Size 2000000000/W[1 2 1]"), "more than 8,388,607 objects"),
-        ["cross-references: wide"] = (() => XrefStream("/Size 3/W[2000000000 2000000000 2000000000]"), "entries that are none"),
-        ["cross-references: negative"] = (() => XrefStream("/Size 3/W[-1 -1 -1]"), "entries that are none"),
-        ["widths"] = (() => Page(Hello, CidFont("/W[0 2000000000 500]")), "widths of more than 1,000,000"),
+        ["name tree: without end"] = (() => Names([.. Enumerable.Range(0, 7).Select(static i => $"<</Kids[{Repeat($"{i + 5} 0 R ", 10)}]>>"), "<</Names[]>>"]), "more than 5,000,000 branches"),
+        ["name tree: deep"] = (() => Names([.. Enumerable.Range(0, 600).Select(static i => $"<</Kids[{i + 5} 0 R]>>"), "<</Names[]>>"]), "512 levels"),
+        ["name tree: in an object stream"] = (() => InStream("<</Kids[4 0 R]>>"), "leads back to itself"),
+        ["name tree: in a packed object stream"] = (() => InStream("<</Kids[4 0 R]>>", isPacked: true), "leads back to itself"),
+        ["page tree: itself"] = (() => Names("<</Type/Pages/Kids[5 0 R]/Count 1>>", "<</Type/Pages/Parent 4 0 R/Kids[4 0 R]/Count 1>>"), "leads back to itself"),
+        ["page tree: deep"] = (() => Pdf(["<</Type/Catalog/Pages 2 0 R>>", .. Enumerable.Range(0, 600).Select(static i => $"<</Type/Pages/Parent {i + 1} 0 R/Kids[{i + 3} 0 R]/Count 1>>"), "<</Type/Page/MediaBox[0 0 6 8]>>"]), "512 levels"),
+        ["references in a circle"] = (() => Names("<</Type/Pages/Kids 5 0 R/Count 1>>", "6 0 R", "5 0 R"), "leads back to itself"),
+        ["cross-references: index"] = (() => XrefStream("/Size 3/W[1 2 1]/Index[0 8388608]"), "more than 8,388,607 objects"),
+        ["cross-references: size"] = (() => XrefStream("/Size 8388608/W[1 2 1]"), "more than 8,388,607 objects"),
+        ["cross-references: wide"] = (() => XrefStream("/Size 3/W[9 9 9]"), "entries that are none"),
+        ["widths"] = (() => Page(Hello, CidFont("/W[0 1000001 500]")), "widths of more than 1,000,000"),
         ["widths: many ranges"] = (() => Page(Hello, CidFont($"/W[{Repeat("0 60000 500 ", 100)}]")), "widths of more than 1,000,000"),
-        ["widths: vertical"] = (() => Page(Hello, CidFont("/W2[0 2000000000 500 1 2]")), "widths of more than 1,000,000"),
-        ["colour: itself"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C 6 0 R>>>>", "[/Indexed 6 0 R 255 (x)]"), "refers to itself"),
-        ["colour: deep"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C 6 0 R>>>>", [.. Enumerable.Range(0, 2000).Select(static i => $"[/Indexed {i + 7} 0 R 255 (x)]"), "/DeviceRGB"]), "nest more than 64 deep"),
-        ["function: itself"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", "<</FunctionType 3/Functions[6 0 R]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "refers to itself"),
-        ["function: without end"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", [.. Enumerable.Range(0, 12).Select(static i => $"<</FunctionType 3/Functions[{Repeat($"{i + 7} 0 R ", 10)}]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "<</FunctionType 2/Domain[0 1]/N 1>>"]), "parts"),
-        ["function: braces"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", Stream("{" + Repeat("{", 100_000) + Repeat("}", 100_000) + "}", "/FunctionType 4/Domain[0 1]/Range[0 1 0 1 0 1]")), "nests more than 64 deep"),
-        ["pattern: itself"] = (() => Page("/P cs " + Hello, "<</Pattern<</P 6 0 R>>>>", "<</Type/Pattern/PatternType 2/Shading 7 0 R>>", "<</ShadingType 2/ColorSpace[/Indexed 7 0 R 1 (x)]>>"), "refers to itself"),
+        ["widths: vertical"] = (() => Page(Hello, CidFont("/W2[0 1000001 500 1 2]")), "widths of more than 1,000,000"),
+        ["colour: deep"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C 6 0 R>>>>", [.. Enumerable.Range(0, 70).Select(static i => $"[/Indexed {i + 7} 0 R 255 (x)]"), "/DeviceRGB"]), "nest more than 64 deep"),
+        ["function: without end"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", [.. Enumerable.Range(0, 7).Select(static i => $"<</FunctionType 3/Functions[{Repeat($"{i + 7} 0 R ", 10)}]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "<</FunctionType 2/Domain[0 1]/N 1>>"]), "parts"),
+        ["function: braces"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", Stream("{" + Repeat("{", 100) + Repeat("}", 100) + "}", "/FunctionType 4/Domain[0 1]/Range[0 1 0 1 0 1]")), "nests more than 64 deep"),
         ["images"] = (() => Page(Repeat("/X Do ", 100_000), "<</XObject<</X 6 0 R>>>>", Stream("x", "/Type/XObject/Subtype/Image/Width 1/Height 1/BitsPerComponent 8/ColorSpace/DeviceRGB")), "drawing instructions"),
-        ["table: one long row"] = (() => Encoding.UTF8.GetBytes($"|{Repeat("a|", 3000)}\n|{Repeat("-|", 3000)}\n{Repeat("|a\n", 6000)}"), "cells of a table that are not written"),
-        ["table: rows at its end"] = (() => Encoding.UTF8.GetBytes($"|a|\n|-|\n{Repeat("|a\n", 3000)}|{Repeat("a|", 3000)}\n{Repeat("|a\n", 3000)}"), "cells of a table that are not written"),
+        ["table: one long row"] = (() => Encoding.UTF8.GetBytes($"|{Repeat("a|", 1000)}\n|{Repeat("-|", 1000)}\n{Repeat("|a\n", 2100)}"), "cells of a table that are not written"),
+        ["table: rows at its end"] = (() => Encoding.UTF8.GetBytes($"|a|\n|-|\n{Repeat("|a\n", 1100)}|{Repeat("a|", 1000)}\n{Repeat("|a\n", 1100)}"), "cells of a table that are not written"),
     };
 
     public static TheoryData<string> Bombs => [.. s_bombs.Keys];
@@ -157,7 +156,7 @@ public sealed class BombTests : IDisposable
 
     private static string Stream(string content, string entries = "") => $"<</Length {content.Length}{entries}>>\nstream\n{content}\nendstream";
 
-    private static byte[] Names(params string[] trees) => Pdf(["<</Type/Catalog/Pages 2 0 R/Names<</Dests 4 0 R>>>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 6 8]>>", .. trees]);
+    private static byte[] Names(params string[] trees) => Pdf(["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 6 8]>>", .. trees]);
 
     /// <summary>A page of some contents and resources besides the font F; further objects are 6, 7 and so on.</summary>
     private static byte[] Page(string contents, string resources, params string[] others) => Pdf(
@@ -175,10 +174,10 @@ public sealed class BombTests : IDisposable
         return Encoding.Latin1.GetBytes($"{objects}3 0 obj\n<</Type/XRef/Root 1 0 R{entries}/Length 8>>\nstream\nxxxxxxxx\nendstream\nendobj\nstartxref\n{objects.Length}\n%%EOF");
     }
 
-    /// <summary>The tree of names as object 4, in the object stream 5.</summary>
-    private static byte[] InStream(string objects, bool isPacked = false)
+    /// <summary>A tree of names as object 4, which nothing refers to, in the object stream 5 beside object 6, which the catalogue refers to.</summary>
+    private static byte[] InStream(string tree, bool isPacked = false)
     {
-        string data = objects;
+        string header = string.Create(CultureInfo.InvariantCulture, $"4 0 6 {tree.Length + 1} "), objects = $"{header}{tree} <<>>", data = objects;
         if (isPacked)
         {
             MemoryStream packed = new();
@@ -190,7 +189,7 @@ public sealed class BombTests : IDisposable
             data = Encoding.Latin1.GetString(packed.ToArray());
         }
 
-        string[] bodies = ["<</Type/Catalog/Pages 2 0 R/Names<</Dests 4 0 R>>>>", "<</Type/Pages/Kids[]/Count 0>>"];
+        string[] bodies = ["<</Type/Catalog/Pages 2 0 R/Names 6 0 R>>", "<</Type/Pages/Kids[]/Count 0>>"];
         StringBuilder pdf = new("%PDF-1.5\n");
         List<int> offsets = [];
         foreach (string body in bodies)
@@ -200,11 +199,11 @@ public sealed class BombTests : IDisposable
         }
 
         int container = pdf.Length;
-        pdf.Append(CultureInfo.InvariantCulture, $"5 0 obj\n<</Type/ObjStm/N 1/First 4{(isPacked ? "/Filter/FlateDecode" : "")}/Length {data.Length}>>\nstream\n{data}\nendstream\nendobj\n");
+        pdf.Append(CultureInfo.InvariantCulture, $"5 0 obj\n<</Type/ObjStm/N 2/First {header.Length}{(isPacked ? "/Filter/FlateDecode" : "")}/Length {data.Length}>>\nstream\n{data}\nendstream\nendobj\n");
         int table = pdf.Length;
         static string Entry(int kind, int value, int index) => $"{(char)kind}{(char)(value >> 8)}{(char)(value & 255)}{(char)index}";
-        string entries = Entry(0, 0, 255) + Entry(1, offsets[0], 0) + Entry(1, offsets[1], 0) + Entry(1, table, 0) + Entry(2, 5, 0) + Entry(1, container, 0);
-        pdf.Append(CultureInfo.InvariantCulture, $"3 0 obj\n<</Type/XRef/Root 1 0 R/Size 6/W[1 2 1]/Length {entries.Length}>>\nstream\n{entries}\nendstream\nendobj\nstartxref\n{table}\n%%EOF");
+        string entries = Entry(0, 0, 255) + Entry(1, offsets[0], 0) + Entry(1, offsets[1], 0) + Entry(1, table, 0) + Entry(2, 5, 0) + Entry(1, container, 0) + Entry(2, 5, 1);
+        pdf.Append(CultureInfo.InvariantCulture, $"3 0 obj\n<</Type/XRef/Root 1 0 R/Size 7/W[1 2 1]/Length {entries.Length}>>\nstream\n{entries}\nendstream\nendobj\nstartxref\n{table}\n%%EOF");
         return Encoding.Latin1.GetBytes(pdf.ToString());
     }
 }

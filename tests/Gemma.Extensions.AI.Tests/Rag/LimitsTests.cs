@@ -178,14 +178,12 @@ public sealed class LimitsTests : IDisposable
     [InlineData("lzw", "unpacks to more than")]
     [InlineData("large", "draws more than")]
     [InlineData("fax", "packed as an image")]
-    [InlineData("itself", "draws itself")]
-    [InlineData("each other", "draws itself")]
     [InlineData("tree", "drawing instructions|draws more than")]
     [InlineData("deep", "64 deep")]
     [InlineData("states", "1,024 drawing states")]
     [InlineData("letters", "1,000,000 characters")]
     [InlineData("arrays", "nesting depth")]
-    public async Task APageWithoutEndIsRefused(string kind, string reason)
+    public async Task APageOverTheLimitsIsRefused(string kind, string reason)
     {
         string Repeat(string text, int times) => string.Concat(Enumerable.Repeat(text, times));
         byte[] pdf = kind switch
@@ -194,10 +192,8 @@ public sealed class LimitsTests : IDisposable
             "run length" => Page(Stream(Repeat("\u0081q", 1_200_000), "/Filter/RunLengthDecode")),
             "lzw" => Page(Stream(Encoding.Latin1.GetString(LzwZeros(20)), "/Filter/LZWDecode")),
             "large" => Page(Stream(Zeros(40 << 20), "/Filter/FlateDecode")),
-            "fax" => Page(Stream("xxxx", "/Filter/CCITTFaxDecode/DecodeParms<</Columns 1000000000/Rows 1000000000>>")),
-            "itself" => Page(Stream("/X Do"), Form("/X Do", "/X 6 0 R")),
-            "each other" => Page(Stream("/X Do"), Form("/X Do", "/X 7 0 R"), Form("q /X Do Q", "/X 6 0 R")),
-            "tree" => Page(Stream("/X Do"), [.. Enumerable.Range(0, 12).Select(i => Form(Repeat("/X Do ", 10), i < 11 ? $"/X {7 + i} 0 R" : ""))]),
+            "fax" => Page(Stream("xxxx", "/Filter/CCITTFaxDecode/DecodeParms<</Columns 8/Rows 8>>")),
+            "tree" => Page(Stream("/X Do"), [.. Enumerable.Range(0, 7).Select(i => Form(Repeat("/X Do ", 10), i < 6 ? $"/X {7 + i} 0 R" : ""))]),
             "deep" => Page(Stream("/X Do"), [.. Enumerable.Range(0, 80).Select(i => Form("/X Do", $"/X {7 + i} 0 R")), Form("", "")]),
             "states" => Page(Stream(Repeat("q ", 2000))),
             "letters" => Page(Stream("BT /F 12 Tf " + Repeat("(Hello you) Tj ", 120_000) + "ET")),
