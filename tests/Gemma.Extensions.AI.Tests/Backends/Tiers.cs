@@ -101,8 +101,13 @@ internal static class Tiers
             return new CpuBackend(new KernelTier(tier, "", () => null, workers => new VectorKernels(workers, interpreted)), threads: 1);
         }
 
+        SkipUnlessSupported(tier);
+        return CpuBackend.Create(new CpuBackendOptions { Kernel = tier, Threads = threads });
+    }
+
+    public static void SkipUnlessSupported(string tier)
+    {
         string? reason = KernelTier.All.Single(candidate => candidate.Name == tier).Unsupported();
         Assert.SkipWhen(reason is not null, $"{tier}: {reason}");
-        return CpuBackend.Create(new CpuBackendOptions { Kernel = tier, Threads = threads });
     }
 }
