@@ -7,15 +7,18 @@ internal static class TextWindows
 {
     public const int DefaultContext = 512;
 
+    /// <summary>Tokens of a window, the bos included.</summary>
+    /// <exception cref="ArgumentException">The window does not fit the model.</exception>
+    public static int Length(int? context, int modelContext)
+    {
+        int window = context ?? Math.Min(DefaultContext, modelContext);
+        return window >= 2 && window <= modelContext ? window : throw new ArgumentException($"--context is {window:N0}, expected 2 to {modelContext:N0} tokens.");
+    }
+
     /// <exception cref="ArgumentException">The window does not fit the model, or the text is empty.</exception>
     public static List<int[]> Read(GemmaTokenizer tokenizer, string path, int? context, int modelContext, int? most)
     {
-        int window = context ?? Math.Min(DefaultContext, modelContext);
-        if (window < 2 || window > modelContext)
-        {
-            throw new ArgumentException($"--context is {window:N0}, expected 2 to {modelContext:N0} tokens.");
-        }
-
+        int window = Length(context, modelContext);
         if (most < 1)
         {
             throw new ArgumentException($"--windows is {most}, expected at least 1.");
