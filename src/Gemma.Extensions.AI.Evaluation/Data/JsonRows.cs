@@ -6,6 +6,8 @@ namespace Gemma.Extensions.AI.Evaluation.Data;
 /// <summary>Rows of JSON.</summary>
 internal static class JsonRows
 {
+    private static readonly JsonDocumentOptions s_options = new() { AllowDuplicateProperties = false };
+
     /// <summary>An object a line; blank lines count for nothing.</summary>
     public static IEnumerable<JsonObject> ReadLines(string text, string file)
     {
@@ -29,7 +31,7 @@ internal static class JsonRows
     {
         try
         {
-            return JsonNode.Parse(json);
+            return JsonNode.Parse(json, documentOptions: s_options);
         }
         catch (JsonException e)
         {

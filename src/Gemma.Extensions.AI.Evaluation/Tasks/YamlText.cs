@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
 
 namespace Gemma.Extensions.AI.Evaluation.Tasks;
@@ -8,12 +9,16 @@ namespace Gemma.Extensions.AI.Evaluation.Tasks;
 /// <summary>YAML as JSON.</summary>
 internal static class YamlText
 {
-    /// <exception cref="FormatException">The text is not YAML.</exception>
+    /// <summary>Deepest nesting of a task; those that come with the package nest four deep.</summary>
+    private const int Deepest = 64;
+
+    /// <exception cref="FormatException">The text is not YAML, nests too deep, or has anchors.</exception>
     public static string ToJson(string yaml, string source)
     {
         YamlStream stream = [];
         try
         {
+            Check(yaml, source);
             stream.Load(new StringReader(yaml));
         }
         catch (YamlException e)
@@ -23,6 +28,26 @@ internal static class YamlText
 
         return stream.Documents.Count == 1 ? Convert(stream.Documents[0].RootNode, source)?.ToJsonString() ?? "null"
             : throw new FormatException($"{source}: the file holds {stream.Documents.Count} documents, expected one.");
+    }
+
+    /// <summary>An alias may stand in what it names, and then there is no end to it.</summary>
+    private static void Check(string yaml, string source)
+    {
+        Parser events = new(new StringReader(yaml));
+        int depth = 0;
+        while (events.MoveNext())
+        {
+            depth += events.Current!.NestingIncrease;
+            if (depth > Deepest)
+            {
+                throw new FormatException($"{source}, line {events.Current.Start.Line}: values nest more than {Deepest} deep.");
+            }
+
+            if (events.Current is AnchorAlias or NodeEvent { Anchor.IsEmpty: false })
+            {
+                throw new FormatException($"{source}, line {events.Current.Start.Line}: anchors and aliases are not read.");
+            }
+        }
     }
 
     private static JsonNode? Convert(YamlNode node, string source)
@@ -49,10 +74,8 @@ internal static class YamlText
                     var text when double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) => number,
                     var text => text,
                 };
-            case YamlScalarNode quoted:
-                return quoted.Value;
             default:
-                throw new FormatException($"{source}, line {node.Start.Line}: anchors and aliases are not read.");
+                return ((YamlScalarNode)node).Value;
         }
     }
 }

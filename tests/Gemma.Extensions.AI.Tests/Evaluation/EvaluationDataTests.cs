@@ -25,6 +25,7 @@ public sealed class EvaluationDataTests : IDisposable
     [InlineData("a.csv", "q,q\n1,2", "a column twice")]
     [InlineData("a.jsonl", "{\"q\":1}\n{\"q\":", "line 2")]
     [InlineData("a.jsonl", "[1]", "line 1: expected an object")]
+    [InlineData("a.jsonl", "{\"q\":1}\n{\"q\":1,\"q\":2}", "line 2")]
     [InlineData("a.json", "{}", "expected a list")]
     [InlineData("a.parquet", "PAR1 no", "cannot be read")]
     public async Task DamageIsNamedWithItsPlace(string name, string text, string reason) =>

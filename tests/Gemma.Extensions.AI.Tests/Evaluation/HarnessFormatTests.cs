@@ -148,6 +148,7 @@ public class HarnessFormatTests
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["f1"],"extract":[{"name":"n","pattern":"("}]}""", "no regular expression")]
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["f1"],"fewshots":3}""", "fewshots")]
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["f1"],"fewShot":3}""", "fewShotSplit")]
+    [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":null}""", "metrics")]
     [InlineData("""{"name":"x","kind":"guess","prompt":"a"}""", "kind")]
     public void TasksThatCannotBeAreRefused(string json, string reason) =>
         Assert.Contains(reason, Assert.Throws<FormatException>(() => EvaluationTask.Parse(json)).Message, StringComparison.Ordinal);
@@ -169,6 +170,19 @@ public class HarnessFormatTests
             """);
         const string Same = """{"name":"mine","kind":"generate","prompt":"Q: {{q}}\nA:","answer":"a","stop":["\n"],"maxTokens":8,"normalize":{"ignoreCase":true},"metrics":["exact_match","f1"]}""";
         Assert.Equal(EvaluationTask.Parse(Same).ToJson(), EvaluationTask.Load(directory.File("mine.yaml")).ToJson());
+    }
+
+    [Theory]
+    [InlineData("name: &n mine", "line 1: anchors")]
+    [InlineData("name: mine\nstop: &s [a, *s]", "line 2: anchors")]
+    [InlineData("deep: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "nest more than 64 deep")]
+    [InlineData("a: 1\n---\nb: 2", "2 documents")]
+    [InlineData("a: [1", "line 2")]
+    public void YamlThatIsNoTaskIsRefused(string yaml, string reason)
+    {
+        using TempDirectory directory = new();
+        File.WriteAllText(directory.File("mine.yaml"), yaml);
+        Assert.Contains(reason, Assert.Throws<FormatException>(() => EvaluationTask.Load(directory.File("mine.yaml"))).Message, StringComparison.Ordinal);
     }
 
     private static Question Ask(string task, string row, params string[] examples)
