@@ -70,6 +70,6 @@ public sealed partial class RetrievalEvaluator : IEvaluator
         return ValueTask.FromResult(new EvaluationResult(new NumericMetric(RecallMetric, recall), new NumericMetric(PrecisionMetric, precision), refusal));
     }
 
-    [GeneratedRegex(@"\[(\d{1,4})\]")]
+    [GeneratedRegex(@"\[([0-9]{1,4})\]")]
     private static partial Regex Citations();
 }

@@ -91,6 +91,7 @@ public sealed class EvaluatorTests : IDisposable
     [InlineData("It is Paris [1], as [3] says, and [1] again.", 0.5, 0.5, true)]
     [InlineData("It is Paris [2][9].", 0.5, 0.0, true)]
     [InlineData("It is Paris.", 0.5, null, true)]
+    [InlineData("It is Paris [١].", 0.5, null, true)] // digits of another script cite nothing
     [InlineData("That is not in the documents.", 0.5, null, false)]
     [InlineData("", 0.5, null, false)]
     public async Task AnswersFromDocuments(string answer, double recall, double? precision, bool refusal)
