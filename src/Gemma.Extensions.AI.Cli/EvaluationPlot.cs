@@ -17,7 +17,8 @@ internal static class EvaluationPlot
             throw new ArgumentException($"'{path}' ends with '{Path.GetExtension(path)}', expected .svg or .png.");
         }
 
-        (string Model, string Figure, EvaluationMetricValue Value)[] values = [.. reports.SelectMany(report => report.Metrics.Select(value => (report.Model.Model, $"{report.Task}\n{value.Metric}", value)))];
+        IReadOnlyDictionary<EvaluatedModelFacts, string> names = EvaluatedModelFacts.Names(reports);
+        (string Model, string Figure, EvaluationMetricValue Value)[] values = [.. reports.SelectMany(report => report.Metrics.Select(value => (names[report.Model], $"{report.Task}\n{value.Metric}", value)))];
         string[] models = [.. values.Select(value => value.Model).Distinct(StringComparer.Ordinal)], figures = [.. values.Select(value => value.Figure).Distinct(StringComparer.Ordinal)];
         Plot plot = new();
         double group = models.Length + 1;

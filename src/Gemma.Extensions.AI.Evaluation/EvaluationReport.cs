@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Gemma.Extensions.AI.Evaluation;
 
@@ -10,7 +11,27 @@ namespace Gemma.Extensions.AI.Evaluation;
 /// <param name="ChatFormat">How it was asked: the chat format, <c>none</c> where prompts stood as they are, <c>client</c> where a client decides.</param>
 /// <param name="Kernel">Backend and tier that computed, e.g. <c>cpu/avx2</c>.</param>
 /// <param name="Adapter">The adapter, where one was used.</param>
-public sealed record EvaluatedModelFacts(string Model, string? Sha256, string ChatFormat, string? Kernel, string? Adapter);
+/// <param name="AdapterSha256">Hash of the adapter's file or directory.</param>
+public sealed record EvaluatedModelFacts(string Model, string? Sha256, string ChatFormat, string? Kernel, string? Adapter = null, string? AdapterSha256 = null)
+{
+    private string OwnName => Adapter is null ? Model : $"{Model} + {Adapter}";
+
+    private string?[] Details => [Short(Sha256), Short(AdapterSha256), $"chat format {ChatFormat}", Kernel];
+
+    /// <summary>A name for each model: its own, and behind it what tells it from others of that name.</summary>
+    internal static IReadOnlyDictionary<EvaluatedModelFacts, string> Names(IEnumerable<EvaluationReport> reports)
+    {
+        EvaluatedModelFacts[] models = [.. reports.Select(report => report.Model).Distinct()];
+        return models.ToDictionary(model => model, model =>
+        {
+            EvaluatedModelFacts[] same = [.. models.Where(other => other.OwnName == model.OwnName)];
+            string?[] told = [.. model.Details.Where((detail, i) => same.Any(other => other.Details[i] != detail))];
+            return told.Length == 0 ? model.OwnName : $"{model.OwnName} ({string.Join(", ", told.Select(detail => detail ?? "unknown"))})";
+        });
+    }
+
+    private static string? Short(string? hash) => hash is { Length: > 8 } ? hash[..8] : hash;
+}
 
 /// <summary>A value with its uncertainty.</summary>
 /// <param name="Metric">Name of the metric, with the way in which answers were taken where there are several.</param>
@@ -36,7 +57,13 @@ public sealed record EvaluationItem(int Index, string? Group, IReadOnlyDictionar
 /// <summary>How a model did in a task.</summary>
 public sealed record EvaluationReport
 {
-    private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals, // a perplexity by word of texts without words
+        RespectNullableAnnotations = true,
+    };
 
     /// <summary>Name of the task.</summary>
     public required string Task { get; init; }
@@ -82,14 +109,14 @@ public sealed record EvaluationReport
     {
         ArgumentNullException.ThrowIfNull(reports);
         EvaluationReport[] all = [.. reports];
-        string[] models = [.. all.Select(Column).Distinct(StringComparer.Ordinal)];
+        IReadOnlyDictionary<EvaluatedModelFacts, string> models = EvaluatedModelFacts.Names(all);
         StringBuilder table = new();
-        table.Append("| task | shots | rows | metric | ").AppendJoin(" | ", models).Append(" |\n|---|---|---|---|").Insert(table.Length, "---|", models.Length).Append('\n');
+        table.Append("| task | shots | rows | metric | ").AppendJoin(" | ", models.Values).Append(" |\n|---|---|---|---|").Insert(table.Length, "---|", models.Count).Append('\n');
         foreach (IGrouping<(string Task, int FewShot, int Rows), EvaluationReport> task in all.GroupBy(report => (report.Task, report.FewShot, report.Rows)))
         {
             foreach (string metric in task.SelectMany(report => report.Metrics).Select(value => value.Metric).Distinct(StringComparer.Ordinal))
             {
-                IEnumerable<string> cells = models.Select(model => task.FirstOrDefault(report => Column(report) == model)?.Metrics.FirstOrDefault(value => value.Metric == metric) is { } found
+                IEnumerable<string> cells = models.Keys.Select(model => task.FirstOrDefault(report => report.Model == model)?.Metrics.FirstOrDefault(value => value.Metric == metric) is { } found
                     ? string.Create(CultureInfo.InvariantCulture, $"{found.Value:F4} ± {found.StandardError:F4}") : "");
                 table.Append(CultureInfo.InvariantCulture, $"| {task.Key.Task} | {task.Key.FewShot} | {task.Key.Rows} | {metric} | ").AppendJoin(" | ", cells).Append(" |\n");
             }
@@ -97,6 +124,4 @@ public sealed record EvaluationReport
 
         return table.ToString();
     }
-
-    private static string Column(EvaluationReport report) => report.Model.Adapter is null ? report.Model.Model : $"{report.Model.Model} + {report.Model.Adapter}";
 }

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Evaluation.Metrics;
 using Gemma.Extensions.AI.Evaluation.Runs;
 using Gemma.Extensions.AI.Evaluation.Tasks;
@@ -54,7 +55,6 @@ public sealed class EvaluationRunner
     {
         ArgumentNullException.ThrowIfNull(model);
         _options = Checked(options);
-        _ = model.FindAdapter(_options.Adapter);
         _model = new GemmaUnderTest(model, _options.AsChat, _options.Adapter);
     }
 
@@ -131,7 +131,7 @@ public sealed class EvaluationRunner
             (string written, bool truncated) = await _model.WriteAsync(question.Contexts[0], task.Stop, task.MaxTokens, cancellationToken).ConfigureAwait(false);
             return new EvaluationItem(index, question.Group, new Dictionary<string, double>(task.Metrics.Count == 0 ? [] : compiled.Comparison.Values(written, question.Answer)), null, written, truncated);
         }
-        catch (FormatException e)
+        catch (Exception e) when (e is FormatException or RegexMatchTimeoutException)
         {
             throw new FormatException($"Row {index} of '{task.Name}': {e.Message}", e);
         }

@@ -13,7 +13,4 @@ internal static class MetricNames
         EvaluationKind.Generate => [ExactMatch, F1, DropExactMatch, DropF1, Mathematics],
         _ => [BytePerplexity, BitsPerByte, WordPerplexity],
     };
-
-    /// <summary>Whether less is better.</summary>
-    public static bool IsLoss(string name) => name is BytePerplexity or BitsPerByte or WordPerplexity;
 }

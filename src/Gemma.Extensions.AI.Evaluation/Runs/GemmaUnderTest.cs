@@ -13,7 +13,7 @@ internal sealed class GemmaUnderTest : IEvaluatedModel
     public GemmaUnderTest(GemmaModel model, bool asChat, string? adapter)
     {
         (_model, _asChat, _adapter) = (model, asChat, adapter);
-        Facts = new EvaluatedModelFacts(model.ModelId, FileHash.Of(model.Path), asChat ? model.ChatFormat.Name : "none", model.KernelName, adapter);
+        Facts = new EvaluatedModelFacts(model.ModelId, FileHash.Of(model.Path), asChat ? model.ChatFormat.Name : "none", model.KernelName, adapter, model.FindAdapter(adapter) is { } weights ? FileHash.Of(weights.Path) : null);
     }
 
     public EvaluatedModelFacts Facts { get; }

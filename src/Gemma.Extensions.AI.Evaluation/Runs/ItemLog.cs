@@ -13,7 +13,7 @@ internal sealed class ItemLog : IDisposable
     private readonly Lock _lock = new();
 
     /// <summary>A log at a path; none where that is null.</summary>
-    /// <exception cref="IOException">The file belongs to another run, or cannot be written.</exception>
+    /// <exception cref="IOException">The file is not of this run, damaged, or cannot be written.</exception>
     public ItemLog(string? path, string run)
     {
         if (path is null)
@@ -42,7 +42,7 @@ internal sealed class ItemLog : IDisposable
         lock (_lock)
         {
             Items.Add(item);
-            Write(item);
+            Write(Line(item));
         }
     }
 
@@ -52,32 +52,50 @@ internal sealed class ItemLog : IDisposable
     {
         byte[] bytes = new byte[_file!.Length];
         _file.ReadExactly(bytes);
+
+        // A file of anything else stays as it is. Of this run's first line a process may have written a part.
+        byte[] header = Line(new { run });
+        int length = Math.Min(bytes.Length, header.Length);
+        if (!bytes.AsSpan(0, length).SequenceEqual(header.AsSpan(0, length)))
+        {
+            throw new IOException($"'{path}' holds results of another model, task, data or setting, or no results at all. Choose another place for the results, or delete the file to begin again.");
+        }
+
         int whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
         string[] lines = System.Text.Encoding.UTF8.GetString(bytes, 0, whole).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        for (int i = 1; i < lines.Length; i++)
+        {
+            Items.Add(Item(lines[i]) ?? throw new IOException($"Line {i + 1} of '{path}' is no result of a row. Delete the line, and its row is measured again; or the file, to begin again."));
+        }
+
         _file.SetLength(whole); // what stands behind was being written when the process ended
         _file.Position = whole;
         if (lines.Length == 0)
         {
-            Write(new { run });
-            return;
+            Write(header);
         }
-
-        if (JsonSerializer.Deserialize<Header>(lines[0], s_json)?.Run != run)
-        {
-            throw new IOException($"'{path}' holds results of another model, task, data or setting. Choose another place for the results, or delete the file to begin again.");
-        }
-
-        Items.AddRange(lines.Skip(1).Select(line => JsonSerializer.Deserialize<EvaluationItem>(line, s_json)!));
     }
 
-    private void Write<T>(T value)
+    private static EvaluationItem? Item(string line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<EvaluationItem>(line, s_json);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static byte[] Line<T>(T value) => [.. JsonSerializer.SerializeToUtf8Bytes(value, s_json), (byte)'\n'];
+
+    private void Write(byte[] line)
     {
         if (_file is not null)
         {
-            _file.Write([.. JsonSerializer.SerializeToUtf8Bytes(value, s_json), (byte)'\n']);
+            _file.Write(line);
             _file.Flush();
         }
     }
-
-    private sealed record Header(string? Run);
 }

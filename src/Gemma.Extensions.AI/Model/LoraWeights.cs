@@ -8,9 +8,12 @@ internal sealed class LoraWeights
 {
     private static int s_created;
 
-    private LoraWeights(string name, LowRankMatrix?[] updates) => (Name, Updates) = (name, updates);
+    private LoraWeights(string name, string path, LowRankMatrix?[] updates) => (Name, Path, Updates) = (name, path, updates);
 
     public string Name { get; }
+
+    /// <summary>Full path of the directory or file that it came from.</summary>
+    public string Path { get; }
 
     /// <summary>Differs between any two adapters that were ever loaded, of one name too; never 0. What one adapter computed is of no use to another.</summary>
     public int Id { get; } = Interlocked.Increment(ref s_created);
@@ -33,7 +36,7 @@ internal sealed class LoraWeights
             Set(layer, LayerMap.Down, hidden, feedForward, ("ffn_down", 0));
         }
 
-        return new LoraWeights(name, updates);
+        return new LoraWeights(name, file.Path, updates);
 
         void Set(int layer, LayerMap map, int rows, int columns, params ReadOnlySpan<(string Part, int FirstRow)> tensors)
         {

@@ -3,6 +3,7 @@ using Gemma.Extensions.AI.Evaluation;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Tests.Chat;
 using Gemma.Extensions.AI.Tests.Engine;
+using Gemma.Extensions.AI.Tests.Lora;
 using Gemma.Extensions.AI.Tests.Server;
 using Microsoft.Extensions.AI;
 
@@ -122,6 +123,70 @@ public sealed class EvaluationRunnerTests : IDisposable
         await Assert.ThrowsAsync<IOException>(() => Runner(Client([]), items).RunAsync(s_task with { MaxTokens = 7 }, EvaluationData.Open(_directory.Path)));
     }
 
+    [Theory]
+    [InlineData("my notes")]
+    [InlineData("my notes\nand more")]
+    [InlineData("{\"run\":\"0\"}\n")]
+    public async Task AFileOfAnythingElseIsLeftAsItIs(string text)
+    {
+        Write(2);
+        string items = _directory.File("items.jsonl");
+        File.WriteAllText(items, text);
+        Assert.Contains(items, (await Assert.ThrowsAsync<IOException>(() => Runner(Client([]), items).RunAsync(s_task, EvaluationData.Open(_directory.Path)))).Message, StringComparison.Ordinal);
+        Assert.Equal(text, File.ReadAllText(items));
+    }
+
+    [Fact]
+    public async Task ADamagedResultIsNamedAndAPartOfTheFirstLineIsNone()
+    {
+        Write(2);
+        string items = _directory.File("items.jsonl");
+        EvaluationReport whole = await Runner(Client([]), items).RunAsync(s_task, EvaluationData.Open(_directory.Path));
+        string[] lines = File.ReadAllLines(items);
+        File.WriteAllLines(items, [lines[0], lines[1], "{\"index\""]);
+        Assert.Contains("Line 3", (await Assert.ThrowsAsync<IOException>(() => Runner(Client([]), items).RunAsync(s_task, EvaluationData.Open(_directory.Path)))).Message, StringComparison.Ordinal);
+        Assert.Equal(3, File.ReadAllLines(items).Length);
+        File.WriteAllText(items, lines[0][..10]);
+        Assert.Equal(whole.ToJson(), (await Runner(Client([]), items).RunAsync(s_task, EvaluationData.Open(_directory.Path))).ToJson());
+        Assert.Equal(lines.Length, File.ReadAllLines(items).Length);
+    }
+
+    [Fact]
+    public async Task ResultsOfAnotherAdapterOfThatNameAreNotTaken()
+    {
+        Write(1);
+        string items = _directory.File("items.jsonl");
+        EvaluationReport first = await RunWith(1), again = await RunWith(1);
+        Assert.Equal(first.ToJson(), again.ToJson());
+        Assert.Equal(64, first.Model.AdapterSha256!.Length);
+        await Assert.ThrowsAsync<IOException>(() => RunWith(2));
+
+        async Task<EvaluationReport> RunWith(int seed)
+        {
+            using ModelFile file = ModelFile.Open(TinyModel.Path);
+            using GemmaModel model = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Kernel = "reference", Threads = 1, Adapters = { ["lora"] = new RandomAdapter(file.Config, seed).WritePeft(_directory.File("adapter")) } });
+            return await new EvaluationRunner(model, new EvaluationOptions { Adapter = "lora", ItemsPath = items }).RunAsync(s_task with { MaxTokens = 2 }, EvaluationData.Open(_directory.Path));
+        }
+    }
+
+    [Fact]
+    public async Task APatternThatTakesTooLongNamesItsRow()
+    {
+        Write(1);
+        EvaluationTask task = s_task with { Extract = [new AnswerExtraction { Name = "slow", Pattern = "^(a+)+$" }], Stop = [] };
+        ScriptedChatClient client = new(_ => [new string('a', 40) + "!"]);
+        Assert.Contains("Row 0", (await Assert.ThrowsAsync<FormatException>(() => Runner(client, null).RunAsync(task, EvaluationData.Open(_directory.Path)))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task APerplexityThatIsNoNumberIsWrittenAndRead()
+    {
+        File.WriteAllLines(_directory.File("test.jsonl"), ["""{"text":"\n"}"""]);
+        using GemmaModel model = GemmaModel.Load(TinyModel.Path, s_exact);
+        EvaluationReport report = await new EvaluationRunner(model).RunAsync(EvaluationTask.Find("perplexity"), EvaluationData.Open(_directory.Path));
+        Assert.Equal(double.PositiveInfinity, EvaluationReport.Parse(report.ToJson()).Metrics.Single(metric => metric.Metric == "word_perplexity").Value);
+    }
+
     [Fact]
     public async Task AnyClientAnswersWhatIsWrittenAndTellsNoLikelihoods()
     {
@@ -180,9 +245,13 @@ public sealed class EvaluationRunnerTests : IDisposable
         string table = EvaluationReport.Table([a, b]);
         Assert.Equal("| task | shots | rows | metric | a | b |\n|---|---|---|---|---|---|\n| t | 0 | 10 | acc | 0.5000 ± 0.1000 | 0.2500 ± 0.1000 |\n", table);
 
+        // Models of one name are told apart, never left out.
+        EvaluationReport chat = a with { Model = a.Model with { ChatFormat = "gemma" } };
+        Assert.StartsWith("| task | shots | rows | metric | a (chat format none) | a (chat format gemma) | b |\n", EvaluationReport.Table([a, chat, b]), StringComparison.Ordinal);
+
         static EvaluationReport Report(string model, double value) => new()
         {
-            Task = "t", Model = new EvaluatedModelFacts(model, null, "none", null, null), FewShot = 0, Rows = 10, Truncated = 0, Metrics = [new EvaluationMetricValue("acc", value, 0.1)], Groups = [],
+            Task = "t", Model = new EvaluatedModelFacts(model, null, "none", null), FewShot = 0, Rows = 10, Truncated = 0, Metrics = [new EvaluationMetricValue("acc", value, 0.1)], Groups = [],
         };
     }
 
