@@ -29,16 +29,16 @@ internal static class DocumentReader
             switch (format)
             {
                 case DocumentFormat.Markdown:
-                    MarkdownReader.Read(Decode(content), blocks, cancellationToken);
+                    MarkdownReader.Read(Decode(content), blocks, cancellationToken.ThrowIfCancellationRequested);
                     break;
                 case DocumentFormat.Html:
-                    HtmlReader.Read(HtmlEncoding.Decode(content), blocks, cancellationToken);
+                    HtmlReader.Read(HtmlEncoding.Decode(content), blocks, cancellationToken.ThrowIfCancellationRequested);
                     break;
                 case DocumentFormat.Pdf:
                     PdfReader.Read(content, blocks, cancellationToken);
                     break;
                 default:
-                    Text(Decode(content), blocks, cancellationToken);
+                    ReadText(Decode(content), blocks, cancellationToken.ThrowIfCancellationRequested);
                     break;
             }
 
@@ -89,13 +89,14 @@ internal static class DocumentReader
         return text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
     }
 
-    private static void Text(string text, BlockCollector blocks, CancellationToken cancellationToken)
+    /// <summary>Reads paragraphs. Calls <paramref name="check"/> at every line, which throws where reading is to stop.</summary>
+    internal static void ReadText(string text, BlockCollector blocks, Action check)
     {
         StringBuilder paragraph = new();
         int line = 0, start = 1;
         foreach (string row in text.Split('\n').Append(""))
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            check();
             line++;
             if (string.IsNullOrWhiteSpace(row))
             {

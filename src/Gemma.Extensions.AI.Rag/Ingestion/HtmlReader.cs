@@ -38,11 +38,12 @@ internal static partial class HtmlReader
         "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
     };
 
-    public static void Read(string page, BlockCollector blocks, CancellationToken cancellationToken)
+    /// <summary>Reads a page. Calls <paramref name="check"/> at every step of the parser and of its own, which throws where reading is to stop.</summary>
+    public static void Read(string page, BlockCollector blocks, Action check)
     {
         // A page in XML may end a script within its own tag; in HTML that script would go on to the end of the page.
         string html = HtmlEncoding.IsXml(page) ? SelfEnded().Replace(page, m => s_void.Contains(m.Groups[1].Value) ? m.Value : $"<{m.Groups[1].Value}{m.Groups[2].Value}></{m.Groups[1].Value}>") : page;
-        using IHtmlDocument document = GuardedParser(cancellationToken).ParseDocument(html);
+        using IHtmlDocument document = GuardedParser(check).ParseDocument(html);
         string title = Squeeze(document.Title ?? "");
         blocks.Title = title.Length > 0 ? title : null;
         foreach (IElement element in document.QuerySelectorAll(string.Join(',', s_leftOut)).ToArray())
@@ -54,12 +55,12 @@ internal static partial class HtmlReader
         IElement? root = document.QuerySelector("main") ?? (document.QuerySelectorAll("article") is [var only] ? only : document.Body);
         if (root is not null)
         {
-            Walk(root, blocks, 0, cancellationToken);
+            Walk(root, blocks, 0, check);
         }
     }
 
-    /// <summary>A parser that stops where it is cancelled, or where elements are nested too deep.</summary>
-    private static HtmlParser GuardedParser(CancellationToken cancellationToken)
+    /// <summary>A parser that stops where the check says so, or where elements are nested too deep.</summary>
+    private static HtmlParser GuardedParser(Action check)
     {
         INode? last = null;
         return new HtmlParser(new HtmlParserOptions
@@ -68,7 +69,7 @@ internal static partial class HtmlReader
             OnCreated = (element, _) => last = element,
             OnToken = (token, _) =>
             {
-                cancellationToken.ThrowIfCancellationRequested();
+                check();
 
                 // An element has its place in the tree only when the next token is read.
                 int depth = 0;
@@ -86,15 +87,15 @@ internal static partial class HtmlReader
     }
 
     /// <summary>Runs of text and inline elements are paragraphs; block elements are walked.</summary>
-    private static void Walk(INode node, BlockCollector blocks, int depth, CancellationToken cancellationToken)
+    private static void Walk(INode node, BlockCollector blocks, int depth, Action check)
     {
         StringBuilder run = new();
         foreach (INode child in node.ChildNodes)
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            check();
             if (child is IText || (child is IElement inline && IsInline(inline, depth)))
             {
-                run.Append(TextOf(child, cancellationToken));
+                run.Append(TextOf(child, check));
                 continue;
             }
 
@@ -107,33 +108,33 @@ internal static partial class HtmlReader
             switch (block.LocalName)
             {
                 case ['h', >= '1' and <= '6']:
-                    blocks.Heading(block.LocalName[1] - '0', Squeeze(TextOf(block, cancellationToken)));
+                    blocks.Heading(block.LocalName[1] - '0', Squeeze(TextOf(block, check)));
                     break;
                 case "pre":
-                    blocks.Add(TextOf(block, cancellationToken, breaks: '\n'), preformatted: true);
+                    blocks.Add(TextOf(block, check, breaks: '\n'), preformatted: true);
                     break;
                 case "table" when block.QuerySelector("table") is null: // One around others is there for the layout.
                     blocks.Add(string.Join('\n', block.QuerySelectorAll("caption, tr").Select(Row)), preformatted: true);
                     break;
                 case "ul" or "ol":
                     // Not its items alone: lists are found right within lists.
-                    blocks.Add(string.Join('\n', block.Children.Select(c => Squeeze(TextOf(c, cancellationToken))).Where(t => t.Length > 0).Select(t => $"- {t}")), preformatted: true);
+                    blocks.Add(string.Join('\n', block.Children.Select(c => Squeeze(TextOf(c, check))).Where(t => t.Length > 0).Select(t => $"- {t}")), preformatted: true);
                     break;
                 case "dl" when block.QuerySelectorAll("*").All(inner => inner.LocalName is "dt" or "dd" or "div" || IsInlinePart(inner)):
-                    blocks.Add(Definitions(block, cancellationToken), preformatted: true);
+                    blocks.Add(Definitions(block, check), preformatted: true);
                     break;
                 case var _ when depth >= DeepestElement:
-                    blocks.Add(Squeeze(TextOf(block, cancellationToken)));
+                    blocks.Add(Squeeze(TextOf(block, check)));
                     break;
                 default:
-                    Walk(block, blocks, depth + 1, cancellationToken);
+                    Walk(block, blocks, depth + 1, check);
                     break;
             }
         }
 
         Flush();
 
-        string Row(IElement row) => row.LocalName == "caption" ? Squeeze(TextOf(row, cancellationToken)) : string.Join(" | ", row.Children.Select(c => Squeeze(TextOf(c, cancellationToken))));
+        string Row(IElement row) => row.LocalName == "caption" ? Squeeze(TextOf(row, check)) : string.Join(" | ", row.Children.Select(c => Squeeze(TextOf(c, check))));
 
         void Flush()
         {
@@ -143,15 +144,15 @@ internal static partial class HtmlReader
     }
 
     /// <summary>The text of a node, in which line breaks and blocks part words as they do on the screen. By a stack: nesting may be deep.</summary>
-    private static string TextOf(INode root, CancellationToken cancellationToken, char breaks = ' ') => TextOf([root], cancellationToken, breaks, inRuby: false);
+    private static string TextOf(INode root, Action check, char breaks = ' ') => TextOf([root], check, breaks, inRuby: false);
 
-    private static string TextOf(IEnumerable<INode> roots, CancellationToken cancellationToken, char breaks, bool inRuby)
+    private static string TextOf(IEnumerable<INode> roots, Action check, char breaks, bool inRuby)
     {
         StringBuilder text = new();
         Stack<INode?> open = new(roots.Reverse());
         while (open.TryPop(out INode? node))
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            check();
             if (inRuby && node is IElement { LocalName: "rt" or "rp" or "rtc" })
             {
                 continue;
@@ -167,7 +168,7 @@ internal static partial class HtmlReader
             }
             else if (node is IElement { LocalName: "ruby" } ruby)
             {
-                text.Append(Ruby(ruby, cancellationToken));
+                text.Append(Ruby(ruby, check));
             }
             else if (node is IHtmlInputElement input)
             {
@@ -206,14 +207,14 @@ internal static partial class HtmlReader
     }
 
     /// <summary>Terms and what is said of them, a line each.</summary>
-    private static string Definitions(IElement list, CancellationToken cancellationToken)
+    private static string Definitions(IElement list, Action check)
     {
         List<StringBuilder> lines = [];
         bool open = false; // Whether the last line is a term that nothing was said of yet.
         string before = "";
         foreach (IElement part in list.QuerySelectorAll("dt, dd"))
         {
-            string text = Squeeze(TextOf(part, cancellationToken));
+            string text = Squeeze(TextOf(part, check));
             if (text.Length > 0 && lines.Count > 0 && (open || (before == "dd" && part.LocalName == "dd")))
             {
                 lines[^1].Append(part.LocalName == "dt" ? ", " : open ? ": " : "; ").Append(text);
@@ -231,13 +232,13 @@ internal static partial class HtmlReader
     }
 
     /// <summary>The word, and behind it how it is read: readings between its letters would part them.</summary>
-    private static string Ruby(IElement ruby, CancellationToken cancellationToken)
+    private static string Ruby(IElement ruby, Action check)
     {
         StringBuilder reading = new();
         Stack<INode> open = new(ruby.ChildNodes.Reverse());
         while (open.TryPop(out INode? node))
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            check();
             if (node is IElement { LocalName: "rt" })
             {
                 reading.Append(node.TextContent);
@@ -251,7 +252,7 @@ internal static partial class HtmlReader
             }
         }
 
-        string word = Squeeze(TextOf(ruby.ChildNodes, cancellationToken, ' ', inRuby: true)), read = Squeeze(reading.ToString());
+        string word = Squeeze(TextOf(ruby.ChildNodes, check, ' ', inRuby: true)), read = Squeeze(reading.ToString());
         return read.Length > 0 ? $"{word} ({read}) " : word;
     }
 

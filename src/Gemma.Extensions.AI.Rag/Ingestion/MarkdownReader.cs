@@ -31,14 +31,15 @@ internal static partial class MarkdownReader
     /// </summary>
     private const int MaxEmptyCells = 2_000_000;
 
-    public static void Read(string text, BlockCollector blocks, CancellationToken cancellationToken)
+    /// <summary>Reads a text. Calls <paramref name="check"/> at every step of the parser and of its own, which throws where reading is to stop.</summary>
+    public static void Read(string text, BlockCollector blocks, Action check)
     {
         MarkdownPipelineBuilder pipeline = new MarkdownPipelineBuilder().UseYamlFrontMatter().UsePipeTables().UseGridTables();
-        pipeline.BlockParsers.Insert(0, new BlockGuard(cancellationToken));
-        pipeline.InlineParsers.Insert(0, new InlineGuard(cancellationToken));
+        pipeline.BlockParsers.Insert(0, new BlockGuard(check));
+        pipeline.InlineParsers.Insert(0, new InlineGuard(check));
         foreach (Block block in Markdown.Parse(text, pipeline.Build()))
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            check();
             switch (block)
             {
                 case YamlFrontMatterBlock or LinkReferenceDefinitionGroup or ThematicBreakBlock:
@@ -51,7 +52,7 @@ internal static partial class MarkdownReader
                     break;
                 case HtmlBlock html:
                     BlockCollector page = new(blocks.Room);
-                    HtmlReader.Read(Slice(text, html), page, cancellationToken);
+                    HtmlReader.Read(Slice(text, html), page, check);
                     blocks.Title ??= page.Title;
                     foreach (DocumentBlock inner in page.ToDocument().Blocks)
                     {
@@ -96,13 +97,13 @@ internal static partial class MarkdownReader
     private static partial Regex Spaces();
 
     /// <summary>Asked wherever a block may begin; never opens one.</summary>
-    private sealed class BlockGuard(CancellationToken cancellationToken) : BlockParser
+    private sealed class BlockGuard(Action check) : BlockParser
     {
-        private int _references, _line;
+        private int _references, _line = -1;
 
         public override BlockState TryOpen(BlockProcessor processor)
         {
-            cancellationToken.ThrowIfCancellationRequested();
+            check();
             if (processor.CurrentChar == '[' && processor.LineIndex != _line)
             {
                 _references = processor.LineIndex == _line + 1 ? _references + 1 : 1;
@@ -129,20 +130,20 @@ internal static partial class MarkdownReader
     /// <summary>Asked wherever a link, emphasis, code, tag or cell may begin; never matches.</summary>
     private sealed class InlineGuard : InlineParser
     {
-        private readonly CancellationToken _cancellationToken;
+        private readonly Action _check;
         private LeafBlock? _block;
         private int _marks, _columns;
         private long _longest, _rows, _cells;
 
-        public InlineGuard(CancellationToken cancellationToken)
+        public InlineGuard(Action check)
         {
-            _cancellationToken = cancellationToken;
+            _check = check;
             OpeningCharacters = ['[', ']', '!', '*', '_', '`', '<', '&', '\\', '|', '\n'];
         }
 
         public override bool Match(InlineProcessor processor, ref StringSlice slice)
         {
-            _cancellationToken.ThrowIfCancellationRequested();
+            _check();
             if (!ReferenceEquals(_block, processor.Block))
             {
                 _block = processor.Block;

@@ -1,11 +1,11 @@
 using System.Globalization;
-using System.IO.Compression;
 using System.Text;
 using Gemma.Extensions.AI.Rag;
 using Gemma.Extensions.AI.Rag.Ingestion;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.VectorData;
 using Xunit;
+using static Gemma.Extensions.AI.Tests.Rag.PdfText;
 
 namespace Gemma.Extensions.AI.Tests.Rag;
 
@@ -42,7 +42,7 @@ public sealed class BombTests : IDisposable
         ["widths: many ranges"] = (() => Page(Hello, CidFont($"/W[{Repeat("0 60000 500 ", 100)}]")), "widths of more than 1,000,000"),
         ["widths: vertical"] = (() => Page(Hello, CidFont("/W2[0 1000001 500 1 2]")), "widths of more than 1,000,000"),
         ["colour: deep"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C 6 0 R>>>>", [.. Enumerable.Range(0, 70).Select(static i => $"[/Indexed {i + 7} 0 R 255 (x)]"), "/DeviceRGB"]), "nest more than 64 deep"),
-        ["function: without end"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", [.. Enumerable.Range(0, 7).Select(static i => $"<</FunctionType 3/Functions[{Repeat($"{i + 7} 0 R ", 10)}]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "<</FunctionType 2/Domain[0 1]/N 1>>"]), "parts"),
+        ["function: without end"] = (() => Page(Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", [.. Enumerable.Range(0, 7).Select(static i => $"<</FunctionType 3/Functions[{Repeat($"{i + 7} 0 R ", 10)}]/Domain[0 1]/Bounds[]/Encode[0 1]>>"), "<</FunctionType 2/Domain[0 1]/N 1>>"]), "parts"),
         ["function: braces"] = (() => Page("/C cs 1 sc " + Hello, "<</ColorSpace<</C[/Separation/X/DeviceRGB 6 0 R]>>>>", Stream("{" + Repeat("{", 100) + Repeat("}", 100) + "}", "/FunctionType 4/Domain[0 1]/Range[0 1 0 1 0 1]")), "nests more than 64 deep"),
         ["images"] = (() => Page(Repeat("/X Do ", 100_000), "<</XObject<</X 6 0 R>>>>", Stream("x", "/Type/XObject/Subtype/Image/Width 1/Height 1/BitsPerComponent 8/ColorSpace/DeviceRGB")), "drawing instructions"),
         ["table: one long row"] = (() => Encoding.UTF8.GetBytes($"|{Repeat("a|", 1000)}\n|{Repeat("-|", 1000)}\n{Repeat("|a\n", 2100)}"), "cells of a table that are not written"),
@@ -119,42 +119,67 @@ public sealed class BombTests : IDisposable
         Assert.True(many < 3 * few, $"{few:N0} and {many:N0} bytes are allocated.");
     }
 
-    /// <summary>Cancelled in the middle, reading stops: where it stands in a loop of ours, and where in that of a parser.</summary>
+    /// <summary>Readers ask again and again whether they shall stop, and do where they are told to: in the loops of the parsers, in their own, and at the end.</summary>
     [Theory]
-    [InlineData(DocumentFormat.Html, "<p><b>a</b> ")]
-    [InlineData(DocumentFormat.Html, "<dl><dt>a<dd>b</dl>")]
-    [InlineData(DocumentFormat.Html, "<ruby>a<rt>b</rt></ruby>")]
-    [InlineData(DocumentFormat.Markdown, "a *b* [c](d)\n\n")]
-    [InlineData(DocumentFormat.Markdown, "- a\n")]
-    [InlineData(DocumentFormat.Markdown, "<div>a</div>\n\n")]
-    [InlineData(DocumentFormat.Text, "a b\n\n")]
-    public void ReadingStopsWhereItIsCancelled(DocumentFormat format, string of)
+    [InlineData(DocumentFormat.Html, "<p><b>a</b> ", 8)]
+    [InlineData(DocumentFormat.Html, "<dl><dt>a<dd>b</dl>", 12)]
+    [InlineData(DocumentFormat.Html, "<ruby>a<rt>b</rt></ruby>", 12)]
+    [InlineData(DocumentFormat.Markdown, "a *b* [c](d)\n\n", 6)]
+    [InlineData(DocumentFormat.Markdown, "- a\n", 1)]
+    [InlineData(DocumentFormat.Markdown, "<div>a</div>\n\n", 8)]
+    [InlineData(DocumentFormat.Text, "a b\n\n", 2)]
+    public void ReadingStopsWhereItIsCancelled(DocumentFormat format, string of, int least)
     {
-        byte[] document = Encoding.UTF8.GetBytes(Repeat(of, 4_000_000 / of.Length));
-        using CancellationTokenSource stop = new(TimeSpan.FromMilliseconds(30)); // none of them is read in this time
-        Assert.ThrowsAny<OperationCanceledException>(() => DocumentReader.Read(document, format, stop.Token));
-    }
-
-    private static string Repeat(string text, int times) => string.Concat(Enumerable.Repeat(text, times));
-
-    private static byte[] Pdf(params string[] objects)
-    {
-        MemoryStream pdf = new();
-        List<long> offsets = [];
-        void Write(string text) => pdf.Write(Encoding.Latin1.GetBytes(text));
-        Write("%PDF-1.5\n");
-        foreach (string body in objects)
+        const int Times = 500;
+        string document = Repeat(of, Times);
+        int whole = Checks(int.MaxValue);
+        Assert.True(whole >= least * Times, $"The reader asked {whole} times.");
+        foreach (int at in (int[])[1, whole / 4, whole / 2, whole * 3 / 4, whole])
         {
-            offsets.Add(pdf.Position);
-            Write(string.Create(CultureInfo.InvariantCulture, $"{offsets.Count} 0 obj\n{body}\nendobj\n"));
+            Assert.Throws<OperationCanceledException>(() => Checks(at));
         }
 
-        long table = pdf.Position;
-        Write($"xref\n0 {offsets.Count + 1}\n0000000000 65535 f \n{string.Concat(offsets.Select(static o => $"{o:0000000000} 00000 n \n"))}trailer<</Size {offsets.Count + 1}/Root 1 0 R>>\nstartxref\n{table}\n%%EOF");
-        return pdf.ToArray();
+        int Checks(int last)
+        {
+            using CancellationTokenSource stop = new();
+            int checks = 0;
+            void Check()
+            {
+                Assert.False(stop.IsCancellationRequested, "The reader went on.");
+                if (++checks == last)
+                {
+                    stop.Cancel();
+                }
+
+                stop.Token.ThrowIfCancellationRequested();
+            }
+
+            BlockCollector blocks = new(long.MaxValue);
+            switch (format)
+            {
+                case DocumentFormat.Html:
+                    HtmlReader.Read(document, blocks, Check);
+                    break;
+                case DocumentFormat.Markdown:
+                    MarkdownReader.Read(document, blocks, Check);
+                    break;
+                default:
+                    DocumentReader.ReadText(document, blocks, Check);
+                    break;
+            }
+
+            return checks;
+        }
     }
 
-    private static string Stream(string content, string entries = "") => $"<</Length {content.Length}{entries}>>\nstream\n{content}\nendstream";
+    /// <summary>A token that is cancelled ends reading, whatever the format.</summary>
+    [Theory]
+    [InlineData(DocumentFormat.Html)]
+    [InlineData(DocumentFormat.Markdown)]
+    [InlineData(DocumentFormat.Text)]
+    [InlineData(DocumentFormat.Pdf)]
+    public void ReadersTakeTheToken(DocumentFormat format) =>
+        Assert.Throws<OperationCanceledException>(() => DocumentReader.Read(format == DocumentFormat.Pdf ? Page(Hello, "<<>>") : "a"u8.ToArray(), format, new CancellationToken(canceled: true)));
 
     private static byte[] Names(params string[] trees) => Pdf(["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Page/Parent 2 0 R/MediaBox[0 0 6 8]>>", .. trees]);
 
@@ -180,13 +205,7 @@ public sealed class BombTests : IDisposable
         string header = string.Create(CultureInfo.InvariantCulture, $"4 0 6 {tree.Length + 1} "), objects = $"{header}{tree} <<>>", data = objects;
         if (isPacked)
         {
-            MemoryStream packed = new();
-            using (ZLibStream stream = new(packed, CompressionLevel.Optimal, leaveOpen: true))
-            {
-                stream.Write(Encoding.Latin1.GetBytes(objects));
-            }
-
-            data = Encoding.Latin1.GetString(packed.ToArray());
+            data = Deflated(Encoding.Latin1.GetBytes(objects));
         }
 
         string[] bodies = ["<</Type/Catalog/Pages 2 0 R/Names 6 0 R>>", "<</Type/Pages/Kids[]/Count 0>>"];
