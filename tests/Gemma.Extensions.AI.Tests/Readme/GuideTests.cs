@@ -3,15 +3,7 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Readme;
 
-/// <summary>Pages run one after another: what they print goes through the one console.</summary>
-[CollectionDefinition(Name)]
-public sealed class PageCollection
-{
-    public const string Name = "pages";
-}
-
 /// <summary>The guides in src/docs: their code runs, their links lead somewhere, the messages that they explain exist.</summary>
-[Collection(PageCollection.Name)]
 public partial class GuideTests
 {
     private static readonly string s_folder = Path.Combine(TestData.Repository, "src", "docs");
@@ -43,6 +35,24 @@ public partial class GuideTests
                 Assert.Contains(anchor, headings);
             }
         }
+    }
+
+    /// <summary>What others print at the same time is not taken for a page's own.</summary>
+    [Fact]
+    public async Task AProgramsOutputIsItsOwn()
+    {
+        using SemaphoreSlim begun = new(0), ended = new(0);
+        Task<string> program = Task.Run(() => ConsoleOfCaller.Capture(() =>
+        {
+            begun.Release();
+            ended.Wait();
+            Task.Run(() => Console.Write("its own")).Wait();
+        }));
+        await begun.WaitAsync();
+        string other = ConsoleOfCaller.Capture(() => Console.WriteLine("of another"));
+        ended.Release();
+        Assert.Equal("its own", await program);
+        Assert.Equal("of another", other.Trim());
     }
 
     [Fact]

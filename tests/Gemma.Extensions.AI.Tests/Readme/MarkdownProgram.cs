@@ -33,19 +33,7 @@ internal static class MarkdownProgram
         Assert.True(result.Success, string.Join('\n', result.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)));
 
         MethodInfo main = Assembly.Load(assembly.ToArray()).EntryPoint!;
-        TextWriter console = Console.Out;
-        StringWriter output = new();
-        Console.SetOut(output);
-        try
-        {
-            main.Invoke(null, [Array.Empty<string>()]);
-        }
-        finally
-        {
-            Console.SetOut(console);
-        }
-
-        return output.ToString();
+        return ConsoleOfCaller.Capture(() => main.Invoke(null, [Array.Empty<string>()]));
     }
 
     /// <summary>Where the SDK keeps the source generator of System.Text.Json.</summary>

@@ -7,7 +7,6 @@ using Xunit;
 namespace Gemma.Extensions.AI.Tests.Readme;
 
 /// <summary>The README's code is compiled, run and compared.</summary>
-[Collection(PageCollection.Name)]
 public partial class ReadmeTests
 {
     private static readonly string s_readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md")).ReplaceLineEndings("\n");
