@@ -21,7 +21,7 @@ AIAgent agent = new ChatClientAgent(model.AsIChatClient(), new ChatClientAgentOp
     ChatOptions = new ChatOptions { Tools = [AIFunctionFactory.Create(GetWeather, "get_weather")], Temperature = 0, MaxOutputTokens = 128 },
 });
 AgentSession session = await agent.CreateSessionAsync();
-foreach (string question in args.Length > 0 ? args : ["What is the weather in Paris?", "And in Rome?"])
+foreach (string question in args.Length > 0 ? args : ["What is the weather in Paris?", "What is the weather in Rome?"])
 {
     Console.WriteLine($"> {question}");
     await foreach (AgentResponseUpdate update in agent.RunStreamingAsync(question, session))
