@@ -28,7 +28,7 @@ public sealed class ShieldGemmaOptions
     /// <summary>Name of the adapter of the guard's model to classify with; null: the model itself.</summary>
     public string? Adapter { get; set; }
 
-    /// <summary>Whether the last message of the user is checked before it is answered.</summary>
+    /// <summary>Whether what users said since the model spoke is checked before it is answered, also where instructions, a begun answer or results of tools stand behind it.</summary>
     public bool ChecksPrompts { get; set; } = true;
 
     /// <summary>Whether answers are checked before they are let out.</summary>

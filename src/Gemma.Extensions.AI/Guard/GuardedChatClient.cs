@@ -14,7 +14,7 @@ internal sealed class GuardedChatClient(IChatClient inner, ShieldGemma guard) : 
     {
         ChatMessage[] all = [.. messages];
         string said = LastSaid(all);
-        if (await CheckPromptAsync(all, said, cancellationToken).ConfigureAwait(false) is { } blocked)
+        if (await CheckPromptAsync(said, cancellationToken).ConfigureAwait(false) is { } blocked)
         {
             return Refused(blocked, isPrompt: true).ToChatResponse();
         }
@@ -36,7 +36,7 @@ internal sealed class GuardedChatClient(IChatClient inner, ShieldGemma guard) : 
     {
         ChatMessage[] all = [.. messages];
         string said = LastSaid(all);
-        if (await CheckPromptAsync(all, said, cancellationToken).ConfigureAwait(false) is { } blocked)
+        if (await CheckPromptAsync(said, cancellationToken).ConfigureAwait(false) is { } blocked)
         {
             foreach (ChatResponseUpdate update in Refused(blocked, isPrompt: true))
             {
@@ -49,12 +49,12 @@ internal sealed class GuardedChatClient(IChatClient inner, ShieldGemma guard) : 
         // Updates wait until their text was checked together with all before it; no character comes out unchecked.
         List<ChatResponseUpdate> held = [];
         StringBuilder answer = new();
-        int checkedUpTo = 0;
+        int checkedUpTo = 0, window = _options.ChecksResponses ? _options.Window : 0;
         await foreach (ChatResponseUpdate update in base.GetStreamingResponseAsync(all, options, cancellationToken).ConfigureAwait(false))
         {
             held.Add(update);
             answer.Append(TextOf(update.Contents));
-            if (answer.Length - checkedUpTo < _options.Window)
+            if (answer.Length - checkedUpTo < window)
             {
                 continue;
             }
@@ -86,11 +86,18 @@ internal sealed class GuardedChatClient(IChatClient inner, ShieldGemma guard) : 
         }
     }
 
-    /// <summary>What the user said last, all of the messages at the end that are not the model's and no results.</summary>
+    /// <summary>What users said last: all of it that nothing of the model's or of a tool's parts.</summary>
     private static string LastSaid(ChatMessage[] messages)
     {
-        int end = Array.FindLastIndex(messages, message => message.Role == ChatRole.User && TextOf(message).Length > 0);
-        return end < 0 ? "" : TextOf(messages[end]);
+        int end = Array.FindLastIndex(messages, IsSaid) + 1, start = end;
+        while (start > 0 && messages[start - 1].Role != ChatRole.Assistant && messages[start - 1].Role != ChatRole.Tool)
+        {
+            start--;
+        }
+
+        return string.Join("\n\n", messages[start..end].Where(IsSaid).Select(TextOf));
+
+        static bool IsSaid(ChatMessage message) => message.Role == ChatRole.User && TextOf(message).Length > 0;
     }
 
     /// <summary>All that a model would read of a message as text: what it calls with is checked too.</summary>
@@ -101,14 +108,13 @@ internal sealed class GuardedChatClient(IChatClient inner, ShieldGemma guard) : 
         TextContent text => text.Text,
         TextReasoningContent reasoning => reasoning.Text,
         FunctionCallContent call => ChatTemplate.RenderCall(call),
+        ToolApprovalRequestContent { ToolCall: FunctionCallContent call } => ChatTemplate.RenderCall(call),
         _ => "",
     }));
 
-    private async Task<GuardVerdict?> CheckPromptAsync(ChatMessage[] messages, string said, CancellationToken cancellationToken)
+    private async Task<GuardVerdict?> CheckPromptAsync(string said, CancellationToken cancellationToken)
     {
-        // Behind a tool's result the question was checked with the call.
-        bool isNew = messages is [.., { } last] && last.Role == ChatRole.User;
-        GuardVerdict? verdict = _options.ChecksPrompts && isNew && !string.IsNullOrWhiteSpace(said) ? await guard.CheckPromptAsync(said, cancellationToken).ConfigureAwait(false) : null;
+        GuardVerdict? verdict = _options.ChecksPrompts && !string.IsNullOrWhiteSpace(said) ? await guard.CheckPromptAsync(said, cancellationToken).ConfigureAwait(false) : null;
         return verdict is { IsBlocked: true } ? verdict : null;
     }
 

@@ -142,6 +142,54 @@ public sealed class ShieldGemmaTests : IDisposable
         Assert.Equal(ChatFinishReason.ContentFilter, streamed.FinishReason);
     }
 
+    /// <summary>What stands behind a question, or parts it into several messages, does not hide it from the guard.</summary>
+    [Fact]
+    public async Task PromptsAreCheckedWhereverTheyStand()
+    {
+        (ShieldGemma guard, string passes, string stopped) = await GuardBetween();
+        ChatMessage bad = new(ChatRole.User, stopped);
+        ChatMessage[] call = [new(ChatRole.Assistant, [new FunctionCallContent("1", "f")]), new(ChatRole.Tool, [new FunctionResultContent("1", "x")])];
+        foreach (ChatMessage[] messages in (ChatMessage[][])[[bad, new(ChatRole.System, "Be brief.")], [bad, new(ChatRole.Assistant, "Well,")], [bad, .. call], [bad, call[0], new(ChatRole.User, call[1].Contents)], [bad, new(ChatRole.User, [])]])
+        {
+            ScriptedChatClient model = new(_ => ["Here is how."]);
+            using IChatClient client = model.AsBuilder().UseShieldGemma(guard).Build();
+            Assert.Equal(ChatFinishReason.ContentFilter, (await client.GetResponseAsync(messages)).FinishReason);
+            Assert.Empty(model.Calls);
+        }
+
+        // Several messages in a row are one question, as the model reads them.
+        double whole = (await guard.CheckPromptAsync($"{stopped}\n\n{passes}")).Scores[0].Probability;
+        using IChatClient exact = new ScriptedChatClient(_ => ["x"]).AsBuilder().UseShieldGemma(new ShieldGemma(_model, new ShieldGemmaOptions { Policies = [s_spoilers], Threshold = 1e-12 })).Build();
+        ChatResponse blocked = await exact.GetResponseAsync([new(ChatRole.User, "Hi"), new(ChatRole.Assistant, "Hello!"), bad, new(ChatRole.System, "Be brief."), new(ChatRole.User, passes)]);
+        Assert.Equal(whole, ((GuardVerdict)blocked.AdditionalProperties![GemmaContentFilterException.VerdictKey]!).Scores[0].Probability, 1e-6);
+    }
+
+    /// <summary>A call that waits for approval is shown to somebody, who has to trust it.</summary>
+    [Fact]
+    public async Task CallsThatWaitForApprovalAreChecked()
+    {
+        FunctionCallContent call = new("1", "f", new Dictionary<string, object?> { ["text"] = "x" });
+        using IChatClient client = new ScriptedChatClient(_ => [new ToolApprovalRequestContent("1", call)]).AsBuilder().UseShieldGemma(new ShieldGemma(_model, Everything())).Build();
+        Assert.Equal("No.", (await client.GetResponseAsync(Good)).Text);
+        Assert.Equal("No.", (await client.GetStreamingResponseAsync(Good).ToChatResponseAsync()).Text);
+    }
+
+    /// <summary>The second piece is only said once the first one was read.</summary>
+    [Fact(Timeout = 60_000)]
+    public async Task AnswersThatAreNotCheckedAreNotHeldBack()
+    {
+        TaskCompletionSource<object> second = new();
+        using IChatClient client = new ScriptedChatClient(_ => ["One", second.Task]).AsBuilder().UseShieldGemma(new ShieldGemma(_model, new ShieldGemmaOptions { ChecksPrompts = false, ChecksResponses = false })).Build();
+        string text = "";
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(Good, cancellationToken: TestContext.Current.CancellationToken))
+        {
+            text += update.Text;
+            second.TrySetResult(", two");
+        }
+
+        Assert.Equal("One, two", text);
+    }
+
     [Fact]
     public async Task BlockedAnswersAreReplacedAndPaidFor()
     {
