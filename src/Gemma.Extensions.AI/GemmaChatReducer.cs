@@ -102,7 +102,7 @@ public sealed class GemmaChatReducer : IChatReducer
             prompt.RemoveAt(kept);
         }
 
-        if (prompt.Count == 1)
+        if (prompt.Count == kept + 1)
         {
             return before;
         }

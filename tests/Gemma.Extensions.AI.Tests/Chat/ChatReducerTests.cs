@@ -96,21 +96,37 @@ public sealed class ChatReducerTests : IDisposable
     [Fact]
     public async Task ASummaryOfWhatIsCutIsWrittenOnce()
     {
-        CountingClient asked = new(_model.AsIChatClient());
-        GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { MaxTokens = 500, TargetTokens = 300, Summarize = true, MaxSummaryTokens = 40 });
+        GemmaChatReducer reducer = Summarizing();
         List<ChatMessage> history = [s_system, .. Enumerable.Range(0, 20).SelectMany(Turn), new(ChatRole.User, "And now?")];
         ChatMessage[] kept = [.. await reducer.ReduceAsync(history, default)];
         Assert.Same(s_system, kept[0]);
         Assert.Equal(ChatRole.User, kept[1].Role);
         Assert.StartsWith("Summary of the conversation so far: ", kept[1].Text, StringComparison.Ordinal);
         Assert.True(_model.CountTokens(kept) <= 500);
-        Assert.Equal(kept[1].Text, (await reducer.ReduceAsync(history, default)).ElementAt(1).Text);
+
+        // Nothing can be generated here: one who has not written it yet fails.
+        CancellationToken cancelled = new(canceled: true);
+        Assert.Equal(kept[1].Text, (await reducer.ReduceAsync(history, cancelled)).ElementAt(1).Text);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Summarizing().ReduceAsync(history, cancelled));
 
         // What was reduced comes back as history: the summary is cut with the turns behind it, and there is one again.
         ChatMessage[] again = [.. await reducer.ReduceAsync([.. kept, .. Enumerable.Range(20, 12).SelectMany(Turn), new(ChatRole.User, "And now?")], default)];
         Assert.Single(again, message => message.Text.StartsWith("Summary of the conversation", StringComparison.Ordinal));
         Assert.True(_model.CountTokens(again) <= 500);
-        Assert.NotNull(await asked.GetResponseAsync(again, new ChatOptions { MaxOutputTokens = 2 }));
+        Assert.NotNull(await _model.AsIChatClient().GetResponseAsync(again, new ChatOptions { MaxOutputTokens = 2 }));
+    }
+
+    /// <summary>A message that is longer than the context cannot be summarised: the summary before it stays as it is.</summary>
+    [Fact]
+    public async Task WhatFitsNoPromptLeavesTheSummaryAsItIs()
+    {
+        GemmaChatReducer reducer = Summarizing();
+        ChatMessage huge = new(ChatRole.User, string.Concat(Enumerable.Repeat("and so on ", _model.ContextLength)));
+        List<ChatMessage> history = [s_system, .. Enumerable.Range(0, 8).SelectMany(Turn), huge];
+        ChatMessage before = (await reducer.ReduceAsync(history, default)).ElementAt(1);
+        Assert.StartsWith("Summary of the conversation so far: ", before.Text, StringComparison.Ordinal);
+        ChatMessage[] kept = [.. await reducer.ReduceAsync([.. history, new(ChatRole.User, "And now?")], default)];
+        Assert.Equal([s_system.Text, before.Text, "And now?"], kept.Select(message => message.Text));
     }
 
     [Fact]
@@ -163,6 +179,8 @@ public sealed class ChatReducerTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => reducer.ReduceAsync([new ChatMessage(ChatRole.User, "x")], default).GetAwaiter().GetResult());
         Assert.Contains("no Gemma model", Assert.Throws<ArgumentException>(() => new GemmaChatReducer(new NoModel())).Message, StringComparison.Ordinal);
     }
+
+    private GemmaChatReducer Summarizing() => new(_model, new GemmaChatReducerOptions { MaxTokens = 500, TargetTokens = 300, Summarize = true, MaxSummaryTokens = 40 });
 
     private static void AssertWhole(IEnumerable<ChatMessage> messages)
     {
