@@ -38,7 +38,7 @@ internal static class GrammarWork
     public static bool IsCompiling => t_limit is CompileLimit;
 
     /// <summary>Units that are left of the budget in force.</summary>
-    public static long Left => Math.Min(Math.Max(0, t_left) + t_reserve, t_deadline.UnitsLeft);
+    public static long Left => Math.Min(Math.Max(0, t_left + t_reserve), t_deadline.UnitsLeft);
 
     /// <summary>Counts units; ends what is being done with an exception where the limit in force says so.</summary>
     public static void Spend(int units)

@@ -220,6 +220,20 @@ public sealed class GrammarBudgetTests
             Assert.Equal(0, GrammarWork.Left);
         }
 
+        // What goes on beyond the units before the clock is looked at is taken from the rest.
+        using (GrammarWork.Scope limits = GrammarWork.Within(1_000_000, () => now))
+        {
+            foreach (int left in (int[])[700_000, 400_000, 100_000, 0])
+            {
+                using (GrammarWork.Scope whole = GrammarWork.Whole())
+                {
+                    GrammarWork.Spend(300_000);
+                }
+
+                Assert.Equal(left, GrammarWork.Left);
+            }
+        }
+
         Assert.Throws<GrammarBudgetException>(() =>
         {
             using GrammarWork.Scope limits = GrammarWork.Within(1_000_000);
