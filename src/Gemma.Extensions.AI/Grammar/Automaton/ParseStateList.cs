@@ -62,6 +62,23 @@ internal sealed class ParseStateList
     /// <summary>True if parse states were dropped because an item would repeat.</summary>
     public bool Blocked { get; set; }
 
+    /// <summary>True if an item may still repeat an earlier one in one of the parse states.</summary>
+    public bool IsGuarded
+    {
+        get
+        {
+            foreach (ref readonly ParseState parseState in Span)
+            {
+                if (parseState.Guard is not null)
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+    }
+
     public ref readonly ParseState this[int index] => ref _items[index];
 
     public ReadOnlySpan<ParseState> Span => _items.AsSpan(0, Count);
@@ -171,16 +188,13 @@ internal sealed class ParseStateList
         (GuardBefore, _guard, _behind) = (outerBefore, outer, outerBehind);
     }
 
-    private static bool Same(in ParseState a, in ParseState b) =>
-        a.State == b.State && a.Used == b.Used && (ReferenceEquals(a.Guard, b.Guard) || (a.Guard?.Equals(b.Guard) ?? false)) && Frame.Same(a.Frame, b.Frame);
-
     private bool Contains(in ParseState parseState)
     {
         if (Count <= MaxCompared)
         {
             for (int i = 0; i < Count; i++)
             {
-                if (Same(_items[i], parseState))
+                if (ParseState.Same(_items[i], parseState))
                 {
                     return true;
                 }
@@ -208,7 +222,7 @@ internal sealed class ParseStateList
     private int SlotOf(in ParseState parseState)
     {
         int slot = HashCode.Combine(parseState.Frame?.Hash ?? 0, parseState.State, parseState.Used) & (_table.Length - 1);
-        while (_table[slot] is > 0 and int index && !Same(_items[index - 1], parseState))
+        while (_table[slot] is > 0 and int index && !ParseState.Same(_items[index - 1], parseState))
         {
             slot = (slot + 1) & (_table.Length - 1);
         }

@@ -75,7 +75,7 @@ internal sealed class UniqueItemsGuard(SeenValueMatcher? seen, int unknown, int 
 
     public override int GetHashCode() => HashCode.Combine(_seenItems, _unknown, Depth, Outer);
 
-    private static bool Finds(in ParseState from, HashSet<Place> seen, ref int tries)
+    private static bool Finds(in ParseState from, HashSet<ParseState> seen, ref int tries)
     {
         System.Runtime.CompilerServices.RuntimeHelpers.EnsureSufficientExecutionStack();
         ParseStateList next = new() { IsTrying = true };
@@ -102,23 +102,12 @@ internal sealed class UniqueItemsGuard(SeenValueMatcher? seen, int unknown, int 
 
         foreach (ParseState parseState in alike)
         {
-            if (seen.Add(new Place(parseState)) && Finds(parseState, seen, ref tries))
+            if (seen.Add(parseState) && Finds(parseState, seen, ref tries))
             {
                 return true;
             }
         }
 
         return false;
-    }
-
-    private readonly struct Place(ParseState parseState) : IEquatable<Place>
-    {
-        private readonly ParseState _parseState = parseState;
-
-        public bool Equals(Place other) => _parseState.State == other._parseState.State && _parseState.Used == other._parseState.Used && Equals(_parseState.Guard, other._parseState.Guard) && Frame.Same(_parseState.Frame, other._parseState.Frame);
-
-        public override bool Equals(object? obj) => obj is Place other && Equals(other);
-
-        public override int GetHashCode() => HashCode.Combine(_parseState.Frame?.Hash ?? 0, _parseState.State, _parseState.Used, _parseState.Guard);
     }
 }

@@ -158,17 +158,9 @@ internal sealed partial class RegexArena
     {
         SortedDictionary<int, RegexTerm> kids = [];
         CharSet? set = null;
-        Stack<RegexTerm> todo = new(parts);
-        while (todo.TryPop(out RegexTerm? t))
+        foreach (RegexTerm t in Flattened(RegexKind.Alt, parts))
         {
-            if (t.Kind == RegexKind.Alt)
-            {
-                foreach (RegexTerm kid in t.Kids)
-                {
-                    todo.Push(kid);
-                }
-            }
-            else if (t == All)
+            if (t == All)
             {
                 return All;
             }
@@ -208,17 +200,9 @@ internal sealed partial class RegexArena
         SortedDictionary<int, RegexTerm> kids = [];
         List<RegexTerm> negated = [];
         RegexTerm? span = null;
-        Stack<RegexTerm> todo = new(parts);
-        while (todo.TryPop(out RegexTerm? t))
+        foreach (RegexTerm t in Flattened(RegexKind.And, parts))
         {
-            if (t.Kind == RegexKind.And)
-            {
-                foreach (RegexTerm kid in t.Kids)
-                {
-                    todo.Push(kid);
-                }
-            }
-            else if (t == Empty)
+            if (t == Empty)
             {
                 return Empty;
             }
@@ -331,6 +315,25 @@ internal sealed partial class RegexArena
 
     /// <summary>Any text of min to max characters (max -1: no limit).</summary>
     public bool IsSpan(RegexTerm t) => t == AnyChar || (t.Kind == RegexKind.Repeat && t.Kids[0] == AnyChar);
+
+    /// <summary>The terms, with the parts of those of a kind in their place: it is associative.</summary>
+    private static IEnumerable<RegexTerm> Flattened(RegexKind kind, IEnumerable<RegexTerm> terms)
+    {
+        Stack<RegexTerm> todo = new(terms);
+        while (todo.TryPop(out RegexTerm? term))
+        {
+            if (term.Kind != kind)
+            {
+                yield return term;
+                continue;
+            }
+
+            foreach (RegexTerm part in term.Kids)
+            {
+                todo.Push(part);
+            }
+        }
+    }
 
     private RegexTerm Intersect(RegexTerm span, RegexTerm other)
     {

@@ -136,25 +136,18 @@ internal sealed class ByteTrie
     /// <summary>Marks the tokens of a node and of what is below it.</summary>
     public void SetAll(int node, Span<ulong> mask)
     {
-        int end = Skips[node];
-        int first = GroupStarts[NextGroup(node)], last = end < Count ? GroupStarts[NextGroup(end)] : Tokens.Length;
-        for (int i = first; i < last; i++)
+        foreach (int token in TokensFrom(node))
         {
-            mask[Tokens[i] >> 6] |= 1UL << Tokens[i];
+            mask[token >> 6] |= 1UL << token;
         }
     }
 
-    private int NextGroup(int node) => Groups[node] >= 0 ? Groups[node] : -1 - Groups[node];
-
     /// <summary>Takes away the tokens of a node and of what is below it.</summary>
-    public void ClearGroups(int node, Span<ulong> mask)
+    public void ClearAll(int node, Span<ulong> mask)
     {
-        for (int i = node; i < Skips[node]; i++)
+        foreach (int token in TokensFrom(node))
         {
-            for (int t = Groups[i] < 0 ? 0 : GroupStarts[Groups[i]]; Groups[i] >= 0 && t < GroupStarts[Groups[i] + 1]; t++)
-            {
-                mask[Tokens[t] >> 6] &= ~(1UL << Tokens[t]);
-            }
+            mask[token >> 6] &= ~(1UL << token);
         }
     }
 
@@ -166,4 +159,13 @@ internal sealed class ByteTrie
             mask[token >> 6] |= 1UL << token;
         }
     }
+
+    /// <summary>The tokens of a node and of what is below it: groups are numbered as their nodes are.</summary>
+    private ReadOnlySpan<int> TokensFrom(int node)
+    {
+        int end = Skips[node];
+        return Tokens.AsSpan(GroupStarts[NextGroup(node)]..(end < Count ? GroupStarts[NextGroup(end)] : Tokens.Length));
+    }
+
+    private int NextGroup(int node) => Groups[node] >= 0 ? Groups[node] : -1 - Groups[node];
 }

@@ -118,13 +118,7 @@ internal sealed class CompiledGrammar
 
     private static ParseStateList? WithoutGuards(ParseStateList states)
     {
-        bool guarded = false;
-        foreach (ref readonly ParseState parseState in states.Span)
-        {
-            guarded |= parseState.Guard is not null;
-        }
-
-        if (!guarded)
+        if (!states.IsGuarded)
         {
             return null;
         }
@@ -255,9 +249,7 @@ internal sealed class CompiledGrammar
 
             for (int i = 0; i < _states.Count; i++)
             {
-                ref readonly ParseState a = ref _states[i];
-                ref readonly ParseState b = ref other._states[i];
-                if (a.State != b.State || a.Used != b.Used || !Equals(a.Guard, b.Guard) || !Frame.Same(a.Frame, b.Frame))
+                if (!ParseState.Same(_states[i], other._states[i]))
                 {
                     return false;
                 }
@@ -273,10 +265,7 @@ internal sealed class CompiledGrammar
             HashCode hash = new();
             foreach (ref readonly ParseState parseState in _states.Span)
             {
-                hash.Add(parseState.Frame?.Hash ?? 0);
-                hash.Add(parseState.State);
-                hash.Add(parseState.Used);
-                hash.Add(parseState.Guard);
+                hash.Add(parseState);
             }
 
             return hash.ToHashCode();

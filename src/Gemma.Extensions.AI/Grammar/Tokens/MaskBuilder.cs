@@ -68,23 +68,17 @@ internal sealed partial class MaskBuilder(VocabularyTrie vocabulary)
         {
             GrammarWork.Spend(StepWork);
             ParseStateList next = ListAt(depth + 1);
-            bool guarded = false;
             foreach (ref readonly ParseState parseState in states.Span)
             {
                 next.Step(parseState, trie.Bytes[i]);
             }
 
-            foreach (ref readonly ParseState parseState in next.Span)
-            {
-                guarded |= parseState.Guard is not null;
-            }
-
             if (next.Blocked)
             {
-                trie.ClearGroups(i, mask);
+                trie.ClearAll(i, mask);
                 Descend(trie, i, next, depth + 1, 1, mask);
             }
-            else if (guarded)
+            else if (next.IsGuarded)
             {
                 Restrict(i + 1, trie.Skips[i], depth + 1, next, mask);
             }
