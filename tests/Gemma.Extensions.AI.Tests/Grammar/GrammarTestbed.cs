@@ -26,6 +26,12 @@ internal static class GrammarTestbed
         .. new[] { "  ", "    ", "\n", "\n\n", "\n  ", " a", " name", ", \"", "\": ", "{\n", "\n}", "{ ", "\t\t", " }", "a b", "a\nb", "tool_call>\n", "\n<", ">\n", "> x", ">{\"", ">{\"x" }.Select(Encoding.UTF8.GetBytes),
     ]);
 
+    /// <summary>True if a mask has a token.</summary>
+    public static bool IsIn(ReadOnlySpan<ulong> mask, int token) => (mask[token >> 6] & (1UL << token)) != 0;
+
+    /// <summary>The tokens that a mask has.</summary>
+    public static IEnumerable<int> TokensIn(ulong[] mask) => Enumerable.Range(0, 64 * mask.Length).Where(token => IsIn(mask, token));
+
     public static CompiledGrammar Schema(string schema, JsonSchemaOptions? options = null)
     {
         using JsonDocument document = JsonDocument.Parse(schema, new JsonDocumentOptions { MaxDepth = 2000 });
@@ -54,7 +60,7 @@ internal static class GrammarTestbed
             }
 
             Assert.True(constraint.TryFillMask(mask));
-            bool allowed = (mask[token >> 6] & (1UL << token)) != 0;
+            bool allowed = IsIn(mask, token);
             Assert.True(allowed == constraint.IsAllowed(token), $"The mask {(allowed ? "allows" : "forbids")} '{Encoding.UTF8.GetString(Vocabulary.Bytes(token))}' before '{Encoding.UTF8.GetString(rest)}' of '{text}', its bytes do not.");
             if (!allowed)
             {
@@ -87,7 +93,7 @@ internal static class GrammarTestbed
                 mask.AsSpan().Fill(ulong.MaxValue);
             }
 
-            List<int> allowed = [.. Enumerable.Range(0, Vocabulary.Count).Where(id => (mask[id >> 6] & (1UL << id)) != 0)];
+            List<int> allowed = [.. TokensIn(mask)];
             Assert.NotEmpty(allowed);
             if (count > 0)
             {

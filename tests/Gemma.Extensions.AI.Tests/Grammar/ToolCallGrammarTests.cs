@@ -78,7 +78,7 @@ public sealed class ToolCallGrammarTests
         for (int id = 2; id < GrammarTestbed.Vocabulary.Count; id++)
         {
             string token = Encoding.UTF8.GetString(GrammarTestbed.Vocabulary.Bytes(id));
-            bool allowed = (mask[id >> 6] & (1UL << id)) != 0;
+            bool allowed = GrammarTestbed.IsIn(mask, id);
             Assert.Equal(allowed, constraint.IsAllowed(id));
             Assert.Equal(!token.StartsWith('>') || token is ">" or ">{" or ">{\"", allowed);
         }
@@ -186,7 +186,7 @@ public sealed class ToolCallGrammarTests
                 token = bytes.Length <= maxLength && rest.StartsWith(bytes) && bytes.Length > GrammarTestbed.Vocabulary.Bytes(token).Length ? id : token;
             }
 
-            bool allowed = !constraint.TryFillMask(mask) || (mask[token >> 6] & (1UL << token)) != 0;
+            bool allowed = !constraint.TryFillMask(mask) || GrammarTestbed.IsIn(mask, token);
             Assert.Equal(allowed, constraint.IsAllowed(token));
             if (!allowed)
             {
