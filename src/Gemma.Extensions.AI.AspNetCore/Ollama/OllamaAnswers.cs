@@ -98,41 +98,27 @@ internal sealed class OllamaAnswers(string model, ModelReference? reference, boo
 }
 
 /// <summary>Writes the lines of an answer.</summary>
-internal sealed class OllamaAnswerWriter(JsonLineStream stream, OllamaAnswers answers) : IAnswerWriter
+internal sealed class OllamaAnswerWriter(JsonLineStream stream, OllamaAnswers answers) : AnswerWriter
 {
     private readonly List<GemmaLogProbabilities> _pending = [];
-    private ChatFinishReason? _finish;
-    private UsageDetails? _usage;
     private int _calls;
 
-    public void Write(ChoiceUpdate piece)
+    public override void Write(ChoiceUpdate piece)
     {
-        ChatResponseUpdate update = piece.Update;
-        _finish = update.FinishReason ?? _finish;
-        _pending.AddRange(update.GetLogProbabilities());
-        foreach (AIContent content in update.Contents)
-        {
-            switch (content)
-            {
-                case TextContent { Text.Length: > 0 } text:
-                    Write(answers.Piece(text.Text));
-                    break;
-                case FunctionCallContent call:
-                    Write(answers.Piece("", [OllamaAnswers.Call(call, _calls++)]));
-                    break;
-                case UsageContent usage:
-                    _usage = usage.Details;
-                    break;
-            }
-        }
+        _pending.AddRange(piece.Update.GetLogProbabilities());
+        base.Write(piece);
     }
 
-    public void Complete() => Write(answers.Last("", _finish, _usage));
+    public override void Complete() => Write(answers.Last("", Finish, Usage));
 
-    public void Fail(ServerError error) => stream.Write(new OllamaError { Error = error.Message }, OllamaJson.Wire.OllamaError);
+    public override void Fail(ServerError error) => stream.Write(new OllamaError { Error = error.Message }, OllamaJson.Wire.OllamaError);
 
     /// <summary>A piece without text, which every client takes.</summary>
-    public void WriteHeartbeat(ResponseStream silent) => stream.Write(answers.Piece(""), OllamaJson.Wire.OllamaAnswer);
+    public override void WriteHeartbeat(ResponseStream silent) => stream.Write(answers.Piece(""), OllamaJson.Wire.OllamaAnswer);
+
+    protected override void WriteText(string text) => Write(answers.Piece(text));
+
+    protected override void WriteCall(FunctionCallContent call) => Write(answers.Piece("", [OllamaAnswers.Call(call, _calls++)]));
 
     private void Write(OllamaAnswer line)
     {

@@ -6,47 +6,42 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
 /// <summary>Puts the output of a response together, and writes its events where it is streamed.</summary>
-internal sealed class ResponseWriter(ResponseBody response, EventStream? stream) : IAnswerWriter
+internal sealed class ResponseWriter(ResponseBody response, EventStream? stream) : AnswerWriter
 {
     private readonly List<ResponseItem> _output = [];
     private readonly StringBuilder _text = new();
     private readonly List<GemmaLogProbabilities> _logProbabilities = [];
     private List<GemmaLogProbabilities> _pending = [];
-    private ChatFinishReason? _finish;
-    private UsageDetails? _usage;
     private string? _message;
     private int _sequence;
     private bool _begun;
 
-    public ResponseBody Response => response;
-
-    public void Write(ChoiceUpdate piece)
+    public override void Write(ChoiceUpdate piece)
     {
         _pending.AddRange(piece.Update.GetLogProbabilities());
-        _finish = piece.Update.FinishReason ?? _finish;
         Begin();
-        piece.Update.Contents.ToList().ForEach(Write);
+        base.Write(piece);
     }
 
     /// <summary>A whole answer.</summary>
     public void Write(ChatResponse answer)
     {
         _pending.AddRange(answer.GetLogProbabilities());
-        _finish = answer.FinishReason;
-        _usage = answer.Usage;
+        Finish = answer.FinishReason;
+        Usage = answer.Usage;
         answer.Messages.SelectMany(static message => message.Contents).ToList().ForEach(Write);
     }
 
-    public void Complete()
+    public override void Complete()
     {
         Begin();
         EndMessage();
-        bool isCut = _finish == ChatFinishReason.Length || _finish == ChatFinishReason.ContentFilter;
-        response.IncompleteDetails = isCut ? new() { Reason = _finish == ChatFinishReason.Length ? "max_output_tokens" : "content_filter" } : null;
+        bool isCut = Finish == ChatFinishReason.Length || Finish == ChatFinishReason.ContentFilter;
+        response.IncompleteDetails = isCut ? new() { Reason = Finish == ChatFinishReason.Length ? "max_output_tokens" : "content_filter" } : null;
         End(isCut ? "incomplete" : "completed");
     }
 
-    public void Fail(ServerError error)
+    public override void Fail(ServerError error)
     {
         Begin();
         EndMessage();
@@ -63,33 +58,7 @@ internal sealed class ResponseWriter(ResponseBody response, EventStream? stream)
         End("cancelled");
     }
 
-    private void Begin()
-    {
-        if (!_begun)
-        {
-            _begun = true;
-            SendResponse("response.created");
-            SendResponse("response.in_progress");
-        }
-    }
-
-    private void Write(AIContent content)
-    {
-        switch (content)
-        {
-            case TextContent { Text.Length: > 0 } text:
-                WriteText(text.Text);
-                break;
-            case FunctionCallContent call:
-                WriteCall(call);
-                break;
-            case UsageContent usage:
-                _usage = usage.Details;
-                break;
-        }
-    }
-
-    private void WriteText(string text)
+    protected override void WriteText(string text)
     {
         if (_message is null)
         {
@@ -112,30 +81,7 @@ internal sealed class ResponseWriter(ResponseBody response, EventStream? stream)
         });
     }
 
-    private void EndMessage()
-    {
-        if (_message is not { } id)
-        {
-            return;
-        }
-
-        _message = null;
-        TakePending(); // those of the end of the text, which came with no text
-        ResponsePart part = new() { Text = _text.ToString(), Logprobs = CompletionParts.LogProbabilities(_logProbabilities)?.Content ?? [] };
-        ResponseItem item = Message(id, _finish == ChatFinishReason.Length ? "incomplete" : "completed", [part]);
-        int index = _output.Count;
-        _text.Clear();
-        _logProbabilities.Clear();
-        _output.Add(item);
-        Send("response.output_text.done", number => new()
-        {
-            Type = "response.output_text.done", SequenceNumber = number, ItemId = id, OutputIndex = index, ContentIndex = 0, Text = part.Text, Logprobs = part.Logprobs,
-        });
-        Send("response.content_part.done", number => new() { Type = "response.content_part.done", SequenceNumber = number, ItemId = id, OutputIndex = index, ContentIndex = 0, Part = part });
-        Send("response.output_item.done", number => new() { Type = "response.output_item.done", SequenceNumber = number, OutputIndex = index, Item = item });
-    }
-
-    private void WriteCall(FunctionCallContent call)
+    protected override void WriteCall(FunctionCallContent call)
     {
         EndMessage();
         _pending.Clear(); // tokens of calls are not reported by this API
@@ -158,9 +104,42 @@ internal sealed class ResponseWriter(ResponseBody response, EventStream? stream)
         ResponseItem Call(string status, string said) => new() { Id = id, Type = "function_call", Status = status, CallId = call.CallId, Name = call.Name, Arguments = said };
     }
 
+    private void Begin()
+    {
+        if (!_begun)
+        {
+            _begun = true;
+            SendResponse("response.created");
+            SendResponse("response.in_progress");
+        }
+    }
+
+    private void EndMessage()
+    {
+        if (_message is not { } id)
+        {
+            return;
+        }
+
+        _message = null;
+        TakePending(); // those of the end of the text, which came with no text
+        ResponsePart part = new() { Text = _text.ToString(), Logprobs = CompletionParts.LogProbabilities(_logProbabilities)?.Content ?? [] };
+        ResponseItem item = Message(id, Finish == ChatFinishReason.Length ? "incomplete" : "completed", [part]);
+        int index = _output.Count;
+        _text.Clear();
+        _logProbabilities.Clear();
+        _output.Add(item);
+        Send("response.output_text.done", number => new()
+        {
+            Type = "response.output_text.done", SequenceNumber = number, ItemId = id, OutputIndex = index, ContentIndex = 0, Text = part.Text, Logprobs = part.Logprobs,
+        });
+        Send("response.content_part.done", number => new() { Type = "response.content_part.done", SequenceNumber = number, ItemId = id, OutputIndex = index, ContentIndex = 0, Part = part });
+        Send("response.output_item.done", number => new() { Type = "response.output_item.done", SequenceNumber = number, OutputIndex = index, Item = item });
+    }
+
     private void End(string status)
     {
-        CompletionUsage usage = CompletionParts.Usage([_usage]);
+        CompletionUsage usage = CompletionParts.Usage([Usage]);
         response.Output = [.. _output];
         response.Usage = new()
         {
