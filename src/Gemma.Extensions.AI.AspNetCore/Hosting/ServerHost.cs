@@ -96,13 +96,7 @@ internal static class ServerHost
         }
         catch (Exception exception) when (!http.RequestAborted.IsCancellationRequested && !http.Response.HasStarted)
         {
-            ServerError error = ServerError.From(exception);
-            if (error.Kind == ErrorKind.Internal)
-            {
-                ApiEndpoint.LogFailed(logger, http.Request.Path, exception);
-            }
-
-            await Dialect.AnswerAsync(http, error, DialectOf(http)).ConfigureAwait(false);
+            await Dialect.AnswerAsync(http, ApiEndpoint.ErrorOf(exception, logger, http.Request.Path), DialectOf(http)).ConfigureAwait(false);
         }
 
         if (!http.Response.HasStarted && http.Response is { StatusCode: >= 400, ContentType: null, ContentLength: null or 0 } && ServerError.KindOf(http.Response.StatusCode) is { } kind)

@@ -26,14 +26,20 @@ internal static partial class ApiEndpoint
         }
         catch (Exception exception)
         {
-            ServerError error = ServerError.From(exception);
-            if (error.Kind == ErrorKind.Internal)
-            {
-                LogFailed(logger, http.Request.Path, exception);
-            }
-
-            await dialect.WriteErrorAsync(http, error).ConfigureAwait(false);
+            await dialect.WriteErrorAsync(http, ErrorOf(exception, logger, http.Request.Path)).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>What the caller is told of an exception. What the request did not cause goes to the log, and only there.</summary>
+    public static ServerError ErrorOf(Exception exception, ILogger logger, string path)
+    {
+        ServerError error = ServerError.From(exception);
+        if (error.Kind == ErrorKind.Internal)
+        {
+            LogFailed(logger, path, exception);
+        }
+
+        return error;
     }
 
     /// <summary>Answers with a value as JSON.</summary>
@@ -49,5 +55,5 @@ internal static partial class ApiEndpoint
     private static partial void LogGone(ILogger logger, string path);
 
     [LoggerMessage(101, LogLevel.Error, "{Path} failed")]
-    internal static partial void LogFailed(ILogger logger, string path, Exception exception);
+    private static partial void LogFailed(ILogger logger, string path, Exception exception);
 }

@@ -81,7 +81,7 @@ internal static class OllamaPullEndpoint
         }
         catch (Exception exception) when (stream.HasStarted && !http.RequestAborted.IsCancellationRequested)
         {
-            stream.Write(new OllamaError { Error = ServerError.From(exception).Message }, OllamaJson.Wire.OllamaError);
+            stream.Write(new OllamaError { Error = ApiEndpoint.ErrorOf(exception, core.Logger, http.Request.Path).Message }, OllamaJson.Wire.OllamaError);
         }
         finally
         {

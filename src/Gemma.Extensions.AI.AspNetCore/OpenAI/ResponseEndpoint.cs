@@ -30,13 +30,13 @@ internal sealed class ResponseEndpoint(ResponseStore store)
         {
             using EventStream stream = new(http, core.Options);
             await StreamAsync(core, http, request, stream, new ResponseWriter(response, stream), running).ConfigureAwait(false);
-            await SaveAsync(response, running, conversation).ConfigureAwait(false);
+            await SaveAsync(running, conversation).ConfigureAwait(false);
             return;
         }
 
         ResponseWriter writer = new(response, stream: null);
         await AnswerAsync(core, http.Request.Path, request, writer, running).ConfigureAwait(false);
-        await SaveAsync(response, running, conversation).ConfigureAwait(false);
+        await SaveAsync(running, conversation).ConfigureAwait(false);
         await ApiEndpoint.WriteJsonAsync(http, response, OpenAIJson.Wire.ResponseBody).ConfigureAwait(false);
     }
 
@@ -134,26 +134,22 @@ internal sealed class ResponseEndpoint(ResponseStore store)
             }
             catch (Exception exception)
             {
-                ServerError error = ServerError.From(exception);
-                if (error.Kind == ErrorKind.Internal)
-                {
-                    ApiEndpoint.LogFailed(core.Logger, path, exception);
-                }
-
-                writer.Fail(error);
+                writer.Fail(ApiEndpoint.ErrorOf(exception, core.Logger, path));
             }
 
-            await SaveAsync(running.Response, running, conversation).ConfigureAwait(false);
+            try
+            {
+                await SaveAsync(running, conversation).ConfigureAwait(false);
+            }
+            catch (Exception exception)
+            {
+                ApiEndpoint.ErrorOf(exception, core.Logger, path); // nobody waits for it who could be told
+            }
         }
     }
 
-    private async Task SaveAsync(ResponseBody response, RunningResponse running, List<JsonElement> conversation)
-    {
-        if (response.Store && response.Status != "in_progress")
-        {
-            await store.SaveAsync(running.Key, new StoredResponse { Response = response, Input = conversation }).ConfigureAwait(false);
-        }
-    }
+    private Task SaveAsync(RunningResponse running, List<JsonElement> conversation) =>
+        running.Response.Store ? store.SaveAsync(running.Key, new StoredResponse { Response = running.Response, Input = conversation }) : Task.CompletedTask;
 
     private static string Id(HttpContext http) => (string)http.Request.RouteValues["id"]!;
 

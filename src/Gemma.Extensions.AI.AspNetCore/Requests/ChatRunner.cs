@@ -86,13 +86,7 @@ internal static partial class ChatRunner
             }
             catch (Exception exception) when (stream.HasStarted && !http.RequestAborted.IsCancellationRequested)
             {
-                ServerError error = ServerError.From(exception);
-                if (error.Kind == ErrorKind.Internal)
-                {
-                    ApiEndpoint.LogFailed(core.Logger, http.Request.Path, exception);
-                }
-
-                writer.Fail(error);
+                writer.Fail(ApiEndpoint.ErrorOf(exception, core.Logger, http.Request.Path));
             }
         }
 

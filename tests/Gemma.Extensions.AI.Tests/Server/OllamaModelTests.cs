@@ -5,6 +5,7 @@ using Gemma.Extensions.AI.Tests.Hub;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Server;
@@ -157,5 +158,30 @@ public class OllamaModelTests
         Assert.Equal(400, status);
         (status, _) = await server.AskAsync("api/pull", """{"model":"owner/model:Q9"}""");
         Assert.InRange(status, 400, 599);
+    }
+
+    /// <summary>The client reads that the log says more.</summary>
+    [Fact]
+    public async Task ADownloadThatBreaksIsALineForTheClientAndAnErrorInTheLog()
+    {
+        await using LoopbackHub hub = await LoopbackHub.StartAsync();
+        byte[] right = SyntheticModel.Gguf().ToBytes(), wrong = [.. right];
+        wrong[^1] ^= 1;
+        hub.Add("model-Q4_0.gguf", right);
+        hub.Misbehave = async (http, _) =>
+        {
+            await hub.Send(http, wrong); // whole, but not what its checksum says
+            return true;
+        };
+        using TempDirectory cache = new();
+        await using ModelServer server = await ModelServer.StartAsync(new ScriptedChatClient(_ => ["x"]), options => options.Set(o =>
+        {
+            o.AllowPull = true;
+            o.Hub = new GemmaHubOptions { CacheDirectory = cache.Path, Endpoint = hub.Address, Offline = false, Retries = 0 };
+        }), app => app.MapOllama());
+        List<JsonElement> lines = await server.LinesAsync("api/pull", """{"model":"hf.co/owner/model:Q4_0"}""");
+        Assert.Equal("pulling manifest", lines[0].GetProperty("status").GetString());
+        Assert.Contains("log says more", lines[^1].GetProperty("error").GetString(), StringComparison.Ordinal);
+        Assert.Contains(server.Log.At(LogLevel.Error), line => line.Contains("/api/pull", StringComparison.Ordinal));
     }
 }
