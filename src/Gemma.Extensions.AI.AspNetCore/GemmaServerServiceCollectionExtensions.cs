@@ -52,7 +52,8 @@ public static class GemmaServerServiceCollectionExtensions
     private static ResponseStore CreateResponseStore(IServiceProvider provider)
     {
         GemmaServerOptions options = provider.GetRequiredService<IOptions<GemmaServerOptions>>().Value;
-        IDistributedCache cache = provider.GetService<IDistributedCache>() ?? new ResponseMemory(options.StoredResponsesBytes, provider.GetService<TimeProvider>() ?? TimeProvider.System);
+        IDistributedCache cache = provider.GetService<IDistributedCache>() ?? new ResponseMemory(
+            options.StoredResponsesBytes, provider.GetService<TimeProvider>() ?? TimeProvider.System, provider.GetRequiredService<ServerCore>().Logger);
         return new ResponseStore(cache, options.StoredResponseLifetime);
     }
 

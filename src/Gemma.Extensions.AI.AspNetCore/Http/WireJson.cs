@@ -11,11 +11,12 @@ internal static class WireJson
     /// Names in snake case, members that are null are absent, no more depth than requests may have. Letters are written as UTF-8: no answer is ever part of an HTML page. Options belong to the
     /// context that they are given to, so each context needs its own.
     /// </summary>
-    public static JsonSerializerOptions Options() => new()
+    /// <param name="depth">Most levels.</param>
+    public static JsonSerializerOptions Options(int depth = RequestBody.MaxDepth) => new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        MaxDepth = RequestBody.MaxDepth,
+        MaxDepth = depth,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 }

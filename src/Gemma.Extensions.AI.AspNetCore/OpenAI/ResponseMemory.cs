@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Caching.Distributed;
+using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
@@ -8,11 +9,13 @@ namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 /// </summary>
 /// <param name="most">Most bytes of all values together.</param>
 /// <param name="time">The clock.</param>
-internal sealed class ResponseMemory(long most, TimeProvider time) : IDistributedCache
+/// <param name="logger">Is told, once, of a value that is larger than the bound and therefore not kept.</param>
+internal sealed partial class ResponseMemory(long most, TimeProvider time, ILogger logger) : IDistributedCache
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, LinkedListNode<Entry>> _entries = new(StringComparer.Ordinal);
     private readonly LinkedList<Entry> _byUse = new(); // the last used one is first
+    private bool _saidTooLarge;
 
     /// <summary>Bytes of all values.</summary>
     public long Bytes { get; private set; }
@@ -48,6 +51,12 @@ internal sealed class ResponseMemory(long most, TimeProvider time) : IDistribute
             Remove(key);
             if (value.Length > most)
             {
+                if (!_saidTooLarge)
+                {
+                    _saidTooLarge = true;
+                    LogTooLarge(logger, value.Length, most);
+                }
+
                 return;
             }
 
@@ -101,6 +110,9 @@ internal sealed class ResponseMemory(long most, TimeProvider time) : IDistribute
         _entries.Remove(node.Value.Key);
         _byUse.Remove(node);
     }
+
+    [LoggerMessage(106, LogLevel.Warning, "A response of {Size} bytes with its conversation is not kept, so that none can follow it: GemmaServerOptions.StoredResponsesBytes is {Most}. Raise it, or register an IDistributedCache. This is said once.")]
+    private static partial void LogTooLarge(ILogger logger, long size, long most);
 
     private sealed class Entry(string key, byte[] value, TimeSpan lifetime)
     {

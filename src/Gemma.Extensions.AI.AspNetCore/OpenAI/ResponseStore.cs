@@ -12,16 +12,17 @@ namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 /// </summary>
 internal sealed class ResponseStore(IDistributedCache cache, TimeSpan lifetime)
 {
+    /// <summary>What is kept nests one level deeper than the request that it says back.</summary>
+    private static readonly OpenAIJson s_json = new(WireJson.Options(RequestBody.MaxDepth + 1));
+
     private readonly ConcurrentDictionary<string, RunningResponse> _running = new(StringComparer.Ordinal);
 
-    public Task SaveAsync(HttpContext http, StoredResponse response) => SaveAsync(Key(http, response.Response.Id), response);
-
     public Task SaveAsync(string key, StoredResponse response) => cache.SetAsync(
-        key, JsonSerializer.SerializeToUtf8Bytes(response, OpenAIJson.Wire.StoredResponse), new DistributedCacheEntryOptions { SlidingExpiration = lifetime });
+        key, JsonSerializer.SerializeToUtf8Bytes(response, s_json.StoredResponse), new DistributedCacheEntryOptions { SlidingExpiration = lifetime });
 
     /// <exception cref="ServerErrorException">There is no such response, or not any more.</exception>
     public async Task<StoredResponse> GetAsync(HttpContext http, string id, string parameter = "response_id") =>
-        await cache.GetAsync(Key(http, id), http.RequestAborted).ConfigureAwait(false) is { } bytes ? JsonSerializer.Deserialize(bytes, OpenAIJson.Wire.StoredResponse)!
+        await cache.GetAsync(Key(http, id), http.RequestAborted).ConfigureAwait(false) is { } bytes ? JsonSerializer.Deserialize(bytes, s_json.StoredResponse)!
             : throw new ServerErrorException(new(ErrorKind.NotFound, $"There is no response '{id}', or not any more: responses are kept for a time, and only where 'store' is not false.",
                 parameter == "previous_response_id" ? "previous_response_not_found" : "response_not_found", parameter));
 
@@ -31,7 +32,7 @@ internal sealed class ResponseStore(IDistributedCache cache, TimeSpan lifetime)
     public RunningResponse Start(HttpContext http, ResponseBody response, CancellationToken cancellation)
     {
         string key = Key(http, response.Id);
-        RunningResponse running = new(key, response, CancellationTokenSource.CreateLinkedTokenSource(cancellation), () => _running.TryRemove(key, out _));
+        RunningResponse running = new(key, response, cancellation, () => _running.TryRemove(key, out _));
         _running[key] = running;
         return running;
     }
@@ -45,16 +46,29 @@ internal sealed class ResponseStore(IDistributedCache cache, TimeSpan lifetime)
 }
 
 /// <summary>A response that is being answered.</summary>
-internal sealed class RunningResponse(string key, ResponseBody response, CancellationTokenSource cancellation, Action ended) : IDisposable
+internal sealed class RunningResponse : IDisposable
 {
     private readonly TaskCompletionSource<ResponseBody> _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _cancellation = new(); // never disposed, since somebody may be about to cancel; without a timer it holds nothing
+    private readonly CancellationTokenRegistration _registration;
+    private readonly Action _ended;
 
-    public string Key => key;
+    /// <param name="key">Where it will be kept.</param>
+    /// <param name="response">What is said of it so far.</param>
+    /// <param name="cancellation">Ends it for another reason than that somebody asks for that. It may outlive the response.</param>
+    /// <param name="ended">Called when it is disposed.</param>
+    public RunningResponse(string key, ResponseBody response, CancellationToken cancellation, Action ended)
+    {
+        (Key, Response, _ended) = (key, response, ended);
+        _registration = cancellation.UnsafeRegister(static source => ((CancellationTokenSource)source!).Cancel(), _cancellation);
+    }
 
-    public ResponseBody Response => response;
+    public string Key { get; }
+
+    public ResponseBody Response { get; }
 
     /// <summary>Cancelled when somebody asks for that, or the client is gone.</summary>
-    public CancellationToken Token => cancellation.Token;
+    public CancellationToken Token => _cancellation.Token;
 
     public bool WasCancelled { get; private set; }
 
@@ -62,13 +76,14 @@ internal sealed class RunningResponse(string key, ResponseBody response, Cancell
     public async Task<ResponseBody> CancelAsync()
     {
         WasCancelled = true;
-        await cancellation.CancelAsync().ConfigureAwait(false);
+        await _cancellation.CancelAsync().ConfigureAwait(false);
         return await _finished.Task.ConfigureAwait(false);
     }
 
     public void Dispose()
     {
-        ended();
-        _finished.TrySetResult(response);
+        _registration.Unregister();
+        _ended();
+        _finished.TrySetResult(Response);
     }
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net.ServerSentEvents;
 using System.Text;
 using System.Text.Json;
+using Gemma.Extensions.AI.AspNetCore.Http;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -80,13 +81,13 @@ internal sealed class ModelServer : IAsyncDisposable
     public async Task<(int Status, JsonElement Body)> AskAsync(string path, string json)
     {
         using HttpResponseMessage response = await PostAsync(path, json);
-        return ((int)response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync()));
+        return ((int)response.StatusCode, await ReadAsync(response));
     }
 
     public async Task<(int Status, JsonElement Body)> GetAsync(string path)
     {
         using HttpResponseMessage response = await Http.GetAsync(path);
-        return ((int)response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync()));
+        return ((int)response.StatusCode, await ReadAsync(response));
     }
 
     /// <summary>The events of an answer: name and data, of which only [DONE] is no JSON.</summary>
@@ -120,6 +121,10 @@ internal sealed class ModelServer : IAsyncDisposable
         await _app.StopAsync();
         await _app.DisposeAsync();
     }
+
+    /// <summary>Reads JSON nested deeper than any that the server takes: a response may wrap its request.</summary>
+    private static async Task<JsonElement> ReadAsync(HttpResponseMessage response) =>
+        JsonElement.Parse(await response.Content.ReadAsStringAsync(), new JsonDocumentOptions { MaxDepth = 2 * RequestBody.MaxDepth });
 }
 
 /// <summary>Sets options of a server in a test.</summary>

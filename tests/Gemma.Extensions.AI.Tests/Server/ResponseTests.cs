@@ -1,4 +1,5 @@
 using System.Net.ServerSentEvents;
+using System.Runtime.CompilerServices;
 using System.Security.Claims;
 using System.Text;
 using System.Text.Json;
@@ -8,6 +9,8 @@ using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Caching.Distributed;
 using Microsoft.Extensions.Caching.Memory;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 
 namespace Gemma.Extensions.AI.Tests.Server;
@@ -57,7 +60,7 @@ public class ResponseTests
     public void TheMemoryHoldsNoMoreThanItsBound()
     {
         ManualTime time = new();
-        ResponseMemory memory = new(1000, time);
+        ResponseMemory memory = new(1000, time, NullLogger.Instance);
         Random random = new(7);
         Dictionary<string, byte[]> kept = [];
         for (int i = 0; i < 2000; i++)
@@ -87,6 +90,79 @@ public class ResponseTests
         time.Advance(TimeSpan.FromHours(1));
         memory.Set("last", new byte[10], s_hour);
         Assert.Equal(10, memory.Bytes); // what has expired is gone with the next that comes
+    }
+
+    /// <summary>The answer comes, but none can follow it: the log says why.</summary>
+    [Fact]
+    public async Task AResponseThatIsLargerThanTheMemoryIsNamedInTheLogOnce()
+    {
+        await using ModelServer server = await ModelServer.StartAsync(new ScriptedChatClient(_ => ["Hi"]), options => options.Set(o => o.StoredResponsesBytes = 4_000));
+        string text = new('x', 8_000), small = await CreateAsync(server, "\"input\":\"a\"");
+        Assert.Empty(server.Log.At(LogLevel.Warning));
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal(404, (await server.GetAsync($"{Path}/{await CreateAsync(server, $"\"input\":\"{text}\"")}")).Status);
+        }
+
+        Assert.Contains("StoredResponsesBytes is 4000", Assert.Single(server.Log.At(LogLevel.Warning)), StringComparison.Ordinal);
+        Assert.Equal(200, (await server.GetAsync($"{Path}/{small}")).Status); // it did not have to make room
+    }
+
+    /// <summary>As deep as a request may be: what is kept stands a level deeper.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task WhatIsSaidBackIsKeptHoweverDeepItIs(bool streams)
+    {
+        await using ModelServer server = await ModelServer.StartAsync(new ScriptedChatClient(_ => ["Hi"]));
+        string deep = string.Concat(Enumerable.Repeat("{\"a\":", 127)) + "1" + new string('}', 127), body = $$"""{"input":"a","metadata":{{deep}},"stream":{{(streams ? "true" : "false")}}}""";
+        JsonElement created = streams ? JsonElement.Parse((await server.StreamAsync(Path, body))[^1].Data, new JsonDocumentOptions { MaxDepth = 200 }).GetProperty("response") : (await server.AskAsync(Path, body)).Body;
+        (int status, JsonElement kept) = await server.GetAsync($"{Path}/{created.GetProperty("id").GetString()}");
+        Assert.Equal((200, deep), (status, kept.GetProperty("metadata").GetRawText()));
+        Assert.Equal(200, (await server.AskAsync(Path, $$"""{"input":"b","previous_response_id":"{{created.GetProperty("id").GetString()}}"}""")).Status);
+        Assert.Empty(server.Log.At(LogLevel.Error));
+    }
+
+    /// <summary>What asks in the background is gone by then, so the log is the only place to say it.</summary>
+    [Fact]
+    public async Task ABackgroundResponseThatCannotBeKeptIsAnErrorInTheLog()
+    {
+        await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<IDistributedCache>(new FullCache()).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
+        string id = await CreateAsync(server, "\"input\":\"a\",\"background\":true");
+        for (int i = 0; !server.Log.At(LogLevel.Error).Any(line => line.Contains("The disk is full.", StringComparison.Ordinal)); i++)
+        {
+            Assert.True(i < 6000, "Not within a minute.");
+            await Task.Delay(10);
+        }
+
+        for (int i = 0; (await server.GetAsync($"{Path}/{id}")).Status != 404; i++)
+        {
+            Assert.True(i < 6000, "It runs for ever.");
+            await Task.Delay(10);
+        }
+    }
+
+    /// <summary>A response in the background ends with the application at the latest: nothing of those that have ended may hang on that.</summary>
+    [Fact]
+    public void AResponseThatHasEndedIsNotHeldByTheApplication()
+    {
+        using CancellationTokenSource application = new();
+        WeakReference held = Run(application.Token);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        Assert.False(held.IsAlive);
+        application.Cancel();
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        static WeakReference Run(CancellationToken stopped)
+        {
+            object listener = new();
+            RunningResponse running = new("key", null!, stopped, static () => { });
+            running.Token.Register(static listener => GC.KeepAlive(listener), listener); // as an answer would, for as long as its token lives
+            running.Dispose();
+            return new(listener);
+        }
     }
 
     /// <summary>The application's own cache, where it has one.</summary>
@@ -296,6 +372,30 @@ public class ResponseTests
         (int status, JsonElement body) = await server.AskAsync(Path, $"{{{members}}}");
         Assert.True(status == 200, body.GetRawText());
         return body.GetProperty("id").GetString()!;
+    }
+
+    /// <summary>A cache that finds nothing and takes nothing.</summary>
+    private sealed class FullCache : IDistributedCache
+    {
+        public byte[]? Get(string key) => null;
+
+        public Task<byte[]?> GetAsync(string key, CancellationToken token = default) => Task.FromResult<byte[]?>(null);
+
+        public void Set(string key, byte[] value, DistributedCacheEntryOptions options) => throw new IOException("The disk is full.");
+
+        public Task SetAsync(string key, byte[] value, DistributedCacheEntryOptions options, CancellationToken token = default) => Task.FromException(new IOException("The disk is full."));
+
+        public void Refresh(string key)
+        {
+        }
+
+        public Task RefreshAsync(string key, CancellationToken token = default) => Task.CompletedTask;
+
+        public void Remove(string key)
+        {
+        }
+
+        public Task RemoveAsync(string key, CancellationToken token = default) => Task.CompletedTask;
     }
 
     /// <summary>A clock that only goes on when it is told to.</summary>
