@@ -16,32 +16,14 @@ internal static class ChatCompletionOptions
     {
         Refuse(body);
         (ChatToolMode? mode, List<AITool>? tools) = ToolChoices.Read(body.Tools, body.ToolChoice);
-        GemmaGenerationOptions extras = new()
-        {
-            MinP = body.MinP,
-            RepetitionPenalty = body.RepeatPenalty ?? body.RepetitionPenalty,
-            LogitBias = ReadBias(body.LogitBias),
-            TopLogProbabilities = ReadLogProbabilities(body.Logprobs, body.TopLogprobs),
-            Grammar = body.Grammar,
-            Regex = body.Regex,
-            Caller = Caller.Of(http, body.User),
-            LenientSchemas = !IsStrict(body),
-        };
-        ChatOptions options = new()
-        {
-            Temperature = body.Temperature,
-            TopP = body.TopP,
-            TopK = body.TopK,
-            FrequencyPenalty = body.FrequencyPenalty,
-            PresencePenalty = body.PresencePenalty,
-            Seed = body.Seed,
-            StopSequences = ReadStop(body.Stop),
-            MaxOutputTokens = body.MaxCompletionTokens ?? body.MaxTokens,
-            Tools = tools,
-            ToolMode = mode,
-            AllowMultipleToolCalls = tools is null ? null : body.ParallelToolCalls,
-            ResponseFormat = ReadFormat(body.ResponseFormat),
-        };
+        GemmaGenerationOptions extras = ReadExtras(http, body, ReadLogProbabilities(body.Logprobs, body.TopLogprobs));
+        extras.LenientSchemas = !IsStrict(body);
+        ChatOptions options = ReadSampling(body);
+        options.MaxOutputTokens = body.MaxCompletionTokens ?? body.MaxTokens;
+        options.Tools = tools;
+        options.ToolMode = mode;
+        options.AllowMultipleToolCalls = tools is null ? null : body.ParallelToolCalls;
+        options.ResponseFormat = ReadFormat(body.ResponseFormat);
         return new ChatRequest
         {
             Model = core.Models.Resolve(body.Model, Models.ModelPurpose.Chat),
@@ -51,6 +33,30 @@ internal static class ChatCompletionOptions
             Choices = ReadChoices(body.N, core.Options.MaxChoices),
         };
     }
+
+    /// <summary>How tokens are drawn and where an answer stops, in options that the abstractions have.</summary>
+    internal static ChatOptions ReadSampling(CompletionRequest body) => new()
+    {
+        Temperature = body.Temperature,
+        TopP = body.TopP,
+        TopK = body.TopK,
+        FrequencyPenalty = body.FrequencyPenalty,
+        PresencePenalty = body.PresencePenalty,
+        Seed = body.Seed,
+        StopSequences = ReadStop(body.Stop),
+    };
+
+    /// <summary>The same in options that only Gemma has, and what is reported of it.</summary>
+    internal static GemmaGenerationOptions ReadExtras(HttpContext http, CompletionRequest body, int? topLogProbabilities) => new()
+    {
+        MinP = body.MinP,
+        RepetitionPenalty = body.RepeatPenalty ?? body.RepetitionPenalty,
+        LogitBias = ReadBias(body.LogitBias),
+        TopLogProbabilities = topLogProbabilities,
+        Grammar = body.Grammar,
+        Regex = body.Regex,
+        Caller = Caller.Of(http, body.User),
+    };
 
     /// <summary>Number of answers requested.</summary>
     internal static int ReadChoices(int? n, int most) => n is null ? 1
@@ -66,7 +72,7 @@ internal static class ChatCompletionOptions
         { } other => throw new ServerErrorException(ErrorKind.InvalidRequest, $"'stop' is {ContentParts.Describe(other)}, expected a text or a list of texts.", "stop"),
     };
 
-    internal static Dictionary<int, float>? ReadBias(Dictionary<string, float>? bias) => bias?.ToDictionary(
+    private static Dictionary<int, float>? ReadBias(Dictionary<string, float>? bias) => bias?.ToDictionary(
         static entry => int.TryParse(entry.Key, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id
             : throw new ServerErrorException(ErrorKind.InvalidRequest, $"'logit_bias' has the key '{entry.Key}', expected the id of a token.", "logit_bias"),
         static entry => entry.Value is >= -100 and <= 100 ? Banned(entry.Value)

@@ -3,47 +3,13 @@ using System.Text.Json;
 namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 
 /// <summary>The body of <c>POST /v1/chat/completions</c>. Members with several possible kinds are elements; members missing here are ignored.</summary>
-internal sealed class ChatCompletionRequest
+internal sealed class ChatCompletionRequest : CompletionRequest
 {
-    public string? Model { get; init; }
-
     public List<RequestMessage?>? Messages { get; init; }
-
-    public bool? Stream { get; init; }
-
-    public RequestStreamOptions? StreamOptions { get; init; }
-
-    public float? Temperature { get; init; }
-
-    public float? TopP { get; init; }
-
-    public int? TopK { get; init; }
-
-    public float? MinP { get; init; }
-
-    public float? FrequencyPenalty { get; init; }
-
-    public float? PresencePenalty { get; init; }
-
-    /// <summary>llama.cpp's name.</summary>
-    public float? RepeatPenalty { get; init; }
-
-    /// <summary>vLLM's name of the same.</summary>
-    public float? RepetitionPenalty { get; init; }
-
-    public Dictionary<string, float>? LogitBias { get; init; }
 
     public bool? Logprobs { get; init; }
 
     public int? TopLogprobs { get; init; }
-
-    public int? N { get; init; }
-
-    public long? Seed { get; init; }
-
-    public JsonElement? Stop { get; init; }
-
-    public int? MaxTokens { get; init; }
 
     public int? MaxCompletionTokens { get; init; }
 
@@ -54,12 +20,6 @@ internal sealed class ChatCompletionRequest
     public bool? ParallelToolCalls { get; init; }
 
     public RequestResponseFormat? ResponseFormat { get; init; }
-
-    public string? Grammar { get; init; }
-
-    public string? Regex { get; init; }
-
-    public string? User { get; init; }
 
     public List<string>? Modalities { get; init; }
 

@@ -24,41 +24,24 @@ internal static class TextCompletionEndpoint
     {
         TextCompletionRequest body = await RequestBody.ReadAsync(http, OpenAIJson.Wire.TextCompletionRequest, core.Options).ConfigureAwait(false);
         ModelChoice choice = core.Models.Resolve(body.Model, ModelPurpose.Chat);
-        using ModelLease lease = await RawCompletion.ReferenceOf(choice).LeaseAsync(http.RequestAborted).ConfigureAwait(false);
         TextsOrTokens prompts = TextsOrTokens.Read(body.Prompt, "prompt");
         Refuse(body, prompts);
         int n = ChatCompletionOptions.ReadChoices(body.N, core.Options.MaxChoices);
+        ChatOptions options = ChatCompletionOptions.ReadSampling(body);
+        options.MaxOutputTokens = body.MaxTokens ?? DefaultMaxTokens;
         ChatRequest request = new()
         {
             Model = choice,
             Messages = [],
-            Options = new()
-            {
-                Temperature = body.Temperature,
-                TopP = body.TopP,
-                TopK = body.TopK,
-                FrequencyPenalty = body.FrequencyPenalty,
-                PresencePenalty = body.PresencePenalty,
-                Seed = body.Seed,
-                StopSequences = ChatCompletionOptions.ReadStop(body.Stop),
-                MaxOutputTokens = body.MaxTokens ?? DefaultMaxTokens,
-            },
-            Extras = new()
-            {
-                MinP = body.MinP,
-                RepetitionPenalty = body.RepeatPenalty ?? body.RepetitionPenalty,
-                LogitBias = ChatCompletionOptions.ReadBias(body.LogitBias),
-                TopLogProbabilities = body.Logprobs,
-                Grammar = body.Grammar,
-                Regex = body.Regex,
-                Caller = Caller.Of(http, body.User),
-            },
+            Options = options,
+            Extras = ChatCompletionOptions.ReadExtras(http, body, body.Logprobs),
             Choices = prompts.Count * n,
             ChoicesPerPrompt = n,
             Source = RawCompletion.Of(choice, (model, number, options, cancellation) => prompts.Texts is { } texts
                 ? model.CompleteStreamingAsync(texts[number / n], options, cancellation) : model.CompleteStreamingAsync(prompts.Tokens![number / n], options, cancellation)),
         };
-        string[] echoes = [.. Enumerable.Range(0, request.Choices).Select(number => body.Echo != true ? "" : prompts.Texts is { } texts ? texts[number / n] : lease.Model.Tokenizer.Decode(prompts.Tokens![number / n]))];
+        IReadOnlyList<string>? echoed = body.Echo != true ? null : prompts.Texts ?? await DecodeAsync(choice, prompts.Tokens!, http.RequestAborted).ConfigureAwait(false);
+        string[] echoes = [.. Enumerable.Range(0, request.Choices).Select(number => echoed?[number / n] ?? "")];
         if (body.Stream == true)
         {
             using EventStream stream = new(http, core.Options);
@@ -77,6 +60,12 @@ internal static class TextCompletionEndpoint
             Usage = CompletionParts.Usage(responses.Select(static response => response.Usage), n),
         };
         await ApiEndpoint.WriteJsonAsync(http, answer, OpenAIJson.Wire.TextCompletion).ConfigureAwait(false);
+    }
+
+    private static async Task<string[]> DecodeAsync(ModelChoice choice, IReadOnlyList<IReadOnlyList<int>> prompts, CancellationToken cancellation)
+    {
+        using ModelLease lease = await RawCompletion.ReferenceOf(choice).LeaseAsync(cancellation).ConfigureAwait(false);
+        return [.. prompts.Select(lease.Model.Tokenizer.Decode)];
     }
 
     private static TextCompletionChoice Describe(ChatResponse response, int index, string echo) => new()
@@ -177,55 +166,17 @@ internal sealed class TextCompletionWriter(EventStream stream, string model, str
 }
 
 /// <summary>The body of <c>POST /v1/completions</c>.</summary>
-internal sealed class TextCompletionRequest
+internal sealed class TextCompletionRequest : CompletionRequest
 {
-    public string? Model { get; init; }
-
     public JsonElement? Prompt { get; init; }
 
     public string? Suffix { get; init; }
 
-    public int? MaxTokens { get; init; }
-
-    public float? Temperature { get; init; }
-
-    public float? TopP { get; init; }
-
-    public int? TopK { get; init; }
-
-    public float? MinP { get; init; }
-
-    public int? N { get; init; }
-
     public int? BestOf { get; init; }
-
-    public bool? Stream { get; init; }
-
-    public RequestStreamOptions? StreamOptions { get; init; }
 
     public int? Logprobs { get; init; }
 
     public bool? Echo { get; init; }
-
-    public JsonElement? Stop { get; init; }
-
-    public float? PresencePenalty { get; init; }
-
-    public float? FrequencyPenalty { get; init; }
-
-    public float? RepeatPenalty { get; init; }
-
-    public float? RepetitionPenalty { get; init; }
-
-    public Dictionary<string, float>? LogitBias { get; init; }
-
-    public long? Seed { get; init; }
-
-    public string? Grammar { get; init; }
-
-    public string? Regex { get; init; }
-
-    public string? User { get; init; }
 }
 
 /// <summary>The answer of <c>POST /v1/completions</c>, and an event of one that is streamed.</summary>

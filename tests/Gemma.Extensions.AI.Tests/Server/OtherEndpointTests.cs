@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net;
 using System.Text.Json;
+using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.Text;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Routing;
@@ -125,6 +126,17 @@ public class OtherEndpointTests
         await using ModelServer server = await ModelServer.StartNanoAsync();
         (int status, JsonElement answer) = await server.AskAsync("v1/completions", body);
         Assert.Equal((400, parameter), (status, answer.GetProperty("error").GetProperty("param").GetString()));
+    }
+
+    /// <summary>What is refused for its members alone costs no load of a model.</summary>
+    [Fact]
+    public async Task ACompletionThatIsRefusedLoadsNoModel()
+    {
+        await using ModelServer server = await ModelServer.StartNanoAsync();
+        Assert.Equal(400, (await server.AskAsync("v1/completions", """{"prompt":"a","suffix":"b"}""")).Status);
+        Assert.Null(server.Services.GetRequiredService<ModelCatalog>().Models[0].Reference!.Loaded);
+        Assert.Equal(400, (await server.AskAsync("v1/completions", """{"prompt":[99999999],"echo":true}""")).Status); // and this one asks the model
+        Assert.NotNull(server.Services.GetRequiredService<ModelCatalog>().Models[0].Reference!.Loaded);
     }
 
     [Theory]
