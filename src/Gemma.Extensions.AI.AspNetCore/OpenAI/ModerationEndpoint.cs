@@ -16,7 +16,7 @@ internal static class ModerationEndpoint
         ShieldGemma guard = http.RequestServices.GetService<ShieldGemma>() ?? throw new ServerErrorException(
             ErrorKind.NotFound, $"There is no guard behind '{http.Request.Path}'. Register one: services.AddSingleton(provider => new ShieldGemma(…)) over a ShieldGemma model.");
         ModerationRequest body = await RequestBody.ReadAsync(http, OpenAIJson.Wire.ModerationRequest, core.Options).ConfigureAwait(false);
-        string[] texts = body.Input is { ValueKind: JsonValueKind.Array } list ? [.. list.EnumerateArray().Select(ReadText)] : [ReadText(body.Input ?? default, null)];
+        string[] texts = body.Input is { ValueKind: JsonValueKind.Array } list ? [.. list.EnumerateArray().Select(static (text, i) => ReadText(text, $"input[{i}]"))] : [ReadText(body.Input ?? default, "input")];
         if (texts.Length is 0 or > MaxTexts)
         {
             throw new ServerErrorException(ErrorKind.InvalidRequest, $"'input' has {texts.Length:N0} texts, expected 1 to {MaxTexts:N0}.", "input");
@@ -38,12 +38,9 @@ internal static class ModerationEndpoint
         await ApiEndpoint.WriteJsonAsync(http, answer, OpenAIJson.Wire.ModerationList).ConfigureAwait(false);
     }
 
-    private static string ReadText(JsonElement input, int index) => ReadText(input, (int?)index);
-
-    private static string ReadText(JsonElement input, int? index)
+    private static string ReadText(JsonElement input, string place)
     {
         JsonElement text = input.ValueKind == JsonValueKind.Object && input.TryGetProperty("text", out JsonElement inner) ? inner : input;
-        string place = index is null ? "input" : $"input[{index}]";
         return text.ValueKind == JsonValueKind.String ? text.GetString()!
             : throw new ServerErrorException(ErrorKind.InvalidRequest, $"'{place}' is {ContentParts.Describe(input)}, expected a text, or an object with one as 'text'. Images are not classified.", place);
     }
