@@ -12,15 +12,10 @@ namespace Gemma.Extensions.AI.Benchmarks.Engine;
 /// <summary>What a soak run found.</summary>
 internal sealed record SoakReport(
     int Wrong, int Failed, int Alive, int Cancelled, int Broken, int ToolCalls, long Tokens, long Cached, long Preemptions, int UsedBlocks, int Blocks,
-    TimeSpan Took, IReadOnlyList<(int Requests, long Managed, long Resident)> Memory)
+    TimeSpan Took, SoakMemory Memory)
 {
-    private const long Noise = 1_000_000;
-
-    /// <summary>Bytes on the managed heap at the end that were not there half-way.</summary>
-    public long Growth => Memory[^1].Managed - Memory[Memory.Count / 2].Managed;
-
     /// <summary>No mixed or lost output, no block or object left behind, and no memory that grows with the requests.</summary>
-    public bool Clean => Wrong + Failed + UsedBlocks + Alive == 0 && Growth < Noise;
+    public bool Clean => Wrong + Failed + UsedBlocks + Alive == 0 && Memory.IsFlat;
 }
 
 /// <summary>
@@ -62,28 +57,12 @@ internal sealed class Soak : IDisposable
     /// <summary>Runs requests, looks at the memory ten times, and at the end whether anything still holds a request.</summary>
     public async Task<SoakReport> RunAsync(int requests)
     {
-        int started = 0;
-        List<(int Requests, long Managed, long Resident)> memory = new();
         Stopwatch clock = Stopwatch.StartNew();
-        await Task.WhenAll(Enumerable.Range(0, Concurrent).Select(worker => Task.Run(async () =>
-        {
-            Random random = new(worker);
-            while (Interlocked.Increment(ref started) is int number && number <= requests)
-            {
-                if (number % Math.Max(1, requests / 10) == 0)
-                {
-                    lock (memory)
-                    {
-                        memory.Add((number, GC.GetTotalMemory(forceFullCollection: true), Environment.WorkingSet));
-                    }
-                }
-
-                await (random.Next(12) == 0 ? ConverseAsync(_conversations[random.Next(_conversations.Length)]) : RequestAsync(_kinds[random.Next(_kinds.Length)], random, sampled: number % Math.Max(1, requests / 1000) == 0));
-            }
-        })));
+        SoakMemory memory = await SoakLoop.RunAsync(requests, Concurrent, (random, number) => random.Next(12) == 0
+            ? ConverseAsync(_conversations[random.Next(_conversations.Length)]) : RequestAsync(_kinds[random.Next(_kinds.Length)], random, sampled: number % Math.Max(1, requests / 1000) == 0));
         EngineStatus status = _model.Engine.Status;
         return new SoakReport(_wrong, _failed, CountAlive(), _cancelled, _broken, _toolCalls, _tokens, _cached, status.Preemptions, status.UsedBlocks, status.Blocks,
-            clock.Elapsed, [.. memory.OrderBy(sample => sample.Requests)]);
+            clock.Elapsed, memory);
     }
 
     public void Dispose() => _model.Dispose();

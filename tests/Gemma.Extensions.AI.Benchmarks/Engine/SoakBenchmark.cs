@@ -28,8 +28,8 @@ internal static class SoakBenchmark
     {
         Console.WriteLine($"{requests:N0} requests, {concurrent} at a time, in {report.Took.TotalSeconds:0.0} s: {report.Tokens:N0} tokens generated, {report.Cached:N0} prompt tokens from the cache");
         Console.WriteLine($"{report.Cancelled:N0} cancelled, {report.Broken:N0} broken off, {report.ToolCalls:N0} functions called, {report.Preemptions:N0} preemptions");
-        Console.WriteLine($"wrong texts {report.Wrong:N0}, failed {report.Failed:N0}, blocks held at the end {report.UsedBlocks:N0} of {report.Blocks:N0}, requests held {report.Alive:N0}, managed memory grown since half-way {report.Growth / 1e6:0.0} MB");
-        foreach ((int number, long managed, long resident) in report.Memory)
+        Console.WriteLine($"wrong texts {report.Wrong:N0}, failed {report.Failed:N0}, blocks held at the end {report.UsedBlocks:N0} of {report.Blocks:N0}, requests held {report.Alive:N0}, managed memory grown since half-way {report.Memory.Growth / 1e6:0.0} MB");
+        foreach ((int number, long managed, long resident) in report.Memory.Samples)
         {
             Console.WriteLine($"after {number,6:N0} requests: managed {managed / 1e6:0.0} MB, resident {resident / 1e6:0.0} MB");
         }

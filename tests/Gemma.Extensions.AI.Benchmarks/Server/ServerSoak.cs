@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.AspNetCore.Hosting;
 using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.Benchmarks.Engine;
 using Gemma.Extensions.AI.Hosting;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.AI;
@@ -20,15 +21,10 @@ namespace Gemma.Extensions.AI.Benchmarks.Server;
 /// <param name="Lost">Requests that got no answer, or an error.</param>
 /// <param name="Leftovers">Requests and blocks that the engine still holds.</param>
 /// <param name="Took">Time of the run.</param>
-/// <param name="Memory">Requests so far, bytes on the managed heap and resident bytes.</param>
-internal sealed record ServerSoakReport(int Right, int Left, int Wrong, int Lost, int Leftovers, TimeSpan Took, IReadOnlyList<(int Requests, long Managed, long Resident)> Memory)
+/// <param name="Memory">The memory of the process meanwhile.</param>
+internal sealed record ServerSoakReport(int Right, int Left, int Wrong, int Lost, int Leftovers, TimeSpan Took, SoakMemory Memory)
 {
-    private const long Noise = 1_000_000;
-
-    /// <summary>Bytes on the managed heap at the end that were not there half-way.</summary>
-    public long Growth => Memory[^1].Managed - Memory[Memory.Count / 2].Managed;
-
-    public bool Clean => Wrong + Lost + Leftovers == 0 && Growth < Noise;
+    public bool Clean => Wrong + Lost + Leftovers == 0 && Memory.IsFlat;
 }
 
 /// <summary>Many requests by all APIs at once, streamed and whole, of which some leave in the middle; every answer has to be what the model says in process.</summary>
@@ -75,25 +71,8 @@ internal sealed class ServerSoak : IAsyncDisposable
     /// <summary>Runs requests and looks at the memory ten times.</summary>
     public async Task<ServerSoakReport> RunAsync(int requests, int concurrent)
     {
-        List<(int, long, long)> memory = [];
-        int started = 0;
         Stopwatch clock = Stopwatch.StartNew();
-        await Task.WhenAll(Enumerable.Range(0, concurrent).Select(worker => Task.Run(async () =>
-        {
-            Random random = new(worker);
-            while (Interlocked.Increment(ref started) is int number && number <= requests)
-            {
-                if (number % Math.Max(1, requests / 10) == 0)
-                {
-                    lock (memory)
-                    {
-                        memory.Add((number, GC.GetTotalMemory(forceFullCollection: true), Environment.WorkingSet));
-                    }
-                }
-
-                await AskAsync(random);
-            }
-        })));
+        SoakMemory memory = await SoakLoop.RunAsync(requests, concurrent, (random, _) => AskAsync(random));
         return new(_right, _left, _wrong, _lost, await LeftoversAsync(), clock.Elapsed, memory);
     }
 

@@ -21,7 +21,7 @@ internal static class ServerSoakBenchmark
             Console.WriteLine();
             Console.WriteLine("| requests | managed | resident |");
             Console.WriteLine("|---|---|---|");
-            foreach ((int count, long managed, long resident) in report.Memory)
+            foreach ((int count, long managed, long resident) in report.Memory.Samples)
             {
                 Console.WriteLine($"| {count:N0} | {managed / 1e6:N1} MB | {resident / 1e6:N0} MB |");
             }
