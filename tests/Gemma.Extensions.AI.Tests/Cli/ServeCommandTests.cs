@@ -50,7 +50,7 @@ public sealed class ServeCommandTests
         await using Served server = await Served.StartAsync("--model", "nano", "--keep-alive", "0");
         await server.PostAsync("api/chat", """{"model":"nano","stream":false,"options":{"num_predict":2},"messages":[{"role":"user","content":"Hello!"}]}""");
         await EventuallyAsync(async () => (await server.Http.GetFromJsonAsync<JsonElement>("api/ps")).GetProperty("models").GetArrayLength() == 0);
-        await EventuallyAsync(() => Task.FromResult(server.Errors.Contains("Unloaded gemma2-nano", StringComparison.Ordinal))); // the log's lines come by a pipe
+        await EventuallyAsync(() => Task.FromResult(server.Errors.Contains("Unloaded gemma2-nano", StringComparison.Ordinal))); // said when it is done, which is after the list has forgotten the model
         Assert.Equal("load", (await server.PostAsync("api/generate", """{"model":"nano","stream":false}""")).GetProperty("done_reason").GetString());
     }
 

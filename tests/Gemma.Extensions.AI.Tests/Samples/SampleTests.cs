@@ -29,24 +29,10 @@ public sealed class SampleTests
 
     private static async Task<string> RunAsync(string sample, string model)
     {
-        using CancellationTokenSource timeout = new(TimeSpan.FromMinutes(2));
-        ProcessStartInfo start = new("dotnet", [Program(sample)]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Program(sample)]);
         start.Environment["GEMMA_MODEL"] = model;
-        using Process process = Process.Start(start)!;
-        try
-        {
-            Task<string> errors = process.StandardError.ReadToEndAsync(timeout.Token);
-            string output = await process.StandardOutput.ReadToEndAsync(timeout.Token);
-            await process.WaitForExitAsync(timeout.Token);
-            Assert.True(process.ExitCode == 0, $"{sample} ended with {process.ExitCode}: {await errors}");
-            return output;
-        }
-        finally
-        {
-            if (!process.HasExited)
-            {
-                process.Kill(entireProcessTree: true);
-            }
-        }
+        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(start, TimeSpan.FromMinutes(2));
+        Assert.True(exit == 0, $"{sample} ended with {exit}: {errors}");
+        return output;
     }
 }

@@ -17,7 +17,13 @@ public partial class AheadOfTimeTests
         Assert.SkipUnless((Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, "clang"))), "clang is not installed, which NativeAOT links with (Debian: clang, zlib1g-dev).");
         using TempDirectory folder = new();
         string project = Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.AotServer", "AotServer.csproj"), target = RuntimeInformation.RuntimeIdentifier;
-        string[] settings = ["-r", target, "--artifacts-path", folder.File("artifacts"), $"-p:Libraries={AppContext.BaseDirectory}"];
+        string libraries = Directory.CreateDirectory(folder.File("libraries")).FullName + Path.DirectorySeparatorChar;
+        foreach (string library in (string[])["Gemma.Extensions.AI.dll", "Gemma.Extensions.AI.AspNetCore.dll", "Gemma.Extensions.AI.Nano.dll"])
+        {
+            File.Copy(Path.Combine(AppContext.BaseDirectory, library), libraries + library); // as they are now: whoever builds meanwhile writes them again
+        }
+
+        string[] settings = ["-r", target, "--artifacts-path", folder.File("artifacts"), $"-p:Libraries={libraries}"];
         (int exit, string said) = await DotnetAsync(["restore", project, .. settings]);
         Assert.SkipUnless(exit == 0, $"The packages of the compiler could not be restored: {said}");
         (exit, said) = await DotnetAsync(["publish", project, "-c", "Release", "--no-restore", .. settings, "-o", folder.File("out")]);
@@ -28,7 +34,7 @@ public partial class AheadOfTimeTests
         try
         {
             Task<string> complaints = process.StandardError.ReadToEndAsync();
-            string address = await process.StandardOutput.ReadLineAsync() ?? await complaints;
+            string address = await process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(2)) ?? await complaints;
             Assert.True(Uri.TryCreate(address, UriKind.Absolute, out Uri? uri), address);
             using HttpClient http = new() { BaseAddress = uri, Timeout = TimeSpan.FromMinutes(2) };
             await using ModelServer same = await ModelServer.StartNanoAsync(map: ApiForm.MapAll);
@@ -93,16 +99,12 @@ public partial class AheadOfTimeTests
         return JsonElement.Parse(text);
     }
 
-    /// <summary>The program that runs these tests, whatever stands first in PATH.</summary>
+    /// <summary>The program that runs these tests, whatever stands first in PATH. No build server serves it, which others could hold up, stop, or be held up by.</summary>
     private static async Task<(int Exit, string Output)> DotnetAsync(string[] arguments)
     {
-        ProcessStartInfo start = new(Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", "dotnet")), [.. arguments, "-nologo"]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
-        using Process process = Process.Start(start)!;
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        return (process.ExitCode, output + await errors);
+        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(new ProcessStartInfo(
+            Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", "dotnet")), [.. arguments, "-nologo", "--disable-build-servers"]), TimeSpan.FromMinutes(10));
+        return (exit, output + errors);
     }
 
     /// <summary>A warning of trimming or of compilation ahead of time about code of the libraries.</summary>

@@ -31,11 +31,8 @@ public class JavaScriptClientTests
 
     internal static async Task<JsonElement> RunAsync(string script, params string[] arguments)
     {
-        using Process process = Process.Start(new ProcessStartInfo(Node!, [script, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        Task<string> complaints = process.StandardError.ReadToEndAsync();
-        string output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, await complaints);
+        (int exit, string output, string complaints) = await ProgramRun.ToEndAsync(new ProcessStartInfo(Node!, [script, .. arguments]), TimeSpan.FromMinutes(5));
+        Assert.True(exit == 0, complaints);
         return JsonElement.Parse(output);
     }
 }

@@ -311,15 +311,9 @@ public class OpenAIClientTests
     {
         await using ModelServer server = await ModelServer.StartAsync(DensityAgent.Client());
         string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, program = "Gemma.Extensions.AI.ResponsesClient";
-        using Process process = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(TestData.Repository, "tests", program, "bin", configuration, "net10.0", program + ".dll"), new Uri(server.Address, "v1").ToString()])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-        Task<string> complaints = process.StandardError.ReadToEndAsync();
-        string output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, await complaints);
+        (int exit, string output, string complaints) = await ProgramRun.ToEndAsync(new ProcessStartInfo(
+            "dotnet", [Path.Combine(TestData.Repository, "tests", program, "bin", configuration, "net10.0", program + ".dll"), new Uri(server.Address, "v1").ToString()]), TimeSpan.FromMinutes(5));
+        Assert.True(exit == 0, complaints);
         JsonElement ended = JsonElement.Parse(output);
         Assert.Equal("2.14.0", ended.GetProperty("openai").GetString());
         Assert.EndsWith(DensityAgent.Answer, ended.GetProperty("streamed").GetString(), StringComparison.Ordinal);

@@ -47,11 +47,9 @@ public sealed class MarkdownTests(BrowserFixture browser) : IClassFixture<Browse
 
     private static async Task<string> RunInNodeAsync(string node)
     {
-        using Process process = Process.Start(new ProcessStartInfo(node, [Path.ChangeExtension(Checks.Replace("-checks", "-node"), ".mjs"), Script, Checks]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        Task<string> complaints = process.StandardError.ReadToEndAsync();
-        string output = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, await complaints);
+        (int exit, string output, string complaints) = await ProgramRun.ToEndAsync(
+            new ProcessStartInfo(node, [Path.ChangeExtension(Checks.Replace("-checks", "-node"), ".mjs"), Script, Checks]), TimeSpan.FromMinutes(5));
+        Assert.True(exit == 0, complaints);
         return output;
     }
 

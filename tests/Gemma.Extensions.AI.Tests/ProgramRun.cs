@@ -1,0 +1,54 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace Gemma.Extensions.AI.Tests;
+
+/// <summary>A program that a test runs to its end.</summary>
+internal static class ProgramRun
+{
+    /// <summary>Runs a program and reads what it says. One that has not ended in time is killed with all that it started, and fails the test with what it had said until then.</summary>
+    /// <param name="start">The program; both its streams are redirected.</param>
+    /// <param name="limit">Far more than it needs on a busy machine: it is there so that nothing hangs.</param>
+    public static async Task<(int Exit, string Output, string Errors)> ToEndAsync(ProcessStartInfo start, TimeSpan limit)
+    {
+        (start.RedirectStandardOutput, start.RedirectStandardError) = (true, true);
+        StringBuilder output = new(), errors = new();
+        using Process process = new() { StartInfo = start };
+        process.OutputDataReceived += (_, line) => Keep(output, line.Data);
+        process.ErrorDataReceived += (_, line) => Keep(errors, line.Data);
+        process.Start();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        using CancellationTokenSource late = new(limit);
+        try
+        {
+            await process.WaitForExitAsync(late.Token); // and for the end of both streams
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"{start.FileName} {string.Join(' ', start.ArgumentList)} did not end within {limit.TotalMinutes} minutes. It said:\n{Text(output)}{Text(errors)}");
+        }
+
+        return (process.ExitCode, Text(output), Text(errors));
+    }
+
+    private static void Keep(StringBuilder text, string? line)
+    {
+        if (line is not null)
+        {
+            lock (text)
+            {
+                text.AppendLine(line);
+            }
+        }
+    }
+
+    private static string Text(StringBuilder text)
+    {
+        lock (text)
+        {
+            return text.ToString();
+        }
+    }
+}
