@@ -76,19 +76,24 @@ public sealed class GemmaChatClient : IChatClient
         ArgumentNullException.ThrowIfNull(serviceType);
         return serviceKey is not null ? null
             : serviceType == typeof(ChatClientMetadata) ? _metadata
-            : serviceType == typeof(ILoggerFactory) ? _model.LoggerFactory
-            : serviceType == typeof(ModelReference) ? _model
-            : serviceType == typeof(GemmaModel) ? Model()
-            : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
-            : serviceType.IsInstanceOfType(this) ? this
-            : null;
-
-        GemmaModel Model() => _model.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+            : ServiceOf(_model, serviceType) ?? (serviceType.IsInstanceOfType(this) ? this : null);
     }
 
     /// <summary>Does nothing: the model belongs to whoever loaded it.</summary>
     public void Dispose()
     {
+    }
+
+    /// <summary>The services that chat clients and embedding generators of a model have in common; null for other types.</summary>
+    internal static object? ServiceOf(ModelReference model, Type type)
+    {
+        return type == typeof(ILoggerFactory) ? model.LoggerFactory
+            : type == typeof(ModelReference) ? model
+            : type == typeof(GemmaModel) ? Load()
+            : type == typeof(GemmaTokenizer) || type == typeof(Tokenizer) ? Load().Tokenizer
+            : null;
+
+        GemmaModel Load() => model.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
     }
 
     /// <summary>Checks at the call, not at the first element, what can be checked there, and keeps the options as they are now.</summary>

@@ -5,7 +5,6 @@ using Gemma.Extensions.AI.Hosting;
 using Gemma.Extensions.AI.Text;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
-using Microsoft.ML.Tokenizers;
 
 namespace Gemma.Extensions.AI;
 
@@ -86,14 +85,7 @@ public sealed class GemmaEmbeddingGenerator : IEmbeddingGenerator<string, Embedd
         return serviceKey is not null ? null
             : serviceType == typeof(EmbeddingGeneratorMetadata) ? Metadata()
             : serviceType == typeof(GemmaEmbeddingOptions) ? _options.Clone()
-            : serviceType == typeof(ILoggerFactory) ? _model.LoggerFactory
-            : serviceType == typeof(ModelReference) ? _model
-            : serviceType == typeof(GemmaModel) ? Model()
-            : serviceType == typeof(GemmaTokenizer) || serviceType == typeof(Tokenizer) ? Model().Tokenizer
-            : serviceType.IsInstanceOfType(this) ? this
-            : null;
-
-        GemmaModel Model() => _model.GetAsync(CancellationToken.None).GetAwaiter().GetResult();
+            : GemmaChatClient.ServiceOf(_model, serviceType) ?? (serviceType.IsInstanceOfType(this) ? this : null);
     }
 
     /// <summary>The number of dimensions is in the file, so it is known once the model is loaded.</summary>
