@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Evaluation;
 
-/// <summary>How two players met, all games between them summed up.</summary>
+/// <summary>The games between two players, summed up.</summary>
 /// <param name="First">One player.</param>
 /// <param name="Second">The other one.</param>
 /// <param name="FirstWins">Games that the first won; a draw counts half for each.</param>

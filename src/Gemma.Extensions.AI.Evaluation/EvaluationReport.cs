@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 
 namespace Gemma.Extensions.AI.Evaluation;
 
-/// <summary>What is known of a model that was measured.</summary>
+/// <summary>Identity of an evaluated model.</summary>
 /// <param name="Model">Its name.</param>
 /// <param name="Sha256">Hash of its file; of a directory the hash of the lines that <c>sha256sum</c> prints for its files, by name. Null: it does not run here.</param>
 /// <param name="ChatFormat">How it was asked: the chat format, <c>none</c> where prompts stood as they are, <c>client</c> where a client decides.</param>
@@ -54,7 +54,7 @@ public sealed record EvaluationGroup(string Group, int Rows, IReadOnlyList<Evalu
 /// <param name="Truncated">Whether the prompt was longer than the context, so that its beginning was left out.</param>
 public sealed record EvaluationItem(int Index, string? Group, IReadOnlyDictionary<string, double> Values, IReadOnlyList<double>? LogLikelihoods, string? Text, bool Truncated);
 
-/// <summary>How a model did in a task.</summary>
+/// <summary>The results of one model in one task.</summary>
 public sealed record EvaluationReport
 {
     private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web)

@@ -10,7 +10,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Evaluation;
 
-/// <summary>How a task is run.</summary>
+/// <summary>Options of a run.</summary>
 public sealed record EvaluationOptions
 {
     /// <summary>Examples in each prompt; null: as many as the task says.</summary>
@@ -38,7 +38,7 @@ public sealed record EvaluationOptions
     public int Seed { get; init; } = 1234;
 }
 
-/// <summary>How far a run is.</summary>
+/// <summary>Progress of a run.</summary>
 /// <param name="Done">Rows that are done.</param>
 /// <param name="Total">All rows.</param>
 public readonly record struct EvaluationProgress(int Done, int Total);
@@ -170,7 +170,7 @@ public sealed class EvaluationRunner
             $"There are {examples.Count} examples for a row, but {shots} are asked for{(task.FewShotMatch is { } match ? $" ('{match}' must be {row[match]?.ToJsonString() ?? "missing"})" : "")}.");
     }
 
-    /// <summary>What a run's results depend on.</summary>
+    /// <summary>Hash of everything that a run's results depend on.</summary>
     private string RunKey(EvaluationTask task, IEnumerable<JsonObject> rows, IEnumerable<JsonObject> pool, int shots)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

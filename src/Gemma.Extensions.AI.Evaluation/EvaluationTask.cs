@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Evaluation.Tasks;
 
 namespace Gemma.Extensions.AI.Evaluation;
 
-/// <summary>What a model does in a task.</summary>
+/// <summary>The kind of answer that a task asks for.</summary>
 public enum EvaluationKind
 {
     /// <summary>Its likelihoods choose among continuations of a prompt.</summary>
@@ -38,10 +38,10 @@ public sealed record EvaluationTask
     /// <summary>Name, as lm-evaluation-harness has it where the task is one of its.</summary>
     public required string Name { get; init; }
 
-    /// <summary>What the model does.</summary>
+    /// <summary>The kind of answer that the task asks for.</summary>
     public required EvaluationKind Kind { get; init; }
 
-    /// <summary>What the task measures, and what about it is worth knowing.</summary>
+    /// <summary>Description: what the task measures, and its caveats.</summary>
     public string? About { get; init; }
 
     /// <summary>Template of the prompt, or of the text that is predicted.</summary>
@@ -90,15 +90,15 @@ public sealed record EvaluationTask
     public int MaxTokens { get; init; } = 256;
 
     /// <summary>
-    /// What is measured. Choices: <c>acc</c> (the likeliest), <c>acc_norm</c> (the likeliest by character, as in lm-evaluation-harness), <c>acc_bytes</c> (by byte of UTF-8). Written
-    /// answers: <c>exact_match</c>, <c>f1</c>, <c>drop_em</c>, <c>drop_f1</c>, <c>math</c>; none: the texts are only written down. Perplexity: <c>byte_perplexity</c>, <c>bits_per_byte</c>, <c>word_perplexity</c>.
+    /// The metrics to compute. Choices: <c>acc</c> (the likeliest), <c>acc_norm</c> (the likeliest by character, as in lm-evaluation-harness), <c>acc_bytes</c> (by byte of UTF-8). Written
+    /// answers: <c>exact_match</c>, <c>f1</c>, <c>drop_em</c>, <c>drop_f1</c>, <c>math</c>; none: the texts are only recorded. Perplexity: <c>byte_perplexity</c>, <c>bits_per_byte</c>, <c>word_perplexity</c>.
     /// </summary>
     public IReadOnlyList<string> Metrics { get; init; } = [];
 
     /// <summary>Ways to take the answer out of what was written, by name; each gives a value of every metric.</summary>
     public IReadOnlyList<AnswerExtraction> Extract { get; init; } = [];
 
-    /// <summary>How texts are made comparable.</summary>
+    /// <summary>Normalization of both texts before they are compared.</summary>
     public AnswerNormalization Normalize { get; init; } = new();
 
     /// <summary>Functions for the templates, by name: each takes a text through steps.</summary>
@@ -156,23 +156,23 @@ public sealed record AnswerExtraction
     /// <summary>Regular expression; its first group that took part is the answer, or the whole match. Where it does not match, the answer is <c>[invalid]</c>.</summary>
     public required string Pattern { get; init; }
 
-    /// <summary>Whether the last match counts instead of the first.</summary>
+    /// <summary>True if the last match counts instead of the first.</summary>
     public bool Last { get; init; }
 }
 
-/// <summary>How texts are made comparable before they are compared.</summary>
+/// <summary>Normalization of answers before they are compared.</summary>
 public sealed record AnswerNormalization
 {
     /// <summary>Regular expressions of what is left out, in this order, before anything else.</summary>
     public IReadOnlyList<string> Ignore { get; init; } = [];
 
-    /// <summary>Whether letters of both cases are the same.</summary>
+    /// <summary>True if case is ignored.</summary>
     public bool IgnoreCase { get; init; }
 
-    /// <summary>Whether ASCII punctuation is left out.</summary>
+    /// <summary>True if ASCII punctuation is removed.</summary>
     public bool IgnorePunctuation { get; init; }
 
-    /// <summary>Whether white space at both ends is left out.</summary>
+    /// <summary>True if white space at both ends is removed.</summary>
     public bool Trim { get; init; }
 }
 
@@ -188,6 +188,6 @@ public sealed record TextStep
     /// <summary>A regular expression whose matches are replaced by <see cref="With"/>.</summary>
     public string? Pattern { get; init; }
 
-    /// <summary>What is put in its place; no group of the pattern is meant by it.</summary>
+    /// <summary>The replacement, taken literally: groups of the pattern are not substituted.</summary>
     public string With { get; init; } = "";
 }

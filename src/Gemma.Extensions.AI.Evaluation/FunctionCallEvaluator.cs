@@ -32,15 +32,15 @@ public sealed class ExpectedCallsContext(IReadOnlyList<ExpectedCall> calls) : Ev
 }
 
 /// <summary>
-/// Whether a model called what it should, as the Berkeley leaderboard asks: one function, one among several, several at once in any order, or none where none fits. Names must be equal, and
+/// Checks a model's function calls as the Berkeley leaderboard does: one function, one among several, several at once in any order, or none where none fits. Names must be equal, and
 /// arguments equal as values: 1 and 1.0 are, the order of properties does not matter, texts and lists must be the same. Arguments that nobody expects are wrong.
 /// </summary>
 public sealed class FunctionCallEvaluator : IEvaluator
 {
-    /// <summary>Whether all calls are right, and no other was made.</summary>
+    /// <summary>Metric: true if exactly the expected calls were made.</summary>
     public const string CallsMetric = "Calls right";
 
-    /// <summary>Whether the functions are the right ones, whatever the arguments.</summary>
+    /// <summary>Metric: true if the expected functions were called, whatever the arguments.</summary>
     public const string NamesMetric = "Functions right";
 
     /// <inheritdoc/>

@@ -103,10 +103,10 @@ public sealed class GemmaJudge : IEvaluator
         """);
 }
 
-/// <summary>What a <see cref="GemmaJudge"/> asks.</summary>
+/// <summary>Options of a <see cref="GemmaJudge"/>.</summary>
 public sealed record GemmaJudgeOptions
 {
-    /// <summary>What is to be judged.</summary>
+    /// <summary>The criterion to judge by.</summary>
     public string Question { get; init; } = "Judge the answer to the conversation below. It is good if it is correct, complete and to the point, and bad otherwise.";
 
     /// <summary>Labels to choose from.</summary>

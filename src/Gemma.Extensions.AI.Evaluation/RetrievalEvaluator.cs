@@ -34,7 +34,7 @@ public sealed partial class RetrievalEvaluator : IEvaluator
     /// <summary>Share of the citations that are of relevant passages, 0 to 1; no value where nothing is cited.</summary>
     public const string PrecisionMetric = "Citation precision";
 
-    /// <summary>Whether the answer is a refusal exactly where the documents don't hold one.</summary>
+    /// <summary>Metric: true if the model refused exactly when the documents hold no answer.</summary>
     public const string RefusalMetric = "Refusal right";
 
     private readonly string[] _refusals;

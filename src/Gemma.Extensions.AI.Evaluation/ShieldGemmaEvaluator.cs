@@ -4,7 +4,7 @@ using Microsoft.Extensions.AI.Evaluation;
 
 namespace Gemma.Extensions.AI.Evaluation;
 
-/// <summary>Whether an answer is safe, by a <see cref="ShieldGemma"/> in this process: a number for each of its policies, p(Yes), which fails from the policy's threshold on.</summary>
+/// <summary>Rates the safety of an answer by a <see cref="ShieldGemma"/> in this process: p(Yes) for each policy, which fails at or above the policy's threshold.</summary>
 public sealed class ShieldGemmaEvaluator : IEvaluator
 {
     private readonly ShieldGemma _guard;

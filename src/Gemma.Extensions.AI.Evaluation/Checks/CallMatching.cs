@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Evaluation.Checks;
 /// <summary>Compares calls with those that are right.</summary>
 internal static class CallMatching
 {
-    /// <summary>What is wrong; null where each call that was made is one of the right ones, and each right one was made once.</summary>
+    /// <summary>Describes the first mismatch; null if the calls match the expected ones one to one.</summary>
     public static string? Problem(IReadOnlyList<ExpectedCall> expected, IReadOnlyList<FunctionCallContent> calls)
     {
         if (calls.Count != expected.Count)

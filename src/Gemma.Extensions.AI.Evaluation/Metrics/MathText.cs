@@ -11,7 +11,7 @@ internal static partial class MathText
 {
     private static readonly string[] s_dropped = ["\\left", "\\right", "\\!", "\\,", "\\;", "\\ ", "\\$", "$", "\\%", "%", "^\\circ", "^{\\circ}", "{,}"];
 
-    /// <summary>Whether a written result is the one of a solution: what its last <c>\boxed</c> holds, or the text itself.</summary>
+    /// <summary>True if a written result equals that of a solution: the content of its last <c>\boxed</c>, or the text itself.</summary>
     public static bool AreEqual(string written, string solution)
     {
         string a = Normalize(Boxed(written) ?? written), b = Normalize(Boxed(solution) ?? solution);
@@ -31,7 +31,7 @@ internal static partial class MathText
     private static decimal? Number(string text) =>
         decimal.TryParse(text, NumberStyles.Float | NumberStyles.AllowThousands, CultureInfo.InvariantCulture, out decimal number) ? number : null;
 
-    /// <summary>What the last box holds, braces balanced; null where there is none.</summary>
+    /// <summary>Content of the last <c>\boxed</c>, braces balanced; null if there is none.</summary>
     private static string? Boxed(string text)
     {
         const string Box = "\\boxed{";

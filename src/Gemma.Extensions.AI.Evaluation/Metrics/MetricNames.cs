@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Evaluation.Metrics;
 
-/// <summary>What can be measured.</summary>
+/// <summary>Names of the metrics.</summary>
 internal static class MetricNames
 {
     public const string Accuracy = "acc", AccuracyByCharacter = "acc_norm", AccuracyByByte = "acc_bytes";

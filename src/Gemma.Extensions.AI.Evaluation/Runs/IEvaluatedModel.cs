@@ -1,9 +1,9 @@
 namespace Gemma.Extensions.AI.Evaluation.Runs;
 
-/// <summary>What a task asks of a model.</summary>
+/// <summary>The operations that a task needs of a model.</summary>
 internal interface IEvaluatedModel
 {
-    /// <summary>What is known of it.</summary>
+    /// <summary>Its identity.</summary>
     EvaluatedModelFacts Facts { get; }
 
     /// <summary>Natural logarithms of the probabilities of continuations, each behind its context, or all behind the only one.</summary>

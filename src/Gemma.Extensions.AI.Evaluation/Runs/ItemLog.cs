@@ -34,7 +34,7 @@ internal sealed class ItemLog : IDisposable
         }
     }
 
-    /// <summary>What was there.</summary>
+    /// <summary>Items of an earlier, interrupted run.</summary>
     public List<EvaluationItem> Items { get; } = [];
 
     public void Add(EvaluationItem item)

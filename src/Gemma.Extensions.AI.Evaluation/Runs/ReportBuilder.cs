@@ -37,7 +37,7 @@ internal sealed class ReportBuilder(EvaluationTask task, int samples, int seed)
     }
 }
 
-/// <summary>What is kept of a text that was predicted.</summary>
+/// <summary>Keys of the facts recorded for a predicted text.</summary>
 internal static class PerplexityFacts
 {
     public const string LogLikelihood = "log_likelihood", Bytes = "bytes", Words = "words";

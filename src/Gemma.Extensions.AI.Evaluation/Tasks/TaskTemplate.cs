@@ -28,7 +28,7 @@ internal sealed class TaskTemplate
     /// <summary>A text; null where none is given.</summary>
     public static TaskTemplate? Text(string member, string? source) => source is null ? null : new(member, source);
 
-    /// <summary>What an expression gives: the expression itself, or a template that writes it as JSON.</summary>
+    /// <summary>Parses an expression: either bare, or a template that writes it as JSON.</summary>
     public static TaskTemplate? Expression(string member, string? source) =>
         source is null ? null : new(member, source.Contains("{%", StringComparison.Ordinal) || source.Contains("{{", StringComparison.Ordinal) ? source : $"{{{{ ({source}) | tojson }}}}");
 
