@@ -15,13 +15,13 @@ public sealed class GemmaRagOptions
     /// <summary>Judge the best passages again by the chat model's Yes and No; see <see cref="GemmaReranker"/> for what kind of model that needs.</summary>
     public bool Rerank { get; set; }
 
-    /// <summary>How documents are cut into passages.</summary>
+    /// <summary>Options for cutting documents into passages.</summary>
     public DocumentIngestorOptions Ingestion { get; } = new();
 
-    /// <summary>How passages are found. A chat model is a weak embedder, so a rank by its vectors weighs a quarter of a rank by words here.</summary>
+    /// <summary>Options for finding passages. A chat model is a weak embedder, so here a rank by vectors weighs a quarter of a rank by words.</summary>
     public DocumentRetrieverOptions Retrieval { get; } = new() { VectorWeight = 0.25 };
 
-    /// <summary>How questions are answered.</summary>
+    /// <summary>Options for answering questions.</summary>
     public DocumentAnswererOptions Answering { get; } = new();
 
     /// <summary>Settings of the SQLite store. Not read where another store is registered.</summary>

@@ -63,7 +63,7 @@ internal sealed class CitationFilter(int passages)
         return shown.ToString();
     }
 
-    /// <summary>What is left at the end.</summary>
+    /// <summary>Ends the text: returns the part of it that was still held back.</summary>
     public string Flush()
     {
         StringBuilder rest = new();

@@ -8,7 +8,7 @@ using Microsoft.ML.Tokenizers;
 
 namespace Gemma.Extensions.AI.Rag;
 
-/// <summary>How questions are answered.</summary>
+/// <summary>Options of a <see cref="DocumentAnswerer"/>.</summary>
 public sealed class DocumentAnswererOptions
 {
     /// <summary>Most passages that the model reads for an answer.</summary>

@@ -58,7 +58,7 @@ internal static class PassageFrame
         return escaped is null ? text : escaped.Append(text, written, text.Length - written).ToString();
     }
 
-    /// <summary>Whether a line begins with a number in brackets, or one of the words with a colon, whatever its case, width, and what can't be seen in between.</summary>
+    /// <summary>True if a line begins with a number in brackets or one of the words with a colon; case, width and invisible characters in between are ignored.</summary>
     internal static bool IsFrame(ReadOnlySpan<char> line)
     {
         line = Visible(line);

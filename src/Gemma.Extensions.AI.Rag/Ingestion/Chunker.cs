@@ -142,7 +142,7 @@ internal sealed partial class Chunker(Tokenizer tokenizer, int maxTokens, int mi
         }
     }
 
-    /// <summary>Whether what begins at a place belongs to the letter before it: the second half of a pair, a mark, what a joiner holds.</summary>
+    /// <summary>True if the character at an index continues the one before it: a low surrogate, a combining mark, or one bound by a joiner.</summary>
     private static bool Joins(string text, int at) =>
         char.IsLowSurrogate(text[at]) || text[at] is '\u200D' || text[at - 1] is '\u200D'
         || char.GetUnicodeCategory(text, at) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;

@@ -8,7 +8,7 @@ using Microsoft.ML.Tokenizers;
 
 namespace Gemma.Extensions.AI.Rag;
 
-/// <summary>How documents are cut into passages.</summary>
+/// <summary>Options of a <see cref="DocumentIngestor"/>.</summary>
 public sealed class DocumentIngestorOptions
 {
     /// <summary>Most tokens of a passage, its title and headings included.</summary>
@@ -38,7 +38,7 @@ public sealed class DocumentIngestorOptions
     internal ReadLimits Limits => new(MaxDocumentBytes, MaxMarkupBytes, MaxTextLength);
 }
 
-/// <summary>What was done with a document.</summary>
+/// <summary>The outcome for one document.</summary>
 public enum IngestionAction
 {
     /// <summary>The document was new or had changed, and was stored.</summary>

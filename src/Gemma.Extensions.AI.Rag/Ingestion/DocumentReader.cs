@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Gemma.Extensions.AI.Rag.Ingestion;
 
-/// <summary>What a document may cost. Over any of them it is refused.</summary>
+/// <summary>Limits on the cost of a document. One that exceeds any of them is refused.</summary>
 /// <param name="Bytes">Most bytes of a document.</param>
 /// <param name="MarkupBytes">Most bytes of Markdown and HTML.</param>
 /// <param name="Text">Most characters of its text.</param>

@@ -30,7 +30,7 @@ internal static partial class HtmlEncoding
         return encoding is null ? DocumentReader.Decode(content) : encoding.GetString(content);
     }
 
-    /// <summary>Whether the page is written by the rules of XML, in which an element may end itself.</summary>
+    /// <summary>True if the page is XHTML, where elements may be self-closing.</summary>
     public static bool IsXml(string page) => page.AsSpan().TrimStart().StartsWith("<?xml", StringComparison.OrdinalIgnoreCase);
 
     private static Encoding? Declared(string beginning)
@@ -43,7 +43,7 @@ internal static partial class HtmlEncoding
             : null;
     }
 
-    /// <summary>What browsers take for a name; null where they don't know it.</summary>
+    /// <summary>The encoding that browsers use for a label; null for one they don't know.</summary>
     private static Encoding? Resolve(string name)
     {
         name = name.Trim();

@@ -66,7 +66,7 @@ internal readonly ref struct PdfContentScanner
     /// <summary>Most states that are saved at a time.</summary>
     public int DeepestState { get; }
 
-    /// <summary>How often each image or form is drawn, by its name in the resources.</summary>
+    /// <summary>Number of times that each image or form is drawn, by its name in the resources.</summary>
     public Dictionary<string, int> Drawn { get; }
 
     internal static bool IsRegular(byte c) => c > 32 && c is not ((byte)'(' or (byte)')' or (byte)'<' or (byte)'>' or (byte)'[' or (byte)']' or (byte)'{' or (byte)'}' or (byte)'/' or (byte)'%');

@@ -13,7 +13,7 @@ namespace Gemma.Extensions.AI.Rag.Ingestion;
 /// </summary>
 internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPageFactory<PdfPageGuard.Checked>
 {
-    /// <summary>What a page may hold, all that is drawn through forms counted as often as it is drawn: bytes, words of the drawing language, characters.</summary>
+    /// <summary>Limits of a page in bytes, operands and operators, and characters. Content of a form counts each time it is drawn.</summary>
     private const long MaxBytes = 1L << 25, MaxWords = 8_000_000, MaxCharacters = 1_000_000;
 
     /// <summary>Forms within forms, and saved states; real ones are below ten, and 28 was the limit of the first readers.</summary>
@@ -22,7 +22,7 @@ internal sealed class PdfPageGuard(PdfDocument document, PdfGuard guard) : IPage
     /// <summary>Parents that are asked for what a page does not say itself.</summary>
     private const int MaxParents = 64;
 
-    /// <summary>What drawing an image costs, in instructions.</summary>
+    /// <summary>Cost of drawing an image, in words.</summary>
     private const int WordsOfImage = 100;
 
     private readonly PdfResourceGuard _resources = new(document, guard);

@@ -319,7 +319,7 @@ internal sealed class PdfStructureGuard(PdfGuard guard)
 
         public long? NextInteger() => Next() && IsInteger && long.TryParse(Token, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value) ? value : null;
 
-        /// <summary>Whether a reference begins with the integer that stands here; the lexer stands on its end then.</summary>
+        /// <summary>Reads a reference if one begins with the current integer; the lexer then stands at its end.</summary>
         public bool TryReference(out long number)
         {
             PdfLexer ahead = this;

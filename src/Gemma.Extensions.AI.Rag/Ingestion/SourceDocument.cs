@@ -28,7 +28,7 @@ public sealed class SourceDocument
     /// <summary>Stable name within the collection.</summary>
     public string Id { get; }
 
-    /// <summary>How the bytes are read.</summary>
+    /// <summary>Format of the bytes.</summary>
     public DocumentFormat Format { get; }
 
     /// <summary>Number of bytes, where it is known without reading them.</summary>
@@ -64,7 +64,7 @@ public sealed class SourceDocument
         return format is { } known ? new SourceDocument(id ?? path, known, path) : null;
     }
 
-    /// <summary>What has no length is not opened: a pipe would block until somebody writes into it, and some devices never end.</summary>
+    /// <summary>Reads a file. Anything without a length is not opened: a pipe would block until somebody writes to it, and some devices never end.</summary>
     private static Task<byte[]> ReadFileAsync(string path, CancellationToken cancellationToken)
     {
         return Target(path) is FileInfo { Exists: true, Length: 0 } ? Task.FromResult<byte[]>([]) : File.ReadAllBytesAsync(path, cancellationToken);
@@ -93,7 +93,7 @@ public sealed class SourceDocument
     }
 }
 
-/// <summary>How the bytes of a document are read.</summary>
+/// <summary>Format of a document's bytes.</summary>
 public enum DocumentFormat
 {
     /// <summary>Plain text in UTF-8, or UTF-16 with a byte order mark; what is neither is taken as Windows-1252. Blank lines separate paragraphs.</summary>

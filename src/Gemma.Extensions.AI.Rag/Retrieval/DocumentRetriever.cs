@@ -6,7 +6,7 @@ using Microsoft.Extensions.VectorData;
 
 namespace Gemma.Extensions.AI.Rag;
 
-/// <summary>What a search compares.</summary>
+/// <summary>The kind of search.</summary>
 public enum RetrievalMode
 {
     /// <summary>Words and vectors, fused by reciprocal rank. Words alone where the collection has no vectors.</summary>
@@ -19,10 +19,10 @@ public enum RetrievalMode
     Vectors,
 }
 
-/// <summary>How passages are found.</summary>
+/// <summary>Options of a <see cref="DocumentRetriever"/>.</summary>
 public sealed class DocumentRetrieverOptions
 {
-    /// <summary>What a search compares.</summary>
+    /// <summary>The kind of search.</summary>
     public RetrievalMode Mode { get; set; } = RetrievalMode.Hybrid;
 
     /// <summary>
@@ -37,7 +37,7 @@ public sealed class DocumentRetrieverOptions
     public int RerankDepth { get; set; } = 20;
 
     /// <summary>
-    /// How much the order of the search counts beside the re-ranker: passages are ordered by the log-odds of their relevance less this times the
+    /// Weight of the search's order beside the re-ranker's: passages are ordered by the log-odds of their relevance less this times the
     /// logarithm of their rank. 0 leaves the order to the re-ranker alone, which loses much where the model judges badly.
     /// </summary>
     public double RankWeight { get; set; } = 2;
@@ -59,8 +59,8 @@ public interface IPassageReranker
 public sealed record RetrievedPassage(DocumentChunk Chunk, double Score, double TermCoverage, double? Relevance)
 {
     /// <summary>
-    /// How much the words that the passage shares with the question say, by how rare they are among the passages: 1 is what one word says that three
-    /// passages hold. Null where the store does not tell how often words occur (any but <see cref="SqliteVectorStore"/>).
+    /// Evidence in the words that the passage shares with the question, by their rarity among the passages: 1 is that of one word that three passages
+    /// hold. Null if the store does not count words (any but <see cref="SqliteVectorStore"/>).
     /// </summary>
     public double? Evidence { get; init; }
 }
@@ -96,7 +96,7 @@ public sealed class DocumentRetriever
         }
     }
 
-    /// <summary>What a search compares.</summary>
+    /// <summary>The kind of search that found the passages.</summary>
     public RetrievalMode Mode { get; }
 
     /// <summary>

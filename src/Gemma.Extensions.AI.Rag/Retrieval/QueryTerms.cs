@@ -11,8 +11,8 @@ internal static partial class QueryTerms
     private const int MaxWords = 128;
 
     /// <summary>
-    /// What a pair of letters in a script without spaces counts, and a single one, where a word counts 1: words have two letters and more, so that pairs say
-    /// most letters twice. A word of one letter counts as a pair. What is all that was asked for counts 1.
+    /// Weights of a pair of letters and of a single letter in a script without spaces, relative to a word: words have two or more letters, so pairs
+    /// repeat most letters. A word of one letter counts as a pair; a term that is the whole query counts 1.
     /// </summary>
     private const double PairWeight = 0.5, LetterWeight = 0.25;
 
@@ -96,9 +96,9 @@ internal static partial class QueryTerms
     }
 
     /// <summary>
-    /// How much the words that a text shares with a question say: the sum of ln(passages / passages with the word), words that come again counting
-    /// a little more as in BM25, over what one word brings that three passages hold. Words of every passage say nothing; where there are hardly
-    /// more than three passages, every word that they do not all share is enough.
+    /// Evidence in the words that a text shares with a question: the sum of ln(passages / passages with the word), repeated words counting a little
+    /// more as in BM25, divided by the value of one word that three passages hold. Words of every passage count nothing; with hardly more than three
+    /// passages, any word that they do not all share is enough.
     /// </summary>
     /// <param name="words">The words of the question.</param>
     /// <param name="matches">Passages with each word.</param>
@@ -126,7 +126,7 @@ internal static partial class QueryTerms
         return sum / Math.Max(0.1, Math.Log(passages / 3.0));
     }
 
-    /// <summary>How often a text holds each word; of a script without spaces, also how often each letter.</summary>
+    /// <summary>Counts each word of a text; in a script without spaces, each letter as well.</summary>
     private static Dictionary<string, int> Counts(string text)
     {
         Dictionary<string, int> counts = new(StringComparer.Ordinal);

@@ -6,7 +6,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Rag.Store;
 
-/// <summary>What orders vectors. The larger key is always the better one.</summary>
+/// <summary>The key that vectors are ordered by. Larger is always better.</summary>
 internal enum VectorMetric
 {
     Cosine,

@@ -181,7 +181,7 @@ internal static class SqliteLayout
         return (line[..space], line[(space + 1)..] == "JSON");
     }
 
-    /// <summary>What was given for 'tokenize' when the table was created, by <see cref="CreateText"/> as well.</summary>
+    /// <summary>The value of 'tokenize' in a table's CREATE statement, also in one by <see cref="CreateText"/>.</summary>
     private static string TokenizerOf(string sql)
     {
         const string Before = "tokenize='";

@@ -8,7 +8,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Rag.Store;
 
-/// <summary>How .NET values are stored: the one table of types, used for records, filters and results alike.</summary>
+/// <summary>Storage of .NET values: the one table of types, used for records, filters and results alike.</summary>
 internal static class SqliteValues
 {
     public const string SupportedKeys = "string, int, long, Guid";
@@ -193,7 +193,7 @@ internal static class SqliteValues
         return type == typeof(ReadOnlyMemory<float>) || type == typeof(float[]) || type == typeof(Embedding<float>) || IsHalf(type);
     }
 
-    /// <summary>Whether the vector is stored as float16; all others are stored as float32.</summary>
+    /// <summary>True if the vector is stored as float16; all others are stored as float32.</summary>
     public static bool IsHalf(Type type)
     {
         type = Nullable.GetUnderlyingType(type) ?? type;

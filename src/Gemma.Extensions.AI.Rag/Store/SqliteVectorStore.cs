@@ -34,7 +34,7 @@ public sealed class SqliteVectorStoreOptions
     /// </summary>
     public IProgress<SqliteReindexProgress>? ReindexProgress { get; set; }
 
-    /// <summary>How long a writer waits for the writers of other processes; at most 24 days.</summary>
+    /// <summary>Time for which a writer waits for writers of other processes; at most 24 days.</summary>
     public TimeSpan BusyTimeout { get; set; } = TimeSpan.FromSeconds(30);
 }
 

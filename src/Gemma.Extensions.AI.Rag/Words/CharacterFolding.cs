@@ -64,7 +64,7 @@ internal static class CharacterFolding
         return folded.ToString();
     }
 
-    /// <summary>Whether the category is one of letters, marks or numbers. What the runtime doesn't know yet is most often a letter.</summary>
+    /// <summary>True for letters, marks and numbers, and for characters that the runtime doesn't know yet, which are most often letters.</summary>
     private static bool IsWord(Rune rune) => CharUnicodeInfo.GetUnicodeCategory(rune.Value) is <= UnicodeCategory.OtherNumber or UnicodeCategory.OtherNotAssigned;
 
     /// <summary>A soft hyphen that a line ends with holds its word together over the end of the line.</summary>

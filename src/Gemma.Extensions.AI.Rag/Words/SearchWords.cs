@@ -86,7 +86,7 @@ internal static class SearchWords
         }
     }
 
-    /// <summary>What a question asks for: as <see cref="Of"/>, without the letters that only repeat the end of a pair.</summary>
+    /// <summary>The search words of a question: as <see cref="Of"/>, without the letters that only repeat the end of a pair.</summary>
     public static IEnumerable<SearchWord> Asked(string text)
     {
         SearchWord before = default;
@@ -101,7 +101,7 @@ internal static class SearchWords
         }
     }
 
-    /// <summary>What the full text indexes of a text.</summary>
+    /// <summary>The words of a text as the full-text index stores them.</summary>
     /// <param name="text">The text.</param>
     /// <param name="tokenizer">The FTS5 tokenizer that reads it.</param>
     public static string Indexed(string text, string tokenizer)
