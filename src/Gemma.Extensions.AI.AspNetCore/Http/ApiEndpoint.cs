@@ -30,7 +30,7 @@ internal static partial class ApiEndpoint
         }
     }
 
-    /// <summary>What the caller is told of an exception. What the request did not cause goes to the log, and only there.</summary>
+    /// <summary>Maps an exception to the error that the caller is told. Details of a fault that the request did not cause go to the log only.</summary>
     public static ServerError ErrorOf(Exception exception, ILogger logger, string path)
     {
         ServerError error = ServerError.From(exception);

@@ -47,7 +47,7 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     private static Lazy<T>? Lazily<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicParameterlessConstructor)] T>(Func<T>? make) => make is null ? null : new(make, LazyThreadSafetyMode.PublicationOnly); // a failure is tried again
 }
 
-/// <summary>What a request asked for.</summary>
+/// <summary>The model and adapter that a request asked for.</summary>
 /// <param name="Model">The model.</param>
 /// <param name="Adapter">The adapter of it; null: none.</param>
 internal readonly record struct ModelChoice(ServedModel Model, string? Adapter)

@@ -34,7 +34,7 @@ internal static class ChatCompletionOptions
         };
     }
 
-    /// <summary>How tokens are drawn and where an answer stops, in options that the abstractions have.</summary>
+    /// <summary>Reads the sampling parameters and stop sequences that <see cref="ChatOptions"/> has members for.</summary>
     internal static ChatOptions ReadSampling(CompletionRequest body) => new()
     {
         Temperature = body.Temperature,
@@ -46,7 +46,7 @@ internal static class ChatCompletionOptions
         StopSequences = ReadStop(body.Stop),
     };
 
-    /// <summary>The same in options that only Gemma has, and what is reported of it.</summary>
+    /// <summary>Reads the sampling parameters that only <see cref="GemmaGenerationOptions"/> has members for, and the log probabilities to report.</summary>
     internal static GemmaGenerationOptions ReadExtras(HttpContext http, CompletionRequest body, int? topLogProbabilities) => new()
     {
         MinP = body.MinP,

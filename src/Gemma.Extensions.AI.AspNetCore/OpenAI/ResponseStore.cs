@@ -12,7 +12,7 @@ namespace Gemma.Extensions.AI.AspNetCore.OpenAI;
 /// </summary>
 internal sealed class ResponseStore(IDistributedCache cache, TimeSpan lifetime)
 {
-    /// <summary>What is kept nests one level deeper than the request that it says back.</summary>
+    /// <summary>A stored response wraps the request's own JSON, so it nests one level deeper than a request may.</summary>
     private static readonly OpenAIJson s_json = new(WireJson.Options(RequestBody.MaxDepth + 1));
 
     private readonly ConcurrentDictionary<string, RunningResponse> _running = new(StringComparer.Ordinal);
