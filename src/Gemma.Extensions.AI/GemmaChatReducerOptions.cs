@@ -3,7 +3,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
-/// <summary>How a <see cref="GemmaChatReducer"/> keeps conversations short.</summary>
+/// <summary>Options of a <see cref="GemmaChatReducer"/>.</summary>
 public sealed class GemmaChatReducerOptions
 {
     private const int DefaultSummaryTokens = 256;
@@ -26,7 +26,7 @@ public sealed class GemmaChatReducerOptions
     /// <summary>Most tokens of a summary.</summary>
     public int MaxSummaryTokens { get; set; } = DefaultSummaryTokens;
 
-    /// <summary>What the model is asked for behind the messages that are to be summarised.</summary>
+    /// <summary>The instruction that follows the messages to be summarised.</summary>
     public string SummaryInstructions { get; set; } = "Summarize this conversation in a few sentences. Keep names, numbers, dates, decisions and open questions. Answer with the summary alone.";
 
     /// <summary>A copy that later changes do not reach.</summary>

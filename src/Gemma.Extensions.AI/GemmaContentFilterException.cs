@@ -16,9 +16,9 @@ public sealed class GemmaContentFilterException : GemmaException
         IsPrompt = isPrompt;
     }
 
-    /// <summary>What the guard said.</summary>
+    /// <summary>The guard's verdict.</summary>
     public GuardVerdict Verdict { get; }
 
-    /// <summary>Whether it was what the user said; otherwise the answer.</summary>
+    /// <summary>True if the prompt was blocked, false if the answer was.</summary>
     public bool IsPrompt { get; }
 }

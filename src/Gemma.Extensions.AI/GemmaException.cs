@@ -44,7 +44,7 @@ public sealed class GemmaOverloadedException : GemmaException
 {
     internal GemmaOverloadedException(string message, bool isStopping = false) : base(message) => IsStopping = isStopping;
 
-    /// <summary>Whether no request will be accepted any more, since the engine shuts down; otherwise there may be room in a moment.</summary>
+    /// <summary>True if the engine is shutting down and accepts no more requests; otherwise there may be room in a moment.</summary>
     public bool IsStopping { get; }
 }
 

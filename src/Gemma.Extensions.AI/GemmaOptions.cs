@@ -46,7 +46,7 @@ public sealed class GemmaOptions
     public string? Kernel { get; set; }
 
     /// <summary>
-    /// What computes: <c>cpu</c>; <c>cuda</c> (the first suitable NVIDIA GPU) or <c>cuda:1</c> (that one), which fail with <see cref="GemmaDeviceException"/> or
+    /// The device that computes: <c>cpu</c>; <c>cuda</c> (the first suitable NVIDIA GPU) or <c>cuda:1</c> (that one), which fail with <see cref="GemmaDeviceException"/> or
     /// <see cref="GemmaMemoryException"/> where they cannot; or <c>auto</c>: a GPU where there is one that the model fits, else the CPU, and the log says why.
     /// </summary>
     public string Device { get; set; } = "cpu";
@@ -94,7 +94,7 @@ public sealed class GemmaOptions
     public IDictionary<string, string> Adapters { get; set; } = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
 
     /// <summary>
-    /// What happens with a model whose weights, one full context and work space do not fit the memory that the process may use: physical memory, or the limit of
+    /// Treatment of a model whose weights, one full context and work space do not fit the memory that the process may use: physical memory, or the limit of
     /// the container (control groups of version 1 and 2 on Linux).
     /// </summary>
     public GemmaMemoryCheck MemoryCheck { get; set; }

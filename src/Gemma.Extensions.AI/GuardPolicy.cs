@@ -1,7 +1,7 @@
 namespace Gemma.Extensions.AI;
 
 /// <summary>
-/// What texts must not contain, in the words that a ShieldGemma model reads. It was trained for the four of <see cref="All"/>, one at a time, whose words are those of its model card; others
+/// Content that texts must not contain, worded for a ShieldGemma model. It was trained on the four policies of <see cref="All"/>, one at a time, in the wording of its model card; policies
 /// in your own words are understood as well as its base model understands them.
 /// </summary>
 /// <param name="Name">Short name, which verdicts carry.</param>
@@ -35,21 +35,21 @@ public sealed record GuardPolicy(string Name, string Prompt, string Response)
     private static GuardPolicy Trained(string name, string title, string what) => new(name, $"\"{title}\": {InPrompts}{what}", $"\"{title}\": {InResponses}{what}");
 }
 
-/// <summary>How likely it is that a text violates a policy.</summary>
+/// <summary>Probability that a text violates a policy.</summary>
 /// <param name="Policy">Name of the policy.</param>
 /// <param name="Probability">p(Yes), the share of Yes among Yes and No, 0 to 1.</param>
-/// <param name="Threshold">From where on the text is blocked.</param>
+/// <param name="Threshold">Probability at or above which the text is blocked.</param>
 public sealed record GuardScore(string Policy, double Probability, double Threshold)
 {
-    /// <summary>Whether the probability reaches the threshold.</summary>
+    /// <summary>True if the probability reaches the threshold.</summary>
     public bool IsViolation => Probability >= Threshold;
 }
 
-/// <summary>What a guard says of a text.</summary>
+/// <summary>A guard's verdict on a text.</summary>
 /// <param name="Scores">One entry for each policy.</param>
 public sealed record GuardVerdict(IReadOnlyList<GuardScore> Scores)
 {
-    /// <summary>Whether any policy is violated.</summary>
+    /// <summary>True if any policy is violated.</summary>
     public bool IsBlocked => Scores.Any(static score => score.IsViolation);
 
     /// <summary>Names of the policies that are violated.</summary>

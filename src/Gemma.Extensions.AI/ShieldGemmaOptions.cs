@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI;
 
-/// <summary>What <c>UseShieldGemma</c> does with what is blocked.</summary>
+/// <summary>The reaction of <c>UseShieldGemma</c> to blocked content.</summary>
 public enum GuardAction
 {
     /// <summary>The answer is <see cref="ShieldGemmaOptions.Refusal"/> with the finish reason <c>ContentFilter</c>, and names the policies.</summary>
@@ -10,7 +10,7 @@ public enum GuardAction
     Throw,
 }
 
-/// <summary>What <see cref="ShieldGemma"/> and <c>UseShieldGemma</c> block, and how.</summary>
+/// <summary>Options of <see cref="ShieldGemma"/> and <c>UseShieldGemma</c>.</summary>
 public sealed class ShieldGemmaOptions
 {
     private const double DefaultThreshold = 0.5;
@@ -28,16 +28,16 @@ public sealed class ShieldGemmaOptions
     /// <summary>Name of the adapter of the guard's model to classify with; null: the model itself.</summary>
     public string? Adapter { get; set; }
 
-    /// <summary>Whether what users said since the model spoke is checked before it is answered, also where instructions, a begun answer or results of tools stand behind it.</summary>
+    /// <summary>True if the user's last messages are checked before they are answered, wherever they stand: also before instructions, a begun answer or tool results.</summary>
     public bool ChecksPrompts { get; set; } = true;
 
-    /// <summary>Whether answers are checked before they are let out.</summary>
+    /// <summary>True if answers are checked before they are returned.</summary>
     public bool ChecksResponses { get; set; } = true;
 
-    /// <summary>What becomes of what is blocked.</summary>
+    /// <summary>The reaction to blocked content.</summary>
     public GuardAction Action { get; set; }
 
-    /// <summary>What is answered instead of what is blocked; empty for nothing.</summary>
+    /// <summary>The answer in place of blocked content; empty for none.</summary>
     public string Refusal { get; set; } = "I can't help with that.";
 
     /// <summary>Characters of a streamed answer that are held back until they are checked with all before them: fewer come sooner, and are checked more often.</summary>

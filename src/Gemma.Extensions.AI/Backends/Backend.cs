@@ -40,10 +40,10 @@ internal abstract class Backend : IDisposable
     /// <summary>True if rows of prompts are multiplied by other kernels than generated ones, with other roundings: then a token keeps its kind for good.</summary>
     public abstract bool HasPromptKernels { get; }
 
-    /// <summary>How many rows of prompts a step should take at most with the weights that are loaded; null where it is as with other backends.</summary>
+    /// <summary>Maximum prompt rows per step for the loaded weights; null for the engine's default.</summary>
     public virtual int? PromptRows => null;
 
-    /// <summary>Whether weights are read where the file is mapped, which then must stay so as long as they are used.</summary>
+    /// <summary>True if weights are read from the mapped file, which must then stay mapped as long as they are used.</summary>
     public virtual bool ReadsMappedWeights => true;
 
     /// <summary>Bytes that keys and values may take where nothing else is said.</summary>

@@ -39,7 +39,7 @@ internal struct AdapterGroup
     /// <summary>Rows of the group.</summary>
     public int Count;
 
-    /// <summary>How many of them, the last ones, are of prompts.</summary>
+    /// <summary>Number of prompt rows among them; they come last.</summary>
     public int PromptCount;
 }
 

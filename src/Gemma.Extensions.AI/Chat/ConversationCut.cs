@@ -18,7 +18,7 @@ internal sealed class ConversationCut
     private readonly ChatMessage[] _head;
     private readonly List<Turn> _turns;
 
-    /// <summary>How many turns were cut with each cut, the last one being all that are cut now.</summary>
+    /// <summary>Number of turns removed up to each cut; the last entry counts all that are cut now.</summary>
     private readonly List<int> _cuts = [];
 
     public ConversationCut(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options, ReducerLimits limits)
@@ -56,7 +56,7 @@ internal sealed class ConversationCut
         AdditionalProperties = new() { [GemmaChatReducer.SummaryKey] = true },
     };
 
-    /// <summary>What stays: system text, the summary, and the turns that are not cut.</summary>
+    /// <summary>The messages that remain: system text, the summary, and the turns that are not cut.</summary>
     public IEnumerable<ChatMessage> Kept(string? summary) =>
         [.. _head, .. MessagesOf(0, Cut).Where(ConversationContents.IsSystem), .. summary is null ? (ChatMessage[])[] : [SummaryMessage(summary)], .. MessagesOf(Cut, _turns.Count)];
 
@@ -166,7 +166,7 @@ internal sealed class ConversationCut
         /// <summary>The turn alone, as the template writes it.</summary>
         public int[] Tokens { get; } = tokens;
 
-        /// <summary>What it adds to a conversation.</summary>
+        /// <summary>Tokens that it adds to a conversation.</summary>
         public int Count { get; } = tokens.Length - start;
     }
 }

@@ -10,7 +10,7 @@ namespace Gemma.Extensions.AI.Chat;
 /// </summary>
 internal sealed class FoundFormat
 {
-    /// <summary>What is said of a template that would describe tools.</summary>
+    /// <summary>Note on a template that describes tools itself.</summary>
     public const string ToolPlace = "The chat template has a place of its own for tools. It is not used: tools are described in the system text and called with <tool_call>, as in every format.";
 
     private readonly ChatFormat? _format;

@@ -14,7 +14,7 @@ internal sealed class ToolIndex
     private const double WeightBefore = 0.3;
     private const int NameWeight = 2;
 
-    /// <summary>What a tool must score, as a share of the best: others only distract small models.</summary>
+    /// <summary>Minimum score of a tool as a share of the best: others only distract small models.</summary>
     private const double Floor = 0.4;
 
     private readonly AIFunctionDeclaration[] _tools;

@@ -66,7 +66,7 @@ internal static class DeviceChoice
             : throw new GemmaMemoryException($"{reason}. Take a smaller type, a shorter context or fewer {nameof(GemmaOptions.GpuLayers)}, or run it on the CPU ({nameof(GemmaOptions)}.{nameof(GemmaOptions.Device)}).", needed, free);
     }
 
-    /// <summary>What <c>auto</c> would take for a model, and why not a GPU where it takes the CPU.</summary>
+    /// <summary>The device that <c>auto</c> would take for a model, with the reason if that is not a GPU.</summary>
     public static (string Device, string? Reason) Explain(ModelFile file, int contextLength, Func<CudaLibrary>? load = null)
     {
         try

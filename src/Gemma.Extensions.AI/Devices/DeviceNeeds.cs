@@ -6,7 +6,7 @@ using Gemma.Extensions.AI.Quantization;
 
 namespace Gemma.Extensions.AI.Devices;
 
-/// <summary>What a model needs of a GPU's memory. Weights of formats without a kernel are counted as the bfloat16 numbers that they become.</summary>
+/// <summary>GPU memory that a model needs. Weights of formats without a kernel count as the bfloat16 numbers that they become.</summary>
 /// <param name="LayerBytes">Weights of each layer.</param>
 /// <param name="HeadBytes">The output head with the last norm.</param>
 /// <param name="EmbeddingBytes">The token embeddings where they are not the head too; only a GPU that computes all layers needs them.</param>

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.Devices;
 
-/// <summary>What <see cref="GemmaOptions.Device"/> asks for.</summary>
+/// <summary>A parsed <see cref="GemmaOptions.Device"/>.</summary>
 /// <param name="IsAuto">A GPU where the model fits one, else the CPU.</param>
 /// <param name="UsesCuda">Whether a GPU is looked for.</param>
 /// <param name="Index">Which; null: the first suitable one.</param>

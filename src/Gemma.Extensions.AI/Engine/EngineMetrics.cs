@@ -5,9 +5,9 @@ using Microsoft.Extensions.Logging;
 namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
-/// What the engine tells about itself, under <see cref="GemmaDiagnostics.Name"/>. Names, units, attributes and bucket boundaries follow OpenTelemetry's
+/// The engine's metrics, in the meter <see cref="GemmaDiagnostics.Name"/>. Names, units, attributes and bucket boundaries follow OpenTelemetry's
 /// semantic conventions for generative AI where they have some: those of the server. Those of the client come from <c>UseOpenTelemetry()</c>, as they do for
-/// every chat client, so that a dashboard counts a request once. The rest begins with <c>gemma.engine</c>. What a listener throws ends no request: it is
+/// every chat client, so that a dashboard counts a request once. The rest begins with <c>gemma.engine</c>. A listener's exception ends no request: it is
 /// logged, once.
 /// </summary>
 internal sealed class EngineMetrics : IDisposable

@@ -69,7 +69,7 @@ internal sealed class PrefixTree
 
     public ReadOnlySpan<int> Tokens(int node) => _tokens.AsSpan(node * _blockTokens, _filled[node]);
 
-    /// <summary>How the tokens of a node were computed: <see cref="TokenKinds"/>.</summary>
+    /// <summary>Kinds of a node's tokens: see <see cref="TokenKinds"/>.</summary>
     public ReadOnlySpan<bool> Kinds(int node) => _generated.AsSpan(node * _blockTokens, _filled[node]);
 
     /// <summary>The full child of <paramref name="parent"/> with exactly these tokens, or <see cref="None"/>.</summary>

@@ -25,7 +25,7 @@ internal sealed class TokenKinds
 
     public bool IsPrompt(int position) => _generated.Length > 0 && !_generated[position];
 
-    /// <summary>How many of some tokens, from the first of them on, are of one kind.</summary>
+    /// <summary>Length of the run of one kind at the start of some tokens.</summary>
     public int Run(int position, int count)
     {
         if (_generated.Length == 0 || count == 0)
@@ -40,7 +40,7 @@ internal sealed class TokenKinds
     /// <summary>The kinds of some tokens; empty where they make no difference.</summary>
     public ReadOnlySpan<bool> Slice(int position, int count) => _generated.Length == 0 ? default : _generated.AsSpan(position, count);
 
-    /// <summary>How many cached tokens, from the first on, were computed in a way that this sequence can go on from.</summary>
+    /// <summary>Number of leading cached tokens that are of the kinds this sequence needs.</summary>
     public int Usable(int position, ReadOnlySpan<bool> cached)
     {
         for (int i = 0; _generated.Length > 0 && i < cached.Length; i++)

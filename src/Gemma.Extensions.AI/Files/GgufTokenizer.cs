@@ -11,8 +11,8 @@ internal static class GgufTokenizer
     private const string Prefix = "tokenizer.ggml.";
 
     /// <summary>
-    /// How tokens are matched that are not simply matched where their text stands, which GGUF has no place for: JSON, a list of objects as in a
-    /// tokenizer.json's <c>added_tokens</c>, by id.
+    /// Matching rules of tokens that are not simply matched wherever their text occurs. GGUF has no key for them; the value is JSON, a list of objects
+    /// by id as in a tokenizer.json's <c>added_tokens</c>.
     /// </summary>
     private const string MatchingKey = "gemma_extensions_ai.token_matching";
 

@@ -123,7 +123,7 @@ internal static class GgufVariations
     }
 
     /// <summary>
-    /// What the positions of all layers are divided by; null: nothing. As in llama.cpp a factor without a kind scales linearly, one of the kind "none" does nothing, 0
+    /// Divisor of the positions in all layers; null for none. As in llama.cpp, a factor without a kind scales linearly, kind "none" turns scaling off, 0
     /// means 1, and the older key counts only without the newer.
     /// </summary>
     /// <exception cref="GemmaModelFormatException">The frequencies are scaled in another way.</exception>

@@ -15,7 +15,7 @@ internal sealed class GrammarCompiler
     private const int MaxKept = 64;
     private const int MaxRefused = 256;
 
-    /// <summary>How long a refusal is remembered.</summary>
+    /// <summary>Time for which a refusal is cached.</summary>
     internal static readonly TimeSpan RefusedFor = TimeSpan.FromMinutes(5);
 
     /// <summary>Most bytes of masks that the kept grammars may hold together.</summary>

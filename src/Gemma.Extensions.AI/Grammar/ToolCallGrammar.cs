@@ -34,7 +34,7 @@ internal static class ToolCallGrammar
         return calls;
     }
 
-    /// <summary>What follows the first marker.</summary>
+    /// <summary>The symbols that follow the first marker.</summary>
     public static Symbol[] AfterMarker(ToolMarkup markup, IReadOnlyList<ToolSignature> tools, bool several, JsonSchemaOptions options)
     {
         Rule envelope = new("envelope");

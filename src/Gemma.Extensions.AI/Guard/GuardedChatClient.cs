@@ -86,7 +86,7 @@ internal sealed class GuardedChatClient(IChatClient inner, ShieldGemma guard) : 
         }
     }
 
-    /// <summary>What users said last: all of it that nothing of the model's or of a tool's parts.</summary>
+    /// <summary>The users' last words: the last run of user messages that no answer or tool result interrupts.</summary>
     private static string LastSaid(ChatMessage[] messages)
     {
         int end = Array.FindLastIndex(messages, IsSaid) + 1, start = end;

@@ -56,16 +56,16 @@ internal sealed partial class ModelReference(
     /// <summary>The model where it has been loaded, else null.</summary>
     public GemmaModel? Loaded => _loading is { IsCompletedSuccessfully: true } loading && !_disposed ? loading.Result : null;
 
-    /// <summary>Whether it takes memory: it is loaded, is being loaded, or is being unloaded.</summary>
+    /// <summary>True if it takes memory: it is loaded, being loaded, or being unloaded.</summary>
     public bool IsLoadedOrLoading => _loading is { IsFaulted: false, IsCanceled: false } || !_unloading.IsCompleted;
 
-    /// <summary>Whether it is being loaded.</summary>
+    /// <summary>True while it is being loaded.</summary>
     public bool IsLoading => _loading is { IsCompleted: false };
 
     /// <summary>Why the last load failed, else null.</summary>
     public Exception? LoadError => _loading?.Exception?.GetBaseException();
 
-    /// <summary>How long the last load took.</summary>
+    /// <summary>Duration of the last load.</summary>
     public TimeSpan LoadTime { get; private set; }
 
     /// <summary>When the last lease ended.</summary>
@@ -74,10 +74,10 @@ internal sealed partial class ModelReference(
     /// <summary>When it will be unloaded if nobody uses it before; null: it stays, or it is in use.</summary>
     public DateTimeOffset? UnloadsAt { get; private set; }
 
-    /// <summary>Whether somebody uses it or waits for it.</summary>
+    /// <summary>True if somebody uses it or waits for it.</summary>
     public bool IsInUse => Volatile.Read(ref _leases) > 0;
 
-    /// <summary>Whether somebody holds the model itself, or owns it, so that it cannot be unloaded.</summary>
+    /// <summary>True if it cannot be unloaded: somebody holds the model itself, or owns it.</summary>
     public bool IsKept => _isKept || !_isOwner;
 
     /// <summary>Called when it is no longer in use, and when it was unloaded.</summary>

@@ -51,8 +51,8 @@ internal sealed record GemmaConfig
     public float? LocalRopeBase { get; init; }
 
     /// <summary>
-    /// What the positions of the rotary embedding are divided by ("linear" scaling, for contexts that much longer); of the global layers alone where
-    /// <see cref="LocalRopeFactor"/> is set; null: 1, as in all of Google's checkpoints.
+    /// Divisor of the rotary embedding's positions ("linear" scaling, for contexts that much longer), in the global layers only if
+    /// <see cref="LocalRopeFactor"/> is set. Null: 1, as in all of Google's checkpoints.
     /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public float? RopeFactor { get; init; }

@@ -11,7 +11,7 @@ internal enum TurnRole
 /// <summary>A turn as a format writes it.</summary>
 internal readonly record struct TurnText(TurnRole Role, string Text);
 
-/// <summary>What a prompt ends with.</summary>
+/// <summary>The end of a prompt.</summary>
 internal enum PromptEnd
 {
     /// <summary>The beginning of the model's turn.</summary>

@@ -305,7 +305,7 @@ internal sealed partial class CudaBackend : Backend
             _norms, (rows, 1, 1), NormThreads, from, branch, weight, next is null ? 0ul : ((CudaVector)next).Address, to, KernelArgument.Of(ref packed), x.Columns, epsilon);
     }
 
-    /// <summary>How many of the rows of a pass were generated; they come first.</summary>
+    /// <summary>Number of generated rows in a pass; they come first.</summary>
     private int Generated(int rows) => _batch is { } batch && batch.Rows == rows ? rows - batch.PromptRows : rows;
 
     /// <summary>Columns with those behind the last that forms have, whole warps.</summary>

@@ -214,7 +214,7 @@ internal sealed unsafe class CudaContext : IDisposable
         }
     }
 
-    /// <summary>Whether launches are held back from now on, to become a graph, until something else is asked for.</summary>
+    /// <summary>Turns the collection of launches into a graph on or off; any other operation submits them.</summary>
     public void Defer(bool defers)
     {
         MakeCurrent();

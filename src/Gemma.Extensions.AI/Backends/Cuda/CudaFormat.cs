@@ -9,7 +9,7 @@ internal readonly record struct RowPlanes(long Low, long High, long Scales, long
 }
 
 /// <summary>
-/// How weights of a format lie on the device. Those with kernels keep their numbers and scales bit by bit, only in another order: what a lane of a product needs of
+/// Layout of a weight format on the device. Formats with kernels keep their numbers and scales bit for bit, only reordered: the data that a lane of a product needs of
 /// 128 columns lies together. All others are rounded to bfloat16 when they are loaded.
 /// </summary>
 /// <param name="Type">Type in the file.</param>

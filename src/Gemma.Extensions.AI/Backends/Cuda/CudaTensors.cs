@@ -67,7 +67,7 @@ internal sealed unsafe class CudaMatrix : Matrix
         return Address;
     }
 
-    /// <summary>Whether the forms are there for so many rows, of which the first are generated.</summary>
+    /// <summary>True if the forms are packed for this many rows, the first of which are generated.</summary>
     public bool Has(PackedForms forms, int rows, int generated) => (_packed & forms) == forms && _packedRows == rows && _packedGenerated == generated;
 
     /// <summary>Where to put forms for a product, which from now on are written when the matrix is computed.</summary>

@@ -13,7 +13,7 @@ internal sealed class LaunchPieces(CudaContext context, double seconds)
 
     private double _launched;
 
-    /// <summary>How many of some rows may be launched together: a multiple of <paramref name="multiple"/>, or all.</summary>
+    /// <summary>Number of rows that may be launched together: a multiple of <paramref name="multiple"/>, or all.</summary>
     /// <param name="rows">The rows.</param>
     /// <param name="operations">Operations of one row.</param>
     /// <param name="speed">Operations a second of one multiprocessor.</param>

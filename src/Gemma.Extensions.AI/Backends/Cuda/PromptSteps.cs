@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Backends.Cuda;
 
-/// <summary>How many rows of a prompt a step should take, by what the tiles of its products leave idle.</summary>
+/// <summary>Chooses the number of prompt rows per step so that few multiprocessors idle in the last wave of tiles.</summary>
 internal static class PromptSteps
 {
     /// <summary>The most rows; with fewer than <see cref="Least"/> reading the weights takes longer than multiplying by them.</summary>

@@ -35,7 +35,7 @@ internal sealed class SplitBackend : Backend
 
     public override Exception? Failure => _second.Failure ?? _first.Failure;
 
-    /// <summary>What a whole block may take so that neither side's part is too large for it.</summary>
+    /// <summary>Default memory for keys and values of all layers, limited so that each side's share fits it.</summary>
     public override long KvBytes => (long)Math.Min(
         _firstLayers == 0 ? double.MaxValue : (double)_first.KvBytes * _layers / _firstLayers,
         _firstLayers == _layers ? double.MaxValue : (double)_second.KvBytes * _layers / (_layers - _firstLayers));

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.Grammar.Regex;
 
 namespace Gemma.Extensions.AI.Grammar.Automaton;
 
-/// <summary>What bytes mean alike to an automaton over characters of which it tells the classes of a partition apart.</summary>
+/// <summary>Equivalence classes of bytes for an automaton over characters that distinguishes only the classes of a partition.</summary>
 internal sealed class ByteClasses
 {
     private static readonly byte[] s_bytes = [.. Enumerable.Range(0, 256).Select(static b => (byte)b)];

@@ -69,7 +69,7 @@ internal abstract class Lexer(RegexArena arena)
     }
 
     /// <summary>
-    /// Whether any text is read on with, of which no more is known than its kinds of characters and how many characters it has at most. That it is not is no proof that there is one that is not.
+    /// True if the lexer reads every text of these kinds of characters up to this length. False proves nothing: it may still read them all.
     /// </summary>
     /// <param name="state">The state before the text.</param>
     /// <param name="kinds">Bits of <see cref="TextKinds"/>.</param>
@@ -100,7 +100,7 @@ internal abstract class Lexer(RegexArena arena)
         return true;
     }
 
-    /// <summary>Whether asking what is read on with costs next to nothing.</summary>
+    /// <summary>True if <see cref="Reads"/> has its answer for the state already.</summary>
     public bool KnowsOnward(int state) => _onward[state].Next != Unknown;
 
     public int[] Row(int state) => _rows[state];
@@ -120,10 +120,10 @@ internal abstract class Lexer(RegexArena arena)
     /// <summary>Writes what a byte leads to into a row, and with it bytes that lead to the same.</summary>
     protected abstract void Enter(int[] row, int state, byte b, int next);
 
-    /// <summary>Whether the state is one between characters, from which other characters lead on than those of declared names.</summary>
+    /// <summary>True if the state lies between characters and has transitions other than those of declared names.</summary>
     protected abstract bool IsBetweenChars(int state);
 
-    /// <summary>Whether every character beyond ASCII leads to the state <paramref name="next"/>.</summary>
+    /// <summary>True if every character beyond ASCII leads to the state <paramref name="next"/>.</summary>
     protected abstract bool LeadsBeyondAscii(int state, int next);
 
     protected int AddState(bool accepting, SliceKind slice, int sliceLimit)

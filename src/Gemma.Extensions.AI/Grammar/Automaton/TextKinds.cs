@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Grammar.Automaton;
 /// </summary>
 internal static class TextKinds
 {
-    /// <summary>What is no UTF-8, and the ends of characters that began before.</summary>
+    /// <summary>Bytes that are not UTF-8, and the rest of a character that began before.</summary>
     public const ulong Invalid = 1UL << 63;
 
     /// <summary>A character beyond ASCII, or the beginning of one.</summary>

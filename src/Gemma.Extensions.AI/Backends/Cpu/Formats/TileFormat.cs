@@ -20,7 +20,7 @@ internal enum TileLayout
 }
 
 /// <summary>
-/// How the CPU multiplies a weight format: the unpacker of its tiles and, where there is one, its GEMV kernel in C#. Packed data is transposed
+/// A weight format's kernels on the CPU: the unpacker of its tiles and, where there is one, its GEMV kernel in C#. Packed data is transposed
 /// before it is unpacked, four bytes of 16 rows at a time, so that every later step works on 16 rows in 16 lanes.
 /// </summary>
 internal sealed unsafe class TileFormat

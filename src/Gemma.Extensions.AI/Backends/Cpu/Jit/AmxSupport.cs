@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
-/// <summary>What the processor and the system say about AMX. Registers of eight kilobytes are not saved for a process that has not asked for them.</summary>
+/// <summary>AMX support of processor and operating system. The system saves the eight kilobytes of tile registers only for a process that has asked for them.</summary>
 /// <param name="CpuId">EAX, EBX, ECX and EDX of a leaf and subleaf.</param>
 /// <param name="EnabledState">The register state that the system saves: XCR0. Null with a reason where it cannot be read.</param>
 /// <param name="Request">Asks the system for tile state. Null if it is granted, otherwise the reason.</param>

@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Formats;
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>
-/// What the assembled kernels of the codebook formats look up, in memory that never moves. A number is found in two steps: the index of its entry gives a byte
+/// Lookup tables of the assembled codebook kernels, in memory that never moves. A number is found in two steps: the index of its entry gives a byte
 /// with the levels of several numbers, and its level's bits with its sign bit give one of 64 weight bytes.
 /// </summary>
 /// <param name="address">The start, at a multiple of 64.</param>

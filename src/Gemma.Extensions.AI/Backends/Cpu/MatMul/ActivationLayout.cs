@@ -1,7 +1,7 @@
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
 /// <summary>
-/// How the activation rows of a panel (P of them) are packed for a micro-kernel. Panels follow each other within a step of columns, steps follow
+/// Layout in which a panel of P activation rows is packed for a micro-kernel. Panels follow each other within a step of columns, steps follow
 /// each other within the batch: [step][panel][…].
 /// </summary>
 internal enum ActivationLayout
