@@ -3,7 +3,7 @@ using Gemma.Extensions.AI.Cli.Commands;
 
 namespace Gemma.Extensions.AI.Cli;
 
-/// <summary>What a command runs with. Commands write to <see cref="InvocationConfiguration.Output"/> and never to the console itself.</summary>
+/// <summary>Input, output and settings of one invocation. Commands write to <see cref="InvocationConfiguration.Output"/> and never to the console itself.</summary>
 internal sealed class CliInvocation : InvocationConfiguration
 {
     public CliInvocation(Interrupts interrupts)
@@ -17,7 +17,7 @@ internal sealed class CliInvocation : InvocationConfiguration
 
     public TextReader Input { get; init; } = Console.In;
 
-    /// <summary>Whether a person sits at the other end: colours, prompts and progress only then.</summary>
+    /// <summary>True at a terminal. Colours, prompts and progress are for people only.</summary>
     public bool IsInteractive { get; init; } = !Console.IsInputRedirected && !Console.IsOutputRedirected;
 }
 

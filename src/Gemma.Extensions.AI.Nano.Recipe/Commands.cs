@@ -20,7 +20,7 @@ internal static class Commands
     private const double WholeDocuments = 0.03;
 
     /// <summary>
-    /// What is practised when, as shares of the run: copying first, then small talk, whose answers have to be learned by heart, and half of the way
+    /// The curriculum as shares of the run: copying first, then small talk, whose answers have to be learned by heart, and half of the way
     /// drills, since comparing comes last.
     /// </summary>
     internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Phases { get; } =

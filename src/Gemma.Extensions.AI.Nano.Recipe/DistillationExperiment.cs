@@ -125,7 +125,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
     private double[][] Rows(string kind, int seed) =>
         [.. File.ReadLines(Path.Combine(Directory(kind, seed), "loss.csv")).Skip(1).Select(line => line.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
 
-    /// <summary>What is compared.</summary>
+    /// <summary>Parameters of the comparison.</summary>
     /// <param name="Teacher">Path or alias of the teacher.</param>
     /// <param name="Cases">Training cases.</param>
     /// <param name="Steps">Updates of one run.</param>

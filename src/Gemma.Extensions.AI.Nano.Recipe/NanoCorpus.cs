@@ -6,7 +6,7 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Nano.Recipe;
 
-/// <summary>What a case practises; the evaluation reports each apart.</summary>
+/// <summary>The skill that a case trains; the evaluation reports each separately.</summary>
 internal enum Skill
 {
     Talk,
@@ -37,7 +37,7 @@ internal static partial class NanoCorpus
     public const string Refusal = "The text does not say that.";
     public const string SourceRefusal = "That is not in the documents.";
 
-    /// <summary>What DocumentAnswerer of the Rag package asks for.</summary>
+    /// <summary>The instruction of the Rag package's DocumentAnswerer.</summary>
     private const string SourceInstruction =
         "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. "
         + "If the passages do not hold the answer, reply exactly: " + SourceRefusal;

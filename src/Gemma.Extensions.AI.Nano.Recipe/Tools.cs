@@ -15,7 +15,7 @@ internal sealed record ToolUse(string Request, (string Name, object Value)[] Arg
 /// <summary>A tool with a way to draw requests for it.</summary>
 internal sealed record DrawnTool(string Name, string Noun, AITool Declaration, Func<ToolUse> Use);
 
-/// <summary>How the tools of one program are named: one verb for what is alike, and one spelling. Mixed: every name has its own.</summary>
+/// <summary>Naming convention for the tools of one program: the same verb for similar actions, and one spelling. Mixed: each name follows its own.</summary>
 internal sealed class Naming(Lexicon l, bool mixed)
 {
     private readonly Dictionary<string, string> _verbs = [];
@@ -59,7 +59,7 @@ internal static class Tools
 
     private const string LookupVerbs = "get get get find fetch check lookup show read";
 
-    /// <summary>How many kinds of tools there are.</summary>
+    /// <summary>Number of kinds of tools.</summary>
     public const int Kinds = 12;
 
     /// <summary>The first so many kinds look something up.</summary>

@@ -74,7 +74,7 @@ public static class GemmaKernelBuilderExtensions
         client.UseKernelFunctions();
     }
 
-    /// <summary>What makes a client one of kernels: their functions are invoked, settings are read by their names, arguments as kernel functions read them.</summary>
+    /// <summary>Makes a client suitable for kernels: invokes kernel functions, and reads settings and arguments as kernels do.</summary>
     internal static ChatClientBuilder UseKernelFunctions(this ChatClientBuilder client) =>
         client
             .Use((inner, provider) => inner.AsBuilder().UseKernelFunctionInvocation(provider.GetService<ILoggerFactory>()).Build(provider))

@@ -96,7 +96,7 @@ public sealed record GemmaTrainingOptions
 
     internal LoraOptions? Lora => LoraRank is { } rank ? new LoraOptions(rank, LoraAlpha ?? 2 * rank, LoraTargets) : null;
 
-    /// <summary>How far the teacher and how far the labels teach; follows from the public options where it is not set.</summary>
+    /// <summary>Weights of teacher and labels in the loss; derived from the public options if not set.</summary>
     internal LossOptions Loss { get => _loss ?? (Teacher is null ? LossOptions.Label : new LossOptions(TeacherShare, Temperature)); init => _loss = value; }
 
     /// <summary>Where the cosine ends, as a share of <see cref="LearningRate"/>.</summary>

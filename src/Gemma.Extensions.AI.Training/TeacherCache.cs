@@ -9,7 +9,7 @@ using Microsoft.Win32.SafeHandles;
 namespace Gemma.Extensions.AI.Training;
 
 /// <summary>
-/// What a teacher says at the targets of documents: computed once by the engine, in the teacher's own weight format, kept on disk, and read back
+/// A teacher's logits at the targets of documents: computed once by the engine, in the teacher's own weight format, kept on disk, and read back
 /// for every run and epoch. A target costs k × 6 bytes (token id and float16 logit of the k best tokens), or 2 × vocabulary bytes where all are kept.
 /// </summary>
 internal sealed class TeacherCache : IDisposable

@@ -16,8 +16,8 @@ internal sealed record Parameter(string Name, int Offset, int Rows, int Columns)
 }
 
 /// <summary>
-/// What a run trains, as one float32 vector, and how it enters the model: all weights, or the factors of an adapter over weights that stay as they are.
-/// The passes over the model ask for nothing else; several workers read at once.
+/// The trained parameters as one float32 vector, and their place in the model: all weights, or the factors of an adapter over weights that stay as they are.
+/// Forward and backward passes depend on nothing else; several workers read at once.
 /// </summary>
 internal abstract unsafe class TrainedWeights
 {

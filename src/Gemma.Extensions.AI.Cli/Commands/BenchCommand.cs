@@ -156,7 +156,7 @@ internal static class BenchCommand
         }
     }
 
-    /// <summary>What is printed; the names are those of the JSON.</summary>
+    /// <summary>The printed report; its names are those of the JSON.</summary>
     private sealed record Report(
         string model, string kernel, int threads, int prompt_tokens, int generate_tokens, int depth,
         double prompt_tokens_per_second, double generate_tokens_per_second, double[] prompt_samples, double[] generate_samples,

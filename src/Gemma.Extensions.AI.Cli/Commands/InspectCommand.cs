@@ -84,7 +84,7 @@ internal static class InspectCommand
             ["bytes"] = group.Sum(tensor => tensor.ByteLength),
         })];
 
-    /// <summary>What one full context needs beside the weights, and what the machine has.</summary>
+    /// <summary>Memory that one full context needs beside the weights, and the memory of the machine.</summary>
     private static JsonObject ContextMemory(ModelFile file, int tokens)
     {
         long weights = file.Tensors.Values.Sum(tensor => tensor.ByteLength);
@@ -102,7 +102,7 @@ internal static class InspectCommand
         };
     }
 
-    /// <summary>What <c>--device auto</c> takes, and why.</summary>
+    /// <summary>The device that <c>--device auto</c> takes, and why.</summary>
     private static JsonObject AutoDevice(ModelFile file, int tokens)
     {
         (string device, string? reason) = DeviceChoice.Explain(file, tokens);

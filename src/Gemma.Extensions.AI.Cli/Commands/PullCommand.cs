@@ -42,7 +42,7 @@ internal static class PullCommand
         private ProgressLine? _line;
         private string? _file;
 
-        /// <summary>Whether the content of a file could not be checked.</summary>
+        /// <summary>True if a file came without a checksum, so that its content could not be verified.</summary>
         public bool HasNoHash { get; private set; }
 
         public void Report(GemmaDownloadProgress value)

@@ -2,7 +2,7 @@ using Gemma.Extensions.AI.AspNetCore.Hosting;
 
 namespace Gemma.Extensions.AI.Cli.Serve;
 
-/// <summary>What a server is to serve, and how.</summary>
+/// <summary>The models that a server offers, and its limits.</summary>
 internal sealed record ServeSettings
 {
     /// <summary>Paths of the models by name.</summary>
