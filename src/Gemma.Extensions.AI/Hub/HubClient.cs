@@ -46,7 +46,7 @@ internal sealed class HubClient : IDisposable
     public async Task<HubRepository> DescribeAsync(HubReference reference, CancellationToken cancellationToken)
     {
         Uri url = new(_settings.Endpoint, $"api/models/{reference.Repository}/revision/{Uri.EscapeDataString(reference.Revision)}?blobs=true");
-        byte[] listing = await HubPatience.ForBodies(_settings.Options).ExecuteAsync(async token => await ReadListingAsync(url, reference, token).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        byte[] listing = await HubPatience.RunAsync(_settings.Options, token => ReadListingAsync(url, reference, token), cancellationToken).ConfigureAwait(false);
         try
         {
             using JsonDocument answer = JsonDocument.Parse(listing);

@@ -1,8 +1,5 @@
-using System.Net.Http.Headers;
+using System.Net;
 using Gemma.Extensions.AI.Files;
-using Microsoft.Extensions.Http.Resilience;
-using Polly;
-using Polly.Retry;
 
 namespace Gemma.Extensions.AI.Hub;
 
@@ -15,28 +12,25 @@ internal static class HubPatience
     public static HttpMessageHandler Handler(GemmaHubOptions options, HttpMessageHandler network)
     {
         HttpMessageHandler impatient = new HeaderTimeoutHandler(options.StallWindow) { InnerHandler = network };
-        return options.Retries == 0 ? impatient : new ResilienceHandler(new ResiliencePipelineBuilder<HttpResponseMessage>().AddRetry(new HttpRetryStrategyOptions
-        {
-            MaxRetryAttempts = options.Retries,
-            BackoffType = DelayBackoffType.Exponential,
-            UseJitter = true,
-            Delay = options.RetryDelay,
-            MaxDelay = s_maxDelay,
-            ShouldRetryAfterHeader = false,
-            DelayGenerator = retry => new ValueTask<TimeSpan?>(Capped(RetryAfter(retry.Outcome.Result), options)),
-        }).Build()) { InnerHandler = impatient };
+        return options.Retries == 0 ? impatient : new RetryHandler(options) { InnerHandler = impatient };
     }
 
     /// <summary>Opens a connection again that broke while it brought a body; what fails before the body is tried again by <see cref="Handler"/>.</summary>
-    public static ResiliencePipeline ForBodies(GemmaHubOptions options) => options.Retries == 0 ? ResiliencePipeline.Empty : new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
+    public static async Task<T> RunAsync<T>(GemmaHubOptions options, Func<CancellationToken, Task<T>> fetch, CancellationToken cancellationToken)
     {
-        ShouldHandle = new PredicateBuilder().Handle<IOException>(static e => !DiskFull.Is(e)), // a full disk is none of the connection
-        MaxRetryAttempts = options.Retries,
-        BackoffType = DelayBackoffType.Exponential,
-        UseJitter = true,
-        Delay = options.RetryDelay,
-        MaxDelay = s_maxDelay,
-    }).Build();
+        for (int retry = 0; ; retry++)
+        {
+            try
+            {
+                return await fetch(cancellationToken).ConfigureAwait(false);
+            }
+            catch (IOException e) when (retry < options.Retries && !DiskFull.Is(e)) // a full disk is none of the connection
+            {
+            }
+
+            await Task.Delay(Backoff(retry, options), cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     /// <summary>The wait that the server asks for; null if it gives none.</summary>
     public static TimeSpan? RetryAfter(HttpResponseMessage? response) => response?.Headers.RetryAfter switch
@@ -46,9 +40,46 @@ internal static class HubPatience
         _ => null,
     };
 
+    /// <summary>Twice as long each time, and a quarter more or less, so that many clients of a server that was down do not come back at once.</summary>
+    private static TimeSpan Backoff(int retry, GemmaHubOptions options)
+    {
+        double wait = Math.Min(options.RetryDelay.TotalSeconds * Math.Pow(2, retry), s_maxDelay.TotalSeconds);
+        return TimeSpan.FromSeconds(wait * (0.75 + 0.5 * Random.Shared.NextDouble()));
+    }
+
     /// <summary>The wait that a server asks for, as far as anyone would wait; null, the exponential one, where it asks for none.</summary>
     private static TimeSpan? Capped(TimeSpan? asked, GemmaHubOptions options) =>
         asked is not { } wait || wait <= TimeSpan.Zero ? null : wait < options.StallWindow ? wait : options.StallWindow;
+
+    /// <summary>Sends requests without a body again.</summary>
+    private sealed class RetryHandler(GemmaHubOptions options) : DelegatingHandler
+    {
+        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            for (int retry = 0; ; retry++)
+            {
+                TimeSpan? asked = null;
+                try
+                {
+                    HttpResponseMessage response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
+                    if (retry == options.Retries || !IsTransient(response.StatusCode))
+                    {
+                        return response;
+                    }
+
+                    asked = Capped(RetryAfter(response), options);
+                    response.Dispose();
+                }
+                catch (HttpRequestException) when (retry < options.Retries)
+                {
+                }
+
+                await Task.Delay(asked ?? Backoff(retry, options), cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        private static bool IsTransient(HttpStatusCode status) => status is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError;
+    }
 
     /// <summary>Gives a connection up that brings no headers.</summary>
     private sealed class HeaderTimeoutHandler(TimeSpan window) : DelegatingHandler

@@ -4,7 +4,6 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
-using Polly;
 
 namespace Gemma.Extensions.AI.Hub;
 
@@ -18,7 +17,6 @@ internal sealed class RangedDownload : IDisposable
     private readonly Func<RangeHeaderValue?, CancellationToken, Task<HttpResponseMessage>> _open;
     private readonly GemmaHubOptions _options;
     private readonly Action<long> _report;
-    private readonly ResiliencePipeline _pipeline;
     private readonly Lock _versionLock = new();
     private readonly SafeFileHandle _data;
     private readonly SafeFileHandle _journal;
@@ -37,8 +35,6 @@ internal sealed class RangedDownload : IDisposable
         string path, long size, GemmaHubOptions options, Func<RangeHeaderValue?, CancellationToken, Task<HttpResponseMessage>> open, Action<long> report, FileVersion? version = null)
     {
         (_size, _options, _open, _report, _version) = (size, options, open, report, version);
-
-        _pipeline = HubPatience.ForBodies(options);
 
         // The caller holds the file's lock; other processes may look at the notes to see how much is missing.
         _data = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite);
@@ -89,7 +85,7 @@ internal sealed class RangedDownload : IDisposable
         catch (RangeIgnoredException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            await _pipeline.ExecuteAsync(async token => await FetchWholeAsync(token).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+            await HubPatience.RunAsync(_options, FetchWholeAsync, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -107,7 +103,7 @@ internal sealed class RangedDownload : IDisposable
             {
                 stop.Token.ThrowIfCancellationRequested();
                 long from = (long)index * _options.RangeBytes, at = from, end = from + Length(index);
-                await _pipeline.ExecuteAsync(async token => at = await FetchAsync(at, end, p => at = p, token).ConfigureAwait(false), stop.Token).ConfigureAwait(false);
+                at = await HubPatience.RunAsync(_options, token => FetchAsync(at, end, p => at = p, token), stop.Token).ConfigureAwait(false);
                 Complete(index);
             }
         }
@@ -152,7 +148,7 @@ internal sealed class RangedDownload : IDisposable
     }
 
     /// <summary>For servers that ignore ranges: the file from its first byte.</summary>
-    private async Task FetchWholeAsync(CancellationToken cancellationToken)
+    private async Task<long> FetchWholeAsync(CancellationToken cancellationToken)
     {
         using HttpResponseMessage response = await _open(null, cancellationToken).ConfigureAwait(false);
         CheckVersion(response);
@@ -175,10 +171,7 @@ internal sealed class RangedDownload : IDisposable
                 Complete(next);
             }
         }, cancellationToken).ConfigureAwait(false);
-        if (at != _size)
-        {
-            throw new IOException($"The connection ended at byte {at:N0}, expected {_size:N0}.");
-        }
+        return at == _size ? at : throw new IOException($"The connection ended at byte {at:N0}, expected {_size:N0}.");
     }
 
     private async Task<long> CopyAsync(HttpResponseMessage response, long at, long end, Action<long> moved, CancellationToken cancellationToken)
