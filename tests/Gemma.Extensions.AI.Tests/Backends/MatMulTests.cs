@@ -171,5 +171,5 @@ public sealed unsafe class MatMulTests
     /// <summary>Matrix registers serve prompts alone: it is these that are tested on a tier that has them; its other kernels are those of another tier.</summary>
     private static int Prompts(Backend backend, int rows) => backend is CpuBackend { HasPromptKernels: true } ? rows : 0;
 
-    private static bool InPairs(string tier, BlockFormat format) => tier is "avx512-bf16" or Tiers.Interpreted && format.Type == TensorType.BF16;
+    private static bool InPairs(string tier, BlockFormat format) => tier is "avx512-bf16" or Tiers.Interpreted or Tiers.CompiledAhead && format.Type == TensorType.BF16;
 }

@@ -2,6 +2,7 @@ using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Backends.Cuda;
 using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Tests.Backends.Ptx;
@@ -21,13 +22,16 @@ internal static class Tiers
     /// <summary>amx-bf16 with its instruction in software, fast enough for whole models. What is generated is multiplied by the byte kernels where the machine has them, else as float32.</summary>
     public const string AmxEmulated = "amx-bf16 (emulated)";
 
+    /// <summary>avx512-bf16 as in a program that was compiled ahead of time for processors without AVX: what is not assembled uses nothing newer.</summary>
+    public const string CompiledAhead = "avx512-bf16 (compiled without AVX)";
+
     /// <summary>The GPU's kernels, interpreted.</summary>
     public const string Cuda = "cuda (interpreted)";
 
     /// <summary>The GPU of this machine, where it has one.</summary>
     public const string Gpu = "cuda";
 
-    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, AmxEmulated, Cuda, Gpu]);
+    public static TheoryData<string> All => new([.. KernelTier.All.Select(tier => tier.Name), Interpreted, CompiledAhead, AmxEmulated, Cuda, Gpu]);
 
     public static TheoryData<string> Native => new(KernelTier.All.Select(tier => tier.Name));
 
@@ -47,6 +51,7 @@ internal static class Tiers
             foreach (BlockFormat format in BlockFormat.All)
             {
                 data.Add(AmxEmulated, format.Name);
+                data.Add(CompiledAhead, format.Name);
             }
 
             data.Add(Interpreted, nameof(TensorType.BF16));
@@ -88,6 +93,12 @@ internal static class Tiers
 
     public static CpuBackend CreateCpu(string tier, int threads = 3)
     {
+        if (tier == CompiledAhead)
+        {
+            Assert.SkipWhen(JitMatMulKernels.UnsupportedBFloat16() is not null, $"{tier}: {JitMatMulKernels.UnsupportedBFloat16()}");
+            return new CpuBackend(new KernelTier(tier, "", () => null, workers => new VectorKernels(workers, JitMatMulKernels.Create<PortableIsa>(ExecutableMemory.TryCreate, bfloat16: true))), threads);
+        }
+
         MatMulKernels? interpreted = tier switch
         {
             Interpreted => new InterpretedKernels(bfloat16: true),

@@ -4,38 +4,29 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Backends.Cpu;
+using Gemma.Extensions.AI.Tests.Packages;
 
 namespace Gemma.Extensions.AI.Tests.Server;
 
 /// <summary>The server of tests/Gemma.Extensions.AI.AotServer, published with NativeAOT where clang is installed: without a warning about the libraries, and it answers as the one that is compiled at run time.</summary>
-public partial class AheadOfTimeTests
+public partial class AheadOfTimeTests(AheadOfTimeTests.Published published) : IClassFixture<AheadOfTimeTests.Published>
 {
     [Fact]
     public async Task PublishedAheadOfTimeTheServerAnswersByAllApis()
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux(), "The program is linked as on Linux.");
-        Assert.SkipUnless((Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, "clang"))), "clang is not installed, which NativeAOT links with (Debian: clang, zlib1g-dev).");
-        using TempDirectory folder = new();
-        string project = Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.AotServer", "AotServer.csproj"), target = RuntimeInformation.RuntimeIdentifier;
-        string libraries = Directory.CreateDirectory(folder.File("libraries")).FullName + Path.DirectorySeparatorChar;
-        foreach (string library in (string[])["Gemma.Extensions.AI.dll", "Gemma.Extensions.AI.AspNetCore.dll", "Gemma.Extensions.AI.Nano.dll"])
-        {
-            File.Copy(Path.Combine(AppContext.BaseDirectory, library), libraries + library); // as they are now: whoever builds meanwhile writes them again
-        }
+        Assert.SkipUnless(published.Lacks is null, published.Lacks ?? "");
+        Assert.True(published.Exit == 0, published.Said);
+        Assert.DoesNotMatch(OwnWarning(), published.Said);
 
-        string[] settings = ["-r", target, "--artifacts-path", folder.File("artifacts"), $"-p:Libraries={libraries}"];
-        (int exit, string said) = await DotnetAsync(["restore", project, .. settings]);
-        Assert.SkipUnless(exit == 0, $"The packages of the compiler could not be restored: {said}");
-        (exit, said) = await DotnetAsync(["publish", project, "-c", "Release", "--no-restore", .. settings, "-o", folder.File("out")]);
-        Assert.True(exit == 0, said);
-        Assert.DoesNotMatch(OwnWarning(), said);
-
-        using Process process = Process.Start(new ProcessStartInfo(folder.File("out/AotServer")) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using Process process = Process.Start(new ProcessStartInfo(published.Program) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        Task<string> log = Task.FromResult("");
         try
         {
             Task<string> complaints = process.StandardError.ReadToEndAsync();
             string address = await process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(2)) ?? await complaints;
             Assert.True(Uri.TryCreate(address, UriKind.Absolute, out Uri? uri), address);
+            log = process.StandardOutput.ReadToEndAsync();
             using HttpClient http = new() { BaseAddress = uri, Timeout = TimeSpan.FromMinutes(2) };
             await using ModelServer same = await ModelServer.StartNanoAsync(map: ApiForm.MapAll);
             HashSet<string> answers = [];
@@ -55,6 +46,37 @@ public partial class AheadOfTimeTests
             process.Kill();
             await process.WaitForExitAsync();
         }
+
+        // It was compiled for the oldest processor; where this one has more, the log says so, with the cure.
+        Assert.Equal(ProcessorSupport.Machine.HasAvx2, (await log).Contains("compiled ahead of time without AVX2", StringComparison.Ordinal));
+        Assert.Equal(ProcessorSupport.Machine.HasAvx2, (await log).Contains("<IlcInstructionSet>", StringComparison.Ordinal));
+    }
+
+    /// <summary>A processor of 2008, emulated: without AVX, and without being told of what it lacks.</summary>
+    [Fact]
+    public async Task OnAProcessorWithoutAvxTheProgramStartsAndAnswers()
+    {
+        Assert.SkipUnless(published.Lacks is null, published.Lacks ?? "");
+        Assert.SkipUnless(RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64 && Published.Find("qemu-x86_64"), "qemu-x86_64 is not installed, which emulates an old processor (Debian: qemu-user).");
+        Assert.True(published.Exit == 0, published.Said);
+        using Process process = Process.Start(new ProcessStartInfo("qemu-x86_64", ["-cpu", "Nehalem", published.Program]) { RedirectStandardOutput = true })!;
+        Task<string> log;
+        try
+        {
+            string? address = await process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5));
+            Assert.True(Uri.TryCreate(address, UriKind.Absolute, out Uri? uri), address);
+            log = process.StandardOutput.ReadToEndAsync();
+            using HttpClient http = new() { BaseAddress = uri, Timeout = TimeSpan.FromMinutes(5) };
+            JsonElement answer = await PostAsync(http, "v1/chat/completions", """{"messages":[{"role":"user","content":"Hello, who are you?"}],"temperature":0,"max_tokens":3}""");
+            Assert.StartsWith("I am", answer.GetProperty("choices")[0].GetProperty("message").GetProperty("content").GetString(), StringComparison.Ordinal);
+        }
+        finally
+        {
+            process.Kill();
+            await process.WaitForExitAsync();
+        }
+
+        Assert.DoesNotContain("compiled ahead of time", await log, StringComparison.Ordinal);
     }
 
     /// <summary>Grammars, calls and refusals: what is read and written by generated code.</summary>
@@ -99,15 +121,57 @@ public partial class AheadOfTimeTests
         return JsonElement.Parse(text);
     }
 
-    /// <summary>The program that runs these tests, whatever stands first in PATH. No build server serves it, which others could hold up, stop, or be held up by.</summary>
-    private static async Task<(int Exit, string Output)> DotnetAsync(string[] arguments)
-    {
-        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(new ProcessStartInfo(
-            Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", "dotnet")), [.. arguments, "-nologo", "--disable-build-servers"]), TimeSpan.FromMinutes(10));
-        return (exit, output + errors);
-    }
-
     /// <summary>A warning of trimming or of compilation ahead of time about code of the libraries.</summary>
     [GeneratedRegex(@"warning IL\d+:[^\n]*Gemma\.Extensions\.AI")]
     private static partial Regex OwnWarning();
+
+    /// <summary>The published program, once for all tests.</summary>
+    public sealed class Published : IAsyncLifetime
+    {
+        private readonly TempDirectory _folder = new();
+
+        /// <summary>Why nothing was published; null if it was, or failed.</summary>
+        public string? Lacks { get; private set; }
+
+        public int Exit { get; private set; }
+
+        /// <summary>The output of the compiler.</summary>
+        public string Said { get; private set; } = "";
+
+        public string Program => _folder.File("out/AotServer");
+
+        public async ValueTask InitializeAsync()
+        {
+            Lacks = !OperatingSystem.IsLinux() ? "The program is linked as on Linux." : !Find("clang") ? "clang is not installed, which NativeAOT links with (Debian: clang, zlib1g-dev)." : null;
+            if (Lacks is not null)
+            {
+                return;
+            }
+
+            string project = Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.AotServer", "AotServer.csproj");
+            string libraries = Directory.CreateDirectory(_folder.File("libraries")).FullName + Path.DirectorySeparatorChar;
+            foreach (string library in (string[])["Gemma.Extensions.AI.dll", "Gemma.Extensions.AI.AspNetCore.dll", "Gemma.Extensions.AI.Nano.dll"])
+            {
+                File.Copy(Path.Combine(AppContext.BaseDirectory, library), libraries + library); // as they are now: whoever builds meanwhile writes them again
+            }
+
+            string[] settings = ["-r", RuntimeInformation.RuntimeIdentifier, "--artifacts-path", _folder.File("artifacts"), $"-p:Libraries={libraries}", "-nologo"];
+            (int restored, string why) = await DotnetTool.RunAsync(["restore", project, .. settings]);
+            if (restored != 0)
+            {
+                Lacks = $"The packages of the compiler could not be restored: {why}";
+                return;
+            }
+
+            (Exit, Said) = await DotnetTool.RunAsync(["publish", project, "-c", "Release", "--no-restore", .. settings, "-o", _folder.File("out")]);
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            _folder.Dispose();
+            return ValueTask.CompletedTask;
+        }
+
+        public static bool Find(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, program)));
+    }
 }

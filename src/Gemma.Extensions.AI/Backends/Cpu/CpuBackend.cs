@@ -12,7 +12,7 @@ internal sealed unsafe class CpuBackend : Backend
 
     internal CpuBackend(KernelTier tier, int threads, string? insteadOfGpu = null)
     {
-        _reason = insteadOfGpu;
+        _reason = ProcessorSupport.ReducedHere() is { } reduced ? insteadOfGpu is null ? reduced : $"{insteadOfGpu}; {reduced}" : insteadOfGpu;
         _workers = new WorkerPool(threads);
         _kernels = tier.Create(_workers);
         Name = _kernels.FallbackReason is { } reason ? $"cpu/{tier.Name} ({reason})" : $"cpu/{tier.Name}";

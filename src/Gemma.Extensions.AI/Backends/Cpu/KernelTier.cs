@@ -17,15 +17,16 @@ internal sealed record KernelTier(string Name, string Rationale, Func<string?> U
     /// neon-dot passes the kernel tests under emulation (qemu-user, Neoverse N1) but has not run on a real processor. avx-vnni has never run: no machine of
     /// this project has it, and QEMU does not emulate it. avx512-bf16 passes its tests on Zen 4; its machine code is also tested in an interpreter,
     /// on any processor. amx-bf16 has not run on a processor: its machine code is tested in an interpreter, and its arithmetic in software.
+    /// The tiers that are assembled at run time need nothing of what a program was compiled for: ahead of time, too, the processor alone decides on them.
     /// </remarks>
     public static IReadOnlyList<KernelTier> All { get; } =
     [
         new("reference", "the oracle: weights decoded by the scalar decoders, float32 throughout", () => null, workers => new ReferenceKernels(workers)),
         new("portable", "vectors of whatever width .NET finds (SSE, NEON, AVX); weights become float32 tiles", () => null, workers => new VectorKernels(workers, new FloatMatMulKernels<PortableIsa>())),
-        new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX2 with FMA", workers => new VectorKernels(workers, new Int8MatMulKernels<Avx2Isa>())),
-        new("avx-vnni", "four byte products and their sum in one instruction on 256-bit registers", () => AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported ? null : "the processor has no AVX-VNNI", workers => new VectorKernels(workers, new Int8MatMulKernels<AvxVnniIsa>())),
+        new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => ProcessorSupport.Machine.Lacks(Avx2.IsSupported && Fma.IsSupported, ProcessorSupport.Machine.HasAvx2, "AVX2 with FMA", "avx"), workers => new VectorKernels(workers, new Int8MatMulKernels<Avx2Isa>())),
+        new("avx-vnni", "four byte products and their sum in one instruction on 256-bit registers", () => ProcessorSupport.Machine.Lacks(AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported, ProcessorSupport.Machine.HasAvxVnni, "AVX-VNNI", "avx"), workers => new VectorKernels(workers, new Int8MatMulKernels<AvxVnniIsa>())),
         new("neon-dot", "four byte products and their sum in one instruction on 128-bit registers", () => Dp.IsSupported && AdvSimd.Arm64.IsSupported ? null : "the processor has no Arm NEON with dot product", workers => new VectorKernels(workers, new Int8MatMulKernels<NeonDotIsa>())),
-        new("avx512", "as avx2, 64 at a time", () => Avx512BW.IsSupported ? null : "the processor has no AVX-512 BW", workers => new VectorKernels(workers, new Int8MatMulKernels<Avx512Isa>())),
+        new("avx512", "as avx2, 64 at a time", () => ProcessorSupport.Machine.Lacks(Avx512BW.IsSupported, ProcessorSupport.Machine.HasAvx512, "AVX-512 BW", "native"), workers => new VectorKernels(workers, new Int8MatMulKernels<Avx512Isa>())),
         new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", JitMatMulKernels.Unsupported, workers => new VectorKernels(workers, JitMatMulKernels.Create(ExecutableMemory.TryCreate))),
         new(
             "avx512-bf16",

@@ -136,7 +136,7 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
         private bool UsedAsStored(int group)
         {
             KvLayout layout = layer.Pool.Layout;
-            return group == 2 && layout.Type is GemmaKvCacheType.F16 or GemmaKvCacheType.BF16 && layout.BlockTokens % Keys == 0 && layout.HeadDim % 32 == 0;
+            return owner.Kernels.UsesKvAsStored && group == 2 && layout.Type is GemmaKvCacheType.F16 or GemmaKvCacheType.BF16 && layout.BlockTokens % Keys == 0 && layout.HeadDim % 32 == 0;
         }
 
         /// <summary>Generation is bound by reading keys and values: they are used as stored, and the next ones are prefetched.</summary>

@@ -74,6 +74,50 @@ internal static class GemmAssembler
         return Code(c);
     }
 
+    /// <summary>A tile of floats with the strides of its arguments by up to four activation rows: attention.</summary>
+    public static byte[] StridedKernel(int rows, bool windows)
+    {
+        Assembler c = new(64);
+        AssemblerRegister64 args = rax, weights = rcx, step = rdx, activations = r8, column = r9, apart = r10, steps = r11;
+        Begin(c, rows, windows);
+        c.mov(weights, __qword_ptr[args]);
+        c.mov(activations, __qword_ptr[args + 16]);
+        c.mov(steps, __qword_ptr[args + 56]);
+        c.mov(column, __qword_ptr[args + 72]);
+        c.shl(column, 2);
+        c.mov(apart, __qword_ptr[args + 80]);
+        c.shl(apart, 2);
+        c.mov(step, __qword_ptr[args + 88]);
+        c.shl(step, 2);
+        c.push(args);
+        c.lea(rax, __[apart + apart * 2]);
+        Label loop = c.CreateLabel();
+        c.Label(ref loop);
+        c.vmovups(zmm24, __zmmword_ptr[weights]);
+        c.vmovups(zmm25, __zmmword_ptr[weights + 64]);
+        for (int row = 0; row < rows; row++)
+        {
+            AssemblerRegisterZMM x = Register(26 + row);
+            c.vbroadcastss(x, row switch
+            {
+                0 => __dword_ptr[activations],
+                1 => __dword_ptr[activations + apart],
+                2 => __dword_ptr[activations + apart * 2],
+                _ => __dword_ptr[activations + rax],
+            });
+            c.vfmadd231ps(Sum(row, 0), zmm24, x);
+            c.vfmadd231ps(Sum(row, 1), zmm25, x);
+        }
+
+        c.add(weights, column);
+        c.add(activations, step);
+        c.dec(steps);
+        c.jnz(loop);
+        c.pop(args);
+        End(c, rows, windows);
+        return Code(c);
+    }
+
     /// <summary>One kernel: <c>void f(TileArgs*)</c> for panels of <paramref name="rows"/> rows, in the order of sums that <see cref="MatMulKernels"/> states.</summary>
     public static byte[] ByteKernel(int rows, int group, bool minimum, bool windows)
     {

@@ -15,15 +15,17 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 /// scaling of a finished group run beside the products of the next one. With <c>vdpbf16ps</c>, bfloat16 weights are multiplied
 /// in pairs by the float32 loop with half as many steps.
 /// </summary>
-internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
+/// <typeparam name="TIsa">
+/// What the parts in C# use: packing, unpacking, attention. Less than AVX-512 where the program was compiled ahead of time for less; where that is less than AVX2 with FMA, attention is assembled, too.
+/// </typeparam>
+internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
+    where TIsa : struct, IVectorIsa
 {
     private const int MaxRows = 6;
     private const int MaxFloat32Rows = 12;
     private const int FirstFloat = 4 * (MaxRows + 1);
     private const int FirstBFloat16 = FirstFloat + MaxFloat32Rows;
-
-    // Kernels that look weights up need VBMI, GFNI and BITALG (CPUID leaf 7, ECX bits 8 and 12): Ice Lake and Zen 4 have them, Cascade Lake runs the C# kernels.
-    private static readonly bool s_hasTableLookups = Avx512Vbmi.IsSupported && (X86Base.CpuId(7, 0).Ecx & 0x1100) == 0x1100;
+    private const int MaxStridedRows = 4;
 
     private readonly ExecutableMemory _code;
     private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
@@ -34,12 +36,11 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     private readonly delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[] _gemvs = new delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[GemvKernelCount];
 
     private JitMatMulKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix)
-        : base(bfloat16)
+        : base(bfloat16, fallbackReason)
     {
         Matrix = matrix;
         _code = code;
         _allocate = allocate;
-        FallbackReason = fallbackReason;
         _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[offsets.Length];
         for (int i = 0; i < offsets.Length; i++)
         {
@@ -47,9 +48,11 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         }
     }
 
-    public override string? FallbackReason { get; }
-
     public override MatrixKernels? Matrix { get; }
+
+    public override bool UsesKvAsStored => !IsPortable;
+
+    private static bool IsPortable => typeof(TIsa) == typeof(PortableIsa);
 
     private static int GemvKernelCount => (GemvArgs.MaxActivationRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
 
@@ -62,7 +65,7 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
     {
         if (LacksLookUps(format))
         {
-            return rows == 1 && format.Gemv is not null;
+            return rows == 1 && format.Gemv is not null && !IsPortable;
         }
 
         int index = (GemvArgs.MaxActivationRows + 1) * (int)format.Type + rows;
@@ -97,12 +100,81 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }
 
-    private static bool LacksLookUps(TileFormat format) => !s_hasTableLookups && GemvTables.Of(format.Type).Length > 0;
+    private static bool LacksLookUps(TileFormat format) => !JitMatMulKernels.HasTableLookups && GemvTables.Of(format.Type).Length > 0;
+
+    /// <summary>Assembles the kernels; null with a reason where machine code cannot be made executable.</summary>
+    public static JitMatMulKernels<TIsa>? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix, out string? reason)
+    {
+        using MemoryStream stream = new();
+        int strided = bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16;
+        int[] offsets = new int[IsPortable ? strided + MaxStridedRows : strided];
+        bool windows = OperatingSystem.IsWindows();
+        for (int i = 4; i < offsets.Length; i++)
+        {
+            while (stream.Length % 64 != 0)
+            {
+                stream.WriteByte(0xCC);
+            }
+
+            offsets[i] = (int)stream.Length;
+            stream.Write(i >= strided ? GemmAssembler.StridedKernel(i - strided + 1, windows)
+                : i < FirstFloat ? GemmAssembler.ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
+                : GemmAssembler.FloatKernel((i - FirstFloat) % MaxFloat32Rows + 1, i >= FirstBFloat16, windows));
+        }
+
+        return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels<TIsa>(code, offsets, allocate, bfloat16, fallbackReason, matrix) : null;
+    }
+
+    public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
+    {
+        int index = layout switch
+        {
+            ActivationLayout.Int8x4 => 4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0),
+            ActivationLayout.BFloat16x2 => FirstBFloat16 + panel - 1,
+            _ => FirstFloat + panel - 1,
+        };
+        _kernels[index](args);
+    }
+
+    public override void GemmFloat32(TileArgs* args, int rows)
+    {
+        if (!IsPortable)
+        {
+            base.GemmFloat32(args, rows);
+            return;
+        }
+
+        TileArgs part = *args;
+        for (int row = 0; row < rows; row += MaxStridedRows)
+        {
+            int panel = Math.Min(MaxStridedRows, rows - row);
+            part.Activations = args->Activations + sizeof(float) * row * args->ActivationStride;
+            part.Output = args->Output + row * args->OutputStride / sizeof(float);
+            _kernels[^(MaxStridedRows - panel + 1)](&part);
+        }
+    }
+
+    public override void Dispose()
+    {
+        Matrix?.Dispose();
+        _code.Dispose();
+        foreach (ExecutableMemory code in _gemvCode)
+        {
+            code.Dispose();
+        }
+    }
+}
+
+/// <summary>Whether kernels can be assembled for this processor, and which.</summary>
+internal static class JitMatMulKernels
+{
+    /// <summary>Kernels that look weights up need VBMI, GFNI and BITALG (CPUID leaf 7, ECX bits 1, 8 and 12): Ice Lake and Zen 4 have them, Cascade Lake runs the C# kernels.</summary>
+    public static bool HasTableLookups { get; } = (Avx512Vbmi.IsSupported || ProcessorSupport.Machine.CompiledAhead) && (X86Base.CpuId(7, 0).Ecx & 0x1102) == 0x1102;
 
     /// <summary>Why the tier cannot run here; null if it can.</summary>
     public static string? Unsupported()
     {
-        if (!Avx512BW.IsSupported || !X86Base.X64.IsSupported)
+        if (!X86Base.X64.IsSupported || ProcessorSupport.Machine.LacksAvx512(Avx512BW.IsSupported) is not null)
         {
             return "the processor has no AVX-512 BW";
         }
@@ -123,21 +195,31 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         return X86Base.CpuId(7, 0).Eax >= 1 && (X86Base.CpuId(7, 1).Eax & (1 << 5)) != 0 ? null : "the processor has no AVX512-BF16";
     }
 
+    /// <summary>The kernels, with whatever instructions the rest of this program was compiled for.</summary>
+    /// <inheritdoc cref="Create{TIsa}"/>
+    public static MatMulKernels Create(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null, MatrixKernels? matrix = null) =>
+        Avx512BW.IsSupported ? Create<Avx512Isa>(allocate, bfloat16, fallbackReason, matrix)
+        : Avx2.IsSupported && Fma.IsSupported ? Create<Avx2Isa>(allocate, bfloat16, fallbackReason, matrix)
+        : Create<PortableIsa>(allocate, bfloat16, fallbackReason, matrix);
+
     /// <summary>
-    /// The kernels, or those of the avx512 tier with a fallback reason if machine code cannot be made executable. The bfloat16 kernels have run on one kind of
+    /// The kernels, or those in C# with a fallback reason if machine code cannot be made executable. The bfloat16 kernels have run on one kind of
     /// processor only (Zen 4), so they must pass a self test; if they fail, bfloat16 is multiplied as float32.
     /// </summary>
     /// <param name="allocate">Makes code executable.</param>
     /// <param name="bfloat16">True to multiply bfloat16 weights in pairs.</param>
     /// <param name="fallbackReason">Why these kernels are not those that were asked for.</param>
     /// <param name="matrix">Kernels for the rows of prompts, which become this object's; let go where it falls back on others.</param>
-    public static MatMulKernels Create(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null, MatrixKernels? matrix = null)
+    public static MatMulKernels Create<TIsa>(CodeAllocator allocate, bool bfloat16 = false, string? fallbackReason = null, MatrixKernels? matrix = null)
+        where TIsa : struct, IVectorIsa
     {
-        JitMatMulKernels? kernels = TryCreate(allocate, bfloat16, fallbackReason, matrix, out string? reason);
+        JitMatMulKernels<TIsa>? kernels = JitMatMulKernels<TIsa>.TryCreate(allocate, bfloat16, fallbackReason, matrix, out string? reason);
         if (kernels is null)
         {
             matrix?.Dispose();
-            return new Int8MatMulKernels<Avx512Isa>($"avx512 kernels: {reason}");
+            return typeof(TIsa) == typeof(Avx512Isa) ? new Int8MatMulKernels<Avx512Isa>($"avx512 kernels: {reason}")
+                : typeof(TIsa) == typeof(Avx2Isa) ? new Int8MatMulKernels<Avx2Isa>($"avx2 kernels: {reason}")
+                : new FloatMatMulKernels<PortableIsa>(fallbackReason: $"portable kernels: {reason}");
         }
 
         if (!bfloat16 || BFloat16SelfTest.Passes(kernels))
@@ -146,48 +228,6 @@ internal sealed unsafe class JitMatMulKernels : FloatMatMulKernels<Avx512Isa>
         }
 
         kernels.Dispose();
-        return Create(allocate, bfloat16: false, "avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it");
-    }
-
-    private static JitMatMulKernels? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix, out string? reason)
-    {
-        using MemoryStream stream = new();
-        int[] offsets = new int[bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16];
-        bool windows = OperatingSystem.IsWindows();
-        for (int i = 4; i < offsets.Length; i++)
-        {
-            while (stream.Length % 64 != 0)
-            {
-                stream.WriteByte(0xCC);
-            }
-
-            offsets[i] = (int)stream.Length;
-            stream.Write(i < FirstFloat
-                ? GemmAssembler.ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
-                : GemmAssembler.FloatKernel((i - FirstFloat) % MaxFloat32Rows + 1, i >= FirstBFloat16, windows));
-        }
-
-        return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels(code, offsets, allocate, bfloat16, fallbackReason, matrix) : null;
-    }
-
-    public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
-    {
-        int index = layout switch
-        {
-            ActivationLayout.Int8x4 => 4 * panel + (format.HasMinimum ? 2 : 0) + (format.Group == 16 ? 1 : 0),
-            ActivationLayout.BFloat16x2 => FirstBFloat16 + panel - 1,
-            _ => FirstFloat + panel - 1,
-        };
-        _kernels[index](args);
-    }
-
-    public override void Dispose()
-    {
-        Matrix?.Dispose();
-        _code.Dispose();
-        foreach (ExecutableMemory code in _gemvCode)
-        {
-            code.Dispose();
-        }
+        return Create<TIsa>(allocate, bfloat16: false, "avx512-vnni kernels: dot products of bfloat16 came out wrong on this processor; please report it");
     }
 }

@@ -21,6 +21,9 @@ internal abstract unsafe class MatMulKernels : IDisposable
     /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
     public virtual string? FallbackReason => null;
 
+    /// <summary>False where one row's attention is faster by tiles, too: in C# that was compiled without instructions for it.</summary>
+    public virtual bool UsesKvAsStored => true;
+
     /// <summary>Attention of one row over float16 keys and values; <see cref="BFloat16Kv"/> over bfloat16.</summary>
     public abstract KvKernels Float16Kv { get; }
 

@@ -7,12 +7,15 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
 /// <summary>float32 tiles on any vector unit; int8 tiles are converted to float32. The slowest of the fast tiers, and the one that runs everywhere.</summary>
 /// <param name="bfloat16">True if a subclass multiplies bfloat16 weights as pairs.</param>
-internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false) : MatMulKernels
+/// <param name="fallbackReason">Why these kernels are not those that were asked for.</param>
+internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false, string? fallbackReason = null) : MatMulKernels
     where TIsa : struct, IVectorIsa
 {
     private readonly TileFormat? _bfloat16 = bfloat16 ? BF16Tiles.CreatePairs<TIsa>() : null;
 
     public override TileFormats Formats { get; } = TileFormats.Create<TIsa>();
+
+    public override string? FallbackReason => fallbackReason;
 
     public override KvKernels Float16Kv { get; } = KvKernels.Of<TIsa, Float16KvPair>();
 

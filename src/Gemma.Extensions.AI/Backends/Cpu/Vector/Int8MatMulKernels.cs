@@ -4,11 +4,9 @@ using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
 /// <summary>Int8 tiles by multiply-add of byte pairs (AVX2, AVX-512) or by the four-way dot products that .NET exposes (AVX-VNNI, NEON).</summary>
-internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = null) : FloatMatMulKernels<TIsa>
+internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = null) : FloatMatMulKernels<TIsa>(fallbackReason: fallbackReason)
     where TIsa : struct, IVectorIsa
 {
-    public override string? FallbackReason => fallbackReason;
-
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
     public override bool CanGemv(TileFormat format, int rows) => rows == 1 && format.Gemv is not null;
