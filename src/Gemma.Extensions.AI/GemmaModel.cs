@@ -101,6 +101,18 @@ public sealed partial class GemmaModel : IDisposable
     public static GemmaModel Load(string path, GemmaOptions? options = null) => LoadUnlessCancelled(path, options, CancellationToken.None);
 
     /// <inheritdoc cref="Load"/>
+    /// <summary>Loads a model, and downloads it where options allow that, on a thread of the pool.</summary>
+    /// <param name="path">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
+    /// <param name="options">How to load; its <see cref="GemmaOptions.ModelPath"/> is not read.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static Task<GemmaModel> LoadAsync(string path, GemmaOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        return Task.Run(() => LoadUnlessCancelled(path, options, cancellationToken), cancellationToken);
+    }
+
+    /// <inheritdoc cref="Load"/>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     internal static GemmaModel LoadUnlessCancelled(string path, GemmaOptions? options, CancellationToken cancellationToken)
     {

@@ -22,10 +22,16 @@ public static class GemmaServiceCollectionExtensions
     /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="modelPath">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
-    public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services, string modelPath)
+    public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services, string modelPath) => services.AddGemmaChatClient(modelPath, null);
+
+    /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)"/>
+    /// <param name="services">The collection to add to.</param>
+    /// <param name="modelPath">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
+    /// <param name="configure">Sets other options, after the configuration was read.</param>
+    public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services, string modelPath, Action<GemmaOptions>? configure)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(modelPath);
-        return services.AddGemmaChatClient(options => options.ModelPath = modelPath);
+        return services.AddGemmaChatClient(AtPath(modelPath, configure));
     }
 
     /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)"/>
@@ -48,10 +54,17 @@ public static class GemmaServiceCollectionExtensions
     /// <param name="services">The collection to add to.</param>
     /// <param name="serviceKey">The key.</param>
     /// <param name="modelPath">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
-    public static ChatClientBuilder AddKeyedGemmaChatClient(this IServiceCollection services, object serviceKey, string modelPath)
+    public static ChatClientBuilder AddKeyedGemmaChatClient(this IServiceCollection services, object serviceKey, string modelPath) => services.AddKeyedGemmaChatClient(serviceKey, modelPath, null);
+
+    /// <inheritdoc cref="AddKeyedGemmaChatClient(IServiceCollection, object)"/>
+    /// <param name="services">The collection to add to.</param>
+    /// <param name="serviceKey">The key.</param>
+    /// <param name="modelPath">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
+    /// <param name="configure">Sets other options, after the configuration was read.</param>
+    public static ChatClientBuilder AddKeyedGemmaChatClient(this IServiceCollection services, object serviceKey, string modelPath, Action<GemmaOptions>? configure)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(modelPath);
-        return services.AddKeyedGemmaChatClient(serviceKey, options => options.ModelPath = modelPath);
+        return services.AddKeyedGemmaChatClient(serviceKey, AtPath(modelPath, configure));
     }
 
     /// <inheritdoc cref="AddKeyedGemmaChatClient(IServiceCollection, object)"/>
@@ -114,6 +127,12 @@ public static class GemmaServiceCollectionExtensions
 
         options.ModelPath = NullIfBlank(options.ModelPath) ?? NullIfBlank(Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable));
     }
+
+    private static Action<GemmaOptions> AtPath(string modelPath, Action<GemmaOptions>? configure) => options =>
+    {
+        options.ModelPath = modelPath;
+        configure?.Invoke(options);
+    };
 
     private static string? NullIfBlank(string? text) => string.IsNullOrWhiteSpace(text) ? null : text;
 }

@@ -37,6 +37,26 @@ public class DependencyInjectionTests
         Assert.Equal("tiny-Q8_0", response.ModelId);
     }
 
+    [Fact]
+    public async Task BesideAPathOtherOptionsAreSetInTheSameCall()
+    {
+        ServiceCollection services = new();
+        services.AddGemmaChatClient(Gguf, options => options.ContextLength = 200);
+        services.AddKeyedGemmaChatClient("short", TinyModel.Path, options => options.ContextLength = 100);
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.Equal(200, provider.GetRequiredService<IChatClient>().GetRequiredService<GemmaModel>().ContextLength);
+        Assert.Equal(100, provider.GetRequiredKeyedService<IChatClient>("short").GetRequiredService<GemmaModel>().ContextLength);
+    }
+
+    [Fact]
+    public async Task AModelIsLoadedWithoutBlockingAndLoadingCanBeGivenUp()
+    {
+        using GemmaModel model = await GemmaModel.LoadAsync(Gguf);
+        Assert.Equal("tiny-Q8_0", model.ModelId);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => GemmaModel.LoadAsync(Gguf, cancellationToken: new CancellationToken(true)));
+        await Assert.ThrowsAsync<GemmaModelFormatException>(() => GemmaModel.LoadAsync("/there/is/nothing.gguf"));
+    }
+
     /// <summary>A host that stops during a first download does not wait for gigabytes.</summary>
     [Fact]
     public async Task DisposingGivesUpALoadThatIsUnderWay()
