@@ -19,6 +19,7 @@ public partial class GuideTests
         ["structured-output.md"] = "Person { Name = Anna Berg, Age = 31, City = Oslo }",
         ["documents.md"] = "24 [1]",
         ["ahead-of-time.md"] = "sunny in Paris",
+        ["aspire.md"] = "512",
         ["server.md"] = "gemma2-nano",
     };
 
