@@ -33,19 +33,24 @@ internal static class GemmaCli
         {
             ChatCommand.Create(),
             ServeCommand.Create(),
+            HealthCommand.Create(),
             InspectCommand.Create(),
             TokenizeCommand.Create(),
             LogitsCommand.Create(),
             PerplexityCommand.Create(),
+#if !AHEAD_OF_TIME
             EvalCommand.Create(),
             ArenaCommand.Create(),
+#endif
             BenchCommand.Create(),
             ConvertCommand.Create(),
             ConvertCommand.CreateQuantize(),
             ImatrixCommand.Create(),
             CompareCommand.Create(),
+#if !AHEAD_OF_TIME
             TrainCommand.Create(),
             TrainCommand.CreateDistill(),
+#endif
             PullCommand.Create(),
             ModelsCommand.Create(),
         };

@@ -11,7 +11,7 @@ public static class NanoModel
     private static readonly Lazy<string> s_path = new(Extract);
 
     /// <summary>
-    /// Full path of gemma2-nano.gguf. The first use writes the file to the user's local application data (or, where there is none, to the
+    /// Full path of gemma2-nano.gguf. The first use writes the file to the user's local application data (or, where that cannot be written, to the
     /// temporary directory), in a directory named by its SHA-256; later uses compare the file's hash and write it again if it differs.
     /// </summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
@@ -27,31 +27,50 @@ public static class NanoModel
         }
 
         byte[] hash = SHA256.HashData(model);
-        string root = Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData);
-        if (root.Length == 0)
+        List<Exception> problems = [];
+        foreach (string root in (string[])[Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), System.IO.Path.GetTempPath()])
         {
-            root = System.IO.Path.GetTempPath();
-        }
+            if (root.Length == 0)
+            {
+                continue;
+            }
 
-        string directory = System.IO.Path.Combine(root, "Gemma.Extensions.AI", "nano", Convert.ToHexStringLower(hash)[..16]);
-        string path = System.IO.Path.Combine(directory, FileName);
-        if (!File.Exists(path) || !SHA256.HashData(File.ReadAllBytes(path)).AsSpan().SequenceEqual(hash))
-        {
-            // Under a name of its own first: another process may be doing the same.
-            Directory.CreateDirectory(directory);
-            string temporary = $"{path}.{Guid.NewGuid():N}";
+            string path = System.IO.Path.Combine(root, "Gemma.Extensions.AI", "nano", Convert.ToHexStringLower(hash)[..16], FileName);
             try
             {
-                File.WriteAllBytes(temporary, model);
-                File.Move(temporary, path, overwrite: true);
+                WriteUnlessThere(path, model, hash);
+                return path;
             }
-            catch
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                File.Delete(temporary);
-                throw;
+                problems.Add(e);
             }
         }
 
-        return path;
+        throw new IOException(
+            $"The model that ships could not be written to a file: {string.Join(" ", problems.Select(problem => problem.Message))} Where nothing can be written, run once where it can, and set XDG_DATA_HOME (on Windows LOCALAPPDATA) to the folder that was written then.",
+            problems.LastOrDefault());
+    }
+
+    private static void WriteUnlessThere(string path, byte[] model, byte[] hash)
+    {
+        if (File.Exists(path) && SHA256.HashData(File.ReadAllBytes(path)).AsSpan().SequenceEqual(hash))
+        {
+            return;
+        }
+
+        // Under a name of its own first: another process may be doing the same.
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
+        string temporary = $"{path}.{Guid.NewGuid():N}";
+        try
+        {
+            File.WriteAllBytes(temporary, model);
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Files;
 
@@ -88,5 +89,5 @@ internal static partial class ModelAliases
     /// Asks the Nano package where its model is. By name, since that package depends on this one: a configuration file that says <c>"ModelPath": "nano"</c>
     /// must work without a line of code. The names are constants, so that trimming and ahead-of-time compilation see what is meant and keep it.
     /// </summary>
-    private static string? FindNano() => Type.GetType(NanoType)?.GetProperty(NanoPath)?.GetValue(null) as string;
+    private static string? FindNano() => Type.GetType(NanoType)?.GetProperty(NanoPath)?.GetValue(null, BindingFlags.DoNotWrapExceptions, null, null, null) as string;
 }
