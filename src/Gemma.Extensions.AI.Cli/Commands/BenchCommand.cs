@@ -49,7 +49,7 @@ internal static class BenchCommand
             TextWriter output = parsed.Host().Output;
             if (parsed.GetValue(json))
             {
-                output.WriteLine(JsonSerializer.Serialize(report));
+                output.WriteLine(JsonSerializer.Serialize(report, CliJson.Default.Report));
                 return;
             }
 
@@ -157,7 +157,7 @@ internal static class BenchCommand
     }
 
     /// <summary>The printed report; its names are those of the JSON.</summary>
-    private sealed record Report(
+    internal sealed record Report(
         string model, string kernel, int threads, int prompt_tokens, int generate_tokens, int depth,
         double prompt_tokens_per_second, double generate_tokens_per_second, double[] prompt_samples, double[] generate_samples,
         double load_seconds, double start_to_first_token_seconds, long peak_resident_bytes);

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Quantization;
 using Spectre.Console;
@@ -9,8 +9,6 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma compare</c>: what a quantisation costs.</summary>
 internal static class CompareCommand
 {
-    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
-
     public static Command Create()
     {
         Argument<string> a = new("a") { Description = "The model that counts as right (the larger type)." };
@@ -61,11 +59,11 @@ internal static class CompareCommand
         long bytesA = a.File.Tensors.Values.Sum(t => t.ByteLength), bytesB = b.File.Tensors.Values.Sum(t => t.ByteLength);
         if (parsed.GetValue(json))
         {
-            parsed.Host().Output.WriteLine(JsonSerializer.Serialize(new
+            parsed.Host().Output.WriteLine(new JsonObject
             {
-                a = a.Path, b = b.Path, result.Tokens, result.PerplexityA, result.PerplexityB, MeanKl = result.MeanDivergence, P99Kl = result.Divergence99, MaxKl = result.MaxDivergence,
-                Top1Agreement = result.SameTop, BytesA = bytesA, BytesB = bytesB,
-            }, s_json));
+                ["a"] = a.Path, ["b"] = b.Path, ["tokens"] = result.Tokens, ["perplexity_a"] = result.PerplexityA, ["perplexity_b"] = result.PerplexityB,
+                ["mean_kl"] = result.MeanDivergence, ["p99_kl"] = result.Divergence99, ["max_kl"] = result.MaxDivergence, ["top1_agreement"] = result.SameTop, ["bytes_a"] = bytesA, ["bytes_b"] = bytesB,
+            }.ToJsonString());
             return;
         }
 

@@ -61,7 +61,7 @@ internal static class InspectCommand
             ["path"] = file.Path,
             ["parameters"] = config.ParameterCount,
             ["weight_bytes"] = file.Tensors.Values.Sum(tensor => tensor.ByteLength),
-            ["config"] = JsonSerializer.SerializeToNode(config),
+            ["config"] = JsonSerializer.SerializeToNode(config, CliJson.Default.GemmaConfig),
             ["labels"] = file.Labels is { } labels ? new JsonArray([.. labels.Names.Select(name => JsonValue.Create(name))]) : null,
             ["chat_format"] = format.Problem ?? format.Format.Name,
             ["chat_format_source"] = format.Problem is null ? format.Format.Source : null,
@@ -76,7 +76,7 @@ internal static class InspectCommand
     }
 
     private static JsonArray TensorTypes(ModelFile file) =>
-        [.. file.Tensors.Values.GroupBy(tensor => tensor.Format.Name).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)).Select(group => new JsonObject
+        [.. file.Tensors.Values.GroupBy(tensor => tensor.Format.Name).OrderByDescending(group => group.Sum(tensor => tensor.ByteLength)).Select(group => (JsonNode)new JsonObject
         {
             ["type"] = group.Key,
             ["tensors"] = group.Count(),

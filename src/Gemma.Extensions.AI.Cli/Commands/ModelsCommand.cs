@@ -8,8 +8,6 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma models</c>: what is in the cache.</summary>
 internal static class ModelsCommand
 {
-    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
-
     public static Command Create()
     {
         Option<bool> json = CommonOptions.Json();
@@ -20,7 +18,7 @@ internal static class ModelsCommand
             IReadOnlyList<CachedModel> models = cache.List();
             if (parsed.GetValue(json))
             {
-                parsed.Host().Output.WriteLine(JsonSerializer.Serialize(models, s_json));
+                parsed.Host().Output.WriteLine(JsonSerializer.Serialize(models, SnakeCaseJson.Default.IReadOnlyListCachedModel));
             }
             else if (models.Count == 0)
             {

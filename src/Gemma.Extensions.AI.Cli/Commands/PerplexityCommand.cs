@@ -1,5 +1,5 @@
 using System.CommandLine;
-using System.Text.Json;
+using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Engine;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
@@ -35,7 +35,7 @@ internal static class PerplexityCommand
 
             double mean = total.Sum / total.Count;
             parsed.Host().Output.WriteLine(parsed.GetValue(json)
-                ? JsonSerializer.Serialize(new { perplexity = Math.Exp(mean), mean_nll = mean, tokens = total.Count, context = window })
+                ? new JsonObject { ["perplexity"] = Math.Exp(mean), ["mean_nll"] = mean, ["tokens"] = total.Count, ["context"] = window }.ToJsonString()
                 : $"perplexity {Math.Exp(mean):F4} (mean negative log likelihood {mean:F6} over {total.Count:N0} tokens, windows of {window:N0})");
         });
         return command;

@@ -10,8 +10,6 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma tokenize</c>: text to token ids.</summary>
 internal static class TokenizeCommand
 {
-    private static readonly JsonSerializerOptions s_readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
     public static Command Create()
     {
         Option<string?> model = CommonOptions.Model();
@@ -40,7 +38,7 @@ internal static class TokenizeCommand
             {
                 foreach (string caseText in await ReadCasesAsync(casesFile, cancellationToken))
                 {
-                    output.WriteLine(JsonSerializer.Serialize(Encode(tokenizer, caseText)));
+                    output.WriteLine(JsonSerializer.Serialize(Encode(tokenizer, caseText), CliJson.Default.ListInt32));
                 }
 
                 return;
@@ -50,7 +48,7 @@ internal static class TokenizeCommand
             List<int> ids = Encode(tokenizer, given);
             if (parsed.GetValue(json))
             {
-                output.WriteLine(JsonSerializer.Serialize(ids));
+                output.WriteLine(JsonSerializer.Serialize(ids, CliJson.Default.ListInt32));
                 return;
             }
 
@@ -58,7 +56,7 @@ internal static class TokenizeCommand
             {
                 // A byte that is part of a character says nothing alone: it is shown as the vocabulary spells it, <0xC3>.
                 string piece = tokenizer.GetKind(id) == TokenKind.Byte ? tokenizer.GetPiece(id) : tokenizer.Decode([id]);
-                output.WriteLine($"{id,7}  {JsonSerializer.Serialize(piece, s_readable)}");
+                output.WriteLine($"{id,7}  \"{JavaScriptEncoder.UnsafeRelaxedJsonEscaping.Encode(piece)}\"");
             }
 
             output.WriteLine($"{ids.Count:N0} tokens");

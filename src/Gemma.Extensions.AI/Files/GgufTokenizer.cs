@@ -88,7 +88,7 @@ internal static class GgufTokenizer
         }
     }
 
-    private static JsonObject Describe(int id, TokenMatching matching)
+    private static JsonNode Describe(int id, TokenMatching matching)
     {
         JsonObject token = new() { ["id"] = id };
         foreach ((TokenMatching flag, string name) in s_flags)
