@@ -67,7 +67,11 @@ public static class GemmaHostApplicationBuilderExtensions
         {
             all.Bind(options);
             own.Bind(options);
-            connection?.Bind(options);
+            if (connection is not null)
+            {
+                connection.Bind(options); // ?.Bind would not be replaced by generated code
+            }
+
             configureOptions?.Invoke(options);
         });
     }
