@@ -15,18 +15,18 @@ internal static class VectorMath
     {
         x = Vector512.Min(Vector512.Max(x, Vector512.Create(-87f)), Vector512.Create(88f));
         Vector512<float> magic = Vector512.Create(12582912f);
-        Vector512<float> shifted = Vector512.FusedMultiplyAdd(x, Vector512.Create(1.44269504f), magic);
+        Vector512<float> shifted = Vector512.MultiplyAddEstimate(x, Vector512.Create(1.44269504f), magic);
         Vector512<float> n = shifted - magic;
-        Vector512<float> r = Vector512.FusedMultiplyAdd(n, Vector512.Create(-0.693359375f), x);
-        r = Vector512.FusedMultiplyAdd(n, Vector512.Create(2.12194440e-4f), r);
+        Vector512<float> r = Vector512.MultiplyAddEstimate(n, Vector512.Create(-0.693359375f), x);
+        r = Vector512.MultiplyAddEstimate(n, Vector512.Create(2.12194440e-4f), r);
         Vector512<float> p = Vector512.Create(1.98412698e-4f);
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(1.38888889e-3f));
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(8.33333333e-3f));
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(4.16666667e-2f));
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(1.66666667e-1f));
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512.Create(0.5f));
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512<float>.One);
-        p = Vector512.FusedMultiplyAdd(p, r, Vector512<float>.One);
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512.Create(1.38888889e-3f));
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512.Create(8.33333333e-3f));
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512.Create(4.16666667e-2f));
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512.Create(1.66666667e-1f));
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512.Create(0.5f));
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512<float>.One);
+        p = Vector512.MultiplyAddEstimate(p, r, Vector512<float>.One);
         return (p.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
     }
 
@@ -42,7 +42,7 @@ internal static class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Gelu(Vector512<float> x)
     {
-        Vector512<float> u = x * Vector512.FusedMultiplyAdd(x * x, Vector512.Create(-2 * 0.7978845608028654f * 0.044715f), Vector512.Create(-2 * 0.7978845608028654f));
+        Vector512<float> u = x * Vector512.MultiplyAddEstimate(x * x, Vector512.Create(-2 * 0.7978845608028654f * 0.044715f), Vector512.Create(-2 * 0.7978845608028654f));
         return x / (Vector512<float>.One + Exp(u));
     }
 
@@ -55,8 +55,8 @@ internal static class VectorMath
         for (; i + 32 <= count; i += 32)
         {
             Vector512<float> low = Vector512.Load(x + i), high = Vector512.Load(x + i + 16);
-            a = Vector512.FusedMultiplyAdd(low, low, a);
-            b = Vector512.FusedMultiplyAdd(high, high, b);
+            a = Vector512.MultiplyAddEstimate(low, low, a);
+            b = Vector512.MultiplyAddEstimate(high, high, b);
         }
 
         float sum = Vector512.Sum(a + b);

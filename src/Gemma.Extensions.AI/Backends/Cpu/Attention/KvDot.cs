@@ -53,8 +53,8 @@ internal static unsafe class KvDot<TIsa, TPair>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static void Add(Vector512<float> key, float q, float r, ref Vector512<float> a, ref Vector512<float> b)
         {
-            a = Vector512.FusedMultiplyAdd(key, Vector512.Create(q), a);
-            b = Vector512.FusedMultiplyAdd(key, Vector512.Create(r), b);
+            a = Vector512.MultiplyAddEstimate(key, Vector512.Create(q), a);
+            b = Vector512.MultiplyAddEstimate(key, Vector512.Create(r), b);
         }
     }
 
@@ -80,10 +80,10 @@ internal static unsafe class KvDot<TIsa, TPair>
 
                 Vector512<uint> pair = Vector512.Load((uint*)value);
                 Vector512<float> low = TPair.Low(pair), high = TPair.High(pair), w = Vector512.Create(weights[i]), v = Vector512.Create(weights[TileFormat.Rows + i]);
-                a0 = Vector512.FusedMultiplyAdd(low, w, a0);
-                a1 = Vector512.FusedMultiplyAdd(high, w, a1);
-                b0 = Vector512.FusedMultiplyAdd(low, v, b0);
-                b1 = Vector512.FusedMultiplyAdd(high, v, b1);
+                a0 = Vector512.MultiplyAddEstimate(low, w, a0);
+                a1 = Vector512.MultiplyAddEstimate(high, w, a1);
+                b0 = Vector512.MultiplyAddEstimate(low, v, b0);
+                b1 = Vector512.MultiplyAddEstimate(high, v, b1);
             }
 
             a0.Store(sums);

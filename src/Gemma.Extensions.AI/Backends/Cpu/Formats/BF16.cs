@@ -68,14 +68,14 @@ internal static unsafe class BF16Tiles
         for (int k = 0; k < columns; k += 8, rows += 16, x += 8)
         {
             Read<TIsa>(rows, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-            sum = Vector512.FusedMultiplyAdd((d0 << 16).AsSingle(), Vector512.Create(x[0]), sum);
-            sum = Vector512.FusedMultiplyAdd((d0 & high).AsSingle(), Vector512.Create(x[1]), sum);
-            sum = Vector512.FusedMultiplyAdd((d1 << 16).AsSingle(), Vector512.Create(x[2]), sum);
-            sum = Vector512.FusedMultiplyAdd((d1 & high).AsSingle(), Vector512.Create(x[3]), sum);
-            sum = Vector512.FusedMultiplyAdd((d2 << 16).AsSingle(), Vector512.Create(x[4]), sum);
-            sum = Vector512.FusedMultiplyAdd((d2 & high).AsSingle(), Vector512.Create(x[5]), sum);
-            sum = Vector512.FusedMultiplyAdd((d3 << 16).AsSingle(), Vector512.Create(x[6]), sum);
-            sum = Vector512.FusedMultiplyAdd((d3 & high).AsSingle(), Vector512.Create(x[7]), sum);
+            sum = Vector512.MultiplyAddEstimate((d0 << 16).AsSingle(), Vector512.Create(x[0]), sum);
+            sum = Vector512.MultiplyAddEstimate((d0 & high).AsSingle(), Vector512.Create(x[1]), sum);
+            sum = Vector512.MultiplyAddEstimate((d1 << 16).AsSingle(), Vector512.Create(x[2]), sum);
+            sum = Vector512.MultiplyAddEstimate((d1 & high).AsSingle(), Vector512.Create(x[3]), sum);
+            sum = Vector512.MultiplyAddEstimate((d2 << 16).AsSingle(), Vector512.Create(x[4]), sum);
+            sum = Vector512.MultiplyAddEstimate((d2 & high).AsSingle(), Vector512.Create(x[5]), sum);
+            sum = Vector512.MultiplyAddEstimate((d3 << 16).AsSingle(), Vector512.Create(x[6]), sum);
+            sum = Vector512.MultiplyAddEstimate((d3 & high).AsSingle(), Vector512.Create(x[7]), sum);
         }
 
         sum.Store(args->Output);

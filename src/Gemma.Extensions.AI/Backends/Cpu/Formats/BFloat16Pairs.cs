@@ -91,7 +91,7 @@ internal static unsafe class BFloat16Pairs
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Weight(Vector512<int> q, Vector512<float> scale, Vector512<float> addend) =>
-        Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(q), scale, addend);
+        Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(q), scale, addend);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<uint> Pair(Vector512<float> first, Vector512<float> second)

@@ -51,11 +51,11 @@ internal static unsafe class GemvSteps
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Add(Vector512<float> sum, Vector512<int> products, Vector512<float> scale, float xScale) =>
-        Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(products), scale * xScale, sum);
+        Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(products), scale * xScale, sum);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Add(Vector512<float> sum, Vector512<int> products, Vector512<float> scale, float xScale, Vector512<float> minimum, float xSum) =>
-        Vector512.FusedMultiplyAdd(minimum, Vector512.Create(-xSum), Add(sum, products, scale, xScale));
+        Vector512.MultiplyAddEstimate(minimum, Vector512.Create(-xSum), Add(sum, products, scale, xScale));
 
     /// <summary>Adds the products of 16 columns: four dwords a row with four dwords of activations.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -53,7 +53,7 @@ internal static unsafe class Q4_0Tiles
             Vector512<int> products = Vector512.Create(*terms);
             products = Dot<TIsa, FourPairs>(products, x, d0 & mask, d1 & mask, d2 & mask, d3 & mask);
             products = Dot<TIsa, FourPairs>(products, x + 4, (d0 >> 4) & mask, (d1 >> 4) & mask, (d2 >> 4) & mask, (d3 >> 4) & mask);
-            sum = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(products), scale * *xScales, sum);
+            sum = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(products), scale * *xScales, sum);
         }
 
         sum.Store(args->Output);

@@ -61,7 +61,7 @@ internal static unsafe class Q8_0Tiles
             products = Dot<TIsa, HalfPairs>(products, x, d0 ^ sign, d1 ^ sign, d2 ^ sign, d3 ^ sign);
             Read<TIsa>(rows + 18, stride, ref ahead, stream, out d0, out d1, out d2, out d3);
             products = Dot<TIsa, HalfPairs>(products, x + 4, d0 ^ sign, d1 ^ sign, d2 ^ sign, d3 ^ sign);
-            sum = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(products), scale * *xScales, sum);
+            sum = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(products), scale * *xScales, sum);
         }
 
         sum.Store(args->Output);

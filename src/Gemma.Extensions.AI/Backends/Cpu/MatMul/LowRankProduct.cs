@@ -53,10 +53,10 @@ internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
                 for (int i = 0; i + 16 <= columns; i += 16)
                 {
                     Vector512<float> v = Vector512.Load(x + i);
-                    s0 = Vector512.FusedMultiplyAdd(v, Vector512.Load(a + i), s0);
-                    s1 = Vector512.FusedMultiplyAdd(v, Vector512.Load(a + columns + i), s1);
-                    s2 = Vector512.FusedMultiplyAdd(v, Vector512.Load(a + 2 * columns + i), s2);
-                    s3 = Vector512.FusedMultiplyAdd(v, Vector512.Load(a + 3 * columns + i), s3);
+                    s0 = Vector512.MultiplyAddEstimate(v, Vector512.Load(a + i), s0);
+                    s1 = Vector512.MultiplyAddEstimate(v, Vector512.Load(a + columns + i), s1);
+                    s2 = Vector512.MultiplyAddEstimate(v, Vector512.Load(a + 2 * columns + i), s2);
+                    s3 = Vector512.MultiplyAddEstimate(v, Vector512.Load(a + 3 * columns + i), s3);
                 }
 
                 result[j] = Finish(s0, x, a, columns);
@@ -70,7 +70,7 @@ internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
                 Vector512<float> sum = default;
                 for (int i = 0; i + 16 <= columns; i += 16)
                 {
-                    sum = Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(a + i), sum);
+                    sum = Vector512.MultiplyAddEstimate(Vector512.Load(x + i), Vector512.Load(a + i), sum);
                 }
 
                 result[j] = Finish(sum, x, a, columns);
@@ -113,10 +113,10 @@ internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
                 for (int j = 0; j < rank; j++, row += stride)
                 {
                     Vector512<float> factor = Vector512.Create(factors[j]);
-                    s0 = Vector512.FusedMultiplyAdd(factor, Vector512.Load(row), s0);
-                    s1 = Vector512.FusedMultiplyAdd(factor, Vector512.Load(row + 16), s1);
-                    s2 = Vector512.FusedMultiplyAdd(factor, Vector512.Load(row + 32), s2);
-                    s3 = Vector512.FusedMultiplyAdd(factor, Vector512.Load(row + 48), s3);
+                    s0 = Vector512.MultiplyAddEstimate(factor, Vector512.Load(row), s0);
+                    s1 = Vector512.MultiplyAddEstimate(factor, Vector512.Load(row + 16), s1);
+                    s2 = Vector512.MultiplyAddEstimate(factor, Vector512.Load(row + 32), s2);
+                    s3 = Vector512.MultiplyAddEstimate(factor, Vector512.Load(row + 48), s3);
                 }
 
                 s0.Store(output + n);

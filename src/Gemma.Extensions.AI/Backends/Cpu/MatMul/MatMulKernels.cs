@@ -8,6 +8,7 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 /// The contract of a tier: its micro-kernels. All of them add up an output in the same order, whatever the panel. Int8, for each group of columns: the exact integer
 /// sum of products, then sum = fma(integer sum, weight scale · activation scale, sum), then sum = fma(-minimum, activation sum, sum). So a
 /// row's result depends neither on its batch nor on the tier. Float32: sum = fma(weight, activation, sum) for each column in turn.
+/// Where a program was compiled ahead of time without fused multiply-add, code in C# rounds the product first: the exact result would take a call of a function for each number.
 /// bfloat16: one <c>vdpbf16ps</c> for each pair of columns in turn, with the rounding of the processor, so a row does not depend on its batch there either.
 /// </summary>
 internal abstract unsafe class MatMulKernels : IDisposable

@@ -25,8 +25,8 @@ internal static unsafe class VectorTile
         for (long k = args->Steps; k > 0; k--, w += step, a += apart)
         {
             Vector512<float> x = Vector512.Create(*a);
-            s0 = Vector512.FusedMultiplyAdd(Vector512.Load(w), x, s0);
-            s1 = Vector512.FusedMultiplyAdd(Vector512.Load(w + 16), x, s1);
+            s0 = Vector512.MultiplyAddEstimate(Vector512.Load(w), x, s0);
+            s1 = Vector512.MultiplyAddEstimate(Vector512.Load(w + 16), x, s1);
         }
 
         s0.Store(output);
@@ -59,17 +59,17 @@ internal static unsafe class VectorTile
         {
             Vector512<float> w0 = Vector512.Load(w), w1 = Vector512.Load(w + 16);
             Vector512<float> x = Vector512.Create(a[0]);
-            s0 = Vector512.FusedMultiplyAdd(w0, x, s0);
-            t0 = Vector512.FusedMultiplyAdd(w1, x, t0);
+            s0 = Vector512.MultiplyAddEstimate(w0, x, s0);
+            t0 = Vector512.MultiplyAddEstimate(w1, x, t0);
             x = Vector512.Create(a[apart]);
-            s1 = Vector512.FusedMultiplyAdd(w0, x, s1);
-            t1 = Vector512.FusedMultiplyAdd(w1, x, t1);
+            s1 = Vector512.MultiplyAddEstimate(w0, x, s1);
+            t1 = Vector512.MultiplyAddEstimate(w1, x, t1);
             x = Vector512.Create(a[2 * apart]);
-            s2 = Vector512.FusedMultiplyAdd(w0, x, s2);
-            t2 = Vector512.FusedMultiplyAdd(w1, x, t2);
+            s2 = Vector512.MultiplyAddEstimate(w0, x, s2);
+            t2 = Vector512.MultiplyAddEstimate(w1, x, t2);
             x = Vector512.Create(a[apart3]);
-            s3 = Vector512.FusedMultiplyAdd(w0, x, s3);
-            t3 = Vector512.FusedMultiplyAdd(w1, x, t3);
+            s3 = Vector512.MultiplyAddEstimate(w0, x, s3);
+            t3 = Vector512.MultiplyAddEstimate(w1, x, t3);
         }
 
         s0.Store(output);
@@ -113,13 +113,13 @@ internal static unsafe class VectorTile
                     i1 = Sum<TIsa, TSum>(i1, w + 64, a, panel);
                 }
 
-                f0 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i0), Vector512.Load(scales) * activationScale, f0);
-                f1 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i1), Vector512.Load(scales + 16) * activationScale, f1);
+                f0 = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(i0), Vector512.Load(scales) * activationScale, f0);
+                f1 = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(i1), Vector512.Load(scales + 16) * activationScale, f1);
                 if (minimum)
                 {
                     Vector512<float> sum = Vector512.Create(-*(float*)terms);
-                    f0 = Vector512.FusedMultiplyAdd(Vector512.Load(scales + TileFormat.Rows), sum, f0);
-                    f1 = Vector512.FusedMultiplyAdd(Vector512.Load(scales + TileFormat.Rows + 16), sum, f1);
+                    f0 = Vector512.MultiplyAddEstimate(Vector512.Load(scales + TileFormat.Rows), sum, f0);
+                    f1 = Vector512.MultiplyAddEstimate(Vector512.Load(scales + TileFormat.Rows + 16), sum, f1);
                 }
             }
         }
@@ -171,20 +171,20 @@ internal static unsafe class VectorTile
 
                 Vector512<float> s0 = Vector512.Load(scales), s1 = Vector512.Load(scales + 16);
                 Vector512<float> x = Vector512.Create(activationScales[0]), y = Vector512.Create(activationScales[1]);
-                f0 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i0), s0 * x, f0);
-                f1 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(i1), s1 * x, f1);
-                g0 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(j0), s0 * y, g0);
-                g1 = Vector512.FusedMultiplyAdd(Vector512.ConvertToSingle(j1), s1 * y, g1);
+                f0 = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(i0), s0 * x, f0);
+                f1 = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(i1), s1 * x, f1);
+                g0 = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(j0), s0 * y, g0);
+                g1 = Vector512.MultiplyAddEstimate(Vector512.ConvertToSingle(j1), s1 * y, g1);
                 if (minimum)
                 {
                     x = Vector512.Create(-((float*)terms)[0]);
                     y = Vector512.Create(-((float*)terms)[1]);
                     s0 = Vector512.Load(scales + TileFormat.Rows);
                     s1 = Vector512.Load(scales + TileFormat.Rows + 16);
-                    f0 = Vector512.FusedMultiplyAdd(s0, x, f0);
-                    f1 = Vector512.FusedMultiplyAdd(s1, x, f1);
-                    g0 = Vector512.FusedMultiplyAdd(s0, y, g0);
-                    g1 = Vector512.FusedMultiplyAdd(s1, y, g1);
+                    f0 = Vector512.MultiplyAddEstimate(s0, x, f0);
+                    f1 = Vector512.MultiplyAddEstimate(s1, x, f1);
+                    g0 = Vector512.MultiplyAddEstimate(s0, y, g0);
+                    g1 = Vector512.MultiplyAddEstimate(s1, y, g1);
                 }
             }
         }
