@@ -2,11 +2,12 @@
 # Measures programs that are compiled ahead of time beside the same program compiled at run time (tests/Gemma.Extensions.AI.AotMeasure), by turns.
 #   aot.sh build OUT                   publishes the program for each instruction set; the tests must have been built
 #   aot.sh measure OUT MODEL ROUNDS    tokens a second on each tier, then the time to nano's first token and the peak of memory; medians
+#   aot.sh tool GEMMA ROUNDS           how soon the tool, made by src/Gemma.Extensions.AI.Cli/publish.sh, answers
 # Needs clang, zlib1g-dev and the .NET 10 SDK.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 project=$here/../Gemma.Extensions.AI.AotMeasure/AotMeasure.csproj
-variants="jit default avx native"
+variants="jit default avx x86-64-v3 native"
 
 build() {
     local out=$1 variant
@@ -32,14 +33,14 @@ measure() {
             for variant in $variants; do
                 # The portable tier alone is slow: a shorter measurement.
                 local prompt=128 generated=24
-                [ "$tier" != portable ] || { prompt=8 generated=3; }
+                [ "$tier" != portable ] || { prompt=4 generated=3; }
                 local said
-                said=$(GEMMA_KERNEL=$tier timeout 60 "$out/$variant/AotMeasure" "$model" $prompt $generated 2>/dev/null) || said="prompt - generate -"
+                said=$(GEMMA_KERNEL=$tier timeout 30 "$out/$variant/AotMeasure" "$model" $prompt $generated 2>/dev/null) || said="prompt - generate -"
                 echo "$tier $variant $said" >> "$log"
             done
         done
     done
-    for round in $(seq $((3 * rounds))); do
+    for round in $(seq $((5 * rounds))); do
         for variant in $variants; do
             echo "start $variant $("$out/$variant/AotMeasure" nano 0 8)" >> "$log"
         done
@@ -65,6 +66,23 @@ measure() {
     for variant in $variants; do
         echo "| $variant | $(awk -v v=$variant '$1 == "start" && $2 == v { print $4 }' "$log" | median) | $(awk -v v=$variant '$1 == "start" && $2 == v { print $6 }' "$log" | median) |"
     done
+}
+
+# The tool as publish.sh makes it: time from its start to the first letter of an answer and to its end.
+tool() {
+    local gemma=$1 rounds=$2 round before first after
+    for round in $(seq "$rounds"); do
+        before=${EPOCHREALTIME/./}
+        exec 3< <(exec "$gemma" chat --model nano --prompt "Hello, who are you?")
+        read -r -n 1 -u 3
+        first=${EPOCHREALTIME/./}
+        cat <&3 > /dev/null
+        after=${EPOCHREALTIME/./}
+        exec 3<&-
+        echo "$(((first - before) / 1000)) $(((after - before) / 1000))"
+    done > /tmp/aot-tool.$$
+    echo "first letter $(awk '{ print $1 }' /tmp/aot-tool.$$ | median) ms, whole answer $(awk '{ print $2 }' /tmp/aot-tool.$$ | median) ms (medians of $rounds); files $(du -bc "$(dirname "$gemma")"/* | tail -1 | awk '{ printf "%.1f", $1 / 1e6 }') MB"
+    rm /tmp/aot-tool.$$
 }
 
 "$@"
