@@ -73,9 +73,81 @@ public class MetricTests
     [InlineData("$1,000$.", "\\boxed{1000}", true)]
     [InlineData("\\text{even}", "x \\boxed{even}", true)]
     [InlineData("\\boxed{1} or \\boxed{{2}}", "\\boxed{{2}}", true)]
-    [InlineData("0.5", "\\boxed{\\frac{1}{2}}", false)] // no computer algebra
+    [InlineData("0.5", "\\boxed{\\frac{1}{2}}", true)]
+    [InlineData("0.333", "\\boxed{\\frac{1}{3}}", false)]
+    [InlineData("\\frac{2}{4}", "\\boxed{\\frac{1}{2}}", true)]
+    [InlineData("x = 5", "\\boxed{5}", true)]
+    [InlineData("-\\frac{3}{2}", "\\boxed{\\frac{-3}{2}}", true)]
+    [InlineData("3\\frac{1}{2}", "\\boxed{\\frac{7}{2}}", true)] // a mixed number, no product
+    [InlineData("3\\frac{1}{2}", "\\boxed{\\frac{3}{2}}", false)]
+    [InlineData("\\sqrt{8}", "\\boxed{2\\sqrt{2}}", true)]
+    [InlineData("\\sqrt2", "\\boxed{1.41421356}", false)]
+    [InlineData("\\frac{1}{\\sqrt{3}}", "\\boxed{\\frac{\\sqrt{3}}{3}}", true)]
+    [InlineData("\\sqrt[3]{-8}", "\\boxed{-2}", true)]
+    [InlineData("8^{1/3}", "\\boxed{2}", true)]
+    [InlineData("\\sqrt{\\frac{9}{16}}", "\\boxed{0.75}", true)]
+    [InlineData("(x+1)(x-1)", "\\boxed{x^2-1}", true)]
+    [InlineData("x(x+1)", "\\boxed{x^2+1}", false)]
+    [InlineData("\\frac{x^2-1}{x-1}", "\\boxed{x+1}", true)]
+    [InlineData("a_1+b", "\\boxed{a_2+b}", false)]
+    [InlineData("\\pi", "\\boxed{3.14159265358}", false)]
+    [InlineData("\\log_2 8", "\\boxed{3}", true)]
+    [InlineData("|-3|", "\\boxed{3}", true)]
+    [InlineData("100000000000000000001", "\\boxed{100000000000000000000}", false)] // not by floating point
+    [InlineData("2^{64}", "\\boxed{18446744073709551616}", true)]
+    [InlineData("9^{9^9}", "\\boxed{9^{9^8}}", false)]
+    [InlineData("\\frac{1}{0}", "\\boxed{\\frac{2}{0}}", false)]
+    [InlineData("(1, \\frac{1}{2})", "\\boxed{(1,0.5)}", true)]
+    [InlineData("(0.5,1)", "\\boxed{(1,0.5)}", false)]
+    [InlineData("[1,2)", "\\boxed{(1,2)}", false)]
+    [InlineData("(-\\infty, 0.5]", "\\boxed{(-\\infty,\\frac12]}", true)]
+    [InlineData("(3,4] \\cup [0,2)", "\\boxed{[0,2)\\cup(3,4]}", true)]
+    [InlineData("\\{3, 1, 2\\}", "\\boxed{\\{1,2,3\\}}", true)]
+    [InlineData("\\{1,1,2\\}", "\\boxed{\\{1,2,2\\}}", false)]
+    [InlineData("2, 1", "\\boxed{1,2}", true)]
+    [InlineData("2 and 1", "\\boxed{1, 2}", true)]
+    [InlineData("1,2", "\\boxed{12}", false)]
+    [InlineData("\\begin{pmatrix} 1 & 2 \\end{pmatrix}", "\\boxed{\\begin{pmatrix}1\\\\2\\end{pmatrix}}", false)]
+    [InlineData("12 \\text{ cm}^2", "\\boxed{12}", true)]
+    [InlineData("the square", "\\boxed{square}", true)]
+    [InlineData("90^\\circ", "\\boxed{90}", true)]
+    [InlineData("50\\%", "\\boxed{50}", true)]
+    [InlineData("\\text{even}", "\\boxed{\\text{neve}}", false)] // words are no products of letters
+    [InlineData("Evelyn", "\\boxed{Evelny}", false)]
+    [InlineData("10101_2", "\\boxed{10101_3}", false)]
+    [InlineData("((((((((((((((((((((((((((((((((((((((((((((((1))))))))))))))))))))))))))))))))))))))))))))))", "\\boxed{1}", false)] // nested too deep to be read
     [InlineData("3", "\\boxed{4}", false)]
     public void ResultsInTeX(string written, string solution, bool same) => Assert.Equal(same, MathText.AreEqual(written, solution));
+
+    /// <summary>Whatever is written, a comparison ends, and says the same in both directions.</summary>
+    [Fact]
+    public void AnyTextIsCompared()
+    {
+        string[] parts = ["\\frac", "{", "}", "(", ")", "[", "]", "\\{", "\\}", ",", "1", "2.", ".", "x", "\\sqrt", "^", "_", "-", "+", "|", "\\pm", "\\cup", "\\text{a}", "\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "&", "\\", "=", " ", "9", "/", "\\log", "\\pi", "é"];
+        Random random = new(5);
+        for (int i = 0; i < 20_000; i++)
+        {
+            string a = Text(), b = random.Next(2) == 0 ? Text() : a;
+            Assert.Equal(MathText.AreEqual(a, b), MathText.AreEqual(b, a));
+            Assert.True(MathText.AreEqual(a, a));
+        }
+
+        string Text() => string.Concat(Enumerable.Range(0, random.Next(1, 16)).Select(_ => parts[random.Next(parts.Length)]));
+    }
+
+    [Theory]
+    [InlineData("It is so [2].", "x [2]", 1, 1, 1)]
+    [InlineData("[1][2]", "x [2]", 0.5, 1, 1)]
+    [InlineData("[1]", "x [2] [3]", 0, 0, 1)]
+    [InlineData("[3]", "x [2] [3]", 1, 0.5, 1)]
+    [InlineData("nothing", "x [2]", 0, 0, 0)]
+    [InlineData("That is not there.", "It is not there.", 1, 1, 1)]
+    [InlineData("It is [1].", "It is not there.", 0, 1, 0)]
+    public void CitationsAreThoseOfTheRightAnswer(string written, string right, double precision, double recall, double refusal)
+    {
+        AnswerComparison comparison = new(EvaluationTask.Parse("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["citation_precision","citation_recall","refusal"]}"""));
+        Assert.Equal([precision, recall, refusal], comparison.Values(written, right).Select(value => value.Value));
+    }
 
     [Fact]
     public void StandardErrorsAreThoseOfTheMeanAndRepeatWithTheSeed()
