@@ -1,48 +1,44 @@
 using Gemma.Extensions.AI.Evaluation;
-using ScottPlot;
+using OxyPlot;
+using OxyPlot.Axes;
+using OxyPlot.Legends;
+using OxyPlot.Series;
 
 namespace Gemma.Extensions.AI.Cli;
 
-/// <summary>Models side by side: a bar for each, with its standard error, in a group for each task and metric.</summary>
+/// <summary>Models side by side as SVG: a bar for each, with its standard error, in a group for each task and metric. OxyPlot draws it without a native library, which others render by.</summary>
 internal static class EvaluationPlot
 {
-    private const int Height = 480, WidthOfBar = 48, Margin = 200;
+    private const int Width = 900, Margin = 110, HeightOfBar = 16, WidthOfLetter = 8;
 
-    /// <exception cref="ArgumentException">The name's ending is neither .svg nor .png.</exception>
+    /// <exception cref="ArgumentException">The name's ending is not .svg.</exception>
     public static void Save(IReadOnlyList<EvaluationReport> reports, string path)
     {
-        bool isVector = Path.GetExtension(path).Equals(".svg", StringComparison.OrdinalIgnoreCase);
-        if (!isVector && !Path.GetExtension(path).Equals(".png", StringComparison.OrdinalIgnoreCase))
+        if (!Path.GetExtension(path).Equals(".svg", StringComparison.OrdinalIgnoreCase))
         {
-            throw new ArgumentException($"'{path}' ends with '{Path.GetExtension(path)}', expected .svg or .png.");
+            throw new ArgumentException($"'{path}' ends with '{Path.GetExtension(path)}', expected .svg.");
         }
 
         IReadOnlyDictionary<EvaluatedModelFacts, string> names = EvaluatedModelFacts.Names(reports);
-        (string Model, string Figure, EvaluationMetricValue Value)[] values = [.. reports.SelectMany(report => report.Metrics.Select(value => (names[report.Model], $"{report.Task}\n{value.Metric}", value)))];
+        (string Model, string Figure, EvaluationMetricValue Value)[] values = [.. reports.SelectMany(report => report.Metrics.Select(value => (names[report.Model], $"{report.Task}: {value.Metric}", value)))];
         string[] models = [.. values.Select(value => value.Model).Distinct(StringComparer.Ordinal)], figures = [.. values.Select(value => value.Figure).Distinct(StringComparer.Ordinal)];
-        Plot plot = new();
-        double group = models.Length + 1;
-        for (int m = 0; m < models.Length; m++)
+        CategoryAxis left = new() { Position = AxisPosition.Left, StartPosition = 1, EndPosition = 0, GapWidth = 0.5 };
+        left.Labels.AddRange(figures);
+
+        // Texts are measured in Arial. Where there is none, what draws the file takes a wider font.
+        PlotModel plot = new() { Background = OxyColors.White, PlotMargins = new OxyThickness(20 + (WidthOfLetter * figures.Select(figure => figure.Length).DefaultIfEmpty().Max()), double.NaN, double.NaN, double.NaN) };
+        plot.Axes.Add(left);
+        plot.Axes.Add(new LinearAxis { Position = AxisPosition.Bottom, Minimum = Math.Min(0, values.Where(value => double.IsFinite(value.Value.Value)).Select(value => value.Value.Value).DefaultIfEmpty().Min()), MajorGridlineStyle = LineStyle.Dot });
+        plot.Legends.Add(new Legend { LegendPlacement = LegendPlacement.Outside, LegendPosition = LegendPosition.TopCenter, LegendOrientation = LegendOrientation.Vertical, LegendLineSpacing = 4, LegendPadding = 4 * WidthOfLetter });
+        foreach (string model in models)
         {
-            Color color = plot.Add.Palette.GetColor(m);
-            List<Bar> bars = [.. values.Where(value => value.Model == models[m]).Select(value => new Bar
-            {
-                Position = (Array.IndexOf(figures, value.Figure) * group) + m, Value = value.Value.Value, Error = value.Value.StandardError, FillColor = color,
-            })];
-            plot.Add.Bars(bars).LegendText = models[m];
+            ErrorBarSeries bars = new() { Title = model };
+            bars.Items.AddRange(values.Where(value => value.Model == model && double.IsFinite(value.Value.Value))
+                .Select(value => new ErrorBarItem(value.Value.Value, value.Value.StandardError, Array.IndexOf(figures, value.Figure))));
+            plot.Series.Add(bars);
         }
 
-        plot.Axes.Bottom.SetTicks([.. figures.Select((_, i) => (i * group) + ((models.Length - 1) / 2.0))], figures);
-        plot.Axes.Margins(bottom: 0);
-        plot.ShowLegend(Alignment.UpperRight);
-        int width = Margin + (int)(WidthOfBar * group * figures.Length);
-        if (isVector)
-        {
-            plot.SaveSvg(path, width, Height);
-        }
-        else
-        {
-            plot.SavePng(path, width, Height);
-        }
+        using FileStream file = File.Create(path);
+        SvgExporter.Export(plot, file, Width, Margin + ((HeightOfBar + 4) * models.Length) + (HeightOfBar * figures.Length * (models.Length + 1)), isDocument: true);
     }
 }
