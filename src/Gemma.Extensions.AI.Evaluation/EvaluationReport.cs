@@ -74,6 +74,9 @@ public sealed record EvaluationReport
     /// <summary>Examples in each prompt.</summary>
     public required int FewShot { get; init; }
 
+    /// <summary>Seed by which they were drawn; null where none were drawn.</summary>
+    public int? FewShotSeed { get; init; }
+
     /// <summary>Rows that were measured.</summary>
     public required int Rows { get; init; }
 

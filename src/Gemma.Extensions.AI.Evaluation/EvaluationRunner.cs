@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Evaluation.Checks;
 using Gemma.Extensions.AI.Evaluation.Metrics;
 using Gemma.Extensions.AI.Evaluation.Runs;
 using Gemma.Extensions.AI.Evaluation.Tasks;
@@ -15,6 +16,9 @@ public sealed record EvaluationOptions
 {
     /// <summary>Examples in each prompt; null: as many as the task says.</summary>
     public int? FewShot { get; init; }
+
+    /// <summary>Seed by which examples are drawn: with the seed and data of lm-evaluation-harness (1234 unless told otherwise) the examples are its own.</summary>
+    public int FewShotSeed { get; init; } = 1234;
 
     /// <summary>Most rows, from the first; null: all.</summary>
     public int? Limit { get; init; }
@@ -82,6 +86,11 @@ public sealed class EvaluationRunner
         CompiledTask compiled = new(task);
         int shots = _options.FewShot ?? task.FewShot;
         List<JsonObject> rows = await EvaluationData.ReadAsync(data.FilesOf(task.Split, areExamples: false), cancellationToken).ConfigureAwait(false);
+        if (shots > 0 && task.Kind == EvaluationKind.Calls)
+        {
+            throw new FormatException($"The task '{task.Name}' takes no examples: calls have none.");
+        }
+
         List<JsonObject> pool = shots == 0 ? [] : await ExamplesAsync(task, data, cancellationToken).ConfigureAwait(false);
         int count = Math.Min(rows.Count, _options.Limit ?? rows.Count);
         if (count == 0)
@@ -89,7 +98,9 @@ public sealed class EvaluationRunner
             throw new FormatException($"The data of '{task.Name}' has no rows.");
         }
 
-        using ItemLog log = new(_options.ItemsPath, RunKey(task, rows[..count], pool, shots));
+        rows = rows[..count];
+        IReadOnlyList<IReadOnlyList<JsonObject>> examples = FewShotExamples.Of(task, rows, pool, shots, _options.FewShotSeed);
+        using ItemLog log = new(_options.ItemsPath, RunKey(task, rows, pool, shots));
         bool[] done = new bool[count];
         log.Items.ForEach(item => done[item.Index] = true);
         int finished = log.Items.Count;
@@ -97,7 +108,7 @@ public sealed class EvaluationRunner
         ParallelOptions parallel = new() { MaxDegreeOfParallelism = _options.AtOnce, CancellationToken = cancellationToken };
         await Parallel.ForEachAsync(Enumerable.Range(0, count).Where(i => !done[i]), parallel, async (i, token) =>
         {
-            log.Add(await RunAsync(compiled, i, rows[i], Examples(task, pool, rows[i], shots), token).ConfigureAwait(false));
+            log.Add(await RunAsync(compiled, i, rows[i], examples[i], token).ConfigureAwait(false));
             progress?.Report(new EvaluationProgress(Interlocked.Increment(ref finished), count));
         }).ConfigureAwait(false);
         return Report(task, shots, [.. log.Items.OrderBy(item => item.Index)]);
@@ -128,6 +139,11 @@ public sealed class EvaluationRunner
                 return new EvaluationItem(index, question.Group, task.Metrics.ToDictionary(metric => metric, metric => ChoiceMetrics.Value(metric, scores, question.Choices, right)), scores, null, cut);
             }
 
+            if (task.Kind == EvaluationKind.Calls)
+            {
+                return await CallAsync(task, index, question, cancellationToken).ConfigureAwait(false);
+            }
+
             (string written, bool truncated) = await _model.WriteAsync(question.Contexts[0], task.Stop, task.MaxTokens, cancellationToken).ConfigureAwait(false);
             return new EvaluationItem(index, question.Group, new Dictionary<string, double>(task.Metrics.Count == 0 ? [] : compiled.Comparison.Values(written, question.Answer)), null, written, truncated);
         }
@@ -135,6 +151,16 @@ public sealed class EvaluationRunner
         {
             throw new FormatException($"Row {index} of '{task.Name}': {e.Message}", e);
         }
+    }
+
+    private async Task<EvaluationItem> CallAsync(EvaluationTask task, int index, Question question, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<ExpectedCall> expected = RowCalls.Expected(question.Answer);
+        ChatResponse response = await _model.CallAsync(question.Contexts[0], question.Tools, task.MaxTokens, cancellationToken).ConfigureAwait(false);
+        FunctionCallContent[] calls = [.. response.Messages.SelectMany(message => message.Contents).OfType<FunctionCallContent>()];
+        Dictionary<string, double> values = task.Metrics.ToDictionary(metric => metric, metric =>
+            (metric == MetricNames.Functions ? CallMatching.NamesAreRight(expected, calls) : CallMatching.Problem(expected, calls) is null) ? 1.0 : 0);
+        return new EvaluationItem(index, question.Group, values, null, calls.Length == 0 ? response.Text : CallMatching.Describe(calls), false);
     }
 
     private EvaluationReport Report(EvaluationTask task, int shots, IReadOnlyList<EvaluationItem> items)
@@ -145,6 +171,7 @@ public sealed class EvaluationRunner
             Task = task.Name,
             Model = _model.Facts,
             FewShot = shots,
+            FewShotSeed = shots > 0 && task.FewShotSampling == FewShotSampling.Random ? _options.FewShotSeed : null,
             Rows = items.Count,
             Truncated = items.Count(item => item.Truncated),
             Metrics = builder.Summarize(items),
@@ -157,19 +184,6 @@ public sealed class EvaluationRunner
         ? await EvaluationData.ReadAsync(data.FilesOf(split, areExamples: true), cancellationToken).ConfigureAwait(false)
         : throw new FormatException($"The task '{task.Name}' names no split for examples ('fewShotSplit').");
 
-    private static List<JsonObject> Examples(EvaluationTask task, List<JsonObject> pool, JsonObject row, int shots)
-    {
-        if (shots == 0)
-        {
-            return [];
-        }
-
-        List<JsonObject> examples = [.. (task.FewShotMatch is { } field ? pool.Where(example => example[field]?.ToJsonString() == row[field]?.ToJsonString()) : pool)
-            .Where(example => !JsonNode.DeepEquals(example, row)).Take(shots)];
-        return examples.Count == shots ? examples : throw new FormatException(
-            $"There are {examples.Count} examples for a row, but {shots} are asked for{(task.FewShotMatch is { } match ? $" ('{match}' must be {row[match]?.ToJsonString() ?? "missing"})" : "")}.");
-    }
-
     /// <summary>Hash of everything that a run's results depend on.</summary>
     private string RunKey(EvaluationTask task, IEnumerable<JsonObject> rows, IEnumerable<JsonObject> pool, int shots)
     {
@@ -177,6 +191,7 @@ public sealed class EvaluationRunner
         Add(task.ToJson());
         Add(JsonSerializer.Serialize(_model.Facts));
         Add(shots.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        Add(task.FewShotSampling == FewShotSampling.Random ? _options.FewShotSeed.ToString(System.Globalization.CultureInfo.InvariantCulture) : "");
         foreach (JsonObject row in rows.Concat(pool))
         {
             Add(row.ToJsonString());

@@ -15,6 +15,19 @@ public enum EvaluationKind
 
     /// <summary>It predicts the text itself.</summary>
     Perplexity,
+
+    /// <summary>It is offered functions, and calls those that fit.</summary>
+    Calls,
+}
+
+/// <summary>Ways to take examples from their split.</summary>
+public enum FewShotSampling
+{
+    /// <summary>Drawn for each row, as lm-evaluation-harness draws them unless a task says otherwise.</summary>
+    Random,
+
+    /// <summary>The first of the split, the same for all rows: for splits that hold chosen examples.</summary>
+    First,
 }
 
 /// <summary>
@@ -53,8 +66,14 @@ public sealed record EvaluationTask
     /// <summary>Expression: the continuations to choose from.</summary>
     public string? Choices { get; init; }
 
-    /// <summary>Expression: the place of the right choice (from 0), or a list of places; of a written answer the text that is right, or a list of such texts, or of lists of spans.</summary>
+    /// <summary>
+    /// Expression: the place of the right choice (from 0), or a list of places; of a written answer the text that is right, or a list of such texts, or of lists of spans; the calls that are right, as
+    /// <c>{"name": …, "arguments": {…}}</c> or as the Berkeley leaderboard writes them, <c>{"name": {"argument": [values that are right]}}</c>, with "" among the values where it may be left out.
+    /// </summary>
     public string? Answer { get; init; }
+
+    /// <summary>Expression: the functions that are offered, each with <c>name</c>, <c>description</c> and <c>parameters</c> (a JSON Schema), or such an object under <c>function</c>.</summary>
+    public string? Tools { get; init; }
 
     /// <summary>Template of what an example in the prompt answers. Unless set, the right choice, or the first right text.</summary>
     public string? Target { get; init; }
@@ -71,8 +90,11 @@ public sealed record EvaluationTask
     /// <summary>Examples in the prompt.</summary>
     public int FewShot { get; init; }
 
-    /// <summary>Split that examples are taken from, in order from its first row.</summary>
+    /// <summary>Split that examples are taken from.</summary>
     public string? FewShotSplit { get; init; }
+
+    /// <summary>The way to take them from it.</summary>
+    public FewShotSampling FewShotSampling { get; init; }
 
     /// <summary>A field in which examples must be equal to the question, such as the subject.</summary>
     public string? FewShotMatch { get; init; }
@@ -91,7 +113,9 @@ public sealed record EvaluationTask
 
     /// <summary>
     /// The metrics to compute. Choices: <c>acc</c> (the likeliest), <c>acc_norm</c> (the likeliest by character, as in lm-evaluation-harness), <c>acc_bytes</c> (by byte of UTF-8). Written
-    /// answers: <c>exact_match</c>, <c>f1</c>, <c>drop_em</c>, <c>drop_f1</c>, <c>math</c>; none: the texts are only recorded. Perplexity: <c>byte_perplexity</c>, <c>bits_per_byte</c>, <c>word_perplexity</c>.
+    /// answers: <c>exact_match</c>, <c>f1</c>, <c>drop_em</c>, <c>drop_f1</c>, <c>math</c>, and of answers from numbered passages <c>citation_precision</c>, <c>citation_recall</c> (the passages that the right
+    /// answer cites) and <c>refusal</c> (something is cited exactly where the right answer does); none: the texts are only recorded. Perplexity: <c>byte_perplexity</c>, <c>bits_per_byte</c>,
+    /// <c>word_perplexity</c>. Calls: <c>calls</c> (all are right, and no other was made), <c>functions</c> (whatever the arguments).
     /// </summary>
     public IReadOnlyList<string> Metrics { get; init; } = [];
 

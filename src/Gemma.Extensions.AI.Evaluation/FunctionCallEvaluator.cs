@@ -55,7 +55,7 @@ public sealed class FunctionCallEvaluator : IEvaluator
         ExpectedCallsContext context = additionalContext?.OfType<ExpectedCallsContext>().FirstOrDefault()
             ?? throw new InvalidOperationException($"Nobody said which calls are right: pass an {nameof(ExpectedCallsContext)} among the additional contexts, one without calls where none is.");
         FunctionCallContent[] calls = [.. modelResponse.Messages.SelectMany(message => message.Contents).OfType<FunctionCallContent>()];
-        bool names = context.Calls.Select(call => call.Name).Order(StringComparer.Ordinal).SequenceEqual(calls.Select(call => call.Name).Order(StringComparer.Ordinal));
+        bool names = CallMatching.NamesAreRight(context.Calls, calls);
         string? problem = CallMatching.Problem(context.Calls, calls);
         return ValueTask.FromResult(new EvaluationResult(Metric(CallsMetric, problem is null, problem), Metric(NamesMetric, names, names ? null : $"called: {CallMatching.NamesOf(calls)}")));
 

@@ -1,6 +1,5 @@
-using System.Globalization;
 using System.Text.Json;
-using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Evaluation.Metrics;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.AI.Evaluation;
 
@@ -26,7 +25,7 @@ public sealed class RetrievalContext(IReadOnlyList<string> retrieved, IReadOnlyC
 /// Answers from documents: how much of what is relevant was found, how many citations are of relevant passages, and whether the model refuses exactly where the documents don't hold the answer.
 /// Citations are numbers in brackets, [2] being the second passage.
 /// </summary>
-public sealed partial class RetrievalEvaluator : IEvaluator
+public sealed class RetrievalEvaluator : IEvaluator
 {
     /// <summary>Share of the relevant passages that were found, 0 to 1; no value where none is relevant.</summary>
     public const string RecallMetric = "Retrieval recall";
@@ -59,9 +58,9 @@ public sealed partial class RetrievalEvaluator : IEvaluator
         RetrievalContext context = additionalContext?.OfType<RetrievalContext>().FirstOrDefault()
             ?? throw new InvalidOperationException($"Nobody said what was found: pass a {nameof(RetrievalContext)} among the additional contexts.");
         string answer = modelResponse.Text.Trim();
-        int[] cited = [.. Citations().Matches(answer).Select(match => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)).Distinct()];
+        IReadOnlySet<int> cited = Citations.Of(answer);
         double? recall = context.Relevant.Count == 0 ? null : (double)context.Relevant.Count(context.Retrieved.Contains) / context.Relevant.Count;
-        double? precision = cited.Length == 0 ? null : (double)cited.Count(number => number >= 1 && number <= context.Retrieved.Count && context.Relevant.Contains(context.Retrieved[number - 1])) / cited.Length;
+        double? precision = cited.Count == 0 ? null : (double)cited.Count(number => number >= 1 && number <= context.Retrieved.Count && context.Relevant.Contains(context.Retrieved[number - 1])) / cited.Count;
         bool refuses = answer.Length == 0 || _refusals.Any(refusal => answer.StartsWith(refusal, StringComparison.OrdinalIgnoreCase)), right = refuses == (context.Relevant.Count == 0);
         BooleanMetric refusal = new(RefusalMetric, right, refuses ? "it refuses" : "it answers")
         {
@@ -69,7 +68,4 @@ public sealed partial class RetrievalEvaluator : IEvaluator
         };
         return ValueTask.FromResult(new EvaluationResult(new NumericMetric(RecallMetric, recall), new NumericMetric(PrecisionMetric, precision), refusal));
     }
-
-    [GeneratedRegex(@"\[([0-9]{1,4})\]")]
-    private static partial Regex Citations();
 }

@@ -15,6 +15,7 @@ internal static class EvalCommand
         Option<string> data = new("--data") { Description = "File (JSON Lines, JSON, CSV, Parquet), or folder with a file a split or, for several tasks, with a folder for each. Nothing is downloaded.", HelpName = "path", Required = true };
         Option<string?> examples = new("--examples") { Description = "File or folder with the examples of the prompt, where they are elsewhere.", HelpName = "path" };
         Option<int?> shots = new("--shots") { Description = "Examples in each prompt. Default: what the task says.", HelpName = "n" };
+        Option<int?> seed = new("--shots-seed") { Description = "Seed by which examples are drawn. Default: that of lm-evaluation-harness.", HelpName = "n" };
         Option<int?> limit = new("--limit") { Description = "Most rows, from the first. Default: all.", HelpName = "n" };
         Option<bool> chat = new("--chat") { Description = "Ask by the model's chat format, for models tuned for chats. Without it prompts stand as they are." };
         Option<DirectoryInfo?> output = new("--output", "-o") { Description = "Folder for the reports (JSON) and the result of every row (JSON Lines). A run that was ended goes on from them.", HelpName = "folder" };
@@ -24,9 +25,9 @@ internal static class EvalCommand
         Option<string> device = CommonOptions.Device();
         Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> json = CommonOptions.Json();
-        Command command = new("eval", "Measure a model in benchmark tasks, with your copies of their data, formatted as lm-evaluation-harness does.\n\nExample:\n  gemma eval --model gemma-2-2b-Q4_K_M.gguf --task arc_challenge --task mmlu --data benchmarks --output results\n  gemma eval report results/*.json --plot models.png")
+        Command command = new("eval", "Measure a model in benchmark tasks, with your copies of their data, formatted as lm-evaluation-harness does.\n\nExample:\n  gemma eval --model gemma-2-2b-Q4_K_M.gguf --task arc_challenge --task mmlu --data benchmarks --output results\n  gemma eval report results/*.json --plot models.svg")
         {
-            model, task, data, examples, shots, limit, chat, output, lora, threads, kernel, device, gpuLayers, json, Tasks(), Report(),
+            model, task, data, examples, shots, seed, limit, chat, output, lora, threads, kernel, device, gpuLayers, json, Tasks(), Report(),
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -40,9 +41,10 @@ internal static class EvalCommand
             for (int i = 0; i < tasks.Length; i++)
             {
                 string? place = parsed.GetValue(output) is { } folder ? Path.Combine(folder.FullName, tasks[i].Name) : null;
-                EvaluationRunner runner = new(loaded, new EvaluationOptions
+                EvaluationOptions defaults = new();
+                EvaluationRunner runner = new(loaded, defaults with
                 {
-                    FewShot = parsed.GetValue(shots), Limit = parsed.GetValue(limit), AsChat = parsed.GetValue(chat), Adapter = adapter, ItemsPath = place is null ? null : place + ".items.jsonl",
+                    FewShot = parsed.GetValue(shots), FewShotSeed = parsed.GetValue(seed) ?? defaults.FewShotSeed, Limit = parsed.GetValue(limit), AsChat = parsed.GetValue(chat), Adapter = adapter, ItemsPath = place is null ? null : place + ".items.jsonl",
                 });
                 string name = tasks[i].Name;
                 using ProgressLine line = new(parsed.Host());
@@ -82,9 +84,9 @@ internal static class EvalCommand
     private static Command Report()
     {
         Argument<string[]> files = new("reports") { Description = "Reports of 'gemma eval --output'.", Arity = ArgumentArity.OneOrMore };
-        Option<string?> plot = new("--plot") { Description = "Draws the models side by side, as SVG or PNG by the name's ending.", HelpName = "file" };
+        Option<string?> plot = new("--plot") { Description = "Draws the models side by side, as SVG.", HelpName = "file" };
         Option<bool> json = CommonOptions.Json();
-        Command command = new("report", "Put reports of several models and tasks into one table, and one picture.\n\nExample:\n  gemma eval report bf16/*.json q4/*.json --plot models.png") { files, plot, json };
+        Command command = new("report", "Put reports of several models and tasks into one table, and one picture.\n\nExample:\n  gemma eval report bf16/*.json q4/*.json --plot models.svg") { files, plot, json };
         command.SetAction(parsed =>
         {
             EvaluationReport[] reports = [.. parsed.GetRequiredValue(files).Select(file => EvaluationReport.Parse(File.ReadAllText(file)))];

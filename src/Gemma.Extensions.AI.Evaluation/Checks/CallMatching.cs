@@ -6,6 +6,8 @@ namespace Gemma.Extensions.AI.Evaluation.Checks;
 /// <summary>Compares calls with those that are right.</summary>
 internal static class CallMatching
 {
+    private static readonly JsonSerializerOptions s_json = new(AIJsonUtilities.DefaultOptions) { WriteIndented = false };
+
     /// <summary>Describes the first mismatch; null if the calls match the expected ones one to one.</summary>
     public static string? Problem(IReadOnlyList<ExpectedCall> expected, IReadOnlyList<FunctionCallContent> calls)
     {
@@ -20,7 +22,7 @@ internal static class CallMatching
         {
             if (!Place(i, new bool[calls.Count]))
             {
-                return $"no call is right for {expected[i].Name}({string.Join(", ", expected[i].Arguments.Select(argument => $"{argument.Key}: {JsonSerializer.Serialize(argument.Value)}"))}); called: {string.Join("; ", calls.Select(Describe))}";
+                return $"no call is right for {expected[i].Name}({string.Join(", ", expected[i].Arguments.Select(argument => $"{argument.Key}: {JsonSerializer.Serialize(argument.Value)}"))}); called: {Describe(calls)}";
             }
         }
 
@@ -47,7 +49,13 @@ internal static class CallMatching
 
     public static string NamesOf(IEnumerable<FunctionCallContent> calls) => string.Join(", ", calls.Select(call => call.Name)) is { Length: > 0 } names ? names : "nothing";
 
-    private static string Describe(FunctionCallContent call) => $"{call.Name}({JsonSerializer.Serialize(call.Arguments, AIJsonUtilities.DefaultOptions)})";
+    /// <summary>True where the functions are the right ones, whatever the arguments.</summary>
+    public static bool NamesAreRight(IEnumerable<ExpectedCall> expected, IEnumerable<FunctionCallContent> calls) =>
+        expected.Select(call => call.Name).Order(StringComparer.Ordinal).SequenceEqual(calls.Select(call => call.Name).Order(StringComparer.Ordinal));
+
+    public static string Describe(IEnumerable<FunctionCallContent> calls) => string.Join("; ", calls.Select(Describe));
+
+    private static string Describe(FunctionCallContent call) => $"{call.Name}({JsonSerializer.Serialize(call.Arguments, s_json)})";
 
     private static bool IsRight(ExpectedCall expected, FunctionCallContent call)
     {

@@ -81,6 +81,9 @@ internal sealed class AnswerComparison
         MetricNames.F1 => TokenF1.Value(Normalize(written), Normalize(right[0])),
         MetricNames.DropExactMatch => DropMetrics.ExactMatch(written, right),
         MetricNames.DropF1 => DropMetrics.F1(written, right),
+        MetricNames.CitationPrecision => Citations.Precision(Citations.Of(written), Citations.Of(right[0])),
+        MetricNames.CitationRecall => Citations.Recall(Citations.Of(written), Citations.Of(right[0])),
+        MetricNames.Refusal => (Citations.Of(written).Count == 0) == (Citations.Of(right[0]).Count == 0) ? 1 : 0,
         _ => MathText.AreEqual(written, right[0]) ? 1 : 0,
     };
 }

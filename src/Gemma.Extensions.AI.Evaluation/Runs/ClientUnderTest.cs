@@ -21,6 +21,9 @@ internal sealed class ClientUnderTest(IChatClient client) : IEvaluatedModel
         return (text[..end], false);
     }
 
+    public Task<ChatResponse> CallAsync(string prompt, IReadOnlyList<AITool> tools, int maxTokens, CancellationToken cancellationToken) =>
+        client.GetResponseAsync(prompt, new ChatOptions { Temperature = 0, MaxOutputTokens = maxTokens, Tools = [.. tools] }, cancellationToken);
+
     private NotSupportedException NoLikelihoods() => new(
         $"The task needs likelihoods, which the chat client of '{Facts.Model}' does not tell. Run it on a GemmaModel, or choose a task whose answers are written.");
 }

@@ -52,6 +52,18 @@ internal sealed class GemmaUnderTest : IEvaluatedModel
         return ((await _model.CompleteAsync(tokens, _asChat ? WithEnd(options) : options, cancellationToken).ConfigureAwait(false)).Text, truncated);
     }
 
+    public async Task<ChatResponse> CallAsync(string prompt, IReadOnlyList<AITool> tools, int maxTokens, CancellationToken cancellationToken)
+    {
+        if (!_asChat)
+        {
+            throw new NotSupportedException("The task offers functions, which the model knows in chats only: ask by its chat format (EvaluationOptions.AsChat, --chat).");
+        }
+
+        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = maxTokens, Tools = [.. tools], AdditionalProperties = _adapter is null ? null : new() { ["adapter"] = _adapter } };
+        using IChatClient client = _model.AsIChatClient();
+        return await client.GetResponseAsync(prompt, options, cancellationToken).ConfigureAwait(false);
+    }
+
     public async Task<double> PredictAsync(string text, CancellationToken cancellationToken)
     {
         // As lm-evaluation-harness cuts long texts: every token counts once; behind the first window one token stands before each, before the last as many as fit.

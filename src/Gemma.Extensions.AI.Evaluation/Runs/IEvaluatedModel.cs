@@ -1,3 +1,5 @@
+using Microsoft.Extensions.AI;
+
 namespace Gemma.Extensions.AI.Evaluation.Runs;
 
 /// <summary>The operations that a task needs of a model.</summary>
@@ -11,6 +13,9 @@ internal interface IEvaluatedModel
 
     /// <summary>Continues a prompt greedily.</summary>
     Task<(string Text, bool Truncated)> WriteAsync(string prompt, IReadOnlyList<string> stop, int maxTokens, CancellationToken cancellationToken);
+
+    /// <summary>Answers a question of a chat greedily, with functions to call.</summary>
+    Task<ChatResponse> CallAsync(string prompt, IReadOnlyList<AITool> tools, int maxTokens, CancellationToken cancellationToken);
 
     /// <summary>Natural logarithm of the probability of a text.</summary>
     Task<double> PredictAsync(string text, CancellationToken cancellationToken);

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Evaluation.Metrics;
 using Gemma.Extensions.AI.Text.Templates;
+using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Evaluation.Tasks;
 
@@ -11,12 +12,13 @@ namespace Gemma.Extensions.AI.Evaluation.Tasks;
 /// <param name="Choices">The choices without it, whose lengths count.</param>
 /// <param name="Answer">What is right.</param>
 /// <param name="Group">The row's value of the field by which results are listed.</param>
-internal sealed record Question(IReadOnlyList<string> Contexts, IReadOnlyList<string> Continuations, IReadOnlyList<string> Choices, JsonNode? Answer, string? Group);
+/// <param name="Tools">Functions that are offered.</param>
+internal sealed record Question(IReadOnlyList<string> Contexts, IReadOnlyList<string> Continuations, IReadOnlyList<string> Choices, JsonNode? Answer, string? Group, IReadOnlyList<AITool> Tools);
 
 /// <summary>A task whose templates and patterns were checked.</summary>
 internal sealed class CompiledTask
 {
-    private readonly TaskTemplate? _prompt, _prompts, _choices, _answer, _target, _description;
+    private readonly TaskTemplate? _prompt, _prompts, _choices, _answer, _target, _description, _tools;
     private readonly Dictionary<string, TemplateFunction> _functions = new(StringComparer.Ordinal);
 
     /// <exception cref="FormatException">The task cannot be; says why.</exception>
@@ -29,6 +31,7 @@ internal sealed class CompiledTask
         _answer = TaskTemplate.Expression("answer", task.Answer);
         _target = TaskTemplate.Text("target", task.Target);
         _description = TaskTemplate.Text("description", task.Description);
+        _tools = TaskTemplate.Expression("tools", task.Tools);
         foreach ((string name, IReadOnlyList<TextStep> steps) in task.Functions)
         {
             TextFunction function = new(name, steps);
@@ -55,7 +58,7 @@ internal sealed class CompiledTask
         string[] contexts = [.. (_prompts is null ? [_prompt!.Render(variables)] : Texts(_prompts.Evaluate(variables), "prompts")).Select(prompt => before + prompt)];
         string[] choices = Task.Kind != EvaluationKind.Choices ? [] : _prompts is null ? Texts(_choices!.Evaluate(variables), "choices") : [.. contexts.Select(_ => _target!.Render(variables))];
         string? group = Task.GroupBy is { } field ? row[field]?.ToString() ?? throw new FormatException($"A row has no field '{field}', by which the results are listed.") : null;
-        return new Question(contexts, [.. choices.Select(choice => delimiter + choice)], choices, _answer?.Evaluate(variables), group);
+        return new Question(contexts, [.. choices.Select(choice => delimiter + choice)], choices, _answer?.Evaluate(variables), group, _tools is null ? [] : RowCalls.Tools(_tools.Evaluate(variables)));
     }
 
     /// <summary>The text that a row of a perplexity task has.</summary>
@@ -105,6 +108,8 @@ internal sealed class CompiledTask
         Require(!chooses || _prompts is not null || _choices is not null, "'choices' is missing");
         Require(_prompts is null || (_prompt is null && _target is not null && chooses), "'prompts' stands instead of 'prompt', in tasks of choices, and needs 'target'");
         Require(Task.Kind == EvaluationKind.Perplexity || _answer is not null || Task.Metrics.Count == 0, "'answer' is missing");
+        Require((Task.Kind == EvaluationKind.Calls) == (_tools is not null), "'tools' belongs to the kind 'calls', which needs it");
+        Require(Task.FewShot == 0 || Task.Kind != EvaluationKind.Calls, "calls have no examples: 'fewShot' must be 0");
         Require(Task.FewShot >= 0 && Task.MaxTokens > 0, "'fewShot' is less than 0, or 'maxTokens' less than 1");
         Require(Task.FewShot == 0 || Task.FewShotSplit is not null, "'fewShotSplit' is missing: it says where the examples are");
         Require(Task.Metrics.Count > 0 || Task.Kind == EvaluationKind.Generate, "'metrics' is empty");

@@ -215,6 +215,59 @@ public sealed class EvaluationRunnerTests : IDisposable
         Assert.Equal((await model.CompleteAsync("Hello! Who are you?", greedy)).Text, Items(plain)[0].Text);
     }
 
+    /// <summary>Functions are offered and called: named with their arguments, as the Berkeley leaderboard writes what is right, or none where none fits.</summary>
+    [Fact]
+    public async Task CallsAreComparedAsValues()
+    {
+        const string Tools = """[{"type":"function","function":{"name":"getWeather","description":"Gets the weather in a city.","parameters":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}}]""";
+        File.WriteAllLines(_directory.File("test.jsonl"),
+        [
+            $$"""{"q":"What is the weather in Rome?","kind":"simple","tools":{{Tools}},"right":[{"name":"getWeather","arguments":{"city":"Rome"} }]}""",
+            $$"""{"q":"What is the weather in Rome?","kind":"simple","tools":{{Tools}},"right":[{"getWeather":{"city":["Roma","Rome"],"unit":["","celsius"]} }]}""",
+            $$"""{"q":"What is the weather in Rome?","kind":"simple","tools":{{Tools}},"right":[{"name":"getWeather","arguments":{"city":"Oslo"} }]}""",
+            $$"""{"q":"Hello! Who are you?","kind":"irrelevance","tools":{{Tools}},"right":[]}""",
+        ]);
+        using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 1 });
+        EvaluationTask task = EvaluationTask.Parse("""{"name":"c","kind":"calls","prompt":"{{q}}","tools":"tools","answer":"right","groupBy":"kind","metrics":["calls","functions"]}""");
+        string items = _directory.File("items.jsonl");
+        EvaluationReport report = await new EvaluationRunner(model, new EvaluationOptions { AsChat = true, ItemsPath = items }).RunAsync(task, EvaluationData.Open(_directory.Path));
+        Assert.Equal([1, 1, 0, 1], Items(items).OrderBy(item => item.Index).Select(item => item.Values["calls"]));
+        Assert.Equal([1, 1, 1, 1], Items(items).Select(item => item.Values["functions"]));
+        Assert.Equal(0.75, report.Metrics[0].Value);
+        Assert.Equal("""getWeather({"city":"Rome"})""", Items(items).Single(item => item.Index == 0).Text);
+        await Assert.ThrowsAsync<NotSupportedException>(() => new EvaluationRunner(model).RunAsync(task, EvaluationData.Open(_directory.Path)));
+        await Assert.ThrowsAsync<FormatException>(() => new EvaluationRunner(model, new EvaluationOptions { AsChat = true, FewShot = 1 }).RunAsync(task, EvaluationData.Open(_directory.Path)));
+        EvaluationReport other = await new EvaluationRunner(model.AsIChatClient()).RunAsync(task, EvaluationData.Open(_directory.Path));
+        Assert.Equal(report.Metrics[0].Value, other.Metrics[0].Value);
+    }
+
+    [Theory]
+    [InlineData("""{"q":"x","tools":[{"description":"no name"}],"right":[]}""", "expected a function")]
+    [InlineData("""{"q":"x","tools":{},"right":[]}""", "expected a list")]
+    [InlineData("""{"q":"x","tools":[],"right":[{"f":{"a":1}}]}""", "expected an object with 'name' and 'arguments'")]
+    [InlineData("""{"q":"x","tools":[],"right":"f"}""", "expected a list")]
+    public async Task RowsWithoutFunctionsOrCallsAreRefused(string row, string reason)
+    {
+        File.WriteAllLines(_directory.File("test.jsonl"), [row]);
+        EvaluationTask task = EvaluationTask.Parse("""{"name":"c","kind":"calls","prompt":"{{q}}","tools":"tools","answer":"right","metrics":["calls"]}""");
+        Assert.Contains(reason, (await Assert.ThrowsAsync<FormatException>(() => Runner(Client([]), null).RunAsync(task, EvaluationData.Open(_directory.Path)))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ResultsWithExamplesOfAnotherSeedAreNotTaken()
+    {
+        Write(2);
+        File.WriteAllLines(_directory.File("train.jsonl"), Enumerable.Range(0, 40).Select(i => $$"""{"q":"t{{i}}","a":"x","s":"s"}"""));
+        EvaluationTask task = s_task with { FewShot = 2, FewShotSplit = "train" };
+        string items = _directory.File("items.jsonl");
+        EvaluationReport report = await Run(7);
+        Assert.Equal(7, report.FewShotSeed);
+        Assert.Equal(report.ToJson(), (await Run(7)).ToJson());
+        await Assert.ThrowsAsync<IOException>(() => Run(8));
+
+        Task<EvaluationReport> Run(int seed) => new EvaluationRunner(Client([]), new EvaluationOptions { ItemsPath = items, FewShotSeed = seed, AtOnce = 1 }).RunAsync(task, EvaluationData.Open(_directory.Path));
+    }
+
     [Fact]
     public async Task PromptsLongerThanTheContextLoseTheirBeginningAndAreCounted()
     {
@@ -230,7 +283,7 @@ public sealed class EvaluationRunnerTests : IDisposable
     {
         File.WriteAllLines(_directory.File("test.jsonl"), ["""{"q":"one","a":"1","s":"x"}"""]);
         File.WriteAllLines(_directory.File("dev.jsonl"), ["""{"q":"two","a":"2","s":"y"}""", """{"q":"one","a":"1","s":"x"}""", """{"q":"three","a":"3","s":"x"}"""]);
-        EvaluationTask task = s_task with { FewShot = 1, FewShotSplit = "dev", FewShotMatch = "s", GroupBy = null };
+        EvaluationTask task = s_task with { FewShot = 1, FewShotSplit = "dev", FewShotSampling = FewShotSampling.First, FewShotMatch = "s", GroupBy = null };
         List<string> asked = [];
         await Runner(Client(asked), null).RunAsync(task, EvaluationData.Open(_directory.Path));
         Assert.Equal(["Q: three\nA: 3\n\nQ: one\nA:"], asked); // not the question itself

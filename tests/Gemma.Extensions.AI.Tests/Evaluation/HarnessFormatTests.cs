@@ -150,6 +150,9 @@ public class HarnessFormatTests
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":["f1"],"fewShot":3}""", "fewShotSplit")]
     [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","metrics":null}""", "metrics")]
     [InlineData("""{"name":"x","kind":"guess","prompt":"a"}""", "kind")]
+    [InlineData("""{"name":"x","kind":"calls","prompt":"a","answer":"c","metrics":["calls"]}""", "'tools'")]
+    [InlineData("""{"name":"x","kind":"generate","prompt":"a","answer":"c","tools":"t","metrics":["f1"]}""", "'tools'")]
+    [InlineData("""{"name":"x","kind":"calls","prompt":"a","answer":"c","tools":"t","fewShot":1,"fewShotSplit":"train","metrics":["calls"]}""", "no examples")]
     public void TasksThatCannotBeAreRefused(string json, string reason) =>
         Assert.Contains(reason, Assert.Throws<FormatException>(() => EvaluationTask.Parse(json)).Message, StringComparison.Ordinal);
 
