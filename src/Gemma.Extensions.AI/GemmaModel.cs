@@ -209,7 +209,9 @@ public sealed partial class GemmaModel : IDisposable
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
             TokenGaps gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
             FoundFormat format = FoundFormat.Find(file, ready, options.ChatFormat, loggerFactory?.CreateLogger<GemmaModel>());
+            int[][] warm = [.. options.WarmOptions.Select(one => BeginningOf(format.Format, one, options.ContextLength ?? opened.Config.ContextLength))];
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options, backend) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
+            engine.IdlePrefixes.Keep(warm);
             return new GemmaModel(path, file, draft, ready, backend, engine, adapters, format, loggerFactory);
         }
         catch
@@ -238,6 +240,16 @@ public sealed partial class GemmaModel : IDisposable
         Backend.Dispose();
         _draft?.Dispose();
         File.Dispose();
+    }
+
+    /// <summary>Tokens that conversations with these options begin with, whatever the user says.</summary>
+    private static int[] BeginningOf(ChatFormat format, ChatOptions options, int contextLength)
+    {
+        int[] one = Prompt("a"), other = Prompt("B");
+        int[] beginning = one[..one.AsSpan().CommonPrefixLength(other)];
+        return beginning.Length < contextLength ? beginning : throw new GemmaContextLengthException(beginning.Length, contextLength);
+
+        int[] Prompt(string text) => ChatTemplate.Render(format, [new ChatMessage(ChatRole.User, text)], options).Tokens;
     }
 
     private static MemoryAdvice AdviceFor(ModelFile file, GemmaOptions options) => MemoryAdvice.For(

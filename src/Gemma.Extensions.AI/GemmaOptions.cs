@@ -2,6 +2,7 @@ using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Hub;
+using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI;
 
@@ -117,6 +118,9 @@ public sealed class GemmaOptions
     /// </summary>
     public bool Preload { get; set; }
 
+    /// <summary>Instructions and tools to compute ahead.</summary>
+    internal List<ChatOptions> WarmOptions { get; private set; } = [];
+
     /// <summary>The message for a missing model path: where it is looked for and how to get a model.</summary>
     internal static string NoModel { get; } =
         $"No Gemma model is configured. Set '{SectionName}:{nameof(ModelPath)}' in the configuration, the environment variable {ModelPathVariable}, or " +
@@ -124,6 +128,18 @@ public sealed class GemmaOptions
 
     /// <summary>Makes the backend that the model runs on: that of <see cref="Device"/>, unless a package that brings another backend has put its own here.</summary>
     internal Func<GemmaOptions, Backend> CreateBackend { get; set; } = DeviceChoice.Create;
+
+    /// <summary>
+    /// Has the beginning of an agent's conversations computed while no request runs, so that its first answer need not wait for it: what <see cref="ChatOptions.Instructions"/> and
+    /// <see cref="ChatOptions.Tools"/> make of the prompt. A request that comes is never kept waiting. It is computed from the time when the model is loaded (see <see cref="Preload"/>), and again where other
+    /// requests displaced it, by the base model. Needs <see cref="PrefixCache"/>.
+    /// </summary>
+    /// <param name="options">Instructions, tools and tool mode that requests will have; taken as they are now.</param>
+    public void Warm(ChatOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        WarmOptions.Add(options.Clone());
+    }
 
     /// <summary>Problems of these options, a sentence each; empty if they can be used.</summary>
     internal IEnumerable<string> Validate() => ValidateModel().Concat(ValidateEngine());
@@ -225,6 +241,11 @@ public sealed class GemmaOptions
             yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
         }
 
+        if (WarmOptions.Count > 0 && !PrefixCache)
+        {
+            yield return $"{nameof(PrefixCache)} is off, but {nameof(Warm)} computes for it. Turn it on, or warm nothing.";
+        }
+
         string[] tiers = [.. KernelTier.All.Select(tier => tier.Name)];
         if (Kernel is not null && !tiers.Contains(Kernel.Trim(), StringComparer.OrdinalIgnoreCase))
         {
@@ -238,12 +259,13 @@ public sealed class GemmaOptions
         string.Equals(Device?.Trim(), other.Device?.Trim(), StringComparison.OrdinalIgnoreCase) && GpuLayers == other.GpuLayers &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
-        IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+        WarmOptions.SequenceEqual(other.WarmOptions) && IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     internal GemmaOptions Clone()
     {
         GemmaOptions clone = (GemmaOptions)MemberwiseClone();
         clone.Adapters = new Dictionary<string, string>(Adapters);
+        clone.WarmOptions = [.. WarmOptions];
         return clone;
     }
 }

@@ -13,7 +13,7 @@ internal sealed class EngineInbox(EngineOptions options)
     private volatile bool _closed;
     private volatile Exception? _failure;
 
-    /// <summary>Requests that were accepted and are not complete.</summary>
+    /// <summary>Requests that were accepted and are not complete; what is computed while there are none is not counted.</summary>
     public int Accepted => Volatile.Read(ref _accepted);
 
     /// <summary>No more requests are accepted.</summary>
@@ -37,13 +37,13 @@ internal sealed class EngineInbox(EngineOptions options)
         lock (_gate)
         {
             ThrowIfClosed();
-            if (Accepted >= (long)options.MaxConcurrentRequests + options.MaxQueuedRequests)
+            if (!sequence.Request.IsIdle && Accepted >= (long)options.MaxConcurrentRequests + options.MaxQueuedRequests)
             {
                 throw new GemmaOverloadedException(
                     $"{options.MaxConcurrentRequests:N0} requests run and {options.MaxQueuedRequests:N0} wait, which is as many as this engine accepts. Try again later, or raise GemmaOptions.MaxQueuedRequests.");
             }
 
-            Interlocked.Increment(ref _accepted); // the engine's thread counts down without the lock
+            Interlocked.Add(ref _accepted, sequence.Request.IsIdle ? 0 : 1); // the engine's thread counts down without the lock
             _requests.Enqueue(sequence);
         }
 
@@ -51,7 +51,7 @@ internal sealed class EngineInbox(EngineOptions options)
     }
 
     /// <summary>A request that was accepted has ended.</summary>
-    public void Complete() => Interlocked.Decrement(ref _accepted);
+    public void Complete(Sequence sequence) => Interlocked.Add(ref _accepted, sequence.Request.IsIdle ? 0 : -1);
 
     /// <summary>Runs <paramref name="work"/> on the engine's thread between two steps.</summary>
     /// <exception cref="GemmaOverloadedException">The engine is stopping.</exception>

@@ -58,6 +58,7 @@ internal sealed class GemmaEngine : IDisposable
         _metrics = new EngineMetrics(options.ModelName, () => Status, _logger);
         _outputs = new StepOutputs(config, _forward, _metrics, options.Gaps, maxRows);
         _promptCaches = new PromptCaches(_cache, _capacity, _inbox, weights, config.SlidingWindow, backend.HasPromptKernels);
+        IdlePrefixes = new IdlePrefixes(this, _promptCaches, _inbox, _logger);
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
@@ -80,6 +81,9 @@ internal sealed class GemmaEngine : IDisposable
 
     /// <summary>Blocks that the draft model holds for running sequences.</summary>
     public int DraftBlocks => _draft is null ? 0 : _draft.Blocks.Count - _draft.Blocks.FreeCount;
+
+    /// <summary>Prompts that are computed while there are no requests.</summary>
+    public IdlePrefixes IdlePrefixes { get; }
 
     /// <summary>Times the loop went round.</summary>
     public long Steps { get; private set; }
@@ -116,14 +120,16 @@ internal sealed class GemmaEngine : IDisposable
             sequence.Activity?.Dispose();
             throw;
         }
+
+        IdlePrefixes.GiveWay(request);
     }
 
     /// <summary>Computes a prompt for its logits or hidden states without generating.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public async Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default, LoraWeights? adapter = null)
+    public async Task<GenerationResult> EvaluateAsync(int[] tokens, RowReader reader, CancellationToken cancellationToken = default, LoraWeights? adapter = null, bool isIdle = false)
     {
         CompletionSink sink = new();
-        Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, Adapter = adapter, CancellationToken = cancellationToken });
+        Submit(new GenerationRequest { Prompt = tokens, Sink = sink, Reader = reader, Adapter = adapter, CancellationToken = cancellationToken, IsIdle = isIdle });
         return await sink.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
@@ -339,23 +345,7 @@ internal sealed class GemmaEngine : IDisposable
     }
 
     /// <summary>True if the running step is not worth finishing: one of its prompts was cancelled or is past its deadline, or the engine stops.</summary>
-    private bool ShouldAbandonStep()
-    {
-        if (_inbox.IsCancelled)
-        {
-            return true;
-        }
-
-        foreach (Sequence sequence in _scheduler.Planned)
-        {
-            if (sequence.StepRows > Scheduler.MaxForcedTokens && (sequence.Request.CancellationToken.IsCancellationRequested || Stopwatch.GetTimestamp() > sequence.Deadline))
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
+    private bool ShouldAbandonStep() => _inbox.IsCancelled || _scheduler.HoldsEndedPrompt;
 
     /// <summary>Ends requests that were cancelled or are past their deadline.</summary>
     private void Sweep()
@@ -414,7 +404,8 @@ internal sealed class GemmaEngine : IDisposable
     {
         sequence.Request.Constraint?.Stop();
         sequence.LetGo();
-        _inbox.Complete();
+        _inbox.Complete(sequence);
+        IdlePrefixes.Start();
         GenerationResult result = new(
             sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);
         _metrics.Completed(sequence, result);

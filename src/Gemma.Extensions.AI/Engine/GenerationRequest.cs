@@ -113,6 +113,9 @@ internal sealed class GenerationRequest
 
     public required GenerationSink Sink { get; init; }
 
+    /// <summary>True for what is computed only while there are no requests: it takes no place among them, and is cancelled when one comes.</summary>
+    public bool IsIdle { get; init; }
+
     /// <summary>True if the caller reads the answer while it is generated; for telemetry.</summary>
     public bool IsStreaming { get; init; }
 

@@ -68,6 +68,16 @@ internal sealed class PromptCaches(KvCache cache, EngineCapacity capacity, Engin
         }).ConfigureAwait(false);
     }
 
+    /// <summary>Number of a prompt's leading tokens that are in the cache; they count as just used.</summary>
+    public Task<int> CountAsync(int[] tokens) => inbox.RunBetweenSteps(() =>
+    {
+        BlockTable table = BlockTable.For(tokens.Length, cache.BlockTokens, kinds: Kinds(tokens.Length));
+        cache.Extend(table, tokens, tokens.Length);
+        int computed = table.Computed;
+        cache.Release(table, tokens);
+        return computed;
+    });
+
     private TokenKinds Kinds(int tokens) => hasPromptKernels ? TokenKinds.Of(tokens, tokens) : TokenKinds.Alike;
 
     /// <summary>Waits for files that are being written: they are read from the blocks.</summary>

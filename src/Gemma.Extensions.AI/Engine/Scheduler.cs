@@ -35,6 +35,10 @@ internal sealed class Scheduler(KvCache cache, EngineOptions options, DraftModel
 
     public bool HasWork => _waiting.Count + _running.Count > 0;
 
+    /// <summary>True if the step has a prompt whose request was cancelled or is past its deadline.</summary>
+    public bool HoldsEndedPrompt => _planned.Exists(static sequence => sequence.StepRows > MaxForcedTokens
+        && (sequence.Request.CancellationToken.IsCancellationRequested || System.Diagnostics.Stopwatch.GetTimestamp() > sequence.Deadline));
+
     public long Preemptions { get; private set; }
 
     /// <summary>Most rows that a step can have.</summary>

@@ -22,7 +22,7 @@ public sealed class EngineInboxTests
         Array.ForEach(callers, caller => caller.Start());
         for (int i = 0; i < Callers * Requests; i++)
         {
-            inbox.Complete();
+            inbox.Complete(sequence);
         }
 
         Array.ForEach(callers, caller => caller.Join());

@@ -1,0 +1,136 @@
+using Gemma.Extensions.AI.Engine;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Gemma.Extensions.AI.Tests.Engine;
+
+/// <summary>What requests are going to begin with is computed while there are none, and never at their expense.</summary>
+public sealed class IdlePrefixTests
+{
+    private const int Chunk = 64;
+    private static EngineOptions Options => TinyEngine.Exact with { PrefillChunk = Chunk, MaxConcurrentRequests = 1, MaxQueuedRequests = 0, SpeculativeTokens = 0 };
+
+    [Fact]
+    public async Task PromptsAreWarmBeforeTheFirstRequest()
+    {
+        int[] one = TinyEngine.Prompt(1, 160), other = TinyEngine.Prompt(2, 90), rest = TinyEngine.Prompt(3, 20);
+        using TinyEngine tiny = new(Options), cold = new(Options);
+        await tiny.Engine.IdlePrefixes.Keep([one, other]);
+        foreach (int[] prompt in (int[][])[one, other])
+        {
+            Generation generation = tiny.Start([.. prompt, .. rest], 8);
+            Assert.Equal(prompt.Length, generation.Result.CachedTokens);
+            Assert.Equal(cold.Generate([.. prompt, .. rest], 8), generation.Tokens);
+        }
+    }
+
+    /// <summary>The steps are told apart by the tokens that they embed; a step that is given up multiplies less than a whole one.</summary>
+    [Fact]
+    public async Task ARequestEndsTheComputationInTheMiddleOfAStepAndLeavesWhatWasDone()
+    {
+        int[] prefix = TinyEngine.Prompt(1, 160), asked = TinyEngine.Prompt(2, 10);
+        List<(int[] Tokens, int Products)> steps = [];
+        TinyEngine? tiny = null;
+        Generation? request = null;
+        using TinyEngine engine = tiny = new(Options, wrap: inner => new FaultTests.FaultyBackend(inner)
+        {
+            BeforeEmbed = tokens =>
+            {
+                steps.Add((tokens.ToArray(), 0));
+                if (steps.Count == 2)
+                {
+                    request = tiny!.Start(asked, 4); // accepted, though one request is all that there is place for
+                }
+            },
+            BeforeProduct = (_, _) => steps[^1] = steps[^1] with { Products = steps[^1].Products + 1 },
+        });
+        await engine.Engine.IdlePrefixes.Keep([prefix]);
+        Assert.Equal(EngineFinish.Length, request!.Result.Finish);
+        await engine.Engine.IdlePrefixes.Keep([prefix]);
+
+        Assert.Equal(prefix[..Chunk], steps[0].Tokens);
+        Assert.Equal(prefix[Chunk..(2 * Chunk)], steps[1].Tokens);
+        Assert.True(steps[1].Products < steps[0].Products, $"{steps[1].Products} of {steps[0].Products} products of the step were still computed.");
+        Assert.Equal(asked[1..], steps[2].Tokens); // both begin with bos
+        int next = steps.FindIndex(2, step => step.Tokens.Length > asked.Length);
+        Assert.All(steps[3..next], step => Assert.Single(step.Tokens));
+        Assert.Equal([prefix[Chunk..(2 * Chunk)], prefix[(2 * Chunk)..]], steps[next..].Select(step => step.Tokens));
+        Assert.Equal(prefix.Length, engine.Start([.. prefix, .. asked], 2).Result.CachedTokens);
+    }
+
+    [Fact]
+    public async Task NothingIsComputedThatIsThere()
+    {
+        int[] prefix = TinyEngine.Prompt(1, 100);
+        int steps = 0;
+        using TinyEngine tiny = new(Options, wrap: inner => new FaultTests.FaultyBackend(inner) { BeforeEmbed = _ => steps++ });
+        await tiny.Engine.IdlePrefixes.Keep([prefix]);
+        Assert.Equal(2, steps);
+        await tiny.Engine.IdlePrefixes.Keep([prefix]);
+        Assert.Equal(2, steps);
+    }
+
+    /// <summary>Whatever else is read: four times as much as there is memory for.</summary>
+    [Fact]
+    public async Task PromptsStayWarm()
+    {
+        int[] prefix = TinyEngine.Prompt(1, 100);
+        using TinyEngine tiny = new(Options with { KvCacheBytes = 4 << 20 });
+        await tiny.Engine.IdlePrefixes.Keep([prefix]);
+        for (int i = 0, read = 0; read < 4 * tiny.Engine.Status.Blocks * Options.BlockTokens; i++)
+        {
+            read += 2 * tiny.Start(TinyEngine.Prompt(100 + i, 200), 2).Result.PromptTokens; // local and global layers
+        }
+
+        await tiny.Engine.IdlePrefixes.Keep([prefix]);
+        Assert.Equal(prefix.Length, tiny.Start([.. prefix, 5, 6, 7], 2).Result.CachedTokens);
+    }
+
+    [Fact]
+    public async Task AnAgentsInstructionsAndToolsAreWarm()
+    {
+        ChatOptions agent = new() { Instructions = "You are called Bob.", Tools = [AIFunctionFactory.Create((string city) => "x", "getWeather", "Gets the weather in a city.")] };
+        GemmaOptions options = new() { Threads = 1 };
+        options.Warm(agent);
+        agent.Temperature = 0;
+        agent.MaxOutputTokens = 4;
+        using GemmaModel model = GemmaModel.Load("nano", options), cold = GemmaModel.Load("nano", new GemmaOptions { Threads = 1 });
+        await model.Engine.IdlePrefixes.Running;
+        ChatResponse response = await model.AsIChatClient().GetResponseAsync("What is the weather in Rome?", agent), other = await cold.AsIChatClient().GetResponseAsync("What is the weather in Rome?", agent);
+        int said = model.Tokenizer.CountTokens("What is the weather in Rome?") + 8; // and the marks of the turns
+        Assert.InRange(response.Usage!.CachedInputTokenCount ?? 0, response.Usage.InputTokenCount!.Value - said, response.Usage.InputTokenCount.Value - 1);
+        Assert.True(response.Usage.InputTokenCount > 2 * said);
+        Assert.Equal(0, other.Usage!.CachedInputTokenCount ?? 0);
+    }
+
+    [Fact]
+    public void WhatCannotBeWarmIsRefused()
+    {
+        GemmaOptions off = new() { PrefixCache = false }, far = new() { ContextLength = 64, Threads = 1 };
+        off.Warm(new ChatOptions());
+        far.Warm(new ChatOptions { Instructions = string.Concat(Enumerable.Repeat("Be kind. ", 100)) });
+        Assert.Contains("PrefixCache is off", Assert.Throws<ArgumentException>(() => GemmaModel.Load("nano", off)).Message, StringComparison.Ordinal);
+        Assert.Throws<GemmaContextLengthException>(() => GemmaModel.Load("nano", far));
+    }
+
+    /// <summary>Registrations of one model add up.</summary>
+    [Fact]
+    public async Task RegisteredAgentsAreWarm()
+    {
+        ServiceCollection services = new();
+        ChatOptions bob = new() { Instructions = "You are called Bob.", MaxOutputTokens = 2 }, ann = new() { Instructions = "You are called Ann and answer in capitals.", MaxOutputTokens = 2 };
+        services.AddGemmaChatClient(options =>
+        {
+            (options.ModelPath, options.Threads) = ("nano", 1);
+            options.Warm(bob);
+        });
+        services.AddGemmaChatClient(options => options.Warm(ann));
+        await using ServiceProvider provider = services.BuildServiceProvider();
+        IChatClient client = provider.GetRequiredService<IChatClient>();
+        await client.GetRequiredService<GemmaModel>().Engine.IdlePrefixes.Running;
+        foreach (ChatOptions agent in (ChatOptions[])[bob, ann])
+        {
+            Assert.True((await client.GetResponseAsync("Hello!", agent)).Usage!.CachedInputTokenCount >= 6);
+        }
+    }
+}
