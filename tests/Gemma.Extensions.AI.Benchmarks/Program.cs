@@ -12,6 +12,7 @@ RootCommand root = new("Benchmarks of Gemma.Extensions.AI. Results are committed
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.VectorSearchBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.RetrievalBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Rag.LanguagesBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Evaluation.MultipleChoiceBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.MaskBenchCommand.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Types.TypesBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Schemas.RandomSchemasBenchmark.Create());
