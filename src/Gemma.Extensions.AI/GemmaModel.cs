@@ -209,7 +209,7 @@ public sealed partial class GemmaModel : IDisposable
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
             TokenGaps gaps = TokenGaps.Of(file.Config.VocabularySize, id => id < ready.VocabularySize && ready.GetKind(id) != TokenKind.Unused);
             FoundFormat format = FoundFormat.Find(file, ready, options.ChatFormat, loggerFactory?.CreateLogger<GemmaModel>());
-            int[][] warm = [.. options.WarmOptions.Select(one => BeginningOf(format.Format, one, options.ContextLength ?? opened.Config.ContextLength))];
+            int[][] warm = [.. options.GetWarm().Select(one => BeginningOf(format.Format, one, options.ContextLength ?? opened.Config.ContextLength))];
             GemmaEngine engine = new(file.Config, weights, backend, EngineOptions(path, options, backend) with { Gaps = gaps }, loggerFactory?.CreateLogger<GemmaEngine>(), smaller);
             engine.IdlePrefixes.Keep(warm);
             return new GemmaModel(path, file, draft, ready, backend, engine, adapters, format, loggerFactory);

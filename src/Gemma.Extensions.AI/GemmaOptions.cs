@@ -19,6 +19,8 @@ public sealed class GemmaOptions
         "a Gemma 2 GGUF file or a Hugging Face directory, for example gemma-2-2b-it-Q4_K_M.gguf or a clone of google/gemma-2-2b-it; " +
         "'gemma pull google/gemma-2-2b-it' downloads one. To try without a download, add the package Gemma.Extensions.AI.Nano and use the path 'nano'.";
 
+    private List<ChatOptions> _warm = [];
+
     /// <summary>
     /// The model: a GGUF file (of a split file the first part), a directory with Hugging Face safetensors or its <c>config.json</c>, or an alias
     /// such as <c>nano</c> (the small model of the package Gemma.Extensions.AI.Nano), or a model of the hub as <c>hf:owner/name:TYPE</c>.
@@ -118,9 +120,6 @@ public sealed class GemmaOptions
     /// </summary>
     public bool Preload { get; set; }
 
-    /// <summary>Instructions and tools to compute ahead.</summary>
-    internal List<ChatOptions> WarmOptions { get; private set; } = [];
-
     /// <summary>The message for a missing model path: where it is looked for and how to get a model.</summary>
     internal static string NoModel { get; } =
         $"No Gemma model is configured. Set '{SectionName}:{nameof(ModelPath)}' in the configuration, the environment variable {ModelPathVariable}, or " +
@@ -138,8 +137,11 @@ public sealed class GemmaOptions
     public void Warm(ChatOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        WarmOptions.Add(options.Clone());
+        _warm.Add(options.Clone());
     }
+
+    /// <summary>Instructions and tools to compute ahead; no property, which configuration would be bound to.</summary>
+    internal IReadOnlyList<ChatOptions> GetWarm() => _warm;
 
     /// <summary>Problems of these options, a sentence each; empty if they can be used.</summary>
     internal IEnumerable<string> Validate() => ValidateModel().Concat(ValidateEngine());
@@ -241,7 +243,7 @@ public sealed class GemmaOptions
             yield return $"{nameof(SpeculativeTokens)} is {SpeculativeTokens}, expected 0 to 64.";
         }
 
-        if (WarmOptions.Count > 0 && !PrefixCache)
+        if (_warm.Count > 0 && !PrefixCache)
         {
             yield return $"{nameof(PrefixCache)} is off, but {nameof(Warm)} computes for it. Turn it on, or warm nothing.";
         }
@@ -259,13 +261,13 @@ public sealed class GemmaOptions
         string.Equals(Device?.Trim(), other.Device?.Trim(), StringComparison.OrdinalIgnoreCase) && GpuLayers == other.GpuLayers &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
-        WarmOptions.SequenceEqual(other.WarmOptions) && IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+        _warm.SequenceEqual(other._warm) && IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     internal GemmaOptions Clone()
     {
         GemmaOptions clone = (GemmaOptions)MemberwiseClone();
         clone.Adapters = new Dictionary<string, string>(Adapters);
-        clone.WarmOptions = [.. WarmOptions];
+        clone._warm = [.. _warm];
         return clone;
     }
 }
