@@ -35,7 +35,9 @@ measure() {
                 local prompt=128 generated=24
                 [ "$tier" != portable ] || { prompt=4 generated=3; }
                 local said
-                said=$(GEMMA_KERNEL=$tier timeout 30 "$out/$variant/AotMeasure" "$model" $prompt $generated 2>/dev/null) || said="prompt - generate -"
+                if said=$(GEMMA_KERNEL=$tier timeout 30 "$out/$variant/AotMeasure" "$model" $prompt $generated 2>/dev/null); then :
+                elif [ $? = 124 ]; then said="prompt - generate - late"
+                else said="prompt - generate - absent"; fi
                 echo "$tier $variant $said" >> "$log"
             done
         done
@@ -56,7 +58,10 @@ measure() {
             local p g
             p=$(awk -v t=$tier -v v=$variant '$1 == t && $2 == v && $4 != "-" { print $4 }' "$log" | median)
             g=$(awk -v t=$tier -v v=$variant '$1 == t && $2 == v && $4 != "-" { print $6 }' "$log" | median)
-            if [ -z "$p" ]; then echo "| $tier | $variant | not in the program | | | |"; continue; fi
+            if [ -z "$p" ]; then
+                echo "| $tier | $variant | $(grep -q "^$tier $variant .* late" "$log" && echo "over 30 s" || echo "not in the program") | | | |"
+                continue
+            fi
             awk -v t=$tier -v v=$variant -v p="$p" -v g="$g" -v p0="$p0" -v g0="$g0" 'BEGIN { printf "| %s | %s | %s | %.2f | %s | %.2f |\n", t, v, p, p / p0, g, g / g0 }'
         done
     done
