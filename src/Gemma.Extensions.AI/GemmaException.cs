@@ -24,7 +24,12 @@ public class GemmaModelFormatException : GemmaException
 public sealed class GemmaContextLengthException : GemmaException
 {
     internal GemmaContextLengthException(int promptTokens, int contextTokens, bool isExact = true)
-        : base($"The prompt has {(isExact ? "" : "at least ")}{promptTokens:N0} tokens but the context holds {contextTokens:N0}. Shorten the conversation or the documents, or raise GemmaOptions.ContextLength up to what the model was trained for.")
+        : this($"The prompt has {(isExact ? "" : "at least ")}{promptTokens:N0} tokens but the context holds {contextTokens:N0}. Shorten the conversation or the documents, or raise GemmaOptions.ContextLength up to what the model was trained for.", promptTokens, contextTokens)
+    {
+    }
+
+    /// <summary>One that was thrown in another process.</summary>
+    internal GemmaContextLengthException(string message, int promptTokens, int contextTokens) : base(message)
     {
         PromptTokens = promptTokens;
         ContextTokens = contextTokens;
@@ -52,7 +57,12 @@ public sealed class GemmaOverloadedException : GemmaException
 public sealed class GemmaKvCacheException : GemmaException
 {
     internal GemmaKvCacheException(int tokens, long neededBytes, long budgetBytes)
-        : base($"A sequence of {tokens:N0} tokens needs {neededBytes:N0} bytes of key/value memory but the whole budget is {budgetBytes:N0}. Raise GemmaOptions.KvCacheBytes, ask for fewer output tokens, or shorten the prompt.")
+        : this($"A sequence of {tokens:N0} tokens needs {neededBytes:N0} bytes of key/value memory but the whole budget is {budgetBytes:N0}. Raise GemmaOptions.KvCacheBytes, ask for fewer output tokens, or shorten the prompt.", neededBytes, budgetBytes)
+    {
+    }
+
+    /// <summary>One that was thrown in another process.</summary>
+    internal GemmaKvCacheException(string message, long neededBytes, long budgetBytes) : base(message)
     {
         NeededBytes = neededBytes;
         BudgetBytes = budgetBytes;

@@ -6,14 +6,39 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Chat;
 
-/// <summary>A piece of an answer, and the tokens that are new with it where their log probabilities were asked for.</summary>
-internal readonly record struct AnswerPart(AIContent Content, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities);
+/// <summary>A piece of an answer.</summary>
+/// <param name="Content">The piece; of the last one, the usage.</param>
+/// <param name="LogProbabilities">The tokens that are new with it, where their log probabilities were asked for.</param>
+/// <param name="Tokens">The tokens that are new with it, where they were asked for.</param>
+/// <param name="IsKnown">The reader has it already, from another engine.</param>
+/// <param name="End">How the answer ended; set for the last piece.</param>
+internal readonly record struct AnswerPart(AIContent Content, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities, int[]? Tokens = null, bool IsKnown = false, AnswerEnd? End = null);
+
+/// <summary>How an answer ended.</summary>
+/// <param name="Finish">Why.</param>
+/// <param name="StopSequence">The stop sequence of the caller's that ended it; null where none did.</param>
+/// <param name="LogProbabilities">All tokens of the answer that this engine generated; null where nobody asked for log probabilities.</param>
+internal sealed record AnswerEnd(ChatFinishReason Finish, string? StopSequence, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities);
+
+/// <summary>What the reader has of an answer that another engine began.</summary>
+/// <param name="Tokens">Its tokens, up to those of the last part that the reader has.</param>
+/// <param name="Parts">The parts that the reader has.</param>
+internal sealed record KnownAnswer(int[] Tokens, int Parts)
+{
+    /// <summary>
+    /// The tokens that are taken over. The last one is generated again: it shows whether both engines compute the same, and an answer that ended with it ends as it would have.
+    /// </summary>
+    public int[] Replayed => Tokens.Length == 0 ? [] : Tokens[..^1];
+}
+
+/// <summary>An answer that another engine began cannot go on here: this one would have answered otherwise.</summary>
+internal sealed class AnswerDivergedException(string message, Exception? innerException = null) : GemmaException(message, innerException);
 
 /// <summary>
 /// Turns the tokens of one request into contents for its reader: characters once they are whole, calls once they are complete, text up to a stop
 /// sequence. Written on the engine's thread, read on the caller's.
 /// </summary>
-internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall, bool textIsFree, ToolMarkup? markup = null) : GenerationSink
+internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string> stopSequences, bool mayCall, bool textIsFree, ToolMarkup? markup = null, bool keepsTokens = false) : GenerationSink
 {
     private readonly Channel<AnswerPart> _parts = Channel.CreateUnbounded<AnswerPart>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -27,6 +52,9 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
     private List<GemmaLogProbabilities>? _logProbabilities;
     private List<int>? _starts; // of the same tokens: characters before them
     private int _reported; // of the same tokens: how many went out with a part
+    private int _passed; // of all tokens, where they are to go out: how many did
+    private int _known; // parts still to come that the reader has
+    private (int Place, int Token) _expected = (-1, 0); // the last token that the reader has
     private int _decodedLength;
     private int _releasedLength;
     private bool _stopped;
@@ -60,8 +88,21 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
         GemmaTokenLogProbability Name(int token, double logProbability) => new(token, tokenizer.GetBytes(token).ToArray(), logProbability);
     }
 
+    /// <summary>Goes on behind what the reader has of the answer.</summary>
+    public void Resume(KnownAnswer known)
+    {
+        _known = known.Parts;
+        Array.ForEach(known.Replayed, token => OnToken(token));
+        _expected = known.Tokens.Length == 0 ? _expected : (known.Tokens.Length - 1, known.Tokens[^1]);
+    }
+
     public override bool OnToken(int token)
     {
+        if (_tokens.Count == _expected.Place && token != _expected.Token)
+        {
+            throw new AnswerDivergedException($"Token {_expected.Place:N0} of the answer is {token} here, but was {_expected.Token} where the answer began: the two nodes do not compute the same. Use one model file, version and instruction set on all nodes.");
+        }
+
         _tokens.Add(token);
         _stream.Append(token, _decoded);
         Pass(last: false);
@@ -171,7 +212,13 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
         }
     }
 
-    private void Write(AIContent content) => _parts.Writer.TryWrite(new AnswerPart(content, TakeLogProbabilities()));
+    private void Write(AIContent content)
+    {
+        int[]? tokens = keepsTokens ? [.. _tokens.Skip(_passed)] : null;
+        _passed = _tokens.Count;
+        _parts.Writer.TryWrite(new AnswerPart(content, TakeLogProbabilities(), tokens, IsKnown: _known > 0));
+        _known -= _known > 0 ? 1 : 0;
+    }
 
     private GemmaLogProbabilities[]? TakeLogProbabilities()
     {

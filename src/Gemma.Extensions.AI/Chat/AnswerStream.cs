@@ -15,16 +15,29 @@ internal static class AnswerStream
     public static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(GemmaModel model, ChatTurn turn, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         UpdateFactory updates = new(model.ModelId);
+        await foreach (AnswerPart part in PartsAsync(model, turn, isStreaming, keepsTokens: false, cancellationToken).ConfigureAwait(false))
+        {
+            yield return updates.Create(part);
+        }
+    }
+
+    /// <summary>The pieces of an answer as they come, from where <see cref="ChatTurn.Known"/> ends. The last one says how it ended.</summary>
+    public static async IAsyncEnumerable<AnswerPart> PartsAsync(GemmaModel model, ChatTurn turn, bool isStreaming, bool keepsTokens, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree, markup: turn.Conversation?.Format.Tools);
+        AnswerSink answer = new(model.Tokenizer, turn.Settings.StopSequences, turn.MayCall, turn.TextIsFree, turn.Conversation?.Format.Tools, keepsTokens);
         List<AIContent> said = [];
+        Resume(turn, answer);
         model.Engine.Submit(turn.ToRequest(answer, isStreaming, abandoned.Token));
         try
         {
             await foreach (AnswerPart part in answer.Parts.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
                 said.Add(part.Content);
-                yield return updates.Create(part);
+                if (!part.IsKnown)
+                {
+                    yield return part;
+                }
             }
 
             GenerationResult result = await answer.Completion.ConfigureAwait(false);
@@ -34,7 +47,7 @@ internal static class AnswerStream
                 ChatTemplate.Remember(replies, conversation, said, tokens);
             }
 
-            yield return updates.CreateLast(result, answer, turn.Conversation?.Format.EndMarker);
+            yield return Last(result, answer, turn.Conversation?.Format.EndMarker);
         }
         finally
         {
@@ -42,6 +55,40 @@ internal static class AnswerStream
             abandoned.Cancel();
             await answer.Completion.ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Has sink and constraint take over what the reader has of the answer.</summary>
+    private static void Resume(ChatTurn turn, AnswerSink answer)
+    {
+        if (turn.Known is not { } known)
+        {
+            return;
+        }
+
+        try
+        {
+            Array.ForEach(known.Replayed, token => turn.Constraint?.Accept(token));
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new AnswerDivergedException($"The answer began with tokens that its grammar does not allow here: {e.Message}", e);
+        }
+
+        answer.Resume(known);
+    }
+
+    private static AnswerPart Last(GenerationResult result, AnswerSink answer, string? endMarker)
+    {
+        UsageContent usage = new(new UsageDetails
+        {
+            InputTokenCount = result.PromptTokens,
+            OutputTokenCount = result.GeneratedTokens,
+            TotalTokenCount = result.PromptTokens + result.GeneratedTokens,
+            CachedInputTokenCount = result.CachedTokens,
+        });
+        ChatFinishReason finish = result.Finish == EngineFinish.Length ? ChatFinishReason.Length : answer.HasCalls ? ChatFinishReason.ToolCalls : ChatFinishReason.Stop;
+        string? stop = answer.StopSequence != endMarker ? answer.StopSequence : null; // the end of a turn is no stop sequence of the caller's
+        return new AnswerPart(usage, answer.RemainingLogProbabilities(), End: new AnswerEnd(finish, stop, answer.LogProbabilities));
     }
 
     private static void ThrowIfIncomplete(GenerationResult result, CancellationToken cancellationToken)
@@ -59,38 +106,30 @@ internal static class AnswerStream
     }
 
     /// <summary>Gives every update of one answer the same identity.</summary>
-    private readonly struct UpdateFactory(string modelId)
+    /// <param name="modelId">The model that answers.</param>
+    internal readonly struct UpdateFactory(string modelId)
     {
         private readonly string _responseId = $"gemma-{Guid.NewGuid():N}";
         private readonly string _messageId = $"msg-{Guid.NewGuid():N}";
         private readonly DateTimeOffset _createdAt = DateTimeOffset.UtcNow;
 
-        public ChatResponseUpdate Create(AnswerPart part) => new(ChatRole.Assistant, [part.Content])
+        public ChatResponseUpdate Create(AnswerPart part)
         {
-            ResponseId = _responseId,
-            MessageId = _messageId,
-            ModelId = modelId,
-            CreatedAt = _createdAt,
-            RawRepresentation = part.LogProbabilities,
-        };
-
-        public ChatResponseUpdate CreateLast(GenerationResult result, AnswerSink answer, string? endMarker)
-        {
-            UsageContent usage = new(new UsageDetails
+            ChatResponseUpdate update = new(ChatRole.Assistant, [part.Content])
             {
-                InputTokenCount = result.PromptTokens,
-                OutputTokenCount = result.GeneratedTokens,
-                TotalTokenCount = result.PromptTokens + result.GeneratedTokens,
-                CachedInputTokenCount = result.CachedTokens,
-            });
-            ChatResponseUpdate update = Create(new AnswerPart(usage, answer.RemainingLogProbabilities()));
-            update.FinishReason = result.Finish == EngineFinish.Length ? ChatFinishReason.Length : answer.HasCalls ? ChatFinishReason.ToolCalls : ChatFinishReason.Stop;
-            if (answer.LogProbabilities is { } all)
+                ResponseId = _responseId,
+                MessageId = _messageId,
+                ModelId = modelId,
+                CreatedAt = _createdAt,
+                RawRepresentation = part.LogProbabilities,
+                FinishReason = part.End?.Finish,
+            };
+            if (part.End?.LogProbabilities is { } all)
             {
                 update.AdditionalProperties = new() { [GemmaLogProbabilitiesExtensions.Key] = all };
             }
 
-            if (answer.StopSequence is { } stop && stop != endMarker) // the end of a turn is no stop sequence of the caller's
+            if (part.End?.StopSequence is { } stop)
             {
                 (update.AdditionalProperties ??= [])[StopSequenceKey] = stop;
             }

@@ -22,10 +22,21 @@ namespace Gemma.Extensions.AI.Chat;
 internal sealed record ChatTurn(
     int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, ChatPrompt? Conversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw, long Began)
 {
+    /// <summary>What the reader has of the answer already, from another engine; null: nothing.</summary>
+    public KnownAnswer? Known { get; init; }
+
     /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>
     /// <exception cref="NotSupportedException">A message or an option asks for what this model cannot do.</exception>
     /// <exception cref="GemmaContextLengthException">The conversation leaves no room for an answer.</exception>
-    public static ValueTask<ChatTurn> CreateAsync(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation = default)
+    public static ValueTask<ChatTurn> CreateAsync(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation = default) =>
+        CreateAsync(model, Render(model, messages, options), options, raw, cancellation);
+
+    /// <summary>A conversation that was rendered by <see cref="Render"/>.</summary>
+    public static ValueTask<ChatTurn> CreateAsync(GemmaModel model, ChatPrompt conversation, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation) =>
+        CreateAsync(model, conversation.Tokens, options, raw, conversation, CheckTools(options), cancellation);
+
+    /// <summary>Checks a conversation and what is offered to the model with it, and renders the prompt.</summary>
+    public static ChatPrompt Render(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options)
     {
         if (messages.Count == 0 && string.IsNullOrWhiteSpace(options?.Instructions))
         {
@@ -34,9 +45,8 @@ internal sealed record ChatTurn(
 
         CheckOptions(model, options);
         model.HostedTools.Check(options);
-        bool mayCall = CheckTools(options);
-        ChatPrompt conversation = ChatTemplate.Render(model.ChatFormat, messages, options, model.Replies, model.ContextLength);
-        return CreateAsync(model, conversation.Tokens, options, raw, conversation, mayCall, cancellation);
+        CheckTools(options);
+        return ChatTemplate.Render(model.ChatFormat, messages, options, model.Replies, model.ContextLength);
     }
 
     /// <summary>A prompt that is no conversation.</summary>
@@ -99,6 +109,7 @@ internal sealed record ChatTurn(
     {
         Prompt = Prompt,
         Sink = sink,
+        Generated = Known?.Replayed ?? [],
         IsStreaming = isStreaming,
         Sampling = Settings.Sampling,
         MaxOutputTokens = Settings.MaxOutputTokens,

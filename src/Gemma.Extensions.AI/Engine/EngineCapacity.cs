@@ -40,6 +40,20 @@ internal sealed class EngineCapacity
     public int Blocks { get; }
 
     /// <summary>Refuses a request that no engine of this capacity can serve.</summary>
+    /// <exception cref="ArgumentException">It goes on behind tokens that cannot be the beginning of its answer.</exception>
+    /// <inheritdoc cref="ThrowIfTooSmallFor(ReadOnlySpan{int}, int)"/>
+    public void ThrowIfTooSmallFor(GenerationRequest request)
+    {
+        ThrowIfTooSmallFor(request.Prompt, request.MaxOutputTokens);
+        long room = Math.Min(request.MaxOutputTokens, MaxTokens - request.Prompt.Length);
+        if (request.Generated.Length > room || request.Generated.AsSpan().IndexOfAnyExceptInRange(0, _vocabularySize - 1) >= 0)
+        {
+            throw new ArgumentException(
+                $"An answer is to go on behind {request.Generated.Length:N0} tokens that this engine cannot have generated: there is room for {room:N0} of a vocabulary of {_vocabularySize:N0}.", nameof(request));
+        }
+    }
+
+    /// <summary>Refuses a prompt that no engine of this capacity can serve.</summary>
     /// <param name="prompt">Token ids.</param>
     /// <param name="maxOutputTokens">Tokens to generate at most; <see cref="int.MaxValue"/>: as many as there is room for.</param>
     /// <exception cref="ArgumentOutOfRangeException">The prompt is empty, or has a token outside the vocabulary.</exception>

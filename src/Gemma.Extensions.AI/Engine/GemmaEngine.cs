@@ -71,6 +71,8 @@ internal sealed class GemmaEngine : IDisposable
     /// <inheritdoc cref="EngineCapacity.MaxTokens"/>
     public int CapacityTokens => _capacity.MaxTokens;
 
+    public int BlockTokens => _cache.BlockTokens;
+
     /// <summary>True if keys and values are kept for requests that share a prefix.</summary>
     public bool KeepsPrefixes => _options.PrefixCache;
 
@@ -101,15 +103,12 @@ internal sealed class GemmaEngine : IDisposable
             throw new NotSupportedException($"'{_options.ModelName}' predicts no tokens: {_config.UseWithoutLogits()}");
         }
 
-        _capacity.ThrowIfTooSmallFor(request.Prompt, request.MaxOutputTokens);
+        _capacity.ThrowIfTooSmallFor(request);
         Sequence sequence = new(request, CapacityTokens, _config.VocabularySize, _cache.BlockTokens, _options.SpeculativeTokens, Interlocked.Increment(ref _submitted), _backend.HasPromptKernels)
         {
             Activity = _metrics.StartActivity(request),
         };
-        if (request.Constraint is { } constraint)
-        {
-            constraint.WhenPrepared = _inbox.Wake;
-        }
+        request.Constraint?.WhenPrepared = _inbox.Wake;
 
         try
         {
@@ -149,6 +148,9 @@ internal sealed class GemmaEngine : IDisposable
     public Task<int> LoadPromptCacheAsync(string path, CancellationToken cancellationToken = default) => KeepsPrefixes
         ? _promptCaches.LoadAsync(path, cancellationToken)
         : Task.FromException<int>(new InvalidOperationException($"'{path}' cannot be loaded: there is no prefix cache to load it into. Turn GemmaOptions.PrefixCache on."));
+
+    /// <summary>Hashes of the full blocks whose keys and values are kept, most recently used first; comparable with <see cref="PrefixTree.HashBlocks"/>.</summary>
+    public Task<ulong[]> WarmBlocksAsync(int most) => _inbox.RunBetweenSteps(() => _cache.Tree.Hashes(most));
 
     /// <summary>Refuses new requests, lets the accepted ones finish until <paramref name="deadline"/> is cancelled, then ends the rest and the thread.</summary>
     public async Task StopAsync(CancellationToken deadline)
@@ -407,7 +409,7 @@ internal sealed class GemmaEngine : IDisposable
         _inbox.Complete(sequence);
         IdlePrefixes.Start();
         GenerationResult result = new(
-            sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, sequence.CachedTokens, sequence.Error);
+            sequence.Finish!.Value, sequence.PromptCount, sequence.GeneratedCount, Math.Min(sequence.CachedTokens, sequence.PromptCount), sequence.Error);
         _metrics.Completed(sequence, result);
         try
         {

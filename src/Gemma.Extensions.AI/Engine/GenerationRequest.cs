@@ -116,6 +116,12 @@ internal sealed class GenerationRequest
     /// <summary>True for what is computed only while there are no requests: it takes no place among them, and is cancelled when one comes.</summary>
     public bool IsIdle { get; init; }
 
+    /// <summary>
+    /// The first tokens of the answer where they are known already, since another engine generated them: they are computed as generated tokens, sampler and limits count
+    /// them, and generation goes on behind them. The sink and the constraint know of them; neither is told.
+    /// </summary>
+    public int[] Generated { get; init; } = [];
+
     /// <summary>True if the caller reads the answer while it is generated; for telemetry.</summary>
     public bool IsStreaming { get; init; }
 

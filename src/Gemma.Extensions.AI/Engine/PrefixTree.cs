@@ -130,6 +130,34 @@ internal sealed class PrefixTree
         _locals.Touch(node, ++_clock);
     }
 
+    /// <summary>Hashes of full nodes, most recently used first.</summary>
+    public ulong[] Hashes(int most)
+    {
+        List<ulong> hashes = new(Math.Min(most, Count));
+        for (int node = _nodes.Last; node >= 0 && hashes.Count < most; node = _nodes.Previous(node))
+        {
+            if (_filled[node] == _blockTokens)
+            {
+                hashes.Add(_hash[node]);
+            }
+        }
+
+        return [.. hashes];
+    }
+
+    /// <summary>The hashes that the full blocks of a prompt have as nodes of a tree, from its first block on.</summary>
+    public static ulong[] HashBlocks(ReadOnlySpan<int> prompt, int blockTokens, int adapter)
+    {
+        ulong[] hashes = new ulong[prompt.Length / blockTokens];
+        ulong hash = HashOfRoot(adapter);
+        for (int i = 0; i < hashes.Length; i++)
+        {
+            hashes[i] = hash = Hash(hash, prompt.Slice(i * blockTokens, blockTokens));
+        }
+
+        return hashes;
+    }
+
     /// <summary>Marks a node as just used; its local block too, where <paramref name="withLocal"/>.</summary>
     public void Touch(int node, bool withLocal)
     {
@@ -279,10 +307,13 @@ internal sealed class PrefixTree
         }
     }
 
+    private ulong Hash(int parent, ReadOnlySpan<int> tokens) => Hash(parent >= 0 ? _hash[parent] : HashOfRoot(AdapterOf(parent)), tokens);
+
+    private static ulong HashOfRoot(int adapter) => 0xcbf29ce484222325 ^ ((uint)adapter * 0x9e3779b97f4a7c15);
+
     // FNV-1a over whole tokens with a final mix; a collision costs a cache miss, never a wrong hit.
-    private ulong Hash(int parent, ReadOnlySpan<int> tokens)
+    private static ulong Hash(ulong hash, ReadOnlySpan<int> tokens)
     {
-        ulong hash = parent >= 0 ? _hash[parent] : 0xcbf29ce484222325 ^ (uint)AdapterOf(parent) * 0x9e3779b97f4a7c15;
         foreach (int token in tokens)
         {
             hash = (hash ^ (uint)token) * 0x100000001b3;
@@ -302,7 +333,11 @@ internal sealed class PrefixTree
 
         public int First { get; private set; } = -1;
 
+        public int Last => _last;
+
         public int Next(int item) => _next[item];
+
+        public int Previous(int item) => _previous[item];
 
         public long Stamp(int item) => _stamp[item];
 

@@ -5,12 +5,15 @@ namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// Draws the next token of one sequence from its logits: logit bias, penalties, token mask, temperature, then top-k, top-p among what top-k kept,
-/// and min-p (the order of Hugging Face; gemma_pytorch also divides by the temperature first). No allocation per token.
+/// and min-p (the order of Hugging Face; gemma_pytorch also divides by the temperature first). No allocation per token. The random number of a token follows from the
+/// seed and the token's place in the answer alone, so that an answer can go on elsewhere behind tokens that are known.
 /// </summary>
 internal sealed class Sampler
 {
     /// <summary>Weights that are summed in single precision before the sum goes on in double.</summary>
     private const int SumBlock = 1024;
+
+    private const ulong Step = 0x9E37_79B9_7F4A_7C15;
 
     private readonly SamplingOptions _options;
     private readonly bool _isGreedy;
@@ -66,7 +69,7 @@ internal sealed class Sampler
 
         if (IsSingle(mask))
         {
-            return FirstAllowed(mask); // Without a random number: a token that the grammar forces takes none either.
+            return FirstAllowed(mask);
         }
 
         if (_isGreedy || float.IsInfinity(best))
@@ -99,9 +102,10 @@ internal sealed class Sampler
         }
     }
 
-    /// <summary>Tells which token the answer continues with; penalties count it.</summary>
+    /// <summary>Tells which token the answer continues with; penalties count it, and the next token has the next random number.</summary>
     public void Accept(int token)
     {
+        _random += Step;
         if (_generated is not null)
         {
             Know(token);
@@ -275,10 +279,10 @@ internal sealed class Sampler
         return final < 0 ? last : final;
     }
 
-    /// <summary>SplitMix64: one addition and two multiplications, the same numbers on every machine.</summary>
+    /// <summary>The number of the token that comes next. SplitMix64: one addition and two multiplications, the same on every machine.</summary>
     private double NextDouble()
     {
-        ulong z = _random += 0x9E37_79B9_7F4A_7C15;
+        ulong z = _random + Step;
         z = (z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9;
         z = (z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB;
         return ((z ^ (z >> 31)) >> 11) * (1.0 / (1UL << 53));

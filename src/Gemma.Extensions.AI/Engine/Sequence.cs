@@ -16,9 +16,10 @@ internal sealed class Sequence
         MaxTokens = (int)Math.Min(contextLength, (long)request.Prompt.Length + Math.Max(0, request.MaxOutputTokens));
         _tokens = new int[MaxTokens + speculativeTokens];
         request.Prompt.CopyTo(_tokens, 0);
-        Count = request.Prompt.Length;
+        request.Generated.CopyTo(_tokens, request.Prompt.Length);
+        Count = request.Prompt.Length + request.Generated.Length;
         NextRow = request.Reader?.FirstPosition ?? int.MaxValue;
-        Blocks = BlockTable.For(_tokens.Length, blockTokens, request.Adapter?.Id ?? 0, hasPromptKernels ? TokenKinds.Of(_tokens.Length, Count) : null);
+        Blocks = BlockTable.For(_tokens.Length, blockTokens, request.Adapter?.Id ?? 0, hasPromptKernels ? TokenKinds.Of(_tokens.Length, PromptCount) : null);
         _vocabularySize = vocabularySize;
         Deadline = request.Timeout is { } timeout ? (long)((request.Began ?? Submitted) + timeout.TotalSeconds * Stopwatch.Frequency) : long.MaxValue; // conversions saturate
     }
@@ -44,7 +45,7 @@ internal sealed class Sequence
     public Activity? Activity { get; init; }
 
     /// <summary>Made when it is first used: with penalties it counts every token of the vocabulary, and thousands of requests may wait.</summary>
-    public Sampler? Sampler => _sampler ??= Request.Reader is null ? new Sampler(Request.Sampling, _vocabularySize, Request.Prompt) : null;
+    public Sampler? Sampler => _sampler ??= Request.Reader is null ? CreateSampler() : null;
 
     /// <summary>Tokens of the prompt and of the answer so far.</summary>
     public int Count { get; private set; }
@@ -131,6 +132,13 @@ internal sealed class Sequence
         HeldLogits = System.Buffers.ArrayPool<float>.Shared.Rent(logits.Length);
         logits.CopyTo(HeldLogits);
         FollowsDraft = false;
+    }
+
+    private Sampler CreateSampler()
+    {
+        Sampler sampler = new(Request.Sampling, _vocabularySize, Request.Prompt);
+        Array.ForEach(Request.Generated, sampler.Accept);
+        return sampler;
     }
 
     /// <summary>Lets go of the logits that were held.</summary>

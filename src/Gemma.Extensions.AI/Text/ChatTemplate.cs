@@ -63,6 +63,23 @@ internal static class ChatTemplate
         return text.ToString();
     }
 
+    /// <summary>The JSON value that stands for the result of a call, or for its error.</summary>
+    public static string ResultText(FunctionResultContent result)
+    {
+        StringBuilder text = new();
+        if (result.Exception is { } exception)
+        {
+            // FunctionInvokingChatClient puts what the model may know of the exception into the result.
+            ToolResultText.AppendError(text, result.Result as string ?? exception.Message);
+        }
+        else
+        {
+            ToolResultText.Append(text, result.Result);
+        }
+
+        return text.ToString();
+    }
+
     /// <summary>Remembers how the model spelt its reply to a prompt, if not as the tokenizer does and without anything that could end a turn.</summary>
     /// <param name="replies">Where to keep it.</param>
     /// <param name="prompt">The prompt.</param>
@@ -247,17 +264,7 @@ internal static class ChatTemplate
             text.Append(',');
         }
 
-        text.Append("\"result\":");
-        if (result.Exception is { } exception)
-        {
-            // FunctionInvokingChatClient puts what the model may know of the exception into the result.
-            ToolResultText.AppendError(text, result.Result as string ?? exception.Message);
-        }
-        else
-        {
-            ToolResultText.Append(text, result.Result);
-        }
-
+        text.Append("\"result\":").Append(ResultText(result));
         return markup.ResultStart + markup.EscapeJson(text.Append('}').ToString()) + markup.ResultEnd;
     }
 

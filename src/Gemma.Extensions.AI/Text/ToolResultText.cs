@@ -18,6 +18,9 @@ internal static class ToolResultText
     {
         switch (result)
         {
+            case CarriedToolResult carried:
+                text.Append(carried.Json);
+                break;
             case AIContent content:
                 AppendContents(text, [content]);
                 break;

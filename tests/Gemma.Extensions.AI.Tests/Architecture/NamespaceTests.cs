@@ -10,6 +10,7 @@ public class NamespaceTests
     private const string Root = "Gemma.Extensions.AI";
     private const string ServerRoot = Root + ".AspNetCore";
     private const string EvaluationRoot = Root + ".Evaluation";
+    private const string ClusterRoot = Root + ".Orleans";
 
     /// <summary>Which rooms a room may use. Exceptions and enumerations of the root namespace are free to all; the root may use every room.</summary>
     private static readonly Dictionary<string, string[]> s_allowed = new()
@@ -69,6 +70,15 @@ public class NamespaceTests
         ["Checks"] = [""],
     };
 
+    /// <summary>The same for the cluster package.</summary>
+    private static readonly Dictionary<string, string[]> s_allowedInCluster = new()
+    {
+        ["Wire"] = [],
+        ["Routing"] = [""], // "": how long a summary counts
+        ["Nodes"] = ["", "Routing", "Wire"],
+        ["Clients"] = ["", "Nodes", "Routing", "Wire"],
+    };
+
     private static readonly Dictionary<int, OpCode> s_codes = typeof(OpCodes).GetFields(BindingFlags.Public | BindingFlags.Static)
         .Select(field => (OpCode)field.GetValue(null)!).ToDictionary(code => (int)(ushort)code.Value);
 
@@ -80,6 +90,9 @@ public class NamespaceTests
 
     [Fact]
     public void RoomsOfTheEvaluationUseOnlyTheRoomsBelowThem() => Check(typeof(AI.Evaluation.EvaluationTask).Assembly, EvaluationRoot, s_allowedInEvaluation, least: 15);
+
+    [Fact]
+    public void RoomsOfTheClusterUseOnlyTheRoomsBelowThem() => Check(typeof(AI.Orleans.GemmaNode).Assembly, ClusterRoot, s_allowedInCluster, least: 30);
 
     private static void Check(Assembly assembly, string root, Dictionary<string, string[]> rules, int least)
     {
@@ -114,6 +127,7 @@ public class NamespaceTests
         Assert.Empty(Rooms(typeof(GemmaModel).Assembly, Root).Except(s_allowed.Keys));
         Assert.Empty(Rooms(typeof(AspNetCore.GemmaServerOptions).Assembly, ServerRoot).Except(s_allowedInServer.Keys));
         Assert.Empty(Rooms(typeof(AI.Evaluation.EvaluationTask).Assembly, EvaluationRoot).Except(s_allowedInEvaluation.Keys));
+        Assert.Empty(Rooms(typeof(AI.Orleans.GemmaNode).Assembly, ClusterRoot).Except(s_allowedInCluster.Keys));
 
         static IEnumerable<string> Rooms(Assembly assembly, string root) => assembly.GetTypes().Select(type => Room(type, assembly, root)).OfType<string>().Where(room => room.Length > 0).Distinct();
     }

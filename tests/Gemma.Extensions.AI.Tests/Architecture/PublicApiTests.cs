@@ -7,7 +7,7 @@ namespace Gemma.Extensions.AI.Tests.Architecture;
 /// <summary>The public surface is a promise: it is kept in a file, and changes to it are reviewed there.</summary>
 public class PublicApiTests
 {
-    private static readonly Assembly[] s_assemblies = [typeof(GemmaModel).Assembly, typeof(Gemma.Extensions.AI.Training.GemmaTrainer).Assembly, typeof(Gemma.Extensions.AI.AspNetCore.GemmaServerOptions).Assembly, typeof(Gemma.Extensions.AI.Evaluation.EvaluationTask).Assembly, typeof(Gemma.Extensions.AI.Aspire.GemmaAspireSettings).Assembly];
+    private static readonly Assembly[] s_assemblies = [typeof(GemmaModel).Assembly, typeof(Gemma.Extensions.AI.Training.GemmaTrainer).Assembly, typeof(Gemma.Extensions.AI.AspNetCore.GemmaServerOptions).Assembly, typeof(Gemma.Extensions.AI.Evaluation.EvaluationTask).Assembly, typeof(Gemma.Extensions.AI.Aspire.GemmaAspireSettings).Assembly, typeof(Gemma.Extensions.AI.Orleans.GemmaNode).Assembly];
 
     private const string UpdateVariable = "GEMMA_UPDATE_PUBLIC_API";
 

@@ -51,7 +51,7 @@ public sealed class SamplerTests
                 for (int i = 0; i < Draws; i++)
                 {
                     logits.CopyTo(work, 0);
-                    counts[sampler.Sample(work, mask)]++;
+                    counts[Draw(sampler, work, mask)]++;
                 }
 
                 AssertDistribution(expected, counts);
@@ -63,17 +63,14 @@ public sealed class SamplerTests
     public void PenaltiesAndBiasChangeTheLogitsTheyAreFor()
     {
         float[] logits = [1, 2, -1, 0.5f, 0];
-        Sampler sampler = new(
-            new SamplingOptions { Seed = 1, RepetitionPenalty = 1.5f, FrequencyPenalty = 0.25f, PresencePenalty = 0.5f, LogitBias = new Dictionary<int, float> { [4] = 1, [0] = -0.5f } },
-            5, [1, 2, 1]);
-        sampler.Accept(3);
-        sampler.Accept(3);
-        sampler.Accept(2);
+        Sampler Answer(int seed) => Accepting([3, 3, 2], new(
+            new SamplingOptions { Seed = seed, RepetitionPenalty = 1.5f, FrequencyPenalty = 0.25f, PresencePenalty = 0.5f, LogitBias = new Dictionary<int, float> { [4] = 1, [0] = -0.5f } },
+            5, [1, 2, 1]));
         float[] adjusted = [0.5f, 2 / 1.5f, -1.5f - 0.75f, 0.5f / 1.5f - 1, 1];
         int[] counts = new int[5];
         for (int i = 0; i < Draws; i++)
         {
-            counts[sampler.Sample((float[])logits.Clone(), default)]++;
+            counts[Answer(i).Sample((float[])logits.Clone(), default)]++;
         }
 
         AssertDistribution(Reference(adjusted, _ => true, 1, 0, 1, 0), counts);
@@ -90,7 +87,7 @@ public sealed class SamplerTests
         static int[] Sequence(long? seed)
         {
             Sampler sampler = new(new SamplingOptions { Seed = seed }, 1000, []);
-            return [.. Enumerable.Range(0, 50).Select(round => sampler.Sample(RandomLogits(1000, round), default))];
+            return [.. Enumerable.Range(0, 50).Select(round => Draw(sampler, RandomLogits(1000, round), default))];
         }
     }
 
@@ -114,7 +111,7 @@ public sealed class SamplerTests
             Sampler sampler = new(new SamplingOptions { TopK = topK, TopP = topP, MinP = minP, Seed = 3 }, Size, []);
             for (int i = 0; i < 60; i++)
             {
-                int token = sampler.Sample((float[])logits.Clone(), default);
+                int token = Draw(sampler, (float[])logits.Clone(), default);
                 Assert.True(expected[token] > 0, $"spread {spread}: token {token} with logit {logits[token]} was not to be kept");
             }
         }
@@ -177,6 +174,37 @@ public sealed class SamplerTests
                 sampler.Accept(sampler.Sample(work, mask));
             }
         }
+    }
+
+    [Fact]
+    public void AnAnswerGoesOnBehindKnownTokensAsItWouldHave()
+    {
+        SamplingOptions options = new() { Seed = 77, Temperature = 1.3f, FrequencyPenalty = 0.4f, RepetitionPenalty = 1.2f };
+        ulong[] forced = Mask(1000, id => id == 5);
+        Sampler whole = new(options, 1000, [1, 2]);
+        int[] answer = [.. Enumerable.Range(0, 40).Select(Next(whole))];
+        for (int known = 0; known < answer.Length; known += 7)
+        {
+            // Forced tokens are known without being drawn, here every fourth.
+            Sampler other = Accepting(answer[..known], new Sampler(options, 1000, [1, 2]));
+            Assert.Equal(answer[known..], Enumerable.Range(known, answer.Length - known).Select(Next(other)));
+        }
+
+        Func<int, int> Next(Sampler sampler) => place => Draw(sampler, RandomLogits(1000, place), place % 4 == 3 ? forced : default);
+    }
+
+    /// <summary>Draws a token and goes on behind it.</summary>
+    private static int Draw(Sampler sampler, Span<float> logits, ReadOnlySpan<ulong> mask)
+    {
+        int token = sampler.Sample(logits, mask);
+        sampler.Accept(token);
+        return token;
+    }
+
+    private static Sampler Accepting(int[] tokens, Sampler sampler)
+    {
+        Array.ForEach(tokens, sampler.Accept);
+        return sampler;
     }
 
     /// <summary>By the definition: sort, cut, normalise.</summary>

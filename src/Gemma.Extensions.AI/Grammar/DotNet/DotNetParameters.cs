@@ -23,6 +23,11 @@ internal static class DotNetParameters
     /// <exception cref="NotSupportedException">A type cannot be deserialized, or its JSON is not known.</exception>
     public static JsonElement SchemaOf(AIFunctionDeclaration tool, bool lenient = false)
     {
+        if (tool is CarriedTool carried)
+        {
+            return carried.EnforcedSchema;
+        }
+
         if (tool is not AIFunction { UnderlyingMethod: not null, JsonSchema.ValueKind: JsonValueKind.Object } function)
         {
             return tool.JsonSchema;

@@ -1,0 +1,164 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Orleans.Clients;
+using Gemma.Extensions.AI.Orleans.Routing;
+using Gemma.Extensions.AI.Orleans.Wire;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Orleans;
+
+namespace Gemma.Extensions.AI.Orleans;
+
+/// <summary>
+/// An <see cref="IChatClient"/> over a model that the nodes of an Orleans cluster serve. Stateless and safe for concurrent use. Where a node fails, is drained or is full, the call
+/// goes on at another, behind what has been delivered: the caller sees a pause.
+/// </summary>
+/// <remarks>
+/// Options are those of <see cref="GemmaChatClient"/>. Functions stay with the caller: their schemas travel, and <c>UseFunctionInvocation()</c> invokes them here.
+/// </remarks>
+public sealed class GemmaClusterChatClient : IChatClient
+{
+    private readonly IGrainFactory _grains;
+    private readonly string _model;
+    private readonly GemmaClusterOptions _options;
+    private readonly ILogger _logger;
+    private readonly HostedTools _hostedTools;
+    private readonly ChatClientMetadata _metadata;
+
+    /// <summary>Creates a client of a cluster.</summary>
+    /// <param name="grains">The cluster: the grain factory of an Orleans client, or of a silo with <c>AddGemmaNode</c>.</param>
+    /// <param name="model">Name of the model in the cluster.</param>
+    /// <param name="options">Times; null takes the defaults.</param>
+    /// <param name="loggerFactory">Where moves from node to node are logged. What is said never is.</param>
+    /// <exception cref="ArgumentException">The name is blank, or an option is out of range.</exception>
+    public GemmaClusterChatClient(IGrainFactory grains, string model, GemmaClusterOptions? options = null, ILoggerFactory? loggerFactory = null)
+    {
+        ArgumentNullException.ThrowIfNull(grains);
+        ArgumentException.ThrowIfNullOrWhiteSpace(model);
+        (_grains, _model, _options) = (grains, model, options ?? new GemmaClusterOptions());
+        string problems = string.Join(" ", _options.Validate());
+        _logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<GemmaClusterChatClient>();
+        _hostedTools = new HostedTools(_logger);
+        _metadata = new ChatClientMetadata("gemma", null, model);
+        if (problems.Length > 0)
+        {
+            throw new ArgumentException(problems, nameof(options));
+        }
+    }
+
+    /// <inheritdoc/>
+    public Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        Answer(messages, options, isStreaming: false, cancellationToken).ToChatResponseAsync(cancellationToken);
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">An option is out of range, or <see cref="ChatOptions.ModelId"/> is another model.</exception>
+    /// <exception cref="GemmaContextLengthException">The conversation is longer than the context.</exception>
+    /// <exception cref="GemmaOverloadedException">Every node that serves the model is full; the message has the cluster's numbers.</exception>
+    /// <exception cref="GemmaHandoverException">The answer was interrupted, and no node can go on with it.</exception>
+    /// <exception cref="GemmaException">No node serves the model.</exception>
+    /// <exception cref="NotSupportedException">The user shows an image or the like, or an option asks for what is not supported.</exception>
+    public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        Answer(messages, options, isStreaming: true, cancellationToken);
+
+    /// <summary>Answers this client, its <see cref="ChatClientMetadata"/> and the <see cref="IGrainFactory"/> of its cluster.</summary>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(ChatClientMetadata) ? _metadata
+            : serviceType == typeof(IGrainFactory) ? _grains
+            : serviceType.IsInstanceOfType(this) ? this
+            : null;
+    }
+
+    /// <summary>Does nothing: the connection to the cluster belongs to its host.</summary>
+    public void Dispose()
+    {
+    }
+
+    /// <summary>Checks at the call, not at the first element, what can be checked there, and keeps the options as they are now.</summary>
+    private IAsyncEnumerable<ChatResponseUpdate> Answer(IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        return StreamAsync(messages, options?.Clone(), isStreaming, cancellationToken);
+    }
+
+    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        ClusterCall call = CreateCall([.. messages], options, isStreaming);
+        Channel<AnswerPart> parts = Channel.CreateUnbounded<AnswerPart>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
+        using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task running = Task.Run(() => RunAsync(call, parts.Writer, abandoned.Token), CancellationToken.None);
+        AnswerStream.UpdateFactory updates = new(_model);
+        try
+        {
+            await foreach (AnswerPart part in parts.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+            {
+                cancellationToken.ThrowIfCancellationRequested(); // also where more has come than was read
+                if (part.Content is UsageContent { Details: { } usage })
+                {
+                    ClusterMetrics.Answered(_model, usage.InputTokenCount ?? 0, usage.CachedInputTokenCount ?? 0);
+                }
+
+                yield return updates.Create(part);
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            await running.ConfigureAwait(false);
+        }
+        finally
+        {
+            // Also reached when the reader breaks out of the stream.
+            await abandoned.CancelAsync().ConfigureAwait(false);
+            await running.ContinueWith(static ended => _ = ended.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
+        }
+    }
+
+    private ClusterCall CreateCall(ChatMessage[] messages, ChatOptions? options, bool isStreaming)
+    {
+        GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
+        if (options?.ContinuationToken is not null)
+        {
+            throw new NotSupportedException("ChatOptions.ContinuationToken is set, but answers of this client cannot be resumed and it never returns such a token. Ask again instead.");
+        }
+
+        _hostedTools.Check(options);
+        WireRequest request = new() { Model = _model, Messages = Conversations.ToWire(messages), Options = CallOptions.ToWire(options, raw, _model), IsStreaming = isStreaming };
+        string? adapter = CallOptions.AdapterOf(request.Options);
+        RouteHints hints = new() { Model = _model, Adapter = adapter, Home = HomeOf(request, adapter) };
+        return new ClusterCall(_grains, _options, _logger, request, hints);
+    }
+
+    /// <summary>A hash of how the conversation begins, up to what the user said first: the same for all its turns.</summary>
+    private static ulong HomeOf(WireRequest request, string? adapter)
+    {
+        ulong hash = Router.Hash($"{request.Model}\n{adapter}\n{request.Options.Instructions}");
+        foreach (WireMessage message in request.Messages)
+        {
+            hash = message.Contents.Aggregate(hash, (home, content) => Router.Hash(content.Text ?? content.Json ?? "", home));
+            if (message.Role == ChatRole.User.Value)
+            {
+                break;
+            }
+        }
+
+        return hash;
+    }
+
+    private static async Task RunAsync(ClusterCall call, ChannelWriter<AnswerPart> parts, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await call.RunAsync(parts, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            parts.Complete();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+using System.Collections.Concurrent;
+using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Orleans.Routing;
+using Gemma.Extensions.AI.Orleans.Wire;
+using Gemma.Extensions.AI.Text;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma.Extensions.AI.Orleans.Nodes;
+
+/// <summary>The calls that this silo's node answers.</summary>
+internal sealed partial class NodeJobs(NodeModels models, ClusterView view, SiloName silo, NodeTimes times, ILogger<NodeJobs> logger) : IDisposable
+{
+    private readonly ConcurrentDictionary<Guid, NodeJob> _jobs = new();
+    private Timer? _sweep;
+
+    /// <summary>Calls that are being answered.</summary>
+    public int Count => _jobs.Values.Count(job => !job.HasEnded);
+
+    /// <summary>True once no new call is taken.</summary>
+    public bool IsDraining { get; set; }
+
+    public IEnumerable<NodeJob> All => _jobs.Values;
+
+    public void Start() => _sweep = new Timer(_ => Sweep(), null, TimeSpan.FromMilliseconds(50), TimeSpan.FromMilliseconds(50));
+
+    public Task<WireBatch> BeginAsync(WireRequest request, RouteHints hints)
+    {
+        NodeJob job = new(request.Attempt, request.Model, silo.Text, times, TimeProvider.System);
+        if (_jobs.TryAdd(request.Attempt, job))
+        {
+            _ = Task.Run(() => RunAsync(job, request, hints));
+        }
+
+        return ReadAsync(request.Attempt, 1);
+    }
+
+    public Task<WireBatch> ReadAsync(Guid attempt, int sequence) => _jobs.TryGetValue(attempt, out NodeJob? job)
+        ? job.ReadAsync(sequence)
+        : Task.FromResult(new WireBatch { State = WireState.Gone, Node = silo.Text, Sequence = sequence });
+
+    public void Cancel(Guid attempt)
+    {
+        if (_jobs.TryRemove(attempt, out NodeJob? job))
+        {
+            job.End(WireState.Gone);
+        }
+    }
+
+    public void Dispose()
+    {
+        _sweep?.Dispose();
+        foreach (NodeJob job in _jobs.Values)
+        {
+            job.End(WireState.LetGo);
+        }
+    }
+
+    /// <summary>Ends what nobody asks for any more.</summary>
+    private void Sweep()
+    {
+        foreach (NodeJob job in _jobs.Values)
+        {
+            if (job.IsForgotten)
+            {
+                Cancel(job.Attempt);
+            }
+        }
+    }
+
+    private async Task RunAsync(NodeJob job, WireRequest request, RouteHints hints)
+    {
+        try
+        {
+            using ModelUse? use = IsDraining ? null : models.TryUse(request.Model);
+            if (use is null)
+            {
+                job.End(IsDraining ? WireState.LetGo : WireState.NotServed, NotServed(request.Model));
+                return;
+            }
+
+            try
+            {
+                if (request.Texts is { } texts)
+                {
+                    job.End(WireState.Done, vectors: await Embeddings.ComputeAsync(use.Model, texts, job.Stopped).ConfigureAwait(false));
+                }
+                else
+                {
+                    await AnswerAsync(job, request, hints, use).ConfigureAwait(false);
+                }
+            }
+            catch (Exception) when (use.Model.Engine.Status is { Failed: true } or { Stopping: true })
+            {
+                job.End(WireState.LetGo); // another node may do better
+            }
+        }
+        catch (OperationCanceledException) when (job.Stopped.IsCancellationRequested)
+        {
+            job.End(WireState.Gone);
+        }
+        catch (GemmaOverloadedException e)
+        {
+            (int nodes, int running, int waiting, int maxRunning, int maxWaiting) = view.LoadOf(request.Model);
+            job.End(WireState.Full, new WireFault
+            {
+                Message = $"Every node that serves '{request.Model}' is full: of {nodes:N0} nodes {running:N0} requests run (at most {maxRunning:N0}) and {waiting:N0} wait (at most {maxWaiting:N0}). Try again later, add nodes, or raise GemmaOptions.MaxQueuedRequests. The last node said: {e.Message}",
+            });
+        }
+        catch (Exception e)
+        {
+            WireFault fault = Faults.ToWire(e);
+            if (fault.Kind == WireFaultKind.Other && e is not GemmaException)
+            {
+                LogFailed(logger, request.Model, e);
+            }
+
+            job.End(WireState.Failed, fault);
+        }
+    }
+
+    private async Task AnswerAsync(NodeJob job, WireRequest request, RouteHints hints, ModelUse use)
+    {
+        (ChatOptions options, GemmaGenerationOptions raw) = CallOptions.FromWire(request.Options);
+        string identity = use.Hosted.IdentityWith(hints.Adapter) ?? use.Hosted.Identity; // an unknown adapter is refused by the model, in its words
+        if (request.Known is { } begun && begun.Identity != identity)
+        {
+            job.End(WireState.NotServed, new WireFault { Message = $"The answer began with {begun.Identity}, but this node computes with {identity}." });
+            return;
+        }
+
+        ChatPrompt prompt = ChatTurn.Render(use.Model, Conversations.ToMessages(request.Messages), options);
+        if (request.MayRedirect && Router.Better(view.Nodes, hints, prompt.Tokens, silo.Text) is { } better)
+        {
+            job.End(WireState.Elsewhere, better: better);
+            return;
+        }
+
+        if (request.Known is { } known)
+        {
+            prompt = prompt with { Tokens = known.Prompt };
+        }
+
+        ChatTurn turn = await ChatTurn.CreateAsync(use.Model, prompt, options, raw, job.Stopped).ConfigureAwait(false);
+        turn = request.Known is { } goesOn ? turn with { Known = new KnownAnswer(goesOn.Tokens, goesOn.Parts) } : turn;
+        job.Introduce(identity, prompt.Tokens);
+        await foreach (AnswerPart part in AnswerStream.PartsAsync(use.Model, turn, request.IsStreaming, keepsTokens: true, job.Stopped).ConfigureAwait(false))
+        {
+            job.Write(Answers.ToWire(part));
+        }
+
+        job.End(WireState.Done);
+    }
+
+    private WireFault NotServed(string model)
+    {
+        NodeSummary[] nodes = view.Nodes;
+        string known = string.Join(", ", nodes.SelectMany(node => node.Models).Select(other => $"'{other.Name}'").Distinct().Order(StringComparer.Ordinal));
+        return new WireFault
+        {
+            Message = nodes.Length == 0 ? $"No node of the cluster has told of itself, so none serves '{model}'. Start silos with AddGemmaNode; loading a model takes a while."
+                : $"No node of the cluster serves '{model}' as it is asked for and takes work. {nodes.Length:N0} nodes serve: {known}.",
+        };
+    }
+
+    [LoggerMessage(1, LogLevel.Error, "A call of the model {Model} failed at this node with an unexpected error.")]
+    private static partial void LogFailed(ILogger logger, string model, Exception exception);
+}
+
+/// <summary>The silo's address as text.</summary>
+internal sealed record SiloName(string Text);

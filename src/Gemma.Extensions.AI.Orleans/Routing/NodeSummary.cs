@@ -1,0 +1,82 @@
+using Orleans;
+using Orleans.Concurrency;
+
+namespace Gemma.Extensions.AI.Orleans.Routing;
+
+/// <summary>What a node tells the others of itself, again and again: what is not repeated is not believed for long.</summary>
+[GenerateSerializer, Immutable, Alias("gemma.node")]
+internal sealed class NodeSummary
+{
+    /// <summary>The silo, as <c>SiloAddress.ToParsableString</c> writes it.</summary>
+    [Id(0)]
+    public string Silo { get; set; } = "";
+
+    /// <summary>The node takes no new work.</summary>
+    [Id(1)]
+    public bool IsDraining { get; set; }
+
+    [Id(2)]
+    public ModelSummary[] Models { get; set; } = [];
+
+    public ModelSummary? Find(string model) => Array.Find(Models, other => string.Equals(other.Name, model, StringComparison.OrdinalIgnoreCase));
+}
+
+/// <summary>One model of a node.</summary>
+[GenerateSerializer, Immutable, Alias("gemma.model")]
+internal sealed class ModelSummary
+{
+    [Id(0)]
+    public string Name { get; set; } = "";
+
+    /// <inheritdoc cref="Nodes.ModelIdentity"/>
+    [Id(1)]
+    public string Identity { get; set; } = "";
+
+    [Id(2)]
+    public AdapterSummary[] Adapters { get; set; } = [];
+
+    [Id(3)]
+    public int Running { get; set; }
+
+    [Id(4)]
+    public int Waiting { get; set; }
+
+    [Id(5)]
+    public int MaxRunning { get; set; }
+
+    [Id(6)]
+    public int MaxWaiting { get; set; }
+
+    /// <summary>Blocks of key/value memory that no sequence holds.</summary>
+    [Id(7)]
+    public int AvailableBlocks { get; set; }
+
+    [Id(8)]
+    public int BlockTokens { get; set; }
+
+    /// <summary>The lower halves of the hashes of warm blocks, those used last. A wrong hit costs a detour, nothing else.</summary>
+    [Id(9)]
+    public uint[] Warm { get; set; } = [];
+
+    public bool HasRoom => Running + Waiting < MaxRunning + MaxWaiting;
+
+    public AdapterSummary? FindAdapter(string name) => Array.Find(Adapters, other => string.Equals(other.Name, name, StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>The identity of answers with an adapter; null where the adapter is not loaded here.</summary>
+    public string? IdentityWith(string? adapter) =>
+        string.IsNullOrEmpty(adapter) ? Identity : FindAdapter(adapter) is { } found ? $"{Identity} adapter {found.Hash}" : null;
+}
+
+[GenerateSerializer, Immutable, Alias("gemma.adapter")]
+internal sealed class AdapterSummary
+{
+    [Id(0)]
+    public string Name { get; set; } = "";
+
+    [Id(1)]
+    public string Hash { get; set; } = "";
+
+    /// <summary>The number that this node's block hashes begin with.</summary>
+    [Id(2)]
+    public int Number { get; set; }
+}

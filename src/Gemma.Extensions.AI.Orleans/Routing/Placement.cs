@@ -1,0 +1,62 @@
+using Orleans;
+using Orleans.GrainDirectory;
+using Orleans.Placement;
+using Orleans.Runtime;
+using Orleans.Runtime.Placement;
+
+namespace Gemma.Extensions.AI.Orleans.Routing;
+
+/// <summary>Has Orleans place a grain on the node that the router chooses, or on the silo that the grain's key names.</summary>
+[GenerateSerializer, Immutable, SuppressReferenceTracking, Alias("gemma.placement")]
+internal sealed class NodePlacement : PlacementStrategy
+{
+    /// <summary>Begins the keys of grains that belong to a silo.</summary>
+    public const string SiloPrefix = "silo/";
+
+    /// <summary>The key of a silo's own grain.</summary>
+    public static string KeyOf(string silo) => SiloPrefix + silo;
+}
+
+[AttributeUsage(AttributeTargets.Class)]
+internal sealed class NodePlacementAttribute() : PlacementAttribute(new NodePlacement());
+
+/// <summary>Places calls by their <see cref="RouteHints"/> among the silos that Orleans knows to be compatible and alive.</summary>
+internal sealed class NodePlacementDirector(ClusterView view) : IPlacementDirector
+{
+    public Task<SiloAddress> OnAddActivation(PlacementStrategy strategy, PlacementTarget target, IPlacementContext context)
+    {
+        SiloAddress[] silos = context.GetCompatibleSilos(target);
+        string key = target.GrainIdentity.Key.ToString()!;
+        if (key.StartsWith(NodePlacement.SiloPrefix, StringComparison.Ordinal))
+        {
+            SiloAddress wanted = SiloAddress.FromParsableString(key[NodePlacement.SiloPrefix.Length..]);
+            return Array.IndexOf(silos, wanted) >= 0 ? Task.FromResult(wanted) : throw new SiloUnavailableException($"The silo {wanted} has left the cluster.");
+        }
+
+        RouteHints hints = target.RequestContextData?.GetValueOrDefault(RouteHints.Key) as RouteHints ?? new RouteHints();
+        Dictionary<string, SiloAddress> alive = silos.ToDictionary(silo => silo.ToParsableString(), StringComparer.Ordinal);
+        string? chosen = Router.First([.. view.Nodes.Where(node => alive.ContainsKey(node.Silo))], hints);
+
+        // Where none is eligible any silo can say so, with what it knows.
+        return Task.FromResult(chosen is not null ? alive[chosen] : Array.Find(silos, silo => silo.Equals(context.LocalSilo)) ?? silos[0]);
+    }
+}
+
+/// <summary>
+/// The directory of grains that need none: where they are follows from their keys, or they are called once. Orleans' own directory has a part on every silo, and calls whose
+/// entry is with a dead one would wait until its death is agreed on.
+/// </summary>
+internal sealed class NoDirectory : IGrainDirectory
+{
+    public const string Name = "gemma-none";
+
+    public Task<GrainAddress?> Register(GrainAddress address) => Task.FromResult<GrainAddress?>(address);
+
+    public Task<GrainAddress?> Register(GrainAddress address, GrainAddress? previousAddress) => Task.FromResult<GrainAddress?>(address);
+
+    public Task Unregister(GrainAddress address) => Task.CompletedTask;
+
+    public Task<GrainAddress?> Lookup(GrainId grainId) => Task.FromResult<GrainAddress?>(null);
+
+    public Task UnregisterSilos(List<SiloAddress> siloAddresses) => Task.CompletedTask;
+}

@@ -1,0 +1,38 @@
+using Orleans;
+using Orleans.Concurrency;
+
+namespace Gemma.Extensions.AI.Orleans.Routing;
+
+/// <summary>What placement may know of a call before anybody has read it. Travels in the request context.</summary>
+[GenerateSerializer, Immutable, Alias("gemma.route")]
+internal sealed class RouteHints
+{
+    /// <summary>Key of the request context.</summary>
+    public const string Key = "gemma.route";
+
+    [Id(0)]
+    public string Model { get; set; } = "";
+
+    [Id(1)]
+    public string? Adapter { get; set; }
+
+    /// <summary>A hash of how the conversation begins: its turns come to the same node, before any summary tells of it.</summary>
+    [Id(2)]
+    public ulong Home { get; set; }
+
+    /// <summary>Silos that failed this call.</summary>
+    [Id(3)]
+    public string[] Excluded { get; set; } = [];
+
+    /// <summary>What the answer began with; null where it has not begun.</summary>
+    [Id(4)]
+    public string? Identity { get; set; }
+
+    /// <summary>The silo that another node named as the better one.</summary>
+    [Id(5)]
+    public string? Target { get; set; }
+
+    /// <summary>Times that nobody answered, so that nobody knows which silo did not.</summary>
+    [Id(6)]
+    public int Unanswered { get; set; }
+}

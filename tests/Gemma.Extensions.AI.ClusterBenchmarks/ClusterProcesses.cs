@@ -1,0 +1,209 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Orleans;
+using Orleans.Configuration;
+using Orleans.Hosting;
+
+namespace Gemma.Extensions.AI.ClusterBenchmarks;
+
+/// <summary>A cluster of processes on this machine, with Redis for its membership, and a client of it in this process.</summary>
+/// <param name="program">The assembly with the command "node".</param>
+/// <param name="model">What each node serves, as "model".</param>
+/// <param name="kvBytes">Bytes of a node's key/value memory; 0 for what it chooses.</param>
+internal sealed class ClusterProcesses(string program, string model, long kvBytes = 0) : IAsyncDisposable
+{
+    private readonly string _cluster = $"gemma-{Guid.NewGuid():N}";
+    private readonly int _redisPort = FreePort();
+    private readonly List<NodeProcess> _nodes = [];
+    private Process? _redis;
+    private IHost? _client;
+
+    public static string? RedisPath => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(folder => Path.Combine(folder, "redis-server")).FirstOrDefault(File.Exists);
+
+    public IReadOnlyList<NodeProcess> Nodes
+    {
+        get
+        {
+            lock (_nodes)
+            {
+                return [.. _nodes];
+            }
+        }
+    }
+
+    public IClusterClient Client => _client!.Services.GetRequiredService<IClusterClient>();
+
+    public async Task StartAsync(int nodes)
+    {
+        _redis = Process.Start(new ProcessStartInfo(RedisPath ?? throw new InvalidOperationException("redis-server is not installed."), ["--port", $"{_redisPort}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        {
+            RedirectStandardOutput = true,
+            WorkingDirectory = Path.GetTempPath(),
+        })!;
+        _redis.BeginOutputReadLine();
+        using (CancellationTokenSource limit = new(TimeSpan.FromSeconds(30)))
+        {
+            while (!await AnswersAsync(_redisPort))
+            {
+                await Task.Delay(50, limit.Token);
+            }
+        }
+
+        await Task.WhenAll(Enumerable.Range(0, nodes).Select(_ => AddNodeAsync()));
+        HostApplicationBuilder builder = Host.CreateApplicationBuilder();
+        builder.Logging.ClearProviders();
+        builder.UseOrleansClient(client =>
+        {
+            client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (_cluster, _cluster));
+            client.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse($"127.0.0.1:{_redisPort}"));
+            client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
+        });
+        _client = builder.Build();
+        await _client.StartAsync();
+    }
+
+    public async Task<NodeProcess> AddNodeAsync()
+    {
+        NodeProcess node = NodeProcess.Start(program, _cluster, _redisPort, FreePort(), FreePort(), model, kvBytes);
+        lock (_nodes)
+        {
+            _nodes.Add(node);
+        }
+
+        await node.SaysAsync("ready");
+        return node;
+    }
+
+    /// <summary>As <c>kill -9</c>.</summary>
+    public void Kill(NodeProcess node)
+    {
+        node.Kill();
+        Remove(node);
+    }
+
+    public async Task StopAsync(NodeProcess node)
+    {
+        await node.StopAsync();
+        Remove(node);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_client is not null)
+        {
+            await _client.StopAsync();
+            _client.Dispose();
+        }
+
+        foreach (NodeProcess node in Nodes)
+        {
+            node.Kill();
+        }
+
+        _redis?.Kill();
+        _redis?.Dispose();
+    }
+
+    private void Remove(NodeProcess node)
+    {
+        lock (_nodes)
+        {
+            _nodes.Remove(node);
+        }
+    }
+
+    private static async Task<bool> AnswersAsync(int port)
+    {
+        try
+        {
+            using TcpClient client = new();
+            await client.ConnectAsync(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
+    private static int FreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
+
+/// <summary>A node's process.</summary>
+internal sealed class NodeProcess
+{
+    private readonly Process _process;
+
+    private NodeProcess(Process process) => _process = process;
+
+    public long ResidentBytes
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.WorkingSet64;
+        }
+    }
+
+    public static NodeProcess Start(string program, string cluster, int redisPort, int siloPort, int gatewayPort, string model, long kvBytes)
+    {
+        ProcessStartInfo start = new("dotnet", [program, "node", cluster, $"{redisPort}", $"{siloPort}", $"{gatewayPort}", model, "1", $"{kvBytes}"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        Process process = Process.Start(start)!;
+        process.ErrorDataReceived += (_, line) =>
+        {
+            if (line.Data is { Length: > 0 } text && Environment.GetEnvironmentVariable("GEMMA_CLUSTER_LOG") == "1")
+            {
+                Console.Error.WriteLine(text);
+            }
+        };
+        process.BeginErrorReadLine();
+        return new NodeProcess(process);
+    }
+
+    public async Task<string> SaysAsync(string word)
+    {
+        using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
+        while (await _process.StandardOutput.ReadLineAsync(limit.Token) is { } line)
+        {
+            if (line.StartsWith(word, StringComparison.Ordinal))
+            {
+                return line;
+            }
+        }
+
+        throw new InvalidOperationException($"A node ended before it said '{word}'.");
+    }
+
+    /// <summary>Calls that it answers.</summary>
+    public async Task<int> RunningCallsAsync()
+    {
+        await _process.StandardInput.WriteLineAsync();
+        return int.Parse((await SaysAsync("running")).Split(' ')[1]);
+    }
+
+    public void Kill()
+    {
+        _process.Kill();
+        _process.WaitForExit();
+    }
+
+    public async Task StopAsync()
+    {
+        _process.StandardInput.Close();
+        await _process.WaitForExitAsync();
+    }
+}

@@ -1,0 +1,71 @@
+using System.Diagnostics;
+using Gemma.Extensions.AI.Orleans;
+using Gemma.Extensions.AI.Orleans.Nodes;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Orleans.Hosting;
+
+namespace Gemma.Extensions.AI.ClusterBenchmarks;
+
+/// <summary>A cluster of one against the same model in this process, by turns: time to the first token, and tokens a second. Silo and client are in this process; calls go through sockets and serializers all the same.</summary>
+internal static class HopBenchmark
+{
+    private const int Tokens = 64;
+
+    public static async Task<int> RunAsync(string path, int rounds)
+    {
+        HostApplicationBuilder builder = Host.CreateApplicationBuilder();
+        builder.Logging.ClearProviders();
+        builder.UseOrleans(silo => silo.UseLocalhostClustering(11931, 30931).AddGemmaNode(options => options.AddModel("model", path)));
+        using IHost silo = builder.Build();
+        await silo.StartAsync();
+        HostApplicationBuilder outside = Host.CreateApplicationBuilder();
+        outside.Logging.ClearProviders();
+        outside.UseOrleansClient(client => client.UseLocalhostClustering(30931));
+        outside.Services.AddGemmaClusterChatClient("model");
+        using IHost caller = outside.Build();
+        await caller.StartAsync();
+        IChatClient far = caller.Services.GetRequiredService<IChatClient>();
+        using IChatClient near = silo.Services.GetRequiredService<NodeModels>().All[0].Model.AsIChatClient();
+        List<double> firsts = [], rates = [];
+        for (int round = -2; round < rounds; round++)
+        {
+            bool farFirst = round % 2 == 0;
+            (double First, double Rate) a = await MeasureAsync(farFirst ? far : near, round), b = await MeasureAsync(farFirst ? near : far, round);
+            ((double First, double Rate) there, (double First, double Rate) here) = farFirst ? (a, b) : (b, a);
+            if (round >= 0)
+            {
+                firsts.Add(there.First - here.First);
+                rates.Add(there.Rate / here.Rate);
+                Console.Error.WriteLine($"first {here.First:0.0} ms here, {there.First:0.0} there; {here.Rate:0.0} tokens/s here, {there.Rate:0.0} there");
+            }
+        }
+
+        Console.WriteLine($"{Path.GetFileName(path)}, {rounds} pairs of {Tokens} tokens: first token {Median(firsts):+0.0;-0.0} ms, tokens a second {Median(rates):0.000} of in process (quartiles {Quartile(rates, 1):0.000} to {Quartile(rates, 3):0.000}).");
+        await caller.StopAsync();
+        await silo.StopAsync();
+        return Median(firsts) <= 5 && Median(rates) >= 0.97 ? 0 : 1;
+    }
+
+    private static async Task<(double First, double Rate)> MeasureAsync(IChatClient client, int round)
+    {
+        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = Tokens, AdditionalProperties = new() { ["logit_bias"] = new Dictionary<int, float> { [1] = -100, [107] = -100 } } }; // no end of turn: all have the same length
+        long began = Stopwatch.GetTimestamp();
+        double first = 0;
+        int count = 0;
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync($"Question {round}: what is a river, and where does it go?", options))
+        {
+            first = first == 0 ? Stopwatch.GetElapsedTime(began).TotalMilliseconds : first;
+            count = (int?)update.Contents.OfType<UsageContent>().FirstOrDefault()?.Details.OutputTokenCount ?? count;
+        }
+
+        double all = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+        return (first, (count - 1) / (all - first) * 1000);
+    }
+
+    private static double Median(List<double> values) => Quartile(values, 2);
+
+    private static double Quartile(List<double> values, int number) => values.Order().ElementAt(Math.Min(values.Count - 1, values.Count * number / 4));
+}
