@@ -27,7 +27,7 @@ public sealed partial class GemmaNode
     /// <summary>Calls that are being answered here.</summary>
     public int RunningCalls => _jobs.Count;
 
-    /// <summary>Whether the node takes no new calls.</summary>
+    /// <summary>True once the node takes no new calls.</summary>
     public bool IsDraining => _jobs.IsDraining;
 
     /// <summary>Told when others should know of a change at once.</summary>

@@ -29,7 +29,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
     private WireFault? _full;
     private long _progressAt = Stopwatch.GetTimestamp();
 
-    /// <summary>What was embedded, where the call was for that.</summary>
+    /// <summary>The vectors, where the call was for embeddings.</summary>
     public WireVectors? Vectors { get; private set; }
 
     /// <summary>Times that the call went on at another node.</summary>

@@ -2,7 +2,7 @@ using System.Diagnostics.Metrics;
 
 namespace Gemma.Extensions.AI.Orleans.Clients;
 
-/// <summary>What clients count; the meter is <see cref="GemmaClusterDiagnostics.Name"/>.</summary>
+/// <summary>Counters of clients; the meter is <see cref="GemmaClusterDiagnostics.Name"/>.</summary>
 internal static class ClusterMetrics
 {
     private static readonly Meter s_meter = new(GemmaClusterDiagnostics.Name);

@@ -20,7 +20,7 @@ internal interface IEntryGrain : IGrainWithStringKey
 [Alias("gemma.INodeGrain")]
 internal interface INodeGrain : IGrainWithStringKey
 {
-    /// <summary>What has come since the batch before. Returns within a heartbeat's time, with parts or without; asked for again, a batch is the same.</summary>
+    /// <summary>The next batch. Returns within a heartbeat's time, with parts or without; asked for again, a batch is the same.</summary>
     [Alias("Read"), ResponseTimeout("00:00:15")]
     Task<WireBatch> ReadAsync(Guid attempt, int sequence);
 
@@ -28,7 +28,7 @@ internal interface INodeGrain : IGrainWithStringKey
     [Alias("Cancel"), OneWay]
     Task CancelAsync(Guid attempt);
 
-    /// <summary>What another node tells of itself.</summary>
+    /// <summary>Takes another node's summary.</summary>
     [Alias("Hear"), OneWay]
     Task HearAsync(NodeSummary summary);
 }

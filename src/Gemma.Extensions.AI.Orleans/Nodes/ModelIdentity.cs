@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 namespace Gemma.Extensions.AI.Orleans.Nodes;
 
 /// <summary>
-/// What decides which text a model gives: the bytes of its files, the types of its memory, the kernels, the version of this library. Answers move only between nodes where
+/// The properties that decide which text a model gives: the bytes of its files, the types of its memory, the kernels, the version of this library. Answers move only between nodes where
 /// all of it is the same.
 /// </summary>
 internal static class ModelIdentity

@@ -23,7 +23,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
 
     public string Model => model;
 
-    /// <summary>What the answer is computed with; null until it begins.</summary>
+    /// <summary>The identity of the model that answers; null until it begins.</summary>
     public string? Identity => _identity;
 
     /// <summary>Cancelled when nobody wants the answer any more.</summary>
@@ -125,7 +125,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
     }
 }
 
-/// <summary>How a node and its callers talk.</summary>
+/// <summary>Times and sizes of the talk between a node and its callers.</summary>
 /// <param name="Heartbeat">A batch is returned after that time, whether or not there is something to say.</param>
 /// <param name="LeastPause">Time between two batches of an answer while it is generated.</param>
 /// <param name="ReaderTimeout">A caller who does not ask for the next batch within that time is taken for gone.</param>

@@ -104,7 +104,7 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
 
     public string? IdentityWith(string? adapter) => string.IsNullOrEmpty(adapter) ? identity : _adapters.TryGetValue(adapter, out string? hash) ? $"{identity} adapter {hash}" : null;
 
-    /// <summary>What others are told. Warm blocks are those of some time ago while the engine is within a long step: nobody waits for it.</summary>
+    /// <summary>A word to the other nodes. Warm blocks are those of some time ago while the engine is within a long step: nobody waits for it.</summary>
     public ModelSummary Summarize()
     {
         EngineStatus status = model.Engine.Status;

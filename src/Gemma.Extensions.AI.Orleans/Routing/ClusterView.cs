@@ -3,7 +3,7 @@ using Microsoft.Extensions.Options;
 
 namespace Gemma.Extensions.AI.Orleans.Routing;
 
-/// <summary>What this silo has heard of the nodes. A summary counts for <see cref="GemmaNodeOptions.SummaryLifetime"/>, then the node counts as gone.</summary>
+/// <summary>The nodes that this silo has heard of. A summary counts for <see cref="GemmaNodeOptions.SummaryLifetime"/>, then the node counts as gone.</summary>
 internal sealed class ClusterView(IOptions<GemmaNodeOptions> options, TimeProvider? time = null)
 {
     private readonly TimeProvider _time = time ?? TimeProvider.System;

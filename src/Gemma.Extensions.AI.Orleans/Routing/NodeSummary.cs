@@ -3,7 +3,7 @@ using Orleans.Concurrency;
 
 namespace Gemma.Extensions.AI.Orleans.Routing;
 
-/// <summary>What a node tells the others of itself, again and again: what is not repeated is not believed for long.</summary>
+/// <summary>A node's word to the others about itself, again and again: what is not repeated is not believed for long.</summary>
 [GenerateSerializer, Immutable, Alias("gemma.node")]
 internal sealed class NodeSummary
 {

@@ -3,7 +3,7 @@ using Orleans.Concurrency;
 
 namespace Gemma.Extensions.AI.Orleans.Routing;
 
-/// <summary>What placement may know of a call before anybody has read it. Travels in the request context.</summary>
+/// <summary>The part of a call that placement knows, before anybody has read it. Travels in the request context.</summary>
 [GenerateSerializer, Immutable, Alias("gemma.route")]
 internal sealed class RouteHints
 {
@@ -24,7 +24,7 @@ internal sealed class RouteHints
     [Id(3)]
     public string[] Excluded { get; set; } = [];
 
-    /// <summary>What the answer began with; null where it has not begun.</summary>
+    /// <summary>The identity that the answer began with; null where it has not begun.</summary>
     [Id(4)]
     public string? Identity { get; set; }
 

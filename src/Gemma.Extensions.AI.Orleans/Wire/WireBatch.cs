@@ -3,7 +3,7 @@ using Orleans.Concurrency;
 
 namespace Gemma.Extensions.AI.Orleans.Wire;
 
-/// <summary>What a node has of an answer since the last batch; without parts it is a heartbeat.</summary>
+/// <summary>The parts of an answer since the last batch; without any it is a heartbeat.</summary>
 [GenerateSerializer, Immutable, Alias("gemma.batch")]
 internal sealed class WireBatch
 {
@@ -21,7 +21,7 @@ internal sealed class WireBatch
     [Id(2)]
     public WirePart[] Parts { get; set; } = [];
 
-    /// <summary>What the node computes with; with the first part.</summary>
+    /// <summary>The identity of the node's model; with the first part.</summary>
     [Id(3)]
     public string? Identity { get; set; }
 

@@ -124,7 +124,7 @@ internal enum WireToolMode
     Required,
 }
 
-/// <summary>What the model is shown of a function, which stays with the caller.</summary>
+/// <summary>The description of a function, which stays with the caller.</summary>
 [GenerateSerializer, Immutable, Alias("gemma.tool")]
 internal sealed class WireTool
 {

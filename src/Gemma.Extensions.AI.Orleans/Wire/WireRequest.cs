@@ -32,7 +32,7 @@ internal sealed class WireRequest
     [Id(5)]
     public bool MayRedirect { get; set; }
 
-    /// <summary>What the caller has of the answer; null: nothing.</summary>
+    /// <summary>The part of the answer that the caller has; null: nothing.</summary>
     [Id(6)]
     public WireKnown? Known { get; set; }
 
@@ -41,11 +41,11 @@ internal sealed class WireRequest
     public WireTexts? Texts { get; set; }
 }
 
-/// <summary>What the caller has of an answer that another node began.</summary>
+/// <summary>The part of an answer that the caller has from another node.</summary>
 [GenerateSerializer, Immutable, Alias("gemma.known")]
 internal sealed class WireKnown
 {
-    /// <summary>What the node that began computes with: <see cref="Nodes.ModelIdentity"/>.</summary>
+    /// <summary>The identity of the model where the answer began: <see cref="Nodes.ModelIdentity"/>.</summary>
     [Id(0)]
     public string Identity { get; set; } = "";
 

@@ -14,13 +14,13 @@ namespace Gemma.Extensions.AI.Chat;
 /// <param name="End">How the answer ended; set for the last piece.</param>
 internal readonly record struct AnswerPart(AIContent Content, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities, int[]? Tokens = null, bool IsKnown = false, AnswerEnd? End = null);
 
-/// <summary>How an answer ended.</summary>
+/// <summary>The end of an answer.</summary>
 /// <param name="Finish">Why.</param>
 /// <param name="StopSequence">The stop sequence of the caller's that ended it; null where none did.</param>
 /// <param name="LogProbabilities">All tokens of the answer that this engine generated; null where nobody asked for log probabilities.</param>
 internal sealed record AnswerEnd(ChatFinishReason Finish, string? StopSequence, IReadOnlyList<GemmaLogProbabilities>? LogProbabilities);
 
-/// <summary>What the reader has of an answer that another engine began.</summary>
+/// <summary>The part of an answer that the reader has from another engine.</summary>
 /// <param name="Tokens">Its tokens, up to those of the last part that the reader has.</param>
 /// <param name="Parts">The parts that the reader has.</param>
 internal sealed record KnownAnswer(int[] Tokens, int Parts)

@@ -22,7 +22,7 @@ namespace Gemma.Extensions.AI.Chat;
 internal sealed record ChatTurn(
     int[] Prompt, GenerationSettings Settings, IReadOnlyList<int> StopTokens, ITokenConstraint? Constraint, LoraWeights? Adapter, ChatPrompt? Conversation, bool MayCall, bool TextIsFree, GemmaGenerationOptions? Raw, long Began)
 {
-    /// <summary>What the reader has of the answer already, from another engine; null: nothing.</summary>
+    /// <summary>The part of the answer that the reader has already, from another engine; null: nothing.</summary>
     public KnownAnswer? Known { get; init; }
 
     /// <exception cref="ArgumentException">There is no message, an option is out of range, the model is another, or there is no such adapter.</exception>

@@ -6,7 +6,7 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
 
-/// <summary>What is asked of a cluster is answered as by a model in this process: options, conversations, errors.</summary>
+/// <summary>A cluster answers as a model in this process does: options, conversations, errors.</summary>
 [Collection(ThreeNodesCollection.Name)]
 public class ClusterOptionTests(ThreeNodes nodes)
 {

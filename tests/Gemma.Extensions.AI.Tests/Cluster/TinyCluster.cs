@@ -16,7 +16,7 @@ internal sealed class TinyCluster : IAsyncDisposable
 
     private TinyCluster(InProcessTestCluster cluster, NodeFaults faults) => (_cluster, Faults) = (cluster, faults);
 
-    /// <summary>What goes wrong.</summary>
+    /// <summary>The faults between callers and nodes.</summary>
     public NodeFaults Faults { get; }
 
     public InProcessTestCluster Cluster => _cluster;
