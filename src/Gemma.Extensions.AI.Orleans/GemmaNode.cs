@@ -47,7 +47,7 @@ public sealed partial class GemmaNode
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
         ArgumentNullException.ThrowIfNull(options);
         string path = options.ModelPath ?? throw new ArgumentException($"The model '{name}' has no path. Set GemmaOptions.ModelPath.", nameof(options));
-        GemmaModel model = await Task.Run(() => GemmaModel.LoadUnlessCancelled(path, options, cancellationToken), cancellationToken).ConfigureAwait(false);
+        GemmaModel model = await GemmaModel.LoadAsync(path, options, cancellationToken).ConfigureAwait(false);
         try
         {
             string identity = await ModelIdentity.OfAsync(model, options, cancellationToken).ConfigureAwait(false);

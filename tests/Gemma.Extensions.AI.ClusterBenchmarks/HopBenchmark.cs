@@ -28,12 +28,14 @@ internal static class HopBenchmark
         using IHost caller = outside.Build();
         await caller.StartAsync();
         IChatClient far = caller.Services.GetRequiredService<IChatClient>();
-        using IChatClient near = silo.Services.GetRequiredService<NodeModels>().All[0].Model.AsIChatClient();
+        GemmaModel model = silo.Services.GetRequiredService<NodeModels>().All[0].Model;
+        using IChatClient near = model.AsIChatClient();
+        Dictionary<int, float> endless = new() { [model.Tokenizer.EosId] = float.NegativeInfinity, [model.Tokenizer.EndOfTurnId] = float.NegativeInfinity }; // all answers have the same length
         List<double> firsts = [], rates = [];
         for (int round = -2; round < rounds; round++)
         {
             bool farFirst = round % 2 == 0;
-            (double First, double Rate) a = await MeasureAsync(farFirst ? far : near, round), b = await MeasureAsync(farFirst ? near : far, round);
+            (double First, double Rate) a = await MeasureAsync(farFirst ? far : near, round, endless), b = await MeasureAsync(farFirst ? near : far, round, endless);
             ((double First, double Rate) there, (double First, double Rate) here) = farFirst ? (a, b) : (b, a);
             if (round >= 0)
             {
@@ -49,9 +51,9 @@ internal static class HopBenchmark
         return Median(firsts) <= 5 && Median(rates) >= 0.97 ? 0 : 1;
     }
 
-    private static async Task<(double First, double Rate)> MeasureAsync(IChatClient client, int round)
+    private static async Task<(double First, double Rate)> MeasureAsync(IChatClient client, int round, Dictionary<int, float> bias)
     {
-        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = Tokens, AdditionalProperties = new() { ["logit_bias"] = new Dictionary<int, float> { [1] = -100, [107] = -100 } } }; // no end of turn: all have the same length
+        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = Tokens, RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = bias } };
         long began = Stopwatch.GetTimestamp();
         double first = 0;
         int count = 0;
