@@ -89,6 +89,7 @@ internal static unsafe class KvRows
             destination[i] = BitConverter.HalfToUInt16Bits((Half)source[i]);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector256<uint> Narrow(Vector256<uint> bits)
         {
             Vector256<uint> magnitude = bits & Vector256.Create(0x7FFFFFFFu), sign = (bits >> 16) & Vector256.Create(0x8000u);
@@ -118,6 +119,7 @@ internal static unsafe class KvRows
             destination[i] = (float)BitConverter.UInt16BitsToHalf(source[i]);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector256<float> Widen(Vector256<uint> half)
         {
             Vector256<uint> magnitude = half & Vector256.Create(0x7FFFu);

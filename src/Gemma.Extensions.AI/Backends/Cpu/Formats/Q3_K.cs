@@ -54,6 +54,7 @@ internal static unsafe class Q3_KTiles
         }
 
         // Bytes 0 to 63 less 32, as signed bytes.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector512<uint> Center(Vector512<uint> scale) => (scale.AsSByte() - Vector512.Create((sbyte)32)).AsUInt32();
     }
 }

@@ -77,6 +77,7 @@ internal sealed unsafe class LowRankProduct(WorkerPool workers) : IDisposable
             }
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private static float Finish(Vector512<float> sum, float* x, float* a, int columns)
         {
             float total = Vector512.Sum(sum);

@@ -54,6 +54,7 @@ internal readonly unsafe struct Avx2Isa : IVectorIsa
         d2 = Avx2.UnpackLow(t2, t3).AsUInt32();
         d3 = Avx2.UnpackHigh(t2, t3).AsUInt32();
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         static Vector256<uint> Load(byte* row, long stride) =>
             Avx2.InsertVector128(Vector128.Load((uint*)row).ToVector256Unsafe(), Vector128.Load((uint*)(row + 4 * stride)), 1);
     }
