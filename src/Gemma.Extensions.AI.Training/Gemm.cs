@@ -46,6 +46,12 @@ internal static unsafe partial class Gemm
             }
         }
 
+        if (k >= MinMatrixSteps && n >= MinMatrixColumns && m >= MinMatrixRows && Matrix is { } kernels)
+        {
+            RunMatrix(kernels, m, n, k, a, b, c, ldc, accumulate);
+            return;
+        }
+
         float[] buffer = _panels ??= GC.AllocateUninitializedArray<float>(PackedFloats + (TileColumns / 16 * BlockDepth + Padding) * BlockRows + 16, pinned: true);
         float* panels = (float*)(((nint)Unsafe.AsPointer(ref buffer[0]) + 63) & ~63);
 

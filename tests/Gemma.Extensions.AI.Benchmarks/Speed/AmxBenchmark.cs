@@ -7,10 +7,12 @@ using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Gemma.Extensions.AI.Benchmarks.Engine;
+using Gemma.Extensions.AI.Benchmarks.Training;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Training;
 
 namespace Gemma.Extensions.AI.Benchmarks.Speed;
 
@@ -28,12 +30,12 @@ internal static class AmxBenchmark
         Option<string> models = new("--models") { Required = true, Description = "Directory of the synthetic model files; they are made there if missing (2B: 1.6 to 5.2 GB each)." };
         Option<string> shape = new("--shape") { DefaultValueFactory = _ => "2b", Description = "2b, 9b or 27b." };
         Option<string[]> types = new("--types") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [.. SyntheticFile.Mixtures] };
-        Option<string[]> parts = new("--parts") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["kernels", "prompts", "chats", "generation", "soak"] };
+        Option<string[]> parts = new("--parts") { AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => ["kernels", "prompts", "chats", "generation", "trainer", "soak"] };
         Option<int> rounds = new("--rounds") { DefaultValueFactory = _ => 5 };
         Option<int?> threads = new("--threads");
         Option<string?> tiny = new("--soak-model") { Description = "The tiny reference model, for 10,000 concurrent requests on the tier." };
         Option<string?> results = new("--results") { Description = "Directory for amx.md." };
-        Command command = new("amx", "The tier amx-bf16 against its targets: kernels, prompts, chats, generation. Without AMX what does not need it.") { models, shape, types, parts, rounds, threads, tiny, results };
+        Command command = new("amx", "The tier amx-bf16 against its targets: kernels, prompts, chats, generation, training. Without AMX what does not need it.") { models, shape, types, parts, rounds, threads, tiny, results };
         command.SetAction(parse =>
         {
             CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -56,7 +58,7 @@ internal static class AmxBenchmark
         };
         lines.ForEach(Console.WriteLine);
         foreach ((string name, bool needsAmx, Func<Settings, IEnumerable<string>> run) in ((string, bool, Func<Settings, IEnumerable<string>>)[])
-            [("kernels", true, Kernels), ("prompts", true, Prompts), ("chats", false, Chats), ("generation", false, Generation), ("soak", true, Soaked)])
+            [("kernels", true, Kernels), ("prompts", true, Prompts), ("chats", false, Chats), ("generation", false, Generation), ("trainer", true, Trained), ("soak", true, Soaked)])
         {
             if (parts.Contains(name) && !(needsAmx && refusal is not null))
             {
@@ -165,6 +167,25 @@ internal static class AmxBenchmark
             }
 
             yield return Row($"generation, {type}, GB/s read of what can be read", $"{Median(bandwidths):F1}", $"{Median(speeds) * gigabytes:F1} ({Median(speeds):F2} tok/s)", Median(shares), 0.9);
+        }
+    }
+
+    /// <summary>Updates of the trainer by tiles and by float32, by turns.</summary>
+    private static IEnumerable<string> Trained(Settings settings)
+    {
+        const int Micro = 2048, Update = 8192;
+        TrainingModel model = TrainingBenchmark.CreateModel(out TrainingDocument[] documents);
+        GemmaTrainingOptions options = new(steps: 1000) { MicroBatchTokens = Micro, MicroBatches = Update / Micro, MaxLength = 256, Threads = settings.Threads };
+        Trainer trainer = new(model, new DocumentSet(documents, 1), options);
+        int update = 0, tokens = 0;
+        double[] seconds = Medians(settings.Rounds, () => One(isOff: false), () => One(isOff: true));
+        Gemm.IsMatrixOff = false;
+        yield return Row($"trainer, tokens/s of {model.Config.ParameterCount / 1e6:F1} M parameters", $"{tokens / seconds[1]:F0}", $"{tokens / seconds[0]:F0}", seconds[1] / seconds[0], 1.3);
+
+        double One(bool isOff)
+        {
+            Gemm.IsMatrixOff = isOff;
+            return Seconds(() => trainer.Run(++update, new SynchronousProgress<GemmaTrainingProgress>(progress => tokens = progress.Tokens)));
         }
     }
 

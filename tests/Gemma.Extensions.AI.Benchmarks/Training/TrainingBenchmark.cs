@@ -127,7 +127,8 @@ internal static unsafe class TrainingBenchmark
         GC.KeepAlive(Vector512.Sum(a + b + c + d + e + f + g + h + i + j));
     }
 
-    private static void TokensPerSecond(int threads, Speeds peaks)
+    /// <summary>A model of two million parameters, and documents of random tokens for it.</summary>
+    public static TrainingModel CreateModel(out TrainingDocument[] documents)
     {
         TrainingModel model = new(new GemmaConfig
         {
@@ -136,7 +137,13 @@ internal static unsafe class TrainingBenchmark
         });
         model.Initialize(1);
         Random random = new(1);
-        TrainingDocument[] documents = [.. Enumerable.Range(0, 256).Select(_ => new TrainingDocument([.. Enumerable.Range(0, 256).Select(_ => random.Next(2048))]))];
+        documents = [.. Enumerable.Range(0, 256).Select(_ => new TrainingDocument([.. Enumerable.Range(0, 256).Select(_ => random.Next(2048))]))];
+        return model;
+    }
+
+    private static void TokensPerSecond(int threads, Speeds peaks)
+    {
+        TrainingModel model = CreateModel(out TrainingDocument[] documents);
         Print($"""
 
             {model.Config.ParameterCount:N0} parameters, documents of 256 tokens, loss on every token, updates of 8,192 tokens. The goal, 8,000 trained tokens/s where the peak is 228 Gflop/s,

@@ -85,6 +85,20 @@ internal sealed unsafe class EmulatedMatrix : MatrixKernels
     }
 }
 
+/// <summary>Counts calls.</summary>
+internal sealed unsafe class CountedMatrix(MatrixKernels inner) : MatrixKernels
+{
+    public int Calls { get; private set; }
+
+    public override void Multiply(MatrixArgs* args, int rows)
+    {
+        Calls++;
+        inner.Multiply(args, rows);
+    }
+
+    public override void Dispose() => inner.Dispose();
+}
+
 /// <summary>The tier that has them.</summary>
 internal sealed class EmulatedKernels : FloatMatMulKernels<PortableIsa>
 {

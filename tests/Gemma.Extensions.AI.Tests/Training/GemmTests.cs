@@ -1,3 +1,5 @@
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Tests.Backends;
 using Gemma.Extensions.AI.Training;
 using Xunit;
 
@@ -8,7 +10,36 @@ public sealed unsafe class GemmTests
     /// <summary>Every layout against a triple loop, at sizes beside every block boundary, in place of and added to what is there.</summary>
     [Theory]
     [CombinatorialSizes]
-    public void EqualsTheTripleLoop(Layout layout, int m, int n, int k)
+    public void EqualsTheTripleLoop(Layout layout, int m, int n, int k) => CheckProduct(layout, m, n, k);
+
+    /// <summary>By matrix registers, as they compute, with two numbers of bfloat16 for each of float32: within the same bound.</summary>
+    [Theory]
+    [CombinatorialSizes]
+    public void MatrixRegistersEqualTheTripleLoop(Layout layout, int m, int n, int k) => CheckByMatrix(new EmulatedMatrix(), layout, m, n, k);
+
+    /// <summary>The very machine code.</summary>
+    [Theory]
+    [InlineData(Layout.NN, 33, 70, 70)]
+    [InlineData(Layout.NT, 9, 33, 512)]
+    [InlineData(Layout.TN, 40, 32, 33)]
+    public void InterpretedMatrixRegistersEqualTheTripleLoop(Layout layout, int m, int n, int k) => CheckByMatrix(new InterpretedMatrix(), layout, m, n, k);
+
+    private static void CheckByMatrix(MatrixKernels inner, Layout layout, int m, int n, int k)
+    {
+        using CountedMatrix kernels = new(inner);
+        Gemm.Matrix = kernels;
+        try
+        {
+            CheckProduct(layout, m, n, k);
+            Assert.Equal(m >= 8 && n >= 32 && k >= 32, kernels.Calls > 0);
+        }
+        finally
+        {
+            Gemm.Matrix = null;
+        }
+    }
+
+    private static void CheckProduct(Layout layout, int m, int n, int k)
     {
         Random random = new(m * 31 + n * 7 + k);
         FloatBuffer a = Fill(m * k), b = Fill(k * n), c = Fill(m * n), expected = new(m * n);

@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Tests.Backends;
 using Gemma.Extensions.AI.Tests.Engine;
 using Gemma.Extensions.AI.Training;
 using Xunit;
@@ -40,6 +41,23 @@ public sealed class GradientTests
 
             Assert.InRange(Math.Sqrt(difference / square), 0, 1e-3);
             Assert.InRange(dot / Math.Sqrt(square * actualSquare), 0.99999, 1.0001);
+        }
+    }
+
+    /// <summary>Products by matrix registers, as they compute: within the same bounds.</summary>
+    [Fact]
+    public void GradientsByMatrixRegistersEqualAutograd()
+    {
+        using CountedMatrix kernels = new(new EmulatedMatrix());
+        Gemm.Matrix = kernels;
+        try
+        {
+            GradientsOfTheCheckpointEqualAutograd();
+            Assert.True(kernels.Calls > 0, "no product was large enough");
+        }
+        finally
+        {
+            Gemm.Matrix = null;
         }
     }
 

@@ -34,7 +34,8 @@ internal sealed unsafe class AmxKernels : MatrixKernels
         return JitMatMulKernels.Create(allocate, bfloat16: true, matrix is null ? $"avx512-bf16 kernels: {reason}" : null, matrix);
     }
 
-    private static AmxKernels? TryCreate(AmxSupport support, CodeAllocator allocate, out string? reason)
+    /// <summary>The kernels alone; null with a reason where the system refuses them or their products are wrong.</summary>
+    public static AmxKernels? TryCreate(AmxSupport support, CodeAllocator allocate, out string? reason)
     {
         reason = support.Refusal(allocate);
         if (reason is not null)
