@@ -33,6 +33,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Speed.KernelBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.AmxBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Speed.DivergenceBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Speed.RowKindsBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.CancellationBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Training.TrainingBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.QuantizeBenchmark.Create());

@@ -91,7 +91,7 @@ internal static class DivergenceBenchmark
     }
 
     /// <summary>The weights with another output norm: the file's, times a factor, with random signs.</summary>
-    private static unsafe GemmaWeights Soften(GemmaWeights weights, ModelFile file, Backend backend, float spread)
+    public static unsafe GemmaWeights Soften(GemmaWeights weights, ModelFile file, Backend backend, float spread)
     {
         if (spread == 0)
         {
@@ -121,7 +121,7 @@ internal static class DivergenceBenchmark
         return Math.Sqrt(logits.Sum(value => (value - mean) * (value - mean)) / logits.Length);
     }
 
-    private static double Divergence(float[] expected, float[] actual)
+    public static double Divergence(float[] expected, float[] actual)
     {
         double a = LogSum(expected), b = LogSum(actual), sum = 0;
         for (int i = 0; i < expected.Length; i++)
