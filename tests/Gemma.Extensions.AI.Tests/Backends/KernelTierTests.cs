@@ -111,6 +111,7 @@ public sealed class KernelTierTests
     [InlineData(1, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_S IQ1_M")]
     [InlineData(4, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_S IQ1_M")]
     [InlineData(8, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_XXS IQ1_S")]
+    [InlineData(16, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS")]
     public void FormatsWithAssembledGemv(int rows, string expected)
     {
         TileFormats formats = TileFormats.Create<PortableIsa>();
@@ -124,7 +125,8 @@ public sealed class KernelTierTests
     [InlineData(1)]
     [InlineData(6)]
     [InlineData(8)]
-    public unsafe void KernelsForWindowsGiveTheSameSums(int rows)
+    [InlineData(13)]
+    public unsafe void KernelsForWindowsAndOtherProcessorsGiveTheSameSums(int rows)
     {
         Assert.SkipUnless(JitMatMulKernels.Unsupported() is null, JitMatMulKernels.Unsupported() ?? "");
         Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
@@ -140,14 +142,19 @@ public sealed class KernelTierTests
         new Random(1).NextBytes(new Span<byte>(activations.Data, rows * Columns));
         new Span<float>(scales.Data, rows * Columns / 32).Fill(0.01f);
         new Span<int>(terms.Data, rows * Columns / 16).Fill(-77);
-        float[][] outputs = [Run(windows: false), Run(windows: true)];
-        Assert.DoesNotContain(0f, outputs[0]);
-        Assert.Equal(outputs[0], outputs[1]);
+        float[] plain = Run(windows: false, new GemvTuning(NoGaloisField: true, OneProductACycle: true));
+        Assert.DoesNotContain(0f, plain);
+        Assert.Equal(plain, Run(windows: true, new GemvTuning(NoGaloisField: true, OneProductACycle: true)));
+        Assert.Equal(plain, Run(windows: false, new GemvTuning(NoGaloisField: true, OneProductACycle: false)));
+        if (!GemvTuning.Machine.NoGaloisField)
+        {
+            Assert.Equal(plain, Run(windows: false, default));
+        }
 
-        float[] Run(bool windows)
+        float[] Run(bool windows, GemvTuning tuning)
         {
             float[] sums = new float[rows * GemvArgs.WeightRows];
-            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(format, rows, windows), out string? reason);
+            using ExecutableMemory? code = ExecutableMemory.TryCreate(GemvAssembler.Assemble(format, rows, windows, tuning), out string? reason);
             Assert.SkipWhen(code is null, reason ?? "");
             fixed (float* output = sums)
             {

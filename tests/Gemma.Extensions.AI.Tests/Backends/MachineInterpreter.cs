@@ -220,6 +220,9 @@ internal sealed unsafe partial class MachineInterpreter
             case Mnemonic.Vfmadd231ps:
                 Each(i, (sum, a, b) => Bits(MathF.FusedMultiplyAdd(Single(a), Single(b), Single(sum))));
                 break;
+            case Mnemonic.Vfmadd213ps:
+                Each(i, (a, b, sum) => Bits(MathF.FusedMultiplyAdd(Single(a), Single(b), Single(sum))));
+                break;
             case Mnemonic.Vfnmadd231ps:
                 Each(i, (sum, a, b) => Bits(MathF.FusedMultiplyAdd(-Single(a), Single(b), Single(sum))));
                 break;

@@ -61,6 +61,9 @@ internal sealed class CpuWeights(WeightPart[] parts, int rows, int columns) : We
 
     /// <summary>The fast tiers' plans for the parts; null for the reference, which needs none.</summary>
     public MatMulPlan? Plan { get; init; }
+
+    /// <summary>The weights that were multiplied after these the last time.</summary>
+    public CpuWeights? Next { get; set; }
 }
 
 internal sealed class CpuVector(float[] values) : WeightVector(values.Length)

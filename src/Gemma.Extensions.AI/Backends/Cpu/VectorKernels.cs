@@ -56,11 +56,8 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
     public override void RopeAndStore(CpuMatrix qkv, in AttentionSpec layer, RopeTable rope, ForwardBatch batch)
     {
-        foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
-        {
-            RopeWork work = new(qkv, layer, rope, slice, RowsPerPart(qkv.Columns, slice.RowCount));
-            Workers.Run(ref work, work.Parts);
-        }
+        RopeWork work = new(qkv, layer, rope, batch, RowsPerPart(qkv.Columns, batch.Rows));
+        Workers.Run(ref work, work.Parts);
     }
 
     public override void GeGlu(CpuMatrix gateUp, CpuMatrix output, int rows)
@@ -121,20 +118,25 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
         }
     }
 
-    private readonly struct RopeWork(CpuMatrix qkv, AttentionSpec layer, RopeTable rope, BatchSlice slice, int rowsPerPart) : IParallelWork
+    private readonly struct RopeWork(CpuMatrix qkv, AttentionSpec layer, RopeTable rope, ForwardBatch batch, int rowsPerPart) : IParallelWork
     {
-        public int Parts => (slice.RowCount + rowsPerPart - 1) / rowsPerPart;
+        public int Parts => (batch.Rows + rowsPerPart - 1) / rowsPerPart;
 
+        /// <summary>Some rows of the batch, of one sequence or of several.</summary>
         public void Run(int part, int worker)
         {
-            int end = Math.Min(slice.RowCount, (part + 1) * rowsPerPart);
-            for (int r = part * rowsPerPart; r < end; r++)
+            int first = part * rowsPerPart, last = first + rowsPerPart;
+            foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
             {
-                Row(qkv.RowData(slice.FirstRow + r), slice.StartPosition + r);
+                int end = Math.Min(last, slice.FirstRow + slice.RowCount);
+                for (int r = Math.Max(first, slice.FirstRow); r < end; r++)
+                {
+                    Row(qkv.RowData(r), slice, slice.StartPosition + r - slice.FirstRow);
+                }
             }
         }
 
-        private void Row(float* row, int position)
+        private void Row(float* row, in BatchSlice slice, int position)
         {
             CpuKvPool pool = (CpuKvPool)layer.Pool;
             int dim = layer.HeadDim, tokens = pool.Layout.BlockTokens;

@@ -17,7 +17,7 @@ internal sealed partial class GemvAssembler
         {
             HalfScales(Scale);
             int[] packed = Read16(2, [16, 17, 18, 19, 20]);
-            Group(0, 8, minimum: false, 4, (j, weights) => Code(weights, packed[j % 4], high: j >= 4), scaleIsLoaded: true);
+            Group(0, 8, minimum: false, 5, (j, weights) => Code(weights, packed[j % 4], high: j >= 4), scaleIsLoaded: true);
             Advance(18, 32);
         });
     }

@@ -12,7 +12,7 @@ internal sealed partial class GemvAssembler
         {
             HalfScales(Scale);
             int[] packed = Read16(2, [16, 17, 18, 19, 20]);
-            Group(0, 8, minimum: false, 4, (j, weights) =>
+            Group(0, 8, minimum: false, 5, (j, weights) =>
             {
                 if (j >= 4)
                 {

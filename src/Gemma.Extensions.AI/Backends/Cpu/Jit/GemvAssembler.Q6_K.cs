@@ -7,6 +7,12 @@ internal sealed partial class GemvAssembler
 {
     private void Q6_K()
     {
+        if (_rows == 1 && !_tuning.NoGaloisField)
+        {
+            OneRowOfQ6_K();
+            return;
+        }
+
         const int Low = LoopScratch + 1024;
         Broadcast(LowNibbles, Nibbles);
         Broadcast(Mask, 0x3F3F3F3F);
@@ -56,6 +62,66 @@ internal sealed partial class GemvAssembler
             }
 
             _c.vpandd(weights, weights, Mask);
+            return weights;
+        }
+    }
+
+    /// <summary>
+    /// With one row of activations the packed weights of 128 columns stay in registers, and one instruction moves two bits to their place and clears the others (a bit matrix): 11 % less time
+    /// in the cache on Zen 4. Either alone gained nothing there.
+    /// </summary>
+    private void OneRowOfQ6_K()
+    {
+        Broadcast(LowNibbles, Nibbles);
+        for (int pair = 0; pair < 4; pair++)
+        {
+            // Bits 2·pair and 2·pair + 1 of each byte to bits 4 and 5.
+            _c.mov(r15, 1UL << (24 + 2 * pair) | 1UL << (17 + 2 * pair));
+            _c.vpbroadcastq(zmm25, r15);
+            _c.vmovdqa32(Kept(LoopScratch, pair), zmm25);
+        }
+
+        _c.add(Activations, 64);
+        Loop(210 - 128, () =>
+        {
+            ScalesOfQ6_K();
+            Requests(4);
+            for (int half = 0; half < 2; half++)
+            {
+                int[] first = Take(0, [1, 2, 3, 4, 5, 6, 7, 9], 25, out int spare);
+                int[] second = Take(32, [10, 11, 12, 13, 14, 15, 16, 17], spare, out spare);
+                int[] high = Take(128 - 32 * half, [18, 19, 20, 21, 22, 23, 24, 28], spare, out spare);
+                _temporaries = [Z(spare), zmm26, zmm29];
+                _c.mov(r15d, 512 * half);
+                for (int group = 0; group < 8; group++)
+                {
+                    int[] low = (group & 2) == 0 ? first : second;
+                    int begin = 4 * (group & 1), pair = group / 2;
+                    Group(group, 4, minimum: false, 3, (j, weights) => SixBits(Z(low[begin + j]), Z(high[begin + j]), pair, weights));
+                }
+
+                Advance(64, 128, 16);
+            }
+        });
+
+        int[] Take(int offset, int[] registers, int free, out int spare)
+        {
+            int[] all = [.. registers, free], dwords = Read32(offset, all);
+            spare = all.Single(register => !dwords.Contains(register));
+            return dwords;
+        }
+
+        AssemblerRegisterZMM SixBits(AssemblerRegisterZMM low, AssemblerRegisterZMM high, int pair, AssemblerRegisterZMM weights)
+        {
+            AssemblerRegisterZMM nibbles = low;
+            if (pair >= 2)
+            {
+                nibbles = Temporary();
+                _c.vpsrld(nibbles, low, 4);
+            }
+
+            _c.vgf2p8affineqb(weights, high, Kept(LoopScratch, pair), 0);
+            _c.vpternlogd(weights, nibbles, LowNibbles, 0xF8);
             return weights;
         }
     }

@@ -12,7 +12,7 @@ internal sealed partial class GemvAssembler
         {
             HalfScales(Scale);
             int[] packed = Read32(2, [16, 17, 18, 19, 20, 21, 22, 23, 24]);
-            Group(0, 8, minimum: false, 8, (j, _) =>
+            Group(0, 8, minimum: false, 9, (j, _) =>
             {
                 _c.vpxord(Z(packed[j]), Z(packed[j]), Mask);
                 return Z(packed[j]);

@@ -26,29 +26,37 @@ internal sealed partial class GemvAssembler
     private static readonly AssemblerRegister64 Scratch = r14, PartOffset = r15, Blocks = rax;
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15, rsi, rdi];
 
-    // zmm0-7: sums; 8-15: integer accumulators, free between groups; 16-24: packed weights; from 25: temporaries and constants.
+    // zmm0-7: sums; 8-15: integer accumulators, free between groups; of more than eight rows 0-15 are accumulators, or sums without any; 16-24: packed weights; from 25: temporaries and constants.
     private static readonly AssemblerRegisterZMM Scale = zmm27, Minimum = zmm28, Mask = zmm30, LowNibbles = zmm31;
 
     private readonly Assembler _c = new(64);
-    private readonly int _rows;
-    private readonly bool _windows;
+    private readonly int _rows, _streams;
+    private readonly bool _windows, _sumsInMemory;
+    private readonly GemvTuning _tuning;
+    private AssemblerRegisterZMM[] _temporaries = [zmm25, zmm26, zmm29];
     private int _requests, _turn;
 
-    private GemvAssembler(int rows, bool windows)
+    private GemvAssembler(TensorType type, int rows, bool windows, GemvTuning tuning)
     {
+        _tuning = tuning;
         _rows = rows;
         _windows = windows;
+        _streams = Streams(type);
+
+        // Sums of floats need no accumulators beside them.
+        _sumsInMemory = rows > GemvArgs.MaxRegisterRows && type != TensorType.BF16;
     }
 
     /// <summary>
     /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel (for so many rows), which goes through
     /// tiles. bfloat16 weights take bfloat16 activations if their tiles do.
     /// </summary>
-    public static byte[]? Assemble(TileFormat format, int rows, bool windows)
+    public static byte[]? Assemble(TileFormat format, int rows, bool windows, GemvTuning tuning = default)
     {
-        GemvAssembler assembler = new(rows, windows);
+        GemvAssembler assembler = new(format.Type, rows, windows, tuning);
         Action? blocks = format.Type switch
         {
+            TensorType.IQ3_S or TensorType.IQ3_XXS or TensorType.IQ2_XXS or TensorType.IQ1_S when rows > GemvArgs.MaxRegisterRows => null,
             TensorType.Q4_0 => assembler.Q4_0,
             TensorType.Q8_0 => assembler.Q8_0,
             TensorType.Q4_K => assembler.Q4_K,
@@ -77,6 +85,17 @@ internal sealed partial class GemvAssembler
         return GemmAssembler.Code(assembler._c);
     }
 
+    /// <summary>
+    /// Streams in which a format's kernel prefetches the next rows. A turn of its loop takes so many requests of each stream, one line each, that all lines are requested: with four
+    /// streams a block of Q4_0 (4.5 lines) left every ninth line out, one of Q8_0 (8.5) every seventeenth.
+    /// </summary>
+    public static int Streams(TensorType type) => type switch
+    {
+        TensorType.Q4_0 or TensorType.IQ4_NL => 5,
+        TensorType.Q8_0 => 3,
+        _ => 4,
+    };
+
     /// <summary>The products of one group of columns, in the order of sums that <see cref="MatMulKernels"/> states.</summary>
     private void Group(int group, int steps, bool minimum, int requests, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights, bool scaleIsLoaded = false)
     {
@@ -94,7 +113,7 @@ internal sealed partial class GemvAssembler
 
         for (int j = 0; j < steps; j += 4)
         {
-            if (_rows > 2 && steps == 4 && group % 2 == 1)
+            if (_rows > 2 && steps == 4 && group % 2 == 1 && !_tuning.OneProductACycle)
             {
                 ShuffledProducts(group * steps - Middle(steps), j, weights);
             }
@@ -121,10 +140,24 @@ internal sealed partial class GemvAssembler
             AssemblerRegisterZMM scale = Temporary();
             _c.vmulps(scale, Scale, __dword_bcst[ActivationScales + 4 * (group * steps / 8 * _rows + row)]);
             _c.vcvtdq2ps(Accumulator(row), Accumulator(row));
-            _c.vfmadd231ps(Sum(row), Accumulator(row), scale);
+            AssemblerRegisterZMM sum = _sumsInMemory ? Accumulator(row) : Sum(row);
+            if (_sumsInMemory)
+            {
+                _c.vfmadd213ps(sum, scale, SumInMemory(row));
+            }
+            else
+            {
+                _c.vfmadd231ps(sum, Accumulator(row), scale);
+            }
+
             if (minimum)
             {
-                _c.vfnmadd231ps(Sum(row), Minimum, __dword_bcst[ZeroPointTerms + 4 * (group * _rows + row)]);
+                _c.vfnmadd231ps(sum, Minimum, __dword_bcst[ZeroPointTerms + 4 * (group * _rows + row)]);
+            }
+
+            if (_sumsInMemory)
+            {
+                _c.vmovaps(SumInMemory(row), sum);
             }
         }
     }
@@ -145,6 +178,7 @@ internal sealed partial class GemvAssembler
     /// <summary>
     /// 16 columns with one load of activations per row and four shuffles. On an Ice Lake server two products issued per cycle but only one vector
     /// load, so groups of 16 columns, the most load-bound, alternate between the two ways: 5 to 12 % less time for eight rows of Q6_K. Groups of 32 columns gained nothing.
+    /// Zen 4 issues one product and one load per cycle, and shuffles only add to them: 5 % more time.
     /// </summary>
     private void ShuffledProducts(int offset, int first, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights)
     {
@@ -223,26 +257,28 @@ internal sealed partial class GemvAssembler
     /// <summary>Scratch of the part that the inner loop is at.</summary>
     private static AssemblerMemoryOperand KeptOfPart(int offset, int j) => __zmmword_ptr[Scratch + PartOffset + offset + Line * j];
 
-    /// <summary>Prefetches the next lines, in four streams.</summary>
+    /// <summary>Prefetches the next lines, in three to five streams. A turn of a loop must take a multiple of them: the same code requests the same streams again.</summary>
     private void Requests(int count)
     {
         for (; count > 0; count--)
         {
-            switch (_requests++ % 4)
+            int stream = _requests++ % _streams;
+            switch (stream)
             {
                 case 0:
                     _c.prefetcht1(__byte_ptr[Ahead]);
                     break;
-                case 1:
-                    _c.prefetcht1(__byte_ptr[Ahead + Stream]);
-                    break;
-                case 2:
-                    _c.prefetcht1(__byte_ptr[Ahead + Stream * 2]);
+                case 3:
+                    _c.prefetcht1(__byte_ptr[Ahead + Stream3]);
                     break;
                 default:
-                    _c.prefetcht1(__byte_ptr[Ahead + Stream3]);
-                    _c.add(Ahead, Line);
+                    _c.prefetcht1(__byte_ptr[Ahead + Stream * stream]);
                     break;
+            }
+
+            if (stream == _streams - 1)
+            {
+                _c.add(Ahead, Line);
             }
         }
     }
@@ -266,11 +302,13 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>Rotates through three registers.</summary>
-    private AssemblerRegisterZMM Temporary() => (_turn++ % 3) switch { 0 => zmm25, 1 => zmm26, _ => zmm29 };
+    private AssemblerRegisterZMM Temporary() => _temporaries[_turn++ % 3];
 
     private static AssemblerRegisterZMM Sum(int row) => Z(row);
 
-    private static AssemblerRegisterZMM Accumulator(int row) => Z(8 + row);
+    private AssemblerRegisterZMM Accumulator(int row) => Z(_sumsInMemory ? row : GemvArgs.MaxRegisterRows + row);
+
+    private static AssemblerMemoryOperand SumInMemory(int row) => Kept(GemvArgs.SumsAt, row);
 
     private static AssemblerRegisterZMM Z(int index) => new(Register.ZMM0 + index);
 
@@ -307,7 +345,15 @@ internal sealed partial class GemvAssembler
         _c.mov(Blocks, __qword_ptr[rax + GemvArgs.BlocksAt]);
         for (int row = 0; row < _rows; row++)
         {
-            _c.vpxord(Sum(row), Sum(row), Sum(row));
+            if (!_sumsInMemory || row == 0)
+            {
+                _c.vpxord(Sum(row), Sum(row), Sum(row));
+            }
+
+            if (_sumsInMemory)
+            {
+                _c.vmovaps(SumInMemory(row), Sum(0));
+            }
         }
     }
 
@@ -318,6 +364,11 @@ internal sealed partial class GemvAssembler
         _c.mov(rax, __qword_ptr[rax + GemvArgs.OutputAt]);
         for (int row = 0; row < _rows; row++)
         {
+            if (_sumsInMemory)
+            {
+                _c.vmovaps(Sum(row), SumInMemory(row));
+            }
+
             _c.vmovups(__zmmword_ptr[rax + Line * row], Sum(row));
         }
 

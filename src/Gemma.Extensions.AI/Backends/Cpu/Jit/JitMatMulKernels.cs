@@ -77,7 +77,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         if (!_tried[index])
         {
             _tried[index] = true;
-            if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+            if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows(), GemvTuning.Machine) is { } code && _allocate(code, out _) is { } memory)
             {
                 _gemvCode.Add(memory);
                 _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
@@ -96,6 +96,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         }
 
         args->Blocks = args->Columns / format.GemvColumns;
+        args->Stream = GemvArgs.WeightRows * args->WeightStride / GemvAssembler.Streams(format.Type) & ~63L;
         args->Tables = GemvTables.Of(format.Type).Address;
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }

@@ -15,12 +15,11 @@ internal static class BlockSizes
     public const int MemoryBoundRows = 32;
 
     /// <summary>
-    /// GEMV/GEMM crossover in activation rows, twice what GEMV unpacks weights for at once. At 16 rows both took the same time; at 32 the tiled path took
-    /// a sixth less for Q4_K and a quarter less for Q6_K.
+    /// GEMV/GEMM crossover in activation rows. At 32 rows, with weights unpacked for eight at once, the tiled path took a sixth less for Q4_K and a quarter less for Q6_K.
     /// </summary>
-    public const int MaxGemvRows = 2 * GemvArgs.MaxActivationRows;
+    public const int MaxGemvRows = 16;
 
-    /// <summary>Tiles side by side in a task of a batch, so that their activations are read from L2 once. A task of GEMV may take twice as many.</summary>
+    /// <summary>Tiles side by side in a task of a batch, so that their activations are read from L2 once.</summary>
     public const int TilesPerTask = 4;
 
     /// <summary>
@@ -59,9 +58,5 @@ internal static class BlockSizes
     public static int MatrixTilesFor(int weightRows, int workers) => Math.Clamp(weightRows / (TileFormat.Rows * workers * 2), 1, TilesPerTask);
 
     /// <summary>Tiles of a task: enough tasks that each worker gets about four.</summary>
-    public static int TilesFor(bool gemv, int weightRows, int workers)
-    {
-        int perWorker = weightRows / (TileFormat.Rows * workers * 4);
-        return Math.Clamp(perWorker, 1, gemv ? 2 * TilesPerTask : TilesPerTask);
-    }
+    public static int TilesFor(int weightRows, int workers) => Math.Clamp(weightRows / (TileFormat.Rows * workers * 4), 1, TilesPerTask);
 }

@@ -9,10 +9,16 @@ internal unsafe struct GemvArgs
     /// <summary>Weight rows of a call.</summary>
     public const int WeightRows = 16;
 
-    /// <summary>Most activation rows of a call: of the 32 registers each takes a sum and an accumulator, the other half is for weights.</summary>
-    public const int MaxActivationRows = 8;
+    /// <summary>Most activation rows of a call: of the 32 registers each takes an accumulator, the other half is for weights. Its sum is kept in memory.</summary>
+    public const int MaxActivationRows = 16;
 
-    public const int ScratchBytes = 4096;
+    /// <summary>Most activation rows whose sums are kept in registers beside their accumulators.</summary>
+    public const int MaxRegisterRows = MaxActivationRows / 2;
+
+    /// <summary>Sums that do not fit into registers, at this offset of <see cref="Scratch"/>.</summary>
+    public const int SumsAt = 4096;
+
+    public const int ScratchBytes = SumsAt + MaxActivationRows * WeightRows * sizeof(float);
 
     public const int ActivationsAt = 0, ActivationScalesAt = 8, ZeroPointTermsAt = 16, OutputAt = 24, AheadAt = 32, StreamAt = 40, WeightsAt = 48, WeightStrideAt = 56, BlocksAt = 64, ScratchAt = 72, TablesAt = 88;
 

@@ -13,6 +13,10 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
     private readonly ActivationPacker _packer = new(workers);
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer[] _sums = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
+    private readonly TaskRanges _ranges = new(workers.Count);
+
+    // The product before this one. The order of products is the same in each forward pass.
+    private CpuWeights? _last;
 
     /// <summary>Stacks tensors and plans their products.</summary>
     public CpuWeights Load(WeightPart[] parts, int rows, int columns)
@@ -39,13 +43,14 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
 
         // Both kinds of rows are multiplied past the same weights, task by task: what comes from memory for the one is in cache for the other.
         int matrixRows = kernels.Matrix is null ? 0 : promptRows, otherRows = rows - matrixRows;
-        ulong gemvParts = otherRows > 0 ? GemvParts(plan, otherRows) : 0;
+        int panel = 0;
+        ulong gemvParts = otherRows > 0 ? GemvParts(plan, otherRows, out panel) : 0;
 
         // Several rows are packed for one path or the other; a single row looks the same in both layouts.
         bool gemv = gemvParts != 0 || otherRows == 1;
         if (otherRows > 0)
         {
-            Pack(x, otherRows, plan, gemv);
+            Pack(x, otherRows, plan, gemv ? panel : 0);
         }
 
         if (matrixRows > 0)
@@ -53,14 +58,23 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             _packer.PackMatrix(x, otherRows, matrixRows);
         }
 
-        int tilesPerTask = matrixRows > 0 ? BlockSizes.MatrixTilesFor(weights.Rows, workers.Count) : BlockSizes.TilesFor(gemv, weights.Rows, workers.Count), tasks = 0;
+        int tilesPerTask = matrixRows > 0 ? BlockSizes.MatrixTilesFor(weights.Rows, workers.Count) : BlockSizes.TilesFor(weights.Rows, workers.Count), tasks = 0;
         foreach (ref readonly PartPlan part in plan.Parts.AsSpan())
         {
             tasks += part.Tasks(tilesPerTask);
         }
 
+        bool inRanges = gemv && matrixRows == 0;
+        if (inRanges)
+        {
+            _ranges.Reset(tasks);
+        }
+
+        // Only a hint: a stale one prefetches in vain.
+        _last?.Next = weights;
+        _last = weights;
         ProductWork work = new(
-            new MatMulCall(x, output, otherRows, kernels, _packer, _scratch, _sums, tilesPerTask),
+            new MatMulCall(x, output, otherRows, kernels, _packer, _scratch, _sums, tilesPerTask, panel, weights.Next, inRanges ? _ranges : null),
             new MatrixCall(x, output, otherRows, matrixRows, kernels.Matrix, _packer.Data(ActivationLayout.BFloat16Matrix, x, matrixRows), _scratch, _sums, tilesPerTask),
             plan.Parts, gemvParts);
         workers.Run(ref work, tasks);
@@ -76,15 +90,32 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
     }
 
     /// <summary>Bit mask of the parts multiplied by GEMV: for one row every part with a kernel, for several rows all parts or none.</summary>
-    private ulong GemvParts(MatMulPlan plan, int rows)
+    /// <param name="plan">The plan.</param>
+    /// <param name="rows">Activation rows.</param>
+    /// <param name="panel">Rows that weights are unpacked for at once: as many as all parts have kernels for.</param>
+    private ulong GemvParts(MatMulPlan plan, int rows, out int panel)
     {
+        panel = 1;
         if (rows > BlockSizes.MaxGemvRows)
         {
             return 0;
         }
 
+        panel = BlockSizes.PanelRows(rows, GemvArgs.MaxActivationRows);
+        ulong parts = GemvParts(plan, rows, panel);
+        if (parts == 0 && panel > GemvArgs.MaxRegisterRows)
+        {
+            panel = BlockSizes.PanelRows(rows, GemvArgs.MaxRegisterRows);
+            parts = GemvParts(plan, rows, panel);
+        }
+
+        return parts;
+    }
+
+    private ulong GemvParts(MatMulPlan plan, int rows, int panel)
+    {
         ulong parts = 0;
-        int panel = BlockSizes.PanelRows(rows, GemvArgs.MaxActivationRows), last = (rows - 1) % panel + 1;
+        int last = (rows - 1) % panel + 1;
         for (int i = 0; i < plan.Parts.Length; i++)
         {
             ref readonly PartPlan part = ref plan.Parts[i];
@@ -101,13 +132,13 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         return parts;
     }
 
-    private void Pack(CpuMatrix x, int rows, MatMulPlan plan, bool gemv)
+    private void Pack(CpuMatrix x, int rows, MatMulPlan plan, int gemvPanel)
     {
         foreach (ActivationLayout layout in plan.Layouts)
         {
-            if (gemv)
+            if (gemvPanel > 0)
             {
-                _packer.Pack(x, rows, layout.ForGemv(), BlockSizes.PanelRows(rows, GemvArgs.MaxActivationRows), x.Columns, plan.ZeroPointTerms);
+                _packer.Pack(x, rows, layout.ForGemv(), gemvPanel, x.Columns, plan.ZeroPointTerms);
             }
             else
             {
@@ -124,6 +155,13 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Run(int task, int worker)
         {
+            byte* after = null;
+            if (_call.Ranges is { } ranges)
+            {
+                task = ranges.Take(worker);
+                after = ranges.IsFollowed(task, worker) ? Start(parts, task + 1, _call.TilesPerTask) : NextProduct(worker);
+            }
+
             int index = 0;
             for (int tasks; task >= (tasks = parts[index].Tasks(_call.TilesPerTask)); index++)
             {
@@ -140,7 +178,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
 
             if ((gemvParts >> index & 1) != 0)
             {
-                Gemv.Run(_call, part, first, last, worker);
+                Gemv.Run(_call, part, first, last, worker, after);
             }
             else if (_call.Rows > 0)
             {
@@ -151,6 +189,39 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             {
                 MatrixGemm.Run(_matrix, part, first, last, worker);
             }
+        }
+
+        /// <summary>Where the worker's range of the next product's weights begins.</summary>
+        private byte* NextProduct(int worker)
+        {
+            if (_call.Next?.Plan is not { } plan)
+            {
+                return null;
+            }
+
+            int tiles = BlockSizes.TilesFor(_call.Next.Rows, _call.Scratch.Length), tasks = 0;
+            foreach (ref readonly PartPlan part in plan.Parts.AsSpan())
+            {
+                tasks += part.Tasks(tiles);
+            }
+
+            return Start(plan.Parts, _call.Ranges!.First(worker, tasks), tiles);
+        }
+
+        private static byte* Start(PartPlan[] parts, int task, int tilesPerTask)
+        {
+            foreach (ref readonly PartPlan part in parts.AsSpan())
+            {
+                int tasks = part.Tasks(tilesPerTask);
+                if (task < tasks)
+                {
+                    return part.Part.Data + (long)task * tilesPerTask * Formats.TileFormat.Rows * part.Part.RowBytes;
+                }
+
+                task -= tasks;
+            }
+
+            return null;
         }
     }
 }
@@ -164,11 +235,17 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
 /// <param name="scratch">Memory of each worker for tiles.</param>
 /// <param name="sums">Memory of each worker for sums that are not added up in the output.</param>
 /// <param name="tilesPerTask">Tiles of 32 weight rows that a task takes.</param>
+/// <param name="gemvPanel">Activation rows that GEMV takes at once.</param>
+/// <param name="next">The weights that are probably multiplied next.</param>
+/// <param name="ranges">Which worker takes which task; null where workers take them in order.</param>
 internal readonly struct MatMulCall(
-    CpuMatrix x, CpuMatrix output, int rows, MatMulKernels kernels, ActivationPacker packed, NativeBuffer[] scratch, NativeBuffer[] sums, int tilesPerTask)
+    CpuMatrix x, CpuMatrix output, int rows, MatMulKernels kernels, ActivationPacker packed, NativeBuffer[] scratch, NativeBuffer[] sums, int tilesPerTask,
+    int gemvPanel, CpuWeights? next, TaskRanges? ranges)
 {
     public readonly CpuMatrix X = x, Output = output;
-    public readonly int Rows = rows, TilesPerTask = tilesPerTask;
+    public readonly int Rows = rows, TilesPerTask = tilesPerTask, GemvPanel = gemvPanel;
+    public readonly CpuWeights? Next = next;
+    public readonly TaskRanges? Ranges = ranges;
     public readonly MatMulKernels Kernels = kernels;
     public readonly ActivationPacker Packed = packed;
     public readonly NativeBuffer[] Scratch = scratch, Sums = sums;
