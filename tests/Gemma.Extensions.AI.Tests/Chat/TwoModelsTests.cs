@@ -37,7 +37,7 @@ public sealed class TwoModelsTests
         Assert.True(cancelled > 20, $"Only {cancelled} answers were cancelled.");
         Assert.All(new[] { first, second }, model =>
         {
-            Assert.True(SpinWait.SpinUntil(() => model.Engine.Status.UsedBlocks == 0, TimeSpan.FromSeconds(30)), "Blocks are held after the last request.");
+            Eventually.IsTrue(() => model.Engine.Status.UsedBlocks == 0);
             Assert.False(model.Engine.Status.Failed);
         });
     }

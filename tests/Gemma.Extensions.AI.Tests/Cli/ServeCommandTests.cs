@@ -49,8 +49,8 @@ public sealed class ServeCommandTests
     {
         await using Served server = await Served.StartAsync("--model", "nano", "--keep-alive", "0");
         await server.PostAsync("api/chat", """{"model":"nano","stream":false,"options":{"num_predict":2},"messages":[{"role":"user","content":"Hello!"}]}""");
-        await EventuallyAsync(async () => (await server.Http.GetFromJsonAsync<JsonElement>("api/ps")).GetProperty("models").GetArrayLength() == 0);
-        await EventuallyAsync(() => Task.FromResult(server.Errors.Contains("Unloaded gemma2-nano", StringComparison.Ordinal))); // said when it is done, which is after the list has forgotten the model
+        await Eventually.IsTrueAsync(async () => (await server.Http.GetFromJsonAsync<JsonElement>("api/ps")).GetProperty("models").GetArrayLength() == 0);
+        await Eventually.IsTrueAsync(() => server.Errors.Contains("Unloaded gemma2-nano", StringComparison.Ordinal)); // said when it is done, which is after the list has forgotten the model
         Assert.Equal("load", (await server.PostAsync("api/generate", """{"model":"nano","stream":false}""")).GetProperty("done_reason").GetString());
     }
 
@@ -192,14 +192,5 @@ public sealed class ServeCommandTests
         int exit = await GemmaCli.RunAsync(["serve", "--port", "0", .. args], new CliInvocation(interrupts) { Output = new StringWriter(), Error = error, IsInteractive = false });
         Assert.Equal(1, exit);
         Assert.Contains(expected, error.ToString(), StringComparison.Ordinal);
-    }
-
-    private static async Task EventuallyAsync(Func<Task<bool>> condition)
-    {
-        for (int i = 0; !await condition(); i++)
-        {
-            Assert.True(i < 3000, "Not within half a minute.");
-            await Task.Delay(10);
-        }
     }
 }

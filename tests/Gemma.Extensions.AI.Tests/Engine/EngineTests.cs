@@ -97,7 +97,7 @@ public sealed class EngineTests
         Generation[] generations = Enumerable.Range(0, 6).Select(i => tiny.Start(TinyEngine.Prompt(i, 40), 100, onToken: _ => gate.Pass())).ToArray();
         gate.WaitUntilReached();
         Task disposing = Task.Run(tiny.Dispose);
-        SpinWait.SpinUntil(() => tiny.Engine.Status.Stopping, TimeSpan.FromSeconds(30));
+        Eventually.IsTrue(() => tiny.Engine.Status.Stopping);
         gate.Open();
         await disposing;
         foreach (Generation generation in generations)
@@ -363,8 +363,7 @@ public sealed class EngineTests
         Generation[] generations = [.. Enumerable.Range(0, 4).Select(i => tiny.Start(TinyEngine.Prompt(i, 20)))];
         gate.Open();
         Assert.All(generations, generation => Assert.IsType<IOException>(generation.Result.Error));
-        SpinWait.SpinUntil(() => tiny.Engine.Status is { Running: 0, Waiting: 0 }, TimeSpan.FromSeconds(10));
-        Assert.True(tiny.Engine.Status is { Failed: true, Running: 0, Waiting: 0 });
+        Eventually.IsTrue(() => tiny.Engine.Status is { Failed: true, Running: 0, Waiting: 0 });
         Assert.IsType<IOException>(Assert.Throws<GemmaException>(() => tiny.Start(TinyEngine.Prompt(9, 10))).InnerException);
     }
 

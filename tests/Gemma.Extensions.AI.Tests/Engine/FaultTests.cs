@@ -139,7 +139,7 @@ public sealed class FaultTests
         };
         Generation[] generations = [.. Enumerable.Range(1, 3).Select(seed => tiny.Start(Clean(seed, 20), 12))];
         Assert.All(generations, generation => Assert.Same(lost, generation.Result.Error));
-        Assert.True(SpinWait.SpinUntil(() => tiny.Engine.Status.Failed, TimeSpan.FromMinutes(5)));
+        Eventually.IsTrue(() => tiny.Engine.Status.Failed);
         int before = products;
         GemmaException later = Assert.ThrowsAny<GemmaException>(() => tiny.Start(Clean(4, 20)));
         Assert.Same(lost, later.InnerException);

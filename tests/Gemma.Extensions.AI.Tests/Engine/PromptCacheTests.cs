@@ -133,7 +133,7 @@ public sealed class PromptCacheTests
         using TinyEngine tiny = new();
         await Assert.ThrowsAnyAsync<SystemException>(() => tiny.Engine.SavePromptCacheAsync(directory.File("prompt.cache"), TinyEngine.Prompt(1, 40)));
         Assert.Empty(Directory.GetFiles(directory.Path));
-        SpinWait.SpinUntil(() => tiny.Engine.Status.UsedBlocks == 0, TimeSpan.FromSeconds(10));
+        Eventually.IsTrue(() => tiny.Engine.Status.UsedBlocks == 0);
         EngineTests.AssertNothingHeld(tiny);
     }
 

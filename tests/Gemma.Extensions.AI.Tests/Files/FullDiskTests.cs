@@ -175,7 +175,7 @@ public sealed class FullDiskTests : IDisposable
         AssertSaysSo(path, await Assert.ThrowsAsync<IOException>(() => tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(2, 400))));
         Assert.Equal(old, File.ReadAllBytes(path));
         Assert.Equal(["prompt.cache"], disk.Files());
-        SpinWait.SpinUntil(() => tiny.Engine.Status.UsedBlocks == 0, TimeSpan.FromSeconds(10));
+        Eventually.IsTrue(() => tiny.Engine.Status.UsedBlocks == 0);
         EngineTests.AssertNothingHeld(tiny);
         disk.MakeRoom();
         await tiny.Engine.SavePromptCacheAsync(path, TinyEngine.Prompt(2, 400));

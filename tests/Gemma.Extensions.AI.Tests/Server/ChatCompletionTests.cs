@@ -175,10 +175,7 @@ public class ChatCompletionTests
         await using ModelServer server = await ModelServer.StartAsync(client);
         using CancellationTokenSource closed = new();
         Task<HttpResponseMessage> asking = server.PostAsync(Path, body, closed.Token);
-        while (client.Calls.Count == 0)
-        {
-            await Task.Delay(5);
-        }
+        await Eventually.IsTrueAsync(() => client.Calls.Count > 0);
 
         if (body == HelloStream)
         {

@@ -312,11 +312,7 @@ public class ChatRequestTests
         using HttpResponseMessage running = await server.PostAsync(Path, endless, enough.Token);
         Task<HttpResponseMessage> waiting = server.PostAsync(Path, endless, enough.Token);
         GemmaModel model = server.Services.GetRequiredService<IChatClient>().GetService<GemmaModel>()!;
-        while (model.Engine.Status is not { Running: 1, Waiting: 1 })
-        {
-            await Task.Delay(5);
-        }
-
+        await Eventually.IsTrueAsync(() => model.Engine.Status is { Running: 1, Waiting: 1 });
         HttpResponseMessage refused = await server.PostAsync(Path, With("\"max_tokens\":1"), enough.Token);
         Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
         Assert.InRange(int.Parse(refused.Headers.GetValues("Retry-After").Single(), CultureInfo.InvariantCulture), 1, 60);

@@ -88,12 +88,7 @@ public class EngineFaceTests
 
             await left.Task.WaitAsync(TimeSpan.FromMinutes(1));
             allowed.Release(1000); // as many as it likes
-            for (int i = 0; model.Engine.Status.Running + model.Engine.Status.UsedBlocks > 0 && i < 6000; i++)
-            {
-                await Task.Delay(10);
-            }
-
-            Assert.Equal((0, 0, 0), (model.Engine.Status.Running, model.Engine.Status.Waiting, model.Engine.Status.UsedBlocks));
+            await Eventually.IsTrueAsync(() => model.Engine.Status is { Running: 0, Waiting: 0, UsedBlocks: 0 });
             Assert.Equal(5, Volatile.Read(ref steps));
         }
     }

@@ -245,12 +245,7 @@ public class OpenAIClientTests
         Assert.Equal(ResponseStatus.InProgress, (await responses.GetResponseAsync(begun.Id)).Value.Status);
         rest.SetResult("!");
         ResponseResult ended = begun;
-        for (int i = 0; ended.Status == ResponseStatus.InProgress && i < 1000; i++)
-        {
-            await Task.Delay(10);
-            ended = await responses.GetResponseAsync(begun.Id);
-        }
-
+        await Eventually.IsTrueAsync(async () => (ended = await responses.GetResponseAsync(begun.Id)).Status != ResponseStatus.InProgress);
         Assert.Equal(("Done!", ResponseStatus.Completed), (ended.GetOutputText(), ended.Status));
         ResponseResult endless = await responses.CreateResponseAsync(new CreateResponseOptions("any", [ResponseItem.CreateUserMessageItem("wait")]) { BackgroundModeEnabled = true });
         ResponseResult cancelled = await responses.CancelResponseAsync(endless.Id, default(CancellationToken));

@@ -129,17 +129,8 @@ public class ResponseTests
     {
         await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<IDistributedCache>(new FullCache()).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
         string id = await CreateAsync(server, "\"input\":\"a\",\"background\":true");
-        for (int i = 0; !server.Log.At(LogLevel.Error).Any(line => line.Contains("The disk is full.", StringComparison.Ordinal)); i++)
-        {
-            Assert.True(i < 6000, "Not within a minute.");
-            await Task.Delay(10);
-        }
-
-        for (int i = 0; (await server.GetAsync($"{Path}/{id}")).Status != 404; i++)
-        {
-            Assert.True(i < 6000, "It runs for ever.");
-            await Task.Delay(10);
-        }
+        await Eventually.IsTrueAsync(() => server.Log.At(LogLevel.Error).Any(line => line.Contains("The disk is full.", StringComparison.Ordinal)));
+        await Eventually.IsTrueAsync(async () => (await server.GetAsync($"{Path}/{id}")).Status == 404); // it has ended
     }
 
     /// <summary>A response in the background ends with the application at the latest: nothing of those that have ended may hang on that.</summary>

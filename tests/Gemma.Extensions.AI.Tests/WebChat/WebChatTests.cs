@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Text.Json;
 using Gemma.Extensions.AI.Tests.Chat;
@@ -88,7 +87,7 @@ public sealed class WebChatTests
 
         gate.SetResult("b");
         await WebChatServer.ReadAsync(first);
-        await EventuallyAsync(async () =>
+        await Eventually.IsTrueAsync(async () =>
         {
             using HttpResponseMessage again = await server.AskAsync(WebChatServer.Question("Hi"));
             return again.StatusCode == HttpStatusCode.OK;
@@ -125,7 +124,7 @@ public sealed class WebChatTests
         Assert.True(await running.MoveNextAsync());
         using HttpResponseMessage response = await server.AskAsync(WebChatServer.Question("Hi"));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, response.StatusCode);
-        await EventuallyAsync(() => Task.FromResult(server.Model.Engine.Status is { Running: 1, Waiting: 0 }));
+        await Eventually.IsTrueAsync(() => server.Model.Engine.Status is { Running: 1, Waiting: 0 });
     }
 
     /// <summary>A page of another site whose name was made to mean this machine sends its own name.</summary>
@@ -288,20 +287,10 @@ public sealed class WebChatTests
     internal static async Task NothingRunsAsync(WebChatServer server)
     {
         AI.Engine.GemmaEngine engine = server.Model.Engine;
-        await EventuallyAsync(() => Task.FromResult(engine.Status is { Running: 0, Waiting: 0, UsedBlocks: 0 }));
+        await Eventually.IsTrueAsync(() => engine.Status is { Running: 0, Waiting: 0, UsedBlocks: 0 });
         long steps = engine.Steps;
         await Task.Delay(100);
         Assert.Equal(steps, engine.Steps);
-    }
-
-    private static async Task EventuallyAsync(Func<Task<bool>> condition)
-    {
-        long start = Stopwatch.GetTimestamp();
-        while (!await condition())
-        {
-            Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(30), "Not within half a minute.");
-            await Task.Delay(10);
-        }
     }
 
     private static async Task ErrorAsync(HttpResponseMessage response, string expected)

@@ -229,7 +229,7 @@ public sealed class CudaDeviceTests
             Assert.Contains("(719)", (exception as GemmaDeviceException ?? exception.InnerException)!.Message, StringComparison.Ordinal);
         }
 
-        Assert.True(SpinWait.SpinUntil(() => model.Engine.Status.Failed, TimeSpan.FromMinutes(5)));
+        Eventually.IsTrue(() => model.Engine.Status.Failed);
         await Assert.ThrowsAnyAsync<GemmaException>(() => client.GetResponseAsync("Hello", TinyModel.Greedy(2), token));
     }
 
