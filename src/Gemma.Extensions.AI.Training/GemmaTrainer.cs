@@ -63,7 +63,7 @@ public sealed class GemmaTrainer(GemmaTrainingOptions options)
         double loss = job.Run(line => Log?.Invoke(line), cancellationToken);
         if (model is not LoraModel && format.Template is { } template)
         {
-            File.WriteAllText(Path.Combine(_options.Output, model.Kind, "chat_template.jinja"), template);
+            WholeFile.Write(Path.Combine(_options.Output, model.Kind, "chat_template.jinja"), template);
         }
 
         return new GemmaTrainingResult(
