@@ -85,83 +85,66 @@ internal sealed class PdfStructureGuard(PdfGuard guard)
         return found;
     }
 
-    /// <summary>Notes where the trees of an object go on; whether they do anywhere.</summary>
+    /// <summary>Records the children of an object in page and name trees. False if it has none.</summary>
     private bool ReadObject(long number, ReadOnlySpan<byte> body, bool isWithin = false)
     {
         PdfLexer lexer = new(body);
-        bool isXref = false, holdsObjects = false, isPacked = false, isFirst = true, before = _kids.ContainsKey(number);
-        List<long> widths = [], index = [], size = [], count = [], start = [];
+        StreamMembers members = new();
+        bool isFirst = true, before = _kids.ContainsKey(number);
         for (bool more = lexer.Next(); more && !lexer.IsWord("endobj"u8) && !lexer.IsWord("stream"u8) && !lexer.IsWord("obj"u8); more = lexer.Next())
         {
-            if (isFirst && (lexer.IsInteger || lexer.Is('[')))
+            if (isFirst)
             {
-                if (lexer.IsInteger && lexer.TryReference(out long other))
-                {
-                    Kids(number).Add(other); // an object that is a reference and no more
-                }
-
-                if (lexer.Is('['))
-                {
-                    _arrays.Add(number);
-                    lexer.References(Kids(number));
-                }
+                ReadFirst(number, ref lexer);
+                isFirst = false;
             }
 
-            isFirst = false;
             if (lexer.IsName("Kids"))
             {
-                lexer.Next();
-                if (lexer.Is('['))
-                {
-                    lexer.References(Kids(number));
-                }
-                else if (lexer.IsInteger && lexer.TryReference(out long array))
-                {
-                    Kids(number).Add(array);
-                }
+                ReadKids(number, ref lexer);
             }
-            else if (lexer.IsName("XRef"))
+            else
             {
-                isXref = true;
-            }
-            else if (lexer.IsName("ObjStm"))
-            {
-                holdsObjects = true;
-            }
-            else if (lexer.IsName("Filter"))
-            {
-                isPacked = true;
-            }
-            else if (lexer.IsName("N"))
-            {
-                lexer.Integers(count);
-            }
-            else if (lexer.IsName("First"))
-            {
-                lexer.Integers(start);
-            }
-            else if (lexer.IsName("W"))
-            {
-                lexer.Integers(widths);
-            }
-            else if (lexer.IsName("Index"))
-            {
-                lexer.Integers(index);
-            }
-            else if (lexer.IsName("Size"))
-            {
-                lexer.Integers(size);
+                members.Read(ref lexer);
             }
         }
 
-        if (isXref && (widths.Any(static w => w is < 0 or > 8) || size.Any(static s => s is < 0 or > MaxObjects) || index.Any(static i => i is < 0 or > MaxObjects) || index.Sum() > 2L * MaxObjects))
+        if (members.IsHostileTable)
         {
             throw guard.Exceeded(string.Create(CultureInfo.InvariantCulture, $"has a table of more than {MaxObjects:N0} objects, or of entries that are none"));
         }
 
         // What is packed is looked at when it is unpacked.
-        bool within = holdsObjects && !isPacked && !isWithin && count.Count > 0 && start.Count > 0 && lexer.IsWord("stream"u8) && ReadObjects(lexer.Contents(), count[0], start[0]);
+        bool within = !isWithin && members.Objects is { } objects && lexer.IsWord("stream"u8) && ReadObjects(lexer.Contents(), objects.Count, objects.First);
         return within || before || (_kids.ContainsKey(number) && !_arrays.Contains(number));
+    }
+
+    /// <summary>An object may be no more than a reference, or an array of them.</summary>
+    private void ReadFirst(long number, ref PdfLexer lexer)
+    {
+        if (lexer.IsInteger && lexer.TryReference(out long other))
+        {
+            Kids(number).Add(other);
+        }
+
+        if (lexer.Is('['))
+        {
+            _arrays.Add(number);
+            lexer.References(Kids(number));
+        }
+    }
+
+    private void ReadKids(long number, ref PdfLexer lexer)
+    {
+        lexer.Next();
+        if (lexer.Is('['))
+        {
+            lexer.References(Kids(number));
+        }
+        else if (lexer.IsInteger && lexer.TryReference(out long array))
+        {
+            Kids(number).Add(array);
+        }
     }
 
     private List<long> Kids(long number) => _kids.TryGetValue(number, out List<long>? kids) ? kids : _kids[number] = [];
@@ -352,6 +335,47 @@ internal sealed class PdfStructureGuard(PdfGuard guard)
             for (bool more = !isArray || ahead.Next(); more && ahead.IsInteger; more = isArray && ahead.Next())
             {
                 found.Add(long.TryParse(ahead.Token, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value) ? value : long.MaxValue >> 8);
+            }
+        }
+    }
+
+    /// <summary>The members of an object that make it a cross-reference or object stream, and the number of objects that it announces.</summary>
+    private sealed class StreamMembers
+    {
+        private readonly List<long> _widths = [], _index = [], _size = [], _count = [], _first = [];
+        private bool _isXref, _holdsObjects, _isPacked;
+
+        /// <summary>True for a cross-reference stream that announces more objects than a document can have, or malformed entries.</summary>
+        public bool IsHostileTable => _isXref && (_widths.Any(static w => w is < 0 or > 8) || _size.Any(static s => s is < 0 or > MaxObjects)
+            || _index.Any(static i => i is < 0 or > MaxObjects) || _index.Sum() > 2L * MaxObjects);
+
+        /// <summary>Number of objects and offset of the first one; null unless it is an object stream whose content is not packed.</summary>
+        public (long Count, long First)? Objects => _holdsObjects && !_isPacked && _count.Count > 0 && _first.Count > 0 ? (_count[0], _first[0]) : null;
+
+        public void Read(ref PdfLexer lexer)
+        {
+            _isXref |= lexer.IsName("XRef");
+            _holdsObjects |= lexer.IsName("ObjStm");
+            _isPacked |= lexer.IsName("Filter");
+            if (lexer.IsName("N"))
+            {
+                lexer.Integers(_count);
+            }
+            else if (lexer.IsName("First"))
+            {
+                lexer.Integers(_first);
+            }
+            else if (lexer.IsName("W"))
+            {
+                lexer.Integers(_widths);
+            }
+            else if (lexer.IsName("Index"))
+            {
+                lexer.Integers(_index);
+            }
+            else if (lexer.IsName("Size"))
+            {
+                lexer.Integers(_size);
             }
         }
     }

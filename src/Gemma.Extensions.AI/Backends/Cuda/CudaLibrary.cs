@@ -97,22 +97,7 @@ internal sealed unsafe class CudaLibrary
         LaunchKernel = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Find("cuLaunchKernel");
         GetErrorName = (delegate* unmanaged<int, byte**, int>)Find("cuGetErrorName");
         GetErrorString = (delegate* unmanaged<int, byte**, int>)Find("cuGetErrorString");
-
-        int version = 0;
-        if (DriverGetVersion(&version) is var code and not 0)
-        {
-            throw new GemmaDeviceException($"NVIDIA's driver does not say its version: {Describe(code)}. {Upgrade}");
-        }
-
-        if (version < LeastDriver)
-        {
-            throw new GemmaDeviceException($"NVIDIA's driver supports CUDA {version / 1000}.{version % 1000 / 10}, but {LeastDriver / 1000}.{LeastDriver % 1000 / 10} or later is needed. {Upgrade}");
-        }
-
-        if (Init(0) is var started and not 0)
-        {
-            throw new GemmaDeviceException($"NVIDIA's driver cannot be used: {Describe(started)}.");
-        }
+        Start();
 
         nint Find(string name) => export(name) is var address and not 0
             ? address
@@ -144,5 +129,25 @@ internal sealed unsafe class CudaLibrary
         return NativeLibrary.TryLoad(name, out nint library)
             ? new CudaLibrary(function => NativeLibrary.TryGetExport(library, function, out nint address) ? address : 0)
             : throw new GemmaDeviceException($"NVIDIA's driver is not installed: '{name}' cannot be loaded.");
+    }
+
+    /// <exception cref="GemmaDeviceException">The driver is too old, or cannot be used.</exception>
+    private void Start()
+    {
+        int version = 0;
+        if (DriverGetVersion(&version) is var code and not 0)
+        {
+            throw new GemmaDeviceException($"NVIDIA's driver does not say its version: {Describe(code)}. {Upgrade}");
+        }
+
+        if (version < LeastDriver)
+        {
+            throw new GemmaDeviceException($"NVIDIA's driver supports CUDA {version / 1000}.{version % 1000 / 10}, but {LeastDriver / 1000}.{LeastDriver % 1000 / 10} or later is needed. {Upgrade}");
+        }
+
+        if (Init(0) is var started and not 0)
+        {
+            throw new GemmaDeviceException($"NVIDIA's driver cannot be used: {Describe(started)}.");
+        }
     }
 }

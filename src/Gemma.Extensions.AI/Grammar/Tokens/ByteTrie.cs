@@ -33,83 +33,13 @@ internal sealed class ByteTrie
     {
         int[] order = [.. Enumerable.Range(0, tokens.Count)];
         Array.Sort(order, (a, b) => tokens[a].Text.AsSpan().SequenceCompareTo(tokens[b].Text) is not 0 and int c ? c : tokens[a].Token.CompareTo(tokens[b].Token));
-        List<byte> bytes = [], depths = [];
-        List<int> skips = [], groups = [], groupStarts = [], sorted = [];
-        List<ulong> kinds = [];
-        List<byte> lengths = [];
-        List<int> path = [];
-        byte[] previous = [];
+        Builder builder = new();
         foreach (int index in order)
         {
-            (byte[] text, int token) = tokens[index];
-            if (text.AsSpan().SequenceEqual(previous))
-            {
-                sorted.Add(token);
-                continue;
-            }
-
-            int common = text.AsSpan().CommonPrefixLength(previous);
-            Leave(common);
-
-            for (int i = common; i < text.Length; i++)
-            {
-                path.Add(bytes.Count);
-                bytes.Add(text[i]);
-                depths.Add((byte)(i + 1));
-                skips.Add(0);
-                groups.Add(-1 - groupStarts.Count);
-                kinds.Add(0);
-                lengths.Add(0);
-            }
-
-            AddKinds(text);
-
-            groups[^1] = groupStarts.Count;
-            groupStarts.Add(sorted.Count);
-            sorted.Add(token);
-            previous = text;
+            builder.Add(tokens[index].Text, tokens[index].Token);
         }
 
-        Leave(0);
-        groupStarts.Add(sorted.Count);
-        return new ByteTrie([.. bytes], [.. depths], [.. skips], [.. groups], [.. groupStarts], [.. sorted], [.. kinds], [.. lengths]);
-
-        void Leave(int depth)
-        {
-            for (int i = depth; i < path.Count; i++)
-            {
-                skips[path[i]] = bytes.Count;
-            }
-
-            path.RemoveRange(depth, path.Count - depth);
-        }
-
-        // Every node on the path records what follows it.
-        void AddKinds(byte[] text)
-        {
-            Span<byte> firsts = stackalloc byte[text.Length]; // of characters
-            Span<ulong> kindsOf = stackalloc ulong[text.Length];
-            int count = 0;
-            for (int i = 0, length; i < text.Length; i += length)
-            {
-                firsts[count] = (byte)i;
-                kindsOf[count++] = TextKinds.OfFirst(text.AsSpan(i), out length);
-            }
-
-            ulong below = 0;
-            for (int c = count - 1, end = text.Length; c >= 0; end = firsts[c--])
-            {
-                // Inside a character the rest is unknown.
-                for (int i = firsts[c]; i < end; i++)
-                {
-                    int node = path[i];
-                    kinds[node] |= i == end - 1 ? below : TextKinds.Invalid;
-                    lengths[node] = Math.Max(lengths[node], i == end - 1 ? (byte)(count - 1 - c) : (byte)1);
-                }
-
-                below |= kindsOf[c];
-            }
-        }
+        return builder.Complete();
     }
 
     /// <summary>True if a lexer reads everything below a node.</summary>
@@ -168,4 +98,87 @@ internal sealed class ByteTrie
     }
 
     private int NextGroup(int node) => Groups[node] >= 0 ? Groups[node] : -1 - Groups[node];
+
+    /// <summary>Takes tokens in the order of their bytes.</summary>
+    private sealed class Builder
+    {
+        private readonly List<byte> _bytes = [], _depths = [], _lengths = [];
+        private readonly List<int> _skips = [], _groups = [], _groupStarts = [], _tokens = [];
+        private readonly List<ulong> _kinds = [];
+        private readonly List<int> _path = []; // the nodes of the text before, from the root
+        private byte[] _previous = [];
+
+        public void Add(byte[] text, int token)
+        {
+            if (text.AsSpan().SequenceEqual(_previous))
+            {
+                _tokens.Add(token);
+                return;
+            }
+
+            int common = text.AsSpan().CommonPrefixLength(_previous);
+            Leave(common);
+            for (int i = common; i < text.Length; i++)
+            {
+                _path.Add(_bytes.Count);
+                _bytes.Add(text[i]);
+                _depths.Add((byte)(i + 1));
+                _skips.Add(0);
+                _groups.Add(-1 - _groupStarts.Count);
+                _kinds.Add(0);
+                _lengths.Add(0);
+            }
+
+            AddKinds(text);
+            _groups[^1] = _groupStarts.Count;
+            _groupStarts.Add(_tokens.Count);
+            _tokens.Add(token);
+            _previous = text;
+        }
+
+        public ByteTrie Complete()
+        {
+            Leave(0);
+            _groupStarts.Add(_tokens.Count);
+            return new ByteTrie([.. _bytes], [.. _depths], [.. _skips], [.. _groups], [.. _groupStarts], [.. _tokens], [.. _kinds], [.. _lengths]);
+        }
+
+        /// <summary>Ends the subtrees of the path below a depth.</summary>
+        private void Leave(int depth)
+        {
+            for (int i = depth; i < _path.Count; i++)
+            {
+                _skips[_path[i]] = _bytes.Count;
+            }
+
+            _path.RemoveRange(depth, _path.Count - depth);
+        }
+
+        /// <summary>Records what follows each node of the path.</summary>
+        private void AddKinds(byte[] text)
+        {
+            Span<byte> firsts = stackalloc byte[text.Length]; // of characters
+            Span<ulong> kindsOf = stackalloc ulong[text.Length];
+            int count = 0;
+            for (int i = 0, length; i < text.Length; i += length)
+            {
+                firsts[count] = (byte)i;
+                kindsOf[count++] = TextKinds.OfFirst(text.AsSpan(i), out length);
+            }
+
+            ulong below = 0;
+            for (int c = count - 1, end = text.Length; c >= 0; end = firsts[c--])
+            {
+                // Inside a character the rest is unknown.
+                for (int i = firsts[c]; i < end; i++)
+                {
+                    int node = _path[i];
+                    _kinds[node] |= i == end - 1 ? below : TextKinds.Invalid;
+                    _lengths[node] = Math.Max(_lengths[node], i == end - 1 ? (byte)(count - 1 - c) : (byte)1);
+                }
+
+                below |= kindsOf[c];
+            }
+        }
+    }
 }

@@ -10,13 +10,19 @@ internal sealed partial class MaskBuilder
 {
     private void WalkLexer(ByteTrie trie, int begin, int end, int depth, LexFrame frame, int state, int ways, Span<ulong> mask)
     {
-        Lexer lexer = frame.Lexer;
-        if (lexer.IsFull && lexer is RegexLexer full)
+        if (frame.Lexer is RegexLexer { IsFull: true } full)
         {
             WalkTerms(trie, begin, end, depth, frame, full, full[state], ways, mask);
-            return;
         }
+        else
+        {
+            WalkStates(trie, begin, end, depth, frame, state, ways, mask);
+        }
+    }
 
+    private void WalkStates(ByteTrie trie, int begin, int end, int depth, LexFrame frame, int state, int ways, Span<ulong> mask)
+    {
+        Lexer lexer = frame.Lexer;
         byte[] bytes = trie.Bytes, depths = trie.Depths;
         int[] skips = trie.Skips, groups = trie.Groups, lexerStates = _lexerStates;
         lexerStates[depth] = state;
@@ -75,7 +81,7 @@ internal sealed partial class MaskBuilder
         GrammarWork.Spend(nodes);
     }
 
-    /// <summary>As <see cref="WalkLexer"/>, without making states: the automaton has as many as are kept.</summary>
+    /// <summary>As <see cref="WalkStates"/>, without making states: the automaton has as many as are kept.</summary>
     private void WalkTerms(ByteTrie trie, int begin, int end, int depth, LexFrame frame, RegexLexer lexer, (RegexTerm Term, CharDecoder Node) state, int ways, Span<ulong> mask)
     {
         _terms[depth] = state;

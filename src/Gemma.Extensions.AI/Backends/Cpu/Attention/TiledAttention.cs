@@ -108,28 +108,34 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
                 }
 
                 LoadValues(view, key, valueTile, padded);
-                args = new()
-                {
-                    WeightStride = padded,
-                    Activations = (byte*)scores,
-                    ActivationStride = Keys,
-                    ActivationStep = 1,
-                    OutputStride = padded * sizeof(float),
-                    Steps = Keys,
-                    Accumulate = 1,
-                };
-                for (int column = 0; column < padded; column += TileFormat.Rows)
-                {
-                    args.Weights = (byte*)(valueTile + column);
-                    args.Output = sums + column;
-                    owner.Kernels.GemmFloat32(&args, queries);
-                }
+                AddValues(valueTile, scores, sums, padded, queries);
             }
 
             for (int i = 0; i < queries; i++)
             {
                 float* target = output.RowData(slice.FirstRow + firstRow + i / group) + (kvHead * group + i % group) * dim;
                 VectorMath.Divide(sums + (long)i * padded, state[2 * i + 1], target, dim);
+            }
+        }
+
+        /// <summary>Adds a tile of values, weighted, to the sums of each query.</summary>
+        private void AddValues(float* valueTile, float* weights, float* sums, int padded, int queries)
+        {
+            TileArgs args = new()
+            {
+                WeightStride = padded,
+                Activations = (byte*)weights,
+                ActivationStride = Keys,
+                ActivationStep = 1,
+                OutputStride = padded * sizeof(float),
+                Steps = Keys,
+                Accumulate = 1,
+            };
+            for (int column = 0; column < padded; column += TileFormat.Rows)
+            {
+                args.Weights = (byte*)(valueTile + column);
+                args.Output = sums + column;
+                owner.Kernels.GemmFloat32(&args, queries);
             }
         }
 
