@@ -13,7 +13,7 @@ public static class GemmaServerErrors
     /// <param name="statusCode">400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 500 or 503.</param>
     /// <param name="message">What is wrong and what to do, for a person.</param>
     /// <param name="retryAfter">When asking again may help.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The status is none of these.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The status is not one of these.</exception>
     public static Task WriteAsync(HttpContext http, int statusCode, string message, TimeSpan? retryAfter = null)
     {
         ArgumentNullException.ThrowIfNull(http);

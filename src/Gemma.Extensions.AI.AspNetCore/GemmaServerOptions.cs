@@ -9,7 +9,7 @@ public sealed class GemmaServerOptions
     /// <summary>Largest body of a request, in bytes; more is answered with 413.</summary>
     public long MaxRequestBodySize { get; set; } = 16 << 20;
 
-    /// <summary>Time of silence on a stream after which a comment is sent, so that neither client nor proxy closes it.</summary>
+    /// <summary>Interval at which a silent stream sends a comment, so that neither client nor proxy closes it.</summary>
     public TimeSpan HeartbeatInterval { get; set; } = TimeSpan.FromSeconds(15);
 
     /// <summary>Time that a client may take to accept written data before its connection is closed.</summary>

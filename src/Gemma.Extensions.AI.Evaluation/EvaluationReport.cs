@@ -90,7 +90,7 @@ public sealed record EvaluationReport
     public required IReadOnlyList<EvaluationGroup> Groups { get; init; }
 
     /// <summary>A report that was written as JSON.</summary>
-    /// <exception cref="FormatException">The text is none.</exception>
+    /// <exception cref="FormatException">The text is not a report.</exception>
     public static EvaluationReport Parse(string json)
     {
         ArgumentNullException.ThrowIfNull(json);

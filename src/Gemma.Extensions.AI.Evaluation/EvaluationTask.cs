@@ -96,13 +96,13 @@ public sealed record EvaluationTask
     /// <summary>The way to take them from it.</summary>
     public FewShotSampling FewShotSampling { get; init; }
 
-    /// <summary>A field in which examples must be equal to the question, such as the subject.</summary>
+    /// <summary>A field that examples must share with the question, such as the subject.</summary>
     public string? FewShotMatch { get; init; }
 
     /// <summary>Split that is measured.</summary>
     public string Split { get; init; } = "test";
 
-    /// <summary>A field by which results are listed one by one as well.</summary>
+    /// <summary>A field whose values also get results of their own.</summary>
     public string? GroupBy { get; init; }
 
     /// <summary>Texts that end a written answer.</summary>

@@ -13,7 +13,7 @@ public sealed record ExpectedCall(string Name, IReadOnlyDictionary<string, IRead
     /// <summary>Names of arguments that may be left out.</summary>
     public IReadOnlyCollection<string> Optional { get; init; } = [];
 
-    /// <summary>A call each of whose arguments has one right value.</summary>
+    /// <summary>A call with one right value for each argument.</summary>
     public static ExpectedCall Of(string name, IEnumerable<KeyValuePair<string, object?>> arguments)
     {
         ArgumentNullException.ThrowIfNull(arguments);

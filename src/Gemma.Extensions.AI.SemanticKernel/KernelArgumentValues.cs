@@ -57,7 +57,7 @@ internal sealed class KernelArgumentValues(IChatClient inner) : DelegatingChatCl
             return text ?? (object)json;
         }
 
-        // The options that functions made without any say they have are not those by which they read.
+        // A function made without options reports default ones, but reads with others.
         bool hasOwn = !ReferenceEquals(options, AIJsonUtilities.DefaultOptions);
         return CanRead(json, type, hasOwn ? options : JsonSerializerOptions.Default, out _) ? json
             : text is not null && (Nullable.GetUnderlyingType(type) ?? type) is { IsEnum: true } enumeration && Enum.TryParse(enumeration, text, ignoreCase: true, out _) ? text

@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.SemanticKernel;
 
 /// <summary>
 /// Tells plugins from functions in calls that the caller invokes itself. To the model a function is <c>plugin_function</c>; the service that wraps a
-/// chat client hands that on as the function's name, with which <see cref="FunctionCallContent.InvokeAsync"/> finds nothing. Semantic Kernel's own
+/// chat client hands that on as the function's name, which <see cref="FunctionCallContent.InvokeAsync"/> cannot find. Semantic Kernel's own
 /// connectors give both names, and so does this. In a history the two become one again.
 /// </summary>
 internal sealed class KernelFunctionNames(IChatCompletionService inner) : IChatCompletionService
@@ -55,7 +55,7 @@ internal sealed class KernelFunctionNames(IChatCompletionService inner) : IChatC
 
         for (int i = history.Count - 1; i >= known; i--)
         {
-            // The wrapped service puts calls that nobody invoked into the history of a stream. They are the caller's to add, as with any connector.
+            // The wrapped service adds calls that were not invoked to the history of a stream. Adding them is the caller's job, as with any connector.
             if (history[i].Items.OfType<FunctionCallContent>().Any(call => !history.Skip(i).SelectMany(m => m.Items).OfType<FunctionResultContent>().Any(result => result.CallId == call.Id)))
             {
                 history.RemoveAt(i);

@@ -87,7 +87,7 @@ internal static class SettingNames
         }
     }
 
-    /// <summary>The form in which OpenAI's interface takes a schema, as settings for its connectors have it.</summary>
+    /// <summary>A schema in the form of OpenAI's API, as in settings for its connectors.</summary>
     private static ChatResponseFormat? Unwrapped(ChatResponseFormat? format) =>
         format is ChatResponseFormatJson { Schema: { ValueKind: JsonValueKind.Object } outer }
         && outer.TryGetProperty("type", out JsonElement type) && type.ValueKind == JsonValueKind.String && type.GetString() == "json_schema"

@@ -132,7 +132,7 @@ internal static class GradientMath
         }
     }
 
-    /// <summary>tanh(√(2/π)·(g + 0.044715·g³)), of which the tanh form of GELU is made.</summary>
+    /// <summary>tanh(√(2/π)·(g + 0.044715·g³)), the inner part of GELU's tanh form.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> GeluTanh(Vector512<float> g) => Tanh(g * (Vector512.Create(Operations.GeluSlope) + g * g * (Operations.GeluSlope * Operations.GeluCubic)));
 

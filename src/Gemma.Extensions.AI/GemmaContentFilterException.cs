@@ -3,10 +3,10 @@ namespace Gemma.Extensions.AI;
 /// <summary>A guard blocked what a user said or what a model answered, and <see cref="ShieldGemmaOptions.Action"/> says to throw.</summary>
 public sealed class GemmaContentFilterException : GemmaException
 {
-    /// <summary>Key under which the additional properties of a blocked answer, of its text and of the text's annotation name the violated policies.</summary>
+    /// <summary>Key of the violated policies' names in the additional properties of a blocked answer, of its text and of the text's annotation.</summary>
     public const string ViolationsKey = "content_filter.violations";
 
-    /// <summary>Key under which they hold the whole <see cref="GuardVerdict"/>.</summary>
+    /// <summary>Key of the whole <see cref="GuardVerdict"/> in the same places.</summary>
     public const string VerdictKey = "content_filter.verdict";
 
     internal GemmaContentFilterException(GuardVerdict verdict, bool isPrompt) : base(

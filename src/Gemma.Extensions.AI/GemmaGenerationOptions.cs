@@ -88,7 +88,7 @@ public sealed class GemmaGenerationOptions
     public bool? LenientSchemas { get; set; }
 
     /// <summary>
-    /// The .NET type as which a JSON answer is read, with the options by which it is read. Schemas say less than types (an <c>int</c> is any integer, <c>byte[]</c> and flags
+    /// The .NET type that a JSON answer is deserialized to, with the serializer options. Schemas say less than types (an <c>int</c> is any integer, <c>byte[]</c> and flags
     /// are any text), and only the schema comes with <see cref="ChatOptions.ResponseFormat"/>; with the type, whatever is answered can be read. <c>GetResponseAsync&lt;T&gt;</c> of
     /// <see cref="GemmaAnswerTypeExtensions"/> sets it, <see cref="GemmaAnswerTypeExtensions.WithResponseType{T}"/> does for agents. Parameters of functions need nothing: their types are known.
     /// </summary>
@@ -101,7 +101,7 @@ public sealed class GemmaGenerationOptions
     public bool? Rfc3339Times { get; set; }
 
     /// <summary>
-    /// The order in which objects have the properties that their schema declares, in answers and in arguments of tools; null is <see cref="GemmaPropertyOrder.Schema"/>.
+    /// The order of an object's declared properties, in answers and in arguments of tools; null is <see cref="GemmaPropertyOrder.Schema"/>.
     /// </summary>
     public GemmaPropertyOrder? PropertyOrder { get; set; }
 

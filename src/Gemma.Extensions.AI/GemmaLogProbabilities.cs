@@ -31,7 +31,7 @@ public sealed record GemmaLogProbabilities(GemmaTokenLogProbability Token, IRead
 /// <summary>Finds log probabilities in what a client over this library returned.</summary>
 public static class GemmaLogProbabilitiesExtensions
 {
-    /// <summary>Key of <see cref="ChatMessage.AdditionalProperties"/> and of the last update's under which all tokens of the message stand.</summary>
+    /// <summary>Key of the list of all tokens of a message in <see cref="ChatMessage.AdditionalProperties"/>, and in the last update's.</summary>
     internal const string Key = "logprobs";
 
     /// <summary>

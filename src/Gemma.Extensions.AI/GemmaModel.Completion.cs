@@ -63,7 +63,7 @@ public sealed partial class GemmaModel
         }
     }
 
-    /// <summary>The tokens of a text in which control tokens count, behind bos.</summary>
+    /// <summary>Bos and the tokens of a text whose control tokens count.</summary>
     private int[] RawPrompt(string prompt)
     {
         List<int> tokens = [Tokenizer.BosId];

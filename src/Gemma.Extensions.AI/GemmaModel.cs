@@ -68,7 +68,7 @@ public sealed partial class GemmaModel : IDisposable
     /// <exception cref="GemmaModelFormatException">The checkpoint's template cannot be used; says why, where, and what to do.</exception>
     internal ChatFormat ChatFormat => _format.Format;
 
-    /// <summary>Tokens of earlier replies; null if prefixes are not kept, for which alone they serve.</summary>
+    /// <summary>Tokens of earlier replies; null without a prefix cache, their only use.</summary>
     internal ReplyTokenCache? Replies { get; }
 
     /// <summary>The model's log.</summary>

@@ -34,7 +34,7 @@ public sealed class GemmaOptions
     public int? ContextLength { get; set; }
 
     /// <summary>
-    /// The format in which conversations are put to the model. Null takes the checkpoint's own, as its chat template describes it (<c>chat_template.jinja</c>,
+    /// The prompt format of conversations. Null takes the checkpoint's own, as its chat template describes it (<c>chat_template.jinja</c>,
     /// <c>tokenizer_config.json</c>, GGUF metadata), or Google's where it has none. The log says which.
     /// </summary>
     public GemmaChatFormat? ChatFormat { get; set; }

@@ -19,7 +19,7 @@ public sealed class ShieldGemmaOptions
     /// <summary>The policies; those of <see cref="GuardPolicy.All"/> unless set. Yours may be among them.</summary>
     public IReadOnlyList<GuardPolicy> Policies { get; set; } = GuardPolicy.All;
 
-    /// <summary>Probability from which on a text is blocked, above 0 and at most 1.</summary>
+    /// <summary>Probability at or above which a text is blocked; above 0 and at most 1.</summary>
     public double Threshold { get; set; } = DefaultThreshold;
 
     /// <summary>Thresholds of single policies, by name. More than 1 lets everything pass, so that the policy is only reported.</summary>

@@ -15,13 +15,13 @@ using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.AspNetCore.Hosting;
 
-/// <summary>A server of its own: all APIs, keys, the check of names and origins, and errors in the form of the API, whoever says them.</summary>
+/// <summary>A server of its own: all APIs, keys, the check of names and origins, and all errors in the API's own form.</summary>
 internal static class ServerHost
 {
     /// <param name="settings">Where it listens and whom it answers.</param>
     /// <param name="configure">Registers models, logging and options.</param>
     /// <param name="map">Maps more routes: onto the application for everybody, onto the group for those with a key.</param>
-    /// <exception cref="ArgumentException">The settings are none that a server may start with.</exception>
+    /// <exception cref="ArgumentException">The settings are invalid.</exception>
     public static WebApplication Build(ServerHostSettings settings, Action<WebApplicationBuilder> configure, Action<WebApplication, RouteGroupBuilder>? map = null)
     {
         if (string.Join(" ", settings.Validate()) is { Length: > 0 } problems)

@@ -51,7 +51,7 @@ internal static class RequestBody
     }
 
     /// <summary>
-    /// Refuses text that is none: bytes that are no UTF-8, and halves of surrogate pairs, which cutting a text in JavaScript leaves. Elements would only find out when they are read.
+    /// Refuses invalid text: bytes that are not UTF-8, and lone surrogates, which slicing a string in JavaScript can leave. JSON elements would only fail when they are read.
     /// </summary>
     private static void CheckText(ReadOnlySpan<byte> json)
     {

@@ -43,7 +43,7 @@ internal static class OllamaPullEndpoint
         await DownloadAsync(http, core, stream, reference).ConfigureAwait(false);
     }
 
-    /// <summary>There was nothing to do, or nobody wants to know how far it is.</summary>
+    /// <summary>Nothing was left to download, or the client did not ask for progress.</summary>
     private static async Task AnswerAsync(HttpContext http, ServerCore core, OllamaModelRequest body)
     {
         if (body.Stream == false)

@@ -48,7 +48,7 @@ internal sealed class OpenAIRoutes
         ApiEndpoint.Map(_routes, HttpMethods.Get, "/openapi.json", OpenAIDialect.Instance, _core.Logger, DescribeAsync);
         if (_prefix.Trim('/').Length > 0)
         {
-            // What nobody else maps below the prefix: clients want to read even this as JSON.
+            // Unmapped paths below the prefix: clients expect JSON even for these.
             _routes.Map("/{**path}", http => ApiEndpoint.RunAsync(http, OpenAIDialect.Instance, _core.Logger, RefuseAsync)).WithMetadata(OpenAIDialect.Instance)
                 .Add(static endpoint => ((RouteEndpointBuilder)endpoint).Order = int.MaxValue);
         }

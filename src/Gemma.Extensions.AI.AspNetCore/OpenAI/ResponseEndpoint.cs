@@ -143,7 +143,7 @@ internal sealed class ResponseEndpoint(ResponseStore store)
             }
             catch (Exception exception)
             {
-                ApiEndpoint.ErrorOf(exception, core.Logger, path); // nobody waits for it who could be told
+                ApiEndpoint.ErrorOf(exception, core.Logger, path); // no client is waiting for it
             }
         }
     }

@@ -55,7 +55,7 @@ internal sealed class RunningResponse : IDisposable
 
     /// <param name="key">Where it will be kept.</param>
     /// <param name="response">What is said of it so far.</param>
-    /// <param name="cancellation">Ends it for another reason than that somebody asks for that. It may outlive the response.</param>
+    /// <param name="cancellation">Ends it for reasons other than a request to cancel it. The token may outlive the response.</param>
     /// <param name="ended">Called when it is disposed.</param>
     public RunningResponse(string key, ResponseBody response, CancellationToken cancellation, Action ended)
     {
@@ -67,7 +67,7 @@ internal sealed class RunningResponse : IDisposable
 
     public ResponseBody Response { get; }
 
-    /// <summary>Cancelled when somebody asks for that, or the client is gone.</summary>
+    /// <summary>Cancelled on request, or when the client is gone.</summary>
     public CancellationToken Token => _cancellation.Token;
 
     public bool WasCancelled { get; private set; }

@@ -50,7 +50,7 @@ internal sealed class ResponseWriter(ResponseBody response, EventStream? stream)
         End("failed");
     }
 
-    /// <summary>Ends the response as somebody asked for it.</summary>
+    /// <summary>Ends a response that was cancelled on request.</summary>
     public void Cancel()
     {
         Begin();

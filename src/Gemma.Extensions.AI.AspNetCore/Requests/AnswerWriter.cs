@@ -3,13 +3,13 @@ using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
-/// <summary>Writes the answer to a request that has one: takes its pieces apart and keeps what is said at the end.</summary>
+/// <summary>Base of the writers for APIs with one answer per request: takes updates apart, and keeps finish reason and usage for the end.</summary>
 internal abstract class AnswerWriter : IAnswerWriter
 {
-    /// <summary>Why the answer ended; null until that is known.</summary>
+    /// <summary>The finish reason; null until it is known.</summary>
     protected ChatFinishReason? Finish { get; set; }
 
-    /// <summary>The tokens that it took; null until they are known.</summary>
+    /// <summary>The usage; null until it is known.</summary>
     protected UsageDetails? Usage { get; set; }
 
     public virtual void Write(ChoiceUpdate piece)

@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Evaluation.Metrics;
 /// <summary>Compares what a model wrote with what is right.</summary>
 internal sealed class AnswerComparison
 {
-    /// <summary>Stands for an answer from which nothing could be extracted.</summary>
+    /// <summary>The answer if nothing could be extracted.</summary>
     public const string Invalid = "[invalid]";
 
     private readonly EvaluationTask _task;

@@ -11,7 +11,7 @@ namespace Gemma.Extensions.AI.Evaluation.Tasks;
 /// <param name="Continuations">Continuations to choose from, the delimiter before them included; empty where an answer is written.</param>
 /// <param name="Choices">The choices without it, whose lengths count.</param>
 /// <param name="Answer">What is right.</param>
-/// <param name="Group">The row's value of the field by which results are listed.</param>
+/// <param name="Group">The row's value of the field that results are grouped by.</param>
 /// <param name="Tools">Functions that are offered.</param>
 internal sealed record Question(IReadOnlyList<string> Contexts, IReadOnlyList<string> Continuations, IReadOnlyList<string> Choices, JsonNode? Answer, string? Group, IReadOnlyList<AITool> Tools);
 

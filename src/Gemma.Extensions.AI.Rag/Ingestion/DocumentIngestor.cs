@@ -205,7 +205,7 @@ public sealed class DocumentIngestor
         return (IngestionAction.Stored, chunks.Count, await StoreAsync(document.Id, title, hash, chunks, known.ContainsKey(document.Id), cancellationToken).ConfigureAwait(false));
     }
 
-    /// <summary>Removes a document; nothing happens where there is none of that name.</summary>
+    /// <summary>Removes a document. Does nothing if there is none of that name.</summary>
     public async Task RemoveAsync(string documentId, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(documentId);

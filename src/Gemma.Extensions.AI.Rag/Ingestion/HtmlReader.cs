@@ -143,7 +143,7 @@ internal static partial class HtmlReader
         }
     }
 
-    /// <summary>The text of a node, in which line breaks and blocks part words as they do on the screen. By a stack: nesting may be deep.</summary>
+    /// <summary>The text of a node. Line breaks and blocks separate words, as on the screen. Uses an explicit stack, since nesting may be deep.</summary>
     private static string TextOf(INode root, Action check, char breaks = ' ') => TextOf([root], check, breaks, inRuby: false);
 
     private static string TextOf(IEnumerable<INode> roots, Action check, char breaks, bool inRuby)
@@ -206,7 +206,7 @@ internal static partial class HtmlReader
         }
     }
 
-    /// <summary>Terms and what is said of them, a line each.</summary>
+    /// <summary>Terms with their descriptions, a line each.</summary>
     private static string Definitions(IElement list, Action check)
     {
         List<StringBuilder> lines = [];

@@ -62,7 +62,7 @@ internal static class MathText
 
     private static string Group(string text) => text.Length > 1 && !text.All(char.IsLetterOrDigit) ? $"({text})" : text;
 
-    /// <summary>Without white space at the ends and the operators that nobody sees.</summary>
+    /// <summary>Without white space at the ends, and without invisible operators.</summary>
     private static string Visible(string text) =>
         string.Join(' ', text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).Replace("\u2061", "", StringComparison.Ordinal).Replace("\u2062", "", StringComparison.Ordinal)
             .Replace("\u2063", ",", StringComparison.Ordinal).Replace("\u2064", "", StringComparison.Ordinal);

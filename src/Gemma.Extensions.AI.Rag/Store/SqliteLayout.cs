@@ -5,7 +5,7 @@ using Microsoft.Extensions.VectorData;
 
 namespace Gemma.Extensions.AI.Rag.Store;
 
-/// <summary>Whose file it is and in which layout; makes new files and brings older ones up to date. What is no file of ours is never written to.</summary>
+/// <summary>Detects the owner and layout of a file, creates new files and upgrades older ones. A file of another application is never written to.</summary>
 internal static class SqliteLayout
 {
     /// <summary>Layout of the tables. A file of a later one is refused.</summary>

@@ -121,7 +121,7 @@ internal sealed class AnswerSink(GemmaTokenizer tokenizer, IReadOnlyList<string>
         }
         catch (Exception exception)
         {
-            result = result with { Finish = EngineFinish.Failed, Error = exception }; // whoever waits for the end must not wait for ever
+            result = result with { Finish = EngineFinish.Failed, Error = exception }; // or the reader would wait forever
         }
 
         _parts.Writer.Complete();

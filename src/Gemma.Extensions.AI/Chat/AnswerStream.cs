@@ -9,7 +9,7 @@ namespace Gemma.Extensions.AI.Chat;
 /// <summary>The one path to an answer, of a conversation and of a raw prompt; an answer that is not streamed is this one, drained.</summary>
 internal static class AnswerStream
 {
-    /// <summary>Key of the last update's additional properties under which the stop sequence stands that ended the answer.</summary>
+    /// <summary>Key of the stop sequence that ended the answer, in the last update's additional properties.</summary>
     internal const string StopSequenceKey = "stop_sequence";
 
     public static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(GemmaModel model, ChatTurn turn, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)

@@ -74,7 +74,7 @@ internal sealed class ConversationCut
     }
 
     /// <summary>
-    /// The turns of a conversation: each begins with what a user says, or with a summary. One in which a result stands whose call was made before belongs to the turn of the call.
+    /// The turns of a conversation: each begins with a user's message, or with a summary. A turn that holds the result of an earlier turn's call belongs to that turn.
     /// </summary>
     internal static List<ChatMessage[]> Split(ChatMessage[] messages)
     {

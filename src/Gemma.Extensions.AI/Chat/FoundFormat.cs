@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 namespace Gemma.Extensions.AI.Chat;
 
 /// <summary>
-/// The prompt format that was found for a model, or why none was. A template that cannot be used keeps nobody from what needs no conversation: embeddings,
+/// The prompt format that was found for a model, or why none was. A template that cannot be used does not prevent what needs no conversation: embeddings,
 /// raw prompts, measuring.
 /// </summary>
 internal sealed class FoundFormat

@@ -62,7 +62,7 @@ internal sealed class GemmaEngine : IDisposable
         _batch = new ForwardBatch(maxRows, options.MaxConcurrentRequests);
         _abandon = ShouldAbandonStep;
         _thread = new Thread(Loop) { IsBackground = true, Name = "Gemma engine" };
-        _thread.UnsafeStart(); // without the context of whoever loads the model, often a request that would never be let go
+        _thread.UnsafeStart(); // without the execution context of the loading thread, often a request's, which would never be released
     }
 
     /// <inheritdoc cref="EngineCapacity.ContextLength"/>

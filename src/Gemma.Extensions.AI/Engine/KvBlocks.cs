@@ -27,7 +27,7 @@ internal sealed class KvBlocks
 
     public int Count => _free.Length;
 
-    /// <summary>Blocks that nobody refers to.</summary>
+    /// <summary>Blocks without references.</summary>
     public int FreeCount { get; private set; }
 
     /// <summary>Blocks that only the prefix cache refers to.</summary>

@@ -16,7 +16,7 @@ internal static class PromptCacheFile
     private const int Generated = int.MinValue;
     private static ReadOnlySpan<byte> Magic => "GEMMAKV1"u8;
 
-    /// <summary>Writes what <paramref name="table"/> holds for <paramref name="tokens"/>, all of which are computed. A file of this name is always whole.</summary>
+    /// <summary>Writes the keys and values that <paramref name="table"/> holds for <paramref name="tokens"/>, all of them computed. A file of this name is always complete.</summary>
     public static void Write(string path, ReadOnlySpan<byte> fingerprint, KvPool pool, int window, BlockTable table, int[] tokens)
     {
         byte[] header = new byte[HeaderBytes];

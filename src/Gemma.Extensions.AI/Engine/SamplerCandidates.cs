@@ -6,7 +6,7 @@ namespace Gemma.Extensions.AI.Engine;
 
 /// <summary>
 /// The tokens that may be drawn, with their logits or weights. Nothing is sorted: top-k keeps a heap that few logits enter, top-p selects by weight. The arrays
-/// belong to the thread, on which sequences take turns, so a draw allocates nothing.
+/// belong to the engine's thread, where sequences take turns, so a draw allocates nothing.
 /// </summary>
 internal sealed class SamplerCandidates
 {

@@ -82,7 +82,7 @@ internal sealed class StepOutputs(GemmaConfig config, GemmaForward forward, Engi
         }
     }
 
-    /// <summary>Computes and delivers some of the wanted rows, of which the last <paramref name="read"/> are read out. A failure is traced to its sequence by computing each alone; only one that fails again is ended.</summary>
+    /// <summary>Computes and delivers some of the wanted rows; the last <paramref name="read"/> of them are read out. A failure is traced to its sequence by computing each alone; only one that fails again is ended.</summary>
     private void ProcessLogits(List<Sequence> sequences, int first, int count, int read, bool alone)
     {
         Matrix logits;

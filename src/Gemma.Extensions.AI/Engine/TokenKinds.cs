@@ -12,7 +12,7 @@ internal sealed class TokenKinds
 
     private TokenKinds(bool[] generated) => _generated = generated;
 
-    /// <summary>Kinds of a backend to which all rows are alike.</summary>
+    /// <summary>Kinds for a backend that treats all rows alike.</summary>
     public static TokenKinds Alike { get; } = new([]);
 
     /// <summary>Kinds of a sequence of at most <paramref name="tokens"/> tokens that begins with a prompt.</summary>

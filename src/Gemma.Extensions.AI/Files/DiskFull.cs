@@ -13,7 +13,7 @@ internal static class DiskFull
 
     /// <summary>The exception to throw, which says what could not be written and what to do.</summary>
     /// <param name="path">What was to be written.</param>
-    /// <param name="exception">One of which <see cref="Is"/> is true.</param>
+    /// <param name="exception">An exception that <see cref="Is"/> accepts.</param>
     public static IOException At(string path, Exception exception) =>
         new($"'{path}' cannot be written: the disk is full. Free some room there, or write to another place.", exception) { HResult = exception.HResult };
 }

@@ -2,7 +2,7 @@ namespace Gemma.Extensions.AI.Files;
 
 /// <summary>
 /// Files of a directory that mean something together only, such as weights with their configuration and vocabulary. They are replaced as one: all are
-/// written before the first gets its name, and the main file, without which the others are of no use to a reader, is there only while all belong to it.
+/// written before the first gets its name, and the main file, which a reader needs first, exists only while all others belong to it.
 /// </summary>
 internal sealed class FileSet(string directory)
 {

@@ -68,7 +68,7 @@ internal abstract class ModelFile : IDisposable
     public abstract bool AddsEndToken { get; }
 
     /// <summary>Builds the tokenizer that the model carries.</summary>
-    /// <exception cref="GemmaModelFormatException">There is none, it is damaged, or it has a token for which the embedding has no row.</exception>
+    /// <exception cref="GemmaModelFormatException">There is none, it is damaged, or it has a token without a row in the embedding.</exception>
     public GemmaTokenizer CreateTokenizer()
     {
         GemmaTokenizer tokenizer = ReadTokenizer();

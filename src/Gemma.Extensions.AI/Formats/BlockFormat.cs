@@ -50,7 +50,7 @@ internal abstract unsafe class BlockFormat
     /// <summary>Bytes of <paramref name="elements"/> elements, which must be whole blocks.</summary>
     public long ByteLength(long elements) => elements / BlockElements * BlockBytes;
 
-    /// <summary>Scalar reference decoder: the oracle from which every fast path is tested.</summary>
+    /// <summary>Scalar reference decoder: the oracle that every fast path is tested against.</summary>
     public abstract void Decode(byte* source, float* destination, long elements);
 
     /// <summary>Packs elements, which must be finite and whole blocks.</summary>

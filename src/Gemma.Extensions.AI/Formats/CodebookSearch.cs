@@ -190,7 +190,7 @@ internal sealed unsafe class CodebookSearch
             return 0;
         }
 
-        // From scales under which the largest element is cut to those under which it takes half of the levels.
+        // From scales that clip the largest element to those where it uses half of the levels.
         ushort* trial = stackalloc ushort[_group / 4];
         double best = double.NegativeInfinity;
         float bestScale = 0;
@@ -222,7 +222,7 @@ internal sealed unsafe class CodebookSearch
         }
     }
 
-    /// <summary>The d under which the scales that can be stated come nearest to the best ones, and these scales.</summary>
+    /// <summary>The d whose representable scales come nearest to the best ones, and these scales.</summary>
     private float BestStep(float* magnitudes, float* weights, ushort* entries, float start, byte* scales, int groups)
     {
         double* dots = stackalloc double[groups], squares = stackalloc double[groups];

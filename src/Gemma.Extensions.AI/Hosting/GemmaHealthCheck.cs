@@ -8,7 +8,7 @@ namespace Gemma.Extensions.AI.Hosting;
 /// </summary>
 internal sealed class GemmaHealthCheck(ModelRegistry? registry) : IHealthCheck
 {
-    /// <summary>Part of the queue from which on a model counts as overloaded.</summary>
+    /// <summary>Fill level of the queue, as a fraction, at which a model counts as overloaded.</summary>
     private const double Overloaded = 0.8;
 
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)

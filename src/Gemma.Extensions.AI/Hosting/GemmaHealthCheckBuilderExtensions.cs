@@ -10,7 +10,7 @@ public static class GemmaHealthCheckBuilderExtensions
     /// <param name="builder">The builder to add to.</param>
     /// <param name="name">Name of the check.</param>
     /// <param name="failureStatus">What is reported for a failed model; null: unhealthy.</param>
-    /// <param name="tags">Tags by which checks are filtered.</param>
+    /// <param name="tags">Tags for filtering checks.</param>
     public static IHealthChecksBuilder AddGemma(this IHealthChecksBuilder builder, string name = "gemma", HealthStatus? failureStatus = null, IEnumerable<string>? tags = null)
     {
         ArgumentNullException.ThrowIfNull(builder);

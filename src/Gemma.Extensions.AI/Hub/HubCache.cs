@@ -152,7 +152,7 @@ internal sealed partial class HubCache(string root)
         return freed + Tidy(Path.GetDirectoryName(Path.GetDirectoryName(snapshot)!)!);
     }
 
-    /// <summary>Deletes what nothing links to any more, and the folder of a repository of which nothing is left. Returns the bytes freed.</summary>
+    /// <summary>Deletes blobs without links, and folders of repositories that are empty then. Returns the bytes freed.</summary>
     private static long Tidy(string folder)
     {
         foreach (string snapshot in Directory.GetDirectories(Path.Combine(folder, "snapshots")))

@@ -24,7 +24,7 @@ internal static class HubPatience
             {
                 return await fetch(cancellationToken).ConfigureAwait(false);
             }
-            catch (IOException e) when (retry < options.Retries && !DiskFull.Is(e)) // a full disk is none of the connection
+            catch (IOException e) when (retry < options.Retries && !DiskFull.Is(e)) // a full disk is not the connection's fault
             {
             }
 

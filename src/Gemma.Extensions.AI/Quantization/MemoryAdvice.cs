@@ -36,7 +36,7 @@ internal sealed record MemoryAdvice(long WeightBytes, long KvBytes, long Activat
         return new MemoryAdvice(weightBytes, kv, activations, machine ?? MachineMemory.Read());
     }
 
-    /// <summary>The largest recipe under which the model would fit, not larger than the present weights; null where none does.</summary>
+    /// <summary>The largest recipe whose result would fit and is no larger than the present weights; null if there is none.</summary>
     public QuantizationRecipe? LargestThatFits(GemmaConfig config) => QuantizationRecipe.All
         .Where(recipe => recipe.Bytes(config) is var bytes && bytes < WeightBytes && bytes + KvBytes + ActivationBytes <= Machine.LimitBytes)
         .MaxBy(recipe => recipe.Bytes(config));

@@ -129,7 +129,7 @@ internal sealed class PromptEncoder
 
         return (int)Math.Min(tokens + Spelt(), int.MaxValue);
 
-        // White space beside a marker that takes it is no token.
+        // White space beside a marker that absorbs it is not a token.
         long Spelt() => characters == 0 || _strips ? 0 : longest == 0 ? 1 : (characters + longest - 1) / longest;
     }
 

@@ -4,7 +4,7 @@ namespace Gemma.Extensions.AI.Backends.Cuda;
 
 /// <summary>
 /// One model's use of a GPU: memory, a stream that runs everything in order, and the kernels. Several models can share a GPU.
-/// An error after which the GPU does not work on is kept in <see cref="Failure"/>, and everything later throws it.
+/// An error that the GPU cannot recover from is kept in <see cref="Failure"/>, and everything later throws it.
 /// </summary>
 internal sealed unsafe class CudaContext : IDisposable
 {
@@ -59,7 +59,7 @@ internal sealed unsafe class CudaContext : IDisposable
     /// <summary>Why the GPU does not work on; null as long as it does.</summary>
     public GemmaDeviceException? Failure { get; private set; }
 
-    /// <summary>Bytes of device memory in all, and those that nobody holds.</summary>
+    /// <summary>Total and free bytes of device memory.</summary>
     public (long Total, long Free) Memory
     {
         get
@@ -263,7 +263,7 @@ internal sealed unsafe class CudaContext : IDisposable
         }
     }
 
-    /// <summary>For a library that uses the stream, after what was held back; until the result is disposed nobody else does.</summary>
+    /// <summary>Gives a library exclusive use of the stream until the result is disposed; deferred launches are submitted first.</summary>
     public Lock.Scope UseStream()
     {
         MakeCurrent();

@@ -58,7 +58,7 @@ internal sealed record CudaDevice(int Index, string Name, int Capability, int Pr
                 : $"There is no GPU of compute capability {LeastCapability / 10}.{LeastCapability % 10} or later; found: {found}.");
     }
 
-    /// <summary>Bytes of its memory that nobody holds.</summary>
+    /// <summary>Free bytes of its memory.</summary>
     /// <exception cref="GemmaDeviceException">The GPU does not answer.</exception>
     public unsafe long ReadFreeBytes(CudaLibrary library)
     {

@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Backends.Cuda;
 
-/// <summary>The forms in which products take their input; see Packed in Kernels/elementwise.cu.</summary>
+/// <summary>The input layouts of products; see Packed in Kernels/elementwise.cu.</summary>
 [Flags]
 internal enum PackedForms
 {

@@ -63,7 +63,7 @@ internal sealed class SplitLowRank(LowRankMatrix first, LowRankMatrix second) : 
     public LowRankMatrix Second { get; } = second;
 }
 
-/// <summary>Key/value memory of which each side has its layers. In a block layers follow one another, so a block's bytes are those of the first side and then those of the second.</summary>
+/// <summary>Key/value memory with each side's layers on its own device. Layers follow one another in a block, so a block's bytes are those of the first side, then those of the second.</summary>
 internal sealed class SplitKvPool(KvLayout layout, int blockCount, KvPool first, KvPool second) : KvPool(layout, blockCount)
 {
     public KvPool First { get; } = first;

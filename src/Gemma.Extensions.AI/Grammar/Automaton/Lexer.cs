@@ -166,7 +166,7 @@ internal abstract class Lexer(RegexArena arena)
         return next;
     }
 
-    /// <summary>Finds the state to which most characters lead, and which kinds do as a whole.</summary>
+    /// <summary>Finds the state that most characters lead to, and the kinds of characters that lead there without exception.</summary>
     private void FindOnward(int state)
     {
         ulong kinds = 0;

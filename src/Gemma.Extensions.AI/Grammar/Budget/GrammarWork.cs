@@ -118,7 +118,7 @@ internal static class GrammarWork
             _end = clock is null ? 0 : clock() + (long)(Math.Min(units, MostUnits) * UnitSeconds * Stopwatch.Frequency);
         }
 
-        /// <summary>Units for which there is time.</summary>
+        /// <summary>Units that the time left allows.</summary>
         public long UnitsLeft => _clock is null ? long.MaxValue : Math.Max(0, (long)((_end - _clock()) / (UnitSeconds * Stopwatch.Frequency)));
     }
 

@@ -81,7 +81,7 @@ internal static class DotNetScalars
         _ => null,
     };
 
-    /// <summary>Completes the schema of a scalar; false where the type is none.</summary>
+    /// <summary>Completes the schema of a scalar; false if the type is not one.</summary>
     public static bool TryNarrow(JsonObject schema, Type type)
     {
         if (s_ranges.TryGetValue(type, out (string Min, string Max) range))

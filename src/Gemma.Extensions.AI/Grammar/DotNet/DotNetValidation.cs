@@ -21,7 +21,7 @@ internal static class DotNetValidation
     private const string WebAddress = "^(?:[Hh][Tt][Tt][Pp][Ss]?|[Ff][Tt][Pp])://";
     private const string PhoneNumber = @"^\+?[0-9 ().\-]*[0-9][0-9 ().\-]*$";
 
-    /// <summary>The attributes of any of the places, of which some may be missing.</summary>
+    /// <summary>The attributes of all given places; null places are skipped.</summary>
     public static ValidationAttribute[] Of(params ICustomAttributeProvider?[] places) =>
         [.. places.OfType<ICustomAttributeProvider>().SelectMany(static place => place.GetCustomAttributes(typeof(ValidationAttribute), inherit: true)).Cast<ValidationAttribute>()];
 

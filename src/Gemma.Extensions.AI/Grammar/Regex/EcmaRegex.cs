@@ -24,7 +24,7 @@ internal sealed class EcmaRegex
 
     private EcmaRegex(string pattern) => _pattern = pattern;
 
-    /// <summary>The texts in which the pattern occurs (JSON Schema's search), or which it matches as a whole.</summary>
+    /// <summary>The texts that contain a match of the pattern (JSON Schema's search), or that it matches as a whole.</summary>
     /// <exception cref="FormatException">The pattern is malformed.</exception>
     /// <exception cref="NotSupportedException">The pattern uses a construct that an automaton cannot decide.</exception>
     public static RegexTerm Compile(RegexArena arena, string pattern, bool wholeText = false)

@@ -60,7 +60,7 @@ internal sealed class EcmaRegexBuilder
     /// <summary>The facts about the text before a place: two for each class of the preceding character, the second if the enclosing loop has read something.</summary>
     private int Before => 2 * (_classes.Length + 1);
 
-    /// <summary>The texts in which the expression occurs, or which it matches as a whole.</summary>
+    /// <summary>The texts that contain a match of the expression, or that it matches as a whole.</summary>
     public static RegexTerm Build(RegexArena arena, EcmaNode root, bool wholeText)
     {
         if (!root.HasAssertion)

@@ -224,7 +224,7 @@ internal sealed class ArrayMatcher
         return after;
     }
 
-    /// <summary>One number for all depths in which the same items have room, so that little is worked out again.</summary>
+    /// <summary>One number for all depths that leave room for the same items, so that few are computed again.</summary>
     private int Within(int nesting)
     {
         _itemHeights ??= [.. AllNodes().Where(static node => !node.IsEmpty).Select(static node => node.Height).Distinct().Order()];

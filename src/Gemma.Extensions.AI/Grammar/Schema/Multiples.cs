@@ -182,7 +182,7 @@ internal static class Multiples
     private static BigInteger DivideUp(BigInteger a, BigInteger b) => (a + b - 1) / b;
 }
 
-/// <summary>The fractions for which all multiples between two numbers have quotients that are integers as doubles.</summary>
+/// <summary>The fractions whose multiples between two numbers all have integer quotients in double arithmetic.</summary>
 internal sealed record FractionTest
 {
     private readonly long _one, _step, _shared, _inverse;

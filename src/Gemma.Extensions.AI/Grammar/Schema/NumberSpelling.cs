@@ -9,7 +9,7 @@ namespace Gemma.Extensions.AI.Grammar.Schema;
 /// </summary>
 internal static class NumberSpelling
 {
-    /// <summary>Digits up to which decimals and doubles correspond: no two decimals round to the same double.</summary>
+    /// <summary>Number of digits up to which no two decimals round to the same double.</summary>
     private const int SafeDigits = 15;
 
     /// <summary>Digits that distinguish all doubles.</summary>

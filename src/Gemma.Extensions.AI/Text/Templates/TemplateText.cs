@@ -21,7 +21,7 @@ internal sealed class TemplateText(string value, string? marks = null)
     /// <summary>The mark of the first character of content, 0 where there is none.</summary>
     public char FirstMark => Marks is null || Marks.AsSpan().IndexOfAnyExcept('\0') is not (int at and >= 0) ? '\0' : Marks[at];
 
-    /// <summary>A text all of whose characters are content.</summary>
+    /// <summary>A text that consists of content only.</summary>
     public static TemplateText Content(string value, char mark) => new(value, new string(mark, value.Length));
 
     public TemplateText Slice(int start, int length) => length == Length ? this : new(Value.Substring(start, length), Marks?.Substring(start, length));

@@ -64,7 +64,7 @@ internal static unsafe class BFloat16Pairs
         }
     }
 
-    /// <summary>scale·(q - offset) - minimum, of which offset and minimum are one addend: scale·offset is exact, an offset being a power of two or small.</summary>
+    /// <summary>scale·(q - offset) - minimum, with offset and minimum folded into one addend: scale·offset is exact, since an offset is a power of two or small.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FromBytes(TileFormat format, byte* tile, float* scales, int columns, byte* pairs)
     {
