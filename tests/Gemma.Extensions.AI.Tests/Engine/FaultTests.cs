@@ -156,7 +156,7 @@ public sealed class FaultTests
     }
 
     /// <summary>Passes every operation on, after asking whether it shall fail.</summary>
-    internal sealed class FaultyBackend(Backend inner) : Backend
+    internal sealed class FaultyBackend(Backend inner) : DelegatingBackend(inner)
     {
         public EmbedHook? BeforeEmbed { get; set; }
 
@@ -171,67 +171,25 @@ public sealed class FaultTests
         /// <summary>The weights of the logits, which are those of the embedding.</summary>
         public WeightMatrix? Head { get; private set; }
 
-        public override string Name => inner.Name;
-
-        public override int Threads => inner.Threads;
-
-        public override string? FallbackReason => inner.FallbackReason;
-
         public Exception? Lost { get; set; }
 
-        public override Exception? Failure => Lost ?? inner.Failure;
+        public override Exception? Failure => Lost ?? Inner.Failure;
 
-        public override bool HasPromptKernels => OtherPromptKernels || inner.HasPromptKernels;
-
-        public override long KvBytes => inner.KvBytes;
-
-        public override MachineMemory ReadMemory() => inner.ReadMemory();
-
-        public override void Begin(ForwardBatch batch) => inner.Begin(batch);
-
-        public override void Wait() => inner.Wait();
-
-        public override Matrix CreateMatrix(int rows, int columns) => inner.CreateMatrix(rows, columns);
-
-        public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts) => inner.LoadWeights(parts);
-
-        public override WeightVector LoadVector(TensorView tensor, float add) => inner.LoadVector(tensor, add);
-
-        public override LowRankMatrix LoadLowRank(int rows, int columns, params ReadOnlySpan<LowRankPart> parts) => inner.LoadLowRank(rows, columns, parts);
-
-        public override KvPool CreateKvPool(KvLayout layout, int blockCount) => inner.CreateKvPool(layout, blockCount);
+        public override bool HasPromptKernels => OtherPromptKernels || Inner.HasPromptKernels;
 
         public override void Embed(WeightMatrix table, ReadOnlySpan<int> tokens, float scale, Matrix output)
         {
             Head = table;
             BeforeEmbed?.Invoke(tokens);
-            inner.Embed(table, tokens, scale, output);
+            base.Embed(table, tokens, scale, output);
         }
-
-        public override void RmsNorm(Matrix x, WeightVector weight, float epsilon, Matrix output, int rows) => inner.RmsNorm(x, weight, epsilon, output, rows);
-
-        public override void AddRmsNorm(Matrix residual, Matrix branch, WeightVector weight, float epsilon, int rows) => inner.AddRmsNorm(residual, branch, weight, epsilon, rows);
 
         public override void MatMul(Matrix x, WeightMatrix weights, Matrix output, int rows, int promptRows = 0)
         {
             BeforeProduct?.Invoke(weights, rows);
-            inner.MatMul(x, weights, output, rows, promptRows);
+            base.MatMul(x, weights, output, rows, promptRows);
             AfterProduct?.Invoke(output, rows, promptRows);
         }
-
-        public override void AddLowRank(Matrix x, LowRankMatrix weights, Matrix output, ReadOnlySpan<int> rows, int promptRows = 0) => inner.AddLowRank(x, weights, output, rows, promptRows);
-
-        public override void RopeAndStore(Matrix qkv, in AttentionSpec layer, ForwardBatch batch) => inner.RopeAndStore(qkv, layer, batch);
-
-        public override void Attention(Matrix qkv, in AttentionSpec layer, ForwardBatch batch, Matrix output) => inner.Attention(qkv, layer, batch, output);
-
-        public override void GeGlu(Matrix gateUp, Matrix output, int rows) => inner.GeGlu(gateUp, output, rows);
-
-        public override void SelectRows(Matrix x, ReadOnlySpan<int> rows, Matrix output) => inner.SelectRows(x, rows, output);
-
-        public override void Softcap(Matrix x, float cap, int rows) => inner.Softcap(x, cap, rows);
-
-        public override void Dispose() => inner.Dispose();
 
         public delegate void EmbedHook(ReadOnlySpan<int> tokens);
     }

@@ -100,42 +100,7 @@ public sealed class GradientTests
         FloatBuffer gradient = new(model.Weights.Length);
         LossSums sums = backprop.Accumulate(batch, loss, 1f, gradient);
         Assert.Equal(batch.TargetRows.Length, sums.Targets);
-
-        Random random = new(7);
-        foreach (Parameter parameter in model.Parameters)
-        {
-            float[] direction = [.. Enumerable.Range(0, parameter.Length).Select(_ => (float)(random.NextDouble() * 2 - 1))];
-            double expected = 0, norm = 0;
-            ReadOnlySpan<float> g = model.Slice(gradient, parameter);
-            for (int i = 0; i < direction.Length; i++)
-            {
-                expected += g[i] * (double)direction[i];
-                norm += g[i] * (double)g[i];
-            }
-
-            // Float32 losses of about 100 carry an error of 1e-5 or so; the step keeps that, and the curvature, below a hundredth of the gradient.
-            const float Step = 2e-3f;
-            double measured = (Moved(Step) - Moved(-Step)) / (2 * Step);
-            double tolerance = 0.02 * Math.Sqrt(norm) + 0.02 * Math.Abs(expected) + 0.02;
-            Assert.True(Math.Abs(measured - expected) <= tolerance, $"{parameter.Name}: gradient {expected:G5}, difference quotient {measured:G5}");
-
-            double Moved(float step)
-            {
-                Add(step);
-                double value = backprop.Evaluate(batch, loss).Loss;
-                Add(-step);
-                return value;
-            }
-
-            void Add(float step)
-            {
-                Span<float> w = model.Slice(model.Weights, parameter);
-                for (int i = 0; i < direction.Length; i++)
-                {
-                    w[i] += step * direction[i];
-                }
-            }
-        }
+        AssertIsGradient(gradient, model, backprop, batch, loss);
     }
 
     /// <summary>Packing changes nothing: the gradient of two documents in one batch is the sum of their own.</summary>
@@ -181,6 +146,46 @@ public sealed class GradientTests
             {
                 float head = parameter.Name == "token_embd.weight" ? untied.Slice(apart, untied["output.weight"])[i] : 0;
                 Assert.InRange(MathF.Abs(expected[i] - actual[i] - head), 0, 1e-4f * (1 + MathF.Abs(expected[i])));
+            }
+        }
+    }
+
+    /// <summary>Compares a gradient with central differences of the loss, along a random direction within each weight.</summary>
+    internal static void AssertIsGradient(FloatBuffer gradient, TrainedWeights model, GemmaBackprop backprop, PackedBatch batch, LossOptions loss)
+    {
+        Random random = new(7);
+        foreach (Parameter parameter in model.Parameters)
+        {
+            float[] direction = [.. Enumerable.Range(0, parameter.Length).Select(_ => (float)(random.NextDouble() * 2 - 1))];
+            double expected = 0, norm = 0;
+            ReadOnlySpan<float> g = model.Slice(gradient, parameter);
+            for (int i = 0; i < direction.Length; i++)
+            {
+                expected += g[i] * (double)direction[i];
+                norm += g[i] * (double)g[i];
+            }
+
+            // Float32 losses of about 100 carry an error of 1e-5 or so; the step keeps that, and the curvature, below a hundredth of the gradient.
+            const float Step = 2e-3f;
+            double measured = (Moved(Step) - Moved(-Step)) / (2 * Step);
+            double tolerance = 0.02 * Math.Sqrt(norm) + 0.02 * Math.Abs(expected) + 0.02;
+            Assert.True(Math.Abs(measured - expected) <= tolerance, $"{parameter.Name}: gradient {expected:G5}, difference quotient {measured:G5}");
+
+            double Moved(float step)
+            {
+                Add(step);
+                double value = backprop.Evaluate(batch, loss).Loss;
+                Add(-step);
+                return value;
+            }
+
+            void Add(float step)
+            {
+                Span<float> w = model.Slice(model.Weights, parameter);
+                for (int i = 0; i < direction.Length; i++)
+                {
+                    w[i] += step * direction[i];
+                }
             }
         }
     }

@@ -77,40 +77,7 @@ public sealed class LoraTrainingTests : IDisposable
         GemmaBackprop backprop = new(lora, 64, 32);
         FloatBuffer gradient = new(lora.Weights.Length);
         backprop.Accumulate(batch, loss, 1f, gradient);
-        Random random = new(7);
-        foreach (Parameter parameter in lora.Parameters)
-        {
-            float[] direction = [.. Enumerable.Range(0, parameter.Length).Select(_ => (float)(random.NextDouble() * 2 - 1))];
-            double expected = 0, norm = 0;
-            ReadOnlySpan<float> g = lora.Slice(gradient, parameter);
-            for (int i = 0; i < direction.Length; i++)
-            {
-                expected += g[i] * (double)direction[i];
-                norm += g[i] * (double)g[i];
-            }
-
-            // As in GradientTests: the step keeps rounding and curvature below a hundredth of the gradient.
-            const float Step = 2e-3f;
-            double measured = (Moved(Step) - Moved(-Step)) / (2 * Step);
-            Assert.True(Math.Abs(measured - expected) <= 0.02 * Math.Sqrt(norm) + 0.02 * Math.Abs(expected) + 0.02, $"{parameter.Name}: gradient {expected:G5}, difference quotient {measured:G5}");
-
-            double Moved(float step)
-            {
-                Add(step);
-                double value = backprop.Evaluate(batch, loss).Loss;
-                Add(-step);
-                return value;
-            }
-
-            void Add(float step)
-            {
-                Span<float> w = lora.Slice(lora.Weights, parameter);
-                for (int i = 0; i < direction.Length; i++)
-                {
-                    w[i] += step * direction[i];
-                }
-            }
-        }
+        GradientTests.AssertIsGradient(gradient, lora, backprop, batch, loss);
     }
 
     /// <summary>An adapter starts as nothing: over any format the loss is that of the base, and the factors that are not targets do not exist.</summary>
@@ -152,33 +119,9 @@ public sealed class LoraTrainingTests : IDisposable
     [Fact]
     public void ResumedRunHasTheSameLosses()
     {
-        string checkpoint = _temp.File("checkpoint.bin");
-        List<double> whole = new();
         using LoraModel one = Small(s_lora), two = Small(s_lora), three = Small(s_lora);
-        Create(one).Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
-
-        List<double> first = new();
-        Trainer killed = Create(two);
-        using CancellationTokenSource kill = new();
-        killed.Run(
-            12,
-            new SynchronousProgress<GemmaTrainingProgress>(p =>
-            {
-                first.Add(p.Loss);
-                if (p.Step == 7)
-                {
-                    kill.Cancel();
-                }
-            }),
-            () => killed.Save(checkpoint), kill.Token);
-        Trainer resumed = Create(three);
-        resumed.Load(checkpoint);
-        Assert.Equal(5, resumed.Step);
-        List<double> second = new();
-        resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
-        Assert.Equal(whole, [.. first.Take(5), .. second]);
-
-        static Trainer Create(LoraModel model) => new(model, new DocumentSet(Cycle(), 1), s_options);
+        Queue<LoraModel> models = new([one, two, three]);
+        TrainerTests.AssertResumesWithTheSameLosses(() => new Trainer(models.Dequeue(), new DocumentSet(Cycle(), 1), s_options), _temp.File("checkpoint.bin"));
     }
 
     [Fact]

@@ -17,30 +17,7 @@ public sealed class TrainerTests
     public void ResumedRunHasTheSameLosses()
     {
         using TempDirectory directory = new();
-        string checkpoint = directory.File("checkpoint.bin");
-        List<double> whole = new();
-        Create(s_options, out _).Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
-
-        List<double> first = new();
-        Trainer killed = Create(s_options, out _);
-        using CancellationTokenSource kill = new();
-        killed.Run(
-            12,
-            new SynchronousProgress<GemmaTrainingProgress>(p =>
-            {
-                first.Add(p.Loss);
-                if (p.Step == 7)
-                {
-                    kill.Cancel();
-                }
-            }),
-            () => killed.Save(checkpoint), kill.Token);
-        Trainer resumed = Create(s_options, out _);
-        resumed.Load(checkpoint);
-        Assert.Equal(5, resumed.Step);
-        List<double> second = new();
-        resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
-        Assert.Equal(whole, [.. first.Take(5), .. second]);
+        AssertResumesWithTheSameLosses(() => Create(s_options, out _), directory.File("checkpoint.bin"));
     }
 
     /// <summary>A run may go on with other settings and other documents, fewer than were taken before included; what changed is said.</summary>
@@ -229,6 +206,34 @@ public sealed class TrainerTests
         {
             Assert.Equal(model.Weights.Span[i], back.Weights.Span[i], bfloat16 ? MathF.Abs(model.Weights.Span[i]) / 256 : 0f);
         }
+    }
+
+    /// <summary>A run that is killed and goes on from its checkpoint takes the steps of one that was not.</summary>
+    internal static void AssertResumesWithTheSameLosses(Func<Trainer> create, string checkpoint)
+    {
+        List<double> whole = new();
+        create().Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => whole.Add(p.Loss)));
+
+        List<double> first = new();
+        Trainer killed = create();
+        using CancellationTokenSource kill = new();
+        killed.Run(
+            12,
+            new SynchronousProgress<GemmaTrainingProgress>(p =>
+            {
+                first.Add(p.Loss);
+                if (p.Step == 7)
+                {
+                    kill.Cancel();
+                }
+            }),
+            () => killed.Save(checkpoint), kill.Token);
+        Trainer resumed = create();
+        resumed.Load(checkpoint);
+        Assert.Equal(5, resumed.Step);
+        List<double> second = new();
+        resumed.Run(12, new SynchronousProgress<GemmaTrainingProgress>(p => second.Add(p.Loss)));
+        Assert.Equal(whole, [.. first.Take(5), .. second]);
     }
 
     private static Trainer Create(GemmaTrainingOptions options, out TrainingModel model)
