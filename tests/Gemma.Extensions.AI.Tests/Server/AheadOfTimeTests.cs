@@ -24,7 +24,13 @@ public partial class AheadOfTimeTests(AheadOfTimeTests.Published published) : IC
         try
         {
             Task<string> complaints = process.StandardError.ReadToEndAsync();
-            string address = await process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(2)) ?? await complaints;
+            Task<string?> first = process.StandardOutput.ReadLineAsync();
+            if (await Task.WhenAny(first, Task.Delay(TimeSpan.FromMinutes(2))) != first)
+            {
+                process.Kill(); // both streams end, and the test fails with what was said
+            }
+
+            string address = await first ?? $"It ended without an address: {await complaints}";
             Assert.True(Uri.TryCreate(address, UriKind.Absolute, out Uri? uri), address);
             log = process.StandardOutput.ReadToEndAsync();
             using HttpClient http = new() { BaseAddress = uri, Timeout = TimeSpan.FromMinutes(2) };
