@@ -1,6 +1,6 @@
 namespace Gemma.Extensions.AI.Aspire;
 
-/// <summary>What the integration adds beside the client. Read from the configuration sections <c>Aspire:Gemma</c> and <c>Aspire:Gemma:{name}</c>.</summary>
+/// <summary>Settings of the integration: what it adds beside the client. Read from the configuration sections <c>Aspire:Gemma</c> and <c>Aspire:Gemma:{name}</c>.</summary>
 public sealed class GemmaAspireSettings
 {
     /// <summary>The model and its options: a path, or <c>Model=PATH;ContextLength=4096</c>. Read from <c>ConnectionStrings:{name}</c>.</summary>

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Configuration;
 
 namespace Gemma.Extensions.AI.Aspire;
 
-/// <summary>What a connection string says of a model.</summary>
+/// <summary>Reads the model and its options from a connection string.</summary>
 internal static class GemmaConnection
 {
     /// <summary>Another name for <see cref="GemmaOptions.ModelPath"/>, as connection strings have it.</summary>

@@ -22,7 +22,7 @@ app.MapPost("/ask", async (Question asked, DocumentAnswerer answerer, Cancellati
 
 app.Run();
 
-/// <summary>What a client asks.</summary>
+/// <summary>The body of a question.</summary>
 internal sealed record Question([property: System.Text.Json.Serialization.JsonPropertyName("question")] string? Text);
 
 /// <summary>Reads the folder of documents when the service starts; what has not changed is not read again.</summary>

@@ -5,7 +5,7 @@ using Gemma.Extensions.AI.Backends.Cpu.Jit;
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>
-/// What the processor has and what this program was compiled for. Where code is compiled at run time, .NET's <c>IsSupported</c> is both. A program that was compiled ahead of time has the
+/// Instructions of the processor, and those that this program was compiled for. Where code is compiled at run time, .NET's <c>IsSupported</c> is both. A program that was compiled ahead of time has the
 /// instructions of its baseline, and those that .NET chooses to check for, whatever the processor has: there the processor is asked.
 /// </summary>
 /// <param name="CompiledAhead">True if the program was compiled ahead of time.</param>
@@ -45,7 +45,7 @@ internal sealed record ProcessorSupport(bool CompiledAhead, Func<int, int, (int 
     /// <param name="compiled">What .NET says of AVX-512; where it compiles at run time, it has the last word.</param>
     public string? LacksAvx512(bool compiled) => compiled || (CompiledAhead && HasAvx512) ? null : "the processor has no AVX-512 BW";
 
-    /// <summary>What the processor has and the compiled code does not use, with the cure; null if there is nothing.</summary>
+    /// <summary>Names instructions of the processor that the compiled code does not use, with the cure; null if there are none.</summary>
     /// <param name="avx2">What .NET says of AVX2.</param>
     /// <param name="avx512">What .NET says of AVX-512.</param>
     public string? Reduced(bool avx2, bool avx512) =>
@@ -54,7 +54,7 @@ internal sealed record ProcessorSupport(bool CompiledAhead, Func<int, int, (int 
             : HasAvx512 && !avx512 ? $"this program was compiled ahead of time without AVX-512, which the processor has; {Cure("native")}"
             : null;
 
-    /// <summary>What this program was compiled without on this machine; null if nothing.</summary>
+    /// <summary>The same for this program on this machine.</summary>
     public static string? ReducedHere() => Machine.Reduced(Avx2.IsSupported && Fma.IsSupported, Avx512BW.IsSupported);
 
     private static string Cure(string setting) => $"<IlcInstructionSet>{setting}</IlcInstructionSet> in its project compiles it in (see the guide on ahead-of-time compilation)";

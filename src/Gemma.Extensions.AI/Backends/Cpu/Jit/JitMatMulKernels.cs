@@ -166,7 +166,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     }
 }
 
-/// <summary>Whether kernels can be assembled for this processor, and which.</summary>
+/// <summary>Tells which kernels can be assembled for this processor.</summary>
 internal static class JitMatMulKernels
 {
     /// <summary>Kernels that look weights up need VBMI, GFNI and BITALG (CPUID leaf 7, ECX bits 1, 8 and 12): Ice Lake and Zen 4 have them, Cascade Lake runs the C# kernels.</summary>
