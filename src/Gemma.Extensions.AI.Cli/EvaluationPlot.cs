@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Evaluation;
+using Gemma.Extensions.AI.Files;
 using OxyPlot;
 using OxyPlot.Axes;
 using OxyPlot.Legends;
@@ -38,7 +39,8 @@ internal static class EvaluationPlot
             plot.Series.Add(bars);
         }
 
-        using FileStream file = File.Create(path);
-        SvgExporter.Export(plot, file, Width, Margin + ((HeightOfBar + 4) * models.Length) + (HeightOfBar * figures.Length * (models.Length + 1)), isDocument: true);
+        using MemoryStream svg = new();
+        SvgExporter.Export(plot, svg, Width, Margin + ((HeightOfBar + 4) * models.Length) + (HeightOfBar * figures.Length * (models.Length + 1)), isDocument: true);
+        WholeFile.Write(path, file => file.Write(svg.ToArray()));
     }
 }
