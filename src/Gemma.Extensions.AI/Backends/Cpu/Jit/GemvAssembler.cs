@@ -99,18 +99,7 @@ internal sealed partial class GemvAssembler
     /// <summary>The products of one group of columns, in the order of sums that <see cref="MatMulKernels"/> states.</summary>
     private void Group(int group, int steps, bool minimum, int requests, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights, bool scaleIsLoaded = false)
     {
-        for (int row = 0; row < _rows; row++)
-        {
-            if (minimum)
-            {
-                _c.vpxord(Accumulator(row), Accumulator(row), Accumulator(row));
-            }
-            else
-            {
-                _c.vpbroadcastd(Accumulator(row), __dword_ptr[ZeroPointTerms + 4 * (group * _rows + row)]);
-            }
-        }
-
+        StartAccumulators(group, minimum);
         for (int j = 0; j < steps; j += 4)
         {
             if (_rows > 2 && steps == 4 && group % 2 == 1 && !_tuning.OneProductACycle)
@@ -158,6 +147,22 @@ internal sealed partial class GemvAssembler
             if (_sumsInMemory)
             {
                 _c.vmovaps(SumInMemory(row), sum);
+            }
+        }
+    }
+
+    /// <summary>The accumulators begin with zero, or with the zero point's part.</summary>
+    private void StartAccumulators(int group, bool minimum)
+    {
+        for (int row = 0; row < _rows; row++)
+        {
+            if (minimum)
+            {
+                _c.vpxord(Accumulator(row), Accumulator(row), Accumulator(row));
+            }
+            else
+            {
+                _c.vpbroadcastd(Accumulator(row), __dword_ptr[ZeroPointTerms + 4 * (group * _rows + row)]);
             }
         }
     }

@@ -2,7 +2,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
-/// <summary>What processors with AVX-512 differ in, so that GEMV is assembled in another way. Products are the same bit for bit.</summary>
+/// <summary>Differences between processors with AVX-512 that change how GEMV is assembled. Products are the same bit for bit.</summary>
 /// <param name="NoGaloisField">True if the processor lacks GFNI.</param>
 /// <param name="OneProductACycle">True if one <c>vpdpbusd</c> issues per cycle and one operand from memory with it, false if two products do.</param>
 internal readonly record struct GemvTuning(bool NoGaloisField, bool OneProductACycle)
