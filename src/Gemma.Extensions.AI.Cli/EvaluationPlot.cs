@@ -33,7 +33,7 @@ internal static class EvaluationPlot
         plot.Legends.Add(new Legend { LegendPlacement = LegendPlacement.Outside, LegendPosition = LegendPosition.TopCenter, LegendOrientation = LegendOrientation.Vertical, LegendLineSpacing = 4, LegendPadding = 4 * WidthOfLetter });
         foreach (string model in models)
         {
-            ErrorBarSeries bars = new() { Title = model };
+            ErrorBarSeries bars = new() { Title = model.PadRight(model.Length * 5 / 4, '\u00a0') }; // the legend cuts what is wider than measured
             bars.Items.AddRange(values.Where(value => value.Model == model && double.IsFinite(value.Value.Value))
                 .Select(value => new ErrorBarItem(value.Value.Value, value.Value.StandardError, Array.IndexOf(figures, value.Figure))));
             plot.Series.Add(bars);

@@ -298,6 +298,7 @@ internal sealed class MathExpression
         // A command ends where no letter follows.
         bool found = _text.AsSpan(_at).StartsWith(text, StringComparison.Ordinal) && (text[0] != '\\' || _at + text.Length == _text.Length || !char.IsAsciiLetter(_text[_at + text.Length]));
         _at += found ? text.Length : 0;
+        _at += found && text[0] == '\\' && _at < _text.Length && _text[_at] == ' ' ? 1 : 0;
         return found;
     }
 

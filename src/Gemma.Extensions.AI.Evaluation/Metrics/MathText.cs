@@ -44,9 +44,8 @@ internal static partial class MathText
         }
 
         // Parts in any order: unions, and values between commas or of both signs.
-        foreach (string separator in (string[])["\\cup", ","])
+        foreach ((string[] parts, string[] others) in ((string[], string[])[])[(Split(a, "\\cup"), Split(b, "\\cup")), ([.. Split(a, ",").SelectMany(Signs)], [.. Split(b, ",").SelectMany(Signs)])])
         {
-            string[] parts = [.. Split(a, separator).SelectMany(Signs)], others = [.. Split(b, separator).SelectMany(Signs)];
             if (parts.Length > 1 || others.Length > 1)
             {
                 return AreEqualInAnyOrder(parts, others);
@@ -157,7 +156,7 @@ internal static partial class MathText
     }
 
     /// <summary>True where the letters of a text are words, and no product of variables.</summary>
-    private static bool HasWords(string text) => Word().IsMatch(s_unit.Replace(Words().Replace(text, static match => s_unit.Replace(match.Groups[1].Value, "") is { } left && left.Any(char.IsLetter) ? "words" : ""), ""));
+    private static bool HasWords(string text) => Word().IsMatch(s_unit.Replace(Words().Replace(text, static match => s_unit.Replace(match.Groups[1].Value, "") is { } left && left.Any(char.IsLetter) ? "words" : ""), "").Replace("matrix}", "}", StringComparison.Ordinal));
 
     /// <summary>Content of the last <c>\boxed</c>, braces balanced; null if there is none.</summary>
     private static string? Boxed(string text)
