@@ -101,6 +101,12 @@ public sealed class GemmaGenerationOptions
     public bool? Rfc3339Times { get; set; }
 
     /// <summary>
+    /// Most characters (Unicode scalar values) of texts and names of properties that a JSON schema does not bound itself, in answers and in arguments of tools, so that no text runs on to
+    /// the end of <see cref="MaxOutputTokens"/>; null: no limit. A text that has to be longer, by <c>minLength</c> or a pattern, is left as the schema says.
+    /// </summary>
+    public int? MaxStringLength { get; set; }
+
+    /// <summary>
     /// The order of an object's declared properties, in answers and in arguments of tools; null is <see cref="GemmaPropertyOrder.Schema"/>.
     /// </summary>
     public GemmaPropertyOrder? PropertyOrder { get; set; }

@@ -184,6 +184,9 @@ internal sealed record ChatTurn(
         { } other => throw new ArgumentOutOfRangeException(nameof(GemmaGenerationOptions.PropertyOrder), other, $"PropertyOrder is {other}, expected Schema or Any."),
     };
 
+    private static int? MaxTextLength(GemmaGenerationOptions? raw) => raw?.MaxStringLength is not < 1 ? raw?.MaxStringLength
+        : throw new ArgumentOutOfRangeException(nameof(GemmaGenerationOptions.MaxStringLength), raw.MaxStringLength, $"MaxStringLength is {raw.MaxStringLength}, expected at least 1 character, or nothing for no limit.");
+
     /// <summary>Constrains the reply to its format and its calls to their schemas; null, without preparing the vocabulary, if any text will do.</summary>
     private static ValueTask<ITokenConstraint?> CreateConstraintAsync(GemmaTokenizer tokenizer, ChatOptions? options, GemmaGenerationOptions? raw, bool mayCall, int[] endTokens, ToolMarkup? markup, CancellationToken cancellation)
     {
@@ -194,7 +197,7 @@ internal sealed record ChatTurn(
 
         return mayCall || options?.ResponseFormat is ChatResponseFormatJson || raw?.Regex is not null || raw?.Grammar is not null
             ? ResponseConstraintFactory.CreateAsync(
-                tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, new JsonSchemaOptions { Lenient = raw?.LenientSchemas ?? false, Rfc3339Times = raw?.Rfc3339Times ?? false, AnyPropertyOrder = IsAnyOrder(raw) }, raw?.ResponseTypeInfo, markup, cancellation)
+                tokenizer, options, endTokens, raw?.Regex, raw?.Grammar, new JsonSchemaOptions { Lenient = raw?.LenientSchemas ?? false, Rfc3339Times = raw?.Rfc3339Times ?? false, AnyPropertyOrder = IsAnyOrder(raw), MaxTextLength = MaxTextLength(raw) }, raw?.ResponseTypeInfo, markup, cancellation)
             : default;
     }
 }

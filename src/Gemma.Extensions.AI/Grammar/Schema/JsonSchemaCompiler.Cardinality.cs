@@ -57,7 +57,7 @@ internal sealed partial class JsonSchemaCompiler
     {
         long count = (shape.Null ? 1 : 0) + (shape.True ? 1 : 0) + (shape.False ? 1 : 0);
         Conjunction[] alternatives = Expand(node);
-        count += Arena.CountTexts(Arena.Alt(alternatives.Where(c => c.Types.HasFlag(JsonTypes.String)).Select(c => c.Text)), Cardinality.Plenty);
+        count += Arena.CountTexts(Arena.Alt(alternatives.Where(c => c.Types.HasFlag(JsonTypes.String)).Select(c => Bounded(c.Text, 1))), Cardinality.Plenty);
         NumberConstraint[] numbers = [.. alternatives.Where(c => c.Types.HasFlag(JsonTypes.Number)).Select(c => c.Number)];
         if (numbers.Length == 0)
         {

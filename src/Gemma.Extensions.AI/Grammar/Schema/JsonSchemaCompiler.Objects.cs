@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Grammar.Automaton;
 using Gemma.Extensions.AI.Grammar.Budget;
 using Gemma.Extensions.AI.Grammar.Regex;
 
@@ -56,7 +57,8 @@ internal sealed partial class JsonSchemaCompiler
             Max = c.Max,
             Contains = contains.Count,
             Arena = Arena,
-            KeyTerm = keys,
+            KeyTerm = contains.Count == 0 ? Bounded(keys, Cardinality.Plenty) : keys,
+            HasEndlessKeys = keys == Arena.All || Arena.IsInfinite(keys),
             Patterns = [.. patterns.Select(p => p.Pattern)],
             ValueOfOther = (matched, marks) => NodeOf(Marked(ValueOfOther(c, patterns, matched), marks)),
             AnyOrder = _options.AnyPropertyOrder,

@@ -107,7 +107,7 @@ internal sealed partial class JsonSchemaCompiler
             types |= c.Types;
             if (c.Types.HasFlag(JsonTypes.String))
             {
-                texts.Add(c.Text);
+                texts.Add(Bounded(c.Text, 1));
             }
 
             if (c.Types.HasFlag(JsonTypes.Number))
@@ -279,6 +279,18 @@ internal sealed partial class JsonSchemaCompiler
             _wide = outer;
             _expanding.Remove(node);
         }
+    }
+
+    /// <summary>Texts without a longest one, kept to the limit where that leaves so many of them.</summary>
+    private RegexTerm Bounded(RegexTerm texts, long least)
+    {
+        if (_options.MaxTextLength is not { } most || !Arena.IsInfinite(texts))
+        {
+            return texts;
+        }
+
+        RegexTerm bounded = Arena.And(texts, Arena.Repeat(Arena.AnyChar, 0, most));
+        return (least == 1 ? Arena.IsLive(bounded) : Arena.CountTexts(bounded, least) >= least) ? bounded : texts;
     }
 
     private bool IsPossible(Conjunction c) =>

@@ -18,6 +18,9 @@ internal sealed record JsonSchemaOptions
     /// <summary>Accept declared properties in any order; otherwise they come in the order of the schema, and all others after them.</summary>
     public bool AnyPropertyOrder { get; init; }
 
+    /// <summary>Most characters of texts and names that the schema itself does not bound; null: no limit. What a schema asks for wins: longer texts, where all that it allows are longer.</summary>
+    public int? MaxTextLength { get; init; }
+
     /// <summary>Restrict objects with declared properties to those, unless the schema mentions others (<see cref="ClosedObjects"/>).</summary>
     public bool ClosesObjects { get; init; }
 }

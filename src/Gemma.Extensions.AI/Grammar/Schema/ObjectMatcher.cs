@@ -60,6 +60,9 @@ internal sealed partial class ObjectMatcher
     /// <summary>The expression for undeclared names.</summary>
     public required RegexTerm KeyTerm { get; init; }
 
+    /// <summary>True if undeclared names never run out. (A bound on their length leaves more than an object can have.)</summary>
+    public required bool HasEndlessKeys { get; init; }
+
     /// <summary>The patterns that undeclared names are classified by; the last ones are those of the containments.</summary>
     public required RegexTerm[] Patterns { get; init; }
 
@@ -84,7 +87,7 @@ internal sealed partial class ObjectMatcher
     public KeyMatcher Keys => KeysFor(1);
 
     /// <summary>True if infinitely many undeclared names are allowed.</summary>
-    public bool HasInfiniteOthers => _hasEndlessOthers ??= Keys.HasOthers(Keys.Start) && (KeyTerm == Arena.All || Arena.IsInfinite(KeyTerm));
+    public bool HasInfiniteOthers => _hasEndlessOthers ??= Keys.HasOthers(Keys.Start) && HasEndlessKeys;
 
     /// <summary>True if declared names are independent of each other: each may have any of its values, or be absent unless it is required.</summary>
     public bool HasFreeNames => Max < 0 && Contains == 0 && !_hasDependents && Min <= Count(_required);
