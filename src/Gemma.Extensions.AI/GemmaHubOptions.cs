@@ -3,6 +3,13 @@ namespace Gemma.Extensions.AI;
 /// <summary>Source and cache of downloaded models. Options that are not set come from the environment variables of the hub's other tools.</summary>
 public sealed class GemmaHubOptions
 {
+    /// <summary>
+    /// Attempts after the first one at a hub that never answered because its name is unknown or nothing listens there: without a network nothing is gained by waiting.
+    /// </summary>
+    internal const int UnreachableRetries = 2;
+
+    private IProgress<GemmaHubRetry>? _retries;
+
     /// <summary>Directory of the cache. Default: <c>HF_HUB_CACHE</c>, else <c>HF_HOME</c>/hub, else ~/.cache/huggingface/hub.</summary>
     public string? CacheDirectory { get; set; }
 
@@ -38,7 +45,25 @@ public sealed class GemmaHubOptions
 
     /// <summary>Bytes of one range; what a killed download may have to fetch again, a connection.</summary>
     public int RangeBytes { get; set; } = 4 << 20;
+
+    /// <summary>A copy that tells of its retries.</summary>
+    internal GemmaHubOptions Telling(IProgress<GemmaHubRetry>? retries)
+    {
+        GemmaHubOptions copy = (GemmaHubOptions)MemberwiseClone();
+        copy._retries = retries;
+        return copy;
+    }
+
+    /// <summary>Tells of an attempt that failed and is made again.</summary>
+    internal void Tell(GemmaHubRetry retry) => _retries?.Report(retry);
 }
+
+/// <summary>An attempt that failed and is made again.</summary>
+/// <param name="Reason">Why it failed.</param>
+/// <param name="Attempt">Number of the attempt that follows, from 1.</param>
+/// <param name="Attempts">Most attempts that follow.</param>
+/// <param name="Delay">Wait before it.</param>
+public readonly record struct GemmaHubRetry(string Reason, int Attempt, int Attempts, TimeSpan Delay);
 
 /// <summary>Progress of a download.</summary>
 /// <param name="File">File that is being downloaded.</param>

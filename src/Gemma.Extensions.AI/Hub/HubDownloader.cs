@@ -45,6 +45,10 @@ internal static class HubDownloader
         {
             throw new GemmaHubException($"Downloading '{reference}' into '{settings.Cache}' stopped: the disk is full. Free some room ('gemma models' shows what is there) and run the same command again, which goes on where it was; or set HF_HUB_CACHE to another disk.", e);
         }
+        catch (HttpRequestException e) when (e.HttpRequestError is HttpRequestError.NameResolutionError or HttpRequestError.ConnectionError)
+        {
+            throw new GemmaHubException($"'{(reference.Url ?? settings.Endpoint).GetLeftPart(UriPartial.Authority)}' cannot be reached: {e.Message.TrimEnd('.')}. Check the network, a proxy (HTTPS_PROXY) and HF_ENDPOINT, and run the same command again: it goes on where it was.", e);
+        }
         catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException)
         {
             throw new GemmaHubException($"Downloading '{reference}' into '{settings.Cache}' failed: {e.Message} Run the same command again: it goes on where it was.", e);
@@ -72,8 +76,10 @@ internal static class HubDownloader
             string blob = cache.Blob(reference.Repository, file.ETag);
             Uri url = client.FileUrl(reference, repository.Commit, file.Name);
             FileDownload download = new(blob, cache.Lock(reference.Repository, file.ETag), file.Size, file.IsSha256 ? Checksum.Sha256 : Checksum.GitBlob, file.ETag, url);
-            await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total) { FileCompletedBytes = done, FileTotalBytes = file.Size }), cancellationToken).ConfigureAwait(false);
+            Report(file.Size - Missing(blob, file.Size)); // another process may hold the file for long
+            await FetchAsync(download, reference, settings, client, Report, cancellationToken).ConfigureAwait(false);
             cache.Link(reference.Repository, repository.Commit, file.Name, file.ETag);
+            void Report(long done) => progress?.Report(new GemmaDownloadProgress(file.Name, start + done, total) { FileCompletedBytes = done, FileTotalBytes = file.Size });
         }
 
         // Last of all: until now the branch means what it meant before.
@@ -123,10 +129,10 @@ internal static class HubDownloader
         CheckRoom(cache, Missing(target, version.Size));
         bool hasHash = tag.Length == 64 && tag.All(char.IsAsciiHexDigitLower);
         FileDownload download = new(target, target + ".lock", version.Size, hasHash ? Checksum.Sha256 : Checksum.None, tag, reference.Url!) { Version = version };
-        await FetchAsync(download, reference, settings, client, done => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, version.Size)
-        {
-            FileCompletedBytes = done, FileTotalBytes = version.Size, HasNoHash = !hasHash,
-        }), cancellationToken).ConfigureAwait(false);
+        Report(version.Size - Missing(target, version.Size)); // another process may hold the file for long
+        await FetchAsync(download, reference, settings, client, Report, cancellationToken).ConfigureAwait(false);
+
+        void Report(long done) => progress?.Report(new GemmaDownloadProgress(Path.GetFileName(target), done, version.Size) { FileCompletedBytes = done, FileTotalBytes = version.Size, HasNoHash = !hasHash });
     }
 
     /// <summary>Downloads one file under a lock, checks it, and gives it its name.</summary>

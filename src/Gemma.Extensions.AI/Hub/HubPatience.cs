@@ -11,8 +11,8 @@ internal static class HubPatience
     /// <summary>Sends a request again where no answer came, or one that says to come back later: 408, 429, 5xx.</summary>
     public static HttpMessageHandler Handler(GemmaHubOptions options, HttpMessageHandler network)
     {
-        HttpMessageHandler impatient = new HeaderTimeoutHandler(options.StallWindow) { InnerHandler = network };
-        return options.Retries == 0 ? impatient : new RetryHandler(options) { InnerHandler = impatient };
+        HeaderTimeoutHandler impatient = new(options.StallWindow) { InnerHandler = network };
+        return options.Retries == 0 ? impatient : new RetryHandler(options, () => impatient.HasAnswer) { InnerHandler = impatient };
     }
 
     /// <summary>Opens a connection again that broke while it brought a body; what fails before the body is tried again by <see cref="Handler"/>.</summary>
@@ -20,15 +20,17 @@ internal static class HubPatience
     {
         for (int retry = 0; ; retry++)
         {
+            string reason;
             try
             {
                 return await fetch(cancellationToken).ConfigureAwait(false);
             }
             catch (IOException e) when (retry < options.Retries && !DiskFull.Is(e)) // a full disk is not the connection's fault
             {
+                reason = e.Message;
             }
 
-            await Task.Delay(Backoff(retry, options), cancellationToken).ConfigureAwait(false);
+            await WaitAsync(options, retry, options.Retries, Backoff(retry, options), reason, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -47,18 +49,28 @@ internal static class HubPatience
         return TimeSpan.FromSeconds(wait * (0.75 + 0.5 * Random.Shared.NextDouble()));
     }
 
+    private static Task WaitAsync(GemmaHubOptions options, int retry, int retries, TimeSpan wait, string reason, CancellationToken cancellationToken)
+    {
+        options.Tell(new GemmaHubRetry(reason, retry + 1, retries, wait));
+        return Task.Delay(wait, cancellationToken);
+    }
+
     /// <summary>The wait that a server asks for, as far as anyone would wait; null, the exponential one, where it asks for none.</summary>
     private static TimeSpan? Capped(TimeSpan? asked, GemmaHubOptions options) =>
         asked is not { } wait || wait <= TimeSpan.Zero ? null : wait < options.StallWindow ? wait : options.StallWindow;
 
     /// <summary>Sends requests without a body again.</summary>
-    private sealed class RetryHandler(GemmaHubOptions options) : DelegatingHandler
+    /// <param name="options">How often.</param>
+    /// <param name="hasAnswer">Whether the network ever brought one.</param>
+    private sealed class RetryHandler(GemmaHubOptions options, Func<bool> hasAnswer) : DelegatingHandler
     {
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
             for (int retry = 0; ; retry++)
             {
                 TimeSpan? asked = null;
+                int retries = options.Retries;
+                string reason;
                 try
                 {
                     HttpResponseMessage response = await base.SendAsync(request, cancellationToken).ConfigureAwait(false);
@@ -68,15 +80,21 @@ internal static class HubPatience
                     }
 
                     asked = Capped(RetryAfter(response), options);
+                    reason = $"'{request.RequestUri?.GetLeftPart(UriPartial.Path)}' answered {(int)response.StatusCode}.";
                     response.Dispose();
                 }
-                catch (HttpRequestException) when (retry < options.Retries)
+                catch (HttpRequestException e) when (retry < (retries = RetriesAfter(e)))
                 {
+                    reason = e.Message;
                 }
 
-                await Task.Delay(asked ?? Backoff(retry, options), cancellationToken).ConfigureAwait(false);
+                await WaitAsync(options, retry, retries, asked ?? Backoff(retry, options), reason, cancellationToken).ConfigureAwait(false);
             }
         }
+
+        /// <summary>Fewer where no connection came about at all, and none ever did.</summary>
+        private int RetriesAfter(HttpRequestException e) =>
+            !hasAnswer() && e.HttpRequestError is (HttpRequestError.NameResolutionError or HttpRequestError.ConnectionError) ? Math.Min(options.Retries, GemmaHubOptions.UnreachableRetries) : options.Retries;
 
         private static bool IsTransient(HttpStatusCode status) => status is HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError;
     }
@@ -84,13 +102,17 @@ internal static class HubPatience
     /// <summary>Gives a connection up that brings no headers.</summary>
     private sealed class HeaderTimeoutHandler(TimeSpan window) : DelegatingHandler
     {
+        public bool HasAnswer { get; private set; }
+
         protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
             using CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             patience.CancelAfter(window);
             try
             {
-                return await base.SendAsync(request, patience.Token).ConfigureAwait(false);
+                HttpResponseMessage response = await base.SendAsync(request, patience.Token).ConfigureAwait(false);
+                HasAnswer = true;
+                return response;
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {

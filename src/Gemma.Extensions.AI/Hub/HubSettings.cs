@@ -22,10 +22,11 @@ internal sealed class HubSettings
         Offline = options.Offline ?? (Variable("HF_HUB_OFFLINE") ?? Variable("TRANSFORMERS_OFFLINE"))?.ToUpperInvariant() is "1" or "TRUE" or "YES" or "ON";
         Options = options;
         string? Variable(string name) => environment(name) is { Length: > 0 } value ? value : null;
-        if (options.Connections is < 1 or > 64 || options.Retries is < 0 or > 100 || options.RangeBytes < 1 || options.StallWindow <= TimeSpan.Zero || options.RetryDelay < TimeSpan.Zero)
-        {
-            throw new ArgumentException("Hub options are out of range: Connections 1 to 64, Retries 0 to 100, RangeBytes at least 1, StallWindow above zero, RetryDelay not negative.", nameof(options));
-        }
+        Check(options.Connections is >= 1 and <= 64, nameof(options.Connections), options.Connections, "1 to 64");
+        Check(options.Retries is >= 0 and <= 100, nameof(options.Retries), options.Retries, "0 to 100");
+        Check(options.RangeBytes >= 1, nameof(options.RangeBytes), options.RangeBytes, "at least 1");
+        Check(options.StallWindow > TimeSpan.Zero, nameof(options.StallWindow), options.StallWindow, "a time above zero");
+        Check(options.RetryDelay >= TimeSpan.Zero, nameof(options.RetryDelay), options.RetryDelay, "a time that is not negative");
     }
 
     public string Cache { get; }
@@ -34,6 +35,14 @@ internal sealed class HubSettings
     public string TokenFile { get; }
     public bool Offline { get; }
     public GemmaHubOptions Options { get; }
+
+    private static void Check(bool isRight, string name, object value, string expected)
+    {
+        if (!isRight)
+        {
+            throw new ArgumentException($"{name} is {value}, expected {expected}.", name);
+        }
+    }
 
     /// <summary>The hub's other tools take ~ in their variables for the home directory.</summary>
     [return: NotNullIfNotNull(nameof(path))]

@@ -356,7 +356,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         foreach (Process process in (Process[])[third, fourth])
         {
             string path = await process.StandardOutput.ReadToEndAsync(), error = await process.StandardError.ReadToEndAsync();
-            Assert.True(error.Length == 0, error);
+            Assert.DoesNotContain(error.Split('\n'), line => line.Length > 0 && !line.Contains("has not answered yet", StringComparison.Ordinal)); // as is said where the machine is busy
             Assert.Equal(big, File.ReadAllBytes(path.Trim()));
         }
     }
