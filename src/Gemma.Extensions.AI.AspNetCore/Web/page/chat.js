@@ -103,12 +103,19 @@ async function ask(text) {
     // Nothing was said: the question is taken back, to be sent again or changed.
     conversation.pop();
     answer.note(turn.error ?? (turn.stopped ? "Stopped." : "The model had nothing to say."), turn.error && "error");
-    if (turn.error) answer.retry(turn.retryAfter, event => {
+    if (turn.error && turn.isFinal) {
+      // The same again would be refused again: the question goes back to the box, to be changed.
       asked.item.remove();
-      answer.item.remove();
-      ask(text);
-      takeFocus(event);
-    });
+      question.value ||= text;
+      fit();
+    } else if (turn.error) {
+      answer.retry(turn.retryAfter, event => {
+        asked.item.remove();
+        answer.item.remove();
+        ask(text);
+        takeFocus(event);
+      });
+    }
   }
   keep();
   status.textContent = turn.error ?? (turn.stopped ? "Stopped." : "The answer is complete.");
@@ -154,7 +161,7 @@ function restore() {
   fit();
 }
 
-/** Reads one answer: { text, stopped, error, retryAfter, usage, finish, firstAfter, seconds }. */
+/** Reads one answer: { text, stopped, error, isFinal (asking again cannot help), retryAfter, usage, finish, firstAfter, seconds }. */
 async function read(signal, onText) {
   const turn = { text: "" };
   const start = performance.now();
@@ -180,7 +187,10 @@ async function read(signal, onText) {
       }
       turn.finish = data.choices?.[0]?.finish_reason ?? turn.finish;
       turn.usage = data.usage ?? turn.usage;
-      turn.error = data.error?.message ?? turn.error;
+      if (data.error) {
+        turn.error = inWords(data.error);
+        turn.isFinal = data.error.type === "invalid_request_error";
+      }
     }
     if (!turn.finish && !turn.error) turn.error = "The connection ended before the answer did.";
   } catch (error) {
@@ -195,7 +205,13 @@ async function read(signal, onText) {
 async function refusal(response) {
   if (response.status === 401) findModels();
   const body = await response.json().catch(() => ({}));
-  return { error: body.error?.message ?? `The server answered ${response.status}.`, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
+  const isFinal = response.status < 500 && ![401, 408, 429].includes(response.status);
+  return { error: inWords(body.error) ?? `The server answered ${response.status}.`, isFinal, retryAfter: Number(response.headers.get("Retry-After")) || 0 };
+}
+
+/** What an error means to whoever reads this page. */
+function inWords(error) {
+  return error?.code === "context_length_exceeded" ? "The conversation is longer than the model can read. Start a new chat, or shorten your message." : error?.message;
 }
 
 /** The data of the server-sent events of a stream. EventSource cannot send a body, so this reads them itself. */
@@ -277,9 +293,16 @@ function summary({ stopped, finish, usage, firstAfter, seconds }) {
   if (stopped) return "Stopped.";
   const cut = finish === "length" ? "Cut: no room for more. " : "";
   if (!usage) return `${cut}First after ${firstAfter.toFixed(2)} s`;
-  const rate = usage.completion_tokens > 1 ? ` · ${((usage.completion_tokens - 1) / Math.max(seconds - firstAfter, 0.001)).toFixed(1)} tokens/s` : "";
+  const rate = speed(usage.completion_tokens - 1, seconds - firstAfter);
   const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
   return `${cut}${usage.prompt_tokens} tokens read (${cached} from cache), ${usage.completion_tokens} written${rate} · first after ${firstAfter.toFixed(2)} s`;
+}
+
+/** Tokens a second; nothing where they came in one piece, which tells nothing of how fast they were written. */
+function speed(tokens, seconds) {
+  if (tokens < 1 || seconds < 0.05) return "";
+  const rate = tokens / seconds;
+  return ` · ${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`;
 }
 
 function setBusy(busy) {
@@ -297,6 +320,8 @@ function takeFocus(event) {
 
 /** The box grows with its text. */
 function fit() {
-  question.style.height = "auto";
-  question.style.height = `${question.scrollHeight}px`;
+  following(() => {
+    question.style.height = "auto";
+    question.style.height = `${question.scrollHeight}px`;
+  });
 }
