@@ -1,5 +1,7 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 using Gemma.Extensions.AI.Cli.Commands;
+using Gemma.Extensions.AI.Cli.Terminal;
 
 namespace Gemma.Extensions.AI.Cli;
 
@@ -19,6 +21,12 @@ internal sealed class CliInvocation : InvocationConfiguration
 
     /// <summary>True at a terminal. Colours, prompts and progress are for people only.</summary>
     public bool IsInteractive { get; init; } = !Console.IsInputRedirected && !Console.IsOutputRedirected;
+
+    /// <summary>True where the input is a pipe or a file, which can be read to its end.</summary>
+    public bool IsInputPiped { get; init; } = Console.IsInputRedirected;
+
+    /// <summary>Keys as a person presses them, for line editing; null: lines are read from <see cref="Input"/>.</summary>
+    public IKeyReader? Keys { get; init; }
 }
 
 /// <summary>The <c>gemma</c> command. One file a subcommand.</summary>
@@ -32,9 +40,15 @@ internal static class GemmaCli
         new("Gemma 2 in your own process: chat, serve, inspect, measure, convert, train.")
         {
             ChatCommand.Create(),
+            AskCommand.Create(),
+            EmbedCommand.Create(),
             ServeCommand.Create(),
             HealthCommand.Create(),
+            McpCommand.Create(),
+            PullCommand.Create(),
+            ModelsCommand.Create(),
             InspectCommand.Create(),
+            DoctorCommand.Create(),
             TokenizeCommand.Create(),
             LogitsCommand.Create(),
             PerplexityCommand.Create(),
@@ -43,26 +57,31 @@ internal static class GemmaCli
             ArenaCommand.Create(),
 #endif
             BenchCommand.Create(),
+            CompareCommand.Create(),
             ConvertCommand.Create(),
             ConvertCommand.CreateQuantize(),
             ImatrixCommand.Create(),
-            CompareCommand.Create(),
 #if !AHEAD_OF_TIME
             TrainCommand.Create(),
             TrainCommand.CreateDistill(),
 #endif
-            PullCommand.Create(),
-            ModelsCommand.Create(),
+            CompletionCommand.Create(),
         };
 
     /// <summary>Runs a command line. 0: done; 1: failed, with one line on the error stream; 130: interrupted.</summary>
     public static async Task<int> RunAsync(string[] args, CliInvocation invocation)
     {
-        ParseResult parsed = CreateRoot().Parse(args);
+        RootCommand root = CreateRoot();
+        ParseResult parsed = root.Parse(args);
+        if (args.Length == 0 || (parsed.CommandResult.Command == root && parsed.Action is HelpAction))
+        {
+            CommandOverview.Write(root, invocation.Output);
+            return Success;
+        }
+
         if (parsed.Errors.Count > 0)
         {
-            string command = parsed.CommandResult.Command is RootCommand ? "gemma" : $"gemma {parsed.CommandResult.Command.Name}";
-            return Fail(invocation, $"{InWords(string.Join(" ", parsed.Errors.Select(error => error.Message)))} See '{command} --help'.");
+            return Fail(invocation, ParseErrors.Describe(parsed));
         }
 
         try
@@ -73,25 +92,11 @@ internal static class GemmaCli
         {
             return Interrupted;
         }
-        catch (AggregateException e) when (e.InnerExceptions.Count == 1)
-        {
-            return Fail(invocation, Describe(e.InnerExceptions[0]));
-        }
         catch (Exception e)
         {
-            return Fail(invocation, Describe(e));
+            Exception cause = e is AggregateException { InnerExceptions: [var only] } ? only : e;
+            return Fail(invocation, OptionWords.Translate(Describe(cause), parsed.CommandResult.Command));
         }
-    }
-
-    /// <summary>The parser names types of .NET, which mean nothing at a terminal.</summary>
-    private static string InWords(string message)
-    {
-        foreach ((Type type, string words) in new[] { (typeof(int), "a whole number"), (typeof(long), "a whole number"), (typeof(float), "a number"), (typeof(double), "a number") })
-        {
-            message = message.Replace($"as expected type 'System.Nullable`1[{type}]'", $"as {words}", StringComparison.Ordinal).Replace($"as expected type '{type}'", $"as {words}", StringComparison.Ordinal);
-        }
-
-        return message;
     }
 
     // Names of parameters are the library's matter.

@@ -99,7 +99,8 @@ internal sealed class TrainingJob(
 
             // Last: whatever a kill leaves behind is written again from the checkpoint before.
             trainer.Save(checkpoint);
-            report($"checkpoint: {line}");
+            string measured = validation.Count == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", validation perplexity {Math.Exp(validationLoss):F3}, accuracy {accuracy:P1}");
+            report($"checkpoint after step {last.Step:N0}: saved{measured}");
         }
     }
 

@@ -16,7 +16,7 @@ internal static class ArenaCommand
         Option<string?> judge = new("--judge") { Description = "Model that decides, each pair in both orders: a GGUF file, a directory or 'nano'. Default: you do, at this terminal, without being told whose answers they are.", HelpName = "path" };
         Option<string?> games = new("--games") { Description = "File for the games (JSON Lines); those in it are not played again.", HelpName = "file" };
         Option<int> seed = new("--seed") { Description = "Draws the order in which you see two answers.", HelpName = "n", DefaultValueFactory = _ => 1 };
-        Command command = new("arena", "Have answers of several models to the same questions judged two at a time, and rate the models (Bradley-Terry, with 95% confidence intervals).\n\nExample:\n  gemma arena --answers bf16.jsonl --answers q4.jsonl --judge gemma-2-9b-it-Q4_K_M.gguf --games games.jsonl") { answers, judge, games, seed };
+        Command command = new("arena", "Rate models by their answers, judged two at a time. The answers are to the same questions; the ratings are Bradley-Terry's, with 95% confidence intervals.\n\nExample:\n  gemma arena --answers bf16.jsonl --answers q4.jsonl --judge gemma-2-9b-it-Q4_K_M.gguf --games games.jsonl") { answers, judge, games, seed };
         command.SetAction(async (parsed, cancellationToken) =>
         {
             CliInvocation host = parsed.Host();

@@ -25,7 +25,7 @@ internal static class BenchCommand
         Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
         Option<bool> json = CommonOptions.Json();
-        Command command = new("bench", "Measure prompt and generation speed with random tokens, greedily, without speculation, after a warm-up.\n\nExample:\n  gemma bench --model gemma-2-2b-it-Q4_K_M.gguf --prompt-tokens 512 --generate-tokens 64 --threads 2 --json")
+        Command command = new("bench", "Measure prompt and generation speed. With random tokens, greedily, without speculation, after a warm-up.\n\nExample:\n  gemma bench --model gemma-2-2b-it-Q4_K_M.gguf --prompt-tokens 512 --generate-tokens 64 --threads 2 --json")
         {
             model, promptTokens, generateTokens, depth, threads, repeat, kernel, device, gpuLayers, ignoreMemory, json,
         };

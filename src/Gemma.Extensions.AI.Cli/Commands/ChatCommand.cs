@@ -1,6 +1,7 @@
 using System.CommandLine;
+using Gemma.Extensions.AI.Cli.Chat;
+using Gemma.Extensions.AI.Cli.Terminal;
 using Microsoft.Extensions.AI;
-using Spectre.Console;
 
 namespace Gemma.Extensions.AI.Cli.Commands;
 
@@ -9,25 +10,21 @@ internal static class ChatCommand
 {
     public static Command Create()
     {
-        Option<string?> model = CommonOptions.Model();
-        Option<string?> prompt = new("--prompt", "-p") { Description = "Answer this once and end.", HelpName = "text" };
+        ModelArguments model = new();
+        Option<string?> prompt = new("--prompt", "-p") { Description = "Answer this once and end. What is piped in follows it; - is the input alone.", HelpName = "text" };
         Option<bool> raw = new("--raw") { Description = "Continue the text itself, without turns or a chat template: for base models. Control tokens in it count." };
+        Option<bool> plain = new("--plain") { Description = "Show answers as they are written. Otherwise a terminal shows their Markdown as headings, lists and tables." };
         Option<string?> system = new("--system", "-s") { Description = "Instructions that hold for the whole conversation.", HelpName = "text" };
         Option<float?> temperature = new("--temperature") { Description = "0 always takes the most probable token. Default: the checkpoint's, else 1.", HelpName = "number" };
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answer.", HelpName = "number" };
         Option<int?> maxTokens = new("--max-tokens") { Description = "Most tokens of an answer.", HelpName = "n" };
         Option<GemmaChatFormat?> format = new("--chat-format") { Description = "How conversations are put to the model. Default: as the checkpoint's template says.", HelpName = "gemma|gemmasystem|chatml" };
         Option<string?> lora = CommonOptions.Lora();
-        Option<int?> threads = CommonOptions.Threads();
-        Option<int?> context = CommonOptions.Context();
-        Option<string?> kernel = CommonOptions.Kernel();
-        Option<string> device = CommonOptions.Device();
-        Option<int?> gpuLayers = CommonOptions.GpuLayers();
-        Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
-        Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends.\n\nExample:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"")
+        Command command = new("chat", "Talk to a model. Ctrl+C stops an answer; /exit, Ctrl+D or Ctrl+C at the prompt ends; /help lists what else there is.\n\nExamples:\n  gemma chat --model gemma-2-2b-it-Q4_K_M.gguf --prompt \"Why is the sky blue?\"\n  gemma chat --prompt \"Sum this up in one sentence.\" < report.txt")
         {
-            model, prompt, raw, system, temperature, seed, maxTokens, format, lora, threads, context, kernel, device, gpuLayers, ignoreMemory,
+            prompt, raw, plain, system, temperature, seed, maxTokens, format, lora,
         };
+        model.AddTo(command);
         command.SetAction(async (parsed, cancellationToken) =>
         {
             CliInvocation host = parsed.Host();
@@ -36,13 +33,11 @@ internal static class ChatCommand
                 throw new ArgumentException("--raw continues the text itself, so --system has no place in it. Write the instructions into the text, or leave --raw out.");
             }
 
-            GemmaOptions options = new()
-            {
-                Threads = parsed.GetValue(threads), ContextLength = parsed.GetValue(context), Kernel = parsed.GetValue(kernel), Device = parsed.GetRequiredValue(device), GpuLayers = parsed.GetValue(gpuLayers), MemoryCheck = parsed.MemoryCheck(ignoreMemory),
-                ChatFormat = parsed.GetValue(format),
-            };
+            string? question = parsed.GetValue(prompt) is { } text ? await PromptInput.ReadAsync(text, "--prompt", host, cancellationToken) : null;
+            GemmaOptions options = model.Read(parsed);
+            options.ChatFormat = parsed.GetValue(format);
             string? adapter = options.AddLora(parsed.GetValue(lora));
-            using GemmaModel loaded = parsed.Host().Load(CommonOptions.ModelOrDefault(parsed.GetValue(model)), options, cancellationToken);
+            using GemmaModel loaded = host.Load(options.ModelPath!, options, cancellationToken);
             Answerer answerer = parsed.GetValue(raw)
                 ? (messages, asked, ct) => loaded.CompleteStreamingAsync(messages[^1].Text, asked, ct)
                 : loaded.AsIChatClient().GetStreamingResponseAsync;
@@ -54,81 +49,15 @@ internal static class ChatCommand
                 Seed = parsed.GetValue(seed),
                 MaxOutputTokens = parsed.GetValue(maxTokens),
             };
-            if (parsed.GetValue(prompt) is { } question)
+            ChatSession session = new(answerer, loaded, chatOptions, host, parsed.GetValue(raw), parsed.GetValue(plain), message => OptionWords.Translate(message, parsed.CommandResult.Command));
+            if (question is null)
             {
-                await AnswerAsync(answerer, [new ChatMessage(ChatRole.User, question)], chatOptions, host, cancellationToken);
-                return GemmaCli.Success;
+                return await session.RunAsync(cancellationToken);
             }
 
-            return await ConverseAsync(answerer, loaded, chatOptions, host, cancellationToken);
+            await session.AnswerOnceAsync(question, cancellationToken);
+            return GemmaCli.Success;
         });
         return command;
     }
-
-    private static async Task<int> ConverseAsync(Answerer answerer, GemmaModel model, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
-    {
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(host.Output) });
-        if (host.IsInteractive)
-        {
-            console.MarkupLineInterpolated($"[grey]{model.ModelId}, {model.ContextLength:N0} tokens of context. /clear forgets the conversation, /exit ends.[/]");
-        }
-
-        List<ChatMessage> history = [];
-        while (true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            if (host.IsInteractive)
-            {
-                console.Markup("[bold green]>[/] ");
-            }
-
-            string? line = await Task.Run(host.Input.ReadLine, cancellationToken).WaitAsync(cancellationToken);
-            switch (line?.Trim())
-            {
-                case null or "/exit" or "/quit":
-                    return GemmaCli.Success;
-                case "":
-                    continue;
-                case "/clear":
-                    history.Clear();
-                    continue;
-            }
-
-            history.Add(new ChatMessage(ChatRole.User, line));
-            using Interrupts.Scope answer = host.Interrupts.Begin();
-            try
-            {
-                history.AddMessages(await AnswerAsync(answerer, history, options, host, answer.Token));
-            }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-            {
-                history.RemoveAt(history.Count - 1);
-                host.Output.WriteLine();
-                host.Output.WriteLine("(stopped)");
-            }
-            catch (GemmaContextLengthException e)
-            {
-                history.RemoveAt(history.Count - 1);
-                host.Error.WriteLine($"{e.Message} /clear starts again.");
-            }
-        }
-    }
-
-    private static async Task<List<ChatResponseUpdate>> AnswerAsync(
-        Answerer answerer, List<ChatMessage> messages, ChatOptions options, CliInvocation host, CancellationToken cancellationToken)
-    {
-        List<ChatResponseUpdate> updates = [];
-        await foreach (ChatResponseUpdate update in answerer(messages, options, cancellationToken))
-        {
-            updates.Add(update);
-            await host.Output.WriteAsync(update.Text);
-            await host.Output.FlushAsync(cancellationToken);
-        }
-
-        host.Output.WriteLine();
-        return updates;
-    }
-
-    /// <summary>Answers a conversation, or continues its last text.</summary>
-    private delegate IAsyncEnumerable<ChatResponseUpdate> Answerer(IList<ChatMessage> messages, ChatOptions options, CancellationToken cancellationToken);
 }

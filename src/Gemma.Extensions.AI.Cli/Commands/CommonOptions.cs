@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
+using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 
@@ -9,6 +11,7 @@ internal static class CommonOptions
 {
     public static Option<string?> Model() => new("--model", "-m")
     {
+        CompletionSources = { _ => PulledModels() },
         Description = "GGUF file, Hugging Face directory, or 'nano' for the small model that ships with the tool. Default: the environment variable GEMMA_MODEL, else nano.",
         HelpName = "path",
     };
@@ -17,11 +20,19 @@ internal static class CommonOptions
 
     public static Option<int?> Context() => new("--context", "-c") { Description = "Tokens of context. Default: what the model was trained for.", HelpName = "tokens" };
 
-    public static Option<string?> Kernel() => new("--kernel") { Description = "Kernel tier, e.g. reference, avx2. Default: the best that the processor has.", HelpName = "tier" };
+    public static Option<string?> Kernel() => new("--kernel")
+    {
+        Description = "Kernel tier, e.g. reference, avx2. Default: the best that the processor has; 'gemma doctor' lists them.",
+        HelpName = "tier",
+        CompletionSources = { _ => KernelTier.All.Select(tier => new CompletionItem(tier.Name)) },
+    };
 
     public static Option<string> Device() => new("--device")
     {
-        Description = "What computes: cpu, cuda (a GPU), cuda:1 (that one), or auto (a GPU where the model fits one).", HelpName = "device", DefaultValueFactory = _ => "cpu",
+        Description = "What computes: cpu, cuda (a GPU), cuda:1 (that one), or auto (a GPU where the model fits one).",
+        HelpName = "device",
+        DefaultValueFactory = _ => "cpu",
+        CompletionSources = { _ => new[] { "cpu", "cuda", "auto" }.Select(device => new CompletionItem(device)) },
     };
 
     public static Option<int?> GpuLayers() => new("--gpu-layers") { Description = "With a GPU: how many layers it computes. Default: all, or as many as fit.", HelpName = "n" };
@@ -54,6 +65,16 @@ internal static class CommonOptions
     /// <summary>The model to use: as given, else of the environment, else the one that ships with the tool.</summary>
     public static string ModelOrDefault(string? given) =>
         given ?? (Environment.GetEnvironmentVariable(GemmaOptions.ModelPathVariable) is { Length: > 0 } path ? path : ModelAliases.Nano);
+
+    /// <summary>Names for completion: the model that ships, and those of the cache. (The shell adds files.)</summary>
+    private static IEnumerable<CompletionItem> PulledModels()
+    {
+        yield return new CompletionItem(ModelAliases.Nano);
+        foreach (CachedModel model in new HubCache(new HubSettings(new GemmaHubOptions()).Cache).List())
+        {
+            yield return new CompletionItem(HubReference.Prefix + model.Reference);
+        }
+    }
 
     public static CliInvocation Host(this ParseResult parsed) => (CliInvocation)parsed.InvocationConfiguration;
 

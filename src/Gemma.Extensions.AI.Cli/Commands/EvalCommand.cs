@@ -25,7 +25,7 @@ internal static class EvalCommand
         Option<string> device = CommonOptions.Device();
         Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> json = CommonOptions.Json();
-        Command command = new("eval", "Measure a model in benchmark tasks, with your copies of their data, formatted as lm-evaluation-harness does.\n\nExample:\n  gemma eval --model gemma-2-2b-Q4_K_M.gguf --task arc_challenge --task mmlu --data benchmarks --output results\n  gemma eval report results/*.json --plot models.svg")
+        Command command = new("eval", "Measure a model in benchmark tasks. With your copies of their data, formatted as lm-evaluation-harness does.\n\nExample:\n  gemma eval --model gemma-2-2b-Q4_K_M.gguf --task arc_challenge --task mmlu --data benchmarks --output results\n  gemma eval report results/*.json --plot models.svg")
         {
             model, task, data, examples, shots, seed, limit, chat, output, lora, threads, kernel, device, gpuLayers, json, Tasks(), Report(),
         };

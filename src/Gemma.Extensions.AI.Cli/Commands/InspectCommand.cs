@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Chat;
+using Gemma.Extensions.AI.Cli.Diagnosis;
 using Gemma.Extensions.AI.Devices;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
@@ -23,7 +24,7 @@ internal static class InspectCommand
         Argument<string> model = new("model") { Description = "GGUF file, Hugging Face directory, or 'nano'." };
         Option<int?> context = CommonOptions.Context();
         Option<bool> json = CommonOptions.Json();
-        Command command = new("inspect", "Show a model's numbers, metadata, tensors by type, and the memory that a context needs. Loads no weights.\n\nExample:\n  gemma inspect gemma-2-2b-it-Q4_K_M.gguf --context 8192")
+        Command command = new("inspect", "Show what is in a model file, and what it needs here. Its numbers, metadata, tensors by type, the memory that a context takes, and the kernels that would compute it. Loads no weights.\n\nExample:\n  gemma inspect gemma-2-2b-it-Q4_K_M.gguf --context 8192")
         {
             model, context, json,
         };
@@ -71,6 +72,7 @@ internal static class InspectCommand
             ["tensor_types"] = TensorTypes(file),
             ["context_memory"] = ContextMemory(file, tokens),
             ["auto_device"] = AutoDevice(file, tokens),
+            ["kernels"] = MachineReport.Kernels(),
             ["metadata"] = file is GgufModelFile gguf ? Metadata(gguf.Metadata) : new JsonObject(),
         };
     }
@@ -146,7 +148,7 @@ internal static class InspectCommand
             ("chat format", report["chat_format_source"] is { } source ? $"{report["chat_format"]} ({source})" : Text(report["chat_format"])),
             .. report["chat_format_tools"] is { } tools ? [("tools", Text(tools))] : Array.Empty<(string, string)>(),
             ("end tokens", string.Join(", ", (JsonArray)report["end_tokens"]!)),
-            .. ((JsonObject)report["config"]!).Select(pair => (pair.Key, Text(pair.Value))),
+            .. ((JsonObject)report["config"]!).Where(pair => pair.Value is not null && pair.Key != nameof(GemmaConfig.ParameterCount)).Select(pair => (Words(pair.Key), Text(pair.Value))),
         ]);
         Table(console, "Labels", report["labels"] is JsonArray labels ? labels.Select((label, i) => ($"{i}", Text(label))) : []);
         Table(console, "Not used as it stands in the file", ((JsonArray)report["warnings"]!).Select(warning => ("", Text(warning))));
@@ -160,10 +162,50 @@ internal static class InspectCommand
             ("all, with weights and work space", Size((long)memory["needed_bytes"]!)),
             ("this process may use", $"{Size((long)memory["machine_bytes"]!)}{((bool)memory["fits"]! ? "" : $": too little; {Text(memory["largest_type_that_fits"]) switch { "" => "no type of this model would fit", var type => $"{type} would fit" }}")}"),
             ("of which are free", Size((long)memory["free_bytes"]!)),
+            ("kernels on this processor", Kernels(report["kernels"]!)),
             ("--device auto takes", report["auto_device"]!["reason"] is { } reason ? $"{report["auto_device"]!["device"]}: {reason}" : Text(report["auto_device"]!["device"])),
         ]);
         Table(console, "Metadata", ((JsonObject)report["metadata"]!).Select(pair => (pair.Key, Shorten(Text(pair.Value)))));
     }
+
+    /// <summary>The tier that would compute, and why no faster one.</summary>
+    private static string Kernels(JsonNode kernels)
+    {
+        JsonNode[] tiers = [.. ((JsonArray)kernels["tiers"]!).Select(tier => tier!)];
+        string chosen = Text(kernels["chosen"]);
+        int at = Array.FindIndex(tiers, tier => Text(tier["name"]).Equals(chosen, StringComparison.OrdinalIgnoreCase));
+        string how = at < 0 ? "unknown" : Text(tiers[at]["how"]);
+        string better = string.Join("; ", tiers.Skip(at + 1).Where(tier => !(bool)tier["runs"]!).Select(tier => $"no {tier["name"]}: {tier["reason"]}"));
+        return $"{chosen} ({how}){(kernels["forced_by"] is { } variable ? $", as {variable} says" : better.Length > 0 ? $"; {better}" : "")}";
+    }
+
+    /// <summary>The name of a number of the configuration in words, with its unit.</summary>
+    private static string Words(string property) => property switch
+    {
+        nameof(GemmaConfig.VocabularySize) => "tokens in the vocabulary",
+        nameof(GemmaConfig.HiddenSize) => "width of the hidden state",
+        nameof(GemmaConfig.FeedForwardSize) => "width of the feed-forward part",
+        nameof(GemmaConfig.LayerCount) => "layers",
+        nameof(GemmaConfig.HeadCount) => "attention heads",
+        nameof(GemmaConfig.KvHeadCount) => "heads of keys and values",
+        nameof(GemmaConfig.HeadDim) => "width of a head",
+        nameof(GemmaConfig.ContextLength) => "context, tokens",
+        nameof(GemmaConfig.SlidingWindow) => "window of the local layers, tokens",
+        nameof(GemmaConfig.RmsNormEpsilon) => "epsilon of the norms",
+        nameof(GemmaConfig.RopeBase) => "base of the rotary frequencies",
+        nameof(GemmaConfig.LocalRopeBase) => "base of the rotary frequencies, local layers",
+        nameof(GemmaConfig.RopeFactor) => "positions are divided by",
+        nameof(GemmaConfig.LocalRopeFactor) => "positions are divided by, local layers",
+        nameof(GemmaConfig.QueryScale) => "factor on attention scores",
+        nameof(GemmaConfig.AttentionSoftcap) => "soft cap of attention scores",
+        nameof(GemmaConfig.FinalSoftcap) => "soft cap of the logits",
+        nameof(GemmaConfig.Head) => "output head",
+        nameof(GemmaConfig.LabelCount) => "labels",
+        nameof(GemmaConfig.EmbeddingScale) => "factor on embeddings",
+        nameof(GemmaConfig.QuerySize) => "width of all queries",
+        nameof(GemmaConfig.KvSize) => "width of all keys",
+        _ => property,
+    };
 
     private static void Table(IAnsiConsole console, string title, IEnumerable<(string Name, string Value)> rows)
     {

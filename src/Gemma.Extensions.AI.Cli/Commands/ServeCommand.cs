@@ -23,7 +23,7 @@ internal static class ServeCommand
     {
         Options options = new();
         Command command = new("serve", """
-            Serve models by OpenAI's API (/v1/chat/completions and /chat/completions), Ollama's (/api/chat) and Anthropic's (/v1/messages). Models are loaded when they are first asked for. /health says how the server is, /metrics counts for Prometheus; both need no key. Ctrl+C stops: running answers may finish, a second one ends them.
+            Serve models by the APIs of OpenAI, Ollama and Anthropic. They are at /v1/chat/completions, /api/chat and /v1/messages, and at the others' own addresses. Models are loaded when they are first asked for. /health says how the server is, /metrics counts for Prometheus; both need no key. Ctrl+C stops: running answers may finish, a second one ends them.
 
             Examples:
               gemma serve --model gemma-2-2b-it-Q4_K_M.gguf --web
@@ -42,6 +42,16 @@ internal static class ServeCommand
 
     private static async Task<int> RunAsync(CliInvocation host, ServeSettings settings, CancellationToken cancellationToken)
     {
+        foreach (string path in settings.Models.Values)
+        {
+            GemmaOptions options = new();
+            settings.Apply(options, path);
+            if (string.Join(" ", options.Validate()) is { Length: > 0 } problems)
+            {
+                throw new ArgumentException(problems);
+            }
+        }
+
         await using WebApplication app = ServerHost.Build(settings.Host, builder => Configure(builder, host, settings), (app, api) => Map(app, settings));
         await app.StartAsync(cancellationToken);
         string address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();

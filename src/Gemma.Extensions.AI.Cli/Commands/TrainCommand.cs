@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Gemma.Extensions.AI.Cli.Terminal;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Training;
 
@@ -26,15 +27,6 @@ internal static class TrainCommand
     private static readonly Option<float?> s_alpha = new("--alpha") { Description = "The adapter's update is alpha/rank times its factors. Default: twice the rank." };
     private static readonly Option<string[]> s_targets = new("--targets") { Description = $"Projections that the adapter changes: some of {string.Join(", ", LoraOptions.AllTargets)}. Default: all.", AllowMultipleArgumentsPerToken = true };
     private static readonly Option<bool> s_replies = new("--model-turns-only") { Description = "In conversations, train on the model's turns only." };
-
-    /// <summary>Options of the library by what they are called here.</summary>
-    private static readonly Dictionary<string, string> s_names = new()
-    {
-        [nameof(GemmaTrainingOptions.Steps)] = "--steps", [nameof(GemmaTrainingOptions.MaxLength)] = "--length", [nameof(GemmaTrainingOptions.MicroBatchTokens)] = "--batch-tokens",
-        [nameof(GemmaTrainingOptions.MicroBatches)] = "--micro-batches", [nameof(GemmaTrainingOptions.CheckpointEvery)] = "--checkpoint-every", [nameof(GemmaTrainingOptions.WarmupSteps)] = "--warmup",
-        [nameof(GemmaTrainingOptions.TeacherLogits)] = "--top-k", [nameof(GemmaTrainingOptions.Threads)] = "--threads", [nameof(GemmaTrainingOptions.LearningRate)] = "--learning-rate",
-        [nameof(GemmaTrainingOptions.ClipNorm)] = "--clip-norm", [nameof(GemmaTrainingOptions.TeacherShare)] = "--mix", [nameof(GemmaTrainingOptions.Temperature)] = "--temperature",
-    };
 
     public static Command Create()
     {
@@ -111,7 +103,7 @@ internal static class TrainCommand
 
     private static async Task RunAsync(CliInvocation host, GemmaTrainingOptions options, CancellationToken cancellation)
     {
-        options.Validate(name => s_names[name]);
+        options.Validate(OptionWords.Of);
         using ProgressLine line = new(host);
         GemmaTrainer trainer = new(options)
         {

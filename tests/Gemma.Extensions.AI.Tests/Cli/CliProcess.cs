@@ -5,14 +5,22 @@ namespace Gemma.Extensions.AI.Tests.Cli;
 /// <summary>The <c>gemma</c> command as a process of its own, to be killed.</summary>
 internal static class CliProcess
 {
+    /// <summary>The program, in the tool's own folder: beside the tests it would lack what the web framework of the tests brings.</summary>
+    public static string Program
+    {
+        get
+        {
+            string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, tool = "Gemma.Extensions.AI.Cli";
+            return Path.Combine(TestData.Repository, "src", tool, "bin", configuration, "net10.0", tool + ".dll");
+        }
+    }
+
     /// <summary>How often a test kills: GEMMA_KILLS, or a few times, since each start takes a while.</summary>
     public static int Kills(int few) => int.TryParse(Environment.GetEnvironmentVariable("GEMMA_KILLS"), out int kills) ? kills : few;
 
     public static Process Start(string[] command, params (string Name, string? Value)[] environment)
     {
-        // The tool's own folder: beside the tests it would lack what the web framework of the tests brings.
-        string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name, tool = "Gemma.Extensions.AI.Cli";
-        ProcessStartInfo start = new("dotnet", [Path.Combine(TestData.Repository, "src", tool, "bin", configuration, "net10.0", tool + ".dll"), .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Program, .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach ((string name, string? value) in environment)
         {
             start.Environment[name] = value;

@@ -12,21 +12,9 @@ public class CliTests
 
     public static TheoryData<string> Commands => [.. GemmaCli.CreateRoot().Subcommands.Select(command => command.Name)];
 
-    private static async Task<(int Exit, string Output, string Error)> Run(string input, params string[] args)
-    {
-        StringWriter output = new(), error = new();
-        using Interrupts interrupts = new();
-        int exit = await GemmaCli.RunAsync(args, new CliInvocation(interrupts) { Output = output, Error = error, Input = new StringReader(input), IsInteractive = false });
-        return (exit, output.ToString(), error.ToString());
-    }
+    private static Task<(int Exit, string Output, string Error)> Run(string input, params string[] args) => CliRun.RunAsync(input, args);
 
-    private static async Task<string> Succeed(params string[] args)
-    {
-        (int exit, string output, string error) = await Run("", args);
-        Assert.Equal("", error);
-        Assert.Equal(0, exit);
-        return output;
-    }
+    private static Task<string> Succeed(params string[] args) => CliRun.SucceedAsync(args);
 
     /// <summary>What is asked for reaches the model: a GPU that is not there, or layers of one where none is used, are refused by name.</summary>
     [Theory]
@@ -40,7 +28,7 @@ public class CliTests
         Assert.Contains(error.Contains("libcuda", StringComparison.Ordinal) || error.Contains("nvcuda", StringComparison.Ordinal) ? "is not installed" : "cuda:99", error, StringComparison.Ordinal);
         (exit, _, error) = await Run("", [command, "--model", Tiny, "--device", "cpu", "--gpu-layers", "3", .. rest]);
         Assert.NotEqual(0, exit);
-        Assert.Contains("GpuLayers", error, StringComparison.Ordinal);
+        Assert.Contains("--gpu-layers", error, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -98,9 +86,9 @@ public class CliTests
     [Fact]
     public async Task ErrorsSpeakTheLanguageOfTheTerminal()
     {
-        Assert.EndsWith("as a number. See 'gemma chat --help'.", (await Run("", "chat", "--temperature", "hot")).Error.Trim(), StringComparison.Ordinal);
-        Assert.EndsWith("as a whole number. See 'gemma bench --help'.", (await Run("", "bench", "--repeat", "x")).Error.Trim(), StringComparison.Ordinal);
-        Assert.Equal("gemma: Temperature is -1, expected 0 to 100.", (await Run("", "chat", "--model", Tiny, "--prompt", "x", "--temperature", "-1")).Error.Trim());
+        Assert.Equal("gemma: --temperature is 'hot', expected a number. See 'gemma chat --help'.", (await Run("", "chat", "--temperature", "hot")).Error.Trim());
+        Assert.Equal("gemma: --repeat is 'x', expected a whole number. See 'gemma bench --help'.", (await Run("", "bench", "--repeat", "x")).Error.Trim());
+        Assert.Equal("gemma: --temperature is -1, expected 0 to 100.", (await Run("", "chat", "--model", Tiny, "--prompt", "x", "--temperature", "-1")).Error.Trim());
         Assert.Contains("--tokens names no token", (await Run("", "logits", "--tokens", "", "--output", "x")).Error, StringComparison.Ordinal);
     }
 
@@ -187,7 +175,7 @@ public class CliTests
         using Interrupts interrupts = new();
         interrupts.Raise();
         StringWriter error = new();
-        int exit = await GemmaCli.RunAsync(["chat", "--model", Tiny, "--prompt", "Hello"], new CliInvocation(interrupts) { Output = new StringWriter(), Error = error });
+        int exit = await GemmaCli.RunAsync(["chat", "--model", Tiny, "--prompt", "Hello"], new CliInvocation(interrupts) { Output = new StringWriter(), Error = error, Input = new StringReader("") });
         Assert.Equal((130, ""), (exit, error.ToString()));
     }
 
@@ -286,11 +274,16 @@ public class CliTests
     /// <summary>Presses Ctrl+C when the first piece of an answer is written.</summary>
     private sealed class InterruptingWriter(Interrupts interrupts) : StringWriter
     {
-        public override Task WriteAsync(string? value)
+        private bool _isRaised;
+
+        public override void Write(string? value)
         {
             base.Write(value);
-            interrupts.Raise();
-            return Task.CompletedTask;
+            if (!_isRaised)
+            {
+                _isRaised = true;
+                interrupts.Raise();
+            }
         }
     }
 }

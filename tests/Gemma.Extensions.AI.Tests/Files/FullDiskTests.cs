@@ -92,7 +92,7 @@ public sealed class FullDiskTests : IDisposable
         string whole = _temp.File("whole"), run = disk.File("run");
         Assert.Equal("", (await RunAsync(Command(whole))).Error);
         Dictionary<string, byte[]> before = [];
-        using Student.ReactingWriter lines = new("checkpoint: 10,", () =>
+        using Student.ReactingWriter lines = new("checkpoint after step 10:", () =>
         {
             disk.Fill(kilobytesLeft);
             foreach (string file in disk.Files().Where(name => !name.EndsWith(".csv", StringComparison.Ordinal) && !name.EndsWith(".svg", StringComparison.Ordinal) && !name.Contains("model", StringComparison.Ordinal)))

@@ -84,7 +84,7 @@ public sealed class KilledTrainingTests(ITestOutputHelper output) : IDisposable
         HashSet<string> hashes = [];
         using Interrupts interrupts = new();
         StringWriter error = new();
-        using Student.ReactingWriter lines = new("checkpoint: ", () => hashes.Add(Hash(weights)));
+        using Student.ReactingWriter lines = new("checkpoint after step ", () => hashes.Add(Hash(weights)));
         Assert.True(await GemmaCli.RunAsync(command, new CliInvocation(interrupts) { Output = lines, Error = error, IsInteractive = false }) == GemmaCli.Success, error.ToString());
         Assert.Equal(Steps / Every, hashes.Count);
         return hashes;

@@ -58,7 +58,7 @@ public sealed class TrainCommandTests : IDisposable
         await Succeed(Train("whole", 200));
         using (Process process = Start(Train("killed", 200)))
         {
-            while (await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) is { } line && !line.StartsWith("checkpoint: 40,", StringComparison.Ordinal))
+            while (await process.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken) is { } line && !line.StartsWith("checkpoint after step 40:", StringComparison.Ordinal))
             {
             }
 
