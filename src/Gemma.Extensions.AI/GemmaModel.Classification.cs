@@ -44,7 +44,7 @@ public sealed partial class GemmaModel
         return (await ClassifyAsync([messages], adapter, cancellationToken).ConfigureAwait(false))[0];
     }
 
-    /// <inheritdoc cref="ClassifyAsync(IEnumerable{ChatMessage}, string, CancellationToken)"/>
+    /// <inheritdoc cref="ClassifyAsync(IEnumerable{ChatMessage}, string, CancellationToken)" path="//exception | //remarks"/>
     /// <summary>Scores conversations, computed side by side, with a classifier or reward model.</summary>
     /// <param name="conversations">The conversations.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
@@ -56,7 +56,7 @@ public sealed partial class GemmaModel
         return ClassifyAsync(conversations.Select(messages => ChatTemplate.Render(ChatFormat, messages, opensReply: false).Tokens), adapter, cancellationToken);
     }
 
-    /// <inheritdoc cref="ClassifyAsync(IEnumerable{ChatMessage}, string, CancellationToken)"/>
+    /// <inheritdoc cref="ClassifyAsync(IEnumerable{ChatMessage}, string, CancellationToken)" path="//returns | //exception | //remarks"/>
     /// <summary>Scores a text with a classifier or reward model, without a chat format: bos is added, and eos where the checkpoint's tokenizer does.</summary>
     /// <param name="text">The text. Nothing in it becomes a control token.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
@@ -67,7 +67,7 @@ public sealed partial class GemmaModel
         return (await ClassifyAsync([text], adapter, cancellationToken).ConfigureAwait(false))[0];
     }
 
-    /// <inheritdoc cref="ClassifyAsync(string, string, CancellationToken)"/>
+    /// <inheritdoc cref="ClassifyAsync(string, string, CancellationToken)" path="//exception | //remarks"/>
     /// <summary>Scores texts, computed side by side, with a classifier or reward model, without a chat format.</summary>
     /// <param name="texts">The texts. Nothing in them becomes a control token.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>

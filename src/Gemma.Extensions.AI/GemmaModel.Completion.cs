@@ -26,7 +26,7 @@ public sealed partial class GemmaModel
     public Task<ChatResponse> CompleteAsync(string prompt, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
         Complete(prompt, options, isStreaming: false, cancellationToken).ToChatResponseAsync(cancellationToken);
 
-    /// <inheritdoc cref="CompleteAsync(string, ChatOptions, CancellationToken)"/>
+    /// <inheritdoc cref="CompleteAsync(string, ChatOptions, CancellationToken)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="promptTokens">Token ids, taken as they are: begin them with <see cref="GemmaTokenizer.BosId"/>, as every model expects.</param>
     /// <param name="options">As for a chat, without tools and instructions.</param>
     /// <param name="cancellationToken">Ends the generation.</param>

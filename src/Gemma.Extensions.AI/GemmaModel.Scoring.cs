@@ -32,7 +32,7 @@ public sealed partial class GemmaModel
         return ScoreAsync(ChatTemplate.Render(ChatFormat, messages).Tokens, continuations, adapter, cancellationToken);
     }
 
-    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)"/>
+    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="prompt">Text that the model goes on from, without a chat template; bos is added where the text does not begin with it. Turn markers in it count as such: never pass what users wrote unchecked.</param>
     /// <param name="continuations">Texts to compare, at least one.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>
@@ -43,7 +43,7 @@ public sealed partial class GemmaModel
         return ScoreAsync(RawPrompt(prompt), continuations, adapter, cancellationToken);
     }
 
-    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)"/>
+    /// <inheritdoc cref="ScoreAsync(IEnumerable{ChatMessage}, IReadOnlyList{string}, string, CancellationToken)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="promptTokens">Token ids, taken as they are: begin them with <see cref="GemmaTokenizer.BosId"/>, as every model expects.</param>
     /// <param name="continuations">Texts to compare, at least one.</param>
     /// <param name="adapter">Name of the adapter to compute with; null: the base model.</param>

@@ -20,7 +20,7 @@ public static class GemmaEmbeddingServiceCollectionExtensions
         this IServiceCollection services, string? modelPath = null, GemmaEmbeddingOptions? options = null) =>
         services.AddGemmaEmbeddingGenerator(Configure(modelPath), options);
 
-    /// <inheritdoc cref="AddGemmaEmbeddingGenerator(IServiceCollection, string?, GemmaEmbeddingOptions?)"/>
+    /// <inheritdoc cref="AddGemmaEmbeddingGenerator(IServiceCollection, string?, GemmaEmbeddingOptions?)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="configure">Sets how the model is loaded, after the configuration was read.</param>
     /// <param name="options">How texts are embedded; null takes the defaults.</param>
@@ -40,7 +40,7 @@ public static class GemmaEmbeddingServiceCollectionExtensions
         this IServiceCollection services, object serviceKey, string? modelPath = null, GemmaEmbeddingOptions? options = null) =>
         services.AddKeyedGemmaEmbeddingGenerator(serviceKey, Configure(modelPath), options);
 
-    /// <inheritdoc cref="AddKeyedGemmaEmbeddingGenerator(IServiceCollection, object, string?, GemmaEmbeddingOptions?)"/>
+    /// <inheritdoc cref="AddKeyedGemmaEmbeddingGenerator(IServiceCollection, object, string?, GemmaEmbeddingOptions?)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="serviceKey">The key.</param>
     /// <param name="configure">Sets how the model is loaded, after the configuration was read.</param>

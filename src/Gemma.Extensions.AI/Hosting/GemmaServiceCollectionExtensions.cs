@@ -19,7 +19,7 @@ public static class GemmaServiceCollectionExtensions
     /// <returns>A builder for middleware: <c>.UseFunctionInvocation().UseOpenTelemetry()</c>.</returns>
     public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services) => services.AddGemmaChatClient((Action<GemmaOptions>?)null);
 
-    /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)"/>
+    /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="modelPath">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
     public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services, string modelPath) => services.AddGemmaChatClient(modelPath, null);
@@ -34,7 +34,7 @@ public static class GemmaServiceCollectionExtensions
         return services.AddGemmaChatClient(AtPath(modelPath, configure));
     }
 
-    /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)"/>
+    /// <inheritdoc cref="AddGemmaChatClient(IServiceCollection)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="configure">Sets options, after the configuration was read.</param>
     public static ChatClientBuilder AddGemmaChatClient(this IServiceCollection services, Action<GemmaOptions>? configure)
@@ -50,7 +50,7 @@ public static class GemmaServiceCollectionExtensions
     public static ChatClientBuilder AddKeyedGemmaChatClient(this IServiceCollection services, object serviceKey) =>
         services.AddKeyedGemmaChatClient(serviceKey, (Action<GemmaOptions>?)null);
 
-    /// <inheritdoc cref="AddKeyedGemmaChatClient(IServiceCollection, object)"/>
+    /// <inheritdoc cref="AddKeyedGemmaChatClient(IServiceCollection, object)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="serviceKey">The key.</param>
     /// <param name="modelPath">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
@@ -67,7 +67,7 @@ public static class GemmaServiceCollectionExtensions
         return services.AddKeyedGemmaChatClient(serviceKey, AtPath(modelPath, configure));
     }
 
-    /// <inheritdoc cref="AddKeyedGemmaChatClient(IServiceCollection, object)"/>
+    /// <inheritdoc cref="AddKeyedGemmaChatClient(IServiceCollection, object)" path="//summary | //returns | //exception | //remarks"/>
     /// <param name="services">The collection to add to.</param>
     /// <param name="serviceKey">The key.</param>
     /// <param name="configure">Sets options, after the configuration was read.</param>

@@ -82,6 +82,22 @@ public partial class GuideTests
         Assert.All(Pages().Where(row => row.Data != "README.md"), row => Assert.Contains($"({row.Data})", index, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("CONTRIBUTING.md")]
+    [InlineData("SECURITY.md")]
+    public void LinksOfThePagesForContributorsLeadToFiles(string page)
+    {
+        string folder = Path.Combine(TestData.Repository, ".github");
+        Assert.All(Link().Matches(File.ReadAllText(Path.Combine(folder, page))), link => Assert.True(Path.Exists(Path.Combine(folder, link.Groups[1].Value)), $"'{page}' links to '{link.Groups[1].Value}', which does not exist."));
+    }
+
+    [Fact]
+    public void EverySampleIsNamed()
+    {
+        string page = Read("samples.md");
+        Assert.All(Directory.GetDirectories(Path.Combine(TestData.Repository, "samples")).Select(Path.GetFileName), sample => Assert.Contains($"| [{sample}](../../samples/{sample}/", page, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void MessagesThatAreExplainedStandInTheCode()
     {
@@ -90,6 +106,23 @@ public partial class GuideTests
         string[] messages = [.. Message().Matches(Read("troubleshooting.md")).Select(match => match.Groups[1].Value)];
         Assert.True(messages.Length >= 15);
         Assert.All(messages.SelectMany(message => message.Split('…', StringSplitOptions.RemoveEmptyEntries)), part => Assert.Contains(part, code, StringComparison.Ordinal));
+    }
+
+    /// <summary>What goes wrong outside of a program (a network, a disk, a GPU, a document) has messages for people who did not write it: each has its row.</summary>
+    [Theory]
+    [InlineData(nameof(GemmaHubException), 15)]
+    [InlineData(nameof(GemmaMemoryException), 4)]
+    [InlineData(nameof(GemmaDeviceException), 7)]
+    [InlineData(nameof(GemmaOverloadedException), 2)]
+    [InlineData(nameof(global::Gemma.Extensions.AI.Rag.GemmaRagException), 12)]
+    public void EveryMessageOfTheseHasItsRow(string exception, int least)
+    {
+        string[][] rows = [.. Message().Matches(Read("troubleshooting.md")).Select(match => match.Groups[1].Value.Split('…', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
+        string[] thrown = [.. Directory.EnumerateFiles(Path.Combine(TestData.Repository, "src"), "*.cs", SearchOption.AllDirectories)
+            .Where(file => !file.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
+            .SelectMany(file => Regex.Matches(File.ReadAllText(file), $@"new {exception}\((?<text>[^;]*?"".*?""[^;]*);", RegexOptions.Singleline).Select(match => match.Groups["text"].Value))];
+        Assert.True(thrown.Length >= least, $"Only {thrown.Length} places throw a {exception}.");
+        Assert.All(thrown, text => Assert.True(rows.Any(parts => parts.All(part => text.Contains(part, StringComparison.Ordinal))), $"troubleshooting.md has no row for: {text}"));
     }
 
     private static string Read(string page) => File.ReadAllText(Path.Combine(s_folder, page)).ReplaceLineEndings("\n");
