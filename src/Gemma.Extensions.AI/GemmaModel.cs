@@ -100,7 +100,7 @@ public sealed partial class GemmaModel : IDisposable
     /// <exception cref="ArgumentException">An option is out of range.</exception>
     public static GemmaModel Load(string path, GemmaOptions? options = null) => LoadUnlessCancelled(path, options, CancellationToken.None);
 
-    /// <inheritdoc cref="Load"/>
+    /// <inheritdoc cref="Load" path="//returns | //exception | //remarks"/>
     /// <summary>Loads a model, and downloads it where options allow that, on a thread of the pool.</summary>
     /// <param name="path">A GGUF file, a Hugging Face directory or an alias; see <see cref="GemmaOptions.ModelPath"/>.</param>
     /// <param name="options">How to load; its <see cref="GemmaOptions.ModelPath"/> is not read.</param>
