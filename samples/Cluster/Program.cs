@@ -1,18 +1,19 @@
 // A cluster in two or more terminals, by localhost clustering or, where REDIS has a connection string, by Redis:
 //   dotnet run --project samples/Cluster -c Release -- node 0        the first node; with Redis each other node has a number of its own: node 1, node 2, …
 //   dotnet run --project samples/Cluster -c Release                  a conversation with the cluster
-// With localhost clustering node 0 holds the membership, and nodes 1, 2, … join it. GEMMA_MODEL names another model than the one that ships.
+// With localhost clustering node 0 holds the membership, and nodes 1, 2, … join it. GEMMA_MODEL names another model than the one that ships, SiloPort and GatewayPort other ports of node 0.
 using System.Net;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Orleans.Configuration;
 using Orleans.Hosting;
 
-const int SiloPort = 22111, GatewayPort = 22300;
 string? redis = Environment.GetEnvironmentVariable("REDIS");
 HostApplicationBuilder builder = Host.CreateApplicationBuilder();
+int siloPort = builder.Configuration.GetValue("SiloPort", 22111), gatewayPort = builder.Configuration.GetValue("GatewayPort", 22300);
 builder.Logging.SetMinimumLevel(LogLevel.Error).AddFilter("Gemma", LogLevel.Information);
 if (args is ["node", string text] && int.TryParse(text, out int number))
 {
@@ -20,18 +21,21 @@ if (args is ["node", string text] && int.TryParse(text, out int number))
     {
         if (redis is null)
         {
-            silo.UseLocalhostClustering(SiloPort + number, GatewayPort + number, new IPEndPoint(IPAddress.Loopback, SiloPort));
+            silo.UseLocalhostClustering(siloPort + number, gatewayPort + number, new IPEndPoint(IPAddress.Loopback, siloPort));
         }
         else
         {
             silo.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse(redis));
             silo.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = ("gemma", "gemma"));
-            silo.ConfigureEndpoints(IPAddress.Loopback, SiloPort + number, GatewayPort + number);
+            silo.ConfigureEndpoints(IPAddress.Loopback, siloPort + number, gatewayPort + number);
         }
 
         silo.AddGemmaNode(node => node.AddModel("gemma", Environment.GetEnvironmentVariable("GEMMA_MODEL") ?? "nano"));
     });
-    await builder.Build().RunAsync();
+    using IHost node = builder.Build();
+    await node.StartAsync();
+    Console.WriteLine($"Node {number} serves.");
+    await node.WaitForShutdownAsync();
     return;
 }
 
@@ -39,7 +43,7 @@ builder.UseOrleansClient(client =>
 {
     if (redis is null)
     {
-        client.UseLocalhostClustering(GatewayPort);
+        client.UseLocalhostClustering(gatewayPort);
     }
     else
     {

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
 using Gemma.Extensions.AI.Tests.Chat;
 
 namespace Gemma.Extensions.AI.Tests.Samples;
@@ -20,6 +22,68 @@ public sealed class SampleTests
     [InlineData("McpAgent", "[get_price([product, ")]
     [InlineData("StructuredExtraction", "Person { Name = ")]
     public async Task ASampleDoesWhatItShowsOnNano(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, "nano"));
+
+    /// <summary>A node and a conversation of two turns, as in two terminals.</summary>
+    [Fact]
+    public async Task TheClusterSampleConverses()
+    {
+        (int silo, int gateway) = FreePorts();
+        using Process node = Process.Start(Start(["node", "0"]))!;
+        try
+        {
+            Task<string> errors = node.StandardError.ReadToEndAsync();
+            using CancellationTokenSource late = new(TimeSpan.FromMinutes(2));
+            List<string> said = [];
+            while (said is not [.., "Node 0 serves."])
+            {
+                said.Add(await node.StandardOutput.ReadLineAsync(late.Token) ?? throw new InvalidOperationException($"The node ended: {string.Join('\n', said)}{await errors}"));
+            }
+
+            Task<string> rest = node.StandardOutput.ReadToEndAsync(late.Token); // so that its log never blocks it
+            using Process client = Process.Start(Start([]))!;
+            Task<string> output = client.StandardOutput.ReadToEndAsync(late.Token), problems = client.StandardError.ReadToEndAsync(late.Token);
+            await client.StandardInput.WriteAsync("Hello, who are you?\nThank you.\n\n");
+            client.StandardInput.Close();
+            try
+            {
+                await client.WaitForExitAsync(late.Token);
+            }
+            finally
+            {
+                if (!client.HasExited)
+                {
+                    client.Kill(entireProcessTree: true);
+                }
+            }
+
+            Assert.Equal((0, ""), (client.ExitCode, await problems));
+            string[] turns = (await output).Split("> ");
+            Assert.Equal(4, turns.Length);
+            Assert.Contains("I am gemma2-nano", turns[1], StringComparison.Ordinal);
+            Assert.All(turns[1..3], answer => Assert.NotEqual("", answer.Trim()));
+        }
+        finally
+        {
+            node.Kill(entireProcessTree: true);
+        }
+
+        ProcessStartInfo Start(string[] arguments)
+        {
+            ProcessStartInfo start = new("dotnet", [Program("Cluster"), .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+            (start.Environment["SiloPort"], start.Environment["GatewayPort"], start.Environment["GEMMA_MODEL"]) = ($"{silo}", $"{gateway}", "nano");
+            start.Environment.Remove("REDIS");
+            return start;
+        }
+    }
+
+    /// <summary>Two ports that nobody uses.</summary>
+    private static (int First, int Second) FreePorts()
+    {
+        using TcpListener first = new(IPAddress.Loopback, 0), second = new(IPAddress.Loopback, 0);
+        first.Start();
+        second.Start();
+        return (((IPEndPoint)first.LocalEndpoint).Port, ((IPEndPoint)second.LocalEndpoint).Port);
+    }
 
     private static string Program(string sample)
     {
