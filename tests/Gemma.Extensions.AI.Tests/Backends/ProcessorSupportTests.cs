@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Backends.Cpu.Jit;
@@ -13,20 +14,22 @@ public sealed class ProcessorSupportTests
     public void WhereCodeIsCompiledAtRunTimeDotNetsWordIsTheLast()
     {
         ProcessorSupport support = Processor(ahead: false, avx2: true, avx512: true);
-        Assert.Equal("the processor has no AVX2 with FMA", support.Lacks(false, support.HasAvx2, "AVX2 with FMA", "avx"));
+        Assert.Equal("the processor has no AVX2 with FMA", support.Lacks(false, support.HasAvx2, "AVX2 with FMA", "x86-64-v3"));
         Assert.Equal("the processor has no AVX-512 BW", support.LacksAvx512(compiled: false));
-        Assert.Null(support.Reduced(avx2: false, avx512: false));
+        Assert.Null(support.Reduced(avx2: false, avx512: false, dotProduct: false));
     }
 
     [Fact]
     public void CompiledAheadTheProcessorIsAskedAndTheCureIsNamed()
     {
         ProcessorSupport support = Processor(ahead: true, avx2: true, avx512: false);
-        string reason = support.Lacks(false, support.HasAvx2, "AVX2 with FMA", "avx")!;
+        string reason = support.Lacks(false, support.HasAvx2, "AVX2 with FMA", "x86-64-v3")!;
         Assert.StartsWith("this program was compiled ahead of time without AVX2 with FMA, which the processor has; ", reason, StringComparison.Ordinal);
-        Assert.Contains("<IlcInstructionSet>avx</IlcInstructionSet>", reason, StringComparison.Ordinal);
-        Assert.Contains("<IlcInstructionSet>avx</IlcInstructionSet>", support.Reduced(avx2: false, avx512: false), StringComparison.Ordinal);
-        Assert.Null(support.Reduced(avx2: true, avx512: false));
+        Assert.Contains("<IlcInstructionSet>x86-64-v3</IlcInstructionSet>", reason, StringComparison.Ordinal);
+        string reduced = support.Reduced(avx2: false, avx512: false, dotProduct: false)!;
+        Assert.StartsWith("this program was compiled ahead of time without AVX2 and FMA, which the processor has; ", reduced, StringComparison.Ordinal);
+        Assert.Contains("<IlcInstructionSet>x86-64-v3</IlcInstructionSet>", reduced, StringComparison.Ordinal);
+        Assert.Null(support.Reduced(avx2: true, avx512: false, dotProduct: false));
         Assert.Equal("the processor has no AVX-512 BW", support.LacksAvx512(compiled: false));
     }
 
@@ -35,9 +38,41 @@ public sealed class ProcessorSupportTests
     {
         ProcessorSupport support = Processor(ahead: true, avx2: true, avx512: true);
         Assert.Null(support.LacksAvx512(compiled: false));
-        Assert.Contains("without AVX2 and AVX-512", support.Reduced(avx2: false, avx512: false), StringComparison.Ordinal);
-        Assert.Contains("without AVX-512, which", support.Reduced(avx2: true, avx512: false), StringComparison.Ordinal);
-        Assert.Null(support.Reduced(avx2: true, avx512: true));
+        Assert.Contains("without AVX2 and FMA, which", support.Reduced(avx2: false, avx512: false, dotProduct: false), StringComparison.Ordinal);
+        Assert.Null(support.Reduced(avx2: true, avx512: false, dotProduct: false));
+    }
+
+    /// <summary>The tier for AVX-512 without VNNI is C#, and has to be compiled for it.</summary>
+    [Fact]
+    public void KernelsInCSharpNeedTheirInstructionsCompiledIn()
+    {
+        ProcessorSupport support = Processor(ahead: true, avx2: true, avx512: true, vnni: false);
+        string neither = support.Reduced(avx2: false, avx512: false, dotProduct: false)!, half = support.Reduced(avx2: true, avx512: false, dotProduct: false)!;
+        Assert.StartsWith("this program was compiled ahead of time without AVX2 and AVX-512, which the processor has; <IlcInstructionSet>x86-64-v4<", neither, StringComparison.Ordinal);
+        Assert.StartsWith("this program was compiled ahead of time without AVX-512, which the processor has; <IlcInstructionSet>x86-64-v4<", half, StringComparison.Ordinal);
+        Assert.Null(support.Reduced(avx2: true, avx512: true, dotProduct: false));
+    }
+
+    [Fact]
+    public void OnArmTheDotProductIsWhatMatters()
+    {
+        ProcessorSupport support = Processor(ahead: true, avx2: false, avx512: false, dotProduct: true);
+        const string Reason = "this program was compiled ahead of time without Arm NEON with dot product, which the processor has; <IlcInstructionSet>dotprod</IlcInstructionSet>";
+        Assert.StartsWith(Reason, support.Reduced(avx2: false, avx512: false, dotProduct: false), StringComparison.Ordinal);
+        Assert.StartsWith(Reason, support.Lacks(false, support.HasDotProduct, "Arm NEON with dot product", "dotprod"), StringComparison.Ordinal);
+        Assert.Null(support.Reduced(avx2: false, avx512: false, dotProduct: true));
+        Assert.Null(Processor(ahead: false, avx2: false, avx512: false, dotProduct: true).Reduced(avx2: false, avx512: false, dotProduct: false));
+    }
+
+    [Theory]
+    [InlineData(1UL << 20, true)]
+    [InlineData(~(1UL << 20), false)]
+    public void LinuxTellsArmsDotProductInTheAuxiliaryVector(ulong capabilities, bool expected)
+    {
+        ulong[] entries = [33, ulong.MaxValue, 16, capabilities, 26, 1UL << 20, 0, 0]; // AT_SYSINFO_EHDR, AT_HWCAP, AT_HWCAP2, AT_NULL
+        Assert.Equal(expected, ProcessorSupport.ContainsDotProduct(MemoryMarshal.AsBytes<ulong>(entries)));
+        Assert.False(ProcessorSupport.ContainsDotProduct(MemoryMarshal.AsBytes<ulong>(entries.AsSpan(0, 2))));
+        Assert.False(ProcessorSupport.ContainsDotProduct(MemoryMarshal.AsBytes<ulong>(entries)[..31])); // cut within the entry
     }
 
     [Theory]
@@ -58,7 +93,7 @@ public sealed class ProcessorSupportTests
         {
             reason = null;
             return ulong.MaxValue;
-        });
+        }, HasDotProduct: false);
         Assert.False(support.HasAvx2 || support.HasAvx512 || support.HasAvxVnni);
     }
 
@@ -94,19 +129,19 @@ public sealed class ProcessorSupportTests
         }
     }
 
-    private static ProcessorSupport Processor(bool ahead, bool avx2, bool avx512, ulong state = 0xE7)
+    private static ProcessorSupport Processor(bool ahead, bool avx2, bool avx512, ulong state = 0xE7, bool vnni = true, bool dotProduct = false)
     {
         int features = (avx2 ? 1 << 5 : 0) | (avx512 ? (1 << 16) | (1 << 17) | (1 << 28) | (1 << 30) | (1 << 31) : 0);
         return new ProcessorSupport(ahead, (leaf, subleaf) => (leaf, subleaf) switch
         {
             (0, _) => (0x1F, 0, 0, 0),
             (1, _) => (0, 0, (1 << 12) | (1 << 27) | (1 << 28), 0),
-            (7, 0) => (1, features, 0, 0),
+            (7, 0) => (1, features, avx512 && vnni ? 1 << 11 : 0, 0),
             _ => default,
         }, (CodeAllocator _, out string? reason) =>
         {
             reason = null;
             return state;
-        });
+        }, dotProduct);
     }
 }
