@@ -83,8 +83,7 @@ internal sealed class TrainingJob(
             if (update.Step % 10 == 0 || update.Step == update.Steps || sinceLine.Elapsed.TotalSeconds >= 10)
             {
                 sinceLine.Restart();
-                report(string.Create(CultureInfo.InvariantCulture,
-                    $"step {update.Step}/{update.Steps} loss {update.Loss:F4} accuracy {update.Accuracy:P1} norm {update.GradientNorm:F2} {update.TokensPerSecond:F0} tokens/s, {(int)update.TimeLeft.TotalHours:00}:{update.TimeLeft:mm\\:ss} left"));
+                report(Line(update));
             }
         }
 
@@ -103,6 +102,9 @@ internal sealed class TrainingJob(
             report($"checkpoint after step {last.Step:N0}: saved{measured}");
         }
     }
+
+    private static string Line(GemmaTrainingProgress update) => string.Create(CultureInfo.InvariantCulture,
+        $"step {update.Step}/{update.Steps} loss {update.Loss:F4} accuracy {update.Accuracy:P1} norm {update.GradientNorm:F2} {update.TokensPerSecond:F0} tokens/s, {(int)update.TimeLeft.TotalHours:00}:{update.TimeLeft:mm\\:ss} left");
 
     /// <summary>The trainer at the step of the checkpoint, where there is one, and a log that ends there.</summary>
     private Trainer Start(string checkpoint, string log, Action<string> report)

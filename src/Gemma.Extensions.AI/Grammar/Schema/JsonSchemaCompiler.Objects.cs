@@ -34,21 +34,8 @@ internal sealed partial class JsonSchemaCompiler
             throw new GrammarComplexityException($"an object has {patterns.Count} patternProperties; at most {MaxPatterns} are supported");
         }
 
-        int words = (names.Count + 63) >> 6;
-        ulong[] requiredSet = new ulong[words];
-        foreach (int name in required)
-        {
-            Set(requiredSet, name);
-        }
-
-        ulong[]?[] dependents = new ulong[]?[names.Count];
-        if (c.Dependents.Count > 0)
-        {
-            Close(c, names, dependents, words);
-        }
-
         return new ObjectMatcher(
-            names.All, (name, marks) => NodeOf(Marked(values[name], marks)), requiredSet, dependents,
+            names.All, (name, marks) => NodeOf(Marked(values[name], marks)), SetOf(required, names.Count), Dependents(c, names),
             [.. names.All.Select(name => contains.Select((x, i) => Arena.Matches(x.Names, name) ? 1 << i : 0).Sum())],
             contains.Select((x, i) => x.Value == SchemaLiterals.Any ? 1 << i : 0).Sum())
         {
@@ -192,18 +179,25 @@ internal sealed partial class JsonSchemaCompiler
 
     private bool IsContradiction(SchemaLiterals value) => IsFalse(value) || value.All.Any(literal => !literal.IsNegated && value.All.Contains(literal.Complement));
 
-    private static void Set(ulong[] set, int i) => set[i >> 6] |= 1UL << i;
-
-    /// <summary>Closes the dependencies transitively.</summary>
-    private static void Close(ObjectConstraint c, DeclaredNames names, ulong[]?[] dependents, int words)
+    /// <summary>Indices of names as bits.</summary>
+    private static ulong[] SetOf(IEnumerable<int> indices, int count)
     {
-        foreach ((string name, IReadOnlyList<string> needs) in c.Dependents)
+        ulong[] set = new ulong[(count + 63) >> 6];
+        foreach (int i in indices)
         {
-            ulong[] set = dependents[names.IndexOf(name)] ??= new ulong[words];
-            foreach (string need in needs)
-            {
-                Set(set, names.IndexOf(need));
-            }
+            set[i >> 6] |= 1UL << i;
+        }
+
+        return set;
+    }
+
+    /// <summary>For each name the names that it needs, transitively; null where it needs none.</summary>
+    private static ulong[]?[] Dependents(ObjectConstraint c, DeclaredNames names)
+    {
+        ulong[]?[] dependents = new ulong[]?[names.Count];
+        foreach (IGrouping<string, string> needs in c.Dependents.SelectMany(d => d.Needs, (d, need) => (d.Name, Need: need)).GroupBy(x => x.Name, x => x.Need))
+        {
+            dependents[names.IndexOf(needs.Key)] = SetOf(needs.Select(names.IndexOf), names.Count);
         }
 
         bool changed = true;
@@ -219,7 +213,7 @@ internal sealed partial class JsonSchemaCompiler
 
                 foreach (int j in ObjectMatcher.Indices((ulong[])set.Clone()))
                 {
-                    for (int w = 0; w < words && dependents[j] is not null; w++)
+                    for (int w = 0; w < set.Length && dependents[j] is not null; w++)
                     {
                         ulong more = dependents[j]![w] & ~set[w];
                         changed |= more != 0;
@@ -236,6 +230,8 @@ internal sealed partial class JsonSchemaCompiler
                 set[i >> 6] &= ~(1UL << i);
             }
         }
+
+        return dependents;
     }
 
     /// <summary>Names in order of declaration.</summary>
