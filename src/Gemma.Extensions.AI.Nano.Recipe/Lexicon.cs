@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Gemma.Extensions.AI.Nano.Recipe;
 
-/// <summary>Which side of the fence a generated case lies on.</summary>
+/// <summary>Side of the fence between training and evaluation.</summary>
 internal enum Split
 {
     Train,
@@ -14,9 +14,11 @@ internal enum Split
 /// training, so that a held-out case can only be solved by copying what it reads.
 /// </summary>
 /// <param name="random">Source of all choices.</param>
-/// <param name="split">Side of the fence.</param>
+/// <param name="split">Side of the fence for names of everything.</param>
 /// <param name="drawn">Told every entity.</param>
-internal sealed class Lexicon(Random random, Split split, Action<string>? drawn = null)
+/// <param name="phrasing">Side of the fence for phrasings: cases of the evaluation are put in phrasings of training or in those held out.</param>
+/// <param name="said">Told every template and its side of the fence.</param>
+internal sealed class Lexicon(Random random, Split split, Action<string>? drawn = null, Split phrasing = Split.Train, Action<string, Split>? said = null)
 {
     private static readonly string[] s_onsets = ["b", "br", "c", "d", "dr", "f", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr", "v", "w", "z", "sh", "th", "ch", "bl", "cl", "fl", ""];
     private static readonly string[] s_vowels = ["a", "e", "i", "o", "u", "a", "e", "o", "ai", "ea", "ia", "ou", "ee"];
@@ -37,9 +39,18 @@ internal sealed class Lexicon(Random random, Split split, Action<string>? drawn 
     private static readonly string[] s_months = Words("January February March April May June July August September October November December");
     private static readonly string[] s_days = Words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday today tomorrow");
 
+    private static readonly Phrasings s_before = new("(Hi|Hello|Hey)(!|,|.)", "Good (morning|evening|day)(!|,)", "Please:", "(One|A) question:", "(Sorry|Excuse me),", "(Now|So|Well|OK),", "Dear assistant,", "(Hi|Hello) there(!|,)");
+
+    private static readonly Phrasings s_behind = new("Thanks(!|.)", "Thank you(!|.)", "Please be quick.", "I need it now.", "It is urgent.", "That would be (great|nice|kind).", "(Many thanks|Cheers)(!|.)", "No hurry.");
+
+    /// <summary>Words that a sentence begins with and that are no names.</summary>
+    private static readonly HashSet<string> s_openings = [.. Words("What Which Who When Where How Tell Give Show Can Could Would Do Is Find Please I Look Check Get Send Set Open Run Search List Read Create")];
+
     public Random Random { get; } = random;
 
     public Split Split { get; } = split;
+
+    public Split Phrasing { get; } = phrasing;
 
     public static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
@@ -58,9 +69,23 @@ internal sealed class Lexicon(Random random, Split split, Action<string>? drawn 
         return hash % 8 == 0;
     }
 
+    /// <summary>Number of a month, from 1.</summary>
+    public static int MonthOf(string name) => Array.IndexOf(s_months, name) + 1;
+
     public T Pick<T>(IReadOnlyList<T> items) => items[Random.Next(items.Count)];
 
     public bool Chance(double probability) => Random.NextDouble() < probability;
+
+    /// <summary>Now and then a greeting before what is asked, or thanks behind it.</summary>
+    public string Polite(string text) => Random.Next(12) switch
+    {
+        0 => s_before.Fill(this) + " " + (char.IsUpper(text[0]) && text.Length > 1 && char.IsLower(text[1]) && Chance(0.5) && s_openings.Contains(text.Split(' ')[0]) ? char.ToLowerInvariant(text[0]) + text[1..] : text),
+        1 when text[^1] is '?' or '.' or '!' => text + " " + s_behind.Fill(this),
+        _ => text,
+    };
+
+    /// <summary>A template is being filled.</summary>
+    public void Use(string template, Split side) => said?.Invoke(template, side);
 
     /// <summary>Draws until the entity lies in this split.</summary>
     public string Draw(Func<string> draw)

@@ -1,7 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
-using Gemma.Extensions.AI.Text;
-using Gemma.Extensions.AI.Training;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Nano.Recipe;
@@ -9,12 +6,14 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 // Conversations with tools.
 internal static partial class NanoCorpus
 {
+    private static readonly Phrasings s_joined = new("{a} {b}", "{a} And {b}", "{a} Then: {b}", "{a} Also: {b}", "Two things. {a} {b}", "{a}\n{b}", "{a} After that: {b}", "First: {a} Second: {b}");
+
     private static NanoCase Tool(Lexicon l, bool mixed)
     {
         HashSet<string> taken = new(StringComparer.Ordinal);
         Naming naming = new(l, mixed);
         DrawnTool tool = Tools.Draw(l, naming, taken);
-        ChatOptions options = Offer(l, naming, taken, tool, l.Random.Next(0, 6));
+        ChatOptions options = Offer(l, naming, taken, [tool], l.Random.Next(0, 8));
         ToolUse use = tool.Use();
         List<ChatMessage> messages = new();
         if (l.Chance(0.1))
@@ -23,28 +22,87 @@ internal static partial class NanoCorpus
         }
 
         messages.Add(User(use.Request));
-        string answer = use.Answer;
-        ToolUse[] uses = [use];
-        if (use.Arguments.Length == 1 && l.Chance(0.08))
+        AddCalls(messages, [(tool, use)]);
+        messages.Add(Model(use.Answer));
+        return new NanoCase(mixed ? Skill.MixedTool : Skill.Tool, messages, options) { Contains = [.. Values(use.Result)] };
+    }
+
+    /// <summary>A request that is answered, and another that only the conversation explains: it calls again with what has changed.</summary>
+    private static NanoCase FollowUp(Lexicon l)
+    {
+        HashSet<string> taken = new(StringComparer.Ordinal);
+        Naming naming = new(l, l.Chance(0.5));
+        DrawnTool tool = Tools.Draw(l, naming, taken, l.Random.Next(Tools.LookupKinds));
+        ChatOptions options = Offer(l, naming, taken, [tool], l.Random.Next(0, 6));
+        List<ChatMessage> messages = new();
+        ToolUse use = tool.Use();
+        for (int turns = l.Random.Next(2, 4); turns > 0; turns--)
         {
-            ToolUse second = tool.Use();
-            uses = [use, second];
-            messages[^1] = User(use.Request + " " + second.Request);
-            answer += " " + second.Answer;
+            messages.Add(User(use.Request));
+            AddCalls(messages, [(tool, use)]);
+            messages.Add(Model(use.Answer));
+            use = tool.FollowUp!(use);
         }
 
-        messages.Add(new ChatMessage(ChatRole.Assistant, [.. uses.Select((u, i) => new FunctionCallContent("call" + i, tool.Name, u.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value)))]));
-        messages.Add(new ChatMessage(ChatRole.Tool, [.. uses.Select((u, i) => new FunctionResultContent("call" + i, Plain(u.Result)))]));
-        messages.Add(Model(answer));
-        return new NanoCase(mixed ? Skill.MixedTool : Skill.Tool, messages, options) { Contains = [.. uses.SelectMany(u => Values(u.Result))] };
+        return new NanoCase(Skill.FollowUp, messages, options) { Contains = [] };
+    }
+
+    /// <summary>Two calls at once, of one tool or of two, or one after the other, the second with what the first returned; answered from both results.</summary>
+    private static NanoCase TwoCalls(Lexicon l)
+    {
+        HashSet<string> taken = new(StringComparer.Ordinal);
+        Naming naming = new(l, l.Chance(0.5));
+        List<ChatMessage> messages = new();
+        switch (l.Random.Next(3))
+        {
+            case 0:
+                DrawnTool one = Tools.Draw(l, naming, taken, l.Random.Next(Tools.LookupKinds));
+                ChatOptions options = Offer(l, naming, taken, [one], l.Random.Next(0, 5));
+                (string request, ToolUse first, ToolUse second) = one.Both!();
+                messages.Add(User(request));
+                AddCalls(messages, [(one, first), (one, second)]);
+                messages.Add(Model(first.Answer + " " + second.Answer));
+                return new NanoCase(Skill.TwoCalls, messages, options) { Contains = [.. Values(first.Result), .. Values(second.Result)] };
+            case 1:
+                DrawnTool left = Tools.Draw(l, naming, taken), right = Tools.Draw(l, naming, taken);
+                while (right.Name == left.Name)
+                {
+                    right = Tools.Draw(l, naming, taken);
+                }
+
+                ToolUse a = left.Use(), b = right.Use();
+                messages.Add(User(s_joined.Fill(l, ("a", a.Request), ("b", b.Request))));
+                AddCalls(messages, [(left, a), (right, b)]);
+                messages.Add(Model(a.Answer + " " + b.Answer));
+                return new NanoCase(Skill.TwoCalls, messages, Offer(l, naming, taken, [left, right], l.Random.Next(0, 4))) { Contains = [.. Values(a.Result), .. Values(b.Result)] };
+            default:
+                return Chain(l, naming, taken, messages);
+        }
+    }
+
+    private static NanoCase Chain(Lexicon l, Naming naming, HashSet<string> taken, List<ChatMessage> messages)
+    {
+        DrawnTool finds, uses;
+        (string Request, ToolUse First, ToolUse Second) chain;
+        do
+        {
+            (finds, uses, chain) = Tools.Chain(l, naming, taken);
+        }
+        while (finds.Name == uses.Name);
+
+        messages.Add(User(chain.Request));
+        AddCalls(messages, [(finds, chain.First)]);
+        AddCalls(messages, [(uses, chain.Second)]);
+        messages.Add(Model(chain.Second.Answer));
+        return new NanoCase(Skill.TwoCalls, messages, Offer(l, naming, taken, [finds, uses], l.Random.Next(0, 4))) { Contains = [.. Values(chain.First.Result), .. Values(chain.Second.Result)] };
     }
 
     private static NanoCase WithoutTool(Lexicon l)
     {
         HashSet<string> taken = new(StringComparer.Ordinal);
-        Naming naming = new(l, mixed: false);
+        Naming naming = new(l, l.Chance(0.5));
         DrawnTool missing = Tools.Draw(l, naming, taken);
-        ChatOptions options = Offer(l, naming, taken, null, l.Random.Next(1, 6));
+        ChatOptions options = Offer(l, naming, taken, [], l.Random.Next(1, 7));
         List<ChatMessage> messages = new();
         if (l.Chance(0.5))
         {
@@ -52,8 +110,8 @@ internal static partial class NanoCorpus
         }
         else
         {
-            (string[] asked, string answer) = l.Pick(Talk.Exchanges.Where(e => !e.Answer.Contains("tool for it", StringComparison.Ordinal) && !e.Answer.All(char.IsDigit)).ToArray());
-            messages.AddRange([User(Talk.Typed(l, l.Pick(asked))), Model(answer)]);
+            (Phrasings asked, string answer) = l.Pick(Talk.Exchanges.Where(e => !e.Answer.Contains("tool for it", StringComparison.Ordinal) && !e.Answer.All(char.IsDigit)).ToArray());
+            messages.AddRange([User(Talk.Typed(l, asked.Fill(l))), Model(answer)]);
         }
 
         return new NanoCase(Skill.NoTool, messages, options);
@@ -67,10 +125,10 @@ internal static partial class NanoCorpus
     {
         HashSet<string> taken = new(StringComparer.Ordinal);
         // Some drills are easy, which is where the comparing begins: few tools, about one common word each, whose names begin differently.
-        bool easy = l.Chance(0.25);
-        Naming naming = new(l, easy || l.Chance(0.2));
-        int? kind = easy ? l.Random.Next(Tools.LookupKinds) : l.Chance(0.7) ? l.Random.Next(Tools.Kinds) : null;
-        IEnumerable<DrawnTool> many = Enumerable.Range(0, easy ? 10 : l.Random.Next(3, 8)).Select(_ => Tools.Draw(l, naming, taken, kind, easy));
+        bool easy = l.Chance(0.15);
+        Naming naming = new(l, easy || l.Chance(0.6));
+        int? kind = easy ? l.Random.Next(Tools.LookupKinds) : l.Chance(0.6) ? l.Random.Next(Tools.Kinds) : null;
+        IEnumerable<DrawnTool> many = Enumerable.Range(0, easy ? 10 : l.Random.Next(3, 10)).Select(_ => Tools.Draw(l, naming, taken, kind, easy));
         DrawnTool[] drawn = easy ? [.. many.DistinctBy(tool => tool.Name[..2].ToUpperInvariant()).Take(l.Random.Next(3, 5))] : [.. many.DistinctBy(tool => tool.Name)];
         DrawnTool[] offered = [.. drawn.Skip(1)];
         l.Random.Shuffle(drawn);
@@ -86,17 +144,18 @@ internal static partial class NanoCorpus
         return new NanoCase(Skill.Tool, messages, new ChatOptions { Tools = [.. offered.Select(tool => tool.Declaration)] });
     }
 
-    private static ChatOptions Offer(Lexicon l, Naming naming, HashSet<string> taken, DrawnTool? right, int others)
+    private static void AddCalls(List<ChatMessage> messages, IReadOnlyList<(DrawnTool Tool, ToolUse Use)> calls)
     {
-        List<AITool> tools = new();
-        HashSet<string> names = new(StringComparer.Ordinal);
-        if (right is not null)
-        {
-            tools.Add(right.Declaration);
-            names.Add(right.Name);
-        }
+        string id = string.Create(CultureInfo.InvariantCulture, $"call{messages.Count}");
+        messages.Add(new ChatMessage(ChatRole.Assistant, [.. calls.Select((c, i) => new FunctionCallContent(id + i, c.Tool.Name, c.Use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value)))]));
+        messages.Add(new ChatMessage(ChatRole.Tool, [.. calls.Select((c, i) => new FunctionResultContent(id + i, Plain(c.Use.Result)))]));
+    }
 
-        for (int i = 0; i < others; i++)
+    private static ChatOptions Offer(Lexicon l, Naming naming, HashSet<string> taken, DrawnTool[] right, int others)
+    {
+        List<AITool> tools = [.. right.Select(tool => tool.Declaration)];
+        HashSet<string> names = [.. right.Select(tool => tool.Name)];
+        for (int i = 0; i < others && tools.Count < 8; i++)
         {
             DrawnTool other = Tools.Draw(l, naming, taken);
             if (names.Add(other.Name))

@@ -13,32 +13,16 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 internal sealed record ToolUse(string Request, (string Name, object Value)[] Arguments, object Result, string Answer);
 
 /// <summary>A tool with a way to draw requests for it.</summary>
-internal sealed record DrawnTool(string Name, string Noun, AITool Declaration, Func<ToolUse> Use);
-
-/// <summary>Naming convention for the tools of one program: the same verb for similar actions, and one spelling. Mixed: each name follows its own.</summary>
-internal sealed class Naming(Lexicon l, bool mixed)
+internal sealed record DrawnTool(string Name, string Noun, AITool Declaration, Func<ToolUse> Use)
 {
-    private readonly Dictionary<string, string> _verbs = [];
-    private readonly int _spelling = l.Random.Next(4);
+    /// <summary>Draws what is asked next, in words that only the conversation explains; null where nothing of the kind is asked.</summary>
+    public Func<ToolUse, ToolUse>? FollowUp { get; init; }
 
-    /// <summary>snake_case, camelCase or PascalCase of one of the verbs and the noun.</summary>
-    /// <param name="verbs">With spaces between them.</param>
-    /// <param name="noun">With spaces between its words.</param>
-    public string Name(string verbs, string noun)
-    {
-        if (mixed || !_verbs.TryGetValue(verbs, out string? verb))
-        {
-            verb = _verbs[verbs] = l.Pick(Lexicon.Words(verbs));
-        }
+    /// <summary>Names of the parameters, in the order of the schema.</summary>
+    public string[] Parameters { get; init; } = [];
 
-        string[] parts = (verb + " " + noun).Trim().Split(' ');
-        return (mixed ? l.Random.Next(4) : _spelling) switch
-        {
-            0 => string.Concat(parts.Select(l.Capital)),
-            1 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
-            _ => string.Join('_', parts),
-        };
-    }
+    /// <summary>Draws a request about two things at once.</summary>
+    public Func<(string Request, ToolUse First, ToolUse Second)>? Both { get; init; }
 }
 
 /// <summary>Draws tools: a verb and a noun, a signature, a description. The noun decides the split, so held-out tools are new to the model.</summary>
@@ -55,9 +39,72 @@ internal static class Tools
     private static readonly string[] s_searchNouns = ["documents", "books", "recipes", "files", "notes", "articles", "manuals", "emails", "songs", "photos", "contacts", "products", "pages", "archive", "web", "library"];
     private static readonly string[] s_playNouns = ["song", "movie", "album", "podcast", "video", "game", "playlist", "station", "audiobook", "concert"];
     private static readonly string[] s_orderNouns = ["food", "flowers", "groceries", "parts", "books", "supplies", "pizza", "tools", "paper", "drinks", "medicine"];
+    private static readonly string[] s_topics = Lexicon.Words(
+        "invoice parcel ticket branch commit folder image server database query customer supplier contract recipe patient student course lesson exam flight train ferry hotel room table menu dish wine garden plant tree "
+        + "river lake mountain road bridge tunnel station harbour market shop museum theatre cinema concert match team player coach league stadium bank loan mortgage tax pension insurance claim policy vehicle engine tyre brake "
+        + "battery sensor valve pump boiler printer scanner router network password licence domain website page article comment forum channel playlist album podcast station episode series novel poem letter postcard stamp coin "
+        + "painting statue carpet curtain lamp sofa desk drawer shelf cupboard kettle oven fridge freezer washer dryer alarm lock key door window roof floor wall fence gate pool sauna boat anchor sail tent backpack map compass "
+        + "trail glacier volcano island beach forest meadow farm tractor barn harvest wheat maize barley apple cherry grape olive honey cheese butter bread flour sugar salt pepper spice tea coffee juice beer meal snack diet vitamin "
+        + "medicine vaccine allergy symptom clinic nurse dentist surgery blood pulse sleep workout yoga run marathon bicycle helmet scooter bus tram metro taxi parking toll fuel charger adapter cable plug switch fuse meter grid "
+        + "turbine panel satellite rocket planet comet eclipse meteor tide storm fog frost drought flood earthquake alert siren rescue fire police court judge lawyer verdict vote election mayor senate embassy visa passport border");
+
+    private static readonly string[] s_measures = Lexicon.Words("level count status index rate price size age owner history report summary list details limit id date forecast score balance");
+
     private static readonly string[] s_states = Lexicon.Words("sunny cloudy rainy windy good bad high low open closed ready late busy free active calm full empty normal shipped paid pending approved");
 
-    private const string LookupVerbs = "get get get find fetch check lookup show read";
+    private const string LookupVerbs = "get get get find fetch check lookup show read query retrieve";
+
+    private static readonly Phrasings s_lookups = new(
+        "(Gets|Get|Returns|Return) the {noun} {of} a {kind}.", "(Looks|Look) up the {noun} {of} (the given|a) {kind}.", "Finds the {noun} {of} (a|one) {kind}", "The {noun} {of} (a|the) {kind}.",
+        "(Tells|Says|Shows) the {noun} {of} a {kind}.", "(Reads|Fetches|Retrieves) the {noun} {of} the {kind}", "{noun} {of} a {kind}", "(Use this|Call this) for the {noun} {of} a {kind}.");
+
+    private static readonly Phrasings s_ask = new(
+        "!What is {it}?", "(Tell|Give) me {it}(.|, please.|!)", "(Can|Could) you check {it}?", "I need (to know |){it}(, please|).", "(Please |)find {it}.", "What's {it}", "Show me {it}", "(Could|Can|Would) you get (me |){it}?", "{bare}?",
+        "Do you know {it}?", "Look up {it}(, please|).", "I would like to know {it}.", "{bare}(, please|)", "(Quick question: w|W)hat is {it} (right now|at the moment)?", "(Let me know|Find out) {it}.", "Any news on {it}?", "How about {it}?", "What would {it} be?",
+        "(Check|Get) {it}", "Is there a value for {it}?");
+
+    private static readonly Phrasings s_otherSubject = new(
+        "!And {of} {s}?", "What about {s}?", "How about {s}?", "And (now |)(for |){s}?", "The same for {s}(, please|).", "(Now|Next) {s}(, please|).", "{s}?", "And what (is it|do you get) {of} {s}?", "Do it again for {s}.",
+        "(Please check|Check) {s} (too|as well).", "Also (for |){s}(, please|).", "OK, and {s}?");
+
+    private static readonly string[] s_roles = Lexicon.Words("manager leader owner captain secretary treasurer coach mentor editor author chairman contact trainer director supervisor assistant driver teacher founder organiser");
+
+    private static readonly Phrasings s_chain = new(
+        "Send a {noun} to the {role} of {s}: {t}", "(Please |)find the {role} of {s} and send (them|this person) a {noun}: {t}", "The {role} of {s} should get a {noun}: {t}", "Who is the {role} of {s}? Send a {noun}: {t}",
+        "Look up the {role} of {s}, then write a {noun}: {t}", "(Can|Could) you send the {role} of {s} this {noun}: {t}", "Write to the {role} of {s}, as a {noun}: {t}", "A {noun} for the {role} of {s}: {t}");
+
+    private static readonly Phrasings s_otherDay = new("What about {v}?", "And {v}?", "How about {v}?", "(And |)for {v}?", "{v}?", "(Please check|Check) {v} (too|as well).", "I meant {v}.", "OK, and {v}?");
+
+    private static readonly Phrasings s_otherUnit = new("In {v}, please.", "And in {v}?", "What is (that|it) in {v}?", "Give (me |)that in {v}.", "(Can|Could) you (say|show) it in {v}?", "{v}, please.", "I need it in {v}.", "How much is (that|it) in {v}?");
+
+    private static readonly Phrasings s_both = new(
+        "What is the {noun} {of} {a} and {of} {b}?", "(Tell|Give) me the {noun} {of} {a} and {b}(, please|).", "Compare the {noun} {of} {a} and {of} {b}.", "I need the {noun} (both |){of} {a} and {of} {b}.", "{noun} {of} {a} and {b}?",
+        "(Check|Get) the {noun} {of} {a} and (also |){of} {b}.", "What is the {noun} {of} {a}, and what is it {of} {b}?", "(Can|Could) you (check|find) the {noun} {of} {a} and {of} {b}?");
+
+    private static readonly Phrasings s_sets = new("(Sets|Set) the {noun}.", "Changes the {noun} to a value.", "Sets the {noun} to the given {parameter}.", "(Adjusts|Adjust) the {noun}", "The new {parameter} of the {noun}.");
+
+    private static readonly Phrasings s_set = new(
+        "(Set|Put|Change|Adjust|Turn) the {noun} to {v}(.|, please.|)", "(Please|Can you|Could you) (set|change) the {noun} to {v}(.|?|)", "(Put|Keep) the {noun} at {v}", "I (want|need) the {noun} at {v}.", "{noun} {v}, please.",
+        "Make the {noun} {v}.", "The {noun} should be {v}.", "Let us have {v} as the {noun}.");
+
+    private static readonly Phrasings s_send = new(
+        "Send a {noun} to {p}: {t}", "(Please |)send the {noun} \"{t}\" to {p}.", "Write a {noun} to {p} saying {t}", "(Can|Could) you send {p} a {noun}: {t}", "{p} should get this {noun}: {t}", "A {noun} for {p}: {t}",
+        "Send {p} the {noun} \"{t}\"(, please|).", "Let {p} have a {noun} that says {t}");
+
+    private static readonly Phrasings s_book = new(
+        "(Book|Reserve|Get) a {noun} in {c} for {n} people{tail}(.|, please.)", "I (need|want) a {noun} for {n} people in {c}{tail}.", "Reserve a {noun} in {c} for {n}{tail}", "(Please|Can you) book a {noun} in {c}{tail} for {n} people(.|?)",
+        "We are {n} (people|guests) and (need|want) a {noun} in {c}{tail}.", "In {c}, book a {noun} for {n}{tail}.", "A {noun} for {n} in {c}{tail}, please.", "(Can|Could) we have a {noun} in {c} for {n} people{tail}?");
+
+    private static readonly Phrasings s_order = new(
+        "Order {noun}: {n} of {t}.", "(Please |)order {n} {t} with the {noun}.", "I (want|need) {n} {t} from the {noun}.", "{noun}: {n} {t}, please.", "(Buy|Get) {n} {t} with the {noun}.", "Add {n} {t} to the {noun} order.",
+        "(Can|Could) you order {n} {t} from the {noun}?");
+
+    private static readonly Phrasings s_search = new(
+        "Search the {noun} for {t}", "Find {t} in the {noun}.", "Look for {t} in the {noun}.", "Search {noun}: {t}", "(Can|Could) you search the {noun} for {t}?", "(What|Is there anything) about {t} in the {noun}?", "I (am looking|look) for {t} in the {noun}.",
+        "(Please |)check the {noun} for {t}");
+
+    private static readonly Phrasings s_play = new(
+        "Play the {noun} {t}", "Start the {noun} {t}.", "I want the {noun} {t}", "(Please |)play {t}, the {noun}.", "(Can|Could) you play the {noun} {t}?", "Put on the {noun} {t}.", "Let us hear the {noun} {t}.");
 
     /// <summary>Number of kinds of tools.</summary>
     public const int Kinds = 12;
@@ -98,39 +145,55 @@ internal static class Tools
 
     private static string Noun(Lexicon l, string[] nouns) => l.Draw(() => l.Random.Next(10) switch
     {
-        <= 3 => l.Pick(nouns),
-        <= 7 => l.Pick(s_modifiers) + " " + l.Pick(nouns),
-        _ => l.Word() + " " + l.Pick(["level", "count", "status", "index", "rate"]),
+        <= 2 => l.Pick(nouns),
+        <= 4 => l.Pick(s_modifiers) + " " + l.Pick(nouns),
+        <= 7 => l.Pick(s_topics) + " " + l.Pick(s_measures),
+        _ => l.Word() + " " + l.Pick(s_measures),
     });
 
-    private static DrawnTool Lookup(Lexicon l, Naming naming, string[] nouns, string kind, string[] parameters, string preposition, Func<Lexicon, string> draw)
+    private static DrawnTool Lookup(Lexicon l, Naming naming, string[] nouns, string kind, string[] parameters, string preposition, Func<Lexicon, string> draw, string? about = null)
     {
-        string noun = Noun(l, nouns), parameter = l.Pick(parameters);
+        string noun = about ?? Noun(l, nouns), parameter = l.Pick(parameters);
         string name = naming.Name(LookupVerbs, noun);
-        string description = l.Pick(
-        [
-            $"Gets the {noun} {preposition} a {kind}.", $"Returns the {noun} {preposition} a {kind}.", $"Looks up the {noun} {preposition} the given {kind}.",
-            $"Finds the {noun} {preposition} a {kind}", $"The {noun} {preposition} a {kind}.", $"Get the {noun} for a {kind}.",
-        ]);
-        bool hasUnit = kind == "city" && l.Chance(0.2);
-        string[] unitValues = l.Pick<string[]>([["celsius", "fahrenheit"], ["metric", "imperial"], ["today", "tomorrow"], ["km", "miles"]]);
+        string description = s_lookups.Fill(l, ("noun", noun), ("of", preposition), ("kind", kind));
+        bool hasUnit = kind == "city" && l.Chance(0.25);
+        string[] unitValues = l.Pick<string[]>([["celsius", "fahrenheit"], ["metric", "imperial"], ["today", "tomorrow"], ["km", "miles"], ["today", "tomorrow", "weekend"]]);
         string unitName = unitValues[0] == "today" ? "day" : "unit";
         Argument[] arguments =
         [
-            new(parameter, "string", l.Chance(0.3) ? $"The name of the {kind}." : null),
+            new(parameter, "string", l.Chance(0.3) ? l.Pick([$"The name of the {kind}.", $"Name of the {kind}", $"The {kind} to look up.", $"The {kind}."]) : null),
             .. hasUnit ? [new Argument(unitName, "enum", null, false, unitValues)] : Array.Empty<Argument>(),
         ];
-        return new DrawnTool(name, noun, Declare(name, description, arguments), () =>
+        return new DrawnTool(name, noun, Declare(name, description, arguments), () => Use(draw(l), hasUnit && l.Chance(0.6) ? l.Pick(unitValues) : "", null))
         {
-            string subject = draw(l);
-            bool unit = hasUnit && l.Chance(0.6);
-            string unitValue = unit ? l.Pick(unitValues) : "";
-            string tail = !unit ? "" : unitName == "day" ? " " + unitValue : " in " + unitValue;
-            string request = Ask(l, $"the {noun} {preposition} {subject}{tail}", $"{noun} {preposition} {subject}{tail}");
+            Parameters = [parameter],
+            FollowUp = last =>
+            {
+                string unit = last.Arguments.Length > 1 ? (string)last.Arguments[1].Value : "";
+                if (unit.Length > 0 && l.Chance(0.4))
+                {
+                    string other = l.Pick([.. unitValues.Where(v => v != unit)]);
+                    return Use((string)last.Arguments[0].Value, other, (unitName == "day" ? s_otherDay : s_otherUnit).Fill(l, ("v", other)));
+                }
+
+                string subject = draw(l);
+                return Use(subject, unit, s_otherSubject.Fill(l, ("s", subject), ("of", preposition)));
+            },
+            Both = () =>
+            {
+                ToolUse first = Use(draw(l), "", null), second = Use(draw(l), "", null);
+                return (s_both.Fill(l, ("a", (string)first.Arguments[0].Value), ("b", (string)second.Arguments[0].Value), ("noun", noun), ("of", preposition)), first, second);
+            },
+        };
+
+        ToolUse Use(string subject, string unitValue, string? asked)
+        {
+            string tail = unitValue.Length == 0 ? "" : unitName == "unit" ? " in " + unitValue : unitValue == "weekend" ? " at the weekend" : " " + unitValue;
+            asked ??= Ask(l, $"the {noun} {preposition} {subject}{tail}", $"{noun} {preposition} {subject}{tail}");
             (object result, string said) = Result(l);
-            return new ToolUse(request, [(parameter, subject), .. unit ? [(unitName, (object)unitValue)] : Array.Empty<(string, object)>()],
+            return new ToolUse(asked, [(parameter, subject), .. unitValue.Length > 0 ? [(unitName, (object)unitValue)] : Array.Empty<(string, object)>()],
                 result, $"The {noun} {preposition} {subject}{said}");
-        });
+        }
     }
 
     private static DrawnTool Plain(Lexicon l, Naming naming)
@@ -148,11 +211,11 @@ internal static class Tools
     {
         string noun = Noun(l, s_setNouns), parameter = l.Pick(["value", "level", "amount"]);
         string name = naming.Name("set set change adjust", noun);
-        string description = l.Pick([$"Sets the {noun}.", $"Changes the {noun} to a value.", $"Sets the {noun} to the given {parameter}."]);
+        string description = s_sets.Fill(l, ("noun", noun), ("parameter", parameter));
         return new DrawnTool(name, noun, Declare(name, description, new Argument(parameter, "integer")), () =>
         {
             string value = l.Medium();
-            string request = l.Pick([$"Set the {noun} to {value}.", $"Change the {noun} to {value}.", $"Please set the {noun} to {value}.", $"Put the {noun} at {value}"]);
+            string request = s_set.Fill(l, ("noun", noun), ("v", value));
             return Act(l, request, [(parameter, Integer(value))], $"The {noun} is set to {value}");
         });
     }
@@ -164,9 +227,9 @@ internal static class Tools
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Sends a {noun} to a person.", $"Writes a {noun} to someone."]), new Argument(to, "string"), new Argument(text, "string")), () =>
         {
             string person = l.Chance(0.8) ? l.FirstName() : l.Email(), words = l.Phrase();
-            string request = l.Pick([$"Send a {noun} to {person}: {words}", $"Please send the {noun} \"{words}\" to {person}.", $"Write a {noun} to {person} saying {words}"]);
+            string request = s_send.Fill(l, ("noun", noun), ("p", person), ("t", words));
             return Act(l, request, [(to, person), (text, words)], $"The {noun} to {person} is sent");
-        });
+        }) { Parameters = [to, text] };
     }
 
     private static DrawnTool Book(Lexicon l, Naming naming)
@@ -179,7 +242,7 @@ internal static class Tools
         {
             string city = l.City(), count = l.Small(), time = l.Clock();
             string tail = clock ? " at " + time : "";
-            string request = l.Pick([$"Book a {noun} in {city} for {count} people{tail}.", $"I need a {noun} for {count} people in {city}{tail}.", $"Reserve a {noun} in {city} for {count}{tail}"]);
+            string request = s_book.Fill(l, ("noun", noun), ("c", city), ("n", count), ("tail", tail));
             return Act(l, request, [("city", city), (people, Integer(count)), .. clock ? [("time", (object)time)] : Array.Empty<(string, object)>()], $"The {noun} in {city} is booked");
         });
     }
@@ -191,7 +254,7 @@ internal static class Tools
         return new DrawnTool(name, noun, Declare(name, l.Pick([$"Orders {noun}.", $"Places an order for {noun}."]), new Argument(item, "string"), new Argument("quantity", "integer")), () =>
         {
             string thing = l.Thing(), count = l.Small();
-            string request = l.Pick([$"Order {noun}: {count} of {thing}.", $"Please order {count} {thing} with the {noun}.", $"I want {count} {thing} from the {noun}."]);
+            string request = s_order.Fill(l, ("noun", noun), ("n", count), ("t", thing));
             return Act(l, request, [(item, thing), ("quantity", Integer(count))], $"The {noun} order of {count} {thing} is placed");
         });
     }
@@ -208,10 +271,10 @@ internal static class Tools
             if (search)
             {
                 (object found, string said) = Result(l);
-                return new ToolUse(l.Pick([$"Search the {noun} for {words}.", $"Look in the {noun} for {words}", $"Find {words} in the {noun}."]), [(parameter, words)], found, $"The {noun} search{said}");
+                return new ToolUse(s_search.Fill(l, ("noun", noun), ("t", words)), [(parameter, words)], found, $"The {noun} search{said}");
             }
 
-            return Act(l, l.Pick([$"Play the {noun} {words}.", $"Start the {noun} {words}", $"Please play the {noun} \"{words}\"."]), [(parameter, words)], $"The {noun} {words} is playing");
+            return Act(l, s_play.Fill(l, ("noun", noun), ("t", words)), [(parameter, words)], $"The {noun} {words} is playing");
         });
     }
 
@@ -234,11 +297,27 @@ internal static class Tools
         });
     }
 
-    private static string Ask(Lexicon l, string phrase, string bare) => l.Pick(
-    [
-        $"What is {phrase}?", $"What is {phrase}?", $"Tell me {phrase}.", $"Can you check {phrase}?", $"I need {phrase}, please.", $"Please find {phrase}.",
-        $"What's {phrase}?", $"Show me {phrase}", $"Could you get {phrase}?", Facts.Sentence(bare) + "?", $"Do you know {phrase}?",
-    ]);
+    /// <summary>One tool that finds a person, and one that does something with the person.</summary>
+    public static (DrawnTool Finds, DrawnTool Uses, (string Request, ToolUse First, ToolUse Second) Use) Chain(Lexicon l, Naming naming, HashSet<string> taken)
+    {
+        string role, found;
+        do
+        {
+            role = l.Draw(() => l.Pick(s_roles));
+        }
+        while (!taken.Add(role));
+
+        DrawnTool finds = Lookup(l, naming, [role], "team", ["team", "name", "group", "project"], "of", static l => l.Capital(l.Word()), role);
+        DrawnTool uses = Send(l, naming);
+        found = l.FirstName();
+        string subject = l.Capital(l.Word()), words = l.Phrase();
+        string request = s_chain.Fill(l, ("noun", uses.Noun), ("role", role), ("s", subject), ("t", words));
+        ToolUse first = new(request, [(finds.Parameters[0], subject)], found, "");
+        ToolUse second = Act(l, request, [(uses.Parameters[0], found), (uses.Parameters[1], words)], $"The {uses.Noun} to {found} is sent");
+        return (finds, uses, (request, first, second));
+    }
+
+    private static string Ask(Lexicon l, string phrase, string bare) => l.Polite(s_ask.Fill(l, ("it", phrase), ("bare", Facts.Sentence(bare))));
 
     private static ToolUse Act(Lexicon l, string request, (string, object)[] arguments, string done)
     {

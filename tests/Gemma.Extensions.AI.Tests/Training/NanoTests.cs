@@ -107,12 +107,14 @@ public sealed class NanoTests
         {
             Naming naming = new(lexicon, mixed: false);
             string[] names = [naming.Name("get find fetch", "water level"), naming.Name("get find fetch", "tide"), naming.Name("send write", "note")];
-            Assert.Equal(names[0][..3], names[1][..3]);
-            Assert.Single(names.Select(name => (char.IsUpper(name[0]), name.Contains('_', StringComparison.Ordinal))).Distinct());
+            string[] verbs = [.. names[..2].Select(name => name.Replace("water", "", StringComparison.OrdinalIgnoreCase).Replace("level", "", StringComparison.OrdinalIgnoreCase)
+                .Replace("tide", "", StringComparison.OrdinalIgnoreCase).Trim('_', '-'))];
+            Assert.Equal(verbs[0], verbs[1], ignoreCase: true);
+            Assert.Single(names.Select(name => (char.IsUpper(name[0]), name.Contains('_', StringComparison.Ordinal), name.Contains('-', StringComparison.Ordinal), name.Any(char.IsUpper))).Distinct());
         }
 
         Naming mixed = new(lexicon, mixed: true);
-        Assert.True(Enumerable.Range(0, 100).Select(_ => mixed.Name("get find fetch", "tide")).Distinct().Count() > 6);
+        Assert.True(Enumerable.Range(0, 100).Select(_ => mixed.Name("get find fetch", "tide")).Distinct().Count() > 10);
     }
 
     [Fact]
@@ -127,6 +129,7 @@ public sealed class NanoTests
             Assert.True(drawn.Count(skill => skill == Skill.Repeat) >= emphasis.Repeat);
             Assert.True(drawn.Count(skill => skill == Skill.Talk) >= emphasis.Talk);
             Assert.Equal(emphasis.Drill, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Drill));
+            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long, 0, 100);
         }
     }
 
@@ -140,7 +143,7 @@ public sealed class NanoTests
             NanoCase drill = NanoCorpus.Drill(5, i);
             TrainingDocument document = NanoCorpus.RenderDecisions(Vocabulary, drill);
             string[] trained = [.. document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)];
-            Assert.InRange(trained.Length, drill.Messages.Count / 2, document.Tokens.Length / 4);
+            Assert.InRange(trained.Length, drill.Messages.Count / 2, document.Tokens.Length / 3);
             string said = string.Concat(trained);
             int from = 0;
             foreach (FunctionCallContent call in drill.Messages.SelectMany(message => message.Contents).OfType<FunctionCallContent>())
@@ -170,7 +173,7 @@ public sealed class NanoTests
             for (int i = 0; i < 200; i++)
             {
                 NanoCase drawn = NanoCorpus.Draw(NanoEvaluation.Seed, i, Split.HeldOut, skill, entity => heldOut.Add(entity));
-                heldOutTools.UnionWith(drawn.Options?.Tools?.Select(tool => tool.Name) ?? []);
+                heldOutTools.UnionWith(skill is Skill.Mcp or Skill.Handoff ? [] : drawn.Options?.Tools?.Select(tool => tool.Name) ?? []); // servers' tools and numbered agents are called the same everywhere
             }
         }
 
@@ -207,7 +210,7 @@ public sealed class NanoTests
             for (int i = 0; i < 40; i++)
             {
                 TrainingDocument document = NanoCorpus.Render(Vocabulary, NanoCorpus.Draw(3, i, i % 2 == 0 ? Split.Train : Split.HeldOut, skill));
-                Assert.InRange(document.Tokens.Length, 5, 512);
+                Assert.InRange(document.Tokens.Length, 5, 2000);
                 Assert.True(document.Trained![^1]);
                 Assert.Equal(Vocabulary.EndOfTurnId, document.Tokens[^1]);
                 Assert.False(document.Trained[0]);

@@ -1,0 +1,172 @@
+using System.Globalization;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Nano.Recipe;
+
+// Tools of servers, and agents that are called as tools.
+internal static partial class NanoCorpus
+{
+    /// <summary>The instruction that the Agent Framework's handoffs give to every agent.</summary>
+    private const string HandoffInstruction =
+        "You are one agent in a multi-agent system. You can hand off the conversation to another agent if appropriate. Handoffs are achieved by calling a handoff function, named in the form `handoff_to_<agent_id>`; "
+        + "the description of the function provides details on the target agent of that handoff. Never mention or narrate these handoffs in your conversation with the user.";
+
+    private static readonly (string Field, string[] Words)[] s_fields =
+    [
+        ("billing", ["invoice", "payment", "refund", "charge", "bill", "discount"]), ("shipping", ["parcel", "delivery", "package", "courier", "tracking number"]), ("travel", ["flight", "hotel", "visa", "luggage", "train ticket"]),
+        ("math", ["equation", "fraction", "triangle", "sum", "percentage"]), ("history", ["empire", "war", "revolution", "king", "treaty"]), ("cooking", ["recipe", "sauce", "oven", "dough", "soup"]), ("music", ["song", "guitar", "melody", "concert", "album"]),
+        ("health", ["headache", "fever", "medicine", "doctor", "diet"]), ("law", ["contract", "lawsuit", "court", "licence", "lawyer"]), ("gardening", ["rose", "lawn", "seed", "hedge", "compost"]), ("sports", ["match", "league", "goal", "coach", "training"]),
+        ("insurance", ["claim", "policy", "damage", "accident", "premium"]), ("banking", ["loan", "account", "credit card", "transfer", "mortgage"]), ("hardware", ["screen", "keyboard", "printer", "battery", "charger"]), ("software", ["crash", "update", "password", "login", "bug"]),
+        ("weather", ["storm", "rain", "snow", "temperature", "forecast"]), ("news", ["headline", "election", "report", "article", "interview"]), ("art", ["painting", "museum", "sculpture", "drawing", "gallery"]), ("cars", ["engine", "tyre", "brake", "gearbox", "fuel"]),
+        ("pets", ["dog", "cat", "vet", "leash", "aquarium"]), ("housing", ["rent", "landlord", "flat", "heating", "lease"]), ("education", ["exam", "course", "homework", "teacher", "grade"]), ("fashion", ["dress", "shoes", "jacket", "fabric", "belt"]),
+        ("astronomy", ["planet", "comet", "telescope", "moon", "galaxy"]), ("recruiting", ["job", "interview", "application", "salary", "career"]), ("security", ["alarm", "camera", "lock", "burglar", "key"]),
+    ];
+
+    private static readonly Phrasings s_agents = new(
+        "(Handles|Answers) (questions about |)(everything around |){f}(: {a}, {b}|).", "(Specialist|Expert) (for|in) {f} ({a}, {b})", "(Helps|Helps users|Assists) with {f}, such as {a} and {b}.", "{a}, {b} and other {f} (questions|matters)", "Knows about {f}: {a}, {b}.",
+        "(The|An) agent for {f}, {a} and {b}.", "(Takes|Looks after) {f} (cases|requests), for example {a}.", "Use (this|it) for {f}, {a}, {b}.");
+
+    private static readonly Phrasings s_concern = new(
+        "I have a (question|problem) (about|with) (my|the|a) {w}.", "My {w} (is wrong|does not work|is missing|is broken).", "(Can|Could) you help me with (my|a|the) {w}?", "I need help with (my|the|a) {w}(, please|).", "What (about|is with) my {w}?",
+        "There is (something wrong|an issue) with the {w}", "(Where|How) (do|can) I (get|find|change) (a|the|my) {w}?", "(Please |)(explain|tell me about) the {w}.", "Who can help me with (a|my) {w}?", "I (want|would like) to (talk|ask) about (my|the) {w}.", "{w} (question|problem)",
+        "It is about (my|a|the) {w}.");
+
+    private static JsonElement QuerySchema { get; } = JsonElement.Parse("""{"type":"object","properties":{"query":{"description":"Input query to invoke the agent.","type":"string"}},"required":["query"]}""");
+
+    private static JsonElement FreeReasonSchema { get; } = JsonElement.Parse("""{"type":"object","properties":{"reasonForHandoff":{"description":"The reason for the handoff","type":["string","null"],"default":null}}}""");
+
+    private static JsonElement ReasonSchema { get; } = JsonElement.Parse("""{"type":"object","properties":{"reasonForHandoff":{"description":"The reason for the handoff","type":"string"}},"required":["reasonForHandoff"]}""");
+
+    private static NanoCase Mcp(Lexicon l)
+    {
+        List<McpTool> offered = Serve(l, l.Random.Next(1, 9), out McpTool right);
+        (string request, Dictionary<string, object?> arguments) = McpServers.Use(l, right);
+        string result = l.Random.Next(3) switch { 0 => l.Phrase(), 1 => l.Medium(), _ => l.Word() + " " + l.Code() };
+        List<ChatMessage> messages =
+        [
+            User(l.Polite(request)), new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", right.Name, arguments)]),
+            new ChatMessage(ChatRole.Tool, [new FunctionResultContent("call", result)]), Model($"The result is: {result}"),
+        ];
+        return new NanoCase(Skill.Mcp, messages, new ChatOptions { Tools = [.. offered.Select(tool => tool.Declaration)] }) { Contains = [result] };
+    }
+
+    /// <summary>A request for each tool of a server.</summary>
+    private static NanoCase McpDrill(Lexicon l)
+    {
+        McpTool[] offered = [.. Serve(l, l.Random.Next(3, 10), out _)];
+        ChatOptions options = new() { Tools = [.. offered.Select(tool => tool.Declaration)] };
+        l.Random.Shuffle(offered);
+        List<ChatMessage> messages = new();
+        foreach (McpTool tool in offered)
+        {
+            (string request, Dictionary<string, object?> arguments) = McpServers.Use(l, tool);
+            messages.AddRange([User(l.Polite(request)), new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", tool.Name, arguments)])]);
+        }
+
+        return new NanoCase(Skill.Mcp, messages, options);
+    }
+
+    /// <summary>A tool, and others beside it: of its server first.</summary>
+    private static List<McpTool> Serve(Lexicon l, int count, out McpTool chosen)
+    {
+        McpTool[] usable = [.. McpServers.All.Where(tool => l.Split == Split.HeldOut || !McpServers.Unseen.Contains(tool.Server))];
+        McpTool right = chosen = l.Pick(usable);
+        List<McpTool> offered = [right];
+        McpTool[] others = [.. usable.Where(tool => tool.Server == right.Server), .. l.Chance(0.4) ? usable : []];
+        l.Random.Shuffle(others);
+        foreach (McpTool other in others)
+        {
+            // A query is run by whatever runs queries: two servers that do are not told apart by the request.
+            if (offered.Count < count && offered.All(tool => tool.Name != other.Name && (tool.Server == other.Server || !Alike(other, tool))))
+            {
+                offered.Insert(l.Random.Next(offered.Count + 1), other);
+            }
+        }
+
+        return offered;
+    }
+
+    private static bool Alike(McpTool a, McpTool b) =>
+        a.Arguments.Where(x => x[0] != '?').Select(Kind).SequenceEqual(b.Arguments.Where(x => x[0] != '?').Select(Kind)) && Kind(a.Arguments.FirstOrDefault() ?? "") is not "city";
+
+    private static string Kind(string argument) => argument[(argument.IndexOf(':', StringComparison.Ordinal) + 1)..];
+
+    /// <summary>Another agent takes over, as handoffs of the Agent Framework are offered, or is asked as a tool; small talk and what is nobody's stays here.</summary>
+    private static NanoCase Handoff(Lexicon l)
+    {
+        Team team = Team.Draw(l);
+        List<ChatMessage> messages = new();
+        if (l.Chance(0.15))
+        {
+            (Phrasings asked, string answer) = l.Pick(Talk.Exchanges);
+            messages.AddRange([User(Talk.Typed(l, asked.Fill(l))), Model(answer)]);
+        }
+        else
+        {
+            messages.AddRange(team.Ask(l, l.Random.Next(team.Options.Tools!.Count)));
+            if (team.AsTool)
+            {
+                string result = Facts.Sentence(l.Phrase()) + ".";
+                messages.AddRange([new ChatMessage(ChatRole.Tool, [new FunctionResultContent("call", result)]), Model(result)]);
+            }
+        }
+
+        return new NanoCase(Skill.Handoff, messages, team.Options);
+    }
+
+    /// <summary>A concern for each agent, and one more for some.</summary>
+    private static NanoCase HandoffDrill(Lexicon l)
+    {
+        Team team = Team.Draw(l);
+        int[] order = [.. Enumerable.Range(0, team.Options.Tools!.Count), .. Enumerable.Range(0, team.Options.Tools.Count)];
+        l.Random.Shuffle(order);
+        return new NanoCase(Skill.Handoff, [.. order.SelectMany(agent => team.Ask(l, agent))], team.Options);
+    }
+
+    /// <summary>Agents that can be called.</summary>
+    /// <param name="AsTool">Each is a tool with a query; otherwise the conversation is handed to it.</param>
+    /// <param name="NeedsReason">A handoff has to say why.</param>
+    /// <param name="Options">The tools, and the instruction of handoffs.</param>
+    /// <param name="Words">What each agent is about.</param>
+    private sealed record Team(bool AsTool, bool NeedsReason, ChatOptions Options, string[][] Words)
+    {
+        public static Team Draw(Lexicon l)
+        {
+            bool asTool = l.Chance(0.4), needsReason = l.Chance(0.2);
+            (string Field, string[] Words)[] fields = [.. s_fields.Where(f => Lexicon.IsHeldOut(f.Field) == (l.Split == Split.HeldOut))];
+            l.Random.Shuffle(fields);
+            fields = fields[..Math.Min(fields.Length, l.Random.Next(1, 6))];
+            int style = l.Random.Next(5);
+            List<AITool> tools = new();
+            foreach ((int i, (string field, string[] words)) in fields.Index())
+            {
+                string[] examples = [.. words];
+                l.Random.Shuffle(examples);
+                string description = s_agents.Fill(l, ("f", field), ("a", examples[0]), ("b", examples[1]));
+                tools.Add(asTool
+                    ? AIFunctionFactory.CreateDeclaration(Name(l, field, style), description, QuerySchema)
+                    : AIFunctionFactory.CreateDeclaration("handoff_to_" + (style == 0 ? (i + 1).ToString(CultureInfo.InvariantCulture) : Name(l, field, style)), description, needsReason ? ReasonSchema : FreeReasonSchema));
+            }
+
+            return new Team(asTool, needsReason, new ChatOptions { Tools = tools, Instructions = asTool ? null : HandoffInstruction }, [.. fields.Select(f => f.Words)]);
+        }
+
+        /// <summary>A concern, and the call that passes it on.</summary>
+        public ChatMessage[] Ask(Lexicon l, int agent)
+        {
+            string request = l.Polite(Facts.Sentence(s_concern.Fill(l, ("w", l.Pick(Words[agent])))));
+            Dictionary<string, object?> arguments = AsTool ? new() { ["query"] = request } : NeedsReason ? new() { ["reasonForHandoff"] = request } : [];
+            return [User(request), new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", ((AIFunctionDeclaration)Options.Tools![agent]).Name, arguments)])];
+        }
+
+        private static string Name(Lexicon l, string field, int style) => style switch
+        {
+            1 => field + "_agent",
+            2 => l.Capital(field) + "Agent",
+            3 => field,
+            4 => field + "-expert",
+            _ => l.Capital(field),
+        };
+    }
+}

@@ -1,0 +1,119 @@
+using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Nano.Recipe;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+using Microsoft.Extensions.AI;
+using Xunit;
+
+namespace Gemma.Extensions.AI.Tests.Training;
+
+/// <summary>The steps of gemma2-nano's recipe besides its data: growing a model, and measuring one.</summary>
+public sealed class NanoRecipeTests
+{
+    private static GemmaTokenizer Vocabulary { get; } =
+        GemmaTokenizer.FromFile(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Nano.Recipe", "nano.model"));
+
+    private static GemmaConfig Small => Commands.Config(512) with { LayerCount = 4, HiddenSize = 32, FeedForwardSize = 48, HeadCount = 2, KvHeadCount = 1, HeadDim = 16 };
+
+    /// <summary>A model that has grown says what it said before, and all that was added can learn.</summary>
+    [Theory]
+    [InlineData(6, 48)]
+    [InlineData(4, 80)]
+    [InlineData(8, 96)]
+    public void AGrownModelComputesTheSame(int layers, int wide)
+    {
+        TrainingModel small = new(Small), large = new(Small with { LayerCount = layers, FeedForwardSize = wide });
+        small.Initialize(1);
+        large.Initialize(2);
+        GrownModel.Fill(small, large);
+        PackedBatch batch = new([new TrainingDocument([.. Enumerable.Range(0, 60).Select(i => i * 37 % 512)])]);
+        float[] before = new GemmaBackprop(small, 64, 64).Logits(batch), after = new GemmaBackprop(large, 64, 64).Logits(batch);
+        Assert.True(before.Max() - before.Min() > 0.5f);
+        Assert.Equal(before.Length, after.Length);
+        for (int i = 0; i < before.Length; i++)
+        {
+            Assert.Equal(before[i], after[i], 1e-4f);
+        }
+
+        FloatBuffer gradient = new(large.Weights.Length);
+        new GemmaBackprop(large, 64, 64).Accumulate(batch, LossOptions.Label, 1, gradient);
+        foreach (Parameter parameter in large.Parameters.Where(p => p.Name.Contains("post_", StringComparison.Ordinal) || p.Name.Contains("ffn_down", StringComparison.Ordinal)))
+        {
+            // Within an added layer, the norm that opens it learns first.
+            bool closed = parameter.Name.Contains("ffn_down", StringComparison.Ordinal) && parameter.Name.Split('.')[1] is "2" or "3" or "4" or "5" && layers > 4;
+            Assert.True(closed || large.Slice(gradient, parameter).ToArray().Any(g => g != 0), parameter.Name);
+        }
+    }
+
+    [Fact]
+    public void ModelsOfOtherWidthsDoNotGrow()
+    {
+        TrainingModel small = new(Small);
+        foreach (GemmaConfig other in new[] { Small with { HiddenSize = 64 }, Small with { LayerCount = 5 }, Small with { LayerCount = 2 }, Small with { FeedForwardSize = 32 }, Small with { VocabularySize = 600 } })
+        {
+            Assert.Contains("cannot grow", Assert.Throws<ArgumentException>(() => GrownModel.Fill(small, new TrainingModel(other))).Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>What answers as the cases say reaches 100% of every figure, in both kinds of phrasing; what answers with something else reaches nothing.</summary>
+    [Fact]
+    public async Task TheEvaluationAcceptsTheRightAnswersAndNoOthers()
+    {
+        const int Cases = 25;
+        Skill[] skills = Enum.GetValues<Skill>();
+        Dictionary<string, ChatMessage> answers = new(StringComparer.Ordinal);
+        foreach (Skill skill in skills)
+        {
+            foreach (Split phrasing in Enum.GetValues<Split>())
+            {
+                for (int i = 0; i < Cases; i++)
+                {
+                    NanoCase drawn = NanoCorpus.Draw(NanoEvaluation.Seed, i, Split.HeldOut, skill, phrasing: phrasing);
+                    for (int m = 0; m < drawn.Messages.Count; m++)
+                    {
+                        if (drawn.Messages[m].Role == ChatRole.Assistant)
+                        {
+                            answers[Key(drawn.Messages.Take(m), drawn.Options)] = drawn.Messages[m];
+                        }
+                    }
+                }
+            }
+        }
+
+        IReadOnlyList<Outcome> right = await new NanoEvaluation(new Scripted(answers)).Run(Cases, skills, TestContext.Current.CancellationToken);
+        Assert.All(right, outcome => Assert.True(outcome.Right, $"{outcome.Figure}\n{outcome.Asked}\n{outcome.Answer}"));
+        string table = Figures.Table(right);
+        Assert.All(Figures.Targets.Keys.Where(figure => !figure.StartsWith("documents", StringComparison.Ordinal)), figure => Assert.Contains($"| {figure} | {Cases} | {Cases} | 100.0 % |", table.Replace("100.0%", "100.0 %", StringComparison.Ordinal), StringComparison.Ordinal));
+
+        using StringWriter failures = new();
+        IReadOnlyList<Outcome> wrong = await new NanoEvaluation(new Scripted([])).Run(Cases, skills, TestContext.Current.CancellationToken);
+        Assert.All(wrong.Where(outcome => !outcome.Figure.Contains("ends", StringComparison.Ordinal)), outcome => Assert.False(outcome.Right, $"{outcome.Figure}\n{outcome.Asked}\n{outcome.Answer}"));
+        Figures.Table(wrong, failures);
+        Assert.Contains("(phrasing held out)", failures.ToString(), StringComparison.Ordinal);
+    }
+
+    private static string Key(IEnumerable<ChatMessage> messages, ChatOptions? options) =>
+        string.Join(',', ChatTemplate.Render(TurnFormat.Gemma(Vocabulary), messages, options).Tokens) + options?.ResponseFormat?.GetType().Name;
+
+    /// <summary>Answers what it was given for a prompt.</summary>
+    private sealed class Scripted(Dictionary<string, ChatMessage> answers) : IChatClient
+    {
+        public Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+            Task.FromResult(new ChatResponse(answers.GetValueOrDefault(Key(messages, options)) ?? new ChatMessage(ChatRole.Assistant, "something else")) { FinishReason = ChatFinishReason.Stop });
+
+        public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        {
+            foreach (ChatResponseUpdate update in (await GetResponseAsync(messages, options, cancellationToken)).ToChatResponseUpdates())
+            {
+                yield return update;
+            }
+        }
+
+        public object? GetService(Type serviceType, object? serviceKey = null) => null;
+
+        public void Dispose()
+        {
+        }
+    }
+}
