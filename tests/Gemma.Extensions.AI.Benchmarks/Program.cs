@@ -20,6 +20,7 @@ root.Add(Gemma.Extensions.AI.Benchmarks.Engine.EngineBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.HostileBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.SoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Engine.LoadBenchmark.Create());
+root.Add(Gemma.Extensions.AI.Benchmarks.Engine.WarmBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Server.ServerSoakBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Server.ServerOverheadBenchmark.Create());
 root.Add(Gemma.Extensions.AI.Benchmarks.Server.ServerRerankBenchmark.Create());
