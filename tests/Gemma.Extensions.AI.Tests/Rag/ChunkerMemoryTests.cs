@@ -24,11 +24,30 @@ public sealed class ChunkerMemoryTests
     {
         const int Characters = 600_000;
         ParsedDocument document = new(null, [new DocumentBlock(string.Concat(Enumerable.Repeat(of, Characters / of.Length)), [], IsPreformatted: preformatted)]);
-        long before = GC.GetTotalMemory(forceFullCollection: true), most = 0;
+        long before = MemoryAtRest(), most = long.MinValue;
         CountingTokenizer tokenizer = new();
         tokenizer.Asked = calls => most = calls % 50_000 == 0 ? Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before) : most;
         int chunks = new Chunker(tokenizer, 256, 48, 32).Split(document, "x").Count;
         Assert.True(chunks > 1000);
-        Assert.InRange(most, 1, 16 * Characters); // the passages, and little else
+        Assert.True(most is > long.MinValue and < 16 * Characters, $"{most:N0} bytes are held"); // the passages, and little else
+    }
+
+    /// <summary>What earlier tests left goes with their finalizers, in more than one collection.</summary>
+    private static long MemoryAtRest()
+    {
+        long memory = GC.GetTotalMemory(forceFullCollection: true);
+        for (int i = 0; i < 20; i++)
+        {
+            GC.WaitForPendingFinalizers();
+            long after = GC.GetTotalMemory(forceFullCollection: true);
+            if (Math.Abs(after - memory) < 10_000)
+            {
+                return after;
+            }
+
+            memory = after;
+        }
+
+        return memory;
     }
 }
