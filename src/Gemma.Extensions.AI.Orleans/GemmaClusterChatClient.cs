@@ -18,7 +18,7 @@ namespace Gemma.Extensions.AI.Orleans;
 /// <remarks>
 /// Options are those of <see cref="GemmaChatClient"/>. Functions stay with the caller: their schemas travel, and <c>UseFunctionInvocation()</c> invokes them here.
 /// </remarks>
-public sealed class GemmaClusterChatClient : IChatClient
+public sealed class GemmaClusterChatClient : IGemmaOptionsClient
 {
     private readonly IGrainFactory _grains;
     private readonly string _model;

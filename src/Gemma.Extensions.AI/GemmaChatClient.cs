@@ -37,7 +37,7 @@ namespace Gemma.Extensions.AI;
 /// Where a stop sequence ended the answer, <see cref="ChatMessage.AdditionalProperties"/> of its message (of the last update, where it is streamed) say which, as <c>stop_sequence</c>.
 /// </para>
 /// </remarks>
-public sealed class GemmaChatClient : IChatClient
+public sealed class GemmaChatClient : IGemmaOptionsClient
 {
     private readonly ModelReference _model;
     private readonly ChatClientMetadata _metadata;

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Hosting;
 using Microsoft.Extensions.AI;
 
@@ -30,6 +31,9 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     /// <summary>The Gemma model behind the clients, which need not be loaded; null for clients of another kind, which only have the abstractions.</summary>
     public ModelReference? Reference => Chat?.GetService(typeof(ModelReference)) as ModelReference
         ?? (_embeddings is null ? null : _embeddings.Value.GetService(typeof(ModelReference)) as ModelReference);
+
+    /// <summary>True if the chat client honours Gemma's own options, in this process or in a cluster.</summary>
+    public bool TakesGemmaOptions => Chat?.GetService(typeof(IGemmaOptionsClient)) is not null;
 
     /// <summary>Facts from its files; null for other kinds of models and while there are no files. Read once, on the first request that needs them.</summary>
     public ModelFacts? Facts => _facts ??= Reference is { } reference ? ModelFacts.Read(reference.Path) : null;

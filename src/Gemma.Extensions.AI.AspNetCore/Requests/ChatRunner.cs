@@ -152,7 +152,7 @@ internal static partial class ChatRunner
         GemmaGenerationOptions extras = request.Extras;
         extras.Adapter = request.Model.Adapter;
         extras.Timeout ??= core.Options.RequestTimeout;
-        if (request.Model.Model.Reference is null)
+        if (!request.Model.Model.TakesGemmaOptions)
         {
             core.Foreign.Apply(request.Model, options, extras);
         }
