@@ -36,6 +36,7 @@ internal static class CallOptions
         Grammar = raw?.Grammar,
         LenientSchemas = raw?.LenientSchemas,
         Rfc3339Times = raw?.Rfc3339Times,
+        MaxStringLength = raw?.MaxStringLength,
         PropertyOrder = (int?)raw?.PropertyOrder,
         Format = FormatOf(options?.ResponseFormat),
         Schema = SchemaOf(options?.ResponseFormat, raw),
@@ -105,6 +106,7 @@ internal static class CallOptions
         Grammar = wire.Grammar,
         LenientSchemas = wire.LenientSchemas,
         Rfc3339Times = wire.Rfc3339Times,
+        MaxStringLength = wire.MaxStringLength,
         PropertyOrder = (GemmaPropertyOrder?)wire.PropertyOrder,
     };
 

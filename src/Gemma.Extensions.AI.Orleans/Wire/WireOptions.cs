@@ -103,6 +103,9 @@ internal sealed class WireOptions
     [Id(30)]
     public Dictionary<string, string>? Additional { get; set; }
 
+    [Id(31)]
+    public int? MaxStringLength { get; set; }
+
     public WireOptions Copy() => (WireOptions)MemberwiseClone();
 }
 

@@ -1,5 +1,8 @@
+using System.Globalization;
+using System.Reflection;
 using System.Text.Json;
 using Gemma.Extensions.AI.Orleans;
+using Gemma.Extensions.AI.Orleans.Wire;
 using Gemma.Extensions.AI.Tests.Chat;
 using Microsoft.Extensions.AI;
 using Xunit;
@@ -34,6 +37,7 @@ public class ClusterOptionTests(ThreeNodes nodes)
         { "no tool", new ChatOptions { Temperature = 0, MaxOutputTokens = 8, Tools = [s_weather], ToolMode = ChatToolMode.None } },
         { "schema", new ChatOptions { Temperature = 2, Seed = 3, MaxOutputTokens = 120, ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","properties":{"a":{"type":"integer","maximum":99,"minimum":0},"b":{"enum":["x","y"]}},"required":["a","b"]}""")) } },
         { "json", new ChatOptions { Temperature = 2, Seed = 4, MaxOutputTokens = 40, ResponseFormat = ChatResponseFormat.Json } },
+        { "short texts", new ChatOptions { Temperature = 2, Seed = 3, MaxOutputTokens = 120, ResponseFormat = ChatResponseFormat.ForJsonSchema(JsonElement.Parse("""{"type":"object","properties":{"a":{"type":"string"}},"required":["a"]}""")), RawRepresentationFactory = _ => new GemmaGenerationOptions { MaxStringLength = 4 } } },
         { "regex", Raw(new GemmaGenerationOptions { Regex = "[a-c]{4}-[0-9]{3}", Seed = 6 }) },
         { "grammar", Raw(new GemmaGenerationOptions { Grammar = "root ::= \"yes\" | \"no\" [!?]+", Seed = 6, MaxOutputTokens = 9 }) },
         { "raw", Raw(new GemmaGenerationOptions { Temperature = 0.8f, TopK = 12, TopP = 0.7f, MinP = 0.02f, Seed = 9, MaxOutputTokens = 14, RepetitionPenalty = 1.1f, LogitBias = new Dictionary<int, float> { [44] = 3 }, Priority = 2, Caller = "me", Timeout = TimeSpan.FromMinutes(5) }) },
@@ -66,6 +70,29 @@ public class ClusterOptionTests(ThreeNodes nodes)
         Assert.Equal(Describe(here), Describe(there));
         Assert.Equal((here.FinishReason, here.Usage!.InputTokenCount, here.Usage.OutputTokenCount), (there.FinishReason, there.Usage!.InputTokenCount, there.Usage.OutputTokenCount));
         Assert.True(Describe(here).Length > 0, name);
+    }
+
+    /// <summary>Options that are added to the library must travel too. The type of an answer does not: the schema is completed with it before.</summary>
+    [Fact]
+    public void EveryOptionOfGemmaTravels()
+    {
+        GemmaGenerationOptions all = new();
+        PropertyInfo[] options = [.. typeof(GemmaGenerationOptions).GetProperties().Where(option => option.Name != nameof(GemmaGenerationOptions.ResponseTypeInfo))];
+        foreach (PropertyInfo option in options)
+        {
+            Type type = Nullable.GetUnderlyingType(option.PropertyType) ?? option.PropertyType;
+            option.SetValue(all, type == typeof(string) ? option.Name
+                : type == typeof(TimeSpan) ? TimeSpan.FromSeconds(7)
+                : type == typeof(IList<string>) ? new List<string> { "stop" }
+                : type == typeof(IReadOnlyDictionary<int, float>) ? new Dictionary<int, float> { [300] = 2 }
+                : type.IsEnum ? Enum.GetValues(type).GetValue(1)
+                : Convert.ChangeType(1, type, CultureInfo.InvariantCulture));
+        }
+
+        GemmaGenerationOptions carried = CallOptions.FromWire(CallOptions.ToWire(null, all, "tiny")).Raw;
+        Assert.True(options.Length > 20);
+        Assert.All(options, option => Assert.Equal(option.GetValue(all), option.GetValue(carried)));
+        Assert.All(options, option => Assert.NotNull(option.GetValue(carried)));
     }
 
     [Fact]
