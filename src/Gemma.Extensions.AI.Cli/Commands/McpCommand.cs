@@ -39,7 +39,7 @@ internal static class McpCommand
             McpServerTool[] tools = [new ChatTool(loaded.AsIChatClient(), loaded.ModelId), new EmbedTool(loaded.AsIEmbeddingGenerator()), .. ask is null ? [] : new McpServerTool[] { ask }];
             if (!parsed.GetValue(http))
             {
-                await ServeStreamsAsync(tools, cancellationToken);
+                await ServeStreamsAsync(tools, Console.OpenStandardInput(), new BufferedStream(Console.OpenStandardOutput()), cancellationToken);
                 return;
             }
 
@@ -50,17 +50,18 @@ internal static class McpCommand
     }
 
     /// <summary>Name and tools of the server.</summary>
-    internal static void Configure(McpServerOptions options, IEnumerable<McpServerTool> tools)
+    private static void Configure(McpServerOptions options, IEnumerable<McpServerTool> tools)
     {
         options.ServerInfo = new Implementation { Name = "gemma", Version = typeof(McpCommand).Assembly.GetName().Version?.ToString(3) ?? "" };
         options.ToolCollection = [.. tools];
     }
 
-    private static async Task ServeStreamsAsync(McpServerTool[] tools, CancellationToken cancellationToken)
+    /// <summary>Answers until the input ends and all that was asked is answered.</summary>
+    internal static async Task ServeStreamsAsync(McpServerTool[] tools, Stream input, Stream output, CancellationToken cancellationToken)
     {
         McpServerOptions options = new();
         Configure(options, tools);
-        await using StdioServerTransport transport = new(options);
+        await using AnsweringTransport transport = new(input, output);
         await using McpServer server = McpServer.Create(transport, options);
         await server.RunAsync(cancellationToken);
     }

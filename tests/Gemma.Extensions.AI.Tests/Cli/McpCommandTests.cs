@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
+using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.Cli;
 using Gemma.Extensions.AI.Cli.Commands;
@@ -10,7 +11,6 @@ using Microsoft.Extensions.AI;
 using ModelContextProtocol;
 using ModelContextProtocol.Client;
 using ModelContextProtocol.Protocol;
-using ModelContextProtocol.Server;
 
 namespace Gemma.Extensions.AI.Tests.Cli;
 
@@ -100,6 +100,34 @@ public sealed class McpCommandTests : IDisposable
         Assert.Equal("half done", Text(await call));
     }
 
+    /// <summary>Requests that are piped in, the last one with or without a line break: the end of the input is no reason to leave one unanswered, and then none to stay.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("\n")]
+    public async Task WhatWasAskedBeforeTheInputEndsIsAnswered(string end)
+    {
+        string requests = string.Join('\n',
+            """{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"pipe","version":"1"}}}""",
+            """{"jsonrpc":"2.0","method":"notifications/initialized"}""",
+            """{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"chat","arguments":{"message":"wait"}}}""",
+            """{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}""",
+            """no message""",
+            """{"jsonrpc":"2.0","id":"last","method":"tools/call","params":{"name":"chat","arguments":{"message":"slow"}}}""") + end;
+        WaitingClient slow = new();
+        using MemoryStream input = new(Encoding.UTF8.GetBytes(requests)), output = new();
+        Task serving = McpCommand.ServeStreamsAsync([new ChatTool(slow, "waiting")], input, output, TestContext.Current.CancellationToken);
+        await slow.Half.WaitAsync(TimeSpan.FromMinutes(1));
+        Assert.Equal(input.Length, input.Position);
+        Assert.False(serving.IsCompleted);
+        slow.GoOn();
+        await serving.WaitAsync(TimeSpan.FromMinutes(1));
+        JsonElement[] answers = [.. Encoding.UTF8.GetString(output.ToArray()).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonElement.Parse(line))];
+        Assert.Equal("gemma", Answer("1").GetProperty("serverInfo").GetProperty("name").GetString());
+        Assert.Equal("half done", Answer("last").GetProperty("content")[0].GetProperty("text").GetString());
+
+        JsonElement Answer(string id) => answers.Single(answer => answer.TryGetProperty("id", out JsonElement found) && found.ToString() == id).GetProperty("result");
+    }
+
     private static async Task CheckToolsAsync(McpClient client)
     {
         Dictionary<string, object?> question = new() { ["message"] = "Hello, who are you?", ["temperature"] = 0, ["max_tokens"] = 12 };
@@ -158,7 +186,9 @@ public sealed class McpCommandTests : IDisposable
     /// <summary>Answers "done", to "wait" never, and to "slow" the second half when it is told to.</summary>
     private sealed class WaitingClient : IChatClient
     {
-        private readonly TaskCompletionSource _began = new(TaskCreationOptions.RunContinuationsAsynchronously), _cancelled = new(TaskCreationOptions.RunContinuationsAsynchronously), _goOn = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _began = new(TaskCreationOptions.RunContinuationsAsynchronously), _cancelled = new(TaskCreationOptions.RunContinuationsAsynchronously), _goOn = new(TaskCreationOptions.RunContinuationsAsynchronously), _half = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Half => _half.Task;
 
         public Task Began => _began.Task;
 
@@ -178,6 +208,7 @@ public sealed class McpCommandTests : IDisposable
             if (messages.Last().Text == "slow")
             {
                 yield return new ChatResponseUpdate(ChatRole.Assistant, "half");
+                _half.TrySetResult();
                 await _goOn.Task.WaitAsync(cancellationToken);
                 yield return new ChatResponseUpdate(ChatRole.Assistant, " ");
             }
@@ -254,7 +285,7 @@ public sealed class McpCommandTests : IDisposable
         public static Piped Start(IChatClient client)
         {
             Piped server = new();
-            server._running = server.RunAsync(client);
+            server._running = McpCommand.ServeStreamsAsync([new ChatTool(client, "waiting")], server._there.Reader.AsStream(), server._back.Writer.AsStream(), server._stop.Token);
             return server;
         }
 
@@ -265,15 +296,6 @@ public sealed class McpCommandTests : IDisposable
             _stop.Cancel();
             await _running.ContinueWith(_ => { }, TaskScheduler.Default);
             _stop.Dispose();
-        }
-
-        private async Task RunAsync(IChatClient client)
-        {
-            McpServerOptions options = new();
-            McpCommand.Configure(options, [new ChatTool(client, "waiting")]);
-            await using StreamServerTransport transport = new(_there.Reader.AsStream(), _back.Writer.AsStream());
-            await using McpServer server = McpServer.Create(transport, options);
-            await server.RunAsync(_stop.Token);
         }
     }
 }
