@@ -142,14 +142,9 @@ internal static class ServeCommand
         private readonly Option<string?> _memory = new("--memory") { Description = "What all models may take together; those not used for the longest time are unloaded to make room. Default: no limit.", HelpName = "12G" };
         private readonly Option<int> _parallel = new("--parallel") { Description = "Most answers of a model at the same time; more wait.", HelpName = "n", DefaultValueFactory = _ => new GemmaOptions().MaxConcurrentRequests };
         private readonly Option<bool> _pull = new("--allow-pull") { Description = "Let clients download models of the hub into the cache (Ollama's /api/pull)." };
-        private readonly Option<int?> _threads = CommonOptions.Threads();
-        private readonly Option<int?> _context = CommonOptions.Context();
-        private readonly Option<string?> _kernel = CommonOptions.Kernel();
-        private readonly Option<string> _device = CommonOptions.Device();
-        private readonly Option<int?> _gpuLayers = CommonOptions.GpuLayers();
-        private readonly Option<bool> _ignoreMemory = CommonOptions.IgnoreMemory();
+        private readonly ComputeArguments _compute = new();
 
-        public IEnumerable<Option> All => [_model, _lora, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, _threads, _context, _kernel, _device, _gpuLayers, _ignoreMemory];
+        public IEnumerable<Option> All => [_model, _lora, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, .. _compute.All];
 
         public ServeSettings Read(ParseResult parsed)
         {
@@ -158,12 +153,7 @@ internal static class ServeCommand
             {
                 Models = models,
                 Adapters = ReadAdapters(parsed.GetValue(_lora) ?? [], models),
-                Threads = parsed.GetValue(_threads),
-                ContextLength = parsed.GetValue(_context),
-                Kernel = parsed.GetValue(_kernel),
-                Device = parsed.GetRequiredValue(_device),
-                GpuLayers = parsed.GetValue(_gpuLayers),
-                MemoryCheck = parsed.MemoryCheck(_ignoreMemory),
+                Compute = options => _compute.Apply(parsed, options),
                 Parallel = parsed.GetValue(_parallel),
                 KeepAlive = ReadKeepAlive(parsed.GetValue(_keepAlive)),
                 Memory = ReadBytes(parsed.GetValue(_memory)),

@@ -19,17 +19,8 @@ internal sealed record ServeSettings
 
     public required bool AllowsPull { get; init; }
 
-    public required int? Threads { get; init; }
-
-    public required int? ContextLength { get; init; }
-
-    public required string? Kernel { get; init; }
-
-    public required string Device { get; init; }
-
-    public required int? GpuLayers { get; init; }
-
-    public required GemmaMemoryCheck MemoryCheck { get; init; }
+    /// <summary>Sets how every model is computed.</summary>
+    public required Action<GemmaOptions> Compute { get; init; }
 
     /// <summary>Answers of a model at the same time.</summary>
     public required int Parallel { get; init; }
@@ -44,12 +35,7 @@ internal sealed record ServeSettings
     public void Apply(GemmaOptions options, string path)
     {
         options.ModelPath = path;
-        options.Threads = Threads;
-        options.ContextLength = ContextLength;
-        options.Kernel = Kernel;
-        options.Device = Device;
-        options.GpuLayers = GpuLayers;
-        options.MemoryCheck = MemoryCheck;
+        Compute(options);
         options.MaxConcurrentRequests = Parallel;
         options.IdleUnload = KeepAlive;
         options.MemoryBudget = Memory;
