@@ -292,26 +292,27 @@ internal sealed class LineEditor(IKeyReader keys, TextWriter output, Func<int> c
         StringBuilder shown = new(_row > 0 ? $"\e[{_row}A" : "");
         shown.Append("\r\e[J").Append(prompt.Ansi);
         (int Row, int Column) at = (row, column);
-        for (int i = 0; i <= _text.Length; i++)
+        string text = _text.ToString();
+        for (int i = 0; i <= text.Length; i++)
         {
             if (i == _cursor)
             {
                 at = (row, column);
             }
 
-            if (i == _text.Length)
+            if (i == text.Length)
             {
                 break;
             }
 
-            if (_text[i] == '\n')
+            if (text[i] == '\n')
             {
                 shown.Append("\r\n");
                 (row, column) = (row + 1, 0);
                 continue;
             }
 
-            Rune rune = Rune.TryGetRuneAt(_text.ToString(), i, out Rune whole) ? whole : Rune.ReplacementChar;
+            Rune rune = Rune.TryGetRuneAt(text, i, out Rune whole) ? whole : Rune.ReplacementChar;
             int wide = TerminalSize.WidthOf(rune);
             if (column + wide > width)
             {
@@ -322,7 +323,7 @@ internal sealed class LineEditor(IKeyReader keys, TextWriter output, Func<int> c
 
             shown.Append(rune);
             column += wide;
-            i += rune.Utf16SequenceLength > 1 && i + 1 < _text.Length ? 1 : 0;
+            i += rune.Utf16SequenceLength > 1 && i + 1 < text.Length ? 1 : 0;
         }
 
         if (column == width && _cursor == _text.Length)
