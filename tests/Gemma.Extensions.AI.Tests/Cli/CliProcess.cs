@@ -5,6 +5,9 @@ namespace Gemma.Extensions.AI.Tests.Cli;
 /// <summary>The <c>gemma</c> command as a process of its own, to be killed.</summary>
 internal static class CliProcess
 {
+    /// <summary>Far more than a command needs on a busy machine: it is there so that nothing hangs.</summary>
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(5);
+
     /// <summary>The program, in the tool's own folder: beside the tests it would lack what the web framework of the tests brings.</summary>
     public static string Program
     {
@@ -20,12 +23,8 @@ internal static class CliProcess
 
     public static Process Start(string[] command, params (string Name, string? Value)[] environment)
     {
-        ProcessStartInfo start = new("dotnet", [Program, .. command]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach ((string name, string? value) in environment)
-        {
-            start.Environment[name] = value;
-        }
-
+        ProcessStartInfo start = Command(command, environment);
+        (start.RedirectStandardOutput, start.RedirectStandardError) = (true, true);
         Process process = Process.Start(start)!;
         try
         {
@@ -39,11 +38,17 @@ internal static class CliProcess
         return process;
     }
 
+    /// <summary>Runs the command to its end.</summary>
+    public static Task<(int Exit, string Output, string Errors)> ToEndAsync(string[] command, params (string Name, string? Value)[] environment) => ProgramRun.ToEndAsync(Command(command, environment), s_limit);
+
     /// <summary>Kills a process when something has happened, or lets it end. True: it was killed.</summary>
     public static async Task<bool> KillWhenAsync(this Process process, Func<bool> happened)
     {
-        while (!process.HasExited && !happened())
+        long start = Stopwatch.GetTimestamp();
+        bool isLate = false;
+        while (!process.HasExited && !happened() && !isLate)
         {
+            isLate = Stopwatch.GetElapsedTime(start) > s_limit;
             Thread.Sleep(1);
         }
 
@@ -51,6 +56,18 @@ internal static class CliProcess
         bool running = !process.HasExited;
         process.Kill();
         await process.WaitForExitAsync();
+        Assert.False(isLate, $"Within {s_limit.TotalMinutes} minutes the process did not end, and not happened what it was to be killed at.");
         return running && process.ExitCode != 0;
+    }
+
+    private static ProcessStartInfo Command(string[] command, (string Name, string? Value)[] environment)
+    {
+        ProcessStartInfo start = new("dotnet", [Program, .. command]);
+        foreach ((string name, string? value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        return start;
     }
 }

@@ -112,9 +112,8 @@ public sealed partial class CommandLineTests
             COMP_LINE='gemma chat --max'; COMP_POINT=16; COMP_WORDS=(gemma chat --max); COMP_CWORD=2; _gemma; echo "${COMPREPLY[*]}"
             complete -p gemma
             """;
-        using Process bash = Process.Start(new ProcessStartInfo("/bin/bash", ["--norc", "-c", script]) { RedirectStandardOutput = true })!;
-        string[] lines = (await bash.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken)).Split('\n');
-        await bash.WaitForExitAsync(TestContext.Current.CancellationToken);
+        (_, string output, _) = await ProgramRun.ToEndAsync(new ProcessStartInfo("/bin/bash", ["--norc", "-c", script]), TimeSpan.FromMinutes(2));
+        string[] lines = output.Split('\n');
         Assert.Equal(["perplexity", "--max-tokens", "complete -o default -F _gemma gemma", ""], lines);
     }
 

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 using Gemma.Extensions.AI.Cli.Documents;
 
@@ -62,9 +61,8 @@ public sealed class DocumentCommandTests : IDisposable
     public async Task PassagesAreKeptInTheCacheOfTheUser()
     {
         string folder = Folder(("pump.md", "The pump is serviced in March.")), cache = _temp.File("cache");
-        using Process process = CliProcess.Start(["ask", folder, "When is the pump serviced?", "--model", Tiny, "--max-tokens", "4"], ("XDG_CACHE_HOME", cache), ("HOME", _temp.File("home")));
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
-        Assert.Equal(0, process.ExitCode);
+        (int exit, _, string errors) = await CliProcess.ToEndAsync(["ask", folder, "When is the pump serviced?", "--model", Tiny, "--max-tokens", "4"], ("XDG_CACHE_HOME", cache), ("HOME", _temp.File("home")));
+        Assert.True(exit == 0, errors);
         Assert.Equal("pump.md", Path.GetFileName(Assert.Single(Directory.GetFileSystemEntries(folder))));
         Assert.Single(Directory.GetFiles(Path.Combine(cache, "gemma", "documents"), "*.db"));
         Assert.NotEqual(UserCache.IndexOf("/a/notes"), UserCache.IndexOf("/b/notes"));

@@ -50,8 +50,8 @@ public sealed class KilledConversionTests(ITestOutputHelper output) : IDisposabl
         Assert.True(midway > 0 || kills < 20, $"None of {kills} was killed in the middle of the file.");
 
         // What was left behind is in nobody's way.
-        using Process last = CliProcess.Start([command, TestData.Local("tiny"), "--type", "Q8_0", "--output", path]);
-        await last.WaitForExitAsync();
+        (int exit, _, string errors) = await CliProcess.ToEndAsync([command, TestData.Local("tiny"), "--type", "Q8_0", "--output", path]);
+        Assert.True(exit == 0, errors);
         Assert.Equal(types[0].Whole, File.ReadAllBytes(path));
         Assert.Equal([path], Directory.GetFiles(_temp.Path));
     }
@@ -62,11 +62,8 @@ public sealed class KilledConversionTests(ITestOutputHelper output) : IDisposabl
         string text = _temp.File("text.txt"), path = _temp.File("imatrix.gguf"), partial = path + ".partial";
         File.WriteAllText(text, string.Concat(Enumerable.Range(0, 200).Select(i => $"Line {i} of a text about the sea, the land and {i * i} other things.\n")));
         string[] command = ["imatrix", "--model", TestData.Local("tiny"), "--file", text, "--context", "64", "--threads", "1", "--output"];
-        using (Process whole = CliProcess.Start([.. command, _temp.File("whole.gguf")]))
-        {
-            await whole.WaitForExitAsync();
-        }
-
+        (int exit, _, string errors) = await CliProcess.ToEndAsync([.. command, _temp.File("whole.gguf")]);
+        Assert.True(exit == 0, errors);
         byte[] expected = File.ReadAllBytes(_temp.File("whole.gguf")), old = [.. expected, 0];
         Random random = new(4);
         int midway = 0, killed = 0, kills = CliProcess.Kills(few: 3);

@@ -42,10 +42,11 @@ public sealed class MachineCommandTests
     public async Task AHubThatCannotBeReachedIsNamedSoon()
     {
         using TempDirectory cache = new();
+        using ClosedPort port = new();
         RetryList retries = new();
         GemmaHubException error = await Assert.ThrowsAsync<GemmaHubException>(() => GemmaModelHub.EnsureAsync("owner/name", new GemmaHubOptions
         {
-            CacheDirectory = cache.Path, Endpoint = new Uri($"http://127.0.0.1:{FreePort()}"), Offline = false, RetryDelay = TimeSpan.FromMilliseconds(1),
+            CacheDirectory = cache.Path, Endpoint = port.Address, Offline = false, RetryDelay = TimeSpan.FromMilliseconds(1),
         }, retries));
         Assert.Equal([1, 2], retries.Retries.Select(retry => retry.Attempt));
         Assert.Contains("cannot be reached", error.Message, StringComparison.Ordinal);
@@ -56,10 +57,10 @@ public sealed class MachineCommandTests
     public async Task PullShowsItsRetries()
     {
         using TempDirectory cache = new();
-        using System.Diagnostics.Process process = CliProcess.Start(["pull", "owner/name"], ("HF_ENDPOINT", $"http://127.0.0.1:{FreePort()}"), ("HF_HUB_CACHE", cache.Path), ("HF_HUB_OFFLINE", null));
-        string[] lines = (await process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken)).TrimEnd().Split('\n');
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
-        Assert.Equal(1, process.ExitCode);
+        using ClosedPort port = new();
+        (int exit, _, string errors) = await CliProcess.ToEndAsync(["pull", "owner/name"], ("HF_ENDPOINT", port.Address.ToString()), ("HF_HUB_CACHE", cache.Path), ("HF_HUB_OFFLINE", null));
+        Assert.Equal(1, exit);
+        string[] lines = errors.TrimEnd().Split('\n');
         string[] again = [.. lines.Where(line => line.Contains("Trying again", StringComparison.Ordinal))];
         Assert.Equal(2, again.Length);
         Assert.Matches(@"^gemma: .+\. Trying again in [\d.]+ s \(1 of 2\)\.$", again[0]);
@@ -74,16 +75,27 @@ public sealed class MachineCommandTests
         using TcpListener silent = new(IPAddress.Loopback, 0);
         silent.Start(); // the system accepts connections, nobody answers
         using System.Diagnostics.Process process = CliProcess.Start(["pull", "owner/name"], ("HF_ENDPOINT", $"http://{silent.LocalEndpoint}"), ("HF_HUB_CACHE", cache.Path), ("HF_HUB_OFFLINE", null));
-        Assert.Contains("has not answered yet", await process.StandardError.ReadLineAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
-        process.Kill();
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        try
+        {
+            Assert.Contains("has not answered yet", await process.StandardError.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromMinutes(2)), StringComparison.Ordinal);
+        }
+        finally
+        {
+            process.Kill();
+            await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
     }
 
-    private static int FreePort()
+    /// <summary>A port at which nothing listens and, as long as this is there, nobody else can.</summary>
+    private sealed class ClosedPort : IDisposable
     {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        private readonly Socket _bound = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+
+        public ClosedPort() => _bound.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+
+        public Uri Address => new($"http://{_bound.LocalEndPoint}");
+
+        public void Dispose() => _bound.Dispose();
     }
 
     private sealed class RetryList : IProgress<GemmaDownloadProgress>, IProgress<GemmaHubRetry>

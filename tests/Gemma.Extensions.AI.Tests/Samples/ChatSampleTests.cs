@@ -16,24 +16,10 @@ public class ChatSampleTests
     [Fact]
     public async Task ItConversesUntilAnEmptyLine()
     {
-        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Chat.dll"), $"--Gemma:ModelPath={TestData.Local("tiny")}", "--Gemma:ContextLength=80"])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        using Process process = Process.Start(start)!;
-        Task<string> output = process.StandardOutput.ReadToEndAsync();
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        await process.StandardInput.WriteLineAsync("Hello");
-        await process.StandardInput.WriteLineAsync();
-        process.StandardInput.Close();
-        using CancellationTokenSource patience = new(TimeSpan.FromMinutes(2));
-        await process.WaitForExitAsync(patience.Token);
-
-        Assert.Equal("", await error);
-        Assert.Equal(0, process.ExitCode);
-        string said = await output;
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Chat.dll"), $"--Gemma:ModelPath={TestData.Local("tiny")}", "--Gemma:ContextLength=80"]);
+        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(start, TimeSpan.FromMinutes(2), "Hello\n\n");
+        Assert.Equal((0, ""), (exit, errors));
+        string said = output.TrimEnd('\r', '\n');
         Assert.StartsWith("> ", said, StringComparison.Ordinal);
         Assert.EndsWith("> ", said, StringComparison.Ordinal);
         Assert.NotEqual("", said[2..^2].Trim());
