@@ -23,6 +23,23 @@ public sealed class SampleTests
     [InlineData("StructuredExtraction", "Person { Name = ")]
     public async Task ASampleDoesWhatItShowsOnNano(string sample, string expected) => Assert.Contains(expected, await RunAsync(sample, "nano"));
 
+    /// <summary>A folder of one document, asked by an argument and then at the terminal: the second run reads nothing anew.</summary>
+    [Fact]
+    public async Task TheRagSampleAnswersWithItsSources()
+    {
+        using TempDirectory folder = new();
+        File.WriteAllText(folder.File("pump.md"), "# Pump\n\nThe price of the pump is 120 euros. The warranty of the pump is 24 months.\n");
+        const string Question = "How long is the warranty of the pump?";
+        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(new ProcessStartInfo("dotnet", [Program("Rag"), folder.Path, "nano", Question]), TimeSpan.FromMinutes(2));
+        Assert.True(exit == 0, errors);
+        Assert.Contains("1 documents read, 0 unchanged", output, StringComparison.Ordinal);
+        Assert.Matches(@"(?m)^24.*\[1\].*\n  \[1\] pump\.md", output);
+        (exit, string again, errors) = await ProgramRun.ToEndAsync(new ProcessStartInfo("dotnet", [Program("Rag"), folder.Path, "nano"]), TimeSpan.FromMinutes(2), Question + "\n");
+        Assert.True(exit == 0, errors);
+        Assert.Contains("0 documents read, 1 unchanged", again, StringComparison.Ordinal);
+        Assert.Contains(output.Split('\n').Single(line => line.StartsWith("24", StringComparison.Ordinal)), again, StringComparison.Ordinal);
+    }
+
     /// <summary>A node and a conversation of two turns, as in two terminals.</summary>
     [Fact]
     public async Task TheClusterSampleConverses()
