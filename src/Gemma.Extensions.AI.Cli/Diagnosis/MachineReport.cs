@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Backends.Cuda;
+using Gemma.Extensions.AI.Cli.Terminal;
 using Gemma.Extensions.AI.Hub;
 
 namespace Gemma.Extensions.AI.Cli.Diagnosis;
@@ -38,11 +39,12 @@ internal static class MachineReport
     {
         string? forced = Environment.GetEnvironmentVariable(CpuBackendOptions.KernelVariable) is { Length: > 0 } name ? name : null;
         (KernelTier Tier, string? Reason)[] tiers = [.. KernelTier.All.Select(tier => (tier, tier.Unsupported()))];
+        string? known = forced is null ? null : tiers.FirstOrDefault(tier => tier.Tier.Name.Equals(forced.Trim(), StringComparison.OrdinalIgnoreCase)).Tier?.Name; // as the engine reads it
         return new JsonObject
         {
-            ["chosen"] = forced ?? tiers.Last(tier => tier.Reason is null).Tier.Name,
+            ["chosen"] = known ?? forced ?? tiers.Last(tier => tier.Reason is null).Tier.Name,
             ["forced_by"] = forced is null ? null : CpuBackendOptions.KernelVariable,
-            ["tiers"] = new JsonArray([.. tiers.Select(tier => new JsonObject { ["name"] = tier.Tier.Name, ["how"] = tier.Tier.Rationale, ["runs"] = tier.Reason is null, ["reason"] = tier.Reason })]),
+            ["tiers"] = new JsonArray([.. tiers.Select(tier => new JsonObject { ["name"] = tier.Tier.Name, ["how"] = tier.Tier.Rationale, ["runs"] = tier.Reason is null, ["reason"] = tier.Reason is null ? null : OptionWords.OfTool(tier.Reason) })]),
         };
     }
 

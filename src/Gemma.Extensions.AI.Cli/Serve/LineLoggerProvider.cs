@@ -1,4 +1,5 @@
 using System.Globalization;
+using Gemma.Extensions.AI.Cli.Terminal;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -19,7 +20,7 @@ internal sealed class LineLoggerProvider(TextWriter output) : ILoggerProvider, I
     {
         string time = DateTime.Now.ToString("HH:mm:ss", CultureInfo.InvariantCulture);
         string level = logLevel switch { LogLevel.Warning => " warning:", LogLevel.Error or LogLevel.Critical => " error:", _ => "" };
-        string text = formatter(state, exception).ReplaceLineEndings(" ");
+        string text = OptionWords.OfTool(formatter(state, exception)).ReplaceLineEndings(" ");
         lock (_lock)
         {
             output.WriteLine(exception is null ? $"{time}{level} {text}" : $"{time}{level} {text}{Environment.NewLine}{exception}");

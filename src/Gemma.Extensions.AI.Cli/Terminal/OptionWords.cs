@@ -38,19 +38,29 @@ internal static partial class OptionWords
     /// <summary>The name of an option of the library on the command line, as it is where it has none.</summary>
     public static string Of(string name) => s_names.GetValueOrDefault(name, name);
 
-    /// <param name="message">A message of the library.</param>
-    /// <param name="command">Only options that it has are named.</param>
-    public static string Translate(string message, Command command)
+    /// <summary>A message of the library, which tells what to change in a program, for who has the finished tool.</summary>
+    public static string OfTool(string message)
     {
         foreach ((string phrase, string words) in s_phrases)
         {
             message = message.Replace(phrase, words, StringComparison.Ordinal);
         }
 
+        return ProjectSetting().Replace(message, "'publish.sh FOLDER ${set}' compiles it in, and the gemma of 'dotnet tool install' has it");
+    }
+
+    /// <param name="message">A message of the library.</param>
+    /// <param name="command">Only options that it has are named.</param>
+    public static string Translate(string message, Command command)
+    {
+        message = OfTool(message);
         HashSet<string> known = [.. command.Options.Select(option => option.Name)];
         message = Name().Replace(message, match => s_names.TryGetValue(match.Groups["name"].Value, out string? option) && known.Contains(option) ? option : match.Value);
         return message.Replace("The model path is '", "--model is '", StringComparison.Ordinal);
     }
+
+    [GeneratedRegex("<IlcInstructionSet>(?<set>[^<]+)</IlcInstructionSet> in its project compiles it in \\([^)]*\\)")]
+    private static partial Regex ProjectSetting();
 
     // A word of the language counts as a name only where its class stands before it, or where something is said of its value.
     [GeneratedRegex(@"\b(?:(?:GemmaOptions|GemmaHubOptions|GemmaGenerationOptions|ChatOptions)\.(?<name>\w+)|(?<name>[A-Z][a-z]+(?:[A-Z][a-z]+)+)|(?<=^|[.;,] |and |and a )(?<name>[A-Z][a-z]+)(?= is |: | of ))\b")]

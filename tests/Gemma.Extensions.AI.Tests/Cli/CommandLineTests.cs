@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
+using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Cli;
 using Gemma.Extensions.AI.Cli.Terminal;
 
@@ -76,6 +77,14 @@ public sealed partial class CommandLineTests
         string[] translated = [.. names.Select(OptionWords.Of).Where(name => name.StartsWith("--", StringComparison.Ordinal))];
         Assert.True(translated.Length > 15);
         Assert.All(translated, name => Assert.Contains(name, known));
+    }
+
+    /// <summary>Who has the finished tool has no project to set anything in.</summary>
+    [Fact]
+    public void OfWhatWasNotCompiledInTheToolNamesItsOwnCure()
+    {
+        string reason = (ProcessorSupport.Machine with { CompiledAhead = true }).Lacks(compiled: false, has: true, "AVX-512", "x86-64-v4")!;
+        Assert.Equal("this program was compiled ahead of time without AVX-512, which the processor has; 'publish.sh FOLDER x86-64-v4' compiles it in, and the gemma of 'dotnet tool install' has it", OptionWords.OfTool(reason));
     }
 
     [Theory]

@@ -27,6 +27,16 @@ public sealed class MachineCommandTests
         Assert.All(KernelTier.All, tier => Assert.Matches($@"(?m)^    [ *] {tier.Name} +(runs|no: .+)\r?$", text));
     }
 
+    /// <summary>The engine reads the name of a tier in either case.</summary>
+    [Fact]
+    public async Task DoctorMarksTheTierThatTheEnvironmentNames()
+    {
+        (int exit, string output, string errors) = await CliProcess.ToEndAsync(["doctor"], ("GEMMA_KERNEL", " REFERENCE"));
+        Assert.True(exit == 0, errors);
+        Assert.Matches(@"(?m)^kernels    reference, as GEMMA_KERNEL says\r?$", output);
+        Assert.Matches(@"(?m)^    \* reference +runs\r?$", output);
+    }
+
     [Fact]
     public async Task InspectSpeaksInWordsAndNamesTheKernels()
     {
