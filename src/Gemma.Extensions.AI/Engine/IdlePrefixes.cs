@@ -68,6 +68,7 @@ internal sealed class IdlePrefixes(GemmaEngine engine, PromptCaches caches, Engi
             }
 
             work?.Cancel();
+            Start(); // the request may have ended before this stopped anything, and would start nothing again
         }
     }
 

@@ -58,6 +58,30 @@ public sealed class IdlePrefixTests
         Assert.Equal(prefix.Length, engine.Start([.. prefix, .. asked], 2).Result.CachedTokens);
     }
 
+    /// <summary>A request may be over before the computation gives way to it, and then ends no more.</summary>
+    [Fact]
+    public async Task TheComputationGoesOnAfterARequestThatIsOverAlready()
+    {
+        int[] prefix = TinyEngine.Prompt(1, 160);
+        TinyEngine? tiny = null;
+        int steps = 0;
+        TaskCompletionSource<Task> rest = new();
+        using TinyEngine engine = tiny = new(Options, wrap: inner => new FaultTests.FaultyBackend(inner)
+        {
+            BeforeEmbed = _ =>
+            {
+                if (++steps == 2)
+                {
+                    tiny!.Engine.IdlePrefixes.GiveWay(new GenerationRequest { Prompt = prefix, Sink = new CompletionSink() });
+                    rest.SetResult(tiny.Engine.IdlePrefixes.Running);
+                }
+            },
+        });
+        await engine.Engine.IdlePrefixes.Keep([prefix]);
+        await await rest.Task;
+        Assert.Equal(prefix.Length, engine.Start([.. prefix, 5, 6, 7], 2).Result.CachedTokens);
+    }
+
     [Fact]
     public async Task NothingIsComputedThatIsThere()
     {
