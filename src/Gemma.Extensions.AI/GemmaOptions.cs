@@ -261,7 +261,7 @@ public sealed class GemmaOptions
         string.Equals(Device?.Trim(), other.Device?.Trim(), StringComparison.OrdinalIgnoreCase) && GpuLayers == other.GpuLayers &&
         KvCacheBytes == other.KvCacheBytes && MaxConcurrentRequests == other.MaxConcurrentRequests && MaxQueuedRequests == other.MaxQueuedRequests &&
         Adapters.Count == other.Adapters.Count && Adapters.All(adapter => other.Adapters.TryGetValue(adapter.Key, out string? path) && path == adapter.Value) &&
-        _warm.SequenceEqual(other._warm) && IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
+        _warm.Count == other._warm.Count && _warm.Zip(other._warm).All(static pair => BeginAlike(pair.First, pair.Second)) && IdleUnload == other.IdleUnload && MemoryBudget == other.MemoryBudget && PrefixCache == other.PrefixCache && ChatFormat == other.ChatFormat && MemoryCheck == other.MemoryCheck && DraftModelPath == other.DraftModelPath && SpeculativeTokens == other.SpeculativeTokens;
 
     internal GemmaOptions Clone()
     {
@@ -270,6 +270,10 @@ public sealed class GemmaOptions
         clone._warm = [.. _warm];
         return clone;
     }
+
+    /// <summary>True if conversations with both options begin with the same tokens.</summary>
+    private static bool BeginAlike(ChatOptions one, ChatOptions other) =>
+        one.Instructions == other.Instructions && Equals(one.ToolMode, other.ToolMode) && (one.Tools ?? []).SequenceEqual(other.Tools ?? []);
 }
 
 /// <summary>Formats of a conversation that can be chosen whatever a checkpoint says.</summary>

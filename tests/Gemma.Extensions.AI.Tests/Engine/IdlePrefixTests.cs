@@ -142,7 +142,7 @@ public sealed class IdlePrefixTests
     public async Task RegisteredAgentsAreWarm()
     {
         ServiceCollection services = new();
-        ChatOptions bob = new() { Instructions = "You are called Bob.", MaxOutputTokens = 2 }, ann = new() { Instructions = "You are called Ann and answer in capitals.", MaxOutputTokens = 2 };
+        ChatOptions bob = new() { Instructions = "You are called Bob.", MaxOutputTokens = 2 }, ann = new() { Instructions = "Ann is your name, and all your answers are in capitals.", MaxOutputTokens = 2 };
         services.AddGemmaChatClient(options =>
         {
             (options.ModelPath, options.Threads) = ("nano", 1);
@@ -154,7 +154,30 @@ public sealed class IdlePrefixTests
         await client.GetRequiredService<GemmaModel>().Engine.IdlePrefixes.Running;
         foreach (ChatOptions agent in (ChatOptions[])[bob, ann])
         {
-            Assert.True((await client.GetResponseAsync("Hello!", agent)).Usage!.CachedInputTokenCount >= 6);
+            UsageDetails usage = (await client.GetResponseAsync("Hello!", agent)).Usage!;
+            Assert.InRange(usage.InputTokenCount!.Value - usage.CachedInputTokenCount!.Value, 1, 9); // what is said, and the marks of the turns
+        }
+    }
+
+    /// <summary>One path is one model: registrations of it must warm the same.</summary>
+    [Theory]
+    [InlineData("You are called Bob.", true)]
+    [InlineData("You are called Ann.", false)]
+    public void RegistrationsThatWarmTheSameShareAModel(string instructions, bool share)
+    {
+        AITool[] tools = [AIFunctionFactory.Create(() => "x", "now")];
+        ServiceCollection services = new();
+        services.AddGemmaChatClient("nano", options => options.Warm(new ChatOptions { Instructions = "You are called Bob.", ToolMode = ChatToolMode.RequireAny, Tools = [.. tools] }));
+        services.AddKeyedGemmaChatClient("again", "nano", options => options.Warm(new ChatOptions { Instructions = instructions, ToolMode = ChatToolMode.RequireAny, Tools = [.. tools] }));
+        using ServiceProvider provider = services.BuildServiceProvider();
+        Assert.NotNull(provider.GetRequiredService<IChatClient>());
+        if (share)
+        {
+            Assert.NotNull(provider.GetRequiredKeyedService<IChatClient>("again"));
+        }
+        else
+        {
+            Assert.Contains("registered twice", Assert.Throws<InvalidOperationException>(() => provider.GetRequiredKeyedService<IChatClient>("again")).Message, StringComparison.Ordinal);
         }
     }
 }
