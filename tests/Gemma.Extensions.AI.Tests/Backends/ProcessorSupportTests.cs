@@ -14,16 +14,27 @@ public sealed class ProcessorSupportTests
     public void WhereCodeIsCompiledAtRunTimeDotNetsWordIsTheLast()
     {
         ProcessorSupport support = Processor(ahead: false, avx2: true, avx512: true);
-        Assert.Equal("the processor has no AVX2 with FMA", support.Lacks(false, support.HasAvx2, "AVX2 with FMA", "x86-64-v3"));
+        Assert.Equal("the processor has no AVX2 with FMA", support.Lacks(false, static processor => processor.HasAvx2, "AVX2 with FMA", "x86-64-v3"));
         Assert.Equal("the processor has no AVX-512 BW", support.LacksAvx512(compiled: false));
         Assert.Null(support.Reduced(avx2: false, avx512: false, dotProduct: false));
+    }
+
+    /// <summary>Asking the system for its registers takes machine code.</summary>
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    public void TheProcessorIsAskedOnlyWhereTheAnswerCounts(bool ahead, bool compiled)
+    {
+        ProcessorSupport support = new(ahead, (_, _) => throw new InvalidOperationException("asked"), (CodeAllocator _, out string? _) => throw new InvalidOperationException("asked"), HasDotProduct: false);
+        Assert.Equal(compiled, support.Lacks(compiled, static processor => processor.HasAvx512, "AVX-512 BW", "x86-64-v4") is null);
+        Assert.Equal(compiled, support.LacksAvx512(compiled) is null);
     }
 
     [Fact]
     public void CompiledAheadTheProcessorIsAskedAndTheCureIsNamed()
     {
         ProcessorSupport support = Processor(ahead: true, avx2: true, avx512: false);
-        string reason = support.Lacks(false, support.HasAvx2, "AVX2 with FMA", "x86-64-v3")!;
+        string reason = support.Lacks(false, static processor => processor.HasAvx2, "AVX2 with FMA", "x86-64-v3")!;
         Assert.StartsWith("this program was compiled ahead of time without AVX2 with FMA, which the processor has; ", reason, StringComparison.Ordinal);
         Assert.Contains("<IlcInstructionSet>x86-64-v3</IlcInstructionSet>", reason, StringComparison.Ordinal);
         string reduced = support.Reduced(avx2: false, avx512: false, dotProduct: false)!;
@@ -59,7 +70,7 @@ public sealed class ProcessorSupportTests
         ProcessorSupport support = Processor(ahead: true, avx2: false, avx512: false, dotProduct: true);
         const string Reason = "this program was compiled ahead of time without Arm NEON with dot product, which the processor has; <IlcInstructionSet>dotprod</IlcInstructionSet>";
         Assert.StartsWith(Reason, support.Reduced(avx2: false, avx512: false, dotProduct: false), StringComparison.Ordinal);
-        Assert.StartsWith(Reason, support.Lacks(false, support.HasDotProduct, "Arm NEON with dot product", "dotprod"), StringComparison.Ordinal);
+        Assert.StartsWith(Reason, support.Lacks(false, static processor => processor.HasDotProduct, "Arm NEON with dot product", "dotprod"), StringComparison.Ordinal);
         Assert.Null(support.Reduced(avx2: false, avx512: false, dotProduct: true));
         Assert.Null(Processor(ahead: false, avx2: false, avx512: false, dotProduct: true).Reduced(avx2: false, avx512: false, dotProduct: false));
     }

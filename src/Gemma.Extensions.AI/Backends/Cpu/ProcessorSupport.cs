@@ -43,11 +43,11 @@ internal sealed partial record ProcessorSupport(bool CompiledAhead, Func<int, in
 
     /// <summary>Why code in C# cannot use instructions of a set; null if it can.</summary>
     /// <param name="compiled">What .NET says of the set.</param>
-    /// <param name="has">What the processor says.</param>
+    /// <param name="has">What the processor says; asked only where the program was compiled ahead of time.</param>
     /// <param name="set">The set.</param>
     /// <param name="setting">The least <c>IlcInstructionSet</c> that compiles it in.</param>
-    public string? Lacks(bool compiled, bool has, string set, string setting) =>
-        compiled ? null : CompiledAhead && has ? Without(set, setting) : $"the processor has no {set}";
+    public string? Lacks(bool compiled, Func<ProcessorSupport, bool> has, string set, string setting) =>
+        compiled ? null : CompiledAhead && has(this) ? Without(set, setting) : $"the processor has no {set}";
 
     /// <summary>Why AVX-512 that is assembled at run time cannot run, which does not depend on what this program was compiled for; null if it can.</summary>
     /// <param name="compiled">What .NET says of AVX-512; where it compiles at run time, it has the last word.</param>
