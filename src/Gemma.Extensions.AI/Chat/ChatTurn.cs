@@ -33,7 +33,7 @@ internal sealed record ChatTurn(
 
     /// <summary>A conversation that was rendered by <see cref="Render"/>.</summary>
     public static ValueTask<ChatTurn> CreateAsync(GemmaModel model, ChatPrompt conversation, ChatOptions? options, GemmaGenerationOptions? raw, CancellationToken cancellation) =>
-        CreateAsync(model, conversation.Tokens, options, raw, conversation, CheckTools(options), cancellation);
+        CreateAsync(model, conversation.Tokens, options, raw, conversation, OffersTools(options), cancellation);
 
     /// <summary>Checks a conversation and what is offered to the model with it, and renders the prompt.</summary>
     public static ChatPrompt Render(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options)
@@ -159,11 +159,13 @@ internal sealed record ChatTurn(
     }
 
     /// <summary>True if the reply may call a tool.</summary>
-    private static bool CheckTools(ChatOptions? options)
+    private static bool OffersTools(ChatOptions? options) => options?.ToolMode is not NoneChatToolMode && options?.Tools?.Any(static tool => tool is AIFunctionDeclaration) == true;
+
+    private static void CheckTools(ChatOptions? options)
     {
         if (options?.ToolMode is NoneChatToolMode)
         {
-            return false;
+            return;
         }
 
         string[] names = [.. (options?.Tools ?? []).OfType<AIFunctionDeclaration>().Select(tool => tool.Name)];
@@ -172,9 +174,10 @@ internal sealed record ChatTurn(
             throw new ArgumentException($"ChatOptions.Tools holds {twice.Count()} tools named '{twice.Key}'. A call names its tool, so names must differ.", nameof(options));
         }
 
-        return names.Length > 0 || options?.ToolMode is not RequiredChatToolMode
-            ? names.Length > 0
-            : throw new ArgumentException("ChatOptions.ToolMode requires a call, but ChatOptions.Tools offers nothing to call.", nameof(options));
+        if (names.Length == 0 && options?.ToolMode is RequiredChatToolMode)
+        {
+            throw new ArgumentException("ChatOptions.ToolMode requires a call, but ChatOptions.Tools offers nothing to call.", nameof(options));
+        }
     }
 
     private static bool IsAnyOrder(GemmaGenerationOptions? raw) => raw?.PropertyOrder switch
