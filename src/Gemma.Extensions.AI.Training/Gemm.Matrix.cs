@@ -42,7 +42,7 @@ internal static unsafe partial class Gemm
     private static void RunMatrix(MatrixKernels kernels, int m, int n, int k, Operand a, Operand b, float* c, int ldc, bool accumulate)
     {
         MatrixBuffers buffers = t_buffers ??= new MatrixBuffers();
-        int depth = (Even(k, MatrixDepth, MatrixKernels.StepColumns) + MatrixKernels.StepColumns - 1) & -MatrixKernels.StepColumns;
+        int depth = Even(k, MatrixDepth, MatrixKernels.StepColumns);
         int tiles = Math.Max(1, MatrixPairs / (depth / 2));
         for (int p = 0; p < k; p += depth)
         {
@@ -94,9 +94,9 @@ internal static unsafe partial class Gemm
         args.Tiles = tiles;
         args.Accumulate = add ? 1 : 0;
         long offset = firstTile * BFloat16Pairs.TileBytes(steps);
-        Product(kernels, &args, buffers.LowRows.Data, buffers.HighPairs.Data + offset, rows, steps, output);
-        Product(kernels, &args, buffers.HighRows.Data, buffers.LowPairs.Data + offset, rows, steps, output);
-        Product(kernels, &args, buffers.HighRows.Data, buffers.HighPairs.Data + offset, rows, steps, output);
+        Product(kernels, &args, buffers.LowRows, buffers.HighPairs + offset, rows, steps, output);
+        Product(kernels, &args, buffers.HighRows, buffers.LowPairs + offset, rows, steps, output);
+        Product(kernels, &args, buffers.HighRows, buffers.HighPairs + offset, rows, steps, output);
     }
 
     private static void Product(MatrixKernels kernels, MatrixArgs* args, byte* packedRows, byte* pairs, int rows, int steps, float* output)
@@ -112,8 +112,8 @@ internal static unsafe partial class Gemm
     private static void PackRows(MatrixBuffers buffers, Operand a, int first, int rows, int step, int steps)
     {
         int padded = MatrixKernels.Padded(steps);
-        float* floats = (float*)buffers.Floats.Reserve((long)MatrixKernels.MaxRows * padded * sizeof(float));
-        ushort* high = (ushort*)buffers.HighRows.Reserve((long)MatrixKernels.MaxRows * padded * sizeof(ushort)), low = (ushort*)buffers.LowRows.Reserve((long)MatrixKernels.MaxRows * padded * sizeof(ushort));
+        float* floats = buffers.Floats;
+        ushort* high = (ushort*)buffers.HighRows, low = (ushort*)buffers.LowRows;
         if (a.Step != 1)
         {
             Transpose(a.At(first, step), a.Step, 1, steps, rows, floats, padded);
@@ -144,9 +144,9 @@ internal static unsafe partial class Gemm
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackPairs(MatrixBuffers buffers, Operand b, int first, int columns, int step, int steps)
     {
-        int padded = MatrixKernels.Padded(steps), tiles = (columns + TileFormat.Rows - 1) / TileFormat.Rows;
-        float* floats = (float*)buffers.Floats.Reserve((long)TileFormat.Rows * padded * sizeof(float));
-        uint* high = (uint*)buffers.HighPairs.Reserve(tiles * BFloat16Pairs.TileBytes(steps)), low = (uint*)buffers.LowPairs.Reserve(tiles * BFloat16Pairs.TileBytes(steps));
+        int padded = MatrixKernels.Padded(steps);
+        float* floats = buffers.Floats;
+        uint* high = (uint*)buffers.HighPairs, low = (uint*)buffers.LowPairs;
         for (int j = 0; j < columns; j += TileFormat.Rows)
         {
             int width = Math.Min(TileFormat.Rows, columns - j);
@@ -181,17 +181,21 @@ internal static unsafe partial class Gemm
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Kept(Vector512<uint> rounded) => (rounded & Vector512.Create(0xFFFF0000u)).AsSingle();
 
-    /// <summary>A thread's packed operands.</summary>
+    /// <summary>A thread's packed operands, as large as the largest block's.</summary>
     private sealed class MatrixBuffers
     {
-        public NativeBuffer Floats { get; } = new();
+        private const int BlockFloats = TileFormat.Rows * MatrixDepth, PairFloats = MatrixPairs * TileFormat.Rows;
 
-        public NativeBuffer HighRows { get; } = new();
+        private readonly FloatBuffer _floats = new(BlockFloats), _highRows = new(BlockFloats / 2), _lowRows = new(BlockFloats / 2), _highPairs = new(PairFloats), _lowPairs = new(PairFloats);
 
-        public NativeBuffer LowRows { get; } = new();
+        public float* Floats => _floats.Pointer;
 
-        public NativeBuffer HighPairs { get; } = new();
+        public byte* HighRows => (byte*)_highRows.Pointer;
 
-        public NativeBuffer LowPairs { get; } = new();
+        public byte* LowRows => (byte*)_lowRows.Pointer;
+
+        public byte* HighPairs => (byte*)_highPairs.Pointer;
+
+        public byte* LowPairs => (byte*)_lowPairs.Pointer;
     }
 }
