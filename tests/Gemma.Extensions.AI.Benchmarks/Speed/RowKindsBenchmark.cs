@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using Gemma.Extensions.AI.Backends;
 using Gemma.Extensions.AI.Backends.Cpu;
 using Gemma.Extensions.AI.Backends.Cpu.Jit;
 using Gemma.Extensions.AI.Files;
@@ -14,7 +13,7 @@ namespace Gemma.Extensions.AI.Benchmarks.Speed;
 /// </summary>
 internal static class RowKindsBenchmark
 {
-    private const int Prompt = 48, Answer = 48, Turn = 32, BlockTokens = 32;
+    private const int Prompt = 48, Answer = 48, Turn = 32;
 
     public static Command Create()
     {
@@ -40,10 +39,12 @@ internal static class RowKindsBenchmark
             GemmaWeights weights = DivergenceBenchmark.Soften(GemmaWeights.Load(file, backend), file, backend, spread);
             Random random = new(1);
             int[] tokens = [.. Enumerable.Range(0, Prompt + Answer + Turn).Select(_ => random.Next(1000, file.Config.VocabularySize))];
-            double[] divergences = [.. Logits(file.Config, weights, backend, tokens, Answer).Zip(Logits(file.Config, weights, backend, tokens, 0), DivergenceBenchmark.Divergence)];
+            double[] divergences = [.. Logits(Answer).Zip(Logits(0), DivergenceBenchmark.Divergence)];
             double mean = divergences.Average();
             rows.Add($"| {Path.GetFileNameWithoutExtension(path)} | {mean:0.00000} | {divergences.Max():0.00000} | 0.002 | {(mean <= 0.002 ? "reached" : "**missed**")} |");
             Console.WriteLine(rows[^1]);
+
+            float[][] Logits(int generated) => RowKinds.Logits(file.Config, weights, backend, tokens, Prompt, generated, Turn);
         }
 
         string text = string.Join(
@@ -62,26 +63,5 @@ internal static class RowKindsBenchmark
         {
             File.WriteAllText(Path.Combine(results, "row-kinds.md"), text);
         }
-    }
-
-    /// <summary>Logits of the last turn. The tokens of the answer that are generated are computed one by one.</summary>
-    private static float[][] Logits(GemmaConfig config, GemmaWeights weights, Backend backend, int[] tokens, int generated)
-    {
-        int blocks = (tokens.Length + BlockTokens - 1) / BlockTokens;
-        int[] local = [.. Enumerable.Range(0, blocks)], global = [.. Enumerable.Range(blocks, blocks)];
-        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * blocks);
-        using GemmaForward forward = new(config, weights, backend, pool, tokens.Length, Turn);
-        ForwardBatch batch = new(tokens.Length, 1);
-        for (int start = 0, rows; start < tokens.Length; start += rows)
-        {
-            bool isGenerated = start >= Prompt && start < Prompt + generated;
-            rows = start == 0 ? Prompt : isGenerated ? 1 : tokens.Length - start;
-            batch.Clear();
-            batch.Add(tokens.AsSpan(start, rows), start, local, global, isPrompt: !isGenerated);
-            forward.Run(batch);
-        }
-
-        Matrix logits = forward.Logits([.. Enumerable.Range(batch.Rows - Turn, Turn)], Turn);
-        return [.. Enumerable.Range(0, Turn).Select(i => logits.Read(i, 1).ToArray())];
     }
 }

@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Backends;
+using Gemma.Extensions.AI.Benchmarks.Speed;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Hub;
 using Gemma.Extensions.AI.Model;
@@ -30,38 +31,17 @@ public sealed class RowKindQualityTests
             int[] tokens = name == "nano"
                 ? [.. Enumerable.Range(3 * i, 3).SelectMany(n => NanoCorpus.Render(file.CreateTokenizer(), NanoCorpus.Draw(1, n, Split.HeldOut)).Tokens).Take(128)]
                 : TinyEngine.Prompt(i, 128);
-            float[][] read = Logits(file.Config, weights, backend, tokens, 48, 0), generated = Logits(file.Config, weights, backend, tokens, 48, 48);
+            float[][] read = Logits(0), generated = Logits(48);
             foreach ((float[] expected, float[] actual) in generated.Zip(read))
             {
                 sum += Difference.Divergence(expected, actual);
                 count++;
             }
+
+            float[][] Logits(int answer) => RowKinds.Logits(file.Config, weights, backend, tokens, prompt: 48, answer, turn: 32);
         }
 
         TestContext.Current.TestOutputHelper?.WriteLine($"{name}: mean KL {sum / count:g3} over {count} positions");
         Assert.InRange(sum / count, 1e-12, 0.002);
-    }
-
-    /// <summary>Logits of a turn after a prompt and an answer, whose tokens are computed one by one if they are generated.</summary>
-    private static float[][] Logits(GemmaConfig config, GemmaWeights weights, Backend backend, int[] tokens, int prompt, int generated)
-    {
-        const int BlockTokens = 32;
-        int blocks = (tokens.Length + BlockTokens - 1) / BlockTokens;
-        int[] local = [.. Enumerable.Range(0, blocks)], global = [.. Enumerable.Range(blocks, blocks)];
-        using KvPool pool = backend.CreateKvPool(GemmaForward.KvLayout(config, BlockTokens, GemmaKvCacheType.F16), 2 * blocks);
-        using GemmaForward forward = new(config, weights, backend, pool, tokens.Length, tokens.Length);
-        ForwardBatch batch = new(tokens.Length, 1);
-        for (int start = 0, rows; start < tokens.Length; start += rows)
-        {
-            bool isGenerated = start >= prompt && start < prompt + generated;
-            rows = start == 0 ? prompt : isGenerated ? 1 : tokens.Length - start;
-            batch.Clear();
-            batch.Add(tokens.AsSpan(start, rows), start, local, global, isPrompt: !isGenerated);
-            forward.Run(batch);
-        }
-
-        int[] wanted = [.. Enumerable.Range(batch.Rows - 32, 32)];
-        Matrix logits = forward.Logits(wanted, wanted.Length);
-        return [.. wanted.Select((_, i) => logits.Read(i, 1).ToArray())];
     }
 }
