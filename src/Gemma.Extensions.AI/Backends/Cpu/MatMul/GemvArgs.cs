@@ -38,7 +38,7 @@ internal unsafe struct GemvArgs
     [FieldOffset(OutputAt)]
     public float* Output;
 
-    /// <summary>The data to prefetch meanwhile: four streams, <see cref="Stream"/> bytes apart.</summary>
+    /// <summary>The data to prefetch meanwhile: four streams (or as many as an assembled kernel has), <see cref="Stream"/> bytes apart. Never read: it may lie behind the end of the weights.</summary>
     [FieldOffset(AheadAt)]
     public byte* Ahead;
 
