@@ -5,11 +5,12 @@ namespace Gemma.Extensions.AI.Evaluation.Metrics;
 
 /// <summary>
 /// Values of terms in TeX: numbers, letters, sums, products, fractions, powers, roots, logarithms, sine, cosine, tangent, absolute values. Two terms are equal where their values are, at three points
-/// for their letters: of rational functions exactly (which polynomials that are not equal pass at arbitrary points with a probability of about nothing), else within 1e-12 of the value.
+/// with positive letters and at three more with negative ones, as far as both have a real value there: of rational functions exactly (which polynomials that are not equal pass at arbitrary points with
+/// a probability of about nothing), else within 1e-12 of the value.
 /// </summary>
 internal sealed class MathExpression
 {
-    private const int Points = 3, Deepest = 40, LargestPower = 64, MostBits = 4096;
+    private const int PositivePoints = 3, Points = 6, Deepest = 40, LargestPower = 64, MostBits = 4096;
     private const double Tolerance = 1e-12;
     private static readonly int[] s_primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71];
     private readonly string _text;
@@ -23,7 +24,8 @@ internal sealed class MathExpression
     {
         for (int point = 0; point < Points; point++)
         {
-            if (!TryEvaluate(a, point, out Number x) || !TryEvaluate(b, point, out Number y) || !AreClose(x, y))
+            bool areTerms = TryEvaluate(a, point, out Number x) & TryEvaluate(b, point, out Number y);
+            if (point < PositivePoints ? !areTerms || !AreClose(x, y) : areTerms && x.IsReal && y.IsReal && !AreClose(x, y))
             {
                 return false;
             }
@@ -259,8 +261,12 @@ internal sealed class MathExpression
             hash = unchecked((hash * 31) + c) & 0xffffff;
         }
 
-        return Number.Of(new Fraction(s_primes[(hash + (7 * _point)) % s_primes.Length] + (hash % 9973), s_primes[(hash + _point) % 13] + 1));
+        Fraction value = new(s_primes[(hash + (7 * _point)) % s_primes.Length] + (hash % 9973), s_primes[(hash + _point) % 13] + 1);
+        return Number.Of(IsNegative(hash) ? -value : value);
     }
+
+    /// <summary>All letters are negative at the first of the points behind the positive ones, and some at each of the others.</summary>
+    private bool IsNegative(int letter) => _point >= PositivePoints && (_point == PositivePoints || ((letter >> (_point - PositivePoints - 1)) & 1) != 0);
 
     private static Number Times(Number a, Number b) => Number.Of(a, b, static (x, y) => x * y, a.Value * b.Value);
 
@@ -313,6 +319,8 @@ internal sealed class MathExpression
     /// <summary>A value, exactly where it is rational and of no more digits than any result has.</summary>
     private readonly record struct Number(Fraction? Exact, double Value)
     {
+        public bool IsReal => Exact is not null || double.IsFinite(Value);
+
         public static Number Of(Fraction exact) => new(exact.Numerator.GetBitLength() + exact.Denominator.GetBitLength() <= MostBits ? exact : null, exact.ToDouble());
 
         public static Number Of(int whole) => Of(new Fraction(whole));

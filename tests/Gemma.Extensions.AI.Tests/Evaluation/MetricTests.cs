@@ -94,6 +94,12 @@ public class MetricTests
     [InlineData("\\pi", "\\boxed{3.14159265358}", false)]
     [InlineData("\\log_2 8", "\\boxed{3}", true)]
     [InlineData("|-3|", "\\boxed{3}", true)]
+    [InlineData("|x|", "\\boxed{x}", false)] // letters may be negative
+    [InlineData("|xy|", "\\boxed{xy}", false)]
+    [InlineData("|x| \\cdot |y|", "\\boxed{|xy|}", true)]
+    [InlineData("\\sqrt{x^2}", "\\boxed{x}", false)]
+    [InlineData("\\sqrt{x} \\cdot \\sqrt{y}", "\\boxed{\\sqrt{xy}}", true)] // where both have a value
+    [InlineData("\\frac{1}{x+|x|}", "\\boxed{\\frac{1}{|x|+x}}", true)]
     [InlineData("100000000000000000001", "\\boxed{100000000000000000000}", false)] // not by floating point
     [InlineData("2^{64}", "\\boxed{18446744073709551616}", true)]
     [InlineData("9^{9^9}", "\\boxed{9^{9^8}}", false)]
