@@ -171,7 +171,7 @@ public sealed class EvaluationRunner
             Task = task.Name,
             Model = _model.Facts,
             FewShot = shots,
-            FewShotSeed = shots > 0 && task.FewShotSampling == FewShotSampling.Random ? _options.FewShotSeed : null,
+            FewShotSeed = SeedOf(task, shots),
             Rows = items.Count,
             Truncated = items.Count(item => item.Truncated),
             Metrics = builder.Summarize(items),
@@ -184,6 +184,9 @@ public sealed class EvaluationRunner
         ? await EvaluationData.ReadAsync(data.FilesOf(split, areExamples: true), cancellationToken).ConfigureAwait(false)
         : throw new FormatException($"The task '{task.Name}' names no split for examples ('fewShotSplit').");
 
+    /// <summary>Seed of the examples; null where none are drawn.</summary>
+    private int? SeedOf(EvaluationTask task, int shots) => shots > 0 && task.FewShotSampling == FewShotSampling.Random ? _options.FewShotSeed : null;
+
     /// <summary>Hash of everything that a run's results depend on.</summary>
     private string RunKey(EvaluationTask task, IEnumerable<JsonObject> rows, IEnumerable<JsonObject> pool, int shots)
     {
@@ -191,7 +194,7 @@ public sealed class EvaluationRunner
         Add(task.ToJson());
         Add(JsonSerializer.Serialize(_model.Facts));
         Add(shots.ToString(System.Globalization.CultureInfo.InvariantCulture));
-        Add(task.FewShotSampling == FewShotSampling.Random ? _options.FewShotSeed.ToString(System.Globalization.CultureInfo.InvariantCulture) : "");
+        Add(SeedOf(task, shots)?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "");
         foreach (JsonObject row in rows.Concat(pool))
         {
             Add(row.ToJsonString());

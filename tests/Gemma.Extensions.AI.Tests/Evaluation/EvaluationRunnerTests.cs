@@ -265,6 +265,10 @@ public sealed class EvaluationRunnerTests : IDisposable
         Assert.Equal(report.ToJson(), (await Run(7)).ToJson());
         await Assert.ThrowsAsync<IOException>(() => Run(8));
 
+        // Without examples the seed draws nothing, and it is the same run.
+        (task, items) = (s_task, _directory.File("none.jsonl"));
+        Assert.Equal((await Run(7)).ToJson(), (await Run(8)).ToJson());
+
         Task<EvaluationReport> Run(int seed) => new EvaluationRunner(Client([]), new EvaluationOptions { ItemsPath = items, FewShotSeed = seed, AtOnce = 1 }).RunAsync(task, EvaluationData.Open(_directory.Path));
     }
 
