@@ -46,17 +46,21 @@ public class ToolSearchTests
         Assert.Equal(s_tools.Select(tool => tool.Name), await Shown([new(ChatRole.User, "a table")], new ChatOptions { Tools = [.. s_tools, some] }, 2)); // the mark itself is no tool
     }
 
-    /// <summary>Among 200 tools, of which at most eight are shown, nano chooses as well as among six: what is shown always holds the right one.</summary>
+    /// <summary>
+    /// Among 200 tools, of which at most eight are shown, nano chooses as well as among six: what is shown always holds the right one, and is 3.2 tools on average. It is right in 15 of 24 requests, among six in
+    /// 13, on every tier, where chance would give 8 and 4. Before the recipe asked in more words than the shipped weights were trained with, it was right in 19 of 20 either way.
+    /// </summary>
     [Fact]
     public async Task NanoChoosesAmong200ToolsAsAmongSix()
     {
         using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 2 });
         using IChatClient client = model.AsIChatClient();
         ToolSearchEvaluation.Counts counts = await new ToolSearchEvaluation(client, isMixed: false, seed: 7).RunAsync(24, 8);
-        Assert.Equal(24, counts.Shown);
-        Assert.InRange(counts.MeanShown, 1, 8);
-        Assert.True(counts.ChosenAmongFew >= 10, counts.ToString()); // requests of the recipe are wider than what the model was trained on
-        Assert.True(counts.Ratio >= 0.9, counts.ToString());
+        Assert.Equal((24, 24), (counts.First, counts.Shown));
+        Assert.InRange(counts.MeanShown, 1, 4);
+        Assert.InRange(counts.Chosen, 13, 24);
+        Assert.InRange(counts.ChosenAmongFew, 11, 24);
+        Assert.True(counts.Ratio >= 1, counts.ToString());
     }
 
     private static async Task<IEnumerable<string>> Shown(ChatMessage[] messages, ChatOptions options, int count)
