@@ -11,6 +11,7 @@ using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 using Microsoft.Extensions.AI;
 using Xunit;
+using static Gemma.Extensions.AI.Tests.Training.NanoData;
 
 namespace Gemma.Extensions.AI.Tests.Training;
 
@@ -18,9 +19,6 @@ namespace Gemma.Extensions.AI.Tests.Training;
 public sealed class NanoCorpusTests
 {
     private const int Cases = 40;
-
-    private static GemmaTokenizer Vocabulary { get; } =
-        GemmaTokenizer.FromFile(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Nano.Recipe", "nano.model"));
 
     public static TheoryData<string> Skills { get; } = [.. Enum.GetNames<Skill>()];
 

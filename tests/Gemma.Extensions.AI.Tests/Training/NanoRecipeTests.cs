@@ -5,15 +5,13 @@ using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 using Microsoft.Extensions.AI;
 using Xunit;
+using static Gemma.Extensions.AI.Tests.Training.NanoData;
 
 namespace Gemma.Extensions.AI.Tests.Training;
 
 /// <summary>The steps of gemma2-nano's recipe besides its data: growing a model, and measuring one.</summary>
 public sealed class NanoRecipeTests
 {
-    private static GemmaTokenizer Vocabulary { get; } =
-        GemmaTokenizer.FromFile(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Nano.Recipe", "nano.model"));
-
     private static GemmaConfig Small => Commands.Config(512) with { LayerCount = 4, HiddenSize = 32, FeedForwardSize = 48, HeadCount = 2, KvHeadCount = 1, HeadDim = 16 };
 
     /// <summary>A model that has grown says what it said before, and all that was added can learn.</summary>

@@ -5,14 +5,12 @@ using Gemma.Extensions.AI.Text;
 using Gemma.Extensions.AI.Training;
 using Microsoft.Extensions.AI;
 using Xunit;
+using static Gemma.Extensions.AI.Tests.Training.NanoData;
 
 namespace Gemma.Extensions.AI.Tests.Training;
 
 public sealed class NanoTests
 {
-    private static GemmaTokenizer Vocabulary { get; } =
-        GemmaTokenizer.FromFile(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Nano.Recipe", "nano.model"));
-
     [Fact]
     public void ModelIsSmallAndUsesTheCommittedVocabulary()
     {
