@@ -7,10 +7,10 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 // Tools of servers, and agents that are called as tools.
 internal static partial class NanoCorpus
 {
-    /// <summary>The instruction that the Agent Framework's handoffs give to every agent.</summary>
+    /// <summary>The instruction of agents that can hand off, as the Agent Framework gives one, in words of this project.</summary>
     private const string HandoffInstruction =
-        "You are one agent in a multi-agent system. You can hand off the conversation to another agent if appropriate. Handoffs are achieved by calling a handoff function, named in the form `handoff_to_<agent_id>`; "
-        + "the description of the function provides details on the target agent of that handoff. Never mention or narrate these handoffs in your conversation with the user.";
+        "You are one of several agents. Where another agent fits the user's request better, hand the conversation to it: call its function, which is named `handoff_to_<agent_id>`; "
+        + "its description says what that agent does. Say nothing to the user about the handoff.";
 
     private static readonly (string Field, string[] Words)[] s_fields =
     [
