@@ -226,8 +226,7 @@ internal static class McpServers
             schema["required"] = required;
         }
 
-        using System.Text.Json.JsonDocument document = System.Text.Json.JsonDocument.Parse(schema.ToJsonString());
-        return document.RootElement.Clone();
+        return System.Text.Json.JsonSerializer.SerializeToElement(schema);
     }
 
     private static string Folder(Lexicon l) => l.Pick(["/home/", "/srv/", "/data/", "/tmp/", "C:/", "/"]) + l.Word() + (l.Chance(0.4) ? "/" + l.Word() : "");

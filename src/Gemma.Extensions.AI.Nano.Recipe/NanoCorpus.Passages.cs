@@ -63,35 +63,24 @@ internal static partial class NanoCorpus
         return new NanoCase(Skill.Absent, messages);
     }
 
-    private static NanoCase SourceDrill(Lexicon l)
-    {
-        Library library = Library.Draw(l, l.Random.Next(2, 6));
-        List<ChatMessage> messages = new();
-        for (int turns = l.Random.Next(4, 9); turns > 0; turns--)
-        {
-            (string question, string answer) = library.Ask(l, l.Chance(0.3));
-            messages.AddRange([User(messages.Count > 0 ? "Question: " + question : library.Frame(question)), Model(answer)]);
-        }
+    private static NanoCase SourceDrill(Lexicon l) => AskedOf(l, Library.Draw(l, l.Random.Next(2, 6)), l.Random.Next(4, 9), absent: 0.3);
 
-        return new NanoCase(Skill.Sources, messages, new ChatOptions { Instructions = SourceInstruction });
-    }
-
-    private static NanoCase Sources(Lexicon l)
-    {
-        Library library = Library.Draw(l, l.Random.Next(1, 6));
-        (string question, string answer) = library.Ask(l, l.Chance(0.25));
-        return new NanoCase(Skill.Sources, [User(library.Frame(question)), Model(answer)], new ChatOptions { Instructions = SourceInstruction });
-    }
+    private static NanoCase Sources(Lexicon l) => AskedOf(l, Library.Draw(l, l.Random.Next(1, 6)), questions: 1, absent: 0.25);
 
     /// <summary>A long prompt of many passages, for the last part of the run: up to the whole context.</summary>
     public static NanoCase Long(int seed, int index)
     {
         Lexicon l = new(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
-        Library library = Library.Draw(l, l.Random.Next(8, 24));
+        return AskedOf(l, Library.Draw(l, l.Random.Next(8, 24)), l.Random.Next(6, 14), absent: 0.2);
+    }
+
+    /// <summary>Questions about passages, which stand before the first one; a share of the questions is answered by none of them.</summary>
+    private static NanoCase AskedOf(Lexicon l, Library library, int questions, double absent)
+    {
         List<ChatMessage> messages = new();
-        for (int turns = l.Random.Next(6, 14); turns > 0; turns--)
+        for (; questions > 0; questions--)
         {
-            (string question, string answer) = library.Ask(l, l.Chance(0.2));
+            (string question, string answer) = library.Ask(l, l.Chance(absent));
             messages.AddRange([User(messages.Count > 0 ? "Question: " + question : library.Frame(question)), Model(answer)]);
         }
 
