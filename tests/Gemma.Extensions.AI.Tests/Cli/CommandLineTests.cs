@@ -83,7 +83,7 @@ public sealed partial class CommandLineTests
     [Fact]
     public void OfWhatWasNotCompiledInTheToolNamesItsOwnCure()
     {
-        string reason = (ProcessorSupport.Machine with { CompiledAhead = true }).Lacks(compiled: false, has: true, "AVX-512", "x86-64-v4")!;
+        string reason = (ProcessorSupport.Machine with { CompiledAhead = true }).Lacks(compiled: false, static _ => true, "AVX-512", "x86-64-v4")!;
         Assert.Equal("this program was compiled ahead of time without AVX-512, which the processor has; 'publish.sh FOLDER x86-64-v4' compiles it in, and the gemma of 'dotnet tool install' has it", OptionWords.OfTool(reason));
     }
 
