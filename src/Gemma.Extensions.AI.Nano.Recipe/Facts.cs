@@ -180,5 +180,25 @@ internal static class Facts
         return new Profile(kind, kind.Subject(l), [.. attributes.Take(facts).Select(a => (a, a.Value(l)))]);
     }
 
+    /// <summary>Sentences about one subject, some of them joined: "Ann is 31 years old and lives in Oslo."</summary>
+    public static string Told(Lexicon l, string subject, IReadOnlyList<string> sentences)
+    {
+        string begin = Sentence(subject) + " ";
+        List<string> told = new();
+        foreach (string sentence in sentences)
+        {
+            if (told.Count > 0 && told[^1].StartsWith(begin, StringComparison.Ordinal) && sentence.StartsWith(begin, StringComparison.Ordinal) && !told[^1].Contains(" and ", StringComparison.Ordinal) && l.Chance(0.4))
+            {
+                told[^1] = told[^1].TrimEnd('.') + " and " + sentence[begin.Length..];
+            }
+            else
+            {
+                told.Add(sentence);
+            }
+        }
+
+        return string.Join(' ', told);
+    }
+
     public static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
 }

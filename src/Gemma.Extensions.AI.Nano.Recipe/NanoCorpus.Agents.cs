@@ -20,12 +20,14 @@ internal static partial class NanoCorpus
         ("insurance", ["claim", "policy", "damage", "accident", "premium"]), ("banking", ["loan", "account", "credit card", "transfer", "mortgage"]), ("hardware", ["screen", "keyboard", "printer", "battery", "charger"]), ("software", ["crash", "update", "password", "login", "bug"]),
         ("weather", ["storm", "rain", "snow", "temperature", "forecast"]), ("news", ["headline", "election", "report", "article", "interview"]), ("art", ["painting", "museum", "sculpture", "drawing", "gallery"]), ("cars", ["engine", "tyre", "brake", "gearbox", "fuel"]),
         ("pets", ["dog", "cat", "vet", "leash", "aquarium"]), ("housing", ["rent", "landlord", "flat", "heating", "lease"]), ("education", ["exam", "course", "homework", "teacher", "grade"]), ("fashion", ["dress", "shoes", "jacket", "fabric", "belt"]),
-        ("astronomy", ["planet", "comet", "telescope", "moon", "galaxy"]), ("recruiting", ["job", "interview", "application", "salary", "career"]), ("security", ["alarm", "camera", "lock", "burglar", "key"]),
+        ("astronomy", ["planet", "comet", "telescope", "moon", "galaxy"]), ("recruiting", ["job", "interview", "application", "salary", "career"]), ("security", ["alarm", "camera", "lock", "burglar", "key"]), ("archaeology", ["excavation", "tomb", "relic", "ruin", "mummy"]),
+        ("plumbing", ["tap", "drain", "leak", "toilet", "water pipe"]), ("cycling", ["bicycle", "pedal", "saddle", "race bike", "bell"]), ("publishing", ["manuscript", "cover", "editor", "print run", "novel"]),
+        ("customs", ["tariff", "border", "import", "duty", "declaration"]), ("furniture", ["sofa", "wardrobe", "armchair", "stool", "bookcase"]),
     ];
 
     private static readonly Phrasings s_agents = new(
-        "(Handles|Answers) (questions about |)(everything around |){f}(: {a}, {b}|).", "(Specialist|Expert) (for|in) {f} ({a}, {b})", "(Helps|Helps users|Assists) with {f}, such as {a} and {b}.", "{a}, {b} and other {f} (questions|matters)", "Knows about {f}: {a}, {b}.",
-        "(The|An) agent for {f}, {a} and {b}.", "(Takes|Looks after) {f} (cases|requests), for example {a}.", "Use (this|it) for {f}, {a}, {b}.");
+        "(Handles|Answers) (questions about |)(everything around |){f}: {a}, {b}.", "(Specialist|Expert) (for|in) {f} ({a}, {b})", "(Helps|Helps users|Assists) with {f}, such as {a} and {b}.", "{a}, {b} and other {f} (questions|matters)", "Knows about {f}: {a}, {b}.",
+        "(The|An) agent for {f}, {a} and {b}.", "(Takes|Looks after) {f} (cases|requests), such as {a} and {b}.", "Use (this|it) for {f}, {a}, {b}.");
 
     private static readonly Phrasings s_concern = new(
         "I have a (question|problem) (about|with) (my|the|a) {w}.", "My {w} (is wrong|does not work|is missing|is broken).", "(Can|Could) you help me with (my|a|the) {w}?", "I need help with (my|the|a) {w}(, please|).", "What (about|is with) my {w}?",
@@ -128,7 +130,7 @@ internal static partial class NanoCorpus
     /// <param name="AsTool">Each is a tool with a query; otherwise the conversation is handed to it.</param>
     /// <param name="NeedsReason">A handoff has to say why.</param>
     /// <param name="Options">The tools, and the instruction of handoffs.</param>
-    /// <param name="Words">What each agent is about.</param>
+    /// <param name="Words">What each agent is about; its description names the first two.</param>
     private sealed record Team(bool AsTool, bool NeedsReason, ChatOptions Options, string[][] Words)
     {
         public static Team Draw(Lexicon l)
@@ -139,23 +141,29 @@ internal static partial class NanoCorpus
             fields = fields[..Math.Min(fields.Length, l.Random.Next(1, 6))];
             int style = l.Random.Next(5);
             List<AITool> tools = new();
+            List<string[]> about = new();
             foreach ((int i, (string field, string[] words)) in fields.Index())
             {
                 string[] examples = [.. words];
                 l.Random.Shuffle(examples);
+                about.Add(examples);
                 string description = s_agents.Fill(l, ("f", field), ("a", examples[0]), ("b", examples[1]));
                 tools.Add(asTool
                     ? AIFunctionFactory.CreateDeclaration(Name(l, field, style), description, QuerySchema)
                     : AIFunctionFactory.CreateDeclaration("handoff_to_" + (style == 0 ? (i + 1).ToString(CultureInfo.InvariantCulture) : Name(l, field, style)), description, needsReason ? ReasonSchema : FreeReasonSchema));
             }
 
-            return new Team(asTool, needsReason, new ChatOptions { Tools = tools, Instructions = asTool ? null : HandoffInstruction }, [.. fields.Select(f => f.Words)]);
+            return new Team(asTool, needsReason, new ChatOptions { Tools = tools, Instructions = asTool ? null : HandoffInstruction }, [.. about]);
         }
 
-        /// <summary>A concern, and the call that passes it on.</summary>
+        /// <summary>
+        /// A concern, and the call that passes it on. In training some concerns are not in the description: what fields are about is learned by heart then, which no field can be
+        /// that is held out.
+        /// </summary>
         public ChatMessage[] Ask(Lexicon l, int agent)
         {
-            string request = l.Polite(Facts.Sentence(s_concern.Fill(l, ("w", l.Pick(Words[agent])))));
+            bool described = l.Split == Split.HeldOut || l.Chance(0.75);
+            string request = l.Polite(Facts.Sentence(s_concern.Fill(l, ("w", l.Pick(described ? Words[agent][..2] : Words[agent])))));
             Dictionary<string, object?> arguments = AsTool ? new() { ["query"] = request } : NeedsReason ? new() { ["reasonForHandoff"] = request } : [];
             return [User(request), new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", ((AIFunctionDeclaration)Options.Tools![agent]).Name, arguments)])];
         }

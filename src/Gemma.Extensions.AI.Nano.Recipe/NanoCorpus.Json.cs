@@ -40,7 +40,7 @@ internal static partial class NanoCorpus
     {
         Kind kind = l.Pick(Facts.Kinds);
         Profile profile = Facts.Draw(l, kind, l.Random.Next(1, Math.Min(6, kind.Attributes.Length)));
-        string text = string.Join(' ', profile.Facts.Select(f => f.Attribute.Say(l, profile.Subject, f.Value)));
+        string text = Facts.Told(l, profile.Subject, [.. profile.Facts.Select(f => f.Attribute.Say(l, profile.Subject, f.Value))]);
         List<(string Key, string Value, bool IsNumber)> fields = new();
         if (l.Chance(0.6))
         {
@@ -119,7 +119,7 @@ internal static partial class NanoCorpus
         }
 
         string called = text.Kind.Key is "name" ? "person" : text.Kind.Key is "title" ? "book" : text.Kind.Key;
-        string asked = Facts.Sentence(s_read.Fill(l, ("kind", called), ("t", string.Join(' ', text.Sentences))));
+        string asked = Facts.Sentence(s_read.Fill(l, ("kind", called), ("t", text.Told())));
         using JsonDocument schema = JsonDocument.Parse(Schema(text.Members));
         return new NanoCase(Skill.Typed, [User(asked), Model(Object(text.Members).ToJsonString(s_plain))], new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(schema.RootElement.Clone(), l.Capital(called.Replace(" ", "", StringComparison.Ordinal))) });
     }

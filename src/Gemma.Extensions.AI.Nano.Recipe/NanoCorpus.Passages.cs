@@ -25,8 +25,8 @@ internal static partial class NanoCorpus
         return l.Random.Next(10) switch
         {
             < 3 => ToolDrill(l),
-            < 5 => McpDrill(l),
-            < 6 => HandoffDrill(l),
+            < 4 => McpDrill(l),
+            < 5 => HandoffDrill(l),
             < 8 => PassageDrill(l),
             _ => SourceDrill(l),
         };

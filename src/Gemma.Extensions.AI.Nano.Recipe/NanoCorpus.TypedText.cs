@@ -12,6 +12,7 @@ internal static partial class NanoCorpus
         private readonly Lexicon _l;
         private readonly Profile _profile;
         private readonly int _style;
+        private readonly List<string> _sentences = [];
 
         public TypedText(Lexicon l)
         {
@@ -23,9 +24,10 @@ internal static partial class NanoCorpus
 
         public Kind Kind { get; }
 
-        public List<string> Sentences { get; } = [];
-
         public List<Member> Members { get; } = [];
+
+        /// <summary>All that was said.</summary>
+        public string Told() => Facts.Told(_l, _profile.Subject, _sentences);
 
         public void AddName(string noun) => Members.Add(new Member(Key(noun), Text(), Named(_profile.Subject)));
 
@@ -33,7 +35,7 @@ internal static partial class NanoCorpus
         {
             foreach ((Attribute attribute, string value) in _profile.Facts)
             {
-                Sentences.Add(attribute.Say(_l, _profile.Subject, value));
+                _sentences.Add(attribute.Say(_l, _profile.Subject, value));
                 if (_l.Chance(0.85))
                 {
                     Members.Add(Read(attribute, value));
@@ -64,7 +66,7 @@ internal static partial class NanoCorpus
             (string noun, Func<Lexicon, string> item) = _l.Pick(s_listed);
             string[] items = [.. Enumerable.Range(0, _l.Random.Next(2, 5)).Select(_ => item(_l)).Distinct()];
             string joined = items.Length == 1 ? items[0] : string.Join(", ", items[..^1]) + " and " + items[^1];
-            Sentences.Add(Facts.Sentence(s_lists.Fill(_l, ("s", _profile.Subject), ("nouns", noun), ("list", joined))));
+            _sentences.Add(Facts.Sentence(s_lists.Fill(_l, ("s", _profile.Subject), ("nouns", noun), ("list", joined))));
             Members.Add(new Member(Key(noun), """{"type":"array","items":{"type":"string"}}""", new JsonArray([.. items.Select(i => JsonValue.Create(i))])));
         }
 
@@ -74,7 +76,7 @@ internal static partial class NanoCorpus
             Attribute missing = _l.Pick(Kind.Attributes.Where(a => _profile.Facts.All(f => f.Attribute != a)).ToArray());
             if (_l.Chance(0.3))
             {
-                Sentences.Add(Facts.Sentence(s_absent.Fill(_l, ("noun", missing.Called), ("s", _profile.Subject))));
+                _sentences.Add(Facts.Sentence(s_absent.Fill(_l, ("noun", missing.Called), ("s", _profile.Subject))));
             }
 
             Members.Add(new Member(Key(missing.Called), $$"""{"type":["{{(missing.IsNumber ? "integer" : "string")}}","null"]}""", null));
@@ -88,7 +90,7 @@ internal static partial class NanoCorpus
             Members.Add(new Member(Key(_l.Pick(["details", "info", "data", "extra", "more"])), Schema(inner), Object(inner)));
         }
 
-        private void Say(string noun, string value) => Sentences.Add(new Attribute(noun, _ => value, [], []).Say(_l, _profile.Subject, value));
+        private void Say(string noun, string value) => _sentences.Add(new Attribute(noun, _ => value, [], []).Say(_l, _profile.Subject, value));
 
         private Member Read(Attribute attribute, string value)
         {

@@ -119,32 +119,28 @@ internal static partial class NanoCorpus
 
     private static Skill Mixture(Lexicon l) => l.Random.Next(100) switch
     {
-        < 7 => Skill.Passage,
-        < 11 => Skill.Absent,
-        < 25 => Skill.Sources,
-        < 29 => Skill.Tool,
-        < 36 => Skill.MixedTool,
-        < 40 => Skill.NoTool,
-        < 46 => Skill.FollowUp,
-        < 54 => Skill.TwoCalls,
-        < 57 => Skill.Json,
-        < 70 => Skill.Typed,
-        < 80 => Skill.Mcp,
-        < 86 => Skill.Handoff,
-        < 91 => Skill.Talk,
+        < 10 => Skill.Passage,
+        < 17 => Skill.Absent,
+        < 27 => Skill.Sources,
+        < 31 => Skill.Tool,
+        < 38 => Skill.MixedTool,
+        < 45 => Skill.NoTool,
+        < 50 => Skill.FollowUp,
+        < 57 => Skill.TwoCalls,
+        < 61 => Skill.Json,
+        < 72 => Skill.Typed,
+        < 79 => Skill.Mcp,
+        < 83 => Skill.Handoff,
+        < 87 => Skill.Talk,
         < 98 => Skill.System,
         _ => Skill.Repeat,
     };
 
     /// <summary>
-    /// The whole conversation as tokens; the assistant's turns with their ends are what is trained. Where the answer is JSON of a schema, the names in
-    /// it are not: they are given by the grammar, and nothing in the prompt says them.
+    /// The whole conversation as tokens; the assistant's turns with their ends are what is trained. Names of JSON members too, though a grammar gives them: a grammar leaves open into
+    /// which pieces a name is cut, and after a cut that training has never seen the model does not know where it is.
     /// </summary>
-    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn)
-    {
-        TrainingDocument document = TrainingData.Conversation(TurnFormat.Gemma(tokenizer), drawn.Messages, modelTurnsOnly: true, drawn.Options);
-        return drawn.Options?.ResponseFormat is ChatResponseFormatJson ? document with { Trained = WithoutNames(tokenizer, document) } : document;
-    }
+    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn) => TrainingData.Conversation(TurnFormat.Gemma(tokenizer), drawn.Messages, modelTurnsOnly: true, drawn.Options);
 
     /// <summary>
     /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, which tool a call names, how an argument begins, whether another
@@ -170,77 +166,6 @@ internal static partial class NanoCorpus
         }
 
         return document with { Trained = decisions };
-    }
-
-    /// <summary>The trained tokens without those of names of JSON members, between their quotes.</summary>
-    private static bool[] WithoutNames(GemmaTokenizer tokenizer, TrainingDocument document)
-    {
-        bool[] trained = [.. document.Trained!];
-        string said = "";
-        for (int i = 1; i < trained.Length; i++)
-        {
-            if (!document.Trained![i])
-            {
-                said = "";
-                continue;
-            }
-
-            // Quotes, colons and commas stay: without them white space, which grammars allow, would be as good.
-            string piece = tokenizer.GetPiece(document.Tokens[i]);
-            trained[i] = !IsName(said) || piece.Contains('"', StringComparison.Ordinal);
-            said += piece;
-        }
-
-        return trained;
-    }
-
-    /// <summary>True where JSON ends within the name of a member, from its opening quote to the colon.</summary>
-    private static bool IsName(string json)
-    {
-        bool inString = false, isName = false;
-        Stack<bool> objects = new();
-        bool expectsName = false;
-        for (int i = 0; i < json.Length; i++)
-        {
-            char c = json[i];
-            if (inString)
-            {
-                if (c == '\\')
-                {
-                    i++;
-                }
-                else if (c == '"')
-                {
-                    inString = false;
-                }
-
-                continue;
-            }
-
-            switch (c)
-            {
-                case '"':
-                    inString = true;
-                    isName = expectsName;
-                    break;
-                case '{' or '[':
-                    objects.Push(c == '{');
-                    expectsName = c == '{';
-                    break;
-                case '}' or ']':
-                    objects.TryPop(out _);
-                    expectsName = false;
-                    break;
-                case ':':
-                    expectsName = isName = false;
-                    break;
-                case ',':
-                    expectsName = objects.TryPeek(out bool isObject) && isObject;
-                    break;
-            }
-        }
-
-        return isName;
     }
 
     private static ChatMessage User(string text) => new(ChatRole.User, text);
