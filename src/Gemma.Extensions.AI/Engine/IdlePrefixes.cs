@@ -86,9 +86,9 @@ internal sealed class IdlePrefixes(GemmaEngine engine, PromptCaches caches, Engi
                 }
             }
         }
-        catch (Exception exception) when (exception is OperationCanceledException or ObjectDisposedException or GemmaOverloadedException)
+        catch (Exception exception) when (exception is OperationCanceledException or ObjectDisposedException or GemmaOverloadedException || inbox.Failure is not null)
         {
-            // A request has come, or the engine goes.
+            // A request has come, or the engine goes or is lost, which it says itself.
         }
         catch (Exception exception)
         {

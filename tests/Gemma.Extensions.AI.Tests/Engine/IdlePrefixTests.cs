@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using Gemma.Extensions.AI.Engine;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace Gemma.Extensions.AI.Tests.Engine;
 
@@ -80,6 +82,26 @@ public sealed class IdlePrefixTests
         await engine.Engine.IdlePrefixes.Keep([prefix]);
         await await rest.Task;
         Assert.Equal(prefix.Length, engine.Start([.. prefix, 5, 6, 7], 2).Result.CachedTokens);
+    }
+
+    /// <summary>A prompt that cannot be computed is left to the requests, and the log says so; not where the engine itself is lost and there will be none.</summary>
+    [Theory]
+    [InlineData(false, new[] { LogLevel.Error, LogLevel.Error, LogLevel.Warning })]
+    [InlineData(true, new[] { LogLevel.Critical })]
+    public async Task AFailureIsLoggedForWhatItIs(bool isLost, LogLevel[] expected)
+    {
+        FaultTests.FaultyBackend? backend = null;
+        Levels log = new();
+        using TinyEngine tiny = new(Options, wrap: inner => backend = new FaultTests.FaultyBackend(inner), logger: log);
+        backend!.BeforeProduct = (_, _) =>
+        {
+            InvalidOperationException failure = new("no");
+            backend.Lost = isLost ? failure : null;
+            throw failure;
+        };
+        await tiny.Engine.IdlePrefixes.Keep([TinyEngine.Prompt(1, 100)]);
+        Assert.Equal(isLost, tiny.Engine.Status.Failed);
+        Assert.Equal(expected, log.Seen);
     }
 
     [Fact]
@@ -179,5 +201,17 @@ public sealed class IdlePrefixTests
         {
             Assert.Contains("registered twice", Assert.Throws<InvalidOperationException>(() => provider.GetRequiredKeyedService<IChatClient>("again")).Message, StringComparison.Ordinal);
         }
+    }
+
+    private sealed class Levels : ILogger
+    {
+        public ConcurrentQueue<LogLevel> Seen { get; } = new();
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Seen.Enqueue(logLevel);
     }
 }
