@@ -115,16 +115,20 @@ public sealed record EvaluationReport
         IReadOnlyDictionary<EvaluatedModelFacts, string> models = EvaluatedModelFacts.Names(all);
         StringBuilder table = new();
         table.Append("| task | shots | rows | metric | ").AppendJoin(" | ", models.Values).Append(" |\n|---|---|---|---|").Insert(table.Length, "---|", models.Count).Append('\n');
-        foreach (IGrouping<(string Task, int FewShot, int Rows), EvaluationReport> task in all.GroupBy(report => (report.Task, report.FewShot, report.Rows)))
+        foreach (IGrouping<(string Task, string Shots, int Rows), EvaluationReport> task in all.GroupBy(report => (report.Task, Shots(report), report.Rows)))
         {
             foreach (string metric in task.SelectMany(report => report.Metrics).Select(value => value.Metric).Distinct(StringComparer.Ordinal))
             {
                 IEnumerable<string> cells = models.Keys.Select(model => task.FirstOrDefault(report => report.Model == model)?.Metrics.FirstOrDefault(value => value.Metric == metric) is { } found
                     ? string.Create(CultureInfo.InvariantCulture, $"{found.Value:F4} ± {found.StandardError:F4}") : "");
-                table.Append(CultureInfo.InvariantCulture, $"| {task.Key.Task} | {task.Key.FewShot} | {task.Key.Rows} | {metric} | ").AppendJoin(" | ", cells).Append(" |\n");
+                table.Append(CultureInfo.InvariantCulture, $"| {task.Key.Task} | {task.Key.Shots} | {task.Key.Rows} | {metric} | ").AppendJoin(" | ", cells).Append(" |\n");
             }
         }
 
         return table.ToString();
+
+        // Examples of another seed make another measurement.
+        string Shots(EvaluationReport report) => report.FewShot.ToString(CultureInfo.InvariantCulture)
+            + (all.Any(other => other.Task == report.Task && other.FewShot == report.FewShot && other.FewShotSeed != report.FewShotSeed) ? $" (seed {report.FewShotSeed?.ToString(CultureInfo.InvariantCulture) ?? "unknown"})" : "");
     }
 }

@@ -306,6 +306,10 @@ public sealed class EvaluationRunnerTests : IDisposable
         EvaluationReport chat = a with { Model = a.Model with { ChatFormat = "gemma" } };
         Assert.StartsWith("| task | shots | rows | metric | a (chat format none) | a (chat format gemma) | b |\n", EvaluationReport.Table([a, chat, b]), StringComparison.Ordinal);
 
+        // Nor are measurements with examples of other seeds taken for each other.
+        string seeds = EvaluationReport.Table([a with { FewShot = 2, FewShotSeed = 7 }, a with { FewShot = 2, FewShotSeed = 8, Metrics = b.Metrics }]);
+        Assert.EndsWith("| t | 2 (seed 7) | 10 | acc | 0.5000 ± 0.1000 |\n| t | 2 (seed 8) | 10 | acc | 0.2500 ± 0.1000 |\n", seeds, StringComparison.Ordinal);
+
         static EvaluationReport Report(string model, double value) => new()
         {
             Task = "t", Model = new EvaluatedModelFacts(model, null, "none", null), FewShot = 0, Rows = 10, Truncated = 0, Metrics = [new EvaluationMetricValue("acc", value, 0.1)], Groups = [],
