@@ -29,8 +29,7 @@ internal sealed class ResponseEndpoint(ResponseStore store)
         if (body.Stream == true)
         {
             using EventStream stream = new(http, core.Options);
-            await StreamAsync(core, http, request, stream, new ResponseWriter(response, stream), running).ConfigureAwait(false);
-            await SaveAsync(running, conversation).ConfigureAwait(false);
+            await StreamAsync(core, http, request, stream, new ResponseWriter(response, stream), running, conversation).ConfigureAwait(false);
             return;
         }
 
@@ -96,15 +95,18 @@ internal sealed class ResponseEndpoint(ResponseStore store)
         return items;
     }
 
-    private static async Task StreamAsync(ServerCore core, HttpContext http, ChatRequest request, EventStream stream, ResponseWriter writer, RunningResponse running)
+    private async Task StreamAsync(
+        ServerCore core, HttpContext http, ChatRequest request, EventStream stream, ResponseWriter writer, RunningResponse running, List<JsonElement> conversation)
     {
         try
         {
-            await ChatRunner.StreamAsync(core, http, request, stream, new CancellableWriter(writer, running), running.Token).ConfigureAwait(false);
+            CancellableWriter cancellable = new(writer, running, () => SaveAsync(running, conversation));
+            await ChatRunner.StreamAsync(core, http, request, stream, cancellable, running.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (running.WasCancelled && !http.RequestAborted.IsCancellationRequested)
         {
             writer.Cancel(); // before its first piece
+            await SaveAsync(running, conversation).ConfigureAwait(false);
             await stream.FlushAsync().ConfigureAwait(false);
         }
     }
@@ -153,12 +155,14 @@ internal sealed class ResponseEndpoint(ResponseStore store)
 
     private static string Id(HttpContext http) => (string)http.Request.RouteValues["id"]!;
 
-    /// <summary>A response that is cancelled by its id ends as such, and not as an error.</summary>
-    private sealed class CancellableWriter(ResponseWriter writer, RunningResponse running) : IAnswerWriter
+    /// <summary>A response that is cancelled by its id ends as such, and not as an error. It is saved before its end is sent, since a client may follow it at once.</summary>
+    private sealed class CancellableWriter(ResponseWriter writer, RunningResponse running, Func<Task> save) : IAnswerWriter
     {
         public void Write(ChoiceUpdate update) => writer.Write(update);
 
         public void Complete() => writer.Complete();
+
+        public Task EndAsync() => save();
 
         public void Fail(ServerError error)
         {

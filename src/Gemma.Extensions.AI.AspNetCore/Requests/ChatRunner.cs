@@ -21,6 +21,9 @@ internal interface IAnswerWriter
     /// <summary>Writes an error where the answer has begun already, and ends it.</summary>
     void Fail(ServerError error);
 
+    /// <summary>Called when the end is written and not yet sent: what a client may ask for once it has that must be there.</summary>
+    Task EndAsync() => Task.CompletedTask;
+
     /// <summary>Writes what says that the answer still comes, where the API has something of its own for that.</summary>
     void WriteHeartbeat(ResponseStream stream) => stream.WriteHeartbeat();
 }
@@ -90,6 +93,7 @@ internal static partial class ChatRunner
             }
         }
 
+        await writer.EndAsync().ConfigureAwait(false);
         await stream.FlushAsync().ConfigureAwait(false);
         log.Write();
     }

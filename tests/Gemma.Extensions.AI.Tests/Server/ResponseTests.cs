@@ -123,11 +123,31 @@ public class ResponseTests
         Assert.Empty(server.Log.At(LogLevel.Error));
     }
 
+    /// <summary>Clients go on as soon as they have read that a response is complete, without waiting for the end of the stream.</summary>
+    [Fact]
+    public async Task AStreamedResponseIsKeptBeforeItIsSaidToBeComplete()
+    {
+        await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<IDistributedCache>(new HinderedCache(() => Task.Delay(200))).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
+        using HttpResponseMessage response = await server.PostAsync(Path, """{"input":"a","stream":true}""");
+        int ends = 0;
+        await foreach (SseItem<string> item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
+        {
+            if (item.EventType == "response.completed")
+            {
+                string id = JsonElement.Parse(item.Data).GetProperty("response").GetProperty("id").GetString()!;
+                Assert.Equal(200, (await server.AskAsync(Path, $$"""{"input":"b","previous_response_id":"{{id}}"}""")).Status);
+                ends++;
+            }
+        }
+
+        Assert.Equal(1, ends);
+    }
+
     /// <summary>What asks in the background is gone by then, so the log is the only place to say it.</summary>
     [Fact]
     public async Task ABackgroundResponseThatCannotBeKeptIsAnErrorInTheLog()
     {
-        await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<IDistributedCache>(new FullCache()).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
+        await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<IDistributedCache>(new HinderedCache(() => throw new IOException("The disk is full."))).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
         string id = await CreateAsync(server, "\"input\":\"a\",\"background\":true");
         await Eventually.IsTrueAsync(() => server.Log.At(LogLevel.Error).Any(line => line.Contains("The disk is full.", StringComparison.Ordinal)));
         await Eventually.IsTrueAsync(async () => (await server.GetAsync($"{Path}/{id}")).Status == 404); // it has ended
@@ -365,28 +385,30 @@ public class ResponseTests
         return body.GetProperty("id").GetString()!;
     }
 
-    /// <summary>A cache that finds nothing and takes nothing.</summary>
-    private sealed class FullCache : IDistributedCache
+    /// <summary>A cache in memory that something comes before whenever it is to keep a value.</summary>
+    private sealed class HinderedCache(Func<Task> beforeSet) : IDistributedCache
     {
-        public byte[]? Get(string key) => null;
+        private readonly MemoryDistributedCache _cache = new(Options.Create(new MemoryDistributedCacheOptions()));
 
-        public Task<byte[]?> GetAsync(string key, CancellationToken token = default) => Task.FromResult<byte[]?>(null);
+        public byte[]? Get(string key) => _cache.Get(key);
 
-        public void Set(string key, byte[] value, DistributedCacheEntryOptions options) => throw new IOException("The disk is full.");
+        public Task<byte[]?> GetAsync(string key, CancellationToken token = default) => _cache.GetAsync(key, token);
 
-        public Task SetAsync(string key, byte[] value, DistributedCacheEntryOptions options, CancellationToken token = default) => Task.FromException(new IOException("The disk is full."));
+        public void Set(string key, byte[] value, DistributedCacheEntryOptions options) => throw new NotSupportedException();
 
-        public void Refresh(string key)
+        public async Task SetAsync(string key, byte[] value, DistributedCacheEntryOptions options, CancellationToken token = default)
         {
+            await beforeSet();
+            await _cache.SetAsync(key, value, options, token);
         }
 
-        public Task RefreshAsync(string key, CancellationToken token = default) => Task.CompletedTask;
+        public void Refresh(string key) => _cache.Refresh(key);
 
-        public void Remove(string key)
-        {
-        }
+        public Task RefreshAsync(string key, CancellationToken token = default) => _cache.RefreshAsync(key, token);
 
-        public Task RemoveAsync(string key, CancellationToken token = default) => Task.CompletedTask;
+        public void Remove(string key) => _cache.Remove(key);
+
+        public Task RemoveAsync(string key, CancellationToken token = default) => _cache.RemoveAsync(key, token);
     }
 
     /// <summary>A clock that only goes on when it is told to.</summary>
