@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Security.Cryptography;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Orleans.Nodes;
 
@@ -15,12 +16,12 @@ internal static class ModelIdentity
         return $"{await HashAsync(model.Path, cancellationToken).ConfigureAwait(false)} {model.KernelName} kv {options.KvCacheType} context {model.ContextLength} format {options.ChatFormat?.ToString() ?? "own"} version {version}";
     }
 
-    /// <summary>SHA-256 of a file, or of the names and contents of a directory's files, those in subdirectories left out.</summary>
+    /// <summary>SHA-256 of a file, or of the names and contents of the parts of a split one, or of a directory's files, those in subdirectories left out.</summary>
     public static async Task<string> HashAsync(string path, CancellationToken cancellationToken)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         byte[] buffer = new byte[1 << 20];
-        string[] files = Directory.Exists(path) ? [.. Directory.GetFiles(path).Order(StringComparer.Ordinal)] : [path];
+        string[] files = Directory.Exists(path) ? [.. Directory.GetFiles(path).Order(StringComparer.Ordinal)] : GgufFile.FilesOf(path);
         foreach (string file in files)
         {
             if (files.Length > 1)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Formats;
@@ -31,7 +32,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
     {
         path = System.IO.Path.GetFullPath(path);
         Match split = SplitName().Match(path);
-        string first = split.Success ? $"{split.Groups["stem"].Value}-00001-of-{split.Groups["count"].Value}.gguf" : path;
+        string first = split.Success ? PartName(split, 1) : path;
         GgufFile file = new(first);
         try
         {
@@ -50,6 +51,10 @@ internal sealed unsafe partial class GgufFile : IDisposable
             throw;
         }
     }
+
+    /// <summary>The files of a model, given any one of them: the parts of a split one that are there, by their names.</summary>
+    public static string[] FilesOf(string path) => SplitName().Match(path) is { Success: true } split
+        ? [.. Enumerable.Range(1, int.Parse(split.Groups["count"].Value, CultureInfo.InvariantCulture)).Select(i => PartName(split, i)).Where(File.Exists)] : [path];
 
     /// <summary>True if a file stands for a model: it is not a later part of a split one.</summary>
     public static bool IsFirstOrOnly(string path) => SplitName().Match(path) is not { Success: true } split || split.Groups["no"].Value == "00001";
@@ -83,7 +88,7 @@ internal sealed unsafe partial class GgufFile : IDisposable
 
         for (int i = 2; i <= count; i++)
         {
-            string part = $"{split.Groups["stem"].Value}-{i:D5}-of-{count:D5}.gguf";
+            string part = PartName(split, i);
             if (!File.Exists(part))
             {
                 throw new GemmaModelFormatException($"'{part}' is missing: the model was split into {count:N0} files. Download all of them into the same directory; 'gemma pull' does.");
@@ -97,6 +102,8 @@ internal sealed unsafe partial class GgufFile : IDisposable
             throw new GemmaModelFormatException($"'{Path}' and its {count - 1} further files hold {_tensors.Count:N0} tensors, expected {tensors:N0}. The files were mixed up; download them again.");
         }
     }
+
+    private static string PartName(Match split, int number) => $"{split.Groups["stem"].Value}-{number:D5}-of-{split.Groups["count"].Value}.gguf";
 
     private static int SplitCount(GgufMetadata metadata)
     {
