@@ -128,7 +128,7 @@ public sealed partial class GemmaNode
         if (model is not null)
         {
             await LetGoAsync(job => job.Identity?.StartsWith(model.Identity, StringComparison.Ordinal) == true && !_models.All.Any(other => other.Identity == model.Identity), cancellationToken).ConfigureAwait(false);
-            await _models.DisposeUnusedAsync(model, CancellationToken.None).ConfigureAwait(false);
+            await _models.DisposeUnusedAsync(model).ConfigureAwait(false);
         }
     }
 
@@ -157,7 +157,7 @@ public sealed partial class GemmaNode
     }
 
     private bool HasHeir(NodeJob job) => _view.Nodes.Any(other =>
-        other.Silo != _silo.Text && !other.IsDraining && other.Find(job.Model) is { } model && (job.Identity is null || job.Identity.StartsWith(model.Identity, StringComparison.Ordinal)));
+        other.Silo != _silo.Text && !other.IsDraining && other.Find(job.Model) is { } model && (job.Identity is not { } identity || model.Computes(identity)));
 
     [LoggerMessage(1, LogLevel.Information, "The node serves {Model}: {Identity}")]
     private static partial void LogServed(ILogger logger, string model, string identity);

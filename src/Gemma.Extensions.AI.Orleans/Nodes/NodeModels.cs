@@ -61,11 +61,11 @@ internal sealed class NodeModels : IDisposable
     }
 
     /// <summary>Ends when nobody uses a model that was taken away any more, and disposes it.</summary>
-    public async Task DisposeUnusedAsync(HostedModel model, CancellationToken cancellationToken)
+    public async Task DisposeUnusedAsync(HostedModel model)
     {
-        while (Volatile.Read(ref model.Uses) > 0 && !cancellationToken.IsCancellationRequested)
+        while (Volatile.Read(ref model.Uses) > 0)
         {
-            await Task.Delay(20, CancellationToken.None).ConfigureAwait(false);
+            await Task.Delay(20).ConfigureAwait(false);
         }
 
         model.Model.Dispose();
@@ -83,7 +83,7 @@ internal sealed class NodeModels : IDisposable
 /// <summary>A loaded model under its name in the cluster.</summary>
 internal sealed class HostedModel(string name, GemmaModel model, string identity, IEnumerable<KeyValuePair<string, string>> adapterHashes)
 {
-    /// <summary>Most blocks that a summary tells of: 16 kB.</summary>
+    /// <summary>Most blocks that a summary tells of: about 20 kB.</summary>
     private const int MostWarmBlocks = 4096;
 
     private readonly ConcurrentDictionary<string, string> _adapters = new(adapterHashes, StringComparer.OrdinalIgnoreCase);
@@ -108,9 +108,10 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
     public ModelSummary Summarize()
     {
         EngineStatus status = model.Engine.Status;
-        if (_warm.IsCompleted)
+        Task<ulong[]> warm = _warm; // another thread may begin the next question meanwhile
+        if (warm.IsCompleted)
         {
-            _lastWarm = _warm.IsCompletedSuccessfully ? [.. _warm.Result.Select(hash => (uint)hash)] : [];
+            _lastWarm = warm.IsCompletedSuccessfully ? [.. warm.Result.Select(hash => (uint)hash)] : [];
             _warm = model.Engine.KeepsPrefixes && !status.Stopping ? model.Engine.WarmBlocksAsync(MostWarmBlocks) : Task.FromResult<ulong[]>([]);
         }
 

@@ -62,6 +62,9 @@ internal sealed class ModelSummary
 
     public AdapterSummary? FindAdapter(string name) => Array.Find(Adapters, other => string.Equals(other.Name, name, StringComparison.OrdinalIgnoreCase));
 
+    /// <summary>True if an answer that began with an identity, with an adapter or without, can go on here.</summary>
+    public bool Computes(string identity) => identity == Identity || Array.Exists(Adapters, adapter => identity == IdentityWith(adapter.Name));
+
     /// <summary>The identity of answers with an adapter; null where the adapter is not loaded here.</summary>
     public string? IdentityWith(string? adapter) =>
         string.IsNullOrEmpty(adapter) ? Identity : FindAdapter(adapter) is { } found ? $"{Identity} adapter {found.Hash}" : null;

@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Orleans.Nodes;
+using Gemma.Extensions.AI.Orleans.Wire;
 using Orleans;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
@@ -13,7 +14,7 @@ internal sealed class NodeFaults
     /// <summary>The silo that was cut off by <see cref="CutAfter"/>; null: not yet.</summary>
     public string? Cut { get; private set; }
 
-    /// <summary>Cuts off the silo that is asked for the next batch of an answer after so many.</summary>
+    /// <summary>Cuts off the silo that is asked for the next batch of an answer after so many that had parts of it: those without depend on time.</summary>
     public void CutAfter(int batches)
     {
         lock (_lock)
@@ -40,6 +41,13 @@ internal sealed class NodeFaults
         }
 
         await context.Invoke();
+        if (context.Result is WireBatch { Parts.Length: > 0 })
+        {
+            lock (_lock)
+            {
+                _left -= _left > 0 ? 1 : 0;
+            }
+        }
     }
 
     private Task? CutOff(string silo, string method)
@@ -47,7 +55,7 @@ internal sealed class NodeFaults
         lock (_lock)
         {
             bool isBatch = method is "ReadAsync" or "BeginAsync" or "Read" or "Begin";
-            if (isBatch && Cut is null && _left >= 0 && _left-- == 0)
+            if (isBatch && Cut is null && _left == 0)
             {
                 Cut = silo;
             }

@@ -30,6 +30,14 @@ public class RouterTests
     }
 
     [Fact]
+    public void AnAnswerGoesOnWhereItsModelAndAdapterAre()
+    {
+        ModelSummary plain = Node("a").Models[0], adapted = Node("b", model => model.Adapters = [new() { Name = "law", Hash = "1" }]).Models[0];
+        Assert.Equal((true, false, false), (plain.Computes("same"), plain.Computes("same adapter 1"), plain.Computes("same but not quite")));
+        Assert.Equal((true, true, false), (adapted.Computes("same"), adapted.Computes("same adapter 1"), adapted.Computes("same adapter 2")));
+    }
+
+    [Fact]
     public void AConversationHasOneHomeAndNodesThatComeMoveOnlyTheirOwn()
     {
         NodeSummary[] nodes = [.. Enumerable.Range(0, 10).Select(i => Node($"10.0.0.{i}:11111@5"))];

@@ -70,6 +70,17 @@ internal sealed class TinyCluster : IAsyncDisposable
         }
     }
 
+    /// <summary>Waits until each silo knows all nodes, and of none that it works.</summary>
+    public Task IdleAsync() => WaitAsync(view => view.Nodes.Length == Silos.Count && view.Nodes.All(node => node.Models.All(model => model is { Running: 0, Waiting: 0 })));
+
+    /// <summary>Waits until some silo answers a call, and returns it.</summary>
+    public async Task<InProcessSiloHandle> BusyAsync()
+    {
+        InProcessSiloHandle? busy = null;
+        await Eventually.IsTrueAsync(() => (busy = Silos.FirstOrDefault(silo => Service<GemmaNode>(silo).RunningCalls > 0)) is not null);
+        return busy!;
+    }
+
     public async ValueTask DisposeAsync()
     {
         Faults.Heal();
