@@ -37,15 +37,10 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient
     {
         ArgumentNullException.ThrowIfNull(grains);
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
-        (_grains, _model, _options) = (grains, model, options ?? new GemmaClusterOptions());
-        string problems = string.Join(" ", _options.Validate());
+        (_grains, _model, _options) = (grains, model, GemmaClusterOptions.Check(options));
         _logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<GemmaClusterChatClient>();
         _hostedTools = new HostedTools(_logger);
         _metadata = new ChatClientMetadata("gemma", null, model);
-        if (problems.Length > 0)
-        {
-            throw new ArgumentException(problems, nameof(options));
-        }
     }
 
     /// <inheritdoc/>

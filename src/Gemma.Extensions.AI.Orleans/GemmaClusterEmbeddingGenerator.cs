@@ -35,14 +35,9 @@ public sealed class GemmaClusterEmbeddingGenerator : IEmbeddingGenerator<string,
     {
         ArgumentNullException.ThrowIfNull(grains);
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
-        (_grains, _model, _embedding, _options) = (grains, model, embedding?.Clone() ?? new GemmaEmbeddingOptions(), options ?? new GemmaClusterOptions());
+        (_grains, _model, _embedding, _options) = (grains, model, embedding?.Clone() ?? new GemmaEmbeddingOptions(), GemmaClusterOptions.Check(options));
         _logger = (loggerFactory ?? NullLoggerFactory.Instance).CreateLogger<GemmaClusterEmbeddingGenerator>();
         _metadata = new EmbeddingGeneratorMetadata("gemma", null, model);
-        string problems = string.Join(" ", _options.Validate());
-        if (problems.Length > 0)
-        {
-            throw new ArgumentException(problems, nameof(options));
-        }
     }
 
     /// <inheritdoc/>

@@ -12,7 +12,15 @@ public sealed class GemmaClusterOptions
     /// <summary>Time for which a call without any progress is tried again and again, before it fails. 30 s unless set. A call that no node has begun yet gives up after 10 s.</summary>
     public TimeSpan FailoverTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
-    internal IEnumerable<string> Validate()
+    /// <summary>The options that a client was given, or the defaults.</summary>
+    /// <exception cref="ArgumentException">One is out of range.</exception>
+    internal static GemmaClusterOptions Check(GemmaClusterOptions? options)
+    {
+        options ??= new GemmaClusterOptions();
+        return string.Join(" ", options.Validate()) is { Length: > 0 } problems ? throw new ArgumentException(problems, nameof(options)) : options;
+    }
+
+    private IEnumerable<string> Validate()
     {
         if (HeartbeatTimeout < TimeSpan.FromSeconds(0.5))
         {

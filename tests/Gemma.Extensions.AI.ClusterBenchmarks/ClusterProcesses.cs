@@ -16,6 +16,8 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks;
 /// <param name="kvBytes">Bytes of a node's key/value memory; 0 for what it chooses.</param>
 internal sealed class ClusterProcesses(string program, string model, long kvBytes = 0) : IAsyncDisposable
 {
+    private static int s_lastPort = Random.Shared.Next(23_000, 30_000);
+
     private readonly string _cluster = $"gemma-{Guid.NewGuid():N}";
     private readonly int _redisPort = FreePort();
     private readonly List<NodeProcess> _nodes = [];
@@ -130,11 +132,26 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
         }
     }
 
-    private static int FreePort()
+    /// <summary>
+    /// A port that nobody uses and this process has not returned before. It is below those that systems give out by themselves, so that nothing that starts meanwhile is given it
+    /// before a node listens on it.
+    /// </summary>
+    internal static int FreePort()
     {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            int port = Interlocked.Increment(ref s_lastPort);
+            try
+            {
+                using TcpListener listener = new(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Somebody listens there; the next may be free.
+            }
+        }
     }
 }
 

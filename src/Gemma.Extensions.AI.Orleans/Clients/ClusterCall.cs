@@ -48,9 +48,11 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             try
             {
                 last = await Within(Begin(attempt, now), cancellationToken).ConfigureAwait(false);
-                for (int sequence = 2; Take(last, output) && last.State == WireState.Running; sequence++)
+                Take(last, output);
+                for (int sequence = 2; last.State == WireState.Running; sequence++)
                 {
                     last = await Within(NodeOf(last.Node).ReadAsync(attempt, sequence), cancellationToken).ConfigureAwait(false);
+                    Take(last, output);
                 }
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -128,8 +130,8 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
         return options;
     }
 
-    /// <summary>Takes over a batch as a whole. Always true.</summary>
-    private bool Take(WireBatch batch, ChannelWriter<AnswerPart> output)
+    /// <summary>Takes over a batch as a whole.</summary>
+    private void Take(WireBatch batch, ChannelWriter<AnswerPart> output)
     {
         if (batch.Parts.Length > 0 && _prompt is null)
         {
@@ -150,8 +152,6 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             // A node that begins to work on the call is progress too, as is every token.
             _progressAt = Stopwatch.GetTimestamp();
         }
-
-        return true;
     }
 
     /// <summary>Decides where the call goes on after an attempt that did not end it.</summary>

@@ -8,7 +8,7 @@ internal static class Embeddings
 {
     public static async Task<WireVectors> ComputeAsync(GemmaModel model, WireTexts texts, CancellationToken cancellationToken)
     {
-        using GemmaEmbeddingGenerator generator = new(model, OptionsOf(texts));
+        using GemmaEmbeddingGenerator generator = new(model, FromWire(texts));
         EmbeddingGenerationOptions options = new() { Dimensions = texts.Dimensions };
         if (texts.InputType is { } type)
         {
@@ -34,7 +34,7 @@ internal static class Embeddings
         Truncate = settings.Truncate,
     };
 
-    private static GemmaEmbeddingOptions OptionsOf(WireTexts texts) => new()
+    public static GemmaEmbeddingOptions FromWire(WireTexts texts) => new()
     {
         Pooling = (GemmaEmbeddingPooling)texts.Pooling,
         Normalize = texts.Normalize,

