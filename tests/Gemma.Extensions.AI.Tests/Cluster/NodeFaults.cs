@@ -9,17 +9,19 @@ internal sealed class NodeFaults
 {
     private TaskCompletionSource _healed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
-    private int _left = -1;
+    private readonly Dictionary<Guid, int> _batches = [];
+    private int? _most;
 
     /// <summary>The silo that was cut off by <see cref="CutAfter"/>; null: not yet.</summary>
     public string? Cut { get; private set; }
 
-    /// <summary>Cuts off the silo that is asked for the next batch of an answer after so many that had parts of it: those without depend on time.</summary>
+    /// <summary>Cuts off the silo that an attempt asks for more after so many batches with parts of the answer: those without depend on time.</summary>
     public void CutAfter(int batches)
     {
         lock (_lock)
         {
-            (_left, Cut) = (batches, null);
+            (_most, Cut) = (batches, null);
+            _batches.Clear();
         }
     }
 
@@ -29,33 +31,34 @@ internal sealed class NodeFaults
         lock (_lock)
         {
             _healed.TrySetResult();
-            (_healed, _left, Cut) = (new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), -1, null);
+            (_healed, _most, Cut) = (new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), null, null);
         }
     }
 
     public async Task InvokeAsync(IIncomingGrainCallContext context, string silo)
     {
-        if (context.Grain is IEntryGrain or INodeGrain && CutOff(silo, context.MethodName) is { } healed)
+        Guid? attempt = context.Grain is not (IEntryGrain or INodeGrain) || context.Request.GetArgumentCount() == 0 ? null
+            : context.Request.GetArgument(0) switch { WireRequest request => request.Attempt, Guid guid when context.Request.GetArgumentCount() == 2 => guid, _ => null };
+        if (context.Grain is IEntryGrain or INodeGrain && CutOff(silo, attempt) is { } healed)
         {
             await healed;
         }
 
         await context.Invoke();
-        if (context.Result is WireBatch { Parts.Length: > 0 })
+        if (attempt is { } read && context.Result is WireBatch { Parts.Length: > 0 })
         {
             lock (_lock)
             {
-                _left -= _left > 0 ? 1 : 0;
+                _batches[read] = _batches.GetValueOrDefault(read) + 1;
             }
         }
     }
 
-    private Task? CutOff(string silo, string method)
+    private Task? CutOff(string silo, Guid? attempt)
     {
         lock (_lock)
         {
-            bool isBatch = method is "ReadAsync" or "BeginAsync" or "Read" or "Begin";
-            if (isBatch && Cut is null && _left == 0)
+            if (attempt is { } asking && Cut is null && _batches.GetValueOrDefault(asking) == _most)
             {
                 Cut = silo;
             }
