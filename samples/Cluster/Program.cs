@@ -1,8 +1,10 @@
-// A cluster in two or more terminals, by localhost clustering or, where REDIS has a connection string, by Redis:
-//   dotnet run --project samples/Cluster -c Release -- node 0        the first node; with Redis each other node has a number of its own: node 1, node 2, …
+// A cluster in two or more terminals:
+//   dotnet run --project samples/Cluster -c Release -- node 0        the first node; each other has a number of its own: node 1, node 2, …
 //   dotnet run --project samples/Cluster -c Release                  a conversation with the cluster
-// With localhost clustering node 0 holds the membership, and nodes 1, 2, … join it. GEMMA_MODEL names another model than the one that ships, SiloPort and GatewayPort other ports of node 0.
+// Without more, node 0 holds the membership, the others join it, and its end is the end of the cluster. A store outlives every node: ConnectionStrings__redis or ConnectionStrings__postgresql
+// in the environment has its connection string (samples/ClusterAppHost starts three nodes so). GEMMA_MODEL names another model than the one that ships, SiloPort and GatewayPort other ports of node 0.
 using System.Net;
+using Cluster;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -11,25 +13,24 @@ using Microsoft.Extensions.Logging;
 using Orleans.Configuration;
 using Orleans.Hosting;
 
-string? redis = Environment.GetEnvironmentVariable("REDIS");
 HostApplicationBuilder builder = Host.CreateApplicationBuilder();
+string? redis = builder.Configuration.GetConnectionString("redis"), postgres = builder.Configuration.GetConnectionString("postgresql");
 int siloPort = builder.Configuration.GetValue("SiloPort", 22111), gatewayPort = builder.Configuration.GetValue("GatewayPort", 22300);
 builder.Logging.SetMinimumLevel(LogLevel.Error).AddFilter("Gemma", LogLevel.Information);
 if (args is ["node", string text] && int.TryParse(text, out int number))
 {
+    if (postgres is not null)
+    {
+        await PostgresMembership.CreateAsync(postgres);
+    }
+
     builder.UseOrleans(silo =>
     {
-        if (redis is null)
-        {
-            silo.UseLocalhostClustering(siloPort + number, gatewayPort + number, new IPEndPoint(IPAddress.Loopback, siloPort));
-        }
-        else
-        {
-            silo.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse(redis));
-            silo.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = ("gemma", "gemma"));
-            silo.ConfigureEndpoints(IPAddress.Loopback, siloPort + number, gatewayPort + number);
-        }
-
+        silo.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = ("gemma", "gemma"));
+        silo.ConfigureEndpoints(IPAddress.Loopback, siloPort + number, gatewayPort + number);
+        _ = redis is not null ? silo.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse(redis))
+            : postgres is not null ? silo.UseAdoNetClustering(options => (options.Invariant, options.ConnectionString) = ("Npgsql", postgres))
+            : silo.UseLocalhostClustering(siloPort + number, gatewayPort + number, new IPEndPoint(IPAddress.Loopback, siloPort), "gemma", "gemma");
         silo.AddGemmaNode(node => node.AddModel("gemma", Environment.GetEnvironmentVariable("GEMMA_MODEL") ?? "nano"));
     });
     using IHost node = builder.Build();
@@ -41,15 +42,10 @@ if (args is ["node", string text] && int.TryParse(text, out int number))
 
 builder.UseOrleansClient(client =>
 {
-    if (redis is null)
-    {
-        client.UseLocalhostClustering(gatewayPort);
-    }
-    else
-    {
-        client.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse(redis));
-        client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = ("gemma", "gemma"));
-    }
+    client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = ("gemma", "gemma"));
+    _ = redis is not null ? client.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse(redis))
+        : postgres is not null ? client.UseAdoNetClustering(options => (options.Invariant, options.ConnectionString) = ("Npgsql", postgres))
+        : client.UseLocalhostClustering(gatewayPort, "gemma", "gemma");
 });
 builder.Services.AddGemmaClusterChatClient("gemma");
 using IHost host = builder.Build();

@@ -10,21 +10,25 @@ using Orleans.Hosting;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks;
 
-/// <summary>A cluster of processes on this machine, with Redis for its membership, and a client of it in this process.</summary>
+/// <summary>A cluster of processes on this machine, with a store for its membership, and a client of it in this process.</summary>
 /// <param name="program">The assembly with the command "node".</param>
 /// <param name="model">What each node serves, as "model".</param>
 /// <param name="kvBytes">Bytes of a node's key/value memory; 0 for what it chooses.</param>
-internal sealed class ClusterProcesses(string program, string model, long kvBytes = 0) : IAsyncDisposable
+/// <param name="store">Keeps the membership, and is started and ended with the cluster; null: Redis.</param>
+internal sealed class ClusterProcesses(string program, string model, long kvBytes = 0, MembershipStore? store = null) : IAsyncDisposable
 {
     private static int s_lastPort = Random.Shared.Next(23_000, 30_000);
 
     private readonly string _cluster = $"gemma-{Guid.NewGuid():N}";
-    private readonly int _redisPort = FreePort();
+    private readonly MembershipStore _store = store ?? new MembershipStore.OfRedis();
     private readonly List<NodeProcess> _nodes = [];
-    private Process? _redis;
     private IHost? _client;
 
-    public static string? RedisPath => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(folder => Path.Combine(folder, "redis-server")).FirstOrDefault(File.Exists);
+    /// <summary>Id of the cluster and of its service.</summary>
+    public string Id => _cluster;
+
+    /// <summary>The kind of store with its membership and the connection string, with a colon between.</summary>
+    public string StoreAddress => _store.Address;
 
     public IReadOnlyList<NodeProcess> Nodes
     {
@@ -41,27 +45,14 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
 
     public async Task StartAsync(int nodes)
     {
-        _redis = Process.Start(new ProcessStartInfo(RedisPath ?? throw new InvalidOperationException("redis-server is not installed."), ["--port", $"{_redisPort}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        {
-            RedirectStandardOutput = true,
-            WorkingDirectory = Path.GetTempPath(),
-        })!;
-        _redis.BeginOutputReadLine();
-        using (CancellationTokenSource limit = new(TimeSpan.FromSeconds(30)))
-        {
-            while (!await AnswersAsync(_redisPort))
-            {
-                await Task.Delay(50, limit.Token);
-            }
-        }
-
+        await _store.StartAsync();
         await Task.WhenAll(Enumerable.Range(0, nodes).Select(_ => AddNodeAsync()));
         HostApplicationBuilder builder = Host.CreateApplicationBuilder();
         builder.Logging.ClearProviders();
         builder.UseOrleansClient(client =>
         {
             client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (_cluster, _cluster));
-            client.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse($"127.0.0.1:{_redisPort}"));
+            MembershipStore.Join(client, _store.Address);
             client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
         });
         _client = builder.Build();
@@ -70,7 +61,7 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
 
     public async Task<NodeProcess> AddNodeAsync()
     {
-        NodeProcess node = NodeProcess.Start(program, _cluster, _redisPort, FreePort(), FreePort(), model, kvBytes);
+        NodeProcess node = NodeProcess.Start(program, _cluster, _store.Address, FreePort(), FreePort(), model, kvBytes);
         lock (_nodes)
         {
             _nodes.Add(node);
@@ -106,8 +97,7 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
             node.Kill();
         }
 
-        _redis?.Kill();
-        _redis?.Dispose();
+        await _store.DisposeAsync();
     }
 
     private void Remove(NodeProcess node)
@@ -115,20 +105,6 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
         lock (_nodes)
         {
             _nodes.Remove(node);
-        }
-    }
-
-    private static async Task<bool> AnswersAsync(int port)
-    {
-        try
-        {
-            using TcpClient client = new();
-            await client.ConnectAsync(IPAddress.Loopback, port);
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
         }
     }
 
@@ -171,9 +147,9 @@ internal sealed class NodeProcess
         }
     }
 
-    public static NodeProcess Start(string program, string cluster, int redisPort, int siloPort, int gatewayPort, string model, long kvBytes)
+    public static NodeProcess Start(string program, string cluster, string store, int siloPort, int gatewayPort, string model, long kvBytes)
     {
-        ProcessStartInfo start = new("dotnet", [program, "node", cluster, $"{redisPort}", $"{siloPort}", $"{gatewayPort}", model, "1", $"{kvBytes}"])
+        ProcessStartInfo start = new("dotnet", [program, "node", cluster, store, $"{siloPort}", $"{gatewayPort}", model, "1", $"{kvBytes}"])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

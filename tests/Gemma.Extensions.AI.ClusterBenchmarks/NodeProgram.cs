@@ -9,7 +9,7 @@ using Orleans.Hosting;
 namespace Gemma.Extensions.AI.ClusterBenchmarks;
 
 /// <summary>
-/// One node of a cluster as a process of its own, to be killed. Arguments: cluster, Redis' port, the silo's port, its gateway's, model path, threads, bytes of key/value memory or 0.
+/// One node of a cluster as a process of its own, to be killed. Arguments: cluster, the store of its membership (<see cref="MembershipStore.Address"/>), the silo's port, its gateway's, model path, threads, bytes of key/value memory or 0.
 /// Says "ready" once it serves, "running N" for each line of its input, and ends gracefully when that ends.
 /// </summary>
 internal static class NodeProgram
@@ -24,7 +24,7 @@ internal static class NodeProgram
         builder.UseOrleans(silo =>
         {
             silo.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (args[0], args[0]));
-            silo.UseRedisClustering(options => options.ConfigurationOptions = StackExchange.Redis.ConfigurationOptions.Parse($"127.0.0.1:{args[1]}"));
+            MembershipStore.Join(silo, args[1]);
             silo.ConfigureEndpoints(IPAddress.Loopback, int.Parse(args[2]), int.Parse(args[3]));
             silo.Configure<ClusterMembershipOptions>(options => (options.ProbeTimeout, options.NumMissedProbesLimit, options.NumVotesForDeathDeclaration) = (Detection.ProbeTimeout, Detection.Missed, 1));
             silo.AddGemmaNode(options =>

@@ -87,7 +87,8 @@ public sealed class SampleTests
         {
             ProcessStartInfo start = new("dotnet", [Program("Cluster"), .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
             (start.Environment["SiloPort"], start.Environment["GatewayPort"], start.Environment["GEMMA_MODEL"]) = ($"{silo}", $"{gateway}", "nano");
-            start.Environment.Remove("REDIS");
+            start.Environment.Remove("ConnectionStrings__redis");
+            start.Environment.Remove("ConnectionStrings__postgresql");
             return start;
         }
     }
