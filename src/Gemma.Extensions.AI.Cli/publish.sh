@@ -3,7 +3,7 @@
 #   publish.sh FOLDER [INSTRUCTION_SET]
 # INSTRUCTION_SET: what the C# in it may use (IlcInstructionSet). On x64 the default is avx: it starts on processors since 2011, and uses AVX2 and AVX-512 where they are.
 # Needs the .NET 10 SDK and the system's linker: clang and zlib1g-dev on Linux, Xcode's tools on macOS, Visual Studio's C++ tools on Windows (run there from Git Bash).
-# Without benchmark tasks (eval, arena) and training (train, distill).
+# Without benchmark tasks (eval, arena), training (train, distill) and clusters (serve --cluster).
 set -euo pipefail
 folder=$1
 project=$(cd "$(dirname "$0")" && pwd)/Gemma.Extensions.AI.Cli.csproj

@@ -30,6 +30,7 @@ internal static class ServeCommand
               gemma serve --model small=gemma-2-2b-it-Q4_K_M.gguf --model large=gemma-2-9b-it-Q4_K_M.gguf --keep-alive 5m --memory 12G
               gemma serve --model gemma-2-2b-it-Q4_K_M.gguf --lora legal=legal-lora    # asked for as gemma-2-2b-it-Q4_K_M@legal
               gemma serve --host 0.0.0.0 --api-key-file keys.txt
+              gemma serve --cluster redis:10.0.0.5:6379 --cluster-id gemma --model gemma    # computes nothing itself
             """);
         foreach (Option option in options.All)
         {
@@ -42,7 +43,7 @@ internal static class ServeCommand
 
     private static async Task<int> RunAsync(CliInvocation host, ServeSettings settings, CancellationToken cancellationToken)
     {
-        foreach (string path in settings.Models.Values)
+        foreach (string path in settings.Cluster is null ? settings.Models.Values : [])
         {
             GemmaOptions options = new();
             settings.Apply(options, path);
@@ -55,7 +56,7 @@ internal static class ServeCommand
         await using WebApplication app = ServerHost.Build(settings.Host, builder => Configure(builder, host, settings), (app, api) => Map(app, settings));
         await app.StartAsync(cancellationToken);
         string address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
-        host.Output.WriteLine($"Serving {string.Join(", ", settings.Models.Keys)} at {address}{(settings.HasPage ? ", with a chat page" : "")}");
+        host.Output.WriteLine($"Serving {string.Join(", ", settings.Models.Keys)}{(settings.Cluster is { } cluster ? $" of the cluster {cluster.Description}" : "")} at {address}{(settings.HasPage ? ", with a chat page" : "")}");
         if (settings.IsPreloaded)
         {
             foreach (ServedModel model in app.Services.GetRequiredService<ModelCatalog>().Models)
@@ -80,8 +81,18 @@ internal static class ServeCommand
     private static void Configure(WebApplicationBuilder builder, CliInvocation host, ServeSettings settings)
     {
         builder.Services.AddSingleton<IHostLifetime, CommandLifetime>(); // signals are the command's
-        builder.Logging.AddProvider(new LineLoggerProvider(host.Error)).SetMinimumLevel(LogLevel.Warning).AddFilter("Gemma", LogLevel.Information);
+        builder.Logging.AddProvider(new LineLoggerProvider(host.Error)).SetMinimumLevel(LogLevel.Warning).AddFilter("Gemma", LogLevel.Information)
+            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.Critical); // the command itself says why it could not start
         builder.Services.AddGemmaServer(server => server.AllowPull = settings.AllowsPull);
+        builder.Services.AddOpenTelemetry().WithMetrics(static metrics => metrics
+            .AddMeter(GemmaDiagnostics.Name, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
+            .AddPrometheusExporter());
+        if (settings.Cluster is { } cluster)
+        {
+            cluster.Configure(builder, settings.Models);
+            return;
+        }
+
         foreach ((string name, string path) in settings.Models)
         {
             builder.Services.AddKeyedGemmaChatClient(name, options =>
@@ -93,10 +104,6 @@ internal static class ServeCommand
                 }
             });
         }
-
-        builder.Services.AddOpenTelemetry().WithMetrics(static metrics => metrics
-            .AddMeter(GemmaDiagnostics.Name, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
-            .AddPrometheusExporter());
 
         builder.Services.Replace(ServiceDescriptor.Singleton<ModelCatalog>(provider => new PulledModels(provider, builder.Services, settings.Apply)));
     }
@@ -142,15 +149,38 @@ internal static class ServeCommand
         private readonly Option<string?> _memory = new("--memory") { Description = "What all models may take together; those not used for the longest time are unloaded to make room. Default: no limit.", HelpName = "12G" };
         private readonly Option<int> _parallel = new("--parallel") { Description = "Most answers of a model at the same time; more wait.", HelpName = "n", DefaultValueFactory = _ => new GemmaOptions().MaxConcurrentRequests };
         private readonly Option<bool> _pull = new("--allow-pull") { Description = "Let clients download models of the hub into the cache (Ollama's /api/pull)." };
+#if !AHEAD_OF_TIME
+        private readonly Option<string?> _cluster = new("--cluster")
+        {
+            Description = "Serve models of a cluster's nodes instead, --model with their names there: localhost:PORT with the gateway of the first node, or redis with the connection string of the Redis that has the membership in the environment variable ConnectionStrings__redis, or behind a colon, where others on this machine can see it in the list of processes.",
+            HelpName = "address",
+        };
+
+        private readonly Option<string?> _clusterId = new("--cluster-id") { Description = "Id of the cluster and its service, or CLUSTER/SERVICE. Default: Orleans' own.", HelpName = "id" };
+        private readonly Option<string?> _clusterWait = new("--cluster-wait") { Description = "Time to wait for the first node at the start. Default: 15s.", HelpName = "15s" };
+#endif
         private readonly ComputeArguments _compute = new();
 
-        public IEnumerable<Option> All => [_model, _lora, _host, _port, _key, _keyFile, _cors, _insecure, _web, _preload, _keepAlive, _memory, _parallel, _pull, .. _compute.All];
+        /// <summary>Options of models that this process loads.</summary>
+        private Option[] Loading => [_lora, _preload, _keepAlive, _memory, _parallel, _pull, .. _compute.All];
+
+        public IEnumerable<Option> All =>
+        [
+            _model, _host, _port, _key, _keyFile, _cors, _insecure, _web,
+#if !AHEAD_OF_TIME
+            _cluster, _clusterId, _clusterWait,
+#endif
+            .. Loading,
+        ];
 
         public ServeSettings Read(ParseResult parsed)
         {
-            Dictionary<string, string> models = ReadModels(parsed.GetValue(_model) is { Length: > 0 } given ? given : [CommonOptions.ModelOrDefault(null)]);
+            ServedCluster? cluster = ReadCluster(parsed);
+            string[] given = parsed.GetValue(_model) ?? [];
+            Dictionary<string, string> models = cluster is not null ? ReadClusterModels(given) : ReadModels(given.Length > 0 ? given : [CommonOptions.ModelOrDefault(null)]);
             return new()
             {
+                Cluster = cluster,
                 Models = models,
                 Adapters = ReadAdapters(parsed.GetValue(_lora) ?? [], models),
                 Compute = options => _compute.Apply(parsed, options),
@@ -169,6 +199,38 @@ internal static class ServeCommand
                     IsInsecure = parsed.GetValue(_insecure),
                 },
             };
+        }
+
+        private ServedCluster? ReadCluster(ParseResult parsed)
+        {
+#if AHEAD_OF_TIME
+            return null;
+#else
+            if (parsed.GetValue(_cluster) is not { } address)
+            {
+                return Array.Find([_clusterId, _clusterWait], option => parsed.GetValue(option) is not null) is not { } vain ? null
+                    : throw new ArgumentException($"{vain.Name} is '{parsed.GetValue(vain)}', but there is no --cluster. Say where the cluster is.");
+            }
+
+            return Array.Find(Loading, option => parsed.GetResult(option) is { Implicit: false }) is { } other
+                ? throw new ArgumentException($"{other.Name} is for models that this process loads, but those of --cluster are loaded by its nodes. Leave it out here, and set it there.")
+                : ClusterGateway.Parse(address, parsed.GetValue(_clusterId), parsed.GetValue(_clusterWait));
+#endif
+        }
+
+        private static Dictionary<string, string> ReadClusterModels(string[] given)
+        {
+            Dictionary<string, string> models = new(StringComparer.OrdinalIgnoreCase);
+            foreach (string text in given)
+            {
+                string[] parts = text.Split('=');
+                if (parts.Length > 2 || parts.Any(string.IsNullOrWhiteSpace) || !models.TryAdd(parts[0], parts[^1]))
+                {
+                    throw new ArgumentException($"--model is '{text}', expected with --cluster the name of a model there, or NAME=MODEL to serve it under another name, each name once.");
+                }
+            }
+
+            return models.Count > 0 ? models : throw new ArgumentException("--cluster needs --model with the name of a model that its nodes serve, one for each.");
         }
 
         private static Dictionary<string, string> ReadModels(string[] given)

@@ -1,11 +1,15 @@
 using Gemma.Extensions.AI.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Builder;
 
 namespace Gemma.Extensions.AI.Cli.Serve;
 
 /// <summary>The models that a server offers, and its limits.</summary>
 internal sealed record ServeSettings
 {
-    /// <summary>Paths of the models by name.</summary>
+    /// <summary>The cluster that has the models; null where this process loads them.</summary>
+    public required ServedCluster? Cluster { get; init; }
+
+    /// <summary>Paths of the models by name; with a cluster, their names there.</summary>
     public required IReadOnlyDictionary<string, string> Models { get; init; }
 
     /// <summary>Paths of adapters by their name, by the name of their model.</summary>
@@ -41,3 +45,8 @@ internal sealed record ServeSettings
         options.MemoryBudget = Memory;
     }
 }
+
+/// <summary>A cluster of other processes whose models are served.</summary>
+/// <param name="Description">Where it is, for people, without secrets.</param>
+/// <param name="Configure">Registers clients for models of the cluster by the names that they are served under.</param>
+internal sealed record ServedCluster(string Description, Action<WebApplicationBuilder, IReadOnlyDictionary<string, string>> Configure);

@@ -1,0 +1,149 @@
+using System.Diagnostics;
+using System.Globalization;
+using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.Orleans;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using OpenTelemetry.Metrics;
+using Orleans;
+using Orleans.Configuration;
+using Orleans.Hosting;
+using StackExchange.Redis;
+
+namespace Gemma.Extensions.AI.Cli.Serve;
+
+/// <summary>Makes a server the gateway of a cluster: it computes nothing and, with Redis, keeps nothing, so that there may be any number of them.</summary>
+internal static class ClusterGateway
+{
+    /// <summary>Has the connection string where the command line names none: .NET's name for it in the environment, which Aspire sets too.</summary>
+    public const string RedisVariable = "ConnectionStrings__redis";
+
+    private const string Local = "localhost";
+    private const string Redis = "redis";
+
+    /// <summary>Port of the first silo's gateway with localhost clustering, unless it was given another.</summary>
+    private const int DefaultPort = 30000;
+
+    private static readonly TimeSpan s_defaultWait = TimeSpan.FromSeconds(15);
+
+    /// <summary>Time after which Orleans' own first questions to a node are asked again. Those of clients have a time of their own.</summary>
+    private static readonly TimeSpan s_answerTimeout = TimeSpan.FromSeconds(5);
+
+    /// <summary>Reads where the cluster's membership is.</summary>
+    /// <param name="address"><c>localhost[:PORT]</c>, or <c>redis[:CONNECTION]</c>.</param>
+    /// <param name="id">The cluster's id, the service's behind a slash where it is another; null: Orleans' defaults.</param>
+    /// <param name="wait">Time to wait for the first node; null: 15 s.</param>
+    /// <exception cref="ArgumentException">Neither form, or no connection string.</exception>
+    public static ServedCluster Parse(string address, string? id, string? wait)
+    {
+        string[] ids = id?.Split('/') ?? [];
+        if (ids.Length > 2 || ids.Any(string.IsNullOrWhiteSpace))
+        {
+            throw new ArgumentException($"--cluster-id is '{id}', expected the cluster's id, or CLUSTER/SERVICE where the service's is another.");
+        }
+
+        TimeSpan limit = s_defaultWait;
+        if (wait is not null && !(KeepAlive.TryParse(wait, out limit) && limit > TimeSpan.Zero))
+        {
+            throw new ArgumentException($"--cluster-wait is '{wait}', expected a time such as 15s or 2m.");
+        }
+
+        string[] parts = address.Split(':', 2);
+        if (string.Equals(parts[0], Redis, StringComparison.OrdinalIgnoreCase))
+        {
+            string connection = parts.Length > 1 ? parts[1] : Environment.GetEnvironmentVariable(RedisVariable)
+                ?? throw new ArgumentException($"--cluster is 'redis', but the environment variable {RedisVariable} is not set. Set it to the connection string, such as 10.0.0.5:6379,password=…, or give one that anybody may see as --cluster redis:CONNECTION.");
+            ConfigurationOptions redis = ReadRedis(connection);
+            string servers = $"in Redis {string.Join(", ", redis.EndPoints)}";
+            return new ServedCluster(servers, (builder, models) => Configure(builder, models, new Connection(servers, ids, limit, redis, Port: 0)));
+        }
+
+        int port = DefaultPort;
+        bool isLocal = string.Equals(parts[0], Local, StringComparison.OrdinalIgnoreCase)
+            && (parts.Length == 1 || (int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and <= 65535));
+        string local = $"{Local}:{port}";
+        return isLocal ? new ServedCluster(local, (builder, models) => Configure(builder, models, new Connection(local, ids, limit, Redis: null, port)))
+            : throw new ArgumentException($"--cluster is '{address}', expected localhost or localhost:PORT with the port of the first node's gateway, or redis with or without a connection string, such as redis:10.0.0.5:6379,ssl=true.");
+    }
+
+    private static ConfigurationOptions ReadRedis(string text)
+    {
+        ConfigurationOptions? options = null;
+        string problem = "it names no server";
+        try
+        {
+            options = ConfigurationOptions.Parse(text);
+        }
+        catch (ArgumentException e)
+        {
+            problem = e.Message;
+        }
+
+        // Not the text itself, which may hold a password.
+        return options is { EndPoints.Count: > 0 } && !text.StartsWith('/') ? options
+            : throw new ArgumentException($"The connection string of --cluster redis cannot be read ({problem}). Expected HOST:PORT and settings behind commas, such as 10.0.0.5:6379,ssl=true.");
+    }
+
+    private static void Configure(WebApplicationBuilder builder, IReadOnlyDictionary<string, string> models, Connection connection)
+    {
+        builder.Logging.AddFilter("Orleans", LogLevel.Error); // its warnings tell of each attempt to connect, with the stack; calls that move to another node are logged by their client
+        builder.UseOrleansClient(client =>
+        {
+            if (connection.Redis is null)
+            {
+                client.UseLocalhostClustering(connection.Port);
+            }
+            else
+            {
+                client.UseRedisClustering(options => options.ConfigurationOptions = connection.Redis.Clone());
+            }
+
+            // A node that was lost for a moment is asked again, and new ones are found, within this time; Orleans' default is a minute.
+            client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
+            client.Configure<ClientMessagingOptions>(options => options.ResponseTimeout = connection.Wait < s_answerTimeout ? connection.Wait : s_answerTimeout);
+            client.UseConnectionRetryFilter(new Patience(connection).AsksAgainAsync);
+            if (connection.Ids.Length > 0)
+            {
+                client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (connection.Ids[0], connection.Ids[^1]));
+            }
+        });
+        foreach ((string name, string model) in models)
+        {
+            builder.Services.AddKeyedGemmaClusterChatClient(name, model);
+            builder.Services.AddKeyedEmbeddingGenerator(name, provider => new GemmaClusterEmbeddingGenerator(
+                provider.GetRequiredService<IGrainFactory>(), model, loggerFactory: provider.GetService<ILoggerFactory>()));
+        }
+
+        if (connection.Redis is { } redis)
+        {
+            // Responses are found by their id at every gateway.
+            builder.Services.AddStackExchangeRedisCache(cache => (cache.ConfigurationOptions, cache.InstanceName) = (redis.Clone(), "gemma/responses/"));
+        }
+
+        builder.Services.AddOpenTelemetry().WithMetrics(static metrics => metrics.AddMeter(GemmaClusterDiagnostics.Name));
+    }
+
+    /// <summary>Where a cluster is, and how long its first node is waited for.</summary>
+    private sealed record Connection(string Description, string[] Ids, TimeSpan Wait, ConfigurationOptions? Redis, int Port);
+
+    /// <summary>Has the start ask again for as long as the command line says, and end with an error then: Orleans by itself tries for minutes.</summary>
+    private sealed class Patience(Connection connection)
+    {
+        private readonly long _began = Stopwatch.GetTimestamp();
+
+        public async Task<bool> AsksAgainAsync(Exception problem, CancellationToken cancellationToken)
+        {
+            if (Stopwatch.GetElapsedTime(_began) >= connection.Wait)
+            {
+                string shown = problem.Message.ReplaceLineEndings(" ").TrimEnd('.');
+                throw new GemmaException($"No node of the cluster {connection.Description} answered within {connection.Wait.TotalSeconds:0.#} s: {shown}. Start a node first, compare --cluster and --cluster-id with what the nodes were given, or wait longer with --cluster-wait.", problem);
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(200), cancellationToken);
+            return true;
+        }
+    }
+}
