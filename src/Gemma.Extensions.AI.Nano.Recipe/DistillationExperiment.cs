@@ -12,7 +12,7 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 
 /// <summary>
 /// Does a teacher help? The same small student learns the same cases in the same order from the same start, once from the labels alone and once from
-/// gemma2-nano as well, and both are measured on held-out cases.
+/// a teacher (gemma2-nano, or any model of its vocabulary) as well, and both are measured on held-out cases.
 /// </summary>
 /// <param name="tokenizer">Vocabulary of teacher and student.</param>
 /// <param name="tokenizerBytes">Its SentencePiece model.</param>
@@ -20,9 +20,7 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 /// <param name="settings">What is compared.</param>
 internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] tokenizerBytes, string output, DistillationExperiment.Settings settings)
 {
-    private const int HeldOutCases = 200;
-
-    private readonly List<TrainingDocument> _validation = Commands.Documents(tokenizer, Split.HeldOut, HeldOutCases, MaxLength);
+    private readonly List<TrainingDocument> _validation = Commands.Documents(tokenizer, Split.HeldOut, settings.HeldOutCases, MaxLength);
 
     private const int MaxLength = 512;
 
@@ -47,7 +45,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
             Train(Directory("distilled", seed), taught, settings.Loss, seed, report, cancellation);
         }
 
-        return (Table(documents, teacher), Curve());
+        return (Table(documents, teacher, file.Config.ParameterCount), Curve());
     }
 
     private string Directory(string kind, int seed) => Path.Combine(output, $"{kind}-{seed}");
@@ -88,7 +86,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
         return sums.Loss / sums.Targets;
     }
 
-    private string Table(List<TrainingDocument> documents, double teacher)
+    private string Table(List<TrainingDocument> documents, double teacher, long parameters)
     {
         GemmaConfig student = Student(tokenizer.VocabularySize);
         double[][] final = Perplexities(rows => rows[^1][7]), best = Perplexities(rows => rows.Min(row => row[7]));
@@ -96,7 +94,7 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
         StringBuilder text = new();
         text.AppendLine(CultureInfo.InvariantCulture, $"""
             Student: {student.ParameterCount:N0} parameters ({student.LayerCount} layers, hidden {student.HiddenSize}, feed-forward {student.FeedForwardSize}, {student.HeadCount} query heads over {student.KvHeadCount}).
-            Teacher: gemma2-nano, {Commands.Config(tokenizer.VocabularySize).ParameterCount:N0} parameters, held-out perplexity {Math.Exp(teacher):F3}; {settings.Top} logits a target,
+            Teacher: {Path.GetFileName(settings.Teacher)}, {parameters:N0} parameters, held-out perplexity {Math.Exp(teacher):F3}; {settings.Top} logits a target,
             {settings.Loss.Mix:P0} of the loss, temperature {settings.Loss.Temperature}. {documents.Count:N0} training cases of {documents.Sum(d => (long)d.Tokens.Length):N0} tokens ({documents.Sum(d => (long)d.TargetCount):N0} targets),
             {settings.Steps:N0} updates over {seen:N0} tokens. Perplexity of the model's turns of {_validation.Count} held-out cases ({_validation.Sum(d => d.TargetCount):N0} targets), at the end and at the best of ten measurements.
 
@@ -133,5 +131,6 @@ internal sealed class DistillationExperiment(GemmaTokenizer tokenizer, byte[] to
     /// <param name="Loss">Share and temperature of the teacher.</param>
     /// <param name="Top">Logits of the teacher kept for a target.</param>
     /// <param name="Threads">Threads that compute.</param>
-    internal sealed record Settings(string Teacher, int Cases, int Steps, int Seeds, LossOptions Loss, int Top, int Threads);
+    /// <param name="HeldOutCases">Cases that are measured on.</param>
+    internal sealed record Settings(string Teacher, int Cases, int Steps, int Seeds, LossOptions Loss, int Top, int Threads, int HeldOutCases = 200);
 }

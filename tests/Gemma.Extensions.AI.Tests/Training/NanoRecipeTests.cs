@@ -54,6 +54,33 @@ public sealed class NanoRecipeTests
         }
     }
 
+    /// <summary>The comparison with a teacher and without, in small: both students see the same tokens, the report says whose numbers they are, and what is there is not run again.</summary>
+    [Fact]
+    public async Task DistillationIsComparedAtEqualTokens()
+    {
+        using TempDirectory directory = new();
+        byte[] vocabulary = File.ReadAllBytes(Path.Combine(TestData.Repository, "src", "Gemma.Extensions.AI.Nano.Recipe", "nano.model"));
+        DistillationExperiment experiment = new(Vocabulary, vocabulary, directory.Path, new("nano", Cases: 24, Steps: 3, Seeds: 2, new LossOptions(0.9f, 1), Top: 8, Threads: 1, HeldOutCases: 6));
+        List<string> said = [];
+        (string report, string curve) = await experiment.RunAsync(said.Add, TestContext.Current.CancellationToken);
+        using GemmaModel teacher = GemmaModel.Load("nano");
+        Assert.Contains($"Teacher: nano, {teacher.Config.ParameterCount:N0} parameters", report, StringComparison.Ordinal);
+        Assert.Contains("distilled, seed 2", curve, StringComparison.Ordinal);
+        string[][] logs = [.. new[] { "scratch-1", "distilled-1", "scratch-2", "distilled-2" }.Select(run => File.ReadAllLines(directory.File(Path.Combine(run, "loss.csv"))))];
+        Assert.All(logs, log => Assert.Equal(logs[0][0], log[0]));
+        foreach (string[][] pair in logs.Chunk(2))
+        {
+            Assert.Equal(pair[0].Select(Tokens), pair[1].Select(Tokens));
+            Assert.NotEqual(pair[0][^1], pair[1][^1]);
+        }
+
+        Assert.NotEqual(logs[0][^1], logs[2][^1]);
+        Assert.Equal(report, (await experiment.RunAsync(_ => { }, TestContext.Current.CancellationToken)).Report);
+        Assert.Equal(logs[3], File.ReadAllLines(directory.File(Path.Combine("distilled-2", "loss.csv"))));
+
+        static string Tokens(string line) => line.Split(',')[1];
+    }
+
     /// <summary>What answers as the cases say reaches 100% of every figure, in both kinds of phrasing; what answers with something else reaches nothing.</summary>
     [Fact]
     public async Task TheEvaluationAcceptsTheRightAnswersAndNoOthers()
