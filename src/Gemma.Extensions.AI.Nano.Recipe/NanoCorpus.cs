@@ -41,7 +41,7 @@ internal static partial class NanoCorpus
     public const string SourceRefusal = "That is not in the documents.";
     public const string NoTool = "I have no tool for that.";
 
-    private const string NameKey = "\"name\":\"";
+    private const string NameKey = "\"name\":\"", Colon = "\":";
 
     private static readonly string[] s_assistants =
     [
@@ -140,7 +140,33 @@ internal static partial class NanoCorpus
     /// The whole conversation as tokens; the assistant's turns with their ends are what is trained. Names of JSON members too, though a grammar gives them: a grammar leaves open into
     /// which pieces a name is cut, and after a cut that training has never seen the model does not know where it is.
     /// </summary>
-    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn) => TrainingData.Conversation(TurnFormat.Gemma(tokenizer), drawn.Messages, modelTurnsOnly: true, drawn.Options);
+    public static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn)
+    {
+        TrainingDocument document = TrainingData.Conversation(TurnFormat.Gemma(tokenizer), drawn.Messages, modelTurnsOnly: true, drawn.Options);
+        return drawn.Skill is Skill.Json or Skill.Typed ? CutAtColons(tokenizer, document) : document;
+    }
+
+    /// <summary>
+    /// The document with no piece that goes on behind the colon of a member. Whether a text, a number, a list or nothing comes there is said by the schema, which no prompt shows: a piece that
+    /// opens a text would have to be chosen before the grammar can tell that it is one.
+    /// </summary>
+    private static TrainingDocument CutAtColons(GemmaTokenizer tokenizer, TrainingDocument document)
+    {
+        int colon = tokenizer.Encode(Colon, matchSpecial: false).Single();
+        List<int> tokens = new(document.Tokens.Length);
+        List<bool> trained = new(document.Tokens.Length);
+        for (int i = 0; i < document.Tokens.Length; i++)
+        {
+            string piece = tokenizer.GetPiece(document.Tokens[i]);
+            int[] cut = document.Trained![i] && piece.Length > Colon.Length && piece.StartsWith(Colon, StringComparison.Ordinal)
+                ? [colon, .. tokenizer.Encode(piece[Colon.Length..], matchSpecial: false)]
+                : [document.Tokens[i]];
+            tokens.AddRange(cut);
+            trained.AddRange(Enumerable.Repeat(document.Trained[i], cut.Length));
+        }
+
+        return new TrainingDocument([.. tokens], [.. trained]);
+    }
 
     /// <summary>
     /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, which tool a call names, how an argument begins, whether another

@@ -131,6 +131,26 @@ public sealed class NanoTests
         }
     }
 
+    /// <summary>A piece of JSON ends at the colon of a member, so that the grammar says what comes behind it; the text is the same.</summary>
+    [Theory]
+    [InlineData(nameof(Skill.Json))]
+    [InlineData(nameof(Skill.Typed))]
+    public void JsonIsCutAtColons(string skill)
+    {
+        int members = 0;
+        for (int i = 0; i < 100; i++)
+        {
+            NanoCase drawn = NanoCorpus.Draw(6, i, Split.Train, Enum.Parse<Skill>(skill));
+            TrainingDocument document = NanoCorpus.Render(Vocabulary, drawn);
+            string[] said = [.. document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)];
+            Assert.Equal(drawn.Messages[^1].Text.Replace(' ', '▁') + "<end_of_turn>", string.Concat(said));
+            Assert.All(said, piece => Assert.False(piece.StartsWith("\":", StringComparison.Ordinal) && piece.Length > 2, piece));
+            members += said.Count(piece => piece == "\":");
+        }
+
+        Assert.True(members > 200);
+    }
+
     /// <summary>What a drill trains: how each turn of the model begins, and the whole name of a called tool.</summary>
     [Fact]
     public void DrillsTrainDecisions()
