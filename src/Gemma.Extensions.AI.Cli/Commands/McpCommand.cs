@@ -4,11 +4,7 @@ using Gemma.Extensions.AI.Cli.Documents;
 using Gemma.Extensions.AI.Cli.Mcp;
 using Gemma.Extensions.AI.Cli.Serve;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using ModelContextProtocol.Protocol;
 using ModelContextProtocol.Server;
 
@@ -70,22 +66,12 @@ internal static class McpCommand
     {
         await using WebApplication app = ServerHost.Build(settings, builder =>
         {
-            builder.Services.AddSingleton<IHostLifetime, CommandLifetime>(); // signals are the command's
-            builder.Logging.AddProvider(new LineLoggerProvider(host.Error)).SetMinimumLevel(LogLevel.Warning);
+            CommandServer.AddTo(builder, host);
             builder.Services.AddKeyedChatClient(model.ModelId, model.AsIChatClient());
             builder.Services.AddMcpServer(options => Configure(options, tools)).WithHttpTransport();
         }, static (_, api) => api.MapMcp("/mcp"));
-        await app.StartAsync(cancellationToken);
-        host.Output.WriteLine($"MCP at {app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First()}/mcp: {string.Join(", ", tools.Select(tool => tool.ProtocolTool.Name))}");
-        try
-        {
-            await Task.Delay(Timeout.InfiniteTimeSpan, cancellationToken);
-        }
-        catch (OperationCanceledException)
-        {
-            host.Error.WriteLine("Stopping: running answers may finish.");
-        }
-
-        await app.StopAsync(CancellationToken.None);
+        string address = await CommandServer.StartAsync(app, cancellationToken);
+        host.Output.WriteLine($"MCP at {address}/mcp: {string.Join(", ", tools.Select(tool => tool.ProtocolTool.Name))}");
+        await CommandServer.UntilStoppedAsync(app, host, cancellationToken);
     }
 }

@@ -5,12 +5,9 @@ using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.Cli.Serve;
 using Gemma.Extensions.AI.Hub;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using OpenTelemetry.Metrics;
 
@@ -54,8 +51,7 @@ internal static class ServeCommand
         }
 
         await using WebApplication app = ServerHost.Build(settings.Host, builder => Configure(builder, host, settings), (app, api) => Map(app, settings));
-        await app.StartAsync(cancellationToken);
-        string address = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+        string address = await CommandServer.StartAsync(app, cancellationToken);
         host.Output.WriteLine($"Serving {string.Join(", ", settings.Models.Keys)}{(settings.Cluster is { } cluster ? $" of the cluster {cluster.Description}" : "")} at {address}{(settings.HasPage ? ", with a chat page" : "")}");
         if (settings.IsPreloaded)
         {
@@ -65,24 +61,14 @@ internal static class ServeCommand
             }
         }
 
-        try
-        {
-            await Task.Delay(Timeout.InfiniteTimeSpan, cancellationToken);
-        }
-        catch (OperationCanceledException)
-        {
-            host.Error.WriteLine("Stopping: running answers may finish.");
-        }
-
-        await app.StopAsync(CancellationToken.None); // within the time that the settings allow
+        await CommandServer.UntilStoppedAsync(app, host, cancellationToken);
         return GemmaCli.Success;
     }
 
     private static void Configure(WebApplicationBuilder builder, CliInvocation host, ServeSettings settings)
     {
-        builder.Services.AddSingleton<IHostLifetime, CommandLifetime>(); // signals are the command's
-        builder.Logging.AddProvider(new LineLoggerProvider(host.Error)).SetMinimumLevel(LogLevel.Warning).AddFilter("Gemma", LogLevel.Information)
-            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.Critical); // the command itself says why it could not start
+        CommandServer.AddTo(builder, host);
+        builder.Logging.AddFilter("Gemma", LogLevel.Information).AddFilter("Microsoft.Extensions.Hosting", LogLevel.Critical); // the command itself says why it could not start
         builder.Services.AddGemmaServer(server => server.AllowPull = settings.AllowsPull);
         builder.Services.AddOpenTelemetry().WithMetrics(static metrics => metrics
             .AddMeter(GemmaDiagnostics.Name, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")

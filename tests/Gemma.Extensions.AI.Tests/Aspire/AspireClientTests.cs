@@ -25,6 +25,7 @@ public partial class AspireClientTests
         Assert.Contains("handed over: Model=nano;ContextLength=256", said, StringComparison.Ordinal);
         Assert.Contains("answer: I am gemma2-nano", said, StringComparison.Ordinal);
         Assert.Contains("context: 256", said, StringComparison.Ordinal);
+        Assert.Matches(@"embedding: [1-9]\d+", said);
         Assert.Contains("health: Gemma_chat Healthy", said, StringComparison.Ordinal); // once for both clients
         Assert.Matches(Spans(), said);
         Assert.Matches(Metrics(), said);

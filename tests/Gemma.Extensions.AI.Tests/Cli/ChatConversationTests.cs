@@ -125,7 +125,21 @@ public sealed partial class ChatConversationTests : IDisposable
         using Process process = Process.Start(start)!;
         using CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         patience.CancelAfter(TimeSpan.FromMinutes(2));
-        Terminal terminal = new(process, patience.Token);
+        try
+        {
+            await ConverseAsync(new Terminal(process, patience.Token));
+            await process.WaitForExitAsync(patience.Token);
+        }
+        finally
+        {
+            process.Kill(entireProcessTree: true);
+        }
+
+        Assert.Equal(0, process.ExitCode);
+    }
+
+    private static async Task ConverseAsync(Terminal terminal)
+    {
         await terminal.WaitForAsync(">\e[0m ");
         await terminal.TypeAsync("Helo\e[Dl\r"); // the arrow goes left
         await terminal.WaitForAsync("Hello");
@@ -134,8 +148,6 @@ public sealed partial class ChatConversationTests : IDisposable
         await terminal.WaitForAsync("There is no command '/nothing'.");
         await terminal.WaitForAsync(">\e[0m ");
         await terminal.TypeAsync("\x4"); // Ctrl+D
-        await process.WaitForExitAsync(patience.Token);
-        Assert.Equal(0, process.ExitCode);
     }
 
     [GeneratedRegex(@"(?m)^  (/\w+)")]
