@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.IO.Compression;
 using System.Reflection;
 using Gemma.Extensions.AI.Files;
 
@@ -328,9 +329,10 @@ internal sealed partial class CudaBackend : Backend
 
     private static byte[] ReadKernels()
     {
-        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("gemma.ptx")!;
+        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("gemma.ptx.gz")!;
+        using GZipStream kernels = new(stream, CompressionMode.Decompress);
         using MemoryStream text = new();
-        stream.CopyTo(text);
+        kernels.CopyTo(text);
         return text.ToArray();
     }
 }
