@@ -1,4 +1,7 @@
 using System.Text.RegularExpressions;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Readme;
@@ -108,8 +111,9 @@ public partial class GuideTests
         Assert.All(messages.SelectMany(message => message.Split('…', StringSplitOptions.RemoveEmptyEntries)), part => Assert.Contains(part, code, StringComparison.Ordinal));
     }
 
-    /// <summary>What goes wrong outside of a program (a network, a disk, a GPU, a document) has messages for people who did not write it: each has its row.</summary>
+    /// <summary>What goes wrong outside of a program (a file, a network, a disk, a GPU, a document) has messages for people who did not write it: each has its row, or the row of its kind.</summary>
     [Theory]
+    [InlineData(nameof(GemmaModelFormatException), 100)]
     [InlineData(nameof(GemmaHubException), 15)]
     [InlineData(nameof(GemmaMemoryException), 4)]
     [InlineData(nameof(GemmaDeviceException), 7)]
@@ -120,9 +124,15 @@ public partial class GuideTests
         string[][] rows = [.. Message().Matches(Read("troubleshooting.md")).Select(match => match.Groups[1].Value.Split('…', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
         string[] thrown = [.. Directory.EnumerateFiles(Path.Combine(TestData.Repository, "src"), "*.cs", SearchOption.AllDirectories)
             .Where(file => !file.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
-            .SelectMany(file => Regex.Matches(File.ReadAllText(file), $@"new {exception}\((?<text>[^;]*?"".*?""[^;]*);", RegexOptions.Singleline).Select(match => match.Groups["text"].Value))];
+            .Select(File.ReadAllText).Where(code => code.Contains($"new {exception}(", StringComparison.Ordinal))
+            .SelectMany(code => CSharpSyntaxTree.ParseText(code, cancellationToken: TestContext.Current.CancellationToken).GetRoot(TestContext.Current.CancellationToken).DescendantNodes().OfType<ObjectCreationExpressionSyntax>())
+            .Where(creation => creation.Type.ToString() == exception).Select(Text).Where(text => text.Length > 0)];
         Assert.True(thrown.Length >= least, $"Only {thrown.Length} places throw a {exception}.");
         Assert.All(thrown, text => Assert.True(rows.Any(parts => parts.All(part => text.Contains(part, StringComparison.Ordinal))), $"troubleshooting.md has no row for: {text}"));
+
+        // What stands in quotes, with … for what is put in.
+        static string Text(ObjectCreationExpressionSyntax creation) => string.Join('…', creation.DescendantTokens()
+            .Where(token => token.IsKind(SyntaxKind.StringLiteralToken) || token.IsKind(SyntaxKind.InterpolatedStringTextToken)).Select(token => token.ValueText));
     }
 
     private static string Read(string page) => File.ReadAllText(Path.Combine(s_folder, page)).ReplaceLineEndings("\n");
