@@ -69,7 +69,7 @@ internal sealed class KernelArgumentValues(IChatClient inner) : DelegatingChatCl
     {
         try
         {
-            value = json.Deserialize(type, options);
+            value = json.Deserialize(options.GetTypeInfo(type));
             return true;
         }
         catch (Exception exception) when (exception is JsonException or NotSupportedException)
