@@ -71,7 +71,7 @@ public sealed unsafe class TileFormatTests
         float* scales = (float*)NativeMemory.AlignedAlloc(Columns / 16 * 2 * TileFormat.Rows * sizeof(float), 64);
         for (int half = 0; half < 2; half++)
         {
-            format.Unpack(tensor.Data + 16 * half * tensor.RowBytes, tensor.RowBytes, Columns, tile + 64 * half, scales + 16 * half);
+            format.UnpackRows(tensor.Data + 16 * half * tensor.RowBytes, tensor.RowBytes, Columns, tile + 64 * half, scales + 16 * half);
         }
 
         for (int row = 0; row < TileFormat.Rows; row++)

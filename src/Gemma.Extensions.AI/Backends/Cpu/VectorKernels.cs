@@ -62,7 +62,7 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
 
     public override void GeGlu(CpuMatrix gateUp, CpuMatrix output, int rows)
     {
-        GeGluWork work = new(gateUp, output, rows, Math.Max(1, RowsPerPart(gateUp.Columns, rows) / 4));
+        GeGluWork work = new(gateUp, output, kernels.Loops, rows, Math.Max(1, RowsPerPart(gateUp.Columns, rows) / 4));
         Workers.Run(ref work, work.Parts);
     }
 
@@ -177,7 +177,7 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
         }
     }
 
-    private readonly struct GeGluWork(CpuMatrix gateUp, CpuMatrix output, int rows, int rowsPerPart) : IParallelWork
+    private readonly struct GeGluWork(CpuMatrix gateUp, CpuMatrix output, VectorLoops? loops, int rows, int rowsPerPart) : IParallelWork
     {
         public int Parts => (rows + rowsPerPart - 1) / rowsPerPart;
 
@@ -186,15 +186,21 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
             int end = Math.Min(rows, (part + 1) * rowsPerPart);
             for (int r = part * rowsPerPart; r < end; r++)
             {
-                Row(gateUp.RowData(r), output.RowData(r), output.Columns);
+                Row(loops, gateUp.RowData(r), output.RowData(r), output.Columns);
             }
         }
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private static void Row(float* gate, float* output, int count)
+        private static void Row(VectorLoops? loops, float* gate, float* output, int count)
         {
             float* up = gate + count;
             int i = 0;
+            if (loops is not null && count >= 16)
+            {
+                i = count & -16;
+                loops.GeGlu(gate, up, output, i);
+            }
+
             for (; i + 16 <= count; i += 16)
             {
                 (VectorMath.Gelu(Vector512.Load(gate + i)) * Vector512.Load(up + i)).Store(output + i);

@@ -53,7 +53,7 @@ internal readonly unsafe struct KvView(in AttentionSpec layer, in BatchSlice sli
             }
             else if (whole && type is not null)
             {
-                formats.Get(type.Value).Unpack(Stored(first + i, values: false), layout.RowBytes, layout.HeadDim, (byte*)(tile + i), null);
+                formats.Get(type.Value).UnpackRows(Stored(first + i, values: false), layout.RowBytes, layout.HeadDim, (byte*)(tile + i), null);
             }
             else
             {

@@ -193,8 +193,17 @@ internal sealed unsafe class TiledAttention(WorkerPool workers, MatMulKernels ke
 
         /// <summary>Turns 32 scores into weights e^(score - maximum), zero where the key is not visible, and rescales sums made with a smaller maximum.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private static void Weigh(float* scores, float* sums, float* state, int padded, int firstKey, int position, int window, float cap)
+        private void Weigh(float* scores, float* sums, float* state, int padded, int firstKey, int position, int window, float cap)
         {
+            if (cap is > 0 and <= SafeCap && owner.Kernels.Loops is { } loops)
+            {
+                Vector512<float> totals;
+                WeighArgs args = new() { Scores = scores, Totals = (float*)&totals, Distance = position - firstKey, Window = window, Cap = cap };
+                loops.Weigh(&args);
+                state[1] += Vector512.Sum(totals);
+                return;
+            }
+
             Vector512<float> low = Vector512.Load(scores), high = Vector512.Load(scores + 16);
             if (cap > 0)
             {

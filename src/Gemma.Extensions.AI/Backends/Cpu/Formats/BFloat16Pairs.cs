@@ -25,8 +25,8 @@ internal static unsafe class BFloat16Pairs
     {
         if (format.Layout == TileLayout.BFloat16x2)
         {
-            format.Unpack(data, stride, columns, target, null);
-            format.Unpack(data + 16 * stride, stride, columns, target + 64, null);
+            format.UnpackRows(data, stride, columns, target, null);
+            format.UnpackRows(data + 16 * stride, stride, columns, target + 64, null);
         }
         else
         {
@@ -36,8 +36,8 @@ internal static unsafe class BFloat16Pairs
             {
                 int count = Math.Min(chunk, columns - k);
                 byte* block = data + Gemma.Extensions.AI.Formats.BlockFormat.Get(format.Type).ByteLength(k);
-                format.Unpack(block, stride, count, scratch, scales);
-                format.Unpack(block + 16 * stride, stride, count, scratch + 64, scales + 16);
+                format.UnpackRows(block, stride, count, scratch, scales);
+                format.UnpackRows(block + 16 * stride, stride, count, scratch + 64, scales + 16);
                 byte* pairs = target + (long)k * TileFormat.Rows * sizeof(ushort);
                 if (format.Layout == TileLayout.Float32)
                 {

@@ -49,12 +49,33 @@ internal sealed unsafe class TileFormat
     /// <summary>GEMV takes columns in multiples of this; a turn of an assembled kernel's loop.</summary>
     public int GemvColumns { get => field > 0 ? field : field = BlockElements; init; }
 
-    /// <summary>(first row, stride in bytes, columns, tile, scales): unpacks 16 rows.</summary>
+    /// <summary>(first row, stride in bytes, columns, tile, scales): unpacks 16 rows, in C#.</summary>
     public required delegate*<byte*, long, int, byte*, float*, void> Unpack { get; init; }
+
+    /// <summary>The same by code that was assembled at run time; null where there is none.</summary>
+    public delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void> AssembledUnpack { get; set; }
 
     /// <summary>(first row, stride in bytes, columns, the rest): multiplies 16 rows with one activation row; null where tiles serve it.</summary>
     public delegate*<byte*, long, int, GemvArgs*, void> Gemv { get; init; }
 
     /// <summary>Floats from one group's scales to the next's.</summary>
     public int ScaleStride => HasMinimum ? 2 * Rows : Rows;
+
+    /// <summary>Unpacks 16 rows.</summary>
+    /// <param name="rows">First row.</param>
+    /// <param name="stride">Bytes from a row to the next.</param>
+    /// <param name="columns">Columns, a multiple of <see cref="BlockElements"/>.</param>
+    /// <param name="tile">Receives the weights, in every second half of 32 rows.</param>
+    /// <param name="scales">Receives scales and minima of int8 tiles; null for others.</param>
+    public void UnpackRows(byte* rows, long stride, int columns, byte* tile, float* scales)
+    {
+        if (AssembledUnpack is not null)
+        {
+            AssembledUnpack(rows, stride, columns, tile, scales);
+        }
+        else
+        {
+            Unpack(rows, stride, columns, tile, scales);
+        }
+    }
 }

@@ -109,7 +109,7 @@ internal sealed partial class GemvAssembler
     /// <summary>The scale of each row's block, float16 at its beginning.</summary>
     private void BlockScale()
     {
-        HalfScales(zmm9);
+        HalfScales(zmm9, xmm8, xmm9);
         _c.vmovaps(Kept(BlockScaleAt, 0), zmm9);
     }
 

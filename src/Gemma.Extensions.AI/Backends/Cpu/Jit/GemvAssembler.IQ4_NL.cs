@@ -15,7 +15,7 @@ internal sealed partial class GemvAssembler
         LoadCodes<IQ4_NLCodes>();
         Loop(0, () =>
         {
-            HalfScales(Scale);
+            HalfScales(Scale, xmm8, xmm9);
             int[] packed = Read16(2, [16, 17, 18, 19, 20]);
             Group(0, 8, minimum: false, 5, (j, weights) => Code(weights, packed[j % 4], high: j >= 4), scaleIsLoaded: true);
             Advance(18, 32);

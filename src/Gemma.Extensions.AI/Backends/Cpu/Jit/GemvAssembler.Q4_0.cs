@@ -10,7 +10,7 @@ internal sealed partial class GemvAssembler
         Broadcast(LowNibbles, Nibbles);
         Loop(0, () =>
         {
-            HalfScales(Scale);
+            HalfScales(Scale, xmm8, xmm9);
             int[] packed = Read16(2, [16, 17, 18, 19, 20]);
             Group(0, 8, minimum: false, 5, (j, weights) =>
             {

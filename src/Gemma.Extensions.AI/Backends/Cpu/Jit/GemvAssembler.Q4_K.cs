@@ -27,23 +27,14 @@ internal sealed partial class GemvAssembler
     {
         int[] header = Read16(0, [16, 17, 18, 19, 20]);
         Requests(4);
-        AssemblerRegisterZMM both = Z(header[0]), scales = Z(header[1]), minima = Z(header[2]), high = Z(header[3]), d = zmm8, odd = zmm9, dmin = zmm10;
-        AssemblerRegisterZMM laterScales = zmm11, laterMinima = zmm12, t = zmm13;
-        _c.vpsrld(t, both, 16);
-        ToSingle(d, both);
-        ToSingle(dmin, t);
+        AssemblerRegisterZMM scales = Z(header[1]), minima = Z(header[2]), d = zmm8, odd = zmm9, dmin = zmm10, laterScales = zmm11, laterMinima = zmm12;
+        SixBits(header, d, dmin, laterScales, laterMinima, zmm13);
         if (oddFactor != 1)
         {
             Broadcast(odd, BitConverter.SingleToUInt32Bits(oddFactor));
             _c.vmulps(odd, odd, d);
         }
 
-        // Four bits of the later ones are nibbles, two the top bits of the earlier ones.
-        _c.vpsrld(laterScales, scales, 2);
-        _c.vpternlogd(laterScales, LowNibbles, high, 0xB8);
-        _c.vpsrld(laterMinima, minima, 2);
-        _c.vpsrld(high, high, 4);
-        _c.vpternlogd(laterMinima, LowNibbles, high, 0xB8);
         for (int g = 0; g < 8; g++)
         {
             Put(Line * 2 * g, g < 4 ? scales : laterScales, oddFactor != 1 && g % 2 == 1 ? odd : d, zmm14);

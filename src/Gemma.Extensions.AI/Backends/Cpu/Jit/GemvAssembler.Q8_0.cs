@@ -10,7 +10,7 @@ internal sealed partial class GemvAssembler
         Broadcast(Mask, 0x80808080);
         Loop(0, () =>
         {
-            HalfScales(Scale);
+            HalfScales(Scale, xmm8, xmm9);
             int[] packed = Read32(2, [16, 17, 18, 19, 20, 21, 22, 23, 24]);
             Group(0, 8, minimum: false, 9, (j, _) =>
             {

@@ -13,23 +13,18 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 /// Prefetches are spread evenly among the products: a burst of them fills the core's line fill buffers and stalls it.
 /// A loop body covers 32 to 128 columns, few enough instructions for the micro-op cache.
 /// </summary>
-internal sealed partial class GemvAssembler
+internal sealed partial class GemvAssembler : RowAssembler
 {
-    private const int LoopScratch = 1024, Line = 64;
-    private const uint Nibbles = 0x0F0F0F0F;
+    private const int LoopScratch = 1024;
 
-    // Weight rows 0, 4, 8 and 12; the stride, and three times the stride.
-    private static readonly AssemblerRegister64[] Bases = [r8, r9, r10, r11];
-    private static readonly AssemblerRegister64 Stride = rcx, Stride3 = rdx;
     private static readonly AssemblerRegister64 Activations = rsi, ActivationScales = rdi, ZeroPointTerms = rbx;
     private static readonly AssemblerRegister64 Ahead = rbp, Stream = r12, Stream3 = r13;
-    private static readonly AssemblerRegister64 Scratch = r14, PartOffset = r15, Blocks = rax;
+    private static readonly AssemblerRegister64 Scratch = r14, PartOffset = r15;
     private static readonly AssemblerRegister64[] Saved = [rbx, rbp, r12, r13, r14, r15, rsi, rdi];
 
     // zmm0-7: sums; 8-15: integer accumulators, free between groups; of more than eight rows 0-15 are accumulators, or sums without any; 16-24: packed weights; from 25: temporaries and constants.
-    private static readonly AssemblerRegisterZMM Scale = zmm27, Minimum = zmm28, Mask = zmm30, LowNibbles = zmm31;
+    private static readonly AssemblerRegisterZMM Scale = zmm27, Minimum = zmm28;
 
-    private readonly Assembler _c = new(64);
     private readonly int _rows, _streams;
     private readonly bool _windows, _sumsInMemory;
     private readonly GemvTuning _tuning;
@@ -300,12 +295,6 @@ internal sealed partial class GemvAssembler
         return target;
     }
 
-    private void Broadcast(AssemblerRegisterZMM target, uint value)
-    {
-        _c.mov(r15d, value);
-        _c.vpbroadcastd(target, r15d);
-    }
-
     /// <summary>Rotates through three registers.</summary>
     private AssemblerRegisterZMM Temporary() => _temporaries[_turn++ % 3];
 
@@ -314,8 +303,6 @@ internal sealed partial class GemvAssembler
     private AssemblerRegisterZMM Accumulator(int row) => Z(_sumsInMemory ? row : GemvArgs.MaxRegisterRows + row);
 
     private static AssemblerMemoryOperand SumInMemory(int row) => Kept(GemvArgs.SumsAt, row);
-
-    private static AssemblerRegisterZMM Z(int index) => new(Register.ZMM0 + index);
 
     /// <summary>Prologue: loads the arguments and clears the sums.</summary>
     private void Begin()

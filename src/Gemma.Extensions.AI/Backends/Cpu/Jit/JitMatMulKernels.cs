@@ -31,14 +31,16 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     private readonly delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[] _kernels;
 
     private readonly CodeAllocator _allocate;
-    private readonly List<ExecutableMemory> _gemvCode = [];
+    private readonly List<ExecutableMemory> _assembled = [];
     private readonly bool[] _tried = new bool[GemvKernelCount];
+    private readonly HashSet<TileFormat> _unpackTried = [];
     private readonly delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[] _gemvs = new delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[GemvKernelCount];
 
     private JitMatMulKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix)
         : base(bfloat16, fallbackReason)
     {
         Matrix = matrix;
+        Loops = AssembledLoops.TryCreate(allocate);
         _code = code;
         _allocate = allocate;
         _kernels = new delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>[offsets.Length];
@@ -46,9 +48,16 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         {
             _kernels[i] = (delegate* unmanaged[SuppressGCTransition]<TileArgs*, void>)(code.Address + offsets[i]);
         }
+
+        foreach (TensorType type in (ReadOnlySpan<TensorType>)[TensorType.F32, TensorType.F16, TensorType.BF16])
+        {
+            AssembleUnpack(Formats.Get(type)); // keys, too
+        }
     }
 
     public override MatrixKernels? Matrix { get; }
+
+    public override VectorLoops? Loops { get; }
 
     public override bool UsesKvAsStored => !IsPortable;
 
@@ -59,6 +68,14 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
     public override int MaxPanel(ActivationLayout layout) => layout == ActivationLayout.Int8x4 ? MaxRows : MaxFloat32Rows;
+
+    /// <summary>Assembles the unpacker of a type on first use.</summary>
+    public override TileFormat? WeightFormat(TensorType type)
+    {
+        TileFormat? format = base.WeightFormat(type);
+        AssembleUnpack(format);
+        return format;
+    }
 
     /// <summary>Assembles the kernel on first use: a model has two or three types, and most runs see few row counts.</summary>
     public override bool CanGemv(TileFormat format, int rows)
@@ -79,7 +96,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
             _tried[index] = true;
             if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows(), GemvTuning.Machine) is { } code && _allocate(code, out _) is { } memory)
             {
-                _gemvCode.Add(memory);
+                _assembled.Add(memory);
                 _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
             }
         }
@@ -99,6 +116,15 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         args->Stream = GemvArgs.WeightRows * args->WeightStride / GemvAssembler.Streams(format.Type) & ~63L;
         args->Tables = GemvTables.Of(format.Type).Address;
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
+    }
+
+    private void AssembleUnpack(TileFormat? format)
+    {
+        if (format is not null && _unpackTried.Add(format) && UnpackAssembler.Assemble(format, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+        {
+            _assembled.Add(memory);
+            format.AssembledUnpack = (delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void>)memory.Address;
+        }
     }
 
     private static bool LacksLookUps(TileFormat format) => !JitMatMulKernels.HasTableLookups && GemvTables.Of(format.Type).Length > 0;
@@ -158,8 +184,9 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     public override void Dispose()
     {
         Matrix?.Dispose();
+        Loops?.Dispose();
         _code.Dispose();
-        foreach (ExecutableMemory code in _gemvCode)
+        foreach (ExecutableMemory code in _assembled)
         {
             code.Dispose();
         }

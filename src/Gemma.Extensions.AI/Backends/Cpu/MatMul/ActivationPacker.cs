@@ -8,10 +8,12 @@ namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 /// Packs the activations of a product into the layouts that its weights need, each once: interleaved floats, or signed bytes with a scale for every 32
 /// and the sums for zero points or minima.
 /// </summary>
-internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
+internal sealed unsafe class ActivationPacker(WorkerPool workers, VectorLoops? loops) : IDisposable
 {
     private readonly NativeBuffer _int8 = new(), _scales = new(), _float32 = new(), _bfloat16 = new(), _matrix = new();
     private readonly List<NativeBuffer> _terms = [];
+
+    private VectorLoops? Loops => loops;
 
     /// <summary>Scales of 32 activations each: [step][panel][column/32][P].</summary>
     public float* Scales => (float*)_scales.Data;
@@ -170,9 +172,17 @@ internal sealed unsafe class ActivationPacker(WorkerPool workers) : IDisposable
                     float* source = x.RowData(first + r) + start;
                     int* target = (int*)(owner._int8.Data + (long)rows * start + (long)first * columns) + (sixteens ? 4 * r : r);
                     float* scales = owner.Scales + (long)rows * (start / 32) + (long)first * blocks + r;
-                    for (int block = 0; block < blocks; block++)
+                    if (owner.Loops is { } loops)
                     {
-                        scales[block * count] = Round(source + 32 * block, target + 8 * count * block, count, sixteens, sums + 2 * block);
+                        QuantiseArgs args = new() { Source = source, Target = target, Scales = scales, Sums = sums, Blocks = blocks, Rows = count };
+                        loops.Quantise(&args, sixteens);
+                    }
+                    else
+                    {
+                        for (int block = 0; block < blocks; block++)
+                        {
+                            scales[block * count] = Round(source + 32 * block, target + 8 * count * block, count, sixteens, sums + 2 * block);
+                        }
                     }
 
                     for (int kind = 0; kind < terms.Length; kind++)

@@ -19,6 +19,9 @@ internal abstract unsafe class MatMulKernels : IDisposable
     /// <summary>Kernels for the rows of prompts; null where all rows are multiplied alike.</summary>
     public virtual MatrixKernels? Matrix => null;
 
+    /// <summary>Loops beside the products; null where C# runs them.</summary>
+    public virtual VectorLoops? Loops => null;
+
     /// <summary>Why the tier runs slower kernels than its name says; null if it does not.</summary>
     public virtual string? FallbackReason => null;
 

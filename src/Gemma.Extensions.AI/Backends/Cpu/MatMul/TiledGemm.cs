@@ -56,7 +56,7 @@ internal static unsafe class TiledGemm
                 byte* slot = scratch + (tile - first) * SlotBytes;
                 for (int half = 0; half < 2; half++)
                 {
-                    plan.Format.Unpack(data + 16 * half * stride, stride, columns, slot + 64 * half, (float*)(slot + Int8TileBytes) + 16 * half);
+                    plan.Format.UnpackRows(data + 16 * half * stride, stride, columns, slot + 64 * half, (float*)(slot + Int8TileBytes) + 16 * half);
                     if (readAhead)
                     {
                         ReadAhead(next, TileFormat.Rows * stride, 2L * k + half * columns, columns, 2L * all);

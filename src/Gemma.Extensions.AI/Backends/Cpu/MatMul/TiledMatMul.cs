@@ -10,7 +10,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
 {
     private const int MaxParts = 64;
 
-    private readonly ActivationPacker _packer = new(workers);
+    private readonly ActivationPacker _packer = new(workers, kernels.Loops);
     private readonly NativeBuffer[] _scratch = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly NativeBuffer[] _sums = [.. Enumerable.Range(0, workers.Count).Select(_ => new NativeBuffer())];
     private readonly TaskRanges _ranges = new(workers.Count);

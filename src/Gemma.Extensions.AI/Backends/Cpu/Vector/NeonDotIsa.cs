@@ -35,17 +35,8 @@ internal readonly unsafe struct NeonDotIsa : IVectorIsa
     public static Vector512<int> PairSums(Vector512<short> values) => throw new NotSupportedException();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
-    {
-        Four(rows, stride, out Vector128<uint> a0, out Vector128<uint> a1, out Vector128<uint> a2, out Vector128<uint> a3);
-        Four(rows + 4 * stride, stride, out Vector128<uint> b0, out Vector128<uint> b1, out Vector128<uint> b2, out Vector128<uint> b3);
-        Four(rows + 8 * stride, stride, out Vector128<uint> c0, out Vector128<uint> c1, out Vector128<uint> c2, out Vector128<uint> c3);
-        Four(rows + 12 * stride, stride, out Vector128<uint> e0, out Vector128<uint> e1, out Vector128<uint> e2, out Vector128<uint> e3);
-        d0 = Vector512.Create(Vector256.Create(a0, b0), Vector256.Create(c0, e0));
-        d1 = Vector512.Create(Vector256.Create(a1, b1), Vector256.Create(c1, e1));
-        d2 = Vector512.Create(Vector256.Create(a2, b2), Vector256.Create(c2, e2));
-        d3 = Vector512.Create(Vector256.Create(a3, b3), Vector256.Create(c3, e3));
-    }
+    public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3) =>
+        PortableIsa.Transpose(rows, stride, out d0, out d1, out d2, out d3);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
@@ -58,18 +49,4 @@ internal readonly unsafe struct NeonDotIsa : IVectorIsa
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Gather(uint* table, Vector512<uint> indices) => PortableIsa.Gather(table, indices);
-
-    /// <summary>The transpose of four rows of four dwords.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Four(byte* rows, long stride, out Vector128<uint> d0, out Vector128<uint> d1, out Vector128<uint> d2, out Vector128<uint> d3)
-    {
-        Vector128<uint> r0 = Vector128.Load((uint*)rows), r1 = Vector128.Load((uint*)(rows + stride));
-        Vector128<uint> r2 = Vector128.Load((uint*)(rows + 2 * stride)), r3 = Vector128.Load((uint*)(rows + 3 * stride));
-        Vector128<ulong> low01 = AdvSimd.Arm64.ZipLow(r0, r1).AsUInt64(), low23 = AdvSimd.Arm64.ZipLow(r2, r3).AsUInt64();
-        Vector128<ulong> high01 = AdvSimd.Arm64.ZipHigh(r0, r1).AsUInt64(), high23 = AdvSimd.Arm64.ZipHigh(r2, r3).AsUInt64();
-        d0 = AdvSimd.Arm64.ZipLow(low01, low23).AsUInt32();
-        d1 = AdvSimd.Arm64.ZipHigh(low01, low23).AsUInt32();
-        d2 = AdvSimd.Arm64.ZipLow(high01, high23).AsUInt32();
-        d3 = AdvSimd.Arm64.ZipHigh(high01, high23).AsUInt32();
-    }
 }

@@ -1,4 +1,7 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 
@@ -14,24 +17,20 @@ internal readonly unsafe struct PortableIsa : IVectorIsa
 
     public static Vector512<int> PairSums(Vector512<short> values) => throw new NotSupportedException();
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Transpose(byte* rows, long stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3)
     {
-        uint* buffer = stackalloc uint[64];
-        for (int r = 0; r < 16; r++)
-        {
-            uint* row = (uint*)(rows + r * stride);
-            buffer[r] = row[0];
-            buffer[16 + r] = row[1];
-            buffer[32 + r] = row[2];
-            buffer[48 + r] = row[3];
-        }
-
-        d0 = Vector512.Load(buffer);
-        d1 = Vector512.Load(buffer + 16);
-        d2 = Vector512.Load(buffer + 32);
-        d3 = Vector512.Load(buffer + 48);
+        Four(rows, stride, out Vector128<uint> a0, out Vector128<uint> a1, out Vector128<uint> a2, out Vector128<uint> a3);
+        Four(rows + 4 * stride, stride, out Vector128<uint> b0, out Vector128<uint> b1, out Vector128<uint> b2, out Vector128<uint> b3);
+        Four(rows + 8 * stride, stride, out Vector128<uint> c0, out Vector128<uint> c1, out Vector128<uint> c2, out Vector128<uint> c3);
+        Four(rows + 12 * stride, stride, out Vector128<uint> e0, out Vector128<uint> e1, out Vector128<uint> e2, out Vector128<uint> e3);
+        d0 = Vector512.Create(Vector256.Create(a0, b0), Vector256.Create(c0, e0));
+        d1 = Vector512.Create(Vector256.Create(a1, b1), Vector256.Create(c1, e1));
+        d2 = Vector512.Create(Vector256.Create(a2, b2), Vector256.Create(c2, e2));
+        d3 = Vector512.Create(Vector256.Create(a3, b3), Vector256.Create(c3, e3));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
     {
         Vector512<byte> i = indices.AsByte();
@@ -51,4 +50,34 @@ internal readonly unsafe struct PortableIsa : IVectorIsa
 
         return Vector512.Load(lanes);
     }
+
+    /// <summary>The transpose of four rows of four dwords.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Four(byte* rows, long stride, out Vector128<uint> d0, out Vector128<uint> d1, out Vector128<uint> d2, out Vector128<uint> d3)
+    {
+        Vector128<uint> r0 = Vector128.Load((uint*)rows), r1 = Vector128.Load((uint*)(rows + stride));
+        Vector128<uint> r2 = Vector128.Load((uint*)(rows + 2 * stride)), r3 = Vector128.Load((uint*)(rows + 3 * stride));
+        Vector128<ulong> low01 = Low(r0, r1).AsUInt64(), low23 = Low(r2, r3).AsUInt64(), high01 = High(r0, r1).AsUInt64(), high23 = High(r2, r3).AsUInt64();
+        d0 = Low(low01, low23).AsUInt32();
+        d1 = High(low01, low23).AsUInt32();
+        d2 = Low(high01, high23).AsUInt32();
+        d3 = High(high01, high23).AsUInt32();
+    }
+
+    /// <summary>The lower halves of two vectors, element by element in turn.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<uint> Low(Vector128<uint> a, Vector128<uint> b) =>
+        Sse2.IsSupported ? Sse2.UnpackLow(a, b) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.ZipLow(a, b) : Vector128.Create(a[0], b[0], a[1], b[1]);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<uint> High(Vector128<uint> a, Vector128<uint> b) =>
+        Sse2.IsSupported ? Sse2.UnpackHigh(a, b) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.ZipHigh(a, b) : Vector128.Create(a[2], b[2], a[3], b[3]);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<ulong> Low(Vector128<ulong> a, Vector128<ulong> b) =>
+        Sse2.IsSupported ? Sse2.UnpackLow(a, b) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.ZipLow(a, b) : Vector128.Create(a[0], b[0]);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<ulong> High(Vector128<ulong> a, Vector128<ulong> b) =>
+        Sse2.IsSupported ? Sse2.UnpackHigh(a, b) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.ZipHigh(a, b) : Vector128.Create(a[1], b[1]);
 }

@@ -3,11 +3,25 @@ using static Iced.Intel.AssemblerRegisters;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
-/// <summary>Reading rows: transposed into lanes, scales converted.</summary>
-internal sealed partial class GemvAssembler
+/// <summary>Reads packed weight rows, 16 of them in 16 lanes: transposed, scales converted. What the assemblers of GEMV and of tiles share.</summary>
+internal abstract class RowAssembler
 {
+    protected const int Line = 64;
+    protected const uint Nibbles = 0x0F0F0F0F;
+
+    /// <summary>Weight rows 0, 4, 8 and 12.</summary>
+    protected static readonly AssemblerRegister64[] Bases = [r8, r9, r10, r11];
+
+    /// <summary>The stride, and three times the stride.</summary>
+    protected static readonly AssemblerRegister64 Stride = rcx, Stride3 = rdx;
+
+    protected static readonly AssemblerRegister64 Blocks = rax;
+    protected static readonly AssemblerRegisterZMM Mask = zmm30, LowNibbles = zmm31;
+
+    protected readonly Assembler _c = new(64);
+
     /// <summary>16 bytes of each of 16 rows, transposed: the registers of dwords 0 to 3. Needs five registers.</summary>
-    private int[] Read16(int offset, int[] free)
+    protected int[] Read16(int offset, int[] free)
     {
         for (int i = 0; i < 4; i++)
         {
@@ -27,7 +41,7 @@ internal sealed partial class GemvAssembler
     }
 
     /// <summary>32 bytes of each of 16 rows, transposed: eight registers. Needs nine. A fifth fewer instructions than twice 16 bytes.</summary>
-    private int[] Read32(int offset, int[] free)
+    protected int[] Read32(int offset, int[] free)
     {
         for (int half = 0; half < 2; half++)
         {
@@ -84,11 +98,11 @@ internal sealed partial class GemvAssembler
     /// The float16 at the start of each of 16 rows, as float32. Inserted one by one into 128-bit registers, which Zen 4 shuffles at twice the rate of
     /// 512-bit ones: transposing 16 bytes of each row instead took a seventh more time for one row of Q4_0 in the cache.
     /// </summary>
-    private void HalfScales(AssemblerRegisterZMM scale)
+    protected void HalfScales(AssemblerRegisterZMM scale, AssemblerRegisterXMM low, AssemblerRegisterXMM high)
     {
         for (int row = 0; row < 16; row++)
         {
-            AssemblerRegisterXMM target = row < 8 ? xmm8 : xmm9;
+            AssemblerRegisterXMM target = row < 8 ? low : high;
             if (row % 8 == 0)
             {
                 _c.vpbroadcastw(target, Row(__word_ptr, row, 0));
@@ -99,12 +113,13 @@ internal sealed partial class GemvAssembler
             }
         }
 
-        _c.vinserti32x4(ymm8, ymm8, xmm9, 1);
-        _c.vcvtph2ps(scale, ymm8);
+        AssemblerRegisterYMM halves = new(Register.YMM0 + (int)((Register)low - Register.XMM0));
+        _c.vinserti32x4(halves, halves, high, 1);
+        _c.vcvtph2ps(scale, halves);
     }
 
     /// <summary>The higher half of each dword, float16 to float32 in place.</summary>
-    private AssemblerRegisterZMM HighHalf(int register)
+    protected AssemblerRegisterZMM HighHalf(int register)
     {
         AssemblerRegisterZMM value = Z(register);
         _c.vpsrld(value, value, 16);
@@ -112,10 +127,35 @@ internal sealed partial class GemvAssembler
         return value;
     }
 
-    private void ToSingle(AssemblerRegisterZMM target, AssemblerRegisterZMM halves)
+    protected void ToSingle(AssemblerRegisterZMM target, AssemblerRegisterZMM halves)
     {
         AssemblerRegisterYMM narrow = new(Register.YMM0 + (int)((Register)target - Register.ZMM0));
         _c.vpmovdw(narrow, halves);
         _c.vcvtph2ps(target, narrow);
     }
+
+    /// <summary>Scale, minimum and the six-bit scales and minima of the eight groups of Q4_K and Q5_K, from the 16 bytes at the start of a block; four of a dword are still to be cut out.</summary>
+    protected void SixBits(int[] header, AssemblerRegisterZMM d, AssemblerRegisterZMM dmin, AssemblerRegisterZMM laterScales, AssemblerRegisterZMM laterMinima, AssemblerRegisterZMM t)
+    {
+        AssemblerRegisterZMM both = Z(header[0]), scales = Z(header[1]), minima = Z(header[2]), high = Z(header[3]);
+        _c.vpsrld(t, both, 16);
+        ToSingle(d, both);
+        ToSingle(dmin, t);
+
+        // Four bits of the later ones are nibbles, two the top bits of the earlier ones.
+        _c.vpsrld(laterScales, scales, 2);
+        _c.vpternlogd(laterScales, LowNibbles, high, 0xB8);
+        _c.vpsrld(laterMinima, minima, 2);
+        _c.vpsrld(high, high, 4);
+        _c.vpternlogd(laterMinima, LowNibbles, high, 0xB8);
+    }
+
+    /// <summary>A constant in all lanes, by way of r15.</summary>
+    protected void Broadcast(AssemblerRegisterZMM target, uint value)
+    {
+        _c.mov(r15d, value);
+        _c.vpbroadcastd(target, r15d);
+    }
+
+    protected static AssemblerRegisterZMM Z(int index) => new(Register.ZMM0 + index);
 }
