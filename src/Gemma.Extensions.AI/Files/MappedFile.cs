@@ -27,6 +27,7 @@ internal sealed unsafe class MappedFile : IDisposable
         {
             _view = _file.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
             _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _data);
+            HugePages.Advise(Data, Length);
         }
         catch
         {

@@ -20,6 +20,9 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
 
     public override MatrixKernels? Matrix => matrix;
 
+    /// <summary>Receives what kernels of few rows prefetch, as the interpreter says.</summary>
+    public HashSet<ulong>? Prefetched { get; set; }
+
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
     public override int MaxPanel(ActivationLayout layout) => layout == ActivationLayout.Int8x4 ? 6 : 12;
@@ -53,7 +56,10 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
         args->Blocks = columns / format.GemvColumns;
         GemvTables tables = GemvTables.Of(format.Type);
         args->Tables = tables.Address;
-        RowCode(format, args->Count)!.Run(
+        args->Stream = GemvAssembler.StreamBytes(format.Type, args->WeightStride);
+        MachineInterpreter code = RowCode(format, args->Count)!;
+        code.Prefetched = Prefetched;
+        code.Run(
             args,
             new(args, sizeof(GemvArgs)),
             new(args->Weights, (GemvArgs.WeightRows - 1) * args->WeightStride + BlockFormat.Get(format.Type).ByteLength(columns)),

@@ -43,6 +43,9 @@ internal sealed unsafe partial class MachineInterpreter
         _program = [.. program];
     }
 
+    /// <summary>Receives the cache lines that the code prefetches, their addresses divided by 64.</summary>
+    public HashSet<ulong>? Prefetched { get; set; }
+
     /// <summary>Instructions that the code holds.</summary>
     public IEnumerable<Mnemonic> Mnemonics => _program.Select(instruction => instruction.Mnemonic);
 
@@ -103,7 +106,10 @@ internal sealed unsafe partial class MachineInterpreter
                     break;
 
                 // Asks for memory that need not be there.
-                case Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1 or Mnemonic.Nop:
+                case Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1:
+                    Prefetched?.Add(Address(i) / 64);
+                    break;
+                case Mnemonic.Nop:
                     break;
                 default:
                     if (TileInstruction(i))

@@ -1,13 +1,11 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
-internal sealed unsafe partial class CpuKvPool : KvPool
+internal sealed unsafe class CpuKvPool : KvPool
 {
-    private const nuint HugePage = 2 << 20;
-    private const int AdviseHugePages = 14;
-
     private readonly void* _allocation;
     private readonly byte* _data;
     private bool _disposed;
@@ -19,13 +17,9 @@ internal sealed unsafe partial class CpuKvPool : KvPool
 
         // Zeroed memory of this size comes straight from the operating system, which commits a page on first touch.
         nuint bytes = checked((nuint)(layout.BlockBytes * blockCount));
-        _allocation = NativeMemory.AllocZeroed(bytes + HugePage);
-        _data = (byte*)(((nuint)_allocation + HugePage - 1) & ~(HugePage - 1));
-        if (OperatingSystem.IsLinux() && bytes >= HugePage)
-        {
-            // Long contexts are read from end to end for every token. If the system has no huge pages, small ones will do.
-            _ = Advise(_data, bytes & ~(HugePage - 1), AdviseHugePages);
-        }
+        _allocation = NativeMemory.AllocZeroed(bytes + HugePages.Size);
+        _data = (byte*)(((nuint)_allocation + HugePages.Size - 1) & ~(nuint)(HugePages.Size - 1));
+        HugePages.Advise(_data, (long)bytes & -HugePages.Size);
     }
 
     /// <summary>Address of [blockTokens, headDim] of one head of one layer of one block.</summary>
@@ -57,7 +51,4 @@ internal sealed unsafe partial class CpuKvPool : KvPool
             NativeMemory.Free(_allocation);
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    private static partial int Advise(void* address, nuint length, int advice);
 }

@@ -55,7 +55,7 @@ internal sealed partial class GemvAssembler
         {
             Order();
             header();
-            int lines = (blockBytes * 16 + Line - 1) / Line;
+            int lines = (blockBytes * 16 + _streams * Line - 1) / (_streams * Line) * _streams;
             for (int i = 0; i < 8; i++)
             {
                 part(i);

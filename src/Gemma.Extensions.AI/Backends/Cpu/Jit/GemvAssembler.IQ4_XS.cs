@@ -28,7 +28,7 @@ internal sealed partial class GemvAssembler
     private void SignedSixBitScales()
     {
         int[] header = Read16(0, [16, 17, 18, 19, 20]);
-        Requests(2);
+        Requests(4);
         AssemblerRegisterZMM head = Z(header[0]), low = Z(header[1]), d = zmm8, value = zmm9, upper = zmm10;
         AssemblerRegisterZMM nibble = zmm11, bias = zmm12;
         _c.vpsrld(nibble, LowNibbles, 24); // 15

@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
@@ -22,17 +23,17 @@ internal sealed partial class GemvAssembler
         Loop(210 - 128, () =>
         {
             ScalesOfQ6_K();
-            Requests(4);
-            Keep(LoopScratch, Read32(128, [16, 17, 18, 19, 20, 21, 22, 23, 24]));
-            Keep(LoopScratch + 512, Read32(160, [8, 9, 10, 11, 12, 13, 14, 15, 25]));
+            Requests(6);
+            int[] first = [16, 17, 18, 19, 20, 21, 22, 23, 24], second = _manyRows ? first : [8, 9, 10, 11, 12, 13, 14, 15, 25];
+            Keep(LoopScratch, Read32(128, first));
+            Keep(LoopScratch + 512, Read32(160, second));
             Parts(512, 64, 128, 16, () =>
             {
-                Keep(Low, Read32(0, [16, 17, 18, 19, 20, 21, 22, 23, 24]));
-                Keep(Low + 512, Read32(32, [8, 9, 10, 11, 12, 13, 14, 15, 25]));
-                for (int g = 0; g < 8; g++)
+                Keep(Low, Read32(0, first));
+                Keep(Low + 512, Read32(32, second));
+                foreach (int group in Enumerable.Range(0, 8))
                 {
-                    int group = g;
-                    Group(group, 4, minimum: false, 3, (j, weights) => SixBits(group, 4 * (group & 1) + j, weights));
+                    Group16(group, 3, (j, weights) => SixBits(group, 4 * (group & 1) + j, weights));
                 }
             });
         });
@@ -85,7 +86,7 @@ internal sealed partial class GemvAssembler
         Loop(210 - 128, () =>
         {
             ScalesOfQ6_K();
-            Requests(4);
+            Requests(6);
             for (int half = 0; half < 2; half++)
             {
                 int[] first = Take(0, [1, 2, 3, 4, 5, 6, 7, 9], 25, out int spare);
@@ -97,7 +98,7 @@ internal sealed partial class GemvAssembler
                 {
                     int[] low = (group & 2) == 0 ? first : second;
                     int begin = 4 * (group & 1), pair = group / 2;
-                    Group(group, 4, minimum: false, 3, (j, weights) => SixBits(Z(low[begin + j]), Z(high[begin + j]), pair, weights));
+                    Group16(group, 3, (j, weights) => SixBits(Z(low[begin + j]), Z(high[begin + j]), pair, weights));
                 }
 
                 Advance(64, 128, 16);
@@ -126,6 +127,62 @@ internal sealed partial class GemvAssembler
         }
     }
 
+    /// <summary>
+    /// The products of a group of 16 columns. Of many rows eight at a time, with the group's weights in registers, so that sums stay where they are: 7 % less time for 16 rows of Q6_K in the
+    /// cache on Zen 4 than with sums in memory.
+    /// </summary>
+    private void Group16(int group, int requests, Func<int, AssemblerRegisterZMM, AssemblerRegisterZMM> weights)
+    {
+        if (!_manyRows)
+        {
+            Group(group, 4, minimum: false, requests, weights);
+            return;
+        }
+
+        AssemblerRegisterZMM[] w = [weights(0, zmm24), weights(1, zmm25), weights(2, zmm26), weights(3, zmm28)];
+        for (int first = 0; first < _rows; first += GemvArgs.MaxRegisterRows)
+        {
+            int end = Math.Min(_rows, first + GemvArgs.MaxRegisterRows);
+            for (int row = first; row < end; row++)
+            {
+                _c.vpbroadcastd(Accumulator(row), __dword_ptr[ZeroPointTerms + 4 * (group * _rows + row)]);
+            }
+
+            Products16(4 * group - Middle(4), first, end, w, shuffle: group % 2 == 1 && !_tuning.OneProductACycle);
+            _c.vmovaps(Scale, KeptOfPart(Line * group, 0));
+            for (int row = first; row < end; row++)
+            {
+                _c.vmulps(zmm29, Scale, __dword_bcst[ActivationScales + 4 * (group / 2 * _rows + row)]);
+                _c.vcvtdq2ps(Accumulator(row), Accumulator(row));
+                _c.vfmadd231ps(Sum(row), Accumulator(row), zmm29);
+            }
+        }
+
+        Requests(requests);
+    }
+
+    /// <summary>As <see cref="BroadcastProducts"/> or <see cref="ShuffledProducts"/>, of some rows. Changes zmm27 and zmm29.</summary>
+    private void Products16(int offset, int first, int end, AssemblerRegisterZMM[] w, bool shuffle)
+    {
+        for (int row = first; row < end && shuffle; row++)
+        {
+            _c.vbroadcasti32x4(zmm27, __xmmword_ptr[Activations + Activation(offset, row)]);
+            for (int j = 0; j < 4; j++)
+            {
+                _c.vpshufd(zmm29, zmm27, (byte)(0x55 * j));
+                _c.vpdpbusd(Accumulator(row), w[j], zmm29);
+            }
+        }
+
+        for (int j = 0; j < 4 && !shuffle; j++)
+        {
+            for (int row = first; row < end; row++)
+            {
+                _c.vpdpbusd(Accumulator(row), w[j], __dword_bcst[Activations + Activation(offset + j, row)]);
+            }
+        }
+    }
+
     /// <summary>Keeps the scale of each of the 16 groups, multiplied by the super-block's.</summary>
     private void ScalesOfQ6_K()
     {
@@ -133,7 +190,7 @@ internal sealed partial class GemvAssembler
         int[] scales = Read16(192, [21, 22, 23, 24, 25]);
         for (int g = 0; g < 16; g++)
         {
-            AssemblerRegisterZMM scale = Z(8 + g % 8);
+            AssemblerRegisterZMM scale = _manyRows ? Z(26 + g % 4) : Z(8 + g % 8);
             if (g % 4 == 3)
             {
                 _c.vpsrad(scale, Z(scales[g / 4]), 24);

@@ -26,7 +26,7 @@ internal sealed partial class GemvAssembler : RowAssembler
     private static readonly AssemblerRegisterZMM Scale = zmm27, Minimum = zmm28;
 
     private readonly int _rows, _streams;
-    private readonly bool _windows, _sumsInMemory;
+    private readonly bool _windows, _manyRows, _sumsInMemory;
     private readonly GemvTuning _tuning;
     private AssemblerRegisterZMM[] _temporaries = [zmm25, zmm26, zmm29];
     private int _requests, _turn;
@@ -37,9 +37,10 @@ internal sealed partial class GemvAssembler : RowAssembler
         _rows = rows;
         _windows = windows;
         _streams = Streams(type);
+        _manyRows = rows > GemvArgs.MaxRegisterRows;
 
-        // Sums of floats need no accumulators beside them.
-        _sumsInMemory = rows > GemvArgs.MaxRegisterRows && type != TensorType.BF16;
+        // Sums of floats need no accumulators beside them, and groups of 16 columns take few registers for weights.
+        _sumsInMemory = _manyRows && type is not (TensorType.BF16 or TensorType.Q6_K);
     }
 
     /// <summary>
@@ -80,14 +81,19 @@ internal sealed partial class GemvAssembler : RowAssembler
         return GemmAssembler.Code(assembler._c);
     }
 
+    /// <summary>Bytes from a stream to the next, of the 16 rows that are prefetched.</summary>
+    /// <param name="type">Type of the weights.</param>
+    /// <param name="rowBytes">Bytes of a row.</param>
+    public static long StreamBytes(TensorType type, long rowBytes) => (GemvArgs.WeightRows * rowBytes / Streams(type) + Line - 1) & -Line;
+
     /// <summary>
     /// Streams in which a format's kernel prefetches the next rows. A turn of its loop takes so many requests of each stream, one line each, that all lines are requested: with four
-    /// streams a block of Q4_0 (4.5 lines) left every ninth line out, one of Q8_0 (8.5) every seventeenth.
+    /// streams a block of Q4_0 (4.5 lines) left every ninth line out, one of Q8_0 (8.5) every seventeenth, and one of Q6_K (52.5) the last line of each stream.
     /// </summary>
-    public static int Streams(TensorType type) => type switch
+    private static int Streams(TensorType type) => type switch
     {
         TensorType.Q4_0 or TensorType.IQ4_NL => 5,
-        TensorType.Q8_0 => 3,
+        TensorType.Q8_0 or TensorType.Q6_K => 3,
         _ => 4,
     };
 
@@ -300,7 +306,7 @@ internal sealed partial class GemvAssembler : RowAssembler
 
     private static AssemblerRegisterZMM Sum(int row) => Z(row);
 
-    private AssemblerRegisterZMM Accumulator(int row) => Z(_sumsInMemory ? row : GemvArgs.MaxRegisterRows + row);
+    private AssemblerRegisterZMM Accumulator(int row) => Z(_sumsInMemory ? row : _manyRows ? GemvArgs.MaxActivationRows + row % GemvArgs.MaxRegisterRows : GemvArgs.MaxRegisterRows + row);
 
     private static AssemblerMemoryOperand SumInMemory(int row) => Kept(GemvArgs.SumsAt, row);
 

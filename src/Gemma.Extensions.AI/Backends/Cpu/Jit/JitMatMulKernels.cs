@@ -113,7 +113,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         }
 
         args->Blocks = args->Columns / format.GemvColumns;
-        args->Stream = GemvArgs.WeightRows * args->WeightStride / GemvAssembler.Streams(format.Type) & ~63L;
+        args->Stream = GemvAssembler.StreamBytes(format.Type, args->WeightStride);
         args->Tables = GemvTables.Of(format.Type).Address;
         _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
     }
