@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json;
 using Gemma.Extensions.AI.ClusterBenchmarks;
 using Gemma.Extensions.AI.Tests.Chat;
 
@@ -90,6 +91,30 @@ public sealed class SampleTests
             start.Environment.Remove("ConnectionStrings__redis");
             start.Environment.Remove("ConnectionStrings__postgresql");
             return start;
+        }
+    }
+
+    /// <summary>Aspire writes down what it would start; its orchestrator, which starts it, is not needed for that.</summary>
+    [Theory]
+    [InlineData("redis")]
+    [InlineData("postgresql")]
+    public async Task TheAppHostOfTheClusterHasThreeNodes(string store)
+    {
+        using TempDirectory folder = new();
+        ProcessStartInfo start = new("dotnet", [Program("ClusterAppHost"), "--operation", "publish", "--publisher", "manifest", "--output-path", folder.File("manifest.json")]);
+        start.Environment.Remove("ConnectionStrings__redis");
+        start.Environment.Remove("ConnectionStrings__postgresql");
+        start.Environment[$"ConnectionStrings__{store}"] = "Host=10.0.0.5";
+        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(start, TimeSpan.FromMinutes(2));
+        Assert.True(exit == 0, output + errors);
+        JsonElement resources = JsonElement.Parse(File.ReadAllText(folder.File("manifest.json"))).GetProperty("resources");
+        Assert.Equal([store, "node0", "node1", "node2"], resources.EnumerateObject().Select(resource => resource.Name));
+        for (int number = 0; number < 3; number++)
+        {
+            JsonElement node = resources.GetProperty($"node{number}");
+            Assert.EndsWith("samples/Cluster/Cluster.csproj", node.GetProperty("path").GetString(), StringComparison.Ordinal);
+            Assert.Equal(["node", $"{number}"], node.GetProperty("args").EnumerateArray().Select(argument => argument.GetString()!));
+            Assert.Equal($"{{{store}.connectionString}}", node.GetProperty("env").GetProperty($"ConnectionStrings__{store}").GetString());
         }
     }
 
