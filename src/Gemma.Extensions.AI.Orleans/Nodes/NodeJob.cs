@@ -4,7 +4,7 @@ using Gemma.Extensions.AI.Orleans.Wire;
 namespace Gemma.Extensions.AI.Orleans.Nodes;
 
 /// <summary>One try to answer a call, at the node that answers it: written by the work, read batch by batch for the caller.</summary>
-internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes times, TimeProvider time)
+internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes times)
 {
     private readonly Channel<WirePart> _parts = Channel.CreateUnbounded<WirePart>(new UnboundedChannelOptions { SingleWriter = true });
     private readonly CancellationTokenSource _stop = new();
@@ -17,7 +17,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
     private int[]? _prompt;
     private Task<bool>? _wait;
     private (int Sequence, Task<WireBatch> Batch) _last = (0, Task.FromResult(new WireBatch()));
-    private long _readAt = time.GetTimestamp();
+    private long _readAt = times.Clock.GetTimestamp();
 
     public Guid Attempt => attempt;
 
@@ -39,7 +39,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
         {
             lock (_lock)
             {
-                return _last.Batch.IsCompleted && time.GetElapsedTime(_readAt) > times.ReaderTimeout;
+                return _last.Batch.IsCompleted && times.Clock.GetElapsedTime(_readAt) > times.ReaderTimeout;
             }
         }
     }
@@ -82,10 +82,10 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
 
     private async Task<WireBatch> NextAsync(int sequence)
     {
-        await Task.WhenAny(_wait ??= _parts.Reader.WaitToReadAsync().AsTask(), Task.Delay(times.Heartbeat, time)).ConfigureAwait(false);
+        await Task.WhenAny(_wait ??= _parts.Reader.WaitToReadAsync().AsTask(), Task.Delay(times.Heartbeat, times.Clock)).ConfigureAwait(false);
         if (_wait.IsCompleted && sequence > 1 && !HasEnded)
         {
-            await Task.Delay(times.LeastPause, time).ConfigureAwait(false); // a batch for each token would cost more than it gives
+            await Task.Delay(times.LeastPause, times.Clock).ConfigureAwait(false); // a batch for each token would cost more than it gives
         }
 
         List<WirePart> parts = [];
@@ -118,7 +118,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
         _prompt = introduces ? null : _prompt;
         lock (_lock)
         {
-            _readAt = time.GetTimestamp();
+            _readAt = times.Clock.GetTimestamp();
         }
 
         return batch;
@@ -132,5 +132,11 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
 /// <param name="MostParts">Parts of one batch at most.</param>
 internal sealed record NodeTimes(TimeSpan Heartbeat, TimeSpan LeastPause, TimeSpan ReaderTimeout, int MostParts)
 {
+    /// <summary>Time between two looks for callers who are gone.</summary>
+    public static readonly TimeSpan SweepInterval = TimeSpan.FromMilliseconds(50);
+
     public static NodeTimes Default { get; } = new(TimeSpan.FromMilliseconds(250), TimeSpan.FromMilliseconds(15), TimeSpan.FromMilliseconds(650), 512);
+
+    /// <summary>The clock that these times are told by.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
 }

@@ -12,7 +12,7 @@ namespace Gemma.Extensions.AI.Orleans.Nodes;
 internal sealed partial class NodeJobs(NodeModels models, ClusterView view, SiloName silo, NodeTimes times, ILogger<NodeJobs> logger) : IDisposable
 {
     private readonly ConcurrentDictionary<Guid, NodeJob> _jobs = new();
-    private Timer? _sweep;
+    private ITimer? _sweep;
 
     /// <summary>Calls that are being answered.</summary>
     public int Count => _jobs.Values.Count(job => !job.HasEnded);
@@ -22,11 +22,11 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
 
     public IEnumerable<NodeJob> All => _jobs.Values;
 
-    public void Start() => _sweep = new Timer(_ => Sweep(), null, TimeSpan.FromMilliseconds(50), TimeSpan.FromMilliseconds(50));
+    public void Start() => _sweep = times.Clock.CreateTimer(_ => Sweep(), null, NodeTimes.SweepInterval, NodeTimes.SweepInterval);
 
     public Task<WireBatch> BeginAsync(WireRequest request, RouteHints hints)
     {
-        NodeJob job = new(request.Attempt, request.Model, silo.Text, times, TimeProvider.System);
+        NodeJob job = new(request.Attempt, request.Model, silo.Text, times);
         if (_jobs.TryAdd(request.Attempt, job))
         {
             _ = Task.Run(() => RunAsync(job, request, hints));

@@ -14,7 +14,7 @@ public sealed class IdleUnloadTests
     [Fact]
     public async Task AModelIsUnloadedWhenNobodyUsedItForTheTimeAndLoadedAgainWhenNeeded()
     {
-        ManualTime time = new();
+        ManualClock time = new();
         await using ServiceProvider provider = Provider(time, options => options.IdleUnload = s_idle);
         IChatClient client = provider.GetRequiredService<IChatClient>();
         ModelReference reference = (ModelReference)client.GetService(typeof(ModelReference))!;
@@ -36,7 +36,7 @@ public sealed class IdleUnloadTests
     [Fact]
     public async Task AModelIsNotUnloadedWhileItAnswers()
     {
-        ManualTime time = new();
+        ManualClock time = new();
         await using ServiceProvider provider = Provider(time, options => options.IdleUnload = TimeSpan.Zero);
         IChatClient client = provider.GetRequiredService<IChatClient>();
         ModelReference reference = (ModelReference)client.GetService(typeof(ModelReference))!;
@@ -55,7 +55,7 @@ public sealed class IdleUnloadTests
     [Fact]
     public async Task AModelThatSomebodyTookStays()
     {
-        ManualTime time = new();
+        ManualClock time = new();
         await using ServiceProvider provider = Provider(time, options => options.IdleUnload = s_idle);
         IChatClient client = provider.GetRequiredService<IChatClient>();
         GemmaModel model = client.GetService<GemmaModel>()!;
@@ -97,7 +97,7 @@ public sealed class IdleUnloadTests
     [Fact]
     public async Task TheModelThatWasNotUsedForTheLongestTimeMakesRoom()
     {
-        ManualTime time = new();
+        ManualClock time = new();
         using TempDirectory folder = new();
         string[] paths = [.. Enumerable.Range(0, 3).Select(i => Copy(folder, $"model-{i}"))];
         long bytes = GemmaModel.MemoryOf(paths[0], new GemmaOptions());
@@ -145,7 +145,7 @@ public sealed class IdleUnloadTests
     [Fact]
     public async Task AModelThatNeverFitsTheBudgetIsRefusedWithTheNumbers()
     {
-        await using ServiceProvider provider = Provider(new ManualTime(), options => options.MemoryBudget = 1000);
+        await using ServiceProvider provider = Provider(new ManualClock(), options => options.MemoryBudget = 1000);
         GemmaMemoryException error = await Assert.ThrowsAsync<GemmaMemoryException>(() => provider.GetRequiredService<IChatClient>().GetResponseAsync("Hello"));
         Assert.Equal(1000, error.AvailableBytes);
         Assert.True(error.NeededBytes > 1000);
@@ -161,7 +161,7 @@ public sealed class IdleUnloadTests
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static WeakReference<GemmaModel> Weak(ModelReference reference) => new(reference.Loaded!);
 
-    private static ServiceProvider Provider(ManualTime time, Action<GemmaOptions> configure)
+    private static ServiceProvider Provider(ManualClock time, Action<GemmaOptions> configure)
     {
         ServiceCollection services = new();
         services.AddSingleton<TimeProvider>(time);
@@ -183,52 +183,5 @@ public sealed class IdleUnloadTests
         }
 
         return target;
-    }
-
-    /// <summary>A clock that only goes on when it is told to.</summary>
-    private sealed class ManualTime : TimeProvider
-    {
-        private readonly List<ManualTimer> _timers = [];
-        private DateTimeOffset _now = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
-
-        public override DateTimeOffset GetUtcNow() => _now;
-
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
-        {
-            ManualTimer timer = new(this, () => callback(state));
-            timer.Change(dueTime, period);
-            _timers.Add(timer);
-            return timer;
-        }
-
-        public void Advance(TimeSpan time)
-        {
-            _now += time;
-            _timers.ForEach(timer => timer.RunIfDue());
-        }
-
-        private sealed class ManualTimer(ManualTime time, Action run) : ITimer
-        {
-            private DateTimeOffset? _due;
-
-            public bool Change(TimeSpan dueTime, TimeSpan period)
-            {
-                _due = dueTime < TimeSpan.Zero ? null : time._now + dueTime;
-                return true;
-            }
-
-            public void RunIfDue()
-            {
-                if (_due <= time._now)
-                {
-                    _due = null;
-                    run();
-                }
-            }
-
-            public void Dispose() => _due = null;
-
-            public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-        }
     }
 }

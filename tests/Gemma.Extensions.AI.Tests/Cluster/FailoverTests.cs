@@ -7,6 +7,7 @@ using Gemma.Extensions.AI.Orleans.Wire;
 using Gemma.Extensions.AI.Tests.Chat;
 using Gemma.Extensions.AI.Tests.Lora;
 using Microsoft.Extensions.AI;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Orleans.Runtime;
 using Orleans.TestingHost;
@@ -198,6 +199,29 @@ public class FailoverTests(TalkativeNodes nodes) : IClassFixture<TalkativeNodes>
         }
 
         Assert.Equal(WireState.Gone, (await cluster.Cluster.Client.GetGrain<INodeGrain>(NodePlacement.KeyOf(first.Node)).ReadAsync(request.Attempt, 2)).State);
+    }
+
+    /// <summary>By the node's own clock, so that a slow machine does not matter: at worst it waits a heartbeat for something to tell, then for the next question, then for the next look.</summary>
+    [Fact]
+    public async Task ANodeStopsWithinASecondAfterTheLastQuestion()
+    {
+        ManualClock clock = new();
+        await using TinyCluster cluster = await TinyCluster.StartAsync(1, more: builder => builder.ConfigureSilo((_, silo) => silo.Services.AddSingleton(NodeTimes.Default with { Clock = clock })));
+        NodeJobs jobs = cluster.Service<NodeJobs>(cluster.Silos[0]);
+        using StuckSink stuck = new();
+        cluster.Model(cluster.Silos[0]).Engine.Submit(new GenerationRequest { Prompt = [2, 300], Sink = stuck, MaxOutputTokens = 1 }); // the call has nothing to tell
+        WireRequest request = new() { Attempt = Guid.NewGuid(), Model = "tiny", Messages = [new WireMessage { Role = "user", Contents = [new WireContent { Text = "Hello" }] }], IsStreaming = true };
+        Task<WireBatch> first = jobs.BeginAsync(request, new RouteHints { Model = "tiny" });
+        clock.Advance(NodeTimes.Default.Heartbeat);
+        Assert.Equal(WireState.Running, (await first).State);
+        Task<WireBatch> last = jobs.ReadAsync(request.Attempt, 2); // the caller vanishes behind this
+        clock.Advance(NodeTimes.Default.Heartbeat);
+        Assert.Empty((await last).Parts);
+        clock.Advance(NodeTimes.Default.ReaderTimeout);
+        Assert.Equal(1, jobs.Count); // a caller may be as slow as that
+        clock.Advance(NodeTimes.SweepInterval);
+        Assert.Equal(0, jobs.Count);
+        Assert.True(NodeTimes.Default.Heartbeat + NodeTimes.Default.ReaderTimeout + NodeTimes.SweepInterval < TimeSpan.FromSeconds(1));
     }
 
     [Fact]

@@ -12,7 +12,7 @@ public class NodeJobTests
     [Fact]
     public async Task ABatchThatIsAskedForAgainIsTheSameAndNothingIsLost()
     {
-        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick, TimeProvider.System);
+        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick);
         job.Introduce("identity", [1, 2]);
         job.Write(new WirePart { Text = "a" });
         job.Write(new WirePart { Text = "b" });
@@ -38,7 +38,7 @@ public class NodeJobTests
     [Fact]
     public async Task SilenceIsFilledWithHeartbeats()
     {
-        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick, TimeProvider.System);
+        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick);
         for (int i = 1; i <= 3; i++)
         {
             WireBatch batch = await job.ReadAsync(i);
@@ -54,7 +54,7 @@ public class NodeJobTests
     [Fact]
     public async Task ACallerWhoDoesNotAskAgainIsForgottenAndOneWhoWaitsIsNot()
     {
-        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick with { Heartbeat = TimeSpan.FromSeconds(30) }, TimeProvider.System);
+        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick with { Heartbeat = TimeSpan.FromSeconds(30) });
         Task<WireBatch> waiting = job.ReadAsync(1);
         await Task.Delay(150);
         Assert.False(job.IsForgotten);
@@ -72,7 +72,7 @@ public class NodeJobTests
     {
         for (int round = 0; round < 200; round++)
         {
-            NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick, TimeProvider.System);
+            NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick);
             Task writing = Task.Run(() =>
             {
                 for (int i = 0; i < 20; i++)

@@ -27,7 +27,9 @@ internal sealed class TinyCluster : IAsyncDisposable
     /// <param name="silos">How many.</param>
     /// <param name="configure">Says what each serves, by its number; without it, each serves "tiny".</param>
     /// <param name="mostParts">Parts of one batch at most: with one, the number of batches does not depend on time.</param>
-    public static async Task<TinyCluster> StartAsync(short silos, Action<int, GemmaNodeOptions>? configure = null, int mostParts = 1)
+    /// <param name="more">Sets what else a test needs.</param>
+    public static async Task<TinyCluster> StartAsync(
+        short silos, Action<int, GemmaNodeOptions>? configure = null, int mostParts = 1, Action<InProcessTestClusterBuilder>? more = null)
     {
         NodeFaults faults = new();
         int number = -1;
@@ -47,6 +49,7 @@ internal sealed class TinyCluster : IAsyncDisposable
             });
             silo.AddIncomingGrainCallFilter(context => faults.InvokeAsync(context, context.TargetContext.Address.SiloAddress!.ToParsableString()));
         });
+        more?.Invoke(builder);
         TinyCluster cluster = new(builder.Build(), faults);
         await cluster._cluster.DeployAsync();
         await cluster.WaitAsync(view => view.Nodes.Length == silos);

@@ -25,7 +25,7 @@ public class ResponseTests
     [Fact]
     public async Task AResponseExpiresAfterItsLastUse()
     {
-        ManualTime time = new();
+        ManualClock time = new();
         await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<TimeProvider>(time).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
         string id = await CreateAsync(server, "\"input\":\"a\"");
         time.Advance(TimeSpan.FromHours(23));
@@ -59,7 +59,7 @@ public class ResponseTests
     [Fact]
     public void TheMemoryHoldsNoMoreThanItsBound()
     {
-        ManualTime time = new();
+        ManualClock time = new();
         ResponseMemory memory = new(1000, time, NullLogger.Instance);
         Random random = new(7);
         Dictionary<string, byte[]> kept = [];
@@ -409,15 +409,5 @@ public class ResponseTests
         public void Remove(string key) => _cache.Remove(key);
 
         public Task RemoveAsync(string key, CancellationToken token = default) => _cache.RemoveAsync(key, token);
-    }
-
-    /// <summary>A clock that only goes on when it is told to.</summary>
-    private sealed class ManualTime : TimeProvider
-    {
-        private DateTimeOffset _now = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
-
-        public override DateTimeOffset GetUtcNow() => _now;
-
-        public void Advance(TimeSpan time) => _now += time;
     }
 }
