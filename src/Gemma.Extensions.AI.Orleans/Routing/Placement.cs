@@ -37,8 +37,9 @@ internal sealed class NodePlacementDirector(ClusterView view) : IPlacementDirect
         Dictionary<string, SiloAddress> alive = silos.ToDictionary(silo => silo.ToParsableString(), StringComparer.Ordinal);
         string? chosen = Router.First([.. view.Nodes.Where(node => alive.ContainsKey(node.Silo))], hints);
 
-        // Where none is eligible any silo can say so, with what it knows.
-        return Task.FromResult(chosen is not null ? alive[chosen] : Array.Find(silos, silo => silo.Equals(context.LocalSilo)) ?? silos[0]);
+        // Where none is eligible any silo can say so, with what it knows; one that drains or failed this call says nothing of it.
+        return Task.FromResult(chosen is not null ? alive[chosen]
+            : alive.Where(silo => !hints.Excluded.Contains(silo.Key)).OrderByDescending(silo => silo.Value.Equals(context.LocalSilo)).Select(silo => silo.Value).FirstOrDefault() ?? silos[0]);
     }
 }
 
