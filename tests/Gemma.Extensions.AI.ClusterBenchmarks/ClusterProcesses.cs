@@ -194,9 +194,23 @@ internal sealed class NodeProcess
         _process.WaitForExit();
     }
 
+    /// <summary>Has it stand still, as a machine that is cut off or stalls.</summary>
+    public Task PauseAsync() => SignalAsync("-STOP");
+
+    public Task ResumeAsync() => SignalAsync("-CONT");
+
+    /// <summary>Waits until it ends by itself.</summary>
+    public Task EndAsync(CancellationToken cancellationToken) => _process.WaitForExitAsync(cancellationToken);
+
     public async Task StopAsync()
     {
         _process.StandardInput.Close();
         await _process.WaitForExitAsync();
+    }
+
+    private async Task SignalAsync(string signal)
+    {
+        using Process kill = Process.Start("kill", [signal, $"{_process.Id}"]);
+        await kill.WaitForExitAsync();
     }
 }
