@@ -144,6 +144,7 @@ internal static class ServeCommand
 
         private readonly Option<string?> _clusterId = new("--cluster-id") { Description = "Id of the cluster and its service, or CLUSTER/SERVICE. Default: Orleans' own.", HelpName = "id" };
         private readonly Option<string?> _clusterWait = new("--cluster-wait") { Description = "Time to wait for the first node at the start. Default: 15s.", HelpName = "15s" };
+        private readonly Option<string?> _clusterCertificate = new("--cluster-certificate") { Description = "PEM file with the certificate and private key for an encrypted connection to nodes that use TLS: they must have the same, or one that this machine trusts for the same name.", HelpName = "path" };
 #endif
         private readonly ComputeArguments _compute = new();
 
@@ -154,7 +155,7 @@ internal static class ServeCommand
         [
             _model, _host, _port, _key, _keyFile, _cors, _insecure, _web,
 #if !AHEAD_OF_TIME
-            _cluster, _clusterId, _clusterWait,
+            _cluster, _clusterId, _clusterWait, _clusterCertificate,
 #endif
             .. Loading,
         ];
@@ -194,13 +195,13 @@ internal static class ServeCommand
 #else
             if (parsed.GetValue(_cluster) is not { } address)
             {
-                return Array.Find([_clusterId, _clusterWait], option => parsed.GetValue(option) is not null) is not { } vain ? null
+                return Array.Find([_clusterId, _clusterWait, _clusterCertificate], option => parsed.GetValue(option) is not null) is not { } vain ? null
                     : throw new ArgumentException($"{vain.Name} is '{parsed.GetValue(vain)}', but there is no --cluster. Say where the cluster is.");
             }
 
             return Array.Find(Loading, option => parsed.GetResult(option) is { Implicit: false }) is { } other
                 ? throw new ArgumentException($"{other.Name} is for models that this process loads, but those of --cluster are loaded by its nodes. Leave it out here, and set it there.")
-                : ClusterGateway.Parse(address, parsed.GetValue(_clusterId), parsed.GetValue(_clusterWait));
+                : ClusterGateway.Parse(address, parsed.GetValue(_clusterId), parsed.GetValue(_clusterWait), parsed.GetValue(_clusterCertificate));
 #endif
         }
 

@@ -1,5 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.Orleans;
 using Microsoft.AspNetCore.Builder;
@@ -36,8 +39,9 @@ internal static class ClusterGateway
     /// <param name="address"><c>localhost[:PORT]</c>, or <c>redis[:CONNECTION]</c>.</param>
     /// <param name="id">The cluster's id, the service's behind a slash where it is another; null: Orleans' defaults.</param>
     /// <param name="wait">Time to wait for the first node; null: 15 s.</param>
+    /// <param name="certificate">PEM file with certificate and key for TLS; null: without.</param>
     /// <exception cref="ArgumentException">Neither form, or no connection string.</exception>
-    public static ServedCluster Parse(string address, string? id, string? wait)
+    public static ServedCluster Parse(string address, string? id, string? wait, string? certificate)
     {
         string[] ids = id?.Split('/') ?? [];
         if (ids.Length > 2 || ids.Any(string.IsNullOrWhiteSpace))
@@ -51,6 +55,7 @@ internal static class ClusterGateway
             throw new ArgumentException($"--cluster-wait is '{wait}', expected a time such as 15s or 2m.");
         }
 
+        X509Certificate2? own = certificate is null ? null : ReadCertificate(certificate);
         string[] parts = address.Split(':', 2);
         if (string.Equals(parts[0], Redis, StringComparison.OrdinalIgnoreCase))
         {
@@ -58,14 +63,14 @@ internal static class ClusterGateway
                 ?? throw new ArgumentException($"--cluster is 'redis', but the environment variable {RedisVariable} is not set. Set it to the connection string, such as 10.0.0.5:6379,password=…, or give one that anybody may see as --cluster redis:CONNECTION.");
             ConfigurationOptions redis = ReadRedis(connection);
             string servers = $"in Redis {string.Join(", ", redis.EndPoints)}";
-            return new ServedCluster(servers, (builder, models) => Configure(builder, models, new Connection(servers, ids, limit, redis, Port: 0)));
+            return new ServedCluster(servers, (builder, models) => Configure(builder, models, new Connection(servers, ids, limit, own, redis, Port: 0)));
         }
 
         int port = DefaultPort;
         bool isLocal = string.Equals(parts[0], Local, StringComparison.OrdinalIgnoreCase)
             && (parts.Length == 1 || (int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and <= 65535));
         string local = $"{Local}:{port}";
-        return isLocal ? new ServedCluster(local, (builder, models) => Configure(builder, models, new Connection(local, ids, limit, Redis: null, port)))
+        return isLocal ? new ServedCluster(local, (builder, models) => Configure(builder, models, new Connection(local, ids, limit, own, Redis: null, port)))
             : throw new ArgumentException($"--cluster is '{address}', expected localhost or localhost:PORT with the port of the first node's gateway, or redis with or without a connection string, such as redis:10.0.0.5:6379,ssl=true.");
     }
 
@@ -87,6 +92,19 @@ internal static class ClusterGateway
             : throw new ArgumentException($"The connection string of --cluster redis cannot be read ({problem}). Expected HOST:PORT and settings behind commas, such as 10.0.0.5:6379,ssl=true.");
     }
 
+    private static X509Certificate2 ReadCertificate(string path)
+    {
+        try
+        {
+            using X509Certificate2 read = X509Certificate2.CreateFromPemFile(path);
+            return X509CertificateLoader.LoadPkcs12(read.Export(X509ContentType.Pkcs12), password: null); // Windows takes no key for TLS that was read from PEM
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw new ArgumentException($"--cluster-certificate is '{path}', which cannot be read ({e.Message}). Expected a PEM file with a certificate and its private key.");
+        }
+    }
+
     private static void Configure(WebApplicationBuilder builder, IReadOnlyDictionary<string, string> models, Connection connection)
     {
         builder.Logging.AddFilter("Orleans", LogLevel.Error); // its warnings tell of each attempt to connect, with the stack; calls that move to another node are logged by their client
@@ -105,6 +123,15 @@ internal static class ClusterGateway
             client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
             client.Configure<ClientMessagingOptions>(options => options.ResponseTimeout = connection.Wait < s_answerTimeout ? connection.Wait : s_answerTimeout);
             client.UseConnectionRetryFilter(new Patience(connection).AsksAgainAsync);
+            if (connection.Certificate is { } own)
+            {
+                client.UseTls(own, tls =>
+                {
+                    tls.RemoteCertificateValidation = (other, _, problems) => problems == SslPolicyErrors.None || other.Thumbprint == own.Thumbprint;
+                    tls.OnAuthenticateAsClient = (_, authentication) => authentication.TargetHost = own.GetNameInfo(X509NameType.DnsName, forIssuer: false);
+                });
+            }
+
             if (connection.Ids.Length > 0)
             {
                 client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (connection.Ids[0], connection.Ids[^1]));
@@ -127,7 +154,7 @@ internal static class ClusterGateway
     }
 
     /// <summary>Where a cluster is, and how long its first node is waited for.</summary>
-    private sealed record Connection(string Description, string[] Ids, TimeSpan Wait, ConfigurationOptions? Redis, int Port);
+    private sealed record Connection(string Description, string[] Ids, TimeSpan Wait, X509Certificate2? Certificate, ConfigurationOptions? Redis, int Port);
 
     /// <summary>Has the start ask again for as long as the command line says, and end with an error then: Orleans by itself tries for minutes.</summary>
     private sealed class Patience(Connection connection)

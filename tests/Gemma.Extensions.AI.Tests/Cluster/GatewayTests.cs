@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Net.Http.Json;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Gemma.Extensions.AI.Cli.Serve;
 using Gemma.Extensions.AI.ClusterBenchmarks;
@@ -9,6 +11,7 @@ using Gemma.Extensions.AI.Tests.Cli;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Orleans.Connections.Security;
 using Orleans.Hosting;
 using Xunit;
 
@@ -53,6 +56,38 @@ public class GatewayTests
         await host.StopAsync();
     }
 
+    /// <summary>Nodes that ask for a certificate, and a gateway with it and without.</summary>
+    [Fact]
+    public async Task NodesWithTlsAreAskedWithTheCertificateThatTheyHaveToo()
+    {
+        using ECDsa key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using X509Certificate2 certificate = new CertificateRequest("CN=gemma.internal", key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using TempDirectory folder = new();
+        File.WriteAllText(folder.File("node.pem"), $"{certificate.ExportCertificatePem()}\n{key.ExportPkcs8PrivateKeyPem()}\n");
+        int gateway = ClusterProcesses.FreePort();
+        HostApplicationBuilder builder = Host.CreateApplicationBuilder();
+        builder.Logging.ClearProviders();
+        builder.UseOrleans(node => node.UseLocalhostClustering(ClusterProcesses.FreePort(), gateway)
+            .UseTls(certificate, tls =>
+            {
+                tls.RemoteCertificateMode = tls.ClientCertificateMode = RemoteCertificateMode.RequireCertificate;
+                tls.RemoteCertificateValidation = (other, _, _) => other.Thumbprint == certificate.Thumbprint;
+                tls.OnAuthenticateAsClient = (_, client) => client.TargetHost = "gemma.internal";
+            })
+            .AddGemmaNode(options => options.AddModel("small", TinyModel.Path).Threads = 1));
+        using IHost host = builder.Build();
+        await host.StartAsync();
+        string[] arguments = ["--cluster", $"localhost:{gateway}", "--model", "small"];
+        await using (Served server = await Served.StartAsync([.. arguments, "--cluster-certificate", folder.File("node.pem")]))
+        {
+            JsonElement answer = await server.PostAsync("v1/chat/completions", """{"model":"small","max_tokens":4,"messages":[{"role":"user","content":"Hello"}]}""");
+            Assert.NotEqual("", answer.GetProperty("choices")[0].GetProperty("message").GetProperty("content").GetString());
+        }
+
+        Assert.Contains("answered within 2 s", await CliRun.FailAsync(["serve", "--port", "0", .. arguments, "--cluster-wait", "2s"]), StringComparison.Ordinal);
+        await host.StopAsync();
+    }
+
     /// <summary>A conversation that began at one gateway goes on at another, and so it does when the first is gone.</summary>
     [Fact]
     public async Task GatewaysKeepNothing()
@@ -89,6 +124,8 @@ public class GatewayTests
     [InlineData("--cluster localhost --model a --cluster-id a/b/c", "--cluster-id is 'a/b/c', expected")]
     [InlineData("--cluster-id a --model a", "there is no --cluster")]
     [InlineData("--cluster-wait 5s --model a", "there is no --cluster")]
+    [InlineData("--cluster-certificate node.pem --model a", "there is no --cluster")]
+    [InlineData("--cluster localhost --model a --cluster-certificate none.pem", "--cluster-certificate is 'none.pem', which cannot be read")]
     [InlineData("--cluster localhost --model a --cluster-wait soon", "--cluster-wait is 'soon', expected")]
     public async Task MistakesAreNamed(string line, string expected)
     {
