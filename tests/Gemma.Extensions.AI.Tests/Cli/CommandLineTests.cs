@@ -126,6 +126,28 @@ public sealed partial class CommandLineTests
         Assert.Equal(["perplexity", "--max-tokens", "complete -o default -F _gemma gemma", ""], lines);
     }
 
+    /// <summary>The script in a real PowerShell, which .NET brings as a tool (dotnet tool install PowerShell), over the real program.</summary>
+    [Fact]
+    public async Task PowerShellCompletes()
+    {
+        string path = Environment.GetEnvironmentVariable("PATH") ?? "";
+        Assert.SkipUnless(!OperatingSystem.IsWindows() && path.Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, "pwsh"))), "There is no pwsh on this machine.");
+        using TempDirectory temp = new();
+        File.WriteAllText(temp.File("gemma"), $"#!/bin/sh\nexec dotnet '{CliProcess.Program}' \"$@\"\n");
+        File.SetUnixFileMode(temp.File("gemma"), UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        File.WriteAllText(temp.File("complete.ps1"), """
+            gemma completion pwsh | Out-String | Invoke-Expression
+            foreach ($line in 'gemma perp', 'gemma chat --max') {
+                ([System.Management.Automation.CommandCompletion]::CompleteInput($line, $line.Length, $null).CompletionMatches | ForEach-Object { $_.CompletionText }) -join ' '
+            }
+            """);
+        ProcessStartInfo start = new("pwsh", ["-NoProfile", "-File", temp.File("complete.ps1")]);
+        (start.Environment["PATH"], start.Environment["HOME"]) = ($"{Path.GetDirectoryName(temp.File("gemma"))}{Path.PathSeparator}{path}", Path.GetDirectoryName(temp.File("gemma")));
+        (_, string output, string errors) = await ProgramRun.ToEndAsync(start, TimeSpan.FromMinutes(2));
+        Assert.Equal(["perplexity", "--max-tokens", ""], output.Split('\n'));
+        Assert.Equal("", errors);
+    }
+
     /// <summary>Names of classes and properties: GemmaOptions, ModelPath, or one word of them where something is said of it.</summary>
     [GeneratedRegex(@"\b(?!HuggingFace|GiB|MiB)[A-Z][a-z]+[A-Z][a-z]\w*|\b(?:Threads|Kernel|Device|Temperature|Connections|Steps) is ")]
     private static partial Regex NameOfDotNet();
