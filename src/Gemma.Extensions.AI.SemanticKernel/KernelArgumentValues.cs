@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
@@ -57,13 +58,17 @@ internal sealed class KernelArgumentValues(IChatClient inner) : DelegatingChatCl
             return text ?? (object)json;
         }
 
-        // A function made without options reports default ones, but reads with others.
-        bool hasOwn = !ReferenceEquals(options, AIJsonUtilities.DefaultOptions);
-        return CanRead(json, type, hasOwn ? options : JsonSerializerOptions.Default, out _) ? json
+        return CanRead(json, type, Reading(options), out _) ? json
             : text is not null && (Nullable.GetUnderlyingType(type) ?? type) is { IsEnum: true } enumeration && Enum.TryParse(enumeration, text, ignoreCase: true, out _) ? text
             : CanRead(json, type, options, out object? read) ? read
             : json;
     }
+
+    /// <summary>A function made without options reports default ones, but reads with others, by reflection; a program without reflection has none of those.</summary>
+    [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "Only where reflection over types is switched on, which trimming switches off.")]
+    [UnconditionalSuppressMessage("AOT", "IL3050", Justification = "Only where reflection over types is switched on, which compilation ahead of time switches off.")]
+    private static JsonSerializerOptions Reading(JsonSerializerOptions options) =>
+        ReferenceEquals(options, AIJsonUtilities.DefaultOptions) && JsonSerializer.IsReflectionEnabledByDefault ? JsonSerializerOptions.Default : options;
 
     private static bool CanRead(JsonElement json, Type type, JsonSerializerOptions options, out object? value)
     {

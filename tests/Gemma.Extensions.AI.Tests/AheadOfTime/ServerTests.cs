@@ -3,23 +3,20 @@ using System.Net.Http.Json;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Backends.Cpu;
-using Gemma.Extensions.AI.Tests.Packages;
+using Gemma.Extensions.AI.Tests.Server;
 
-namespace Gemma.Extensions.AI.Tests.Server;
+namespace Gemma.Extensions.AI.Tests.AheadOfTime;
 
-/// <summary>The server of tests/Gemma.Extensions.AI.AotServer, published with NativeAOT where clang is installed: without a warning about the libraries, and it answers as the one that is compiled at run time.</summary>
-public partial class AheadOfTimeTests(AheadOfTimeTests.Published published) : IClassFixture<AheadOfTimeTests.Published>
+/// <summary>The server of tests/Gemma.Extensions.AI.AotServer, for the oldest processors: it answers as the one that is compiled at run time.</summary>
+[Collection(AheadOfTimeCollection.Name)]
+public sealed class ServerTests(ServerTests.Server server) : IClassFixture<ServerTests.Server>
 {
     [Fact]
     public async Task PublishedAheadOfTimeTheServerAnswersByAllApis()
     {
-        Assert.SkipUnless(published.Lacks is null, published.Lacks ?? "");
-        Assert.True(published.Exit == 0, published.Said);
-        Assert.DoesNotMatch(OwnWarning(), published.Said);
-
-        using Process process = Process.Start(new ProcessStartInfo(published.Program) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        server.SkipOrFail();
+        using Process process = Process.Start(new ProcessStartInfo(server.Program) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         Task<string> log = Task.FromResult("");
         try
         {
@@ -62,10 +59,9 @@ public partial class AheadOfTimeTests(AheadOfTimeTests.Published published) : IC
     [Fact]
     public async Task OnAProcessorWithoutAvxTheProgramStartsAndAnswers()
     {
-        Assert.SkipUnless(published.Lacks is null, published.Lacks ?? "");
-        Assert.SkipUnless(RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64 && Published.Find("qemu-x86_64"), "qemu-x86_64 is not installed, which emulates an old processor (Debian: qemu-user).");
-        Assert.True(published.Exit == 0, published.Said);
-        using Process process = Process.Start(new ProcessStartInfo("qemu-x86_64", ["-cpu", "Nehalem", published.Program]) { RedirectStandardOutput = true })!;
+        server.SkipOrFail();
+        Assert.SkipUnless(RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64 && PublishedProgram.Find("qemu-x86_64"), "qemu-x86_64 is not installed, which emulates an old processor (Debian: qemu-user).");
+        using Process process = Process.Start(new ProcessStartInfo("qemu-x86_64", ["-cpu", "Nehalem", server.Program]) { RedirectStandardOutput = true })!;
         Task<string> log;
         try
         {
@@ -127,57 +123,6 @@ public partial class AheadOfTimeTests(AheadOfTimeTests.Published published) : IC
         return JsonElement.Parse(text);
     }
 
-    /// <summary>A warning of trimming or of compilation ahead of time about code of the libraries.</summary>
-    [GeneratedRegex(@"warning IL\d+:[^\n]*Gemma\.Extensions\.AI")]
-    private static partial Regex OwnWarning();
-
-    /// <summary>The published program, once for all tests.</summary>
-    public sealed class Published : IAsyncLifetime
-    {
-        private readonly TempDirectory _folder = new();
-
-        /// <summary>Why nothing was published; null if it was, or failed.</summary>
-        public string? Lacks { get; private set; }
-
-        public int Exit { get; private set; }
-
-        /// <summary>The output of the compiler.</summary>
-        public string Said { get; private set; } = "";
-
-        public string Program => _folder.File("out/AotServer");
-
-        public async ValueTask InitializeAsync()
-        {
-            Lacks = !OperatingSystem.IsLinux() ? "The program is linked as on Linux." : !Find("clang") ? "clang is not installed, which NativeAOT links with (Debian: clang, zlib1g-dev)." : null;
-            if (Lacks is not null)
-            {
-                return;
-            }
-
-            string project = Path.Combine(TestData.Repository, "tests", "Gemma.Extensions.AI.AotServer", "AotServer.csproj");
-            string libraries = Directory.CreateDirectory(_folder.File("libraries")).FullName + Path.DirectorySeparatorChar;
-            foreach (string library in (string[])["Gemma.Extensions.AI.dll", "Gemma.Extensions.AI.AspNetCore.dll", "Gemma.Extensions.AI.Nano.dll"])
-            {
-                File.Copy(Path.Combine(AppContext.BaseDirectory, library), libraries + library); // as they are now: whoever builds meanwhile writes them again
-            }
-
-            string[] settings = ["-r", RuntimeInformation.RuntimeIdentifier, "--artifacts-path", _folder.File("artifacts"), $"-p:Libraries={libraries}", "-nologo"];
-            (int restored, string why) = await DotnetTool.RunAsync(["restore", project, .. settings]);
-            if (restored != 0)
-            {
-                Lacks = $"The packages of the compiler could not be restored: {why}";
-                return;
-            }
-
-            (Exit, Said) = await DotnetTool.RunAsync(["publish", project, "-c", "Release", "--no-restore", .. settings, "-o", _folder.File("out")]);
-        }
-
-        public ValueTask DisposeAsync()
-        {
-            _folder.Dispose();
-            return ValueTask.CompletedTask;
-        }
-
-        public static bool Find(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, program)));
-    }
+    /// <summary>Published once for all tests.</summary>
+    public sealed class Server() : PublishedProgram("AotServer", "Gemma.Extensions.AI.dll", "Gemma.Extensions.AI.AspNetCore.dll", "Gemma.Extensions.AI.Nano.dll");
 }
