@@ -16,6 +16,13 @@ namespace Gemma.Extensions.AI.Cli.Commands;
 /// <summary><c>gemma serve</c>: models by the APIs that clients speak.</summary>
 internal static class ServeCommand
 {
+    /// <summary>The last line of the examples, where the tool has clusters.</summary>
+#if AHEAD_OF_TIME
+    private const string ClusterExample = "";
+#else
+    private const string ClusterExample = "\n  gemma serve --cluster redis --cluster-id gemma --model gemma    # computes nothing itself";
+#endif
+
     public static Command Create()
     {
         Options options = new();
@@ -27,8 +34,7 @@ internal static class ServeCommand
               gemma serve --model small=gemma-2-2b-it-Q4_K_M.gguf --model large=gemma-2-9b-it-Q4_K_M.gguf --keep-alive 5m --memory 12G
               gemma serve --model gemma-2-2b-it-Q4_K_M.gguf --lora legal=legal-lora    # asked for as gemma-2-2b-it-Q4_K_M@legal
               gemma serve --host 0.0.0.0 --api-key-file keys.txt
-              gemma serve --cluster redis:10.0.0.5:6379 --cluster-id gemma --model gemma    # computes nothing itself
-            """);
+            """ + ClusterExample);
         foreach (Option option in options.All)
         {
             command.Add(option);
