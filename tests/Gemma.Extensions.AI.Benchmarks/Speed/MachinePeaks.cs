@@ -15,7 +15,7 @@ namespace Gemma.Extensions.AI.Benchmarks.Speed;
 /// <param name="PairGigaops">The same of pairs of bfloat16 by <c>vdpbf16ps</c> on 512-bit registers; 0 where there is none.</param>
 internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, double FloatGigaops, double PairGigaops)
 {
-    private const int Steps = 4_000_000, Registers = 24;
+    private const int Steps = 4_000_000, Registers = 24, Streams = 4;
 
     public static MachinePeaks Measure(int threads)
     {
@@ -73,19 +73,19 @@ internal sealed record MachinePeaks(double ReadGigabytes, double ByteGigaops, do
     /// <summary>Bytes read a second by all threads together, in 10^9.</summary>
     public static unsafe double ReadBandwidth(int threads)
     {
-        const int Streams = 4;
         const long Stream = 96L << 20;
         byte* data = (byte*)NativeMemory.AlignedAlloc((nuint)(threads * Streams * Stream), 4096);
         new Span<byte>(data, (int)Math.Min(int.MaxValue, threads * Streams * Stream)).Fill(1);
-        double best = 0;
-        for (int i = 0; i < 6; i++)
-        {
-            double seconds = Together(threads, thread => Read(data + thread * Streams * Stream, Stream));
-            best = Math.Max(best, threads * Streams * Stream / seconds);
-        }
-
+        double[] passes = ReadPasses(threads, data, threads * Streams * Stream, 6);
         NativeMemory.AlignedFree(data);
-        return best / 1e9;
+        return passes.Max();
+    }
+
+    /// <summary>10^9 bytes a second of each pass over memory, which all threads share out.</summary>
+    public static unsafe double[] ReadPasses(int threads, byte* data, long bytes, int passes)
+    {
+        long stream = bytes / (threads * Streams) & ~127L;
+        return [.. Enumerable.Range(0, passes).Select(_ => threads * Streams * stream / 1e9 / Together(threads, thread => Read(data + thread * Streams * stream, stream)))];
     }
 
     private static unsafe void Read(byte* data, long stream)

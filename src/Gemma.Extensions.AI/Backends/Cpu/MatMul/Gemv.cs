@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Backends.Cpu.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
@@ -12,6 +13,11 @@ internal static unsafe class Gemv
     // Weights are prefetched so far ahead of the products, at least. With the 16 rows after, 20 KB of Q4_K and 30 of Q6_K, two cores read 0.87 and 0.82 of what plain loads read, twice as far ahead
     // 0.93 and 0.89 (Zen 4, 33 GB/s); where the memory gave 26 GB/s it made no difference.
     private const int AheadBytes = 40_000;
+
+    private const int Page = 4096;
+
+    // Pages are touched so many blocks of 16 rows before their lines are asked for.
+    private const int PageBlocks = 2;
 
     /// <summary>
     /// While 16 weight rows are multiplied, later ones are prefetched in four streams or so, one line of each at a time. On one core of an Ice Lake server reading a
@@ -48,8 +54,9 @@ internal static unsafe class Gemv
         for (int row = first; row < last; row += GemvArgs.WeightRows)
         {
             // The last block may overlap the one before it: some rows are computed twice.
-            int start = Math.Min(row, plan.Part.Rows - GemvArgs.WeightRows), next = row + ahead;
-            args.Ahead = next < last || after is null ? plan.Part.Data + Math.Min(next, plan.Part.Rows - GemvArgs.WeightRows) * stride : after + (next - last) * stride;
+            int start = Math.Min(row, plan.Part.Rows - GemvArgs.WeightRows);
+            args.Ahead = Later(plan.Part, row + ahead, last, after);
+            TouchPages(Later(plan.Part, row + ahead + PageBlocks * GemvArgs.WeightRows, last, after), GemvArgs.WeightRows * stride);
             args.Weights = plan.Part.Data + start * stride;
             for (int r = 0; r < rows; r += panel)
             {
@@ -64,6 +71,24 @@ internal static unsafe class Gemv
                         .CopyTo(call.Output.Row(r + i)[(plan.Part.FirstRow + row)..]);
                 }
             }
+        }
+    }
+
+    /// <summary>Rows that come after those of a task, or are still in it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* Later(in WeightPart part, int row, int last, byte* after) =>
+        row < last || after is null ? part.Data + Math.Min(row, part.Rows - GemvArgs.WeightRows) * part.RowBytes : after + (row - last) * part.RowBytes;
+
+    /// <summary>
+    /// Prefetches a line of each page, so that the tables of pages are walked for several at once and before the lines are asked for. From pages of 4 kB one core multiplied Q6_K at 25.0 instead of
+    /// 21.4 GB/s that way, Q4_K at 24 instead of 23 (Zen 4, virtual machine); from huge pages it makes no difference.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void TouchPages(byte* data, long bytes)
+    {
+        for (long offset = 0; offset < bytes && Sse.IsSupported; offset += Page)
+        {
+            Sse.Prefetch1(data + offset);
         }
     }
 }

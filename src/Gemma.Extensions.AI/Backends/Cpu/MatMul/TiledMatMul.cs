@@ -58,13 +58,14 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             _packer.PackMatrix(x, otherRows, matrixRows);
         }
 
-        int tilesPerTask = matrixRows > 0 ? BlockSizes.MatrixTilesFor(weights.Rows, workers.Count) : BlockSizes.TilesFor(weights.Rows, workers.Count), tasks = 0;
+        bool inRanges = gemv && matrixRows == 0;
+        int tilesPerTask = inRanges ? BlockSizes.GemvTiles : matrixRows > 0 ? BlockSizes.MatrixTilesFor(weights.Rows, workers.Count) : BlockSizes.TilesFor(weights.Rows, workers.Count);
+        int tasks = 0;
         foreach (ref readonly PartPlan part in plan.Parts.AsSpan())
         {
             tasks += part.Tasks(tilesPerTask);
         }
 
-        bool inRanges = gemv && matrixRows == 0;
         if (inRanges)
         {
             _ranges.Reset(tasks);
@@ -199,13 +200,13 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
                 return null;
             }
 
-            int tiles = BlockSizes.TilesFor(_call.Next.Rows, _call.Scratch.Length), tasks = 0;
+            int tasks = 0;
             foreach (ref readonly PartPlan part in plan.Parts.AsSpan())
             {
-                tasks += part.Tasks(tiles);
+                tasks += part.Tasks(BlockSizes.GemvTiles);
             }
 
-            return Start(plan.Parts, _call.Ranges!.First(worker, tasks), tiles);
+            return Start(plan.Parts, _call.Ranges!.First(worker, tasks), BlockSizes.GemvTiles);
         }
 
         private static byte* Start(PartPlan[] parts, int task, int tilesPerTask)
