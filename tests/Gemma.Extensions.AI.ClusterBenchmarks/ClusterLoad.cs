@@ -42,13 +42,19 @@ internal sealed class ClusterLoad
     }
 
     /// <summary>Runs until it is stopped, or so many answers are done.</summary>
-    public Task RunAsync(IChatClient client, int conversations, int most = int.MaxValue) => Task.WhenAll(Enumerable.Range(0, conversations).Select(async number =>
+    /// <param name="client">Who is asked.</param>
+    /// <param name="conversations">Questions at a time.</param>
+    /// <param name="most">Answers after which it ends by itself.</param>
+    /// <param name="seed">Which questions are drawn.</param>
+    /// <param name="think">The longest time between an answer and the next question; it is drawn evenly.</param>
+    public Task RunAsync(IChatClient client, int conversations, int most = int.MaxValue, int seed = 0, TimeSpan think = default) => Task.WhenAll(Enumerable.Range(0, conversations).Select(async number =>
     {
-        Random random = new(number);
+        Random random = new((1000 * seed) + number);
         while (!_stop.IsCancellationRequested && Done < most)
         {
             (string question, ChatOptions options, string text) = _cases[random.Next(_cases.Length)];
             await AskAsync(client, question, options, text);
+            await Task.Delay(think * random.NextDouble());
         }
     }));
 

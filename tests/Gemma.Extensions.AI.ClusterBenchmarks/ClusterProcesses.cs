@@ -188,6 +188,13 @@ internal sealed class NodeProcess
         return int.Parse((await SaysAsync("running")).Split(' ')[1]);
     }
 
+    /// <summary>Managed bytes that are in use, after a full collection.</summary>
+    public async Task<long> LiveBytesAsync()
+    {
+        await _process.StandardInput.WriteLineAsync("collect");
+        return long.Parse((await SaysAsync("running")).Split(' ')[2]);
+    }
+
     public void Kill()
     {
         _process.Kill();

@@ -1,13 +1,14 @@
 using Gemma.Extensions.AI.ClusterBenchmarks;
+using Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
-// What a cluster of processes on this machine does. Every command but "node" and "hop" needs redis-server.
+// What a cluster of processes on this machine does. Every command but "node", "hop", "steps" and "simulate…" needs redis-server.
 switch (args)
 {
     case ["node", .. string[] node]:
         await NodeProgram.RunAsync(node);
         return 0;
-    case ["kill", string kills, string conversations]:
-        return await KillBenchmark.RunAsync(int.Parse(kills), int.Parse(conversations));
+    case ["kill", string kills, string conversations, string seed]:
+        return await KillBenchmark.RunAsync(int.Parse(kills), int.Parse(conversations), int.Parse(seed));
     case ["rolling", string rounds, string conversations]:
         return await RollingBenchmark.RunAsync(int.Parse(rounds), int.Parse(conversations));
     case ["cache", string chats, string turns]:
@@ -19,16 +20,22 @@ switch (args)
     case ["caller", string id, string store]:
         await VanishBenchmark.CallAsync(id, store);
         return 0;
-    case ["soak", string requests, string conversations]:
-        return await SoakBenchmark.RunAsync(int.Parse(requests), int.Parse(conversations));
+    case ["steps", string model, string output, string rounds]:
+        return await StepBenchmark.RunAsync(model, output, int.Parse(rounds));
+    case ["simulate-cache", string steps, string chats, string turns, string blocks, string instructions, string groups]:
+        return SimulationBenchmark.Cache(steps, int.Parse(chats), int.Parse(turns), int.Parse(blocks), int.Parse(instructions), int.Parse(groups));
+    case ["soak", string requests, string conversations, string minutes, string samples]:
+        return await SoakBenchmark.RunAsync(int.Parse(requests), int.Parse(conversations), TimeSpan.FromMinutes(double.Parse(minutes)), samples);
     default:
         Console.Error.WriteLine("""
-            kill KILLS CONVERSATIONS       a random node of three is killed, again and again, under load
+            kill KILLS CONVERSATIONS SEED  a random node of three is killed, again and again, under load
             rolling ROUNDS CONVERSATIONS   all three nodes are replaced, one after the other, under load
             cache CHATS TURNS              share of prompt tokens from cache over three nodes, over one of their memory, and placed at random
             hop MODEL ROUNDS               a cluster of one against the model in this process
             vanish TIMES                   a reader of an answer is killed: the time until its node has stopped
-            soak REQUESTS CONVERSATIONS    memory and orphaned work while nodes come and go
+            steps MODEL FILE ROUNDS        how long steps of the engine take, fitted and written to a file
+            simulate-cache FILE CHATS TURNS BLOCKS INSTRUCTIONS GROUPS   what "cache" does, simulated, of so many blocks a node and tokens of instructions, with the steps' times of the file
+            soak REQUESTS CONVERSATIONS MINUTES SAMPLES   memory, sampled into a file, and orphaned work while nodes come and go; ends when both are over
             """);
         return 1;
 }

@@ -56,9 +56,10 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
         }
     }
 
-    /// <summary>Ends what nobody asks for any more.</summary>
+    /// <summary>Ends what nobody asks for any more, and notes how busy the models are.</summary>
     private void Sweep()
     {
+        Array.ForEach(models.All, model => model.Observe());
         foreach (NodeJob job in _jobs.Values)
         {
             if (job.IsForgotten)
@@ -130,7 +131,8 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
         }
 
         ChatPrompt prompt = ChatTurn.Render(use.Model, Conversations.ToMessages(request.Messages), options);
-        if (request.MayRedirect && Router.Better(view.Nodes, hints, prompt.Tokens, silo.Text) is { } better)
+        bool isFirstTurn = !request.Messages.Any(message => message.Role == ChatRole.Assistant.Value);
+        if (view.Settle(hints, new RoutedPrompt(prompt.Tokens, isFirstTurn), silo.Text, request.MayRedirect) is { } better)
         {
             job.End(WireState.Elsewhere, better: better);
             return;

@@ -87,8 +87,9 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
     private const int MostWarmBlocks = 4096;
 
     private readonly ConcurrentDictionary<string, string> _adapters = new(adapterHashes, StringComparer.OrdinalIgnoreCase);
+    private readonly LoadAverage _load = new(TimeProvider.System);
     private Task<ulong[]> _warm = Task.FromResult<ulong[]>([]);
-    private uint[] _lastWarm = [];
+    private ulong[] _lastWarm = [];
 
     /// <summary>Calls that use it.</summary>
     public int Uses;
@@ -104,29 +105,57 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
 
     public string? IdentityWith(string? adapter) => string.IsNullOrEmpty(adapter) ? identity : _adapters.TryGetValue(adapter, out string? hash) ? $"{identity} adapter {hash}" : null;
 
+    /// <summary>Keeps the average load, again and again.</summary>
+    public void Observe() => _load.Observe(model.Engine.Status.Running);
+
+    /// <summary>Asks the engine which blocks are warm. Ends when it has said so, which may be a long step later, or at once where it is asked already.</summary>
+    public Task RefreshAsync()
+    {
+        Task<ulong[]> warm = _warm;
+        if (warm.IsCompleted)
+        {
+            try
+            {
+                warm = model.Engine.KeepsPrefixes && !model.Engine.Status.Stopping ? model.Engine.WarmBlocksAsync(MostWarmBlocks) : Task.FromResult<ulong[]>([]);
+            }
+            catch (Exception e) when (e is ObjectDisposedException or GemmaException)
+            {
+                warm = Task.FromResult<ulong[]>([]); // it is being unloaded, or has failed
+            }
+
+            _warm = warm;
+        }
+
+        return warm;
+    }
+
     /// <summary>A word to the other nodes. Warm blocks are those of some time ago while the engine is within a long step: nobody waits for it.</summary>
     public ModelSummary Summarize()
     {
         EngineStatus status = model.Engine.Status;
         Task<ulong[]> warm = _warm; // another thread may begin the next question meanwhile
-        if (warm.IsCompleted)
-        {
-            _lastWarm = warm.IsCompletedSuccessfully ? [.. warm.Result.Select(hash => (uint)hash)] : [];
-            _warm = model.Engine.KeepsPrefixes && !status.Stopping ? model.Engine.WarmBlocksAsync(MostWarmBlocks) : Task.FromResult<ulong[]>([]);
-        }
+        _lastWarm = warm.IsCompletedSuccessfully ? warm.Result : _lastWarm;
+        return Summarize(name, identity, [.. _adapters.Select(adapter => new AdapterSummary { Name = adapter.Key, Hash = adapter.Value, Number = model.FindAdapter(adapter.Key)!.Id })], status, model.Engine.BlockTokens, _lastWarm, _load.Observe(status.Running));
+    }
 
+    /// <summary>The summary of an engine's state. Requests that came during a step and find a place in the next count as running: for half a second, nodes would be thought busy that are not.</summary>
+    public static ModelSummary Summarize(string name, string identity, AdapterSummary[] adapters, EngineStatus status, int blockTokens, ulong[] warm, double load)
+    {
+        int arriving = Math.Clamp(status.MaxRunning - status.Running, 0, Math.Min(status.Arriving, status.Waiting));
         return new ModelSummary
         {
             Name = name,
             Identity = identity,
-            Adapters = [.. _adapters.Select(adapter => new AdapterSummary { Name = adapter.Key, Hash = adapter.Value, Number = model.FindAdapter(adapter.Key)!.Id })],
-            Running = status.Running,
-            Waiting = status.Waiting,
+            Adapters = adapters,
+            Running = status.Running + arriving,
+            Waiting = status.Waiting - arriving,
             MaxRunning = status.MaxRunning,
             MaxWaiting = status.MaxWaiting,
             AvailableBlocks = status.FreeBlocks + status.CachedBlocks,
-            BlockTokens = model.Engine.BlockTokens,
-            Warm = _lastWarm,
+            Fill = 1 - (status.FreeBlocks / (float)Math.Max(1, status.Blocks)),
+            BlockTokens = blockTokens,
+            Warm = [.. warm.Select(hash => (uint)hash).Order()],
+            Load = (float)load,
         };
     }
 }

@@ -7,6 +7,8 @@ namespace Gemma.Extensions.AI.Orleans.Routing;
 [GenerateSerializer, Immutable, Alias("gemma.node")]
 internal sealed class NodeSummary
 {
+    private ulong? _place;
+
     /// <summary>The silo, as <c>SiloAddress.ToParsableString</c> writes it.</summary>
     [Id(0)]
     public string Silo { get; set; } = "";
@@ -17,6 +19,9 @@ internal sealed class NodeSummary
 
     [Id(2)]
     public ModelSummary[] Models { get; set; } = [];
+
+    /// <inheritdoc cref="Router.PlaceOf"/>
+    public ulong Place => _place ??= Router.PlaceOf(Silo);
 
     public ModelSummary? Find(string model) => Array.Find(Models, other => string.Equals(other.Name, model, StringComparison.OrdinalIgnoreCase));
 }
@@ -54,9 +59,20 @@ internal sealed class ModelSummary
     [Id(8)]
     public int BlockTokens { get; set; }
 
-    /// <summary>The lower halves of the hashes of warm blocks, those used last. A wrong hit costs a detour, nothing else.</summary>
+    /// <summary>The lower halves of the hashes of warm blocks, those used last; ascending. A wrong hit costs a detour, nothing else.</summary>
     [Id(9)]
     public uint[] Warm { get; set; } = [];
+
+    /// <summary><see cref="Running"/> on average of the last second.</summary>
+    [Id(10)]
+    public float Load { get; set; }
+
+    /// <summary>Part of the key/value memory that holds something, from 0 to 1.</summary>
+    [Id(11)]
+    public float Fill { get; set; }
+
+    /// <summary>True if the summary tells of a block.</summary>
+    public bool IsWarm(uint block) => Array.BinarySearch(Warm, block) >= 0;
 
     public bool HasRoom => Running + Waiting < MaxRunning + MaxWaiting;
 

@@ -18,6 +18,23 @@ internal static class Router
     /// <summary>Least advantage, in tokens, for which a request is sent on once more: it costs a way and is rendered twice.</summary>
     private const int LeastAdvantage = 128;
 
+    /// <summary>
+    /// A first turn counts by this part only. The part of it that a node may have warm, instructions for example, is common to many conversations, and a node that reads it has it for all of those whose home it is:
+    /// counted in full, every new conversation would go to the node that has it already, away from its home.
+    /// </summary>
+    private const double FirstTurnShare = 4;
+
+    /// <summary>
+    /// A conversation that begins will fill memory where it begins: a full node is as much dearer than an empty one as a prompt of so many tokens. Without that, all conversations with the same instructions
+    /// would fill the node that read them first, and others would stay empty.
+    /// </summary>
+    private const int FullMemoryCost = 1024;
+
+    /// <summary>
+    /// Nodes that are compared of those that have the same part of a prompt warm: the first in the conversation's own order. Were all compared, every call between two summaries would go to the one that seemed idlest.
+    /// </summary>
+    private const int Compared = 2;
+
     /// <summary>The nodes that can answer: they have the model, the adapter, what the answer began with, and take work.</summary>
     public static IEnumerable<NodeSummary> Eligible(IEnumerable<NodeSummary> nodes, RouteHints hints) => nodes.Where(node =>
         !node.IsDraining && !hints.Excluded.Contains(node.Silo) && node.Find(hints.Model) is { } model
@@ -29,17 +46,24 @@ internal static class Router
     /// </summary>
     public static string? First(IReadOnlyList<NodeSummary> nodes, RouteHints hints)
     {
-        NodeSummary[] eligible = [.. Eligible(nodes, hints).OrderByDescending(node => Rank(node.Silo, hints.Home))];
+        NodeSummary[] eligible = [.. Eligible(nodes, hints)];
         if (Array.Find(eligible, node => node.Silo == hints.Target) is { } target)
         {
             return target.Silo;
         }
 
-        int skipped = hints.Unanswered % Math.Max(1, eligible.Length);
-        eligible = [.. eligible[skipped..], .. eligible[..skipped]];
+        if (hints.Unanswered == 0 && eligible.Where(IsFree).MaxBy(node => Rank(node, hints.Home)) is { } home)
+        {
+            return home.Silo;
+        }
 
-        NodeSummary? free = Array.Find(eligible, node => node.Find(hints.Model) is { Waiting: 0 } model && model.Running < model.MaxRunning);
-        return (free ?? eligible.MinBy(node => node.Find(hints.Model) is { HasRoom: true } model ? Load(model) : double.MaxValue))?.Silo; // of equal ones the first
+        int skipped = hints.Unanswered % Math.Max(1, eligible.Length);
+        NodeSummary[] ranked = [.. eligible.OrderByDescending(node => Rank(node, hints.Home))];
+        ranked = [.. ranked[skipped..], .. ranked[..skipped]];
+        NodeSummary? free = Array.Find(ranked, IsFree);
+        return (free ?? ranked.MinBy(node => node.Find(hints.Model) is { HasRoom: true } model ? Load(model) : double.MaxValue))?.Silo; // of equal ones the first
+
+        bool IsFree(NodeSummary node) => node.Find(hints.Model) is { Waiting: 0 } model && model.Running < model.MaxRunning;
     }
 
     /// <summary>The node for a rendered prompt: where reading what is not warm, and waiting, cost least. Null: none is better than <paramref name="self"/> by enough.</summary>
@@ -47,34 +71,42 @@ internal static class Router
     /// <param name="hints">The call.</param>
     /// <param name="prompt">Its tokens.</param>
     /// <param name="self">The silo that asks.</param>
-    public static string? Better(IReadOnlyList<NodeSummary> nodes, RouteHints hints, int[] prompt, string self)
+    /// <param name="isExpected">Blocks that a silo should have by now although its summary does not say so yet; null: none.</param>
+    public static string? Better(IReadOnlyList<NodeSummary> nodes, RouteHints hints, RoutedPrompt prompt, string self, Func<string, uint, bool>? isExpected = null)
     {
-        Dictionary<int, ulong[]> hashes = []; // by the number that those of an adapter begin with
         double own = double.MaxValue, best = double.MaxValue;
-        string? found = null;
-        foreach (NodeSummary node in Eligible(nodes, hints).OrderByDescending(node => Rank(node.Silo, hints.Home)))
+        NodeSummary? found = null;
+        Dictionary<int, int> compared = []; // by the tokens that are warm
+        foreach (NodeSummary node in Eligible(nodes, hints).OrderByDescending(node => Rank(node, hints.Home)))
         {
-            double cost = Cost(node.Find(hints.Model)!, hints.Adapter, prompt, hashes);
-            own = node.Silo == self ? cost : own;
-            (best, found) = cost < best ? (cost, node.Silo) : (best, found);
+            ModelSummary model = node.Find(hints.Model)!;
+            int warm = WarmTokens(model, hints.Adapter, prompt, isExpected is null ? null : block => isExpected(node.Silo, block));
+            bool isSelf = node.Silo == self;
+            if ((compared[warm] = compared.GetValueOrDefault(warm) + 1) > Compared && !isSelf)
+            {
+                continue;
+            }
+
+            double cost = model.HasRoom ? Cost(model, prompt, warm) : double.MaxValue;
+            own = isSelf ? cost : own;
+            (best, found) = cost < best ? (cost, node) : (best, found);
         }
 
-        return found is not null && found != self && own < double.MaxValue && own - best >= LeastAdvantage ? found : null;
+        return found is not null && found.Silo != self && own < double.MaxValue && own - best >= LeastAdvantage ? found.Silo : null;
     }
 
     /// <summary>Tokens of a prompt that a node has warm.</summary>
-    public static int WarmTokens(ModelSummary model, string? adapter, int[] prompt, Dictionary<int, ulong[]> hashes)
+    public static int WarmTokens(ModelSummary model, string? adapter, RoutedPrompt prompt, Func<uint, bool>? isExpected = null)
     {
         int number = string.IsNullOrEmpty(adapter) ? 0 : model.FindAdapter(adapter)!.Number;
-        if (!hashes.TryGetValue(number, out ulong[]? blocks))
-        {
-            hashes[number] = blocks = PrefixTree.HashBlocks(prompt, model.BlockTokens, number);
-        }
-
-        HashSet<uint> warm = [.. model.Warm];
         int count = 0;
-        while (count < blocks.Length && warm.Contains((uint)blocks[count]))
+        foreach (ulong block in prompt.Blocks(model.BlockTokens, number))
         {
+            if (!model.IsWarm((uint)block) && isExpected?.Invoke((uint)block) != true)
+            {
+                break;
+            }
+
             count++;
         }
 
@@ -82,10 +114,13 @@ internal static class Router
     }
 
     /// <summary>Rank of a node for a conversation (rendezvous hashing): nodes that come and go move only their own conversations. A silo that restarts at its address ranks as before.</summary>
-    public static ulong Rank(string silo, ulong home)
+    public static ulong Rank(NodeSummary node, ulong home) => Mix(home ^ node.Place);
+
+    /// <summary>A hash of a silo's address, without the generation that differs when it starts again.</summary>
+    public static ulong PlaceOf(string silo)
     {
         int generation = silo.IndexOf('@', StringComparison.Ordinal);
-        return Mix(home ^ Hash(generation < 0 ? silo : silo[..generation]));
+        return Hash(generation < 0 ? silo : silo[..generation]);
     }
 
     /// <summary>FNV-1a over UTF-8, the same in every process.</summary>
@@ -99,17 +134,12 @@ internal static class Router
         return Mix(hash);
     }
 
-    private static double Cost(ModelSummary model, string? adapter, int[] prompt, Dictionary<int, ulong[]> hashes)
+    private static double Cost(ModelSummary model, RoutedPrompt prompt, int warm)
     {
-        if (!model.HasRoom)
-        {
-            return double.MaxValue;
-        }
-
-        int cold = prompt.Length - WarmTokens(model, adapter, prompt, hashes);
+        int cold = prompt.Tokens.Length - warm;
         int queued = model.Waiting + Math.Max(0, model.Running + 1 - model.MaxRunning);
         bool isShort = model.AvailableBlocks < 2 * (cold / Math.Max(1, model.BlockTokens) + 1);
-        return cold + (RunningCost * model.Running) + (WaitingCost * queued) + (isShort ? ShortMemoryCost : 0);
+        return (prompt.IsFirstTurn ? (cold / FirstTurnShare) + (FullMemoryCost * model.Fill) : cold) + (RunningCost * model.Load) + (WaitingCost * queued) + (isShort ? ShortMemoryCost : 0);
     }
 
     private static double Load(ModelSummary model) => (model.Running + model.Waiting) / (double)Math.Max(1, model.MaxRunning);
@@ -119,5 +149,30 @@ internal static class Router
         z = (z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9;
         z = (z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB;
         return z ^ (z >> 31);
+    }
+}
+
+/// <summary>A prompt whose node is chosen.</summary>
+/// <param name="tokens">Its tokens.</param>
+/// <param name="isFirstTurn">True if the conversation has no answer yet.</param>
+internal sealed class RoutedPrompt(int[] tokens, bool isFirstTurn = false)
+{
+    private readonly Dictionary<int, ulong[]> _blocks = [];
+
+    public int[] Tokens => tokens;
+
+    public bool IsFirstTurn => isFirstTurn;
+
+    /// <summary>The hashes of its full blocks.</summary>
+    /// <param name="blockTokens">Tokens of a block, the same at all nodes of a model.</param>
+    /// <param name="adapter">The number that a node's hashes begin with.</param>
+    public ulong[] Blocks(int blockTokens, int adapter)
+    {
+        if (!_blocks.TryGetValue(adapter, out ulong[]? blocks))
+        {
+            _blocks[adapter] = blocks = PrefixTree.HashBlocks(tokens, blockTokens, adapter);
+        }
+
+        return blocks;
     }
 }

@@ -16,6 +16,18 @@ internal sealed class EngineInbox(EngineOptions options)
     /// <summary>Requests that were accepted and are not complete; what is computed while there are none is not counted.</summary>
     public int Accepted => Volatile.Read(ref _accepted);
 
+    /// <summary>Requests that the engine's thread has not taken over yet.</summary>
+    public int Arriving
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _requests.Count;
+            }
+        }
+    }
+
     /// <summary>No more requests are accepted.</summary>
     public bool IsStopping => _stopping;
 

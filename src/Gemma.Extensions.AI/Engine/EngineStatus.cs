@@ -14,6 +14,9 @@ namespace Gemma.Extensions.AI.Engine;
 internal readonly record struct EngineStatus(
     bool Failed, bool Stopping, int Running, int Waiting, int MaxRunning, int MaxWaiting, int Blocks, int FreeBlocks, int CachedBlocks, long Preemptions)
 {
+    /// <summary>Requests among those that wait which came during the step that runs: the next one may take them in.</summary>
+    public int Arriving { get; init; }
+
     /// <summary>Blocks that sequences hold.</summary>
     public int UsedBlocks => Blocks - FreeBlocks - CachedBlocks;
 }

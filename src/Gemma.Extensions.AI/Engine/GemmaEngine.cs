@@ -79,7 +79,10 @@ internal sealed class GemmaEngine : IDisposable
     /// <summary>State of the engine, read without stopping it, so the numbers are only about simultaneous.</summary>
     public EngineStatus Status => new(
         _inbox.Failure is not null, _inbox.IsStopping, _scheduler.Running.Count, Math.Max(0, _inbox.Accepted - _scheduler.Running.Count), _options.MaxConcurrentRequests, _options.MaxQueuedRequests,
-        _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions);
+        _cache.Blocks.Count, _cache.Blocks.FreeCount, _cache.Blocks.IdleCount, _scheduler.Preemptions)
+    {
+        Arriving = _inbox.Arriving,
+    };
 
     /// <summary>Blocks that the draft model holds for running sequences.</summary>
     public int DraftBlocks => _draft is null ? 0 : _draft.Blocks.Count - _draft.Blocks.FreeCount;

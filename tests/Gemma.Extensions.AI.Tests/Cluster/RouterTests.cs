@@ -1,5 +1,9 @@
+using Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Orleans;
+using Gemma.Extensions.AI.Orleans.Nodes;
 using Gemma.Extensions.AI.Orleans.Routing;
+using Microsoft.Extensions.Options;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
@@ -57,7 +61,7 @@ public class RouterTests
     public void BusyHomesSendNewCallsOnAndFullNodesAreTheLast()
     {
         ulong home = Router.Hash("x");
-        NodeSummary[] nodes = [.. "abc".Select(name => Node(name.ToString())).OrderByDescending(node => Router.Rank(node.Silo, home))];
+        NodeSummary[] nodes = [.. "abc".Select(name => Node(name.ToString())).OrderByDescending(node => Router.Rank(node, home))];
         Assert.Equal(nodes[0].Silo, First(nodes, home));
         Assert.Equal([1, 2, 0], Enumerable.Range(1, 3).Select(unanswered => Array.FindIndex(nodes, node => node.Silo == Router.First(nodes, new RouteHints { Model = "m", Home = home, Unanswered = unanswered }))));
         nodes[0].Models[0].Running = 4;
@@ -76,24 +80,24 @@ public class RouterTests
     {
         int[] prompt = [.. Enumerable.Range(0, 1_000).Select(i => i * 31 % 997)];
         uint[] warm = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 0).Select(hash => (uint)hash)];
-        NodeSummary[] nodes = [Node("a"), Node("b", model => model.Warm = warm[..10]), Node("c", model => model.Warm = warm[..20])];
-        Assert.Equal([0, 320, 640], nodes.Select(node => Router.WarmTokens(node.Models[0], null, prompt, [])));
+        NodeSummary[] nodes = [Node("a"), Node("b", model => model.Warm = Sorted(warm[..10])), Node("c", model => model.Warm = Sorted(warm[..20]))];
+        Assert.Equal([0, 320, 640], nodes.Select(node => Router.WarmTokens(node.Models[0], null, new RoutedPrompt(prompt))));
         Assert.Equal("c", Better("a"));
         Assert.Equal("c", Better("b"));
         Assert.Null(Better("c"));
         nodes[2].Models[0].Waiting = 1; // costs more than 320 tokens
         Assert.Equal("b", Better("a"));
         Assert.Null(Better("b"));
-        (nodes[1].Models[0].AvailableBlocks, nodes[2].Models[0].Running) = (3, 1); // others would lose their memory
+        (nodes[1].Models[0].AvailableBlocks, nodes[2].Models[0].Load) = (3, 1); // others would lose their memory
         Assert.Null(Better("a"));
         (nodes[2].Models[0].Waiting, nodes[2].Models[0].Running) = (4, 4); // full
         Assert.Null(Better("a"));
 
         // A gap ends what is warm, and a few blocks are not worth the way.
-        nodes = [Node("a"), Node("b", model => model.Warm = warm[1..30]), Node("c", model => model.Warm = warm[..3])];
+        nodes = [Node("a"), Node("b", model => model.Warm = Sorted(warm[1..30])), Node("c", model => model.Warm = Sorted(warm[..3]))];
         Assert.Null(Better("a"));
 
-        string? Better(string self) => Router.Better(nodes, new RouteHints { Model = "m" }, prompt, self);
+        string? Better(string self) => Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), self);
     }
 
     [Fact]
@@ -102,12 +106,100 @@ public class RouterTests
         int[] prompt = [.. Enumerable.Range(0, 100)];
         ModelSummary model = Node("a").Models[0];
         model.Adapters = [new() { Name = "law", Hash = "1", Number = 7 }];
-        model.Warm = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 7).Select(hash => (uint)hash)];
-        Dictionary<int, ulong[]> hashes = [];
-        Assert.Equal((96, 0), (Router.WarmTokens(model, "law", prompt, hashes), Router.WarmTokens(model, null, prompt, hashes)));
+        model.Warm = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 7).Select(hash => (uint)hash).Order()];
+        RoutedPrompt routed = new(prompt);
+        Assert.Equal((96, 0), (Router.WarmTokens(model, "law", routed), Router.WarmTokens(model, null, routed)));
+    }
+
+    [Fact]
+    public void NewConversationsStayAtTheirHomesThoughTheirInstructionsAreWarmElsewhere()
+    {
+        int[] prompt = [.. Enumerable.Range(0, 300).Select(i => i * 31 % 997)];
+        uint[] instructions = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 0).Take(7).Select(hash => (uint)hash).Order()];
+        NodeSummary[] nodes = [Node("a"), Node("b", model => model.Warm = instructions)];
+        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
+        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
+
+        // Long ones are worth the way, even the first time.
+        prompt = [.. Enumerable.Range(0, 3_000).Select(i => i * 31 % 997)];
+        nodes[1].Models[0].Warm = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 0).Take(90).Select(hash => (uint)hash).Order()];
+        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
+    }
+
+    [Fact]
+    public void ConversationsBeginWhereMemoryIsEmptyAndGoOnWhereTheyAre()
+    {
+        int[] prompt = [.. Enumerable.Range(0, 300).Select(i => i * 31 % 997)];
+        NodeSummary[] nodes = [Node("a", model => model.Fill = 0.9f), Node("b", model => model.Fill = 0.7f)];
+        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
+        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
+        nodes[0].Models[0].Fill = 0.75f; // about even
+        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
+    }
+
+    [Fact]
+    public void OneIdleNodeOfManyDoesNotGetEveryCall()
+    {
+        NodeSummary[] nodes = [.. Enumerable.Range(0, 100).Select(i => Node($"10.0.0.{i}:11111@5", model => model.Load = i == 7 ? 0 : 4))];
+        int[] prompt = [.. Enumerable.Range(0, 300).Select(i => i * 31 % 997)];
+        int taken = Enumerable.Range(0, 1_000).Count(i =>
+        {
+            ulong home = Router.Hash($"conversation {i}");
+            return (Router.Better(nodes, new RouteHints { Model = "m", Home = home }, new RoutedPrompt(prompt, isFirstTurn: true), First(nodes, home)) ?? First(nodes, home)) == nodes[7].Silo;
+        });
+        Assert.InRange(taken, 10, 40); // its own, and those whose second choice it is
+    }
+
+    [Fact]
+    public void WhatWasSentToANodeCountsAsWarmThereBeforeItsSummarySaysSo()
+    {
+        EventQueue time = new();
+        ClusterView view = new(Options.Create(new GemmaNodeOptions()), time);
+        NodeSummary[] nodes = [Node("a"), Node("b", model => model.Name = "other"), Node("c")];
+        Array.ForEach(nodes, view.Hear);
+        int[] first = [.. Enumerable.Range(0, 400).Select(i => i * 31 % 997)], second = [.. first, .. Enumerable.Range(0, 100)];
+        RouteHints hints = new() { Model = "m" };
+
+        // c had the beginning, so it was sent the first turn; the second comes at once and finds nothing in any summary.
+        nodes[2].Models[0].Warm = [.. PrefixTree.HashBlocks(first, BlockTokens, 0).Select(hash => (uint)hash).Order()];
+        Assert.Equal("c", view.Settle(hints, new RoutedPrompt(first), "a", mayRedirect: true));
+        nodes[2].Models[0].Warm = [];
+        Assert.Equal("c", view.Settle(hints, new RoutedPrompt(second), "a", mayRedirect: true));
+
+        // A node that keeps a call has it warm itself; and nothing is expected for long.
+        Assert.Null(view.Settle(hints, new RoutedPrompt([.. second.Reverse()]), "a", mayRedirect: true));
+        nodes[2].Models[0].Warm = [.. PrefixTree.HashBlocks([.. second.Reverse()], BlockTokens, 0).Select(hash => (uint)hash).Order()];
+        Assert.Null(view.Settle(hints, new RoutedPrompt([.. second.Reverse()]), "a", mayRedirect: true));
+        time.RunUntil(3);
+        Array.ForEach(nodes, view.Hear);
+        Assert.Null(view.Settle(hints, new RoutedPrompt(second), "a", mayRedirect: true));
+        Assert.Equal("c", view.Settle(hints, new RoutedPrompt([.. second.Reverse()]), "a", mayRedirect: true));
+    }
+
+    [Fact]
+    public void LoadOfAMomentCountsLittle()
+    {
+        EventQueue time = new();
+        LoadAverage load = new(time);
+        load.Observe(8);
+        time.RunUntil(0.05);
+        Assert.InRange(load.Observe(0), 0.1, 1);
+        time.RunUntil(0.55);
+        Assert.InRange(load.Observe(8), 0.05, 0.5);
+        time.RunUntil(5.55);
+        Assert.InRange(load.Observe(8), 7.9, 8);
+
+        // Requests that came during a step are not a queue while there is a place for them.
+        EngineStatus status = new(false, false, Running: 2, Waiting: 3, MaxRunning: 4, MaxWaiting: 8, 100, 50, 0, 0) { Arriving = 3 };
+        ModelSummary summary = HostedModel.Summarize("m", "same", [], status, BlockTokens, [], 2);
+        Assert.Equal((4, 1), (summary.Running, summary.Waiting));
+        summary = HostedModel.Summarize("m", "same", [], status with { Arriving = 0 }, BlockTokens, [], 2);
+        Assert.Equal((2, 3), (summary.Running, summary.Waiting)); // they wait for memory
     }
 
     private static string First(NodeSummary[] nodes, ulong home) => Router.First(nodes, new RouteHints { Model = "m", Home = home })!;
+
+    private static uint[] Sorted(uint[] blocks) => [.. blocks.Order()];
 
     private static NodeSummary Node(string silo, Action<ModelSummary>? change = null)
     {

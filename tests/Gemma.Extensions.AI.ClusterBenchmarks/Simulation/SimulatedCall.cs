@@ -1,0 +1,104 @@
+using Gemma.Extensions.AI.Engine;
+
+namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
+
+/// <summary>What a call costs besides the model's steps.</summary>
+/// <param name="Way">Seconds that a message is on its way.</param>
+/// <param name="NodeCall">Seconds of a core that a call takes at a node: message, rendering, routing.</param>
+/// <param name="NodeBatch">Seconds of a core that a batch of an answer takes at a node.</param>
+/// <param name="ClientCall">Seconds of a core that a call takes where it is made.</param>
+/// <param name="ClientBatch">Seconds of a core that a batch takes there.</param>
+internal sealed record TalkCosts(double Way, double NodeCall, double NodeBatch, double ClientCall, double ClientBatch);
+
+/// <summary>One call: its tokens, and when they came. Batches go as <c>NodeJob</c> has them go.</summary>
+internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores client, int[] prompt, int[] answer, ulong home, bool isFirstTurn, Action<SimulatedCall> done) : GenerationSink
+{
+    private static readonly double s_leastPause = Orleans.Nodes.NodeTimes.Default.LeastPause.TotalSeconds;
+
+    private SimulatedNode? _node;
+    private int _unread; // tokens that no batch has taken yet
+    private int _batches;
+    private bool _isAsked = true; // the client waits for a batch
+    private bool _isPausing;
+    private bool _hasEnded;
+
+    public int[] Prompt => prompt;
+
+    public int[] Answer => answer;
+
+    /// <summary>The hash of how the conversation begins.</summary>
+    public ulong Home => home;
+
+    public bool IsFirstTurn => isFirstTurn;
+
+    public double Began { get; } = events.Now;
+
+    /// <summary>When the first token had come; 0 before.</summary>
+    public double FirstAt { get; private set; }
+
+    public double EndedAt { get; private set; }
+
+    /// <summary>True where every node was full.</summary>
+    public bool Refused { get; private set; }
+
+    /// <summary>Tokens of the prompt that were warm.</summary>
+    public int Cached { get; private set; }
+
+    /// <summary>The node took the call.</summary>
+    public void BeginAt(SimulatedNode node) => _node = node;
+
+    public void Refuse()
+    {
+        Refused = true;
+        EndedAt = events.Now;
+        done(this);
+    }
+
+    public override bool OnToken(int token)
+    {
+        _unread++;
+        Consider();
+        return true;
+    }
+
+    public override void OnCompleted(GenerationResult result)
+    {
+        (_hasEnded, Cached) = (true, result.CachedTokens);
+        Consider();
+    }
+
+    /// <summary>Begins a batch where the client asks for one and there is something to tell.</summary>
+    private void Consider()
+    {
+        if (_isAsked && !_isPausing && (_unread > 0 || _hasEnded))
+        {
+            _isPausing = true;
+            events.After(_batches == 0 || _hasEnded ? 0 : s_leastPause, Send);
+        }
+    }
+
+    private void Send()
+    {
+        (_isAsked, _isPausing, _unread) = (false, false, 0);
+        _batches++;
+        bool isLast = _hasEnded;
+        _node!.Cores.Run(costs.NodeBatch, () => events.After(costs.Way, () => client.Run(costs.ClientBatch, () => Receive(isLast))));
+    }
+
+    private void Receive(bool isLast)
+    {
+        FirstAt = FirstAt == 0 ? events.Now : FirstAt;
+        if (isLast)
+        {
+            EndedAt = events.Now;
+            done(this);
+            return;
+        }
+
+        events.After(costs.Way, () =>
+        {
+            _isAsked = true;
+            Consider();
+        });
+    }
+}

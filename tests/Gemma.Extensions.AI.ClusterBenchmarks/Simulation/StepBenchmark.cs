@@ -1,0 +1,131 @@
+using Gemma.Extensions.AI.Benchmarks;
+using Gemma.Extensions.AI.Engine;
+
+namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
+
+/// <summary>
+/// Measures how long steps of the real engine take on one thread, in processor time of that thread, which other programs disturb little: prompts of so many rows, so many sequences that generate, and long
+/// contexts. What a simulation needs of it is fitted and written to a file.
+/// </summary>
+internal static class StepBenchmark
+{
+    private const int MostSequences = 16;
+    private static readonly int[] s_rows = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+    public static async Task<int> RunAsync(string path, string output, int rounds)
+    {
+        using GemmaModel model = GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
+        int window = model.Engine.ContextLength <= 1024 ? 128 : 4096;
+        StepTimes shape = new("", window, [], [], 0, 0);
+        Random random = new(11);
+        await PromptAsync(model, random, 64); // memory and code are touched before anything counts
+        await GenerateAsync(model, random, 2, 16);
+        double[] prompts = new double[s_rows.Length];
+        for (int i = 0; i < s_rows.Length; i++)
+        {
+            List<double> times = [];
+            for (int round = 0; round < rounds; round++)
+            {
+                times.Add(await PromptAsync(model, random, s_rows[i]));
+            }
+
+            prompts[i] = Median(times);
+        }
+
+        Dictionary<int, double> generating = [];
+        foreach (int sequences in s_rows.Where(rows => rows <= MostSequences))
+        {
+            generating[sequences] = await GenerateAsync(model, random, sequences, 32);
+        }
+
+        int far = Math.Min(1024, model.Engine.ContextLength) - 64;
+        double attended = (await GenerateAsync(model, random, 2, far) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1)));
+        attended = Math.Max(0, attended);
+        double[] plain = [.. s_rows.Select((rows, i) => prompts[i] - (attended * shape.AttendedBy(0, rows)))];
+        double logit = Math.Max(0, generating.Where(pair => pair.Key > 1).Sum(pair => pair.Value - (attended * pair.Key * shape.AttendedBy(40, 1)) - plain[Array.IndexOf(s_rows, pair.Key)]) / generating.Keys.Where(count => count > 1).Sum(count => count - 1));
+        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, medians of {rounds} in processor time", window, s_rows, [.. plain.Select(seconds => seconds - logit)], logit, attended);
+        fitted.Save(output);
+        for (int i = 0; i < s_rows.Length; i++)
+        {
+            string said = generating.TryGetValue(s_rows[i], out double measured) ? $"; generating {measured * 1e3:0.000}, fitted {fitted.Of(s_rows[i], s_rows[i], s_rows[i] * shape.AttendedBy(40, 1)) * 1e3:0.000}" : "";
+            Console.WriteLine($"{s_rows[i],4} rows: a prompt {prompts[i] * 1e3:0.000} ms{said}");
+        }
+
+        Console.WriteLine($"logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns");
+        return 0;
+    }
+
+    /// <summary>Seconds of a step that reads a prompt and draws a token.</summary>
+    private static async Task<double> PromptAsync(GemmaModel model, Random random, int rows)
+    {
+        Probe before = new(1, null), probe = new(1, null);
+        await SubmitAsync(model, random, 1, before);
+        await SubmitAsync(model, random, rows, probe);
+        return (probe.Times[0] - before.EndedAt) / 1e6;
+    }
+
+    /// <summary>Seconds of a step of sequences that generate behind prompts of some tokens.</summary>
+    private static async Task<double> GenerateAsync(GemmaModel model, Random random, int sequences, int context)
+    {
+        Together together = new(sequences);
+        Probe[] probes = [.. Enumerable.Range(0, sequences).Select(_ => new Probe(int.MaxValue, together))];
+        await Task.WhenAll(probes.Select(probe => SubmitAsync(model, random, context, probe)));
+        return Median([.. probes[0].Times.Zip(probes[0].Times.Skip(1)).Select(pair => (pair.Second - pair.First) / 1e6)]);
+    }
+
+    private static Task SubmitAsync(GemmaModel model, Random random, int tokens, Probe probe)
+    {
+        model.Engine.Submit(new GenerationRequest
+        {
+            Prompt = [.. Enumerable.Range(0, tokens).Select(_ => random.Next(300, 2000))],
+            Sink = probe,
+            Sampling = new SamplingOptions { Temperature = 0 },
+            MaxOutputTokens = 200,
+        });
+        return probe.Ended;
+    }
+
+    private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+
+    /// <summary>Sequences that end together, once all of them have generated for so many steps.</summary>
+    private sealed class Together(int count)
+    {
+        public const int Steps = 16;
+
+        public int Missing { get; set; } = count;
+    }
+
+    /// <summary>Notes the engine's processor time at each token.</summary>
+    private sealed class Probe(int most, Together? together) : GenerationSink
+    {
+        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private int _count;
+
+        public List<double> Times { get; } = [];
+
+        public double EndedAt { get; private set; }
+
+        public Task Ended => _ended.Task;
+
+        public override bool OnToken(int token)
+        {
+            if (together is not null && ++_count == 1)
+            {
+                together.Missing--;
+            }
+
+            if (together is null or { Missing: 0 })
+            {
+                Times.Add(ProcessorTime.Microseconds());
+            }
+
+            return Times.Count < most && Times.Count < Together.Steps;
+        }
+
+        public override void OnCompleted(GenerationResult result)
+        {
+            EndedAt = ProcessorTime.Microseconds();
+            _ended.SetResult();
+        }
+    }
+}
