@@ -138,6 +138,16 @@ internal sealed class NodeProcess
 
     private NodeProcess(Process process) => _process = process;
 
+    /// <summary>Processor time that it has taken.</summary>
+    public double ProcessorSeconds
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.TotalProcessorTime.TotalSeconds;
+        }
+    }
+
     public long ResidentBytes
     {
         get

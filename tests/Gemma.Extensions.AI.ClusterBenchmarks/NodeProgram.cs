@@ -14,6 +14,9 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks;
 /// </summary>
 internal static class NodeProgram
 {
+    /// <summary>Environment variable with which nodes do not guess tokens ahead, as simulated ones do not.</summary>
+    public const string Plain = "GEMMA_CLUSTER_PLAIN";
+
     /// <summary>A silo is voted out after so many probes that nobody answers within the time.</summary>
     public static readonly (TimeSpan ProbeTimeout, int Missed) Detection = (TimeSpan.FromSeconds(1), 3);
 
@@ -31,6 +34,7 @@ internal static class NodeProgram
             {
                 GemmaOptions model = options.AddModel("model", args[4]);
                 model.Threads = int.Parse(args[5]);
+                model.SpeculativeTokens = Environment.GetEnvironmentVariable(Plain) == "1" ? 0 : model.SpeculativeTokens;
                 model.KvCacheBytes = args[6] == "0" ? null : long.Parse(args[6]);
             });
         });

@@ -1,7 +1,7 @@
 using Gemma.Extensions.AI.ClusterBenchmarks;
 using Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
-// What a cluster of processes on this machine does. Every command but "node", "hop", "steps" and "simulate…" needs redis-server.
+// What a cluster of processes on this machine does. Every command but "node", "hop", "router", "steps" and "simulate…" needs redis-server.
 switch (args)
 {
     case ["node", .. string[] node]:
@@ -20,8 +20,14 @@ switch (args)
     case ["caller", string id, string store]:
         await VanishBenchmark.CallAsync(id, store);
         return 0;
+    case ["router", string most]:
+        return RouterBenchmark.Run(int.Parse(most));
     case ["steps", string model, string output, string rounds]:
         return await StepBenchmark.RunAsync(model, output, int.Parse(rounds));
+    case ["predict", string steps, string costs, string chats]:
+        return await PredictionBenchmark.RunAsync(steps, costs, int.Parse(chats));
+    case ["simulate", string steps, string costs, string most, string seed]:
+        return SimulationBenchmark.Scale(steps, costs, int.Parse(most), int.Parse(seed));
     case ["simulate-cache", string steps, string chats, string turns, string blocks, string instructions, string groups]:
         return SimulationBenchmark.Cache(steps, int.Parse(chats), int.Parse(turns), int.Parse(blocks), int.Parse(instructions), int.Parse(groups));
     case ["soak", string requests, string conversations, string minutes, string samples]:
@@ -33,7 +39,10 @@ switch (args)
             cache CHATS TURNS              share of prompt tokens from cache over three nodes, over one of their memory, and placed at random
             hop MODEL ROUNDS               a cluster of one against the model in this process
             vanish TIMES                   a reader of an answer is killed: the time until its node has stopped
+            router NODES                   time of the router, and what nodes tell each other, for 1, 10, … nodes
             steps MODEL FILE ROUNDS        how long steps of the engine take, fitted and written to a file
+            predict FILE COSTS CHATS       one, two and three nodes beside what the simulation says of them; what calls cost is measured and written to COSTS
+            simulate FILE COSTS NODES SEED 1, 10, … nodes at rising load
             simulate-cache FILE CHATS TURNS BLOCKS INSTRUCTIONS GROUPS   what "cache" does, simulated, of so many blocks a node and tokens of instructions, with the steps' times of the file
             soak REQUESTS CONVERSATIONS MINUTES SAMPLES   memory, sampled into a file, and orphaned work while nodes come and go; ends when both are over
             """);

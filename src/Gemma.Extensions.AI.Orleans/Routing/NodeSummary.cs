@@ -71,10 +71,10 @@ internal sealed class ModelSummary
     [Id(11)]
     public float Fill { get; set; }
 
+    public bool HasRoom => Running + Waiting < MaxRunning + MaxWaiting;
+
     /// <summary>True if the summary tells of a block.</summary>
     public bool IsWarm(uint block) => Array.BinarySearch(Warm, block) >= 0;
-
-    public bool HasRoom => Running + Waiting < MaxRunning + MaxWaiting;
 
     public AdapterSummary? FindAdapter(string name) => Array.Find(Adapters, other => string.Equals(other.Name, name, StringComparison.OrdinalIgnoreCase));
 

@@ -16,7 +16,10 @@ internal static class Router
     private const int ShortMemoryCost = 4096;
 
     /// <summary>Least advantage, in tokens, for which a request is sent on once more: it costs a way and is rendered twice.</summary>
-    private const int LeastAdvantage = 128;
+    private const int LeastAdvantage = 64;
+
+    /// <summary>The same for a first turn: each turn after it goes by the home again, and pays the way.</summary>
+    private const int LeastAdvantageOfFirstTurn = 128;
 
     /// <summary>
     /// A first turn counts by this part only. The part of it that a node may have warm, instructions for example, is common to many conversations, and a node that reads it has it for all of those whose home it is:
@@ -92,7 +95,7 @@ internal static class Router
             (best, found) = cost < best ? (cost, node) : (best, found);
         }
 
-        return found is not null && found.Silo != self && own < double.MaxValue && own - best >= LeastAdvantage ? found.Silo : null;
+        return found is not null && found.Silo != self && own < double.MaxValue && own - best >= (prompt.IsFirstTurn ? LeastAdvantageOfFirstTurn : LeastAdvantage) ? found.Silo : null;
     }
 
     /// <summary>Tokens of a prompt that a node has warm.</summary>

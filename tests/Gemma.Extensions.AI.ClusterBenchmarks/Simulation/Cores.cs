@@ -19,6 +19,12 @@ internal sealed class Cores(EventQueue events, double count)
     /// <param name="then">What happens after it.</param>
     public void Run(double work, Action then)
     {
+        if (work <= 0)
+        {
+            then();
+            return;
+        }
+
         Advance();
         Used += work;
         _jobs.Enqueue(then, (_done + work, _number++));

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
@@ -8,7 +9,12 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 /// <param name="NodeBatch">Seconds of a core that a batch of an answer takes at a node.</param>
 /// <param name="ClientCall">Seconds of a core that a call takes where it is made.</param>
 /// <param name="ClientBatch">Seconds of a core that a batch takes there.</param>
-internal sealed record TalkCosts(double Way, double NodeCall, double NodeBatch, double ClientCall, double ClientBatch);
+internal sealed record TalkCosts(double Way, double NodeCall, double NodeBatch, double ClientCall, double ClientBatch)
+{
+    public static TalkCosts Load(string path) => JsonSerializer.Deserialize<TalkCosts>(File.ReadAllText(path))!;
+
+    public void Save(string path) => File.WriteAllText(path, JsonSerializer.Serialize(this) + "\n");
+}
 
 /// <summary>One call: its tokens, and when they came. Batches go as <c>NodeJob</c> has them go.</summary>
 internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores client, int[] prompt, int[] answer, ulong home, bool isFirstTurn, Action<SimulatedCall> done) : GenerationSink

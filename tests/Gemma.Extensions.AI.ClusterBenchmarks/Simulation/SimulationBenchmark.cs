@@ -5,6 +5,36 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 /// <summary>Runs of simulated clusters.</summary>
 internal static class SimulationBenchmark
 {
+    /// <summary>Chats with one of ten instructions, as long as those of an assistant with a few tools, whose users think before they ask again.</summary>
+    private static readonly ChatShape s_chats = new(Groups: 10, Instructions: 300, Turns: 5, Question: 60, Answer: 100, Think: 20);
+
+    /// <summary>More and more nodes at rising load: chats at a time for each node. Costs of the talk are those measured on one machine, and a network of a millisecond.</summary>
+    public static int Scale(string stepTimes, string costsPath, int most, int seed)
+    {
+        StepTimes times = StepTimes.Load(stepTimes);
+        TalkCosts costs = TalkCosts.Load(costsPath) with { Way = 0.001, ClientCall = 0, ClientBatch = 0 };
+        NodeSize size = new(1600, 8192, new EngineOptions { SpeculativeTokens = 0 });
+        Console.WriteLine($"{times.Model}. Seed {seed}; {s_chats}; {size.Blocks:N0} blocks of 32 tokens a node, one core each.");
+        Console.WriteLine("nodes, chats a node: tokens/s of all, of linear; warm, at random; first token, of 95 of 100, s; whole call, s; sent on, refused");
+        int worst = 0;
+        foreach (int chats in (int[])[4, 8, 16, 24])
+        {
+            double one = 0;
+            for (int nodes = 1; nodes <= most && (nodes < 1000 || chats is 8 or 16); nodes *= 10)
+            {
+                ClosedLoop loop = new(s_chats, chats * nodes, 100, 200);
+                LoopResult routed = loop.Run(nodes, times, size, costs, Placement.Router, seed);
+                one = nodes == 1 ? routed.TokensPerSecond : one;
+                string random = nodes > 100 ? "-" : $"{loop.Run(nodes, times, size, costs, Placement.Random, seed).Warm:P1}";
+                double linear = routed.TokensPerSecond / (nodes * one);
+                worst += nodes <= 100 && linear < 0.9 ? 1 : 0;
+                Console.WriteLine($"{nodes,5}, {chats,3}: {routed.TokensPerSecond,9:0.0}, {linear:0.000}; {routed.Warm:P1}, {random}; {routed.First:0.00}, {routed.FirstOfMost:0.00}; {routed.Whole:0.0}; {routed.Redirects / (double)routed.Calls:P1}, {routed.Refused}");
+            }
+        }
+
+        return worst;
+    }
+
     /// <summary>The chats of <see cref="CacheBenchmark"/>: round by round, six at a time.</summary>
     public static int Cache(string stepTimes, int chats, int turns, int blocks, int instructions, int groups)
     {

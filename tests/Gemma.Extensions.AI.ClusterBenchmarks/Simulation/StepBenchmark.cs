@@ -16,7 +16,7 @@ internal static class StepBenchmark
     {
         using GemmaModel model = GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
         int window = model.Engine.ContextLength <= 1024 ? 128 : 4096;
-        StepTimes shape = new("", window, [], [], 0, 0);
+        StepTimes shape = new("", window, [], [], 0, 0, 0);
         Random random = new(11);
         await PromptAsync(model, random, 64); // memory and code are touched before anything counts
         await GenerateAsync(model, random, 2, 16);
@@ -29,7 +29,7 @@ internal static class StepBenchmark
                 times.Add(await PromptAsync(model, random, s_rows[i]));
             }
 
-            prompts[i] = Median(times);
+            prompts[i] = Least(times);
         }
 
         Dictionary<int, double> generating = [];
@@ -38,24 +38,24 @@ internal static class StepBenchmark
             generating[sequences] = await GenerateAsync(model, random, sequences, 32);
         }
 
-        int far = Math.Min(1024, model.Engine.ContextLength) - 64;
-        double attended = (await GenerateAsync(model, random, 2, far) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1)));
-        attended = Math.Max(0, attended);
-        double[] plain = [.. s_rows.Select((rows, i) => prompts[i] - (attended * shape.AttendedBy(0, rows)))];
+        int far = Math.Min(1024, model.Engine.ContextLength) - 64, chunk = s_rows[^1];
+        double attended = Math.Max(0, (await GenerateAsync(model, random, 2, far) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1))));
+        double together = Math.Max(0, (Math.Min(await PromptAsync(model, random, 3 * chunk), await PromptAsync(model, random, 3 * chunk)) - (3 * prompts[^1])) / (shape.AttendedBy(0, 3 * chunk) - (3 * shape.AttendedBy(0, chunk))));
+        double[] plain = [.. s_rows.Select((rows, i) => prompts[i] - (together * shape.AttendedBy(0, rows)))];
         double logit = Math.Max(0, generating.Where(pair => pair.Key > 1).Sum(pair => pair.Value - (attended * pair.Key * shape.AttendedBy(40, 1)) - plain[Array.IndexOf(s_rows, pair.Key)]) / generating.Keys.Where(count => count > 1).Sum(count => count - 1));
-        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, medians of {rounds} in processor time", window, s_rows, [.. plain.Select(seconds => seconds - logit)], logit, attended);
+        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, least of {rounds} in processor time", window, s_rows, [.. plain.Select(seconds => seconds - logit)], logit, attended, together);
         fitted.Save(output);
         for (int i = 0; i < s_rows.Length; i++)
         {
-            string said = generating.TryGetValue(s_rows[i], out double measured) ? $"; generating {measured * 1e3:0.000}, fitted {fitted.Of(s_rows[i], s_rows[i], s_rows[i] * shape.AttendedBy(40, 1)) * 1e3:0.000}" : "";
+            string said = generating.TryGetValue(s_rows[i], out double measured) ? $"; generating {measured * 1e3:0.000}, fitted {fitted.Of(s_rows[i], s_rows[i], attended * s_rows[i] * shape.AttendedBy(40, 1)) * 1e3:0.000}" : "";
             Console.WriteLine($"{s_rows[i],4} rows: a prompt {prompts[i] * 1e3:0.000} ms{said}");
         }
 
-        Console.WriteLine($"logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns");
+        Console.WriteLine($"logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}");
         return 0;
     }
 
-    /// <summary>Seconds of a step that reads a prompt and draws a token.</summary>
+    /// <summary>Seconds of the steps that read a prompt and draw a token.</summary>
     private static async Task<double> PromptAsync(GemmaModel model, Random random, int rows)
     {
         Probe before = new(1, null), probe = new(1, null);
@@ -70,7 +70,7 @@ internal static class StepBenchmark
         Together together = new(sequences);
         Probe[] probes = [.. Enumerable.Range(0, sequences).Select(_ => new Probe(int.MaxValue, together))];
         await Task.WhenAll(probes.Select(probe => SubmitAsync(model, random, context, probe)));
-        return Median([.. probes[0].Times.Zip(probes[0].Times.Skip(1)).Select(pair => (pair.Second - pair.First) / 1e6)]);
+        return Least([.. probes[0].Times.Zip(probes[0].Times.Skip(1)).Select(pair => (pair.Second - pair.First) / 1e6)]);
     }
 
     private static Task SubmitAsync(GemmaModel model, Random random, int tokens, Probe probe)
@@ -85,7 +85,7 @@ internal static class StepBenchmark
         return probe.Ended;
     }
 
-    private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+    private static double Least(List<double> values) => values.Min();
 
     /// <summary>Sequences that end together, once all of them have generated for so many steps.</summary>
     private sealed class Together(int count)

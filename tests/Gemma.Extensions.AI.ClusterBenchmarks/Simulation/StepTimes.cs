@@ -12,8 +12,9 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 /// <param name="Rows">Numbers of rows that were measured, ascending.</param>
 /// <param name="Seconds">The time of a step of each, without logits and attention.</param>
 /// <param name="LogitRow">Seconds for the logits of a row, and drawing a token of them.</param>
-/// <param name="Attended">Seconds for a row and a token that it attends to.</param>
-internal sealed record StepTimes(string Model, int Window, int[] Rows, double[] Seconds, double LogitRow, double Attended)
+/// <param name="Attended">Seconds for a row that generates and a token that it attends to.</param>
+/// <param name="AttendedTogether">The same where many rows of one sequence attend to about the same tokens: in prompts.</param>
+internal sealed record StepTimes(string Model, int Window, int[] Rows, double[] Seconds, double LogitRow, double Attended, double AttendedTogether)
 {
     private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true };
 
@@ -24,16 +25,16 @@ internal sealed record StepTimes(string Model, int Window, int[] Rows, double[] 
     /// <summary>Seconds of a step on a core of its own.</summary>
     public double Of(ForwardBatch batch, int logitRows)
     {
-        double attended = 0;
+        double attended = 0; // seconds
         foreach (ref readonly BatchSlice slice in batch.ActiveSlices)
         {
-            attended += AttendedBy(slice.StartPosition, slice.RowCount);
+            attended += AttendedBy(slice.StartPosition, slice.RowCount) * (slice.RowCount > 1 ? AttendedTogether : Attended);
         }
 
         return Of(batch.Rows, logitRows, attended);
     }
 
-    public double Of(int rows, int logitRows, double attended) => OfRows(rows) + (LogitRow * logitRows) + (Attended * attended);
+    public double Of(int rows, int logitRows, double attention) => OfRows(rows) + (LogitRow * logitRows) + attention;
 
     /// <summary>Tokens that consecutive rows of a sequence attend to, on average over local and global layers.</summary>
     public double AttendedBy(int start, int count)

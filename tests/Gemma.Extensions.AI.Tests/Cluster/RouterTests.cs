@@ -93,8 +93,8 @@ public class RouterTests
         (nodes[2].Models[0].Waiting, nodes[2].Models[0].Running) = (4, 4); // full
         Assert.Null(Better("a"));
 
-        // A gap ends what is warm, and a few blocks are not worth the way.
-        nodes = [Node("a"), Node("b", model => model.Warm = Sorted(warm[1..30])), Node("c", model => model.Warm = Sorted(warm[..3]))];
+        // A gap ends what is warm, and a block is not worth the way.
+        nodes = [Node("a"), Node("b", model => model.Warm = Sorted(warm[1..30])), Node("c", model => model.Warm = Sorted(warm[..1]))];
         Assert.Null(Better("a"));
 
         string? Better(string self) => Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), self);
