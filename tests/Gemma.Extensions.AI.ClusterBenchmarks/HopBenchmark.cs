@@ -9,12 +9,10 @@ using Orleans.Hosting;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks;
 
-/// <summary>A cluster of one against the same model in this process, by turns: time to the first token, and tokens a second. Silo and client are in this process; calls go through sockets and serializers all the same.</summary>
+/// <summary>A cluster of one against the same model in this process, by turns, each question asked once: time to the first token, and tokens a second. Silo and client are in this process; calls go through sockets and serializers all the same.</summary>
 internal static class HopBenchmark
 {
-    private const int Tokens = 64;
-
-    public static async Task<int> RunAsync(string path, int rounds)
+    public static async Task<int> RunAsync(string path, int rounds, int tokens)
     {
         HostApplicationBuilder builder = Host.CreateApplicationBuilder();
         builder.Logging.ClearProviders();
@@ -35,7 +33,7 @@ internal static class HopBenchmark
         for (int round = -2; round < rounds; round++)
         {
             bool farFirst = round % 2 == 0;
-            (double First, double Rate) a = await MeasureAsync(farFirst ? far : near, round, endless), b = await MeasureAsync(farFirst ? near : far, round, endless);
+            (double First, double Rate) a = await MeasureAsync(farFirst ? far : near, 2 * round, tokens, endless), b = await MeasureAsync(farFirst ? near : far, (2 * round) + 1, tokens, endless);
             ((double First, double Rate) there, (double First, double Rate) here) = farFirst ? (a, b) : (b, a);
             if (round >= 0)
             {
@@ -45,19 +43,19 @@ internal static class HopBenchmark
             }
         }
 
-        Console.WriteLine($"{Path.GetFileName(path)}, {rounds} pairs of {Tokens} tokens: first token {Median(firsts):+0.0;-0.0} ms, tokens a second {Median(rates):0.000} of in process (quartiles {Quartile(rates, 1):0.000} to {Quartile(rates, 3):0.000}).");
+        Console.WriteLine($"{Path.GetFileName(path)}, {rounds} pairs of {tokens} tokens: first token {Median(firsts):+0.0;-0.0} ms, tokens a second {Median(rates):0.000} of in process (quartiles {Quartile(rates, 1):0.000} to {Quartile(rates, 3):0.000}).");
         await caller.StopAsync();
         await silo.StopAsync();
         return Median(firsts) <= 5 && Median(rates) >= 0.97 ? 0 : 1;
     }
 
-    private static async Task<(double First, double Rate)> MeasureAsync(IChatClient client, int round, Dictionary<int, float> bias)
+    private static async Task<(double First, double Rate)> MeasureAsync(IChatClient client, int number, int tokens, Dictionary<int, float> bias)
     {
-        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = Tokens, RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = bias } };
+        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = tokens, RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = bias } };
         long began = Stopwatch.GetTimestamp();
         double first = 0;
         int count = 0;
-        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync($"Question {round}: what is a river, and where does it go?", options))
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync($"Question {number + 100}: what is a river, and where does it go?", options))
         {
             first = first == 0 ? Stopwatch.GetElapsedTime(began).TotalMilliseconds : first;
             count = (int?)update.Contents.OfType<UsageContent>().FirstOrDefault()?.Details.OutputTokenCount ?? count;

@@ -20,6 +20,8 @@ switch (args)
     case ["caller", string id, string store]:
         await VanishBenchmark.CallAsync(id, store);
         return 0;
+    case ["hop", string model, string rounds, string tokens]:
+        return await HopBenchmark.RunAsync(model, int.Parse(rounds), int.Parse(tokens));
     case ["router", string most]:
         return RouterBenchmark.Run(int.Parse(most));
     case ["steps", string model, string output, string rounds]:
@@ -39,6 +41,7 @@ switch (args)
             cache CHATS TURNS              share of prompt tokens from cache over three nodes, over one of their memory, and placed at random
             hop MODEL ROUNDS               a cluster of one against the model in this process
             vanish TIMES                   a reader of an answer is killed: the time until its node has stopped
+            hop MODEL ROUNDS TOKENS        a cluster of one against the model in this process
             router NODES                   time of the router, and what nodes tell each other, for 1, 10, … nodes
             steps MODEL FILE ROUNDS        how long steps of the engine take, fitted and written to a file
             predict FILE COSTS CHATS       one, two and three nodes beside what the simulation says of them; what calls cost is measured and written to COSTS

@@ -83,9 +83,6 @@ internal sealed class NodeModels : IDisposable
 /// <summary>A loaded model under its name in the cluster.</summary>
 internal sealed class HostedModel(string name, GemmaModel model, string identity, IEnumerable<KeyValuePair<string, string>> adapterHashes)
 {
-    /// <summary>Most blocks that a summary tells of: about 20 kB.</summary>
-    private const int MostWarmBlocks = 4096;
-
     private readonly ConcurrentDictionary<string, string> _adapters = new(adapterHashes, StringComparer.OrdinalIgnoreCase);
     private readonly LoadAverage _load = new(TimeProvider.System);
     private Task<ulong[]> _warm = Task.FromResult<ulong[]>([]);
@@ -108,15 +105,22 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
     /// <summary>Keeps the average load, again and again.</summary>
     public void Observe() => _load.Observe(model.Engine.Status.Running);
 
-    /// <summary>Asks the engine which blocks are warm. Ends when it has said so, which may be a long step later, or at once where it is asked already.</summary>
-    public Task RefreshAsync()
+    /// <summary>
+    /// Blocks that a summary tells of: 4,096 at most, about 20 kB. Each node tells each other, so from a hundred nodes on they are fewer, and what a node sends and receives stays at about 4 MB/s: those used last, which
+    /// running conversations will ask for.
+    /// </summary>
+    /// <param name="nodes">Silos of the cluster.</param>
+    public static int MostWarmBlocks(int nodes) => Math.Clamp(409_600 / Math.Max(1, nodes), 256, 4096);
+
+    /// <summary>Asks the engine which blocks are warm, for a cluster of so many silos. Ends when it has said so, which may be a long step later, or at once where it is asked already.</summary>
+    public Task RefreshAsync(int nodes)
     {
         Task<ulong[]> warm = _warm;
         if (warm.IsCompleted)
         {
             try
             {
-                warm = model.Engine.KeepsPrefixes && !model.Engine.Status.Stopping ? model.Engine.WarmBlocksAsync(MostWarmBlocks) : Task.FromResult<ulong[]>([]);
+                warm = model.Engine.KeepsPrefixes && !model.Engine.Status.Stopping ? model.Engine.WarmBlocksAsync(MostWarmBlocks(nodes)) : Task.FromResult<ulong[]>([]);
             }
             catch (Exception e) when (e is ObjectDisposedException or GemmaException)
             {

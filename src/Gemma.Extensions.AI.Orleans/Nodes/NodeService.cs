@@ -45,7 +45,8 @@ internal sealed partial class NodeService(
         {
             while (await timer.WaitForNextTickAsync(_stop.Token).ConfigureAwait(false))
             {
-                await Task.WhenAny(Task.WhenAll(models.All.Select(model => model.RefreshAsync())), Task.Delay(options.Value.SummaryInterval / 4, _stop.Token)).ConfigureAwait(false);
+                int nodes = silos.GetApproximateSiloStatuses(onlyActive: true).Count;
+                await Task.WhenAny(Task.WhenAll(models.All.Select(model => model.RefreshAsync(nodes))), Task.Delay(options.Value.SummaryInterval / 4, _stop.Token)).ConfigureAwait(false);
                 TellAll();
             }
         }

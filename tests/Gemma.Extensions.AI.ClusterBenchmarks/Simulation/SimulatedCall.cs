@@ -25,7 +25,7 @@ internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores cl
     private int _unread; // tokens that no batch has taken yet
     private int _batches;
     private bool _isAsked = true; // the client waits for a batch
-    private bool _isPausing;
+    private int _paused; // number of the batch that is being waited for; 0: none
     private bool _hasEnded;
 
     public int[] Prompt => prompt;
@@ -76,16 +76,31 @@ internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores cl
     /// <summary>Begins a batch where the client asks for one and there is something to tell.</summary>
     private void Consider()
     {
-        if (_isAsked && !_isPausing && (_unread > 0 || _hasEnded))
+        if (!_isAsked || (_unread == 0 && !_hasEnded))
         {
-            _isPausing = true;
-            events.After(_batches == 0 || _hasEnded ? 0 : s_leastPause, Send);
+            return;
+        }
+
+        if (_batches == 0 || _hasEnded)
+        {
+            Send(); // the end is told at once
+        }
+        else if (_paused == 0)
+        {
+            int batch = _paused = _batches;
+            events.After(s_leastPause, () =>
+            {
+                if (_paused == batch)
+                {
+                    Send();
+                }
+            });
         }
     }
 
     private void Send()
     {
-        (_isAsked, _isPausing, _unread) = (false, false, 0);
+        (_isAsked, _paused, _unread) = (false, 0, 0);
         _batches++;
         bool isLast = _hasEnded;
         _node!.Cores.Run(costs.NodeBatch, () => events.After(costs.Way, () => client.Run(costs.ClientBatch, () => Receive(isLast))));

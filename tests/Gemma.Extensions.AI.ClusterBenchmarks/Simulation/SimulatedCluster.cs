@@ -82,10 +82,10 @@ internal sealed class SimulatedCluster
         _events.After(_options.SummaryInterval.TotalSeconds, () => Tell(node));
     }
 
-    private static NodeSummary Summarize(SimulatedNode node) => new()
+    private NodeSummary Summarize(SimulatedNode node) => new()
     {
         Silo = node.Silo,
-        Models = [HostedModel.Summarize(Model, "identity", [], node.Status, 32, node.WarmBlocks(4096), node.Load)],
+        Models = [HostedModel.Summarize(Model, "identity", [], node.Status, 32, node.WarmBlocks(HostedModel.MostWarmBlocks(Nodes.Length)), node.Load)],
     };
 
     private static RouteHints HintsOf(SimulatedCall call) => new() { Model = Model, Home = call.Home };

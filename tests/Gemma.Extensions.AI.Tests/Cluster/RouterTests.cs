@@ -176,6 +176,13 @@ public class RouterTests
         Assert.Equal("c", view.Settle(hints, new RoutedPrompt([.. second.Reverse()]), "a", mayRedirect: true));
     }
 
+    [Theory]
+    [InlineData(1, 4096)]
+    [InlineData(100, 4096)]
+    [InlineData(1_000, 409)]
+    [InlineData(10_000, 256)]
+    public void ManyNodesTellOfFewerBlocksEach(int nodes, int blocks) => Assert.Equal(blocks, HostedModel.MostWarmBlocks(nodes));
+
     [Fact]
     public void LoadOfAMomentCountsLittle()
     {
