@@ -13,8 +13,6 @@ switch (args)
         return await RollingBenchmark.RunAsync(int.Parse(rounds), int.Parse(conversations));
     case ["cache", string chats, string turns]:
         return await CacheBenchmark.RunAsync(int.Parse(chats), int.Parse(turns));
-    case ["hop", string model, string rounds]:
-        return await HopBenchmark.RunAsync(model, int.Parse(rounds));
     case ["vanish", string times]:
         return await VanishBenchmark.RunAsync(int.Parse(times));
     case ["caller", string id, string store]:
@@ -39,7 +37,6 @@ switch (args)
             kill KILLS CONVERSATIONS SEED  a random node of three is killed, again and again, under load
             rolling ROUNDS CONVERSATIONS   all three nodes are replaced, one after the other, under load
             cache CHATS TURNS              share of prompt tokens from cache over three nodes, over one of their memory, and placed at random
-            hop MODEL ROUNDS               a cluster of one against the model in this process
             vanish TIMES                   a reader of an answer is killed: the time until its node has stopped
             hop MODEL ROUNDS TOKENS        a cluster of one against the model in this process
             router NODES                   time of the router, and what nodes tell each other, for 1, 10, … nodes

@@ -85,12 +85,8 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
         await Task.WhenAny(_wait ??= _parts.Reader.WaitToReadAsync().AsTask(), Task.Delay(times.Heartbeat, times.Clock)).ConfigureAwait(false);
         if (_wait.IsCompleted && sequence > 1 && !HasEnded)
         {
-<<<<<<< HEAD
-            await Task.Delay(times.LeastPause, times.Clock).ConfigureAwait(false); // a batch for each token would cost more than it gives
-=======
             // A batch for each token would cost more than it gives; the end is told at once.
-            await Task.Delay(times.LeastPause, time, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
->>>>>>> b1b2ab9 (The end of an answer no longer waits for the pause between two batches; nodes of large clusters tell of fewer blocks; the hop's benchmark asks each question once)
+            await Task.Delay(times.LeastPause, times.Clock, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
 
         List<WirePart> parts = [];

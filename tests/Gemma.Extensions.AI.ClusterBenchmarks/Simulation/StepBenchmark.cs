@@ -41,9 +41,10 @@ internal static class StepBenchmark
         int far = Math.Min(1024, model.Engine.ContextLength) - 64, chunk = s_rows[^1];
         double attended = Math.Max(0, (await GenerateAsync(model, random, 2, far) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1))));
         double together = Math.Max(0, (Math.Min(await PromptAsync(model, random, 3 * chunk), await PromptAsync(model, random, 3 * chunk)) - (3 * prompts[^1])) / (shape.AttendedBy(0, 3 * chunk) - (3 * shape.AttendedBy(0, chunk))));
-        double[] plain = [.. s_rows.Select((rows, i) => prompts[i] - (together * shape.AttendedBy(0, rows)))];
-        double logit = Math.Max(0, generating.Where(pair => pair.Key > 1).Sum(pair => pair.Value - (attended * pair.Key * shape.AttendedBy(40, 1)) - plain[Array.IndexOf(s_rows, pair.Key)]) / generating.Keys.Where(count => count > 1).Sum(count => count - 1));
-        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, least of {rounds} in processor time", window, s_rows, [.. plain.Select(seconds => seconds - logit)], logit, attended, together);
+        double request = Math.Max(0, prompts[0] - generating[1]); // what a request costs beside its step; calls have it among their costs
+        double[] plain = [.. s_rows.Select((rows, i) => generating.TryGetValue(rows, out double seconds) ? seconds - (attended * rows * shape.AttendedBy(40, 1)) : prompts[i] - request - (together * shape.AttendedBy(0, rows)))];
+        double logit = Math.Max(0, generating.Where(pair => pair.Key > 1).Sum(pair => pair.Value - (attended * pair.Key * shape.AttendedBy(40, 1)) - (prompts[Array.IndexOf(s_rows, pair.Key)] - request - (together * shape.AttendedBy(0, pair.Key)))) / generating.Keys.Where(count => count > 1).Sum(count => count - 1));
+        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, least of {rounds} in processor time", window, s_rows, [.. plain.Select((seconds, i) => seconds - (logit * (s_rows[i] <= MostSequences ? s_rows[i] : 1)))], logit, attended, together);
         fitted.Save(output);
         for (int i = 0; i < s_rows.Length; i++)
         {
@@ -51,7 +52,7 @@ internal static class StepBenchmark
             Console.WriteLine($"{s_rows[i],4} rows: a prompt {prompts[i] * 1e3:0.000} ms{said}");
         }
 
-        Console.WriteLine($"logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}");
+        Console.WriteLine($"a request {request * 1e3:0.000} ms, logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}");
         return 0;
     }
 

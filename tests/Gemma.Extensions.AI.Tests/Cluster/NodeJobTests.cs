@@ -68,6 +68,20 @@ public class NodeJobTests
     }
 
     [Fact]
+    public async Task TheEndDoesNotWaitForThePauseBetweenTwoBatches()
+    {
+        NodeJob job = new(Guid.NewGuid(), "m", "node", s_quick with { LeastPause = TimeSpan.FromHours(1), Heartbeat = TimeSpan.FromHours(1) });
+        job.Write(new WirePart { Text = "a" });
+        Assert.Single((await job.ReadAsync(1)).Parts);
+        job.Write(new WirePart { Text = "b" });
+        Task<WireBatch> last = job.ReadAsync(2);
+        job.Write(new WirePart { Text = "c" });
+        job.End(WireState.Done);
+        WireBatch batch = await last.WaitAsync(TimeSpan.FromMinutes(1));
+        Assert.Equal((WireState.Done, 2), (batch.State, batch.Parts.Length));
+    }
+
+    [Fact]
     public async Task WhatIsWrittenBeforeTheEndComesBeforeIt()
     {
         for (int round = 0; round < 200; round++)
