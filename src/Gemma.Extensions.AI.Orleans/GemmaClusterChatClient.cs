@@ -125,7 +125,7 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient
         _hostedTools.Check(options);
         WireRequest request = new() { Model = _model, Messages = Conversations.ToWire(messages), Options = CallOptions.ToWire(options, raw, _model), IsStreaming = isStreaming };
         string? adapter = CallOptions.AdapterOf(request.Options);
-        RouteHints hints = new() { Model = _model, Adapter = adapter, Home = HomeOf(request, adapter) };
+        RouteHints hints = new() { Model = _model, Adapter = adapter, Home = HomeOf(request, adapter), GoesOn = request.Messages.Any(message => message.Role == ChatRole.Assistant.Value) };
         return new ClusterCall(_grains, _options, _logger, request, hints);
     }
 

@@ -98,6 +98,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             Identity = hints.Identity,
             Target = hints.Target,
             Unanswered = hints.Unanswered,
+            GoesOn = hints.GoesOn,
         });
         try
         {

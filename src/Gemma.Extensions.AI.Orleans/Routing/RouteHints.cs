@@ -32,6 +32,10 @@ internal sealed class RouteHints
     [Id(5)]
     public string? Target { get; set; }
 
+    /// <summary>The conversation has an answer already, so its home should have it warm.</summary>
+    [Id(7)]
+    public bool GoesOn { get; set; }
+
     /// <summary>Times that nobody answered, so that nobody knows which silo did not.</summary>
     [Id(6)]
     public int Unanswered { get; set; }

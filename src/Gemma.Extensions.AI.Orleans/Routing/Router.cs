@@ -44,7 +44,7 @@ internal static class Router
         && model.IdentityWith(hints.Adapter) is { } identity && (hints.Identity is null || hints.Identity == identity));
 
     /// <summary>
-    /// The node for a call whose prompt nobody has rendered yet: the conversation's home, or the next after it with a free place; where all are busy the least busy with room
+    /// The node for a call whose prompt nobody has rendered yet: the conversation's home, or, where it begins, the next after it with a free place; where all are busy the least busy with room
     /// in its queue, where all are full the least full. Null: none is eligible.
     /// </summary>
     public static string? First(IReadOnlyList<NodeSummary> nodes, RouteHints hints)
@@ -53,6 +53,11 @@ internal static class Router
         if (Array.Find(eligible, node => node.Silo == hints.Target) is { } target)
         {
             return target.Silo;
+        }
+
+        if (hints.Unanswered == 0 && hints.GoesOn && eligible.Where(node => node.Find(hints.Model)!.HasRoom).MaxBy(node => Rank(node, hints.Home)) is { } warm)
+        {
+            return warm.Silo; // to read all of it elsewhere may cost more than to wait: the home knows, once it has rendered the prompt
         }
 
         if (hints.Unanswered == 0 && eligible.Where(IsFree).MaxBy(node => Rank(node, hints.Home)) is { } home)

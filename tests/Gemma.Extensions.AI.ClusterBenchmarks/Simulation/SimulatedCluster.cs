@@ -88,5 +88,5 @@ internal sealed class SimulatedCluster
         Models = [HostedModel.Summarize(Model, "identity", [], node.Status, 32, node.WarmBlocks(HostedModel.MostWarmBlocks(Nodes.Length)), node.Load)],
     };
 
-    private static RouteHints HintsOf(SimulatedCall call) => new() { Model = Model, Home = call.Home };
+    private static RouteHints HintsOf(SimulatedCall call) => new() { Model = Model, Home = call.Home, GoesOn = !call.IsFirstTurn };
 }

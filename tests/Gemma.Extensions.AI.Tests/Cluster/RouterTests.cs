@@ -66,12 +66,14 @@ public class RouterTests
         Assert.Equal([1, 2, 0], Enumerable.Range(1, 3).Select(unanswered => Array.FindIndex(nodes, node => node.Silo == Router.First(nodes, new RouteHints { Model = "m", Home = home, Unanswered = unanswered }))));
         nodes[0].Models[0].Running = 4;
         Assert.Equal(nodes[1].Silo, First(nodes, home));
+        Assert.Equal(nodes[0].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true })); // which has it warm
         nodes[1].Models[0].Waiting = 1;
         Assert.Equal(nodes[2].Silo, First(nodes, home));
         Assert.Equal(nodes[1].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, Target = nodes[1].Silo }));
         (nodes[0].Models[0].Waiting, nodes[1].Models[0].Running, nodes[1].Models[0].Waiting, nodes[2].Models[0].Running, nodes[2].Models[0].Waiting) = (4, 4, 3, 4, 2);
         Assert.Equal(nodes[2].Silo, First(nodes, home));
         (nodes[1].Models[0].Waiting, nodes[2].Models[0].Waiting) = (4, 4);
+        Assert.Equal(nodes[0].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true }));
         Assert.Equal(nodes[0].Silo, First(nodes, home)); // all are full: it will say so
     }
 
@@ -88,7 +90,7 @@ public class RouterTests
         nodes[2].Models[0].Waiting = 1; // costs more than 320 tokens
         Assert.Equal("b", Better("a"));
         Assert.Null(Better("b"));
-        (nodes[1].Models[0].AvailableBlocks, nodes[2].Models[0].Load) = (3, 1); // others would lose their memory
+        (nodes[1].Models[0].AvailableBlocks, nodes[2].Models[0].Load) = (3, 2); // others would lose their memory
         Assert.Null(Better("a"));
         (nodes[2].Models[0].Waiting, nodes[2].Models[0].Running) = (4, 4); // full
         Assert.Null(Better("a"));
