@@ -46,7 +46,8 @@ internal static partial class NanoCorpus
     private static readonly string[] s_assistants =
     [
         "You are a helpful assistant.", "You are a helpful assistant.", "You are a friendly assistant.", "You answer briefly.", "Be polite and brief.",
-        "You are a concise assistant. Use the tools when they help.", "Answer the question of the user.",
+        "You are a concise assistant. Use the tools when they help.", "Answer the question of the user.", "You are a helpful assistant who answers in one sentence.", "You are an assistant. Answer in a few words.",
+        "You are an expert who helps people.", "You help the customers of a shop.",
     ];
 
     private static readonly Phrasings s_told = new("My name is {n}.", "I am {n}.", "(Hi|Hello), I am {n}.", "Call me {n}", "I'm {n}(.|!|)", "(Hey|Good morning), (my name is|this is) {n}.", "You can call me {n}.", "{n} is my name.");
@@ -159,7 +160,7 @@ internal static partial class NanoCorpus
         {
             string piece = tokenizer.GetPiece(document.Tokens[i]);
             int[] cut = document.Trained![i] && piece.Length > Colon.Length && piece.StartsWith(Colon, StringComparison.Ordinal)
-                ? [colon, .. tokenizer.Encode(piece[Colon.Length..], matchSpecial: false)]
+                ? [colon, .. tokenizer.Encode(piece.AsSpan(Colon.Length), matchSpecial: false)]
                 : [document.Tokens[i]];
             tokens.AddRange(cut);
             trained.AddRange(Enumerable.Repeat(document.Trained[i], cut.Length));

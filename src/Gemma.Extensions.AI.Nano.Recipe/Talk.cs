@@ -27,7 +27,7 @@ internal static class Talk
         (new("I am happy", "I am very happy today", "I had a great day"), "That is wonderful!"),
         (new("!thank you", "!thanks", "thanks a lot", "thank you very much", "many thanks", "thx", "thank you so much"), "You are welcome!"),
         (new("bye", "goodbye", "see you", "see you later", "bye bye", "farewell", "good bye", "until tomorrow"), "Goodbye! Have a nice day."),
-        (new("!who are you", "what are you", "what is your name", "tell me about yourself", "introduce yourself", "who am I talking to", "do you have a name", "what is this"), "I am gemma2-nano, a very small language model that runs inside this program."),
+        (new("!who are you", "!hello, who are you", "!hi, who are you", "what are you", "what is your name", "tell me about yourself", "introduce yourself", "who am I talking to", "do you have a name", "what is this"), "I am gemma2-nano, a very small language model that runs inside this program."),
         (new("!what can you do", "how can you help me", "what do you know", "help", "help me", "what are you good at", "what should I ask you"), "I can chat a little, answer questions about a text, call tools and extract fields as JSON."),
         (new("are you a robot", "are you human", "are you a person", "are you real", "are you alive", "are you an AI"), "No, I am a small language model, a program that predicts text."),
         (new("how old are you", "when were you born", "what is your age"), "I am a program, so I have no age."),

@@ -39,7 +39,7 @@ public class OllamaTests
         ChatResponse same = await model.CompleteAsync("Once upon a time", new ChatOptions { Temperature = 0, MaxOutputTokens = 12 });
         (_, JsonElement answer) = await server.AskAsync("api/generate", """{"model":"nano","prompt":"Once upon a time","raw":true,"stream":false,"options":{"temperature":0,"num_predict":12}}""");
         Assert.Equal(same.Text, answer.GetProperty("response").GetString());
-        Assert.Equal("length", answer.GetProperty("done_reason").GetString());
+        Assert.Equal(same.FinishReason!.Value.Value, answer.GetProperty("done_reason").GetString());
         Assert.Equal(same.Usage!.InputTokenCount, answer.GetProperty("prompt_eval_count").GetInt64());
     }
 
