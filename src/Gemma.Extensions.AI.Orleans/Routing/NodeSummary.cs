@@ -7,7 +7,8 @@ namespace Gemma.Extensions.AI.Orleans.Routing;
 [GenerateSerializer, Immutable, Alias("gemma.node")]
 internal sealed class NodeSummary
 {
-    private ulong? _place;
+    [NonSerialized]
+    private ulong _place; // 0 until it is asked for; read and written whole, since summaries are read by many
 
     /// <summary>The silo, as <c>SiloAddress.ToParsableString</c> writes it.</summary>
     [Id(0)]
@@ -21,7 +22,7 @@ internal sealed class NodeSummary
     public ModelSummary[] Models { get; set; } = [];
 
     /// <inheritdoc cref="Router.PlaceOf"/>
-    public ulong Place => _place ??= Router.PlaceOf(Silo);
+    public ulong Place => _place != 0 ? _place : _place = Router.PlaceOf(Silo);
 
     public ModelSummary? Find(string model) => Array.Find(Models, other => string.Equals(other.Name, model, StringComparison.OrdinalIgnoreCase));
 }

@@ -131,10 +131,14 @@ public sealed partial class CommandLineTests
     public async Task PowerShellCompletes()
     {
         string path = Environment.GetEnvironmentVariable("PATH") ?? "";
-        Assert.SkipUnless(!OperatingSystem.IsWindows() && path.Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, "pwsh"))), "There is no pwsh on this machine.");
+        Assert.SkipUnless(path.Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, "pwsh"))), "There is no pwsh on this machine, or it is Windows.");
         using TempDirectory temp = new();
         File.WriteAllText(temp.File("gemma"), $"#!/bin/sh\nexec dotnet '{CliProcess.Program}' \"$@\"\n");
-        File.SetUnixFileMode(temp.File("gemma"), UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(temp.File("gemma"), UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        }
+
         File.WriteAllText(temp.File("complete.ps1"), """
             gemma completion pwsh | Out-String | Invoke-Expression
             foreach ($line in 'gemma perp', 'gemma chat --max') {
