@@ -1,5 +1,6 @@
 using Orleans;
 using Orleans.Concurrency;
+using Orleans.Runtime;
 
 namespace Gemma.Extensions.AI.Orleans.Routing;
 
@@ -9,6 +10,9 @@ internal sealed class NodeSummary
 {
     [NonSerialized]
     private ulong _place; // 0 until it is asked for; read and written whole, since summaries are read by many
+
+    [NonSerialized]
+    private SiloAddress? _address;
 
     /// <summary>The silo, as <c>SiloAddress.ToParsableString</c> writes it.</summary>
     [Id(0)]
@@ -20,6 +24,9 @@ internal sealed class NodeSummary
 
     [Id(2)]
     public ModelSummary[] Models { get; set; } = [];
+
+    /// <summary><see cref="Silo"/>, read once: placement asks for it at every call.</summary>
+    public SiloAddress Address => _address ??= SiloAddress.FromParsableString(Silo);
 
     /// <inheritdoc cref="Router.PlaceOf"/>
     public ulong Place => _place != 0 ? _place : _place = Router.PlaceOf(Silo);

@@ -34,12 +34,12 @@ internal sealed class NodePlacementDirector(ClusterView view) : IPlacementDirect
         }
 
         RouteHints hints = target.RequestContextData?.GetValueOrDefault(RouteHints.Key) as RouteHints ?? new RouteHints();
-        Dictionary<string, SiloAddress> alive = silos.ToDictionary(silo => silo.ToParsableString(), StringComparer.Ordinal);
-        string? chosen = Router.First([.. view.Nodes.Where(node => alive.ContainsKey(node.Silo))], hints);
+        HashSet<SiloAddress> alive = [.. silos];
+        string? chosen = Router.First([.. view.Nodes.Where(node => alive.Contains(node.Address))], hints);
 
         // Where none is eligible any silo can say so, with what it knows; one that drains or failed this call says nothing of it.
-        return Task.FromResult(chosen is not null ? alive[chosen]
-            : alive.Where(silo => !hints.Excluded.Contains(silo.Key)).OrderByDescending(silo => silo.Value.Equals(context.LocalSilo)).Select(silo => silo.Value).FirstOrDefault() ?? silos[0]);
+        return Task.FromResult(chosen is not null ? SiloAddress.FromParsableString(chosen)
+            : silos.Where(silo => !hints.Excluded.Contains(silo.ToParsableString())).OrderByDescending(silo => silo.Equals(context.LocalSilo)).FirstOrDefault() ?? silos[0]);
     }
 }
 
