@@ -31,7 +31,7 @@ internal static class RouterBenchmark
         Random random = new(7);
         int[] prompt = [.. Enumerable.Range(0, PromptTokens).Select(_ => random.Next(256_000))];
         NodeSummary[] nodes = [.. Enumerable.Range(0, count).Select(number => Describe(number, warm, random, number == 0 ? new RoutedPrompt(prompt).Blocks(BlockTokens, 0) : []))];
-        RouteHints hints = new() { Model = "model", Home = 42 };
+        RouteHints hints = new() { Model = "model", Home = 42, GoesOn = true };
         string self = nodes[^1].Silo;
         double first = Median(() => Router.First(nodes, hints) is null), better = Median(() => Router.Better(nodes, hints, new RoutedPrompt(prompt), self) is null);
         if (Router.Better(nodes, hints, new RoutedPrompt(prompt), self) != (count > 1 ? nodes[0].Silo : null))

@@ -131,8 +131,7 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
         }
 
         ChatPrompt prompt = ChatTurn.Render(use.Model, Conversations.ToMessages(request.Messages), options);
-        bool isFirstTurn = !request.Messages.Any(message => message.Role == ChatRole.Assistant.Value);
-        if (view.Settle(hints, new RoutedPrompt(prompt.Tokens, isFirstTurn), silo.Text, request.MayRedirect) is { } better)
+        if (view.Settle(hints, new RoutedPrompt(prompt.Tokens), silo.Text, request.MayRedirect) is { } better)
         {
             job.End(WireState.Elsewhere, better: better);
             return;

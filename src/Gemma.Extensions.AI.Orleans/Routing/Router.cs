@@ -95,12 +95,12 @@ internal static class Router
                 continue;
             }
 
-            double cost = model.HasRoom ? Cost(model, prompt, warm) : double.MaxValue;
+            double cost = model.HasRoom ? Cost(model, prompt.Tokens.Length - warm, hints.GoesOn) : double.MaxValue;
             own = isSelf ? cost : own;
             (best, found) = cost < best ? (cost, node) : (best, found);
         }
 
-        return found is not null && found.Silo != self && own < double.MaxValue && own - best >= (prompt.IsFirstTurn ? LeastAdvantageOfFirstTurn : LeastAdvantage) ? found.Silo : null;
+        return found is not null && found.Silo != self && own < double.MaxValue && own - best >= (hints.GoesOn ? LeastAdvantage : LeastAdvantageOfFirstTurn) ? found.Silo : null;
     }
 
     /// <summary>Tokens of a prompt that a node has warm.</summary>
@@ -142,12 +142,11 @@ internal static class Router
         return Mix(hash);
     }
 
-    private static double Cost(ModelSummary model, RoutedPrompt prompt, int warm)
+    private static double Cost(ModelSummary model, int cold, bool goesOn)
     {
-        int cold = prompt.Tokens.Length - warm;
         int queued = model.Waiting + Math.Max(0, model.Running + 1 - model.MaxRunning);
         bool isShort = model.AvailableBlocks < 2 * (cold / Math.Max(1, model.BlockTokens) + 1);
-        return (prompt.IsFirstTurn ? (cold / FirstTurnShare) + (FullMemoryCost * model.Fill) : cold) + (RunningCost * model.Load) + (WaitingCost * queued) + (isShort ? ShortMemoryCost : 0);
+        return (goesOn ? cold : (cold / FirstTurnShare) + (FullMemoryCost * model.Fill)) + (RunningCost * model.Load) + (WaitingCost * queued) + (isShort ? ShortMemoryCost : 0);
     }
 
     private static double Load(ModelSummary model) => (model.Running + model.Waiting) / (double)Math.Max(1, model.MaxRunning);
@@ -162,14 +161,11 @@ internal static class Router
 
 /// <summary>A prompt whose node is chosen.</summary>
 /// <param name="tokens">Its tokens.</param>
-/// <param name="isFirstTurn">True if the conversation has no answer yet.</param>
-internal sealed class RoutedPrompt(int[] tokens, bool isFirstTurn = false)
+internal sealed class RoutedPrompt(int[] tokens)
 {
     private readonly Dictionary<int, ulong[]> _blocks = [];
 
     public int[] Tokens => tokens;
-
-    public bool IsFirstTurn => isFirstTurn;
 
     /// <summary>The hashes of its full blocks.</summary>
     /// <param name="blockTokens">Tokens of a block, the same at all nodes of a model.</param>

@@ -61,7 +61,7 @@ internal sealed class SimulatedCluster
 
     private void Take(SimulatedCall call, SimulatedNode node, bool mayRedirect) => node.Cores.Run(_costs.NodeCall, () =>
     {
-        if (_view.Settle(HintsOf(call), new RoutedPrompt(call.Prompt, call.IsFirstTurn), node.Silo, mayRedirect) is { } better)
+        if (_view.Settle(HintsOf(call), new RoutedPrompt(call.Prompt), node.Silo, mayRedirect) is { } better)
         {
             Redirects++;
             _events.After(3 * _costs.Way, () => Take(call, _bySilo[better], mayRedirect: false));

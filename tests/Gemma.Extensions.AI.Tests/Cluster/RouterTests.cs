@@ -99,7 +99,7 @@ public class RouterTests
         nodes = [Node("a"), Node("b", model => model.Warm = Sorted(warm[1..30])), Node("c", model => model.Warm = Sorted(warm[..1]))];
         Assert.Null(Better("a"));
 
-        string? Better(string self) => Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), self);
+        string? Better(string self) => Router.Better(nodes, new RouteHints { Model = "m", GoesOn = true }, new RoutedPrompt(prompt), self);
     }
 
     [Fact]
@@ -119,13 +119,13 @@ public class RouterTests
         int[] prompt = [.. Enumerable.Range(0, 300).Select(i => i * 31 % 997)];
         uint[] instructions = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 0).Take(7).Select(hash => (uint)hash).Order()];
         NodeSummary[] nodes = [Node("a"), Node("b", model => model.Warm = instructions)];
-        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
-        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
+        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
+        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m", GoesOn = true }, new RoutedPrompt(prompt), "a"));
 
         // Long ones are worth the way, even the first time.
         prompt = [.. Enumerable.Range(0, 3_000).Select(i => i * 31 % 997)];
         nodes[1].Models[0].Warm = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 0).Take(90).Select(hash => (uint)hash).Order()];
-        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
+        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
     }
 
     [Fact]
@@ -133,10 +133,10 @@ public class RouterTests
     {
         int[] prompt = [.. Enumerable.Range(0, 300).Select(i => i * 31 % 997)];
         NodeSummary[] nodes = [Node("a", model => model.Fill = 0.9f), Node("b", model => model.Fill = 0.7f)];
-        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
-        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
+        Assert.Equal("b", Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
+        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m", GoesOn = true }, new RoutedPrompt(prompt), "a"));
         nodes[0].Models[0].Fill = 0.75f; // about even
-        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt, isFirstTurn: true), "a"));
+        Assert.Null(Router.Better(nodes, new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a"));
     }
 
     [Fact]
@@ -147,7 +147,7 @@ public class RouterTests
         int taken = Enumerable.Range(0, 1_000).Count(i =>
         {
             ulong home = Router.Hash($"conversation {i}");
-            return (Router.Better(nodes, new RouteHints { Model = "m", Home = home }, new RoutedPrompt(prompt, isFirstTurn: true), First(nodes, home)) ?? First(nodes, home)) == nodes[7].Silo;
+            return (Router.Better(nodes, new RouteHints { Model = "m", Home = home }, new RoutedPrompt(prompt), First(nodes, home)) ?? First(nodes, home)) == nodes[7].Silo;
         });
         Assert.InRange(taken, 10, 40); // its own, and those whose second choice it is
     }
@@ -160,7 +160,7 @@ public class RouterTests
         NodeSummary[] nodes = [Node("a"), Node("b", model => model.Name = "other"), Node("c")];
         Array.ForEach(nodes, view.Hear);
         int[] first = [.. Enumerable.Range(0, 400).Select(i => i * 31 % 997)], second = [.. first, .. Enumerable.Range(0, 100)];
-        RouteHints hints = new() { Model = "m" };
+        RouteHints hints = new() { Model = "m", GoesOn = true };
 
         // c had the beginning, so it was sent the first turn; the second comes at once and finds nothing in any summary.
         nodes[2].Models[0].Warm = [.. PrefixTree.HashBlocks(first, BlockTokens, 0).Select(hash => (uint)hash).Order()];
