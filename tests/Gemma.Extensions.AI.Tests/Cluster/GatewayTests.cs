@@ -1,7 +1,9 @@
 using System.Globalization;
+using System.Net;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using System.Text.Json;
 using Gemma.Extensions.AI.Cli.Serve;
 using Gemma.Extensions.AI.ClusterBenchmarks;
@@ -20,6 +22,9 @@ namespace Gemma.Extensions.AI.Tests.Cluster;
 /// <summary><c>gemma serve --cluster</c>: models of other processes by the APIs of the server.</summary>
 public class GatewayTests
 {
+    /// <summary>Time for nodes that are there, but on a busy machine.</summary>
+    private static readonly string[] s_patient = ["--cluster-wait", "2m"];
+
     [Fact]
     public async Task TheModelsOfAClusterAreServedByEveryApi()
     {
@@ -31,7 +36,7 @@ public class GatewayTests
         await host.StartAsync();
         using GemmaModel model = GemmaModel.Load(TinyModel.Path, new GemmaOptions { Threads = 1 });
         string expected = (await model.AsIChatClient().GetResponseAsync("3 rivers?", new ChatOptions { Temperature = 0, MaxOutputTokens = 24 })).Text;
-        await using (Served server = await Served.StartAsync("--cluster", $"localhost:{gateway}", "--model", "small", "--model", "other=small"))
+        await using (Served server = await Served.StartAsync(["--cluster", $"localhost:{gateway}", "--model", "small", "--model", "other=small", .. s_patient]))
         {
             Assert.StartsWith($"Serving small, other of the cluster localhost:{gateway} at http", server.Greeting, StringComparison.Ordinal);
             const string Asked = """ "temperature":0,"max_tokens":24,"messages":[{"role":"user","content":"3 rivers?"}] """;
@@ -49,8 +54,18 @@ public class GatewayTests
             float[] own = (await model.AsIEmbeddingGenerator().GenerateAsync("a river")).Vector.ToArray();
             Assert.Equal(own, vectors.GetProperty("data")[0].GetProperty("embedding").EnumerateArray().Select(value => value.GetSingle()));
             Assert.Equal(["small", "other"], (await server.Http.GetFromJsonAsync<JsonElement>("v1/models")).GetProperty("data").EnumerateArray().Select(each => each.GetProperty("id").GetString()!));
+            await RefusedAsync(HttpStatusCode.NotFound, "small@law", "v1/chat/completions", $$"""{"model":"small@law",{{Asked}}}""");
+            await RefusedAsync(HttpStatusCode.BadRequest, "has no way to do this", "v1/completions", """{"model":"small","prompt":"A river","max_tokens":4}""");
+            await RefusedAsync(HttpStatusCode.BadRequest, "has no way to do this", "v1/messages/count_tokens", $$"""{"model":"small",{{Asked}}}""");
             Assert.Contains("gemma_cluster_calls", await server.Http.GetStringAsync("metrics"), StringComparison.Ordinal);
             Assert.Equal(0, await server.StopAsync());
+
+            async Task RefusedAsync(HttpStatusCode status, string reason, string path, string json)
+            {
+                using HttpResponseMessage response = await server.Http.PostAsync(path, new StringContent(json, Encoding.UTF8, "application/json"));
+                string body = await response.Content.ReadAsStringAsync();
+                Assert.True(response.StatusCode == status && body.Contains(reason, StringComparison.Ordinal), $"{response.StatusCode} {body}");
+            }
         }
 
         await host.StopAsync();
@@ -78,7 +93,7 @@ public class GatewayTests
         using IHost host = builder.Build();
         await host.StartAsync();
         string[] arguments = ["--cluster", $"localhost:{gateway}", "--model", "small"];
-        await using (Served server = await Served.StartAsync([.. arguments, "--cluster-certificate", folder.File("node.pem")]))
+        await using (Served server = await Served.StartAsync([.. arguments, "--cluster-certificate", folder.File("node.pem"), .. s_patient]))
         {
             JsonElement answer = await server.PostAsync("v1/chat/completions", """{"model":"small","max_tokens":4,"messages":[{"role":"user","content":"Hello"}]}""");
             Assert.NotEqual("", answer.GetProperty("choices")[0].GetProperty("message").GetProperty("content").GetString());
@@ -95,7 +110,7 @@ public class GatewayTests
         Assert.SkipUnless(MembershipStore.OfRedis.IsInstalled, "redis-server is not installed (Debian: redis-server); it keeps the membership of the cluster.");
         await using ClusterProcesses cluster = new(KilledNodeTests.Program(), TinyModel.Path);
         await cluster.StartAsync(1);
-        string[] names = ["--cluster-id", cluster.Id, "--model", "model"];
+        string[] names = ["--cluster-id", cluster.Id, "--model", "model", .. s_patient];
         Environment.SetEnvironmentVariable(ClusterGateway.RedisVariable, cluster.StoreAddress["redis:".Length..]);
         await using Served second = await Served.StartAsync(["--cluster", "redis", .. names]);
         Environment.SetEnvironmentVariable(ClusterGateway.RedisVariable, null);
