@@ -50,9 +50,14 @@ internal abstract class MembershipStore : IAsyncDisposable
         _server = await BeginAsync();
         _server.BeginOutputReadLine();
         _server.BeginErrorReadLine();
-        using CancellationTokenSource limit = new(TimeSpan.FromSeconds(30));
+        using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2)); // as for nodes: the machine may be busy
         while (!await AnswersAsync())
         {
+            if (_server.HasExited)
+            {
+                throw new InvalidOperationException($"The server of the membership ended with {_server.ExitCode} before it took connections.");
+            }
+
             await Task.Delay(50, limit.Token);
         }
     }
@@ -153,8 +158,12 @@ internal abstract class MembershipStore : IAsyncDisposable
         protected override async Task EndAsync(Process server)
         {
             NpgsqlConnection.ClearAllPools();
-            await RunAsync("kill", ["-QUIT", $"{server.Id}"]); // at once, its own processes with it
-            await server.WaitForExitAsync();
+            if (!server.HasExited)
+            {
+                await RunAsync("kill", ["-QUIT", $"{server.Id}"]); // at once, its own processes with it
+                await server.WaitForExitAsync();
+            }
+
             Directory.Delete(_folder, recursive: true);
         }
 

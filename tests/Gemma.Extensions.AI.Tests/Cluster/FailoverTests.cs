@@ -145,7 +145,7 @@ public class FailoverTests(TalkativeNodes nodes) : IClassFixture<TalkativeNodes>
         List<string> delivered = [];
         GemmaHandoverException e = await Assert.ThrowsAsync<GemmaHandoverException>(async () =>
         {
-            await foreach (ChatResponseUpdate update in cluster.Client(heartbeat: 1, failover: 2).GetStreamingResponseAsync(s_questions[0], s_long))
+            await foreach (ChatResponseUpdate update in cluster.Client(heartbeat: 1, failover: 5).GetStreamingResponseAsync(s_questions[0], s_long))
             {
                 delivered.Add(update.Text);
             }
@@ -185,19 +185,10 @@ public class FailoverTests(TalkativeNodes nodes) : IClassFixture<TalkativeNodes>
         WireBatch first = await cluster.Cluster.Client.GetGrain<IEntryGrain>(request.Attempt.ToString("N")).BeginAsync(request);
         RequestContext.Clear();
         Assert.Equal((WireState.Running, silo.SiloAddress.ToParsableString()), (first.State, first.Node));
-        using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
-        while (cluster.Service<NodeJobs>(silo).Count > 0)
-        {
-            await Task.Delay(20, limit.Token);
-        }
-
+        await Eventually.IsTrueAsync(() => cluster.Service<NodeJobs>(silo).Count == 0);
         Assert.True(engine.Status.Running + engine.Status.Waiting > 0);
         stuck.Release();
-        while (engine.Status.Running + engine.Status.Waiting > 0)
-        {
-            await Task.Delay(20, limit.Token);
-        }
-
+        await Eventually.IsTrueAsync(() => engine.Status.Running + engine.Status.Waiting == 0);
         Assert.Equal(WireState.Gone, (await cluster.Cluster.Client.GetGrain<INodeGrain>(NodePlacement.KeyOf(first.Node)).ReadAsync(request.Attempt, 2)).State);
     }
 

@@ -60,11 +60,7 @@ public class NodeJobTests
         Assert.False(job.IsForgotten);
         job.Write(new WirePart { Text = "a" });
         await waiting;
-        using CancellationTokenSource limit = new(TimeSpan.FromSeconds(30));
-        while (!job.IsForgotten)
-        {
-            await Task.Delay(10, limit.Token);
-        }
+        await Eventually.IsTrueAsync(() => job.IsForgotten);
     }
 
     [Fact]

@@ -6,6 +6,8 @@ using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Orleans;
+using Orleans.Configuration;
+using Orleans.Hosting;
 using Orleans.TestingHost;
 using Xunit;
 
@@ -28,6 +30,7 @@ public class PartitionTests
             builder.ConfigureClient(client => network.Place(client, side: 0));
             builder.ConfigureSilo((ports, silo) =>
             {
+                silo.Configure<ClusterMembershipOptions>(options => options.LivenessEnabled = false); // for the other side to be voted out the network has to be away for longer: that is KilledNodeTests' part
                 lock (sides)
                 {
                     network.Place(silo, sides[ports.SiloPort] = sides.Count / 2, ports.SiloPort, ports.GatewayPort);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Gemma.Extensions.AI.Orleans;
 using Gemma.Extensions.AI.Orleans.Nodes;
 using Gemma.Extensions.AI.Orleans.Routing;
@@ -64,14 +65,8 @@ internal sealed class TinyCluster : IAsyncDisposable
     public GemmaModel Model(InProcessSiloHandle silo, string model = "tiny") => Service<NodeModels>(silo).All.Single(hosted => hosted.Name == model).Model;
 
     /// <summary>Waits until all silos see the cluster in some way.</summary>
-    public async Task WaitAsync(Func<ClusterView, bool> state)
-    {
-        using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
-        while (!Silos.Where(silo => silo.IsActive).All(silo => state(Service<ClusterView>(silo))))
-        {
-            await Task.Delay(20, limit.Token);
-        }
-    }
+    public Task WaitAsync(Func<ClusterView, bool> state, [CallerArgumentExpression(nameof(state))] string what = "") =>
+        Eventually.IsTrueAsync(() => Silos.Where(silo => silo.IsActive).All(silo => state(Service<ClusterView>(silo))), what);
 
     /// <summary>Waits until each silo knows all nodes, and of none that it works.</summary>
     public Task IdleAsync() => WaitAsync(view => view.Nodes.Length == Silos.Count && view.Nodes.All(node => node.Models.All(model => model is { Running: 0, Waiting: 0 })));
