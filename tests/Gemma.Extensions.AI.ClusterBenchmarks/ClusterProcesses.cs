@@ -47,16 +47,23 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
     {
         await _store.StartAsync();
         await Task.WhenAll(Enumerable.Range(0, nodes).Select(_ => AddNodeAsync()));
+        _client = await ConnectAsync(_cluster, _store.Address);
+    }
+
+    /// <summary>A client of a cluster in this process.</summary>
+    public static async Task<IHost> ConnectAsync(string cluster, string store)
+    {
         HostApplicationBuilder builder = Host.CreateApplicationBuilder();
         builder.Logging.ClearProviders();
         builder.UseOrleansClient(client =>
         {
-            client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (_cluster, _cluster));
-            MembershipStore.Join(client, _store.Address);
+            client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (cluster, cluster));
+            MembershipStore.Join(client, store);
             client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
         });
-        _client = builder.Build();
-        await _client.StartAsync();
+        IHost client = builder.Build();
+        await client.StartAsync();
+        return client;
     }
 
     public async Task<NodeProcess> AddNodeAsync()

@@ -3,10 +3,7 @@ using Gemma.Extensions.AI.Orleans;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using Orleans;
-using Orleans.Configuration;
-using Orleans.Hosting;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks;
 
@@ -46,15 +43,7 @@ internal static class VanishBenchmark
     /// <summary>The process that is killed: says "reads" once the answer has begun.</summary>
     public static async Task CallAsync(string id, string store)
     {
-        HostApplicationBuilder builder = Host.CreateApplicationBuilder();
-        builder.Logging.ClearProviders();
-        builder.UseOrleansClient(client =>
-        {
-            client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (id, id));
-            MembershipStore.Join(client, store);
-        });
-        using IHost host = builder.Build();
-        await host.StartAsync();
+        using IHost host = await ClusterProcesses.ConnectAsync(id, store);
         using GemmaClusterChatClient client = new(host.Services.GetRequiredService<IClusterClient>(), "model");
         ChatOptions endless = new() { Temperature = 1, MaxOutputTokens = 4000, RawRepresentationFactory = _ => new GemmaGenerationOptions { Regex = "[a-z ]{20000}" } };
         await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync("Tell me all that you know.", endless))
