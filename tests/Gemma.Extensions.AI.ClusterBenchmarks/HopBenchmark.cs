@@ -28,7 +28,7 @@ internal static class HopBenchmark
         IChatClient far = caller.Services.GetRequiredService<IChatClient>();
         GemmaModel model = silo.Services.GetRequiredService<NodeModels>().All[0].Model;
         using IChatClient near = model.AsIChatClient();
-        Dictionary<int, float> endless = new() { [model.Tokenizer.EosId] = float.NegativeInfinity, [model.Tokenizer.EndOfTurnId] = float.NegativeInfinity }; // all answers have the same length
+        Dictionary<int, float> endless = Endless(model);
         List<double> firsts = [], rates = [];
         for (int round = -2; round < rounds; round++)
         {
@@ -49,9 +49,15 @@ internal static class HopBenchmark
         return Median(firsts) <= 5 && Median(rates) >= 0.97 ? 0 : 1;
     }
 
+    /// <summary>A bias against a model's end tokens, with which all answers have the same length.</summary>
+    public static Dictionary<int, float> Endless(GemmaModel model) => new() { [model.Tokenizer.EosId] = float.NegativeInfinity, [model.Tokenizer.EndOfTurnId] = float.NegativeInfinity };
+
+    public static ChatOptions Options(int tokens, Dictionary<int, float> bias) =>
+        new() { Temperature = 0, MaxOutputTokens = tokens, RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = bias } };
+
     private static async Task<(double First, double Rate)> MeasureAsync(IChatClient client, int number, int tokens, Dictionary<int, float> bias)
     {
-        ChatOptions options = new() { Temperature = 0, MaxOutputTokens = tokens, RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = bias } };
+        ChatOptions options = Options(tokens, bias);
         long began = Stopwatch.GetTimestamp();
         double first = 0;
         int count = 0;

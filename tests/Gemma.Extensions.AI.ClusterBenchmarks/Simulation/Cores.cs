@@ -11,9 +11,6 @@ internal sealed class Cores(EventQueue events, double count)
 
     private double Rate => _jobs.Count == 0 ? 0 : Math.Min(1, count / _jobs.Count);
 
-    /// <summary>Seconds of cores used so far.</summary>
-    public double Used { get; private set; }
-
     /// <summary>Has a thread compute.</summary>
     /// <param name="work">Seconds on a core of its own.</param>
     /// <param name="then">What happens after it.</param>
@@ -26,7 +23,6 @@ internal sealed class Cores(EventQueue events, double count)
         }
 
         Advance();
-        Used += work;
         _jobs.Enqueue(then, (_done + work, _number++));
         Plan();
     }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Orleans;
 using Microsoft.Extensions.AI;
 
@@ -19,6 +20,10 @@ internal static class PredictionBenchmark
     {
         Environment.SetEnvironmentVariable(NodeProgram.Plain, "1");
         StepTimes times = StepTimes.Load(stepTimes);
+        using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 1 });
+        EngineOptions engine = new() { SpeculativeTokens = 0 };
+        NodeSize size = new((int)(NodeBytes / GemmaForward.KvLayout(model.Config, engine.BlockTokens, engine.KvType).BlockBytes), model.Engine.ContextLength, engine);
+        Dictionary<int, float> endless = HopBenchmark.Endless(model);
         List<Measured> real = [];
         TalkCosts costs = null!;
         for (int nodes = 1; nodes <= 3; nodes++)
@@ -28,14 +33,14 @@ internal static class PredictionBenchmark
             using GemmaClusterChatClient client = new(cluster.Client, "model");
             if (nodes == 1)
             {
-                await MeasureAsync(cluster, client, 4, Answer); // code that is compiled while it runs is compiled better by then
-                Measured brief = await MeasureAsync(cluster, client, 1, 8), longer = await MeasureAsync(cluster, client, 1, 64);
+                await MeasureAsync(cluster, client, 4, Answer, endless); // code that is compiled while it runs is compiled better by then
+                Measured brief = await MeasureAsync(cluster, client, 1, 8, endless), longer = await MeasureAsync(cluster, client, 1, 64, endless);
                 costs = Fit(times, brief, longer);
                 costs.Save(costsPath);
                 Console.WriteLine($"one chat at a time, answers of 8 and 64 tokens: {brief}; {longer}. {costs}");
             }
 
-            real.Add(await MeasureAsync(cluster, client, chats, Answer));
+            real.Add(await MeasureAsync(cluster, client, chats, Answer, endless));
         }
 
         double worst = 0;
@@ -43,7 +48,7 @@ internal static class PredictionBenchmark
         {
             Measured seen = real[nodes - 1];
             ClosedLoop loop = new(new ChatShape(1, 0, Turns, seen.Question, Answer, 0, Varies: false), chats, s_warmUp.TotalSeconds, s_measured.TotalSeconds);
-            LoopResult told = loop.Run(nodes, times, new NodeSize((int)(NodeBytes / 24_576), 1024, new EngineOptions { SpeculativeTokens = 0 }), costs, Placement.Router, 1, Environment.ProcessorCount);
+            LoopResult told = loop.Run(nodes, times, size, costs, Placement.Router, 1, Environment.ProcessorCount);
             double tokens = (told.TokensPerSecond / seen.TokensPerSecond) - 1, whole = (told.Whole / seen.Whole) - 1;
             worst = Math.Max(worst, Math.Max(Math.Abs(tokens), Math.Abs(whole)));
             Console.WriteLine($"{nodes} nodes, {chats} chats: {seen.TokensPerSecond:0} tokens/s, simulated {told.TokensPerSecond:0} ({tokens:+0.0%;-0.0%}); a call {seen.Whole * 1e3:0} ms, simulated {told.Whole * 1e3:0} ({whole:+0.0%;-0.0%}); first token {seen.First * 1e3:0} ms, simulated {told.First * 1e3:0}; warm {seen.Warm:P1}, simulated {told.Warm:P1}");
@@ -80,7 +85,7 @@ internal static class PredictionBenchmark
         return seconds;
     }
 
-    private static async Task<Measured> MeasureAsync(ClusterProcesses cluster, IChatClient client, int chats, int answer)
+    private static async Task<Measured> MeasureAsync(ClusterProcesses cluster, IChatClient client, int chats, int answer, Dictionary<int, float> endless)
     {
         using CancellationTokenSource stop = new();
         List<(double Began, double First, double Ended, int Turn, long Prompt, long Warm, int Batches)> calls = [];
@@ -96,7 +101,7 @@ internal static class PredictionBenchmark
                     double at = Stopwatch.GetElapsedTime(began).TotalSeconds, first = 0, last = 0;
                     int batches = 0;
                     List<ChatResponseUpdate> updates = [];
-                    await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(history, Options(answer)))
+                    await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(history, HopBenchmark.Options(answer, endless)))
                     {
                         double now = Stopwatch.GetElapsedTime(began).TotalSeconds;
                         batches += now - last > 0.005 ? 1 : 0; // what comes at once came in one batch
@@ -126,12 +131,6 @@ internal static class PredictionBenchmark
         return new Measured(
             counted.Length * answer / (to - from), counted.Average(call => call.First - call.Began), counted.Average(call => call.Ended - call.Began), counted.Sum(call => (double)call.Warm) / counted.Sum(call => call.Prompt),
             counted.Average(call => call.Prompt), (int)Math.Round(firstTurn), counted.Average(call => call.Batches), (nodeThen - node) / counted.Length, (callerThen - caller) / counted.Length);
-    }
-
-    private static ChatOptions Options(int answer)
-    {
-        Dictionary<int, float> endless = new() { [1] = float.NegativeInfinity, [5] = float.NegativeInfinity }; // nano's end tokens: all answers have the same length
-        return new ChatOptions { Temperature = 0, MaxOutputTokens = answer, RawRepresentationFactory = _ => new GemmaGenerationOptions { LogitBias = endless } };
     }
 
     private static (double Nodes, double Caller) Processor(ClusterProcesses cluster)

@@ -15,7 +15,7 @@ internal static class StepBenchmark
     public static async Task<int> RunAsync(string path, string output, int rounds)
     {
         using GemmaModel model = GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
-        int window = model.Engine.ContextLength <= 1024 ? 128 : 4096;
+        int window = model.Config.SlidingWindow;
         StepTimes shape = new("", window, [], [], 0, 0, 0);
         Random random = new(11);
         await PromptAsync(model, random, 64); // memory and code are touched before anything counts
@@ -29,7 +29,7 @@ internal static class StepBenchmark
                 times.Add(await PromptAsync(model, random, s_rows[i]));
             }
 
-            prompts[i] = Least(times);
+            prompts[i] = times.Min();
         }
 
         Dictionary<int, double> generating = [];
@@ -71,7 +71,7 @@ internal static class StepBenchmark
         Together together = new(sequences);
         Probe[] probes = [.. Enumerable.Range(0, sequences).Select(_ => new Probe(int.MaxValue, together))];
         await Task.WhenAll(probes.Select(probe => SubmitAsync(model, random, context, probe)));
-        return Least([.. probes[0].Times.Zip(probes[0].Times.Skip(1)).Select(pair => (pair.Second - pair.First) / 1e6)]);
+        return probes[0].Times.Zip(probes[0].Times.Skip(1)).Min(pair => (pair.Second - pair.First) / 1e6);
     }
 
     private static Task SubmitAsync(GemmaModel model, Random random, int tokens, Probe probe)
@@ -85,8 +85,6 @@ internal static class StepBenchmark
         });
         return probe.Ended;
     }
-
-    private static double Least(List<double> values) => values.Min();
 
     /// <summary>Sequences that end together, once all of them have generated for so many steps.</summary>
     private sealed class Together(int count)
