@@ -100,15 +100,30 @@ internal sealed class ResponseEndpoint(ResponseStore store)
     {
         try
         {
-            CancellableWriter cancellable = new(writer, running, () => SaveAsync(running, conversation));
+            CancellableWriter cancellable = new(writer, running, () => EndAsync(core, http.Request.Path, writer, running, conversation));
             await ChatRunner.StreamAsync(core, http, request, stream, cancellable, running.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (running.WasCancelled && !http.RequestAborted.IsCancellationRequested)
         {
             writer.Cancel(); // before its first piece
-            await SaveAsync(running, conversation).ConfigureAwait(false);
+            await EndAsync(core, http.Request.Path, writer, running, conversation).ConfigureAwait(false);
             await stream.FlushAsync().ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Saves a streamed response, and then tells of its end, since a client may follow it at once. One that cannot be kept fails, as without a stream.</summary>
+    private async Task EndAsync(ServerCore core, string path, ResponseWriter writer, RunningResponse running, List<JsonElement> conversation)
+    {
+        try
+        {
+            await SaveAsync(running, conversation).ConfigureAwait(false);
+        }
+        catch (Exception exception)
+        {
+            writer.Fail(ApiEndpoint.ErrorOf(exception, core.Logger, path));
+        }
+
+        writer.SendEnd();
     }
 
     private static async Task AnswerAsync(ServerCore core, string path, ChatRequest request, ResponseWriter writer, RunningResponse running)
@@ -155,14 +170,14 @@ internal sealed class ResponseEndpoint(ResponseStore store)
 
     private static string Id(HttpContext http) => (string)http.Request.RouteValues["id"]!;
 
-    /// <summary>A response that is cancelled by its id ends as such, and not as an error. It is saved before its end is sent, since a client may follow it at once.</summary>
-    private sealed class CancellableWriter(ResponseWriter writer, RunningResponse running, Func<Task> save) : IAnswerWriter
+    /// <summary>A response that is cancelled by its id ends as such, and not as an error.</summary>
+    private sealed class CancellableWriter(ResponseWriter writer, RunningResponse running, Func<Task> end) : IAnswerWriter
     {
         public void Write(ChoiceUpdate update) => writer.Write(update);
 
         public void Complete() => writer.Complete();
 
-        public Task EndAsync() => save();
+        public Task EndAsync() => end();
 
         public void Fail(ServerError error)
         {

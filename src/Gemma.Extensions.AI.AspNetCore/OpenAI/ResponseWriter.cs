@@ -58,6 +58,9 @@ internal sealed class ResponseWriter(ResponseBody response, EventStream? stream)
         End("cancelled");
     }
 
+    /// <summary>Sends the event of the end that the response has come to, which clients may act on at once.</summary>
+    public void SendEnd() => SendResponse(response.Status == "cancelled" ? "response.incomplete" : $"response.{response.Status}"); // OpenAI has no event of its own for it
+
     protected override void WriteText(string text)
     {
         if (_message is null)
@@ -150,7 +153,6 @@ internal sealed class ResponseWriter(ResponseBody response, EventStream? stream)
             TotalTokens = usage.TotalTokens,
         };
         response.Status = status; // the last, since others may be looking
-        SendResponse(status == "cancelled" ? "response.incomplete" : $"response.{status}"); // OpenAI has no event of its own for it
     }
 
     private IReadOnlyList<TokenLogProbability> TakePending()

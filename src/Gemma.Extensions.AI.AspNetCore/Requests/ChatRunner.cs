@@ -21,7 +21,7 @@ internal interface IAnswerWriter
     /// <summary>Writes an error where the answer has begun already, and ends it.</summary>
     void Fail(ServerError error);
 
-    /// <summary>Called when the end is written and not yet sent: what a client may ask for once it has that must be there.</summary>
+    /// <summary>Called behind the last piece, or the error, and before it is sent: what a client may ask for once it has the end must be there.</summary>
     Task EndAsync() => Task.CompletedTask;
 
     /// <summary>Writes what says that the answer still comes, where the API has something of its own for that.</summary>

@@ -143,6 +143,26 @@ public class ResponseTests
         Assert.Equal(1, ends);
     }
 
+    /// <summary>Of an answer that was sent in part no other status can be said any more: its end says it.</summary>
+    [Fact]
+    public async Task AStreamedResponseThatCannotBeKeptFails()
+    {
+        await using ModelServer server = await ModelServer.StartAsync(services => services.AddSingleton<IDistributedCache>(new HinderedCache(() => throw new IOException("The disk is full."))).AddChatClient(new ScriptedChatClient(_ => ["Hi"])));
+        using HttpResponseMessage response = await server.PostAsync(Path, """{"input":"a","stream":true}""");
+        List<string> types = [];
+        await foreach (SseItem<string> item in SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync())
+        {
+            types.Add(item.EventType);
+        }
+
+        Assert.Contains("response.output_text.done", types);
+        Assert.DoesNotContain("response.completed", types);
+        Assert.Equal(["error", "response.failed"], types[^2..]);
+        Assert.Contains(server.Log.At(LogLevel.Error), line => line.Contains("The disk is full.", StringComparison.Ordinal));
+        (int status, _) = await server.AskAsync(Path, """{"input":"a"}""");
+        Assert.Equal(500, status);
+    }
+
     /// <summary>What asks in the background is gone by then, so the log is the only place to say it.</summary>
     [Fact]
     public async Task ABackgroundResponseThatCannotBeKeptIsAnErrorInTheLog()
