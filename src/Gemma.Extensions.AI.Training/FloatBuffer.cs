@@ -1,10 +1,10 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using Gemma.Extensions.AI.Files;
 
 namespace Gemma.Extensions.AI.Training;
 
 /// <summary>Float32 memory at a fixed, 64-byte aligned address.</summary>
-internal sealed unsafe partial class FloatBuffer
+internal sealed unsafe class FloatBuffer
 {
     private readonly float[] _array;
 
@@ -38,17 +38,9 @@ internal sealed unsafe partial class FloatBuffer
     /// </summary>
     private void AskForHugePages()
     {
-        const nint HugePage = 2 << 20;
-        const int HugePages = 14; // MADV_HUGEPAGE
-        nint first = ((nint)Pointer + HugePage - 1) & -HugePage, end = ((nint)Pointer + (nint)Length * sizeof(float)) & -HugePage;
-        if (OperatingSystem.IsLinux() && end > first)
-        {
-            _ = AdviseMemory(first, (nuint)(end - first), HugePages); // refused: no loss but speed
-        }
+        nint first = ((nint)Pointer + HugePages.Size - 1) & -HugePages.Size, end = ((nint)Pointer + (nint)Length * sizeof(float)) & -HugePages.Size;
+        HugePages.Advise((void*)first, end - first);
     }
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    private static partial int AdviseMemory(nint address, nuint length, int advice);
 
     /// <summary>Hands out the bytes of all elements in order, a piece at a time: a span of them would end at 2 GB.</summary>
     public void ForBytes(Action<Span<byte>> action)

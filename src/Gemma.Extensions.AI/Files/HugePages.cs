@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Files;
 
-/// <summary>Asks the system for pages of 2 MB where memory is read from end to end for every token: fewer walks of the page tables, which cost twice in a virtual machine.</summary>
+/// <summary>Asks the system for pages of 2 MB where much memory is read again and again: fewer walks of the page tables, which cost twice in a virtual machine.</summary>
 internal static unsafe partial class HugePages
 {
     /// <summary>Bytes of one.</summary>

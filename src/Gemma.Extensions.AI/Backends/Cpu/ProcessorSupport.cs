@@ -38,8 +38,8 @@ internal sealed partial record ProcessorSupport(bool CompiledAhead, Func<int, in
     /// <summary>The parts of AVX-512 that processors since Skylake-SP have.</summary>
     public bool HasAvx512 => (Leaf7(0).Ebx & Avx512Features) == Avx512Features && (_state.Value & Avx512State) == Avx512State;
 
-    /// <summary>AVX512_VNNI: leaf 7, ECX bit 11. Its kernels are assembled at run time.</summary>
-    public bool HasAvx512Vnni => HasAvx512 && (Leaf7(0).Ecx & (1 << 11)) != 0;
+    /// <summary>AVX512_VNNI: leaf 7, ECX bit 11. Its kernels are assembled at run time, and need <see cref="HasAvx512"/>, too.</summary>
+    public bool HasVnni => (Leaf7(0).Ecx & (1 << 11)) != 0;
 
     /// <summary>Why code in C# cannot use instructions of a set; null if it can.</summary>
     /// <param name="compiled">What .NET says of the set.</param>
@@ -60,7 +60,7 @@ internal sealed partial record ProcessorSupport(bool CompiledAhead, Func<int, in
     /// <param name="dotProduct">What .NET says of Arm's dot product.</param>
     public string? Reduced(bool avx2, bool avx512, bool dotProduct) =>
         !CompiledAhead ? null
-            : HasAvx512 && !HasAvx512Vnni && !avx512 ? Without(avx2 ? "AVX-512" : "AVX2 and AVX-512", "x86-64-v4")
+            : HasAvx512 && !HasVnni && !avx512 ? Without(avx2 ? "AVX-512" : "AVX2 and AVX-512", "x86-64-v4")
             : HasAvx2 && !avx2 ? Without("AVX2 and FMA", "x86-64-v3")
             : HasDotProduct && !dotProduct ? Without("Arm NEON with dot product", "dotprod")
             : null;

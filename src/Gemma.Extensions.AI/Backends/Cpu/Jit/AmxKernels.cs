@@ -44,14 +44,12 @@ internal sealed unsafe class AmxKernels : MatrixKernels
         }
 
         bool windows = OperatingSystem.IsWindows();
-        byte[] one = AmxAssembler.Product(two: false, windows), two = AmxAssembler.Product(two: true, windows);
-        int second = (one.Length + 63) & -64;
-        if (allocate([.. one, .. new byte[second - one.Length], .. two], out reason) is not { } code)
+        if (allocate(GemmAssembler.Join([AmxAssembler.Product(two: false, windows), AmxAssembler.Product(two: true, windows)], out int[] offsets), out reason) is not { } code)
         {
             return null;
         }
 
-        AmxKernels kernels = new(code, second);
+        AmxKernels kernels = new(code, offsets[1]);
         if (MatrixSelfTest.Passes(kernels))
         {
             return kernels;

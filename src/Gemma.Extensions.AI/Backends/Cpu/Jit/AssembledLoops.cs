@@ -24,16 +24,7 @@ internal sealed unsafe class AssembledLoops : VectorLoops
     {
         bool windows = OperatingSystem.IsWindows();
         byte[][] loops = [LoopAssembler.GeGlu(windows), LoopAssembler.Weigh(windows), LoopAssembler.Quantise(sixteens: false, windows), LoopAssembler.Quantise(sixteens: true, windows)];
-        int[] offsets = new int[loops.Length];
-        List<byte> all = [];
-        for (int i = 0; i < loops.Length; i++)
-        {
-            all.AddRange(new byte[-all.Count & 63]);
-            offsets[i] = all.Count;
-            all.AddRange(loops[i]);
-        }
-
-        return allocate([.. all], out _) is { } code ? new AssembledLoops(code, offsets) : null;
+        return allocate(GemmAssembler.Join(loops, out int[] offsets), out _) is { } code ? new AssembledLoops(code, offsets) : null;
     }
 
     public override void GeGlu(float* gate, float* up, float* output, int count) => _geGlu(gate, up, output, count);

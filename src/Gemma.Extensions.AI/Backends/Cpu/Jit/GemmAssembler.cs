@@ -21,6 +21,29 @@ internal static class GemmAssembler
         return stream.ToArray();
     }
 
+    /// <summary>Functions one after the other, each from the beginning of a cache line.</summary>
+    /// <param name="functions">Their code.</param>
+    /// <param name="offsets">Receives where each begins.</param>
+    public static byte[] Join(byte[][] functions, out int[] offsets)
+    {
+        offsets = new int[functions.Length];
+        int length = 0;
+        for (int i = 0; i < functions.Length; i++)
+        {
+            offsets[i] = (length + 63) & -64;
+            length = offsets[i] + functions[i].Length;
+        }
+
+        byte[] all = new byte[length];
+        Array.Fill(all, (byte)0xCC); // a breakpoint between two
+        for (int i = 0; i < functions.Length; i++)
+        {
+            functions[i].CopyTo(all, offsets[i]);
+        }
+
+        return all;
+    }
+
     /// <summary>
     /// Panels of floats a[column][rows], or of pairs of bfloat16 a[column/2][rows][2]: 24 sums, two weight registers and one activation, or pair, at a time.
     /// Unrolled by four (a tile has a multiple of four steps), so that loop overhead takes few issue slots from the multiply-adds; the next panel is prefetched.

@@ -70,15 +70,7 @@ internal sealed partial class GemvAssembler : RowAssembler
             TensorType.BF16 => format.Layout == TileLayout.BFloat16x2 ? assembler.BFloat16Pairs : assembler.BF16,
             _ => null,
         };
-        if (blocks is null)
-        {
-            return null;
-        }
-
-        assembler.Begin();
-        blocks();
-        assembler.End();
-        return GemmAssembler.Code(assembler._c);
+        return assembler.Function(blocks);
     }
 
     /// <summary>Bytes from a stream to the next, of the 16 rows that are prefetched.</summary>
@@ -311,7 +303,7 @@ internal sealed partial class GemvAssembler : RowAssembler
     private static AssemblerMemoryOperand SumInMemory(int row) => Kept(GemvArgs.SumsAt, row);
 
     /// <summary>Prologue: loads the arguments and clears the sums.</summary>
-    private void Begin()
+    protected override void Begin()
     {
         foreach (AssemblerRegister64 register in Saved)
         {
@@ -328,10 +320,7 @@ internal sealed partial class GemvAssembler : RowAssembler
         _c.mov(rax, args);
         _c.mov(Bases[0], __qword_ptr[rax + GemvArgs.WeightsAt]);
         _c.mov(Stride, __qword_ptr[rax + GemvArgs.WeightStrideAt]);
-        _c.lea(Bases[1], __[Bases[0] + Stride * 4]);
-        _c.lea(Bases[2], __[Bases[0] + Stride * 8]);
-        _c.lea(Bases[3], __[Bases[1] + Stride * 8]);
-        _c.lea(Stride3, __[Stride + Stride * 2]);
+        RowAddresses();
         _c.mov(Activations, __qword_ptr[rax + GemvArgs.ActivationsAt]);
         _c.mov(ActivationScales, __qword_ptr[rax + GemvArgs.ActivationScalesAt]);
         _c.mov(ZeroPointTerms, __qword_ptr[rax + GemvArgs.ZeroPointTermsAt]);
@@ -356,7 +345,7 @@ internal sealed partial class GemvAssembler : RowAssembler
     }
 
     /// <summary>Epilogue: stores the sums and restores the registers.</summary>
-    private void End()
+    protected override void End()
     {
         _c.mov(rax, __qword_ptr[rsp + (_windows ? GemmAssembler.SavedVectorBytes : 0)]);
         _c.mov(rax, __qword_ptr[rax + GemvArgs.OutputAt]);

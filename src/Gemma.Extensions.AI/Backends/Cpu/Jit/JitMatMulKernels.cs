@@ -33,7 +33,6 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     private readonly CodeAllocator _allocate;
     private readonly List<ExecutableMemory> _assembled = [];
     private readonly bool[] _tried = new bool[GemvKernelCount];
-    private readonly HashSet<TileFormat> _unpackTried = [];
     private readonly delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[] _gemvs = new delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>[GemvKernelCount];
 
     private JitMatMulKernels(ExecutableMemory code, int[] offsets, CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix)
@@ -120,7 +119,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
 
     private void AssembleUnpack(TileFormat? format)
     {
-        if (format is not null && _unpackTried.Add(format) && UnpackAssembler.Assemble(format, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+        if (format is not null && format.AssembledUnpack is null && UnpackAssembler.Assemble(format, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
         {
             _assembled.Add(memory);
             format.AssembledUnpack = (delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void>)memory.Address;
@@ -132,24 +131,17 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     /// <summary>Assembles the kernels; null with a reason where machine code cannot be made executable.</summary>
     public static JitMatMulKernels<TIsa>? TryCreate(CodeAllocator allocate, bool bfloat16, string? fallbackReason, MatrixKernels? matrix, out string? reason)
     {
-        using MemoryStream stream = new();
         int strided = bfloat16 ? FirstBFloat16 + MaxFloat32Rows : FirstBFloat16;
-        int[] offsets = new int[IsPortable ? strided + MaxStridedRows : strided];
         bool windows = OperatingSystem.IsWindows();
-        for (int i = 4; i < offsets.Length; i++)
+        byte[][] kernels = new byte[IsPortable ? strided + MaxStridedRows : strided][];
+        for (int i = 0; i < kernels.Length; i++)
         {
-            while (stream.Length % 64 != 0)
-            {
-                stream.WriteByte(0xCC);
-            }
-
-            offsets[i] = (int)stream.Length;
-            stream.Write(i >= strided ? GemmAssembler.StridedKernel(i - strided + 1, windows)
-                : i < FirstFloat ? GemmAssembler.ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows)
-                : GemmAssembler.FloatKernel((i - FirstFloat) % MaxFloat32Rows + 1, i >= FirstBFloat16, windows));
+            kernels[i] = i >= strided ? GemmAssembler.StridedKernel(i - strided + 1, windows)
+                : i >= FirstFloat ? GemmAssembler.FloatKernel((i - FirstFloat) % MaxFloat32Rows + 1, i >= FirstBFloat16, windows)
+                : i >= 4 ? GemmAssembler.ByteKernel(i / 4, (i & 1) == 0 ? 32 : 16, (i & 2) != 0, windows) : []; // of no rows
         }
 
-        return allocate(stream.ToArray(), out reason) is { } code ? new JitMatMulKernels<TIsa>(code, offsets, allocate, bfloat16, fallbackReason, matrix) : null;
+        return allocate(GemmAssembler.Join(kernels, out int[] offsets), out reason) is { } code ? new JitMatMulKernels<TIsa>(code, offsets, allocate, bfloat16, fallbackReason, matrix) : null;
     }
 
     public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format)
@@ -207,8 +199,7 @@ internal static class JitMatMulKernels
             return "the processor has no AVX-512 BW";
         }
 
-        // CPUID leaf 7, ECX bit 11: AVX512_VNNI.
-        return (X86Base.CpuId(7, 0).Ecx & (1 << 11)) != 0 ? null : "the processor has no AVX512-VNNI";
+        return ProcessorSupport.Machine.HasVnni ? null : "the processor has no AVX512-VNNI";
     }
 
     /// <summary>Why the bfloat16 kernels (or the tier at all) cannot run here; null if they can.</summary>

@@ -20,6 +20,35 @@ internal abstract class RowAssembler
 
     protected readonly Assembler _c = new(64);
 
+    /// <summary>Prologue: moves the arguments to where they are used.</summary>
+    protected abstract void Begin();
+
+    /// <summary>Epilogue: restores registers and returns.</summary>
+    protected abstract void End();
+
+    /// <summary>The machine code of a function around a loop over blocks; null without one.</summary>
+    protected byte[]? Function(Action? blocks)
+    {
+        if (blocks is null)
+        {
+            return null;
+        }
+
+        Begin();
+        blocks();
+        End();
+        return GemmAssembler.Code(_c);
+    }
+
+    /// <summary>The other bases and three times the stride, from the first base and the stride.</summary>
+    protected void RowAddresses()
+    {
+        _c.lea(Bases[1], __[Bases[0] + Stride * 4]);
+        _c.lea(Bases[2], __[Bases[0] + Stride * 8]);
+        _c.lea(Bases[3], __[Bases[1] + Stride * 8]);
+        _c.lea(Stride3, __[Stride + Stride * 2]);
+    }
+
     /// <summary>16 bytes of each of 16 rows, transposed: the registers of dwords 0 to 3. Needs five registers.</summary>
     protected int[] Read16(int offset, int[] free)
     {

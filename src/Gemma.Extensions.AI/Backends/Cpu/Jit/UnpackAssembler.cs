@@ -39,15 +39,7 @@ internal sealed class UnpackAssembler : RowAssembler
             TensorType.Q6_K => assembler.Q6_K,
             _ => null,
         };
-        if (blocks is null)
-        {
-            return null;
-        }
-
-        assembler.Begin();
-        blocks();
-        assembler.End();
-        return GemmAssembler.Code(assembler._c);
+        return assembler.Function(blocks);
     }
 
     /// <summary>float32, and pairs of bfloat16, which are transposed as it is: four dwords of a row at a time, so many columns.</summary>
@@ -279,7 +271,7 @@ internal sealed class UnpackAssembler : RowAssembler
     }
 
     /// <summary>Moves the arguments to where rows are read from.</summary>
-    private void Begin()
+    protected override void Begin()
     {
         _c.push(r15);
         if (_windows)
@@ -303,13 +295,10 @@ internal sealed class UnpackAssembler : RowAssembler
             _c.mov(Tile, r9);
         }
 
-        _c.lea(Bases[1], __[Bases[0] + Stride * 4]);
-        _c.lea(Bases[2], __[Bases[0] + Stride * 8]);
-        _c.lea(Bases[3], __[Bases[1] + Stride * 8]);
-        _c.lea(Stride3, __[Stride + Stride * 2]);
+        RowAddresses();
     }
 
-    private void End()
+    protected override void End()
     {
         _c.vzeroupper();
         if (_windows)
