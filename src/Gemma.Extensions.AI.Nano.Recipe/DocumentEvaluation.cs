@@ -27,7 +27,7 @@ internal static class DocumentEvaluation
         {
             for (int folder = 0; folder * QuestionsOfAFolder < questions; folder++)
             {
-                outcomes.AddRange(await Folder(model, new Lexicon(new Random(unchecked(NanoEvaluation.Seed * 7_368_787 + folder * 2 + 1)), Split.HeldOut, phrasing: phrasing), phrasing, cancellation).ConfigureAwait(false));
+                outcomes.AddRange(await Folder(model, Lexicon.Of(NanoEvaluation.Seed, folder, Split.HeldOut, phrasing: phrasing), phrasing, cancellation).ConfigureAwait(false));
             }
         }
 
@@ -40,9 +40,9 @@ internal static class DocumentEvaluation
         string database = Path.Combine(Path.GetTempPath(), $"nano-{Guid.NewGuid():N}.db");
         ServiceCollection services = new();
         services.AddGemmaRag(model, options => options.DatabasePath = database);
-        await using ServiceProvider provider = services.BuildServiceProvider();
         try
         {
+            await using ServiceProvider provider = services.BuildServiceProvider();
             IngestionResult stored = await provider.GetRequiredService<DocumentIngestor>().IngestAsync(pages.Select((page, i) => Source(l, page, i)), cancellationToken: cancellation).ConfigureAwait(false);
             if (stored.Failures.Count > 0)
             {
@@ -65,7 +65,8 @@ internal static class DocumentEvaluation
         }
     }
 
-    private static Outcome Judge(DocumentAnswer answer, (string Question, string? Answer, int Page) asked, Split phrasing)
+    /// <summary>Right is the value with one citation, of the page that says it; where no page does, that nothing was found.</summary>
+    internal static Outcome Judge(DocumentAnswer answer, (string Question, string? Answer, int Page) asked, Split phrasing)
     {
         string text = $"{asked.Question}\n{string.Join("\n\n", answer.Passages.Select((p, i) => $"[{i + 1}] {p.Chunk.Text}"))}\nexpected: {asked.Answer ?? "(absent)"}";
         bool right = asked.Answer is null
@@ -79,13 +80,9 @@ internal static class DocumentEvaluation
         int page = l.Random.Next(pages.Length);
         Profile about = l.Pick(pages[page].Profiles);
         (Attribute attribute, string value) = l.Pick(about.Facts);
-        if (!l.Chance(Absent))
-        {
-            return (s_plain.Fill(l, ("q", attribute.Ask(l, about.Subject))), value, page);
-        }
-
-        Attribute[] unsaid = [.. about.Kind.Attributes.Where(a => about.Facts.All(f => f.Attribute != a))];
-        return (l.Chance(0.5) && unsaid.Length > 0 ? l.Pick(unsaid).Ask(l, about.Subject) : attribute.Ask(l, about.Kind.Subject(l)), null, page);
+        return l.Chance(Absent)
+            ? (about.AskWhatIsNotSaid(l, attribute), null, page)
+            : (s_plain.Fill(l, ("q", attribute.Ask(l, about.Subject))), value, page);
     }
 
     private static string Id(int page) => $"page{page}";

@@ -31,7 +31,7 @@ internal static class Documents
         int facts = l.Random.Next(2, Math.Min(6, kind.Attributes.Length));
         Profile first = Facts.Draw(l, kind, facts);
         Profile[] profiles = subjects == 1 ? [first] : [first, Facts.Draw(l, kind, facts)];
-        string bare = Bare(first.Subject);
+        string bare = Facts.Bare(first.Subject);
         List<(string, IReadOnlyList<string>)> sections = new();
         bool headed = l.Chance(0.5);
         for (int i = 0; i < profiles.Length; i++)
@@ -50,7 +50,7 @@ internal static class Documents
                 blocks.Insert(l.Random.Next(blocks.Count + 1), s_fillers.Fill(l));
             }
 
-            sections.Add((profiles.Length == 2 ? Facts.Sentence(Bare(profiles[i].Subject)) : headed ? s_headings.Fill(l) : "", blocks));
+            sections.Add((profiles.Length == 2 ? Facts.Sentence(Facts.Bare(profiles[i].Subject)) : headed ? s_headings.Fill(l) : "", blocks));
         }
 
         string title = profiles.Length == 2 ? s_headings.Fill(l) : s_titles.Fill(l, ("S", Facts.Sentence(bare)), ("s", first.Subject));
@@ -202,6 +202,4 @@ internal static class Documents
                 return string.Join(' ', facts.Select((f, i) => f.Attribute.Say(l, i == 0 ? subject : again, f.Value)));
         }
     }
-
-    private static string Bare(string subject) => subject.StartsWith("the ", StringComparison.Ordinal) ? subject[4..] : subject;
 }

@@ -39,7 +39,15 @@ internal sealed record Attribute(string Key, Func<Lexicon, string> Value, string
 internal sealed record Kind(string Key, Func<Lexicon, string> Subject, Attribute[] Attributes);
 
 /// <summary>A subject with drawn values.</summary>
-internal sealed record Profile(Kind Kind, string Subject, (Attribute Attribute, string Value)[] Facts);
+internal sealed record Profile(Kind Kind, string Subject, (Attribute Attribute, string Value)[] Facts)
+{
+    /// <summary>Attributes of the kind that no fact gives.</summary>
+    public Attribute[] Unsaid => [.. Kind.Attributes.Where(attribute => Facts.All(fact => fact.Attribute != attribute))];
+
+    /// <summary>A question for an attribute that no fact gives, or about another subject for <paramref name="said"/>, which one gives for this.</summary>
+    public string AskWhatIsNotSaid(Lexicon l, Attribute said) =>
+        l.Chance(0.5) && Unsaid is { Length: > 0 } unsaid ? l.Pick(unsaid).Ask(l, Subject) : said.Ask(l, Kind.Subject(l));
+}
 
 /// <summary>The little worlds that passages, questions and extractions are about.</summary>
 internal static class Facts
@@ -157,8 +165,6 @@ internal static class Facts
         };
     }
 
-    public static string Unit(Lexicon l) => l.Pick(s_units);
-
     private static Func<Lexicon, string> ValueOf(Lexicon l) => l.Random.Next(10) switch
     {
         <= 3 => l => l.Medium() + " " + l.Pick(s_units),
@@ -199,6 +205,9 @@ internal static class Facts
 
         return string.Join(' ', told);
     }
+
+    /// <summary>The subject without its article.</summary>
+    public static string Bare(string subject) => subject.StartsWith("the ", StringComparison.Ordinal) ? subject[4..] : subject;
 
     public static string Sentence(string text) => char.ToUpperInvariant(text[0]) + text[1..];
 }

@@ -54,19 +54,25 @@ internal sealed class Lexicon(Random random, Split split, Action<string>? drawn 
 
     public static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>FNV-1a of the lower-case spelling: one in eight is held out.</summary>
-    public static bool IsHeldOut(string entity)
+    /// <summary>The choices of case <paramref name="index"/> of a seed, the same each time.</summary>
+    public static Lexicon Of(int seed, int index, Split split, Action<string>? drawn = null, Split phrasing = Split.Train, Action<string, Split>? said = null) =>
+        new(new Random(unchecked(seed * 7_368_787 + index * 2 + (split == Split.HeldOut ? 1 : 0))), split, drawn, phrasing, said);
+
+    /// <summary>By a hash of the lower-case spelling, one in eight is held out.</summary>
+    public static bool IsHeldOut(string entity) => Hash(entity.ToLowerInvariant()) % 8 == 0;
+
+    /// <summary>FNV-1a with a last stir.</summary>
+    public static uint Hash(string text)
     {
         uint hash = 2166136261;
-        foreach (char c in entity)
+        foreach (char c in text)
         {
-            hash = (hash ^ char.ToLowerInvariant(c)) * 16777619;
+            hash = (hash ^ c) * 16777619;
         }
 
         hash ^= hash >> 15;
         hash *= 2246822519;
-        hash ^= hash >> 13;
-        return hash % 8 == 0;
+        return hash ^ (hash >> 13);
     }
 
     /// <summary>Number of a month, from 1.</summary>

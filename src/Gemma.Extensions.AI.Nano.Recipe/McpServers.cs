@@ -168,7 +168,6 @@ internal static class McpServers
             "address" => $"{l.Small()} {l.FamilyName()} Street, {l.City()}",
             "city" => l.City(),
             "key" => l.Word() + ":" + l.Medium(),
-            "date" => l.Date(),
             "bool" => l.Chance(0.5) ? "true" : "false",
             "text" => l.Phrase(),
             _ => throw new ArgumentException($"There is no kind '{kind}' of value."),

@@ -6,7 +6,7 @@ internal sealed class Naming(Lexicon l, bool mixed)
     private readonly Dictionary<string, string> _verbs = [];
     private readonly int _spelling = Style(l);
 
-    /// <summary>The verb and the noun in snake_case, camelCase, PascalCase or kebab-case, sometimes the noun first or alone.</summary>
+    /// <summary>The verb and the noun in snake_case, camelCase, PascalCase or kebab-case, sometimes the noun first.</summary>
     /// <param name="verbs">With spaces between them.</param>
     /// <param name="noun">With spaces between its words.</param>
     public string Name(string verbs, string noun)
@@ -22,9 +22,8 @@ internal sealed class Naming(Lexicon l, bool mixed)
         return spelling switch
         {
             0 or 1 => string.Concat(parts.Select(l.Capital)),
-            2 or 3 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
             7 or 9 => string.Join('-', parts),
-            10 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
+            2 or 3 or 10 => string.Concat(parts.Select((part, i) => i == 0 ? part : l.Capital(part))),
             _ => string.Join('_', parts),
         };
     }

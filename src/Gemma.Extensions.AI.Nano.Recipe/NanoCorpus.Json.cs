@@ -44,7 +44,7 @@ internal static partial class NanoCorpus
         List<(string Key, string Value, bool IsNumber)> fields = new();
         if (l.Chance(0.6))
         {
-            fields.Add((kind.Key, Named(profile.Subject), false));
+            fields.Add((kind.Key, Facts.Bare(profile.Subject), false));
         }
 
         foreach ((Attribute attribute, string value) in profile.Facts)
@@ -123,8 +123,6 @@ internal static partial class NanoCorpus
         using JsonDocument schema = JsonDocument.Parse(Schema(text.Members));
         return new NanoCase(Skill.Typed, [User(asked), Model(Object(text.Members).ToJsonString(s_plain))], new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(schema.RootElement.Clone(), l.Capital(called.Replace(" ", "", StringComparison.Ordinal))) });
     }
-
-    private static string Named(string subject) => subject.StartsWith("the ", StringComparison.Ordinal) ? subject[4..] : subject;
 
     /// <summary>A day as texts say it, and as JSON does.</summary>
     private static (string Said, string Iso) Day(Lexicon l)

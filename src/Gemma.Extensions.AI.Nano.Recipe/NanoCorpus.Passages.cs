@@ -1,4 +1,6 @@
 using System.Globalization;
+using Gemma.Extensions.AI.Rag;
+using Gemma.Extensions.AI.Rag.Answering;
 using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.Nano.Recipe;
@@ -7,9 +9,7 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 internal static partial class NanoCorpus
 {
     /// <summary>The instruction of the Rag package's DocumentAnswerer.</summary>
-    internal const string SourceInstruction =
-        "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. "
-        + "If the passages do not hold the answer, reply exactly: " + SourceRefusal;
+    private static readonly string s_sourceInstruction = DocumentAnswerer.Instruction(SourceRefusal);
 
     private static readonly Phrasings s_askAbout = new(
         "{t}\n\n{q}", "Text: {t}\n\nQuestion: {q}", "Answer the question from the text.\n\n{t}\n\n{q}", "{q}\n\n{t}", "Passage: {t}\n\nQuestion: {q}", "(Read|Here is) (this|a text).\n\n{t}\n\n{q}", "{t}\n{q}", "(From|According to) this text: {t}\n\n{q}",
@@ -21,7 +21,7 @@ internal static partial class NanoCorpus
     /// </summary>
     public static NanoCase Drill(int seed, int index)
     {
-        Lexicon l = new(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
+        Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return l.Random.Next(10) switch
         {
             < 3 => ToolDrill(l),
@@ -70,7 +70,7 @@ internal static partial class NanoCorpus
     /// <summary>A long prompt of many passages, for the last part of the run: up to the whole context.</summary>
     public static NanoCase Long(int seed, int index)
     {
-        Lexicon l = new(new Random(unchecked(seed * 7_368_787 + index * 2)), Split.Train);
+        Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return AskedOf(l, Library.Draw(l, l.Random.Next(8, 24)), l.Random.Next(6, 14), absent: 0.2);
     }
 
@@ -84,7 +84,7 @@ internal static partial class NanoCorpus
             messages.AddRange([User(messages.Count > 0 ? "Question: " + question : library.Frame(question)), Model(answer)]);
         }
 
-        return new NanoCase(Skill.Sources, messages, new ChatOptions { Instructions = SourceInstruction });
+        return new NanoCase(Skill.Sources, messages, new ChatOptions { Instructions = s_sourceInstruction });
     }
 
     /// <summary>Sentences about one or, with a probability, two subjects of a kind, in random order.</summary>
@@ -138,8 +138,7 @@ internal static partial class NanoCorpus
         }
 
         // Either nothing is said about this attribute, or the subject is another one.
-        Attribute[] unsaid = [.. kind.Attributes.Where(a => about.Facts.All(f => f.Attribute != a))];
-        return (l.Chance(0.6) ? l.Pick(unsaid).Ask(l, about.Subject) : l.Pick(about.Facts).Attribute.Ask(l, kind.Subject(l)), Refusal);
+        return (l.Chance(0.6) ? l.Pick(about.Unsaid).Ask(l, about.Subject) : l.Pick(about.Facts).Attribute.Ask(l, kind.Subject(l)), Refusal);
     }
 
     /// <summary>Passages as the Rag package numbers them: pieces of documents with their headings in the first line, or bare sentences.</summary>
@@ -164,8 +163,7 @@ internal static partial class NanoCorpus
         }
 
         /// <summary>The user's message.</summary>
-        public string Frame(string question) =>
-            "Passages:\n\n" + string.Concat(_texts.Select((text, i) => string.Create(CultureInfo.InvariantCulture, $"[{i + 1}] {text.Text}\n\n"))) + "Question: " + question;
+        public string Frame(string question) => PassageFrame.Render(question, _texts.Select(text => text.Text));
 
         /// <summary>A question with its answer and source, or one that no passage answers.</summary>
         public (string Question, string Answer) Ask(Lexicon l, bool absent)
@@ -173,13 +171,9 @@ internal static partial class NanoCorpus
             int chosen = l.Random.Next(_texts.Count);
             Profile about = l.Pick(_texts[chosen].Profiles);
             (Attribute attribute, string value) = l.Pick(about.Facts);
-            if (!absent)
-            {
-                return (l.Polite(attribute.Ask(l, about.Subject)), string.Create(CultureInfo.InvariantCulture, $"{value} [{chosen + 1}]"));
-            }
-
-            Attribute[] unsaid = [.. about.Kind.Attributes.Where(a => about.Facts.All(f => f.Attribute != a))];
-            return (l.Chance(0.5) && unsaid.Length > 0 ? l.Pick(unsaid).Ask(l, about.Subject) : attribute.Ask(l, about.Kind.Subject(l)), SourceRefusal);
+            return absent
+                ? (about.AskWhatIsNotSaid(l, attribute), SourceRefusal)
+                : (l.Polite(attribute.Ask(l, about.Subject)), string.Create(CultureInfo.InvariantCulture, $"{value} [{chosen + 1}]"));
         }
     }
 }

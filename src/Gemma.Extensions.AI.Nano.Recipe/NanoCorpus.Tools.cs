@@ -44,7 +44,7 @@ internal static partial class NanoCorpus
             use = tool.FollowUp!(use);
         }
 
-        return new NanoCase(Skill.FollowUp, messages, options) { Contains = [] };
+        return new NanoCase(Skill.FollowUp, messages, options);
     }
 
     /// <summary>Two calls at once, of one tool or of two, or one after the other, the second with what the first returned; answered from both results.</summary>

@@ -29,7 +29,7 @@ internal static partial class NanoCorpus
         /// <summary>All that was said.</summary>
         public string Told() => Facts.Told(_l, _profile.Subject, _sentences);
 
-        public void AddName(string noun) => Members.Add(new Member(Key(noun), Text(), Named(_profile.Subject)));
+        public void AddName(string noun) => Members.Add(new Member(Key(noun), Text(), Facts.Bare(_profile.Subject)));
 
         public void AddFacts()
         {
@@ -73,7 +73,7 @@ internal static partial class NanoCorpus
         /// <summary>A member that the text does not tell, or says that it is not known: null.</summary>
         public void AddMissing()
         {
-            Attribute missing = _l.Pick(Kind.Attributes.Where(a => _profile.Facts.All(f => f.Attribute != a)).ToArray());
+            Attribute missing = _l.Pick(_profile.Unsaid);
             if (_l.Chance(0.3))
             {
                 _sentences.Add(Facts.Sentence(s_absent.Fill(_l, ("noun", missing.Called), ("s", _profile.Subject))));

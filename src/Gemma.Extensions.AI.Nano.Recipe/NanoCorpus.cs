@@ -89,7 +89,7 @@ internal static partial class NanoCorpus
     /// <param name="templates">Told every template that the case was put in, and its side of the fence.</param>
     public static NanoCase Draw(int seed, int index, Split split, Skill? skill = null, Action<string>? entities = null, Split phrasing = Split.Train, Action<string, Split>? templates = null)
     {
-        Lexicon l = new(new Random(unchecked(seed * 7_368_787 + index * 2 + (split == Split.HeldOut ? 1 : 0))), split, entities, phrasing, templates);
+        Lexicon l = Lexicon.Of(seed, index, split, entities, phrasing, templates);
         NanoCase drawn = (skill ?? Mixture(l)) switch
         {
             Skill.Talk => Conversation(l),

@@ -21,7 +21,7 @@ internal sealed class Phrasings
     /// <param name="templates">Each is one skeleton: alternatives inside it stand on the same side of the fence.</param>
     public Phrasings(params string[] templates)
     {
-        string[] ordered = [.. templates.Where(t => !t.StartsWith(Pinned)).OrderBy(Hash).ThenBy(t => t, StringComparer.Ordinal)];
+        string[] ordered = [.. templates.Where(t => !t.StartsWith(Pinned)).OrderBy(Lexicon.Hash).ThenBy(t => t, StringComparer.Ordinal)];
         int heldOut = (templates.Length + 1) / Share;
         _heldOut = ordered[..heldOut];
         _train = [.. ordered[heldOut..], .. templates.Where(t => t.StartsWith(Pinned)).Select(t => t[1..])];
@@ -29,8 +29,6 @@ internal sealed class Phrasings
 
     /// <summary>Templates of one side; those of training where the list is too short to be divided.</summary>
     public IReadOnlyList<string> Of(Split phrasing) => phrasing == Split.HeldOut && _heldOut.Length > 0 ? _heldOut : _train;
-
-    public static implicit operator Phrasings(string[] templates) => new(templates);
 
     /// <summary>Draws a template and its alternatives, and fills the slots.</summary>
     public string Fill(Lexicon l, params ReadOnlySpan<(string Slot, string Value)> values)
@@ -139,19 +137,5 @@ internal sealed class Phrasings
         }
 
         throw new FormatException($"The template '{template}' has the slot '{slot}', for which nothing is given.");
-    }
-
-    /// <summary>FNV-1a with a last stir.</summary>
-    private static uint Hash(string text)
-    {
-        uint hash = 2166136261;
-        foreach (char c in text)
-        {
-            hash = (hash ^ c) * 16777619;
-        }
-
-        hash ^= hash >> 15;
-        hash *= 2246822519;
-        return hash ^ (hash >> 13);
     }
 }

@@ -174,7 +174,7 @@ public sealed class DocumentAnswerer
         int context = (_chat.GetService(typeof(GemmaModel)) as GemmaModel)?.ContextLength ?? int.MaxValue;
 
         // The turn markers of the template and the words around the passages take some 32 tokens.
-        int room = context - OutputTokens(context) - _tokenizer.CountTokens(Instruction()) - _tokenizer.CountTokens(question) - 32;
+        int room = context - OutputTokens(context) - _tokenizer.CountTokens(Instruction(_options.NotFoundText)) - _tokenizer.CountTokens(question) - 32;
         int budget = Math.Min(_options.MaxPassageTokens, room);
         bool any = false;
         List<RetrievedPassage> packed = [];
@@ -194,7 +194,7 @@ public sealed class DocumentAnswerer
         if (any && room <= 0)
         {
             throw new GemmaRagException(
-                $"The question takes {_tokenizer.CountTokens(question):N0} tokens and the instruction {_tokenizer.CountTokens(Instruction()):N0}, which leaves no room for passages in a context of {context:N0}, of which {OutputTokens(context):N0} are kept for the answer. Ask a shorter question, or use a model with a longer context.");
+                $"The question takes {_tokenizer.CountTokens(question):N0} tokens and the instruction {_tokenizer.CountTokens(Instruction(_options.NotFoundText)):N0}, which leaves no room for passages in a context of {context:N0}, of which {OutputTokens(context):N0} are kept for the answer. Ask a shorter question, or use a model with a longer context.");
         }
 
         if (any && packed.Count == 0)
@@ -209,12 +209,14 @@ public sealed class DocumentAnswerer
     /// <summary>An answer may take a quarter of a small context, so that passages have the rest.</summary>
     private int OutputTokens(int context) => Math.Min(_options.MaxOutputTokens, context / 4);
 
-    private string Instruction() =>
+    /// <summary>Instruction of the model.</summary>
+    /// <param name="notFound">Its answer where the passages do not hold one.</param>
+    internal static string Instruction(string notFound) =>
         "Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. " +
-        $"If the passages do not hold the answer, reply exactly: {_options.NotFoundText}";
+        $"If the passages do not hold the answer, reply exactly: {notFound}";
 
     private ChatMessage[] Prompt(string question, List<RetrievedPassage> passages) =>
-        [new ChatMessage(ChatRole.System, Instruction()), new ChatMessage(ChatRole.User, PassageFrame.Render(question.Trim(), passages.Select(p => p.Chunk.Text)))];
+        [new ChatMessage(ChatRole.System, Instruction(_options.NotFoundText)), new ChatMessage(ChatRole.User, PassageFrame.Render(question.Trim(), passages.Select(p => p.Chunk.Text)))];
 
     private ChatOptions ChatOptions(int passages)
     {

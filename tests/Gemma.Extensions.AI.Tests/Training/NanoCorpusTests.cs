@@ -144,6 +144,8 @@ public sealed class NanoCorpusTests
         }
 
         NanoCase drawn = NanoCorpus.Draw(1, 4, Split.Train, Skill.Sources);
+        Assert.Equal("Answer the question from the numbered passages only. After each statement, cite the passage it comes from with its number in brackets, like [1]. If the passages do not hold the answer, reply exactly: That is not in the documents.",
+            drawn.Options!.Instructions);
         string asked = drawn.Messages[0].Text;
         string[] passages = System.Text.RegularExpressions.Regex.Split(asked["Passages:\n\n".Length..asked.LastIndexOf("Question: ", StringComparison.Ordinal)], "(?:^|\n\n)\\[\\d+\\] ")[1..];
         Assert.Equal(PassageFrame.Render(asked[(asked.LastIndexOf("Question: ", StringComparison.Ordinal) + 10)..], passages.Select(p => p.TrimEnd('\n'))), asked);
