@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Rag;
@@ -54,6 +55,7 @@ public sealed partial class PromptTests
         IReadOnlyList<string> answers = await conversation.Put(client, model, conversation.Questions);
         Assert.Equal(conversation.Answers.Length, answers.Count);
         Assert.All(conversation.Answers.Zip(answers), pair => Assert.StartsWith(pair.First, pair.Second, StringComparison.Ordinal));
+        Assert.True(double.IsFinite(client.Least), "No token was measured.");
         Assert.True(client.Least >= conversation.Room, $"'{client.LeastToken}' wins by {client.Least:F2} only.");
     }
 
@@ -146,6 +148,22 @@ public sealed partial class PromptTests
 
         public override async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
         {
+            ChatResponse response = await base.GetResponseAsync(messages, Measured(options), cancellationToken);
+            Keep(response.GetLogProbabilities());
+            return response;
+        }
+
+        public override async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        {
+            await foreach (ChatResponseUpdate update in base.GetStreamingResponseAsync(messages, Measured(options), cancellationToken))
+            {
+                Keep(update.GetLogProbabilities());
+                yield return update;
+            }
+        }
+
+        private static ChatOptions Measured(ChatOptions? options)
+        {
             ChatOptions measured = options?.Clone() ?? new ChatOptions();
             Func<IChatClient, object?>? own = measured.RawRepresentationFactory;
             measured.RawRepresentationFactory = asked =>
@@ -155,8 +173,12 @@ public sealed partial class PromptTests
                 raw.LogProbabilitySource = GemmaLogProbabilitySource.Constrained;
                 return raw;
             };
-            ChatResponse response = await base.GetResponseAsync(messages, measured, cancellationToken);
-            foreach (GemmaLogProbabilities token in response.GetLogProbabilities().Where(token => token.Top.Count > 1))
+            return measured;
+        }
+
+        private void Keep(IReadOnlyList<GemmaLogProbabilities> tokens)
+        {
+            foreach (GemmaLogProbabilities token in tokens.Where(token => token.Top.Count > 1))
             {
                 double lead = token.Token.LogProbability - token.Top.First(other => other.TokenId != token.Token.TokenId).LogProbability;
                 if (lead < Least)
@@ -164,8 +186,6 @@ public sealed partial class PromptTests
                     (Least, LeastToken) = (lead, token.Token.Text);
                 }
             }
-
-            return response;
         }
     }
 
