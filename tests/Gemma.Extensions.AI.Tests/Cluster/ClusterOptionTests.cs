@@ -167,7 +167,7 @@ public class ClusterOptionTests(ThreeNodes nodes)
     [Fact]
     public async Task AModelThatNobodyServesIsNamedWithThoseThatAreServed()
     {
-        GemmaException e = await Assert.ThrowsAsync<GemmaException>(() => nodes.Cluster.Client("huge", heartbeat: 2, failover: 2).GetResponseAsync("Hello"));
+        GemmaException e = await Assert.ThrowsAsync<GemmaException>(() => nodes.Cluster.Client("huge", heartbeat: 5, failover: 5).GetResponseAsync("Hello"));
         Assert.Contains("'huge'", e.Message, StringComparison.Ordinal);
         Assert.Contains("'tiny'", e.Message, StringComparison.Ordinal);
     }
