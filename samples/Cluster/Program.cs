@@ -4,12 +4,13 @@
 // Without more, node 0 holds the membership, the others join it, and its end is the end of the cluster. A store outlives every node: ConnectionStrings__redis or ConnectionStrings__postgresql
 // in the environment has its connection string (samples/ClusterAppHost starts three nodes so). GEMMA_MODEL names another model than the one that ships, SiloPort and GatewayPort other ports of node 0.
 using System.Net;
-using Cluster;
+using Gemma.Extensions.AI.Orleans;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using Orleans.Configuration;
 using Orleans.Hosting;
 
@@ -21,7 +22,8 @@ if (args is ["node", string text] && int.TryParse(text, out int number))
 {
     if (postgres is not null)
     {
-        await PostgresMembership.CreateAsync(postgres);
+        await using NpgsqlConnection database = new(postgres);
+        await GemmaPostgresMembership.CreateTablesAsync(database); // Orleans' packages do not make them
     }
 
     builder.UseOrleans(silo =>

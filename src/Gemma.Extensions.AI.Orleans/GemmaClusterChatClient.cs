@@ -18,7 +18,7 @@ namespace Gemma.Extensions.AI.Orleans;
 /// <remarks>
 /// Options are those of <see cref="GemmaChatClient"/>. Functions stay with the caller: their schemas travel, and <c>UseFunctionInvocation()</c> invokes them here.
 /// </remarks>
-public sealed class GemmaClusterChatClient : IGemmaOptionsClient
+public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
 {
     private readonly IGrainFactory _grains;
     private readonly string _model;
@@ -42,6 +42,11 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient
         _hostedTools = new HostedTools(_logger);
         _metadata = new ChatClientMetadata("gemma", null, model);
     }
+
+    /// <summary>Tells which adapters there are; null: nobody does.</summary>
+    internal ClusterWatch? Watch { get; init; }
+
+    IReadOnlyList<string> IRemoteModel.AdapterNames => Watch?.Last?.Find(_model)?.Adapters ?? [];
 
     /// <inheritdoc/>
     public Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
@@ -78,14 +83,25 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient
     private IAsyncEnumerable<ChatResponseUpdate> Answer(IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        return StreamAsync(messages, options?.Clone(), isStreaming, cancellationToken);
+        ChatOptions? kept = options?.Clone();
+        return StreamAsync(() => CreateCall([.. messages], kept, isStreaming), cancellationToken);
     }
 
-    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(
-        IEnumerable<ChatMessage> messages, ChatOptions? options, bool isStreaming, [EnumeratorCancellation] CancellationToken cancellationToken)
+    async Task<TokenAnswer> IRemoteModel.AskAsync(TokenQuestion question, CancellationToken cancellationToken)
+    {
+        RouteHints hints = new() { Model = _model, Adapter = question.Adapter, Home = (ulong)Random.Shared.NextInt64() }; // any node will do
+        ClusterCall call = new(_grains, _options, _logger, TokenQuestions.ToWire(question, _model), hints);
+        await Task.Run(() => call.RunAsync(Channel.CreateUnbounded<AnswerPart>().Writer, cancellationToken), CancellationToken.None).ConfigureAwait(false);
+        return TokenQuestions.FromWire(call.Answer!);
+    }
+
+    IAsyncEnumerable<ChatResponseUpdate> IRemoteModel.CompleteStreamingAsync(RawPrompt prompt, ChatOptions? options, CancellationToken cancellationToken) =>
+        StreamAsync(() => CreateCall(prompt, options), cancellationToken);
+
+    private async IAsyncEnumerable<ChatResponseUpdate> StreamAsync(Func<ClusterCall> create, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        ClusterCall call = CreateCall([.. messages], options, isStreaming);
+        ClusterCall call = create();
         Channel<AnswerPart> parts = Channel.CreateUnbounded<AnswerPart>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         using CancellationTokenSource abandoned = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         Task running = Task.Run(() => RunAsync(call, parts.Writer, abandoned.Token), CancellationToken.None);
@@ -117,14 +133,22 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient
     private ClusterCall CreateCall(ChatMessage[] messages, ChatOptions? options, bool isStreaming)
     {
         GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(this) as GemmaGenerationOptions;
-        if (options?.ContinuationToken is not null)
-        {
-            throw new NotSupportedException("ChatOptions.ContinuationToken is set, but answers of this client cannot be resumed and it never returns such a token. Ask again instead.");
-        }
-
         _hostedTools.Check(options);
-        WireRequest request = new() { Model = _model, Messages = Conversations.ToWire(messages), Options = CallOptions.ToWire(options, raw, _model), IsStreaming = isStreaming };
-        string? adapter = CallOptions.AdapterOf(request.Options);
+        return CreateCall(new() { Model = _model, Messages = Conversations.ToWire(messages), Options = OptionsOf(options, raw), IsStreaming = isStreaming });
+    }
+
+    private ClusterCall CreateCall(RawPrompt prompt, ChatOptions? options)
+    {
+        GemmaGenerationOptions? raw = options?.RawRepresentationFactory?.Invoke(null!) as GemmaGenerationOptions; // as GemmaModel.CompleteAsync does
+        return CreateCall(new() { Model = _model, Raw = TokenQuestions.ToWire(prompt), Options = OptionsOf(options, raw), IsStreaming = true });
+    }
+
+    private WireOptions OptionsOf(ChatOptions? options, GemmaGenerationOptions? raw) => options?.ContinuationToken is null ? CallOptions.ToWire(options, raw, _model)
+        : throw new NotSupportedException("ChatOptions.ContinuationToken is set, but answers of this client cannot be resumed and it never returns such a token. Ask again instead.");
+
+    private ClusterCall CreateCall(WireRequest request)
+    {
+        string? adapter = request.Options.Adapter;
         RouteHints hints = new() { Model = _model, Adapter = adapter, Home = HomeOf(request, adapter), GoesOn = request.Messages.Any(message => message.Role == ChatRole.Assistant.Value) };
         return new ClusterCall(_grains, _options, _logger, request, hints);
     }
@@ -133,6 +157,12 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient
     private static ulong HomeOf(WireRequest request, string? adapter)
     {
         ulong hash = Router.Hash($"{request.Model}\n{adapter}\n{request.Options.Instructions}");
+        if (request.Raw is { } raw)
+        {
+            // It has no turns, and texts that go on begin alike.
+            return Router.Hash(raw.Text is { } text ? text[..Math.Min(text.Length, 256)] : string.Join(' ', raw.Tokens!.Take(64)), hash);
+        }
+
         foreach (WireMessage message in request.Messages)
         {
             hash = message.Contents.Aggregate(hash, (home, content) => Router.Hash(content.Text ?? content.Json ?? "", home));

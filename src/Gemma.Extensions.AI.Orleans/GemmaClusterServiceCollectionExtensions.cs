@@ -1,5 +1,6 @@
 using Gemma.Extensions.AI;
 using Gemma.Extensions.AI.Orleans;
+using Gemma.Extensions.AI.Orleans.Clients;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -48,7 +49,7 @@ public static class GemmaClusterServiceCollectionExtensions
     }
 
     private static GemmaClusterChatClient Chat(IServiceProvider provider, string model) => new(
-        provider.GetRequiredService<IGrainFactory>(), model, provider.GetRequiredService<IOptions<GemmaClusterOptions>>().Value, provider.GetService<ILoggerFactory>());
+        provider.GetRequiredService<IGrainFactory>(), model, provider.GetRequiredService<IOptions<GemmaClusterOptions>>().Value, provider.GetService<ILoggerFactory>()) { Watch = provider.GetService<ClusterWatch>() };
 
     private static void Add(IServiceCollection services, string model, Action<GemmaClusterOptions>? configure)
     {

@@ -5,5 +5,5 @@ namespace Gemma.Extensions.AI.Orleans;
 /// </summary>
 public sealed class GemmaHandoverException : GemmaException
 {
-    internal GemmaHandoverException(string message, Exception? innerException = null) : base(message, innerException) { }
+    internal GemmaHandoverException(string message, Exception? innerException = null) : base(message, innerException) => IsTemporary = true;
 }

@@ -92,7 +92,7 @@ public sealed partial class GemmaNode
         using ModelUse use = Use(model);
         string hash = await ModelIdentity.HashAsync(path, cancellationToken).ConfigureAwait(false);
         await Task.Run(() => use.Model.LoadAdapter(name, path), cancellationToken).ConfigureAwait(false);
-        use.Hosted.Adapters[name] = hash;
+        use.Hosted.AddAdapter(name, hash);
         Changed?.Invoke();
     }
 
@@ -103,7 +103,7 @@ public sealed partial class GemmaNode
     public bool RemoveAdapter(string model, string name)
     {
         using ModelUse use = Use(model);
-        use.Hosted.Adapters.TryRemove(name, out _);
+        use.Hosted.RemoveAdapter(name);
         bool removed = use.Model.UnloadAdapter(name);
         Changed?.Invoke();
         return removed;

@@ -8,6 +8,9 @@ public class GemmaException : Exception
 
     /// <summary>Creates the exception with a message and the exception that caused it.</summary>
     public GemmaException(string message, Exception? innerException) : base(message, innerException) { }
+
+    /// <summary>True if the same request may succeed in a moment: what computes it could not be reached.</summary>
+    internal bool IsTemporary { get; init; }
 }
 
 /// <summary>A model, tokenizer or adapter file is missing, damaged, incomplete or of a kind that is not supported.</summary>

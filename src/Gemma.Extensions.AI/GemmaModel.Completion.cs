@@ -43,7 +43,6 @@ public sealed partial class GemmaModel
 
     private IAsyncEnumerable<ChatResponseUpdate> Complete(string prompt, ChatOptions? options, bool isStreaming, CancellationToken cancellationToken)
     {
-        ArgumentException.ThrowIfNullOrEmpty(prompt);
         return Complete(RawPrompt(prompt), options, isStreaming, cancellationToken);
     }
 
@@ -64,8 +63,10 @@ public sealed partial class GemmaModel
     }
 
     /// <summary>Bos and the tokens of a text whose control tokens count.</summary>
-    private int[] RawPrompt(string prompt)
+    /// <exception cref="ArgumentException">The text is empty.</exception>
+    internal int[] RawPrompt(string prompt)
     {
+        ArgumentException.ThrowIfNullOrEmpty(prompt);
         List<int> tokens = [Tokenizer.BosId];
         string bos = Tokenizer.GetPiece(Tokenizer.BosId);
         Tokenizer.Encode(prompt.StartsWith(bos, StringComparison.Ordinal) ? prompt[bos.Length..] : prompt, tokens, matchSpecial: true);

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using Cluster;
+using Gemma.Extensions.AI.Orleans;
 using Microsoft.Extensions.Hosting;
 using Npgsql;
 using Orleans.Hosting;
@@ -146,7 +146,8 @@ internal abstract class MembershipStore : IAsyncDisposable
         {
             try
             {
-                await PostgresMembership.CreateAsync(Connection);
+                await using NpgsqlConnection database = new(Connection);
+                await GemmaPostgresMembership.CreateTablesAsync(database);
                 return true;
             }
             catch (NpgsqlException)

@@ -83,7 +83,7 @@ internal static class ServerHost
     {
         string message = string.Join(" ", report.Entries.Values.Select(static entry => entry.Description));
         return report.Status == HealthStatus.Unhealthy ? Dialect.AnswerAsync(http, new ServerError(ErrorKind.Overloaded, message), OpenAIDialect.Instance)
-            : ApiEndpoint.WriteJsonAsync(http, new HealthBody { Status = report.Status == HealthStatus.Healthy ? "ok" : "overloaded", Message = message }, HostJson.Default.HealthBody);
+            : ApiEndpoint.WriteJsonAsync(http, new HealthBody { Status = report.Status == HealthStatus.Healthy ? "ok" : "degraded", Message = message }, HostJson.Default.HealthBody);
     }
 
     /// <summary>Whatever refuses a request leaves a status; clients want it in their own form.</summary>

@@ -38,6 +38,10 @@ internal static partial class ApiEndpoint
         {
             LogFailed(logger, path, exception);
         }
+        else if (exception is GemmaException { IsTemporary: true })
+        {
+            LogUnreachable(logger, path, exception.Message); // it tells of machines, which is not for clients
+        }
 
         return error;
     }
@@ -56,4 +60,7 @@ internal static partial class ApiEndpoint
 
     [LoggerMessage(101, LogLevel.Error, "{Path} failed")]
     private static partial void LogFailed(ILogger logger, string path, Exception exception);
+
+    [LoggerMessage(107, LogLevel.Warning, "{Path}: {Reason}")]
+    private static partial void LogUnreachable(ILogger logger, string path, string reason);
 }

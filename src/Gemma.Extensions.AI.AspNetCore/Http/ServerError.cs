@@ -57,6 +57,7 @@ internal sealed record ServerError(ErrorKind Kind, string Message, string? Code 
         GemmaOverloadedException { IsStopping: true } => new(ErrorKind.Overloaded, exception.Message, "shutting_down", RetryAfter: TimeSpan.FromSeconds(10)),
         ObjectDisposedException { ObjectName: nameof(GemmaModel) } => new(ErrorKind.Overloaded, "The model is shutting down.", "shutting_down", RetryAfter: TimeSpan.FromSeconds(10)),
         GemmaOverloadedException => new(ErrorKind.RateLimited, exception.Message, "queue_full", RetryAfter: TimeSpan.FromSeconds(2)),
+        GemmaException { IsTemporary: true } => new(ErrorKind.Overloaded, "The model cannot be reached at the moment. Try again in a moment.", "unavailable", RetryAfter: TimeSpan.FromSeconds(5)),
         TimeoutException => new(ErrorKind.Overloaded, "The answer took longer than this server allows. Try again later, or ask for less.", "timeout", RetryAfter: TimeSpan.FromSeconds(5)),
         ArgumentException argument => new(ErrorKind.InvalidRequest, WithoutParameter(argument)),
         NotSupportedException => new(ErrorKind.InvalidRequest, exception.Message, "unsupported"),

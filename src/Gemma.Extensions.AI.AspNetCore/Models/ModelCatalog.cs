@@ -56,6 +56,7 @@ internal class ModelCatalog(IServiceProvider provider, IServiceCollection servic
         }
 
         string? found = adapter is null ? null : model?.Adapters.FirstOrDefault(other => string.Equals(other, adapter, StringComparison.OrdinalIgnoreCase));
+        found ??= string.IsNullOrEmpty(adapter) || model?.Remote is null ? null : adapter; // whoever computes it knows best, and refuses others
         if (model is null || !models.Contains(model) || (adapter is not null && found is null))
         {
             string what = model is null || models.Contains(model) ? $"There is no model '{name}'" : $"The model '{name}' cannot {Verb(purpose)}";

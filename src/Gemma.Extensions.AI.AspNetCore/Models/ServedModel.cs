@@ -32,6 +32,9 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
     public ModelReference? Reference => Chat?.GetService(typeof(ModelReference)) as ModelReference
         ?? (_embeddings is null ? null : _embeddings.Value.GetService(typeof(ModelReference)) as ModelReference);
 
+    /// <summary>The Gemma model that other processes compute for the chat client; null for others.</summary>
+    public IRemoteModel? Remote => Chat?.GetService(typeof(IRemoteModel)) as IRemoteModel;
+
     /// <summary>True if the chat client honours Gemma's own options, in this process or in a cluster.</summary>
     public bool TakesGemmaOptions => Chat?.GetService(typeof(IGemmaOptionsClient)) is not null;
 
@@ -43,7 +46,7 @@ internal sealed class ServedModel(string name, Func<IChatClient>? chat, Func<IEm
         ?? (_embeddings?.Value.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata)?.DefaultModelId;
 
     /// <summary>Names of the adapters that may follow its name behind an @.</summary>
-    public IReadOnlyList<string> Adapters => Reference?.AdapterNames ?? [];
+    public IReadOnlyList<string> Adapters => Reference?.AdapterNames ?? Remote?.AdapterNames ?? [];
 
     /// <summary>Whoever made it, as clients show it.</summary>
     public string Owner => Reference is not null ? "google" : Chat?.GetService<ChatClientMetadata>()?.ProviderName ?? "unknown";

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
+using Gemma.Extensions.AI.Chat;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.AI;
 
@@ -44,7 +45,7 @@ internal static class OllamaChatEndpoints
             Messages = OllamaMessages.Read(body.System, body.Prompt, body.Images),
             Options = options.Options,
             Extras = options.Extras,
-            Source = body.Raw == true ? RawCompletion.Of(model, body.Prompt) : null,
+            Source = body.Raw == true ? RawCompletion.Of(model, _ => new RawPrompt(body.Prompt, null)) : null,
         };
         await OllamaAnswers.AnswerAsync(core, http, request, isChat: false, isStreaming: body.Stream != false).ConfigureAwait(false);
     }

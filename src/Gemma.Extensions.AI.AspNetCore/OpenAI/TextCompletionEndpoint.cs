@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
-using Gemma.Extensions.AI.Hosting;
+using Gemma.Extensions.AI.Chat;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.AI;
 
@@ -37,8 +37,7 @@ internal static class TextCompletionEndpoint
             Extras = ChatCompletionOptions.ReadExtras(http, body, body.Logprobs),
             Choices = prompts.Count * n,
             ChoicesPerPrompt = n,
-            Source = RawCompletion.Of(choice, (model, number, options, cancellation) => prompts.Texts is { } texts
-                ? model.CompleteStreamingAsync(texts[number / n], options, cancellation) : model.CompleteStreamingAsync(prompts.Tokens![number / n], options, cancellation)),
+            Source = RawCompletion.Of(choice, number => new RawPrompt(prompts.Texts?[number / n], prompts.Tokens?[number / n])),
         };
         IReadOnlyList<string>? echoed = body.Echo != true ? null : prompts.Texts ?? await DecodeAsync(choice, prompts.Tokens!, http.RequestAborted).ConfigureAwait(false);
         string[] echoes = [.. Enumerable.Range(0, request.Choices).Select(number => echoed?[number / n] ?? "")];
@@ -64,8 +63,8 @@ internal static class TextCompletionEndpoint
 
     private static async Task<string[]> DecodeAsync(ModelChoice choice, IReadOnlyList<IReadOnlyList<int>> prompts, CancellationToken cancellation)
     {
-        using ModelLease lease = await RawCompletion.ReferenceOf(choice).LeaseAsync(cancellation).ConfigureAwait(false);
-        return [.. prompts.Select(lease.Model.Tokenizer.Decode)];
+        TokenAnswer[] decoded = await Task.WhenAll(prompts.Select(tokens => PromptTokens.AskAsync(choice, new TokenQuestion { Tokens = tokens, WantsText = true }, cancellation))).ConfigureAwait(false);
+        return [.. decoded.Select(static answer => answer.Text!)];
     }
 
     private static TextCompletionChoice Describe(ChatResponse response, int index, string echo) => new()

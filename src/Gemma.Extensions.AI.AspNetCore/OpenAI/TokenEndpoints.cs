@@ -2,7 +2,7 @@ using System.Text.Json;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.AspNetCore.Models;
 using Gemma.Extensions.AI.AspNetCore.Requests;
-using Gemma.Extensions.AI.Hosting;
+using Gemma.Extensions.AI.Chat;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.AI;
 
@@ -14,56 +14,42 @@ internal static class TokenEndpoints
     public static async Task TokenizeAsync(HttpContext http, ServerCore core)
     {
         TokenizeRequest body = await RequestBody.ReadAsync(http, OpenAIJson.Wire.TokenizeRequest, core.Options).ConfigureAwait(false);
-        using ModelLease lease = await LeaseAsync(core, body.Model, http).ConfigureAwait(false);
-        GemmaModel model = lease.Model;
-        IReadOnlyList<int> tokens = body.Messages is not null ? PromptTokens.Render(model, ChatMessages.Read(body.Messages), ToolsOf(body))
-            : Tokenize(model, body.Content ?? body.Prompt ?? throw new ServerErrorException(ErrorKind.InvalidRequest, "'content' is missing, expected a text ('prompt' and 'messages' will do, too).", "content"), body);
+        TokenQuestion question = body.Messages is not null ? ConversationOf(body)
+            : TextOf(body.Content ?? body.Prompt ?? throw new ServerErrorException(ErrorKind.InvalidRequest, "'content' is missing, expected a text ('prompt' and 'messages' will do, too).", "content"), body);
+        TokenAnswer answer = await AskAsync(http, core, body.Model, question with { WantsPieces = body.WithPieces == true }).ConfigureAwait(false);
         await ApiEndpoint.WriteJsonAsync(http, new TokenList
         {
-            Tokens = body.WithPieces == true ? null : tokens,
-            Pieces = body.WithPieces == true ? [.. tokens.Select(id => new TokenPiece { Id = id, Piece = model.Tokenizer.GetPiece(id) })] : null,
-            Count = tokens.Count,
-            MaxModelLen = model.ContextLength,
+            Tokens = answer.Pieces is null ? answer.Tokens : null,
+            Pieces = answer.Pieces is null ? null : [.. answer.Tokens.Zip(answer.Pieces, static (id, piece) => new TokenPiece { Id = id, Piece = piece })],
+            Count = answer.Tokens.Length,
+            MaxModelLen = answer.ContextLength,
         }, OpenAIJson.Wire.TokenList).ConfigureAwait(false);
     }
 
     public static async Task DetokenizeAsync(HttpContext http, ServerCore core)
     {
         DetokenizeRequest body = await RequestBody.ReadAsync(http, OpenAIJson.Wire.DetokenizeRequest, core.Options).ConfigureAwait(false);
-        using ModelLease lease = await LeaseAsync(core, body.Model, http).ConfigureAwait(false);
-        GemmaModel model = lease.Model;
         int[] ids = body.Tokens ?? throw new ServerErrorException(ErrorKind.InvalidRequest, "'tokens' is missing, expected the ids of tokens.", "tokens");
-        PromptTokens.Check(model, ids, "tokens");
-        string text = model.Tokenizer.Decode(ids);
+        string text = (await AskAsync(http, core, body.Model, new TokenQuestion { Tokens = ids, WantsText = true }).ConfigureAwait(false)).Text!;
         await ApiEndpoint.WriteJsonAsync(http, new PromptText { Content = text, Prompt = text }, OpenAIJson.Wire.PromptText).ConfigureAwait(false);
     }
 
     public static async Task ApplyTemplateAsync(HttpContext http, ServerCore core)
     {
         TokenizeRequest body = await RequestBody.ReadAsync(http, OpenAIJson.Wire.TokenizeRequest, core.Options).ConfigureAwait(false);
-        using ModelLease lease = await LeaseAsync(core, body.Model, http).ConfigureAwait(false);
-        GemmaModel model = lease.Model;
-        IReadOnlyList<int> tokens = PromptTokens.Render(model, ChatMessages.Read(body.Messages), ToolsOf(body)); // bos is first, and decoding leaves it out
-        await ApiEndpoint.WriteJsonAsync(http, new PromptText { Prompt = model.Tokenizer.GetPiece(tokens[0]) + model.Tokenizer.Decode(tokens.Skip(1)) }, OpenAIJson.Wire.PromptText).ConfigureAwait(false);
+        TokenAnswer answer = await AskAsync(http, core, body.Model, ConversationOf(body) with { WantsText = true }).ConfigureAwait(false);
+        await ApiEndpoint.WriteJsonAsync(http, new PromptText { Prompt = answer.Text! }, OpenAIJson.Wire.PromptText).ConfigureAwait(false);
     }
 
-    private static ValueTask<ModelLease> LeaseAsync(ServerCore core, string? name, HttpContext http) =>
-        RawCompletion.ReferenceOf(core.Models.Resolve(name, ModelPurpose.Chat)).LeaseAsync(http.RequestAborted);
+    private static Task<TokenAnswer> AskAsync(HttpContext http, ServerCore core, string? model, TokenQuestion question) =>
+        PromptTokens.AskAsync(core.Models.Resolve(model, ModelPurpose.Chat), question, http.RequestAborted);
 
-    private static ChatOptions ToolsOf(TokenizeRequest body) => new() { Tools = ToolChoices.Read(body.Tools, null).Tools };
+    private static TokenQuestion ConversationOf(TokenizeRequest body) =>
+        new() { Messages = ChatMessages.Read(body.Messages), Options = new ChatOptions { Tools = ToolChoices.Read(body.Tools, null).Tools } };
 
     /// <summary>Typed markers are letters unless the request says that they count, as in a prompt that was put together.</summary>
-    private static List<int> Tokenize(GemmaModel model, string text, TokenizeRequest body)
-    {
-        List<int> tokens = [];
-        if (body.AddSpecial ?? body.AddSpecialTokens ?? body.Prompt is not null)
-        {
-            tokens.Add(model.Tokenizer.BosId);
-        }
-
-        model.Tokenizer.Encode(text, tokens, matchSpecial: body.ParseSpecial ?? true);
-        return tokens;
-    }
+    private static TokenQuestion TextOf(string text, TokenizeRequest body) =>
+        new() { Text = text, AddsBos = body.AddSpecial ?? body.AddSpecialTokens ?? body.Prompt is not null, ReadsMarkers = body.ParseSpecial ?? true };
 }
 
 /// <summary>The body of <c>POST /tokenize</c> and <c>/apply-template</c>.</summary>

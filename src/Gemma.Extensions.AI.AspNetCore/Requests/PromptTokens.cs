@@ -1,33 +1,27 @@
-using Gemma.Extensions.AI.AspNetCore.Http;
+using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Hosting;
-using Gemma.Extensions.AI.Text;
-using Microsoft.Extensions.AI;
 
 namespace Gemma.Extensions.AI.AspNetCore.Requests;
 
-/// <summary>The prompt of a conversation, without an answer to it.</summary>
+/// <summary>Questions to the tokenizer and chat template of a Gemma model, in this process or where it is computed.</summary>
 internal static class PromptTokens
 {
     /// <summary>Tokens that the model reads before it answers.</summary>
-    public static async Task<int> CountAsync(ChatRequest request, CancellationToken cancellation)
-    {
-        using ModelLease lease = await RawCompletion.ReferenceOf(request.Model).LeaseAsync(cancellation).ConfigureAwait(false);
-        return Render(lease.Model, request.Messages, request.Options).Length;
-    }
+    public static async Task<int> CountAsync(ChatRequest request, CancellationToken cancellation) =>
+        (await AskAsync(request.Model, new TokenQuestion { Messages = request.Messages, Options = request.Options }, cancellation).ConfigureAwait(false)).Tokens.Length;
 
-    /// <summary>The prompt of a conversation, as the chat client has it read.</summary>
-    public static int[] Render(GemmaModel model, IReadOnlyList<ChatMessage> messages, ChatOptions? options) =>
-        ChatTemplate.Render(model.ChatFormat, messages, options, model.Replies).Tokens;
-
-    /// <exception cref="ServerErrorException">A token is not in the vocabulary.</exception>
-    public static void Check(GemmaModel model, IReadOnlyList<int> ids, string name)
+    /// <exception cref="Http.ServerErrorException">The model is none of this library.</exception>
+    /// <exception cref="ArgumentException">A token is not in the vocabulary.</exception>
+    public static async Task<TokenAnswer> AskAsync(ModelChoice model, TokenQuestion question, CancellationToken cancellation)
     {
-        foreach (int id in ids)
+        question = question with { Adapter = model.Adapter };
+        if (model.Model.Remote is { } remote)
         {
-            if ((uint)id >= (uint)model.Tokenizer.VocabularySize)
-            {
-                throw new ServerErrorException(ErrorKind.InvalidRequest, $"'{name}' has the token {id}, expected 0 to {model.Tokenizer.VocabularySize - 1:N0}.", name);
-            }
+            return await remote.AskAsync(question, cancellation).ConfigureAwait(false);
         }
+
+        using ModelLease lease = await RawCompletion.ReferenceOf(model).LeaseAsync(cancellation).ConfigureAwait(false);
+        return question.AnsweredBy(lease.Model);
     }
 }

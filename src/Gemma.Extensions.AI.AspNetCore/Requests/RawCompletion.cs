@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.AspNetCore.Models;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Hosting;
 using Microsoft.Extensions.AI;
 
@@ -9,18 +10,17 @@ namespace Gemma.Extensions.AI.AspNetCore.Requests;
 /// <summary>Continues texts without turns, which only Gemma models do: the abstractions have no such thing.</summary>
 internal static class RawCompletion
 {
-    /// <summary>The source of an answer that continues a text (<see cref="ChatRequest.Source"/>).</summary>
+    /// <summary>The source of answers that continue texts or tokens (<see cref="ChatRequest.Source"/>), each as its number says.</summary>
     /// <exception cref="ServerErrorException">The model is none of this library.</exception>
-    public static Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(ModelChoice model, string prompt) =>
-        Of(model, (gemma, _, options, cancellation) => gemma.CompleteStreamingAsync(prompt, options, cancellation));
-
-    /// <summary>The source of answers that continue texts or tokens, each as its number says.</summary>
-    /// <exception cref="ServerErrorException">The model is none of this library.</exception>
-    public static Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(
-        ModelChoice model, Func<GemmaModel, int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> complete)
+    public static Func<int, ChatOptions, CancellationToken, IAsyncEnumerable<ChatResponseUpdate>> Of(ModelChoice model, Func<int, RawPrompt> prompts)
     {
+        if (model.Model.Remote is { } remote)
+        {
+            return (choice, options, cancellation) => remote.CompleteStreamingAsync(prompts(choice), options, cancellation);
+        }
+
         ModelReference reference = ReferenceOf(model);
-        return (choice, options, cancellation) => RunAsync(reference, gemma => complete(gemma, choice, options, cancellation), cancellation);
+        return (choice, options, cancellation) => RunAsync(reference, prompts(choice), options, cancellation);
     }
 
     /// <summary>The Gemma model that a request needs itself, for what the abstractions do not have.</summary>
@@ -28,11 +28,10 @@ internal static class RawCompletion
     public static ModelReference ReferenceOf(ModelChoice model) => model.Model.Reference
         ?? throw new ServerErrorException(new(ErrorKind.InvalidRequest, $"'{model.Name}' is no Gemma model of this library, and its client has no way to do this.", "unsupported", "model"));
 
-    private static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(
-        ModelReference reference, Func<GemmaModel, IAsyncEnumerable<ChatResponseUpdate>> source, [EnumeratorCancellation] CancellationToken cancellation)
+    private static async IAsyncEnumerable<ChatResponseUpdate> RunAsync(ModelReference reference, RawPrompt prompt, ChatOptions options, [EnumeratorCancellation] CancellationToken cancellation)
     {
         using ModelLease lease = await reference.LeaseAsync(cancellation).ConfigureAwait(false);
-        await foreach (ChatResponseUpdate update in source(lease.Model).ConfigureAwait(false))
+        await foreach (ChatResponseUpdate update in lease.Model.CompleteStreamingAsync(prompt.TokensFor(lease.Model), options, cancellation).ConfigureAwait(false))
         {
             yield return update;
         }

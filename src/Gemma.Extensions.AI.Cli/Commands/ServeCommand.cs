@@ -144,7 +144,7 @@ internal static class ServeCommand
 #if !AHEAD_OF_TIME
         private readonly Option<string?> _cluster = new("--cluster")
         {
-            Description = "Serve models of a cluster's nodes instead, --model with their names there: localhost:PORT with the gateway of the first node, or redis with the connection string of the Redis that has the membership in the environment variable ConnectionStrings__redis, or behind a colon, where others on this machine can see it in the list of processes.",
+            Description = "Serve models of a cluster's nodes instead, --model with their names there: localhost:PORT with the gateway of the first node, or redis or postgresql with the connection string of the store that has the membership in the environment variable ConnectionStrings__redis or ConnectionStrings__postgresql, or behind a colon, where others on this machine can see it in the list of processes.",
             HelpName = "address",
         };
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -8,39 +7,30 @@ using Gemma.Extensions.AI.Orleans;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.AI;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using OpenTelemetry.Metrics;
 using Orleans;
 using Orleans.Configuration;
 using Orleans.Hosting;
-using StackExchange.Redis;
 
 namespace Gemma.Extensions.AI.Cli.Serve;
 
-/// <summary>Makes a server the gateway of a cluster: it computes nothing and, with Redis, keeps nothing, so that there may be any number of them.</summary>
+/// <summary>Makes a server the gateway of a cluster: it computes nothing and, with a store, keeps nothing, so that there may be any number of them.</summary>
 internal static class ClusterGateway
 {
-    /// <summary>Has the connection string where the command line names none: .NET's name for it in the environment, which Aspire sets too.</summary>
-    public const string RedisVariable = "ConnectionStrings__redis";
-
-    private const string Local = "localhost";
-    private const string Redis = "redis";
-
-    /// <summary>Port of the first silo's gateway with localhost clustering, unless it was given another.</summary>
-    private const int DefaultPort = 30000;
-
     private static readonly TimeSpan s_defaultWait = TimeSpan.FromSeconds(15);
 
     /// <summary>Time after which Orleans' own first questions to a node are asked again. Those of clients have a time of their own.</summary>
     private static readonly TimeSpan s_answerTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>Reads where the cluster's membership is.</summary>
-    /// <param name="address"><c>localhost[:PORT]</c>, or <c>redis[:CONNECTION]</c>.</param>
+    /// <param name="address"><c>localhost[:PORT]</c>, <c>redis[:CONNECTION]</c> or <c>postgresql[:CONNECTION]</c>.</param>
     /// <param name="id">The cluster's id, the service's behind a slash where it is another; null: Orleans' defaults.</param>
     /// <param name="wait">Time to wait for the first node; null: 15 s.</param>
     /// <param name="certificate">PEM file with certificate and key for TLS; null: without.</param>
-    /// <exception cref="ArgumentException">Neither form, or no connection string.</exception>
+    /// <exception cref="ArgumentException">Another form, or no connection string.</exception>
     public static ServedCluster Parse(string address, string? id, string? wait, string? certificate)
     {
         string[] ids = id?.Split('/') ?? [];
@@ -56,40 +46,8 @@ internal static class ClusterGateway
         }
 
         X509Certificate2? own = certificate is null ? null : ReadCertificate(certificate);
-        string[] parts = address.Split(':', 2);
-        if (string.Equals(parts[0], Redis, StringComparison.OrdinalIgnoreCase))
-        {
-            string connection = parts.Length > 1 ? parts[1] : Environment.GetEnvironmentVariable(RedisVariable)
-                ?? throw new ArgumentException($"--cluster is 'redis', but the environment variable {RedisVariable} is not set. Set it to the connection string, such as 10.0.0.5:6379,password=…, or give one that anybody may see as --cluster redis:CONNECTION.");
-            ConfigurationOptions redis = ReadRedis(connection);
-            string servers = $"in Redis {string.Join(", ", redis.EndPoints)}";
-            return new ServedCluster(servers, (builder, models) => Configure(builder, models, new Connection(servers, ids, limit, own, redis, Port: 0)));
-        }
-
-        int port = DefaultPort;
-        bool isLocal = string.Equals(parts[0], Local, StringComparison.OrdinalIgnoreCase)
-            && (parts.Length == 1 || (int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and <= 65535));
-        string local = $"{Local}:{port}";
-        return isLocal ? new ServedCluster(local, (builder, models) => Configure(builder, models, new Connection(local, ids, limit, own, Redis: null, port)))
-            : throw new ArgumentException($"--cluster is '{address}', expected localhost or localhost:PORT with the port of the first node's gateway, or redis with or without a connection string, such as redis:10.0.0.5:6379,ssl=true.");
-    }
-
-    private static ConfigurationOptions ReadRedis(string text)
-    {
-        ConfigurationOptions? options = null;
-        string problem = "it names no server";
-        try
-        {
-            options = ConfigurationOptions.Parse(text);
-        }
-        catch (ArgumentException e)
-        {
-            problem = e.Message;
-        }
-
-        // Not the text itself, which may hold a password.
-        return options is { EndPoints.Count: > 0 } && !text.StartsWith('/') ? options
-            : throw new ArgumentException($"The connection string of --cluster redis cannot be read ({problem}). Expected HOST:PORT and settings behind commas, such as 10.0.0.5:6379,ssl=true.");
+        ClusterStore store = ClusterStore.Parse(address);
+        return new ServedCluster(store.Description, (builder, models) => Configure(builder, models, new Connection(store, ids, limit, own)));
     }
 
     private static X509Certificate2 ReadCertificate(string path)
@@ -110,14 +68,7 @@ internal static class ClusterGateway
         builder.Logging.AddFilter("Orleans", LogLevel.Error); // its warnings tell of each attempt to connect, with the stack; calls that move to another node are logged by their client
         builder.UseOrleansClient(client =>
         {
-            if (connection.Redis is null)
-            {
-                client.UseLocalhostClustering(connection.Port);
-            }
-            else
-            {
-                client.UseRedisClustering(options => options.ConfigurationOptions = connection.Redis.Clone());
-            }
+            connection.Store.Join(client);
 
             // A node that was lost for a moment is asked again, and new ones are found, within this time; Orleans' default is a minute.
             client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
@@ -144,17 +95,20 @@ internal static class ClusterGateway
                 provider.GetRequiredService<IGrainFactory>(), model, loggerFactory: provider.GetService<ILoggerFactory>()));
         }
 
-        if (connection.Redis is { } redis)
+        builder.Services.AddHealthChecks().AddGemmaCluster(models.Values);
+        builder.Services.Configure<HealthCheckServiceOptions>(checks => // this process has no models of its own
         {
-            // Responses are found by their id at every gateway.
-            builder.Services.AddStackExchangeRedisCache(cache => (cache.ConfigurationOptions, cache.InstanceName) = (redis.Clone(), "gemma/responses/"));
-        }
-
+            foreach (HealthCheckRegistration own in checks.Registrations.Where(check => check.Name == "gemma").ToArray())
+            {
+                checks.Registrations.Remove(own);
+            }
+        });
+        connection.Store.KeepResponses?.Invoke(builder.Services);
         builder.Services.AddOpenTelemetry().WithMetrics(static metrics => metrics.AddMeter(GemmaClusterDiagnostics.Name));
     }
 
     /// <summary>Where a cluster is, and how long its first node is waited for.</summary>
-    private sealed record Connection(string Description, string[] Ids, TimeSpan Wait, X509Certificate2? Certificate, ConfigurationOptions? Redis, int Port);
+    private sealed record Connection(ClusterStore Store, string[] Ids, TimeSpan Wait, X509Certificate2? Certificate);
 
     /// <summary>Has the start ask again for as long as the command line says, and end with an error then: Orleans by itself tries for minutes.</summary>
     private sealed class Patience(Connection connection)
@@ -166,7 +120,7 @@ internal static class ClusterGateway
             if (Stopwatch.GetElapsedTime(_began) >= connection.Wait)
             {
                 string shown = problem.Message.ReplaceLineEndings(" ").TrimEnd('.');
-                throw new GemmaException($"No node of the cluster {connection.Description} answered within {connection.Wait.TotalSeconds:0.#} s: {shown}. Start a node first, compare --cluster and --cluster-id with what the nodes were given, or wait longer with --cluster-wait.", problem);
+                throw new GemmaException($"No node of the cluster {connection.Store.Description} answered within {connection.Wait.TotalSeconds:0.#} s: {shown}. Start a node first, compare --cluster and --cluster-id with what the nodes were given, or wait longer with --cluster-wait.", problem);
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(200), cancellationToken);

@@ -19,25 +19,39 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
     /// <summary>A call that no node has begun fails sooner than one that was interrupted: the name is wrong, or the cluster is not there.</summary>
     private static readonly TimeSpan s_unbegunTimeout = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// Characters that a call may have. More fit no context, and Orleans drops messages above 100 MiB (three bytes a character at most) without a word to the caller, who would take the node for lost.
+    /// </summary>
+    private const int MostCharacters = 32 << 20;
+
     private readonly long _began = Stopwatch.GetTimestamp();
     private readonly List<int> _tokens = [];
     private readonly List<GemmaLogProbabilities> _chances = [];
     private readonly HashSet<string> _excluded = new(StringComparer.Ordinal);
     private int[]? _prompt;
     private int _parts;
-    private bool _mayRedirect = call.Texts is null;
+    private bool _mayRedirect = call.Texts is null && call.Question is null;
     private WireFault? _full;
     private long _progressAt = Stopwatch.GetTimestamp();
 
     /// <summary>The vectors, where the call was for embeddings.</summary>
     public WireVectors? Vectors { get; private set; }
 
+    /// <summary>The answer of the tokenizer, where it was asked.</summary>
+    public WireTokenAnswer? Answer { get; private set; }
+
     /// <summary>Times that the call went on at another node.</summary>
     public int Handovers { get; private set; }
 
     /// <exception cref="GemmaException">The call failed; the type is what it would be of a model in this process.</exception>
+    /// <exception cref="ArgumentException">It is longer than what travels to a node.</exception>
     public async Task RunAsync(ChannelWriter<AnswerPart> output, CancellationToken cancellationToken)
     {
+        if (call.Characters is var characters and > MostCharacters)
+        {
+            throw new ArgumentException($"The call has {characters:N0} characters, expected at most {MostCharacters:N0}, which is more than any context holds. {(call.Texts is null ? "Shorten the conversation." : "Embed fewer texts at once.")}");
+        }
+
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -86,6 +100,8 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             IsStreaming = call.IsStreaming,
             MayRedirect = _mayRedirect,
             Texts = call.Texts,
+            Question = call.Question,
+            Raw = call.Raw,
             Known = _prompt is null ? null : new WireKnown { Identity = hints.Identity!, Prompt = _prompt, Tokens = [.. _tokens], Parts = _parts },
         };
         object? before = RequestContext.Get(RouteHints.Key);
@@ -147,7 +163,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             output.TryWrite(Answers.FromWire(part, call.Options.TopLogProbabilities is null ? null : _chances));
         }
 
-        Vectors = batch.Vectors;
+        (Vectors, Answer) = (batch.Vectors, batch.Answer);
         if (batch.State == WireState.Running)
         {
             // A node that begins to work on the call is progress too, as is every token.
@@ -223,7 +239,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
 
         throw _parts > 0
             ? new GemmaHandoverException($"The answer was interrupted after {_tokens.Count:N0} tokens and could not go on within {limit.TotalSeconds:0.#} s at a node that computes with {hints.Identity}. {reason} Ask again.", lost)
-            : new GemmaException($"'{call.Model}' could not be asked within {limit.TotalSeconds:0.#} s. {reason}", lost);
+            : new GemmaException($"'{call.Model}' could not be asked within {limit.TotalSeconds:0.#} s. {reason}", lost) { IsTemporary = true };
     }
 
     private void Exclude(string? node)

@@ -14,6 +14,10 @@ internal interface IEntryGrain : IGrainWithStringKey
     /// <summary>Begins to answer. Returns what there is within a heartbeat's time.</summary>
     [Alias("Begin"), ResponseTimeout("00:00:15")]
     Task<WireBatch> BeginAsync(WireRequest request);
+
+    /// <summary>Tells what the nodes serve, as far as the one that is asked has heard.</summary>
+    [Alias("Describe"), ResponseTimeout("00:00:05")]
+    Task<WireCluster> DescribeAsync();
 }
 
 /// <summary>The node of one silo; the key names the silo (<see cref="NodePlacement.KeyOf"/>).</summary>
@@ -34,13 +38,19 @@ internal interface INodeGrain : IGrainWithStringKey
 }
 
 [NodePlacement, GrainDirectory(NoDirectory.Name)]
-internal sealed class EntryGrain(NodeJobs jobs) : Grain, IEntryGrain
+internal sealed class EntryGrain(NodeJobs jobs, ClusterView view) : Grain, IEntryGrain
 {
     public Task<WireBatch> BeginAsync(WireRequest request)
     {
         RouteHints hints = RequestContext.Get(RouteHints.Key) as RouteHints ?? new RouteHints { Model = request.Model };
         DeactivateOnIdle();
         return jobs.BeginAsync(request, hints);
+    }
+
+    public Task<WireCluster> DescribeAsync()
+    {
+        DeactivateOnIdle();
+        return Task.FromResult(ClusterDescription.Of(view.Nodes));
     }
 }
 

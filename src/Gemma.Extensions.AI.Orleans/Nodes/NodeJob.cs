@@ -12,6 +12,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
     private WireState _state = WireState.Running; // what the last batch will say
     private WireFault? _fault;
     private WireVectors? _vectors;
+    private WireTokenAnswer? _answer;
     private string? _better;
     private string? _identity;
     private int[]? _prompt;
@@ -50,7 +51,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
     public void Write(WirePart part) => _parts.Writer.TryWrite(part);
 
     /// <summary>Ends the answer behind what was written; the first word counts.</summary>
-    public void End(WireState state, WireFault? fault = null, WireVectors? vectors = null, string? better = null)
+    public void End(WireState state, WireFault? fault = null, WireVectors? vectors = null, string? better = null, WireTokenAnswer? answer = null)
     {
         lock (_lock)
         {
@@ -59,7 +60,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
                 return;
             }
 
-            (_state, _fault, _vectors, _better) = (state, fault, vectors, better);
+            (_state, _fault, _vectors, _better, _answer) = (state, fault, vectors, better, answer);
         }
 
         _parts.Writer.TryComplete();
@@ -115,6 +116,7 @@ internal sealed class NodeJob(Guid attempt, string model, string node, NodeTimes
             Fault = state == WireState.Running ? null : _fault,
             Vectors = state == WireState.Running ? null : _vectors,
             Better = state == WireState.Running ? null : _better,
+            Answer = state == WireState.Running ? null : _answer,
         };
         _prompt = introduces ? null : _prompt;
         lock (_lock)

@@ -82,7 +82,11 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
 
             try
             {
-                if (request.Texts is { } texts)
+                if (request.Question is not null)
+                {
+                    job.End(WireState.Done, answer: TokenQuestions.ToWire(TokenQuestions.FromWire(request).AnsweredBy(use.Model)));
+                }
+                else if (request.Texts is { } texts)
                 {
                     job.End(WireState.Done, vectors: await Embeddings.ComputeAsync(use.Model, texts, job.Stopped).ConfigureAwait(false));
                 }
@@ -123,28 +127,33 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
     private async Task AnswerAsync(NodeJob job, WireRequest request, RouteHints hints, ModelUse use)
     {
         (ChatOptions options, GemmaGenerationOptions raw) = CallOptions.FromWire(request.Options);
-        string identity = use.Hosted.IdentityWith(hints.Adapter) ?? use.Hosted.Identity; // an unknown adapter is refused by the model, in its words
+        string? identity = use.Hosted.IdentityWith(hints.Adapter) ?? use.Hosted.Identity; // an unknown adapter is refused by the model, in its words
         if (request.Known is { } begun && begun.Identity != identity)
         {
             job.End(WireState.NotServed, new WireFault { Message = $"The answer began with {begun.Identity}, but this node computes with {identity}." });
             return;
         }
 
-        ChatPrompt prompt = ChatTurn.Render(use.Model, Conversations.ToMessages(request.Messages), options);
-        if (view.Settle(hints, new RoutedPrompt(prompt.Tokens), silo.Text, request.MayRedirect) is { } better)
+        ChatPrompt? conversation = request.Raw is null ? ChatTurn.Render(use.Model, Conversations.ToMessages(request.Messages), options) : null;
+        int[] prompt = conversation?.Tokens ?? TokenQuestions.FromWire(request.Raw!).TokensFor(use.Model);
+        if (view.Settle(hints, new RoutedPrompt(prompt), silo.Text, request.MayRedirect) is { } better)
         {
             job.End(WireState.Elsewhere, better: better);
             return;
         }
 
-        if (request.Known is { } known)
+        prompt = request.Known?.Prompt ?? prompt;
+        ChatTurn turn = conversation is null ? await ChatTurn.ContinueAsync(use.Model, prompt, options, raw, job.Stopped).ConfigureAwait(false)
+            : await ChatTurn.CreateAsync(use.Model, conversation with { Tokens = prompt }, options, raw, job.Stopped).ConfigureAwait(false);
+        identity = use.Hosted.IdentityOf(turn.Adapter);
+        if (identity is null || (request.Known is { } expected && expected.Identity != identity))
         {
-            prompt = prompt with { Tokens = known.Prompt };
+            job.End(WireState.LetGo); // the adapter was replaced meanwhile
+            return;
         }
 
-        ChatTurn turn = await ChatTurn.CreateAsync(use.Model, prompt, options, raw, job.Stopped).ConfigureAwait(false);
         turn = request.Known is { } goesOn ? turn with { Known = new KnownAnswer(goesOn.Tokens, goesOn.Parts) } : turn;
-        job.Introduce(identity, prompt.Tokens);
+        job.Introduce(identity, prompt);
         await foreach (AnswerPart part in AnswerStream.PartsAsync(use.Model, turn, request.IsStreaming, keepsTokens: true, job.Stopped).ConfigureAwait(false))
         {
             job.Write(Answers.ToWire(part));
@@ -160,7 +169,7 @@ internal sealed partial class NodeJobs(NodeModels models, ClusterView view, Silo
         return new WireFault
         {
             Message = nodes.Length == 0 ? $"No node of the cluster has told of itself, so none serves '{model}'. Start silos with AddGemmaNode; loading a model takes a while."
-                : $"No node of the cluster serves '{model}' as it is asked for and takes work. {nodes.Length:N0} nodes serve: {known}.",
+                : $"No node of the cluster serves '{model}' as it is asked for and takes work. {nodes.Length:N0} {(nodes.Length == 1 ? "node serves" : "nodes serve")} {(known.Length > 0 ? known : "nothing")}.",
         };
     }
 

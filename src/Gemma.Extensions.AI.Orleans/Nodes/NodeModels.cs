@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Orleans.Routing;
 
 namespace Gemma.Extensions.AI.Orleans.Nodes;
@@ -83,7 +84,9 @@ internal sealed class NodeModels : IDisposable
 /// <summary>A loaded model under its name in the cluster.</summary>
 internal sealed class HostedModel(string name, GemmaModel model, string identity, IEnumerable<KeyValuePair<string, string>> adapterHashes)
 {
-    private readonly ConcurrentDictionary<string, string> _adapters = new(adapterHashes, StringComparer.OrdinalIgnoreCase);
+    private readonly ConcurrentDictionary<string, HostedAdapter> _adapters =
+        new(adapterHashes.Select(adapter => KeyValuePair.Create(adapter.Key, new HostedAdapter(adapter.Value, model.FindAdapter(adapter.Key)!))), StringComparer.OrdinalIgnoreCase);
+
     private readonly LoadAverage _load = new(TimeProvider.System);
     private Task<ulong[]> _warm = Task.FromResult<ulong[]>([]);
     private ulong[] _lastWarm = [];
@@ -97,10 +100,19 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
 
     public string Identity => identity;
 
-    /// <summary>Hashes of the adapters' files, by name.</summary>
-    public ConcurrentDictionary<string, string> Adapters => _adapters;
+    /// <summary>Tells the others of an adapter that was loaded.</summary>
+    /// <param name="adapter">Its name.</param>
+    /// <param name="hash">Hash of its file.</param>
+    public void AddAdapter(string adapter, string hash) => _adapters[adapter] = new HostedAdapter(hash, model.FindAdapter(adapter)!);
 
-    public string? IdentityWith(string? adapter) => string.IsNullOrEmpty(adapter) ? identity : _adapters.TryGetValue(adapter, out string? hash) ? $"{identity} adapter {hash}" : null;
+    /// <summary>Tells the others no longer of an adapter that is about to be unloaded.</summary>
+    public void RemoveAdapter(string adapter) => _adapters.TryRemove(adapter, out _);
+
+    /// <summary>The identity of answers with an adapter of a name; null where there is none.</summary>
+    public string? IdentityWith(string? adapter) => string.IsNullOrEmpty(adapter) ? identity : _adapters.TryGetValue(adapter, out HostedAdapter? found) ? $"{identity} adapter {found.Hash}" : null;
+
+    /// <summary>The identity of an answer that computes with these weights, or without; null where they have been taken away, or are not announced yet: another adapter may have their name.</summary>
+    public string? IdentityOf(LoraWeights? weights) => weights is null ? identity : _adapters.Values.FirstOrDefault(adapter => adapter.Weights == weights) is { } found ? $"{identity} adapter {found.Hash}" : null;
 
     /// <summary>Keeps the average load, again and again.</summary>
     public void Observe() => _load.Observe(model.Engine.Status.Running);
@@ -139,7 +151,7 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
         EngineStatus status = model.Engine.Status;
         Task<ulong[]> warm = _warm; // another thread may begin the next question meanwhile
         _lastWarm = warm.IsCompletedSuccessfully ? warm.Result : _lastWarm;
-        return Summarize(name, identity, [.. _adapters.Select(adapter => new AdapterSummary { Name = adapter.Key, Hash = adapter.Value, Number = model.FindAdapter(adapter.Key)!.Id })], status, model.Engine.BlockTokens, _lastWarm, _load.Observe(status.Running));
+        return Summarize(name, identity, [.. _adapters.Select(adapter => new AdapterSummary { Name = adapter.Key, Hash = adapter.Value.Hash, Number = adapter.Value.Weights.Id })], status, model.Engine.BlockTokens, _lastWarm, _load.Observe(status.Running));
     }
 
     /// <summary>The summary of an engine's state. Requests that came during a step and find a place in the next count as running: for half a second, nodes would be thought busy that are not.</summary>
@@ -162,6 +174,8 @@ internal sealed class HostedModel(string name, GemmaModel model, string identity
             Load = (float)load,
         };
     }
+
+    private sealed record HostedAdapter(string Hash, LoraWeights Weights);
 }
 
 /// <summary>A call's use of a model.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Grammar.DotNet;
 using Microsoft.Extensions.AI;
 
@@ -7,10 +8,8 @@ namespace Gemma.Extensions.AI.Orleans.Wire;
 /// <summary>Options of a call as they travel. What only the caller's process can know, types and factories, is resolved there.</summary>
 internal static class CallOptions
 {
-    private static readonly string[] s_additional = ["min_p", "repetition_penalty", "logit_bias", "adapter"];
-
     /// <exception cref="NotSupportedException">The response format is of an unknown kind, or a type cannot be enforced.</exception>
-    /// <exception cref="ArgumentException">The schema of the response format is undefined.</exception>
+    /// <exception cref="ArgumentException">The schema of the response format is undefined, or an additional property that a model reads is of the wrong kind.</exception>
     public static WireOptions ToWire(ChatOptions? options, GemmaGenerationOptions? raw, string model) => new()
     {
         Instructions = options?.Instructions,
@@ -18,17 +17,17 @@ internal static class CallOptions
         Temperature = raw?.Temperature ?? options?.Temperature,
         TopK = raw?.TopK ?? options?.TopK,
         TopP = raw?.TopP ?? options?.TopP,
-        MinP = raw?.MinP,
+        MinP = raw?.MinP ?? GenerationSettings.Number(options?.AdditionalProperties, "min_p"),
         FrequencyPenalty = raw?.FrequencyPenalty ?? options?.FrequencyPenalty,
         PresencePenalty = raw?.PresencePenalty ?? options?.PresencePenalty,
-        RepetitionPenalty = raw?.RepetitionPenalty,
-        LogitBias = raw?.LogitBias is { } bias ? new Dictionary<int, float>(bias) : null,
+        RepetitionPenalty = raw?.RepetitionPenalty ?? GenerationSettings.Number(options?.AdditionalProperties, "repetition_penalty"),
+        LogitBias = raw?.LogitBias is { } bias ? new Dictionary<int, float>(bias) : GenerationSettings.Bias(options?.AdditionalProperties),
         Seed = raw?.Seed ?? options?.Seed ?? Random.Shared.NextInt64(),
         TopLogProbabilities = raw?.TopLogProbabilities,
         LogProbabilitySource = (int?)raw?.LogProbabilitySource,
         MaxOutputTokens = raw?.MaxOutputTokens ?? options?.MaxOutputTokens,
         StopSequences = (raw?.StopSequences ?? options?.StopSequences) is { } stops ? [.. stops] : null,
-        Adapter = raw?.Adapter,
+        Adapter = raw?.Adapter ?? GenerationSettings.Text(options?.AdditionalProperties, "adapter"),
         Priority = raw?.Priority,
         Caller = raw?.Caller,
         Timeout = raw?.Timeout,
@@ -44,7 +43,6 @@ internal static class CallOptions
         ToolMode = options?.ToolMode switch { null => WireToolMode.Unset, NoneChatToolMode => WireToolMode.None, RequiredChatToolMode => WireToolMode.Required, _ => WireToolMode.Auto },
         RequiredFunction = (options?.ToolMode as RequiredChatToolMode)?.RequiredFunctionName,
         AllowMultipleToolCalls = options?.AllowMultipleToolCalls,
-        Additional = AdditionalOf(options),
     };
 
     public static (ChatOptions Options, GemmaGenerationOptions Raw) FromWire(WireOptions wire)
@@ -70,18 +68,8 @@ internal static class CallOptions
             },
             AllowMultipleToolCalls = wire.AllowMultipleToolCalls,
         };
-        foreach ((string name, string json) in wire.Additional ?? [])
-        {
-            JsonElement value = Parse(json);
-            (options.AdditionalProperties ??= [])[name] = value.ValueKind == JsonValueKind.String ? value.GetString() : value;
-        }
-
         return (options, RawOf(wire));
     }
-
-    /// <summary>The adapter that is asked for; null for none, or what is none.</summary>
-    public static string? AdapterOf(WireOptions wire) =>
-        wire.Adapter ?? (wire.Additional?.TryGetValue("adapter", out string? json) == true && Parse(json) is { ValueKind: JsonValueKind.String } name ? name.GetString() : null);
 
     private static GemmaGenerationOptions RawOf(WireOptions wire) => new()
     {
@@ -131,21 +119,7 @@ internal static class CallOptions
         : schema.ValueKind == JsonValueKind.Undefined ? throw new ArgumentException("ChatOptions.ResponseFormat has a schema that is default(JsonElement). Parse one, or use ChatResponseFormat.Json for any JSON.", nameof(ChatOptions.ResponseFormat))
         : RawText(DotNetParameters.AnswerOf(schema, json.SchemaName, raw?.ResponseTypeInfo, raw?.LenientSchemas ?? false));
 
-    private static Dictionary<string, string>? AdditionalOf(ChatOptions? options)
-    {
-        Dictionary<string, string>? found = null;
-        foreach (string name in s_additional)
-        {
-            if (options?.AdditionalProperties?.TryGetValue(name, out object? value) == true && value is not null)
-            {
-                (found ??= [])[name] = JsonSerializer.Serialize(value, AIJsonUtilities.DefaultOptions.GetTypeInfo(value.GetType()));
-            }
-        }
-
-        return found;
-    }
-
     private static string? RawText(JsonElement element) => element.ValueKind == JsonValueKind.Undefined ? null : element.GetRawText();
 
-    private static JsonElement Parse(string? json) => json is null ? default : JsonElement.Parse(json, new JsonDocumentOptions { MaxDepth = 1000 });
+    private static JsonElement Parse(string? json) => json is null ? default : JsonElement.Parse(json, new JsonDocumentOptions { MaxDepth = int.MaxValue });
 }

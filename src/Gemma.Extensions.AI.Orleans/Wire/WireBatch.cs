@@ -38,6 +38,9 @@ internal sealed class WireBatch
     /// <summary>1 for the first of an attempt.</summary>
     [Id(7)]
     public int Sequence { get; set; }
+
+    [Id(9)]
+    public WireTokenAnswer? Answer { get; set; }
 }
 
 [GenerateSerializer, Alias("gemma.state")]

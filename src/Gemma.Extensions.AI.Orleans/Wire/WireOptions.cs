@@ -99,11 +99,7 @@ internal sealed class WireOptions
     [Id(29)]
     public bool? AllowMultipleToolCalls { get; set; }
 
-    /// <summary>Of the additional properties those that a model reads, as JSON.</summary>
     [Id(30)]
-    public Dictionary<string, string>? Additional { get; set; }
-
-    [Id(31)]
     public int? MaxStringLength { get; set; }
 
     public WireOptions Copy() => (WireOptions)MemberwiseClone();

@@ -39,6 +39,18 @@ internal sealed class WireRequest
     /// <summary>Texts to embed; null: a conversation is answered.</summary>
     [Id(7)]
     public WireTexts? Texts { get; set; }
+
+    /// <summary>A question to the tokenizer; null: none.</summary>
+    [Id(8)]
+    public WireTokenQuestion? Question { get; set; }
+
+    /// <summary>A prompt without turns to go on from; null: the conversation is answered.</summary>
+    [Id(9)]
+    public WireRawPrompt? Raw { get; set; }
+
+    /// <summary>Characters of all that is said in it.</summary>
+    public long Characters => Messages.Sum(message => message.Contents.Sum(content => (content.Text?.Length ?? 0L) + (content.Json?.Length ?? 0L)))
+        + (Options.Instructions?.Length ?? 0L) + (Raw?.Text?.Length ?? 0L) + (Question?.Text?.Length ?? 0L) + (Texts?.Values.Sum(text => (long)text.Length) ?? 0L);
 }
 
 /// <summary>The part of an answer that the caller has from another node.</summary>

@@ -39,6 +39,82 @@ internal sealed record GenerationSettings(
             sampling, maxOutputTokens, CheckStops(raw?.StopSequences ?? options?.StopSequences), raw?.Adapter ?? Text(extra, "adapter"), LogProbabilitiesOf(raw));
     }
 
+    /// <summary>A number of the additional properties; null where it is not there.</summary>
+    /// <exception cref="ArgumentException">It is something else.</exception>
+    public static float? Number(AdditionalPropertiesDictionary? properties, string name) =>
+        Property(properties, name) is { } value ? ToNumber(name, value) : null;
+
+    /// <summary>A text of the additional properties; null where it is not there.</summary>
+    /// <exception cref="ArgumentException">It is something else.</exception>
+    public static string? Text(AdditionalPropertiesDictionary? properties, string name) => Property(properties, name) switch
+    {
+        null => null,
+        string text => text,
+        JsonElement { ValueKind: JsonValueKind.String } json => json.GetString(),
+        { } value => throw new ArgumentException($"AdditionalProperties[\"{name}\"] holds a {value.GetType().Name} ({value}), expected a text.", name),
+    };
+
+    /// <summary>The bias of the additional properties, as a dictionary, JSON or text of JSON; null where there is none.</summary>
+    /// <exception cref="ArgumentException">It is something else.</exception>
+    public static Dictionary<int, float>? Bias(AdditionalPropertiesDictionary? properties)
+    {
+        const string Name = "logit_bias";
+        Dictionary<int, float> bias = [];
+        switch (Property(properties, Name))
+        {
+            case null:
+                return null;
+            case JsonElement json:
+                AddJson(json);
+                return bias;
+            case string text:
+                try
+                {
+                    using JsonDocument document = JsonDocument.Parse(text);
+                    AddJson(document.RootElement);
+                    return bias;
+                }
+                catch (JsonException e)
+                {
+                    throw new ArgumentException($"AdditionalProperties[\"{Name}\"] is not valid JSON: {e.Message}", Name, e);
+                }
+
+            case IDictionary dictionary:
+                foreach (DictionaryEntry entry in dictionary)
+                {
+                    bias[ToId(entry.Key)] = ToNumber(Name, entry.Value ?? "null");
+                }
+
+                return bias;
+            case { } value:
+                throw WrongKind(value.GetType().Name);
+        }
+
+        void AddJson(JsonElement json)
+        {
+            if (json.ValueKind != JsonValueKind.Object)
+            {
+                throw WrongKind($"JSON {json.ValueKind}");
+            }
+
+            foreach (JsonProperty property in json.EnumerateObject())
+            {
+                bias[ToId(property.Name)] = ToNumber(Name, property.Value);
+            }
+        }
+
+        static ArgumentException WrongKind(string found) =>
+            new($"AdditionalProperties[\"{Name}\"] holds a {found}, expected an object or dictionary of token ids to numbers.", Name);
+
+        static int ToId(object key) => key switch
+        {
+            int id => id,
+            long id when id is >= 0 and <= int.MaxValue => (int)id,
+            string text when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int id) => id,
+            _ => throw new ArgumentException($"AdditionalProperties[\"{Name}\"] has the key \"{key}\", expected a token id.", Name),
+        };
+    }
+
     private static LogProbabilityOptions? LogProbabilitiesOf(GemmaGenerationOptions? raw)
     {
         if (raw?.LogProbabilitySource is { } source && !Enum.IsDefined(source))
@@ -102,17 +178,6 @@ internal sealed record GenerationSettings(
         return value is JsonElement { ValueKind: JsonValueKind.Null or JsonValueKind.Undefined } ? null : value;
     }
 
-    private static string? Text(AdditionalPropertiesDictionary? properties, string name) => Property(properties, name) switch
-    {
-        null => null,
-        string text => text,
-        JsonElement { ValueKind: JsonValueKind.String } json => json.GetString(),
-        { } value => throw new ArgumentException($"AdditionalProperties[\"{name}\"] holds a {value.GetType().Name} ({value}), expected a text.", name),
-    };
-
-    private static float? Number(AdditionalPropertiesDictionary? properties, string name) =>
-        Property(properties, name) is { } value ? ToNumber(name, value) : null;
-
     /// <summary>Numbers arrive as numbers from code, as strings from configuration and as JsonElement from deserialised options.</summary>
     private static float ToNumber(string name, object value) => value switch
     {
@@ -128,63 +193,4 @@ internal sealed record GenerationSettings(
         float.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out float number)
             ? number
             : throw new ArgumentException($"AdditionalProperties[\"{name}\"] is \"{text}\", expected a number.", name);
-
-    private static Dictionary<int, float>? Bias(AdditionalPropertiesDictionary? properties)
-    {
-        const string Name = "logit_bias";
-        Dictionary<int, float> bias = [];
-        switch (Property(properties, Name))
-        {
-            case null:
-                return null;
-            case JsonElement json:
-                AddJson(json);
-                return bias;
-            case string text:
-                try
-                {
-                    using JsonDocument document = JsonDocument.Parse(text);
-                    AddJson(document.RootElement);
-                    return bias;
-                }
-                catch (JsonException e)
-                {
-                    throw new ArgumentException($"AdditionalProperties[\"{Name}\"] is not valid JSON: {e.Message}", Name, e);
-                }
-
-            case IDictionary dictionary:
-                foreach (DictionaryEntry entry in dictionary)
-                {
-                    bias[ToId(entry.Key)] = ToNumber(Name, entry.Value ?? "null");
-                }
-
-                return bias;
-            case { } value:
-                throw WrongKind(value.GetType().Name);
-        }
-
-        void AddJson(JsonElement json)
-        {
-            if (json.ValueKind != JsonValueKind.Object)
-            {
-                throw WrongKind($"JSON {json.ValueKind}");
-            }
-
-            foreach (JsonProperty property in json.EnumerateObject())
-            {
-                bias[ToId(property.Name)] = ToNumber(Name, property.Value);
-            }
-        }
-
-        static ArgumentException WrongKind(string found) =>
-            new($"AdditionalProperties[\"{Name}\"] holds a {found}, expected an object or dictionary of token ids to numbers.", Name);
-
-        static int ToId(object key) => key switch
-        {
-            int id => id,
-            long id when id is >= 0 and <= int.MaxValue => (int)id,
-            string text when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int id) => id,
-            _ => throw new ArgumentException($"AdditionalProperties[\"{Name}\"] has the key \"{key}\", expected a token id.", Name),
-        };
-    }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text.Json;
+using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.Orleans;
 using Gemma.Extensions.AI.Orleans.Wire;
 using Gemma.Extensions.AI.Tests.Chat;
@@ -170,6 +171,7 @@ public class ClusterOptionTests(ThreeNodes nodes)
         GemmaException e = await Assert.ThrowsAsync<GemmaException>(() => nodes.Cluster.Client("huge", heartbeat: 5, failover: 5).GetResponseAsync("Hello"));
         Assert.Contains("'huge'", e.Message, StringComparison.Ordinal);
         Assert.Contains("'tiny'", e.Message, StringComparison.Ordinal);
+        Assert.Equal(503, ServerError.From(e).Status); // of a server in front of the cluster
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Orleans;
@@ -152,6 +153,7 @@ public class FailoverTests(TalkativeNodes nodes) : IClassFixture<TalkativeNodes>
         });
         Assert.NotEmpty(delivered);
         Assert.Contains("sha256:", e.Message, StringComparison.Ordinal);
+        Assert.Equal((503, false), (ServerError.From(e).Status, ServerError.From(e).Message.Contains("sha256", StringComparison.Ordinal))); // a server tells its log, not its clients, of machines
     }
 
     [Fact]

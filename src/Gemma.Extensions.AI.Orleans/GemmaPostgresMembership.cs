@@ -1,15 +1,16 @@
-using Npgsql;
+using System.Data;
+using System.Data.Common;
 
-namespace Cluster;
+namespace Gemma.Extensions.AI.Orleans;
 
 /// <summary>
-/// Makes the tables and statements that Orleans' clustering over ADO.NET expects in a PostgreSQL database. Orleans looks its statements up by name in the table OrleansQuery and knows
-/// nothing else of the database; its packages carry no scripts. Where the database administrator has run the scripts of Orleans' repository, this is not needed.
+/// The tables and statements that Orleans' clustering over ADO.NET expects in a PostgreSQL database. Orleans looks its statements up by name in the table <c>OrleansQuery</c> and knows
+/// nothing else of the database; its packages carry no scripts. Where the scripts of Orleans' repository were run, this is not needed, and changes nothing.
 /// </summary>
-internal static class PostgresMembership
+public static class GemmaPostgresMembership
 {
     /// <summary>Any number, the same in every node: they may start at the same time.</summary>
-    private const long StartLock = 0x6745_6D6D_61;
+    private const string StartLock = "443546430817";
 
     private const string Tables = """
         CREATE TABLE IF NOT EXISTS OrleansQuery (QueryKey text PRIMARY KEY, QueryText text NOT NULL);
@@ -53,21 +54,48 @@ internal static class PostgresMembership
         ("CleanupDefunctSiloEntriesKey", "DELETE FROM OrleansMembershipTable WHERE DeploymentId = @DeploymentId AND IAmAliveTime < @IAmAliveTime AND Status = 6"),
     ];
 
-    /// <summary>Makes what is not there yet.</summary>
-    /// <param name="connection">Connection string of the database.</param>
-    public static async Task CreateAsync(string connection)
+    /// <summary>
+    /// Makes what is not there yet, in one transaction. Every node may call it before it starts, at the same time as others. Clients, <c>gemma serve --cluster</c> among them, only read
+    /// <c>OrleansQuery</c> and <c>OrleansMembershipTable</c>.
+    /// </summary>
+    /// <param name="connection">A connection to the database, such as an <c>NpgsqlConnection</c>; opened where it is closed. Its role must be allowed to make tables.</param>
+    /// <param name="cancellationToken">Gives up; nothing is made then.</param>
+    /// <exception cref="DbException">The database cannot be reached, or the role may not make tables.</exception>
+    public static async Task CreateTablesAsync(DbConnection connection, CancellationToken cancellationToken = default)
     {
-        await using NpgsqlDataSource database = NpgsqlDataSource.Create(connection);
-        await using NpgsqlConnection open = await database.OpenConnectionAsync();
-        await using NpgsqlTransaction transaction = await open.BeginTransactionAsync();
-        await using NpgsqlCommand command = new($"SELECT pg_advisory_xact_lock({StartLock}); {Tables}", open, transaction);
-        await command.ExecuteNonQueryAsync();
-        foreach ((string name, string text) in s_statements)
+        ArgumentNullException.ThrowIfNull(connection);
+        if (connection.State == ConnectionState.Closed)
         {
-            await using NpgsqlCommand put = new("INSERT INTO OrleansQuery VALUES ($1, $2) ON CONFLICT DO NOTHING", open, transaction) { Parameters = { new() { Value = name }, new() { Value = text } } };
-            await put.ExecuteNonQueryAsync();
+            await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        await transaction.CommitAsync();
+        DbTransaction transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            await ExecuteAsync(connection, transaction, $"SELECT pg_advisory_xact_lock({StartLock}); {Tables}", [], cancellationToken).ConfigureAwait(false);
+            foreach ((string name, string text) in s_statements)
+            {
+                await ExecuteAsync(connection, transaction, "INSERT INTO OrleansQuery VALUES (@name, @text) ON CONFLICT DO NOTHING", [("name", name), ("text", text)], cancellationToken).ConfigureAwait(false);
+            }
+
+            await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task ExecuteAsync(DbConnection connection, DbTransaction transaction, string sql, (string Name, string Value)[] parameters, CancellationToken cancellationToken)
+    {
+        DbCommand command = connection.CreateCommand();
+        await using (command.ConfigureAwait(false))
+        {
+            (command.Transaction, command.CommandText) = (transaction, sql);
+            foreach ((string name, string value) in parameters)
+            {
+                DbParameter parameter = command.CreateParameter();
+                (parameter.ParameterName, parameter.Value) = (name, value);
+                command.Parameters.Add(parameter);
+            }
+
+            await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+        }
     }
 }
