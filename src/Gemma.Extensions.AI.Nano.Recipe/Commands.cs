@@ -110,9 +110,9 @@ internal static class Commands
         Option<string> vocabulary = new("--vocabulary") { Required = true };
         Option<string> output = new("--output") { Required = true, Description = "Directory of checkpoints and models; an existing run in it continues." };
         Option<string?> start = new("--start") { Description = "A model to grow from, such as gemma2-nano before this one; without it the weights are random." };
-        Option<int> steps = new("--steps") { DefaultValueFactory = _ => 9500 };
+        Option<int> steps = new("--steps") { DefaultValueFactory = _ => 11_500 };
         Option<int> cases = new("--cases") { DefaultValueFactory = _ => 120_000 };
-        Option<float> rate = new("--learning-rate") { DefaultValueFactory = _ => 2e-3f };
+        Option<float> rate = new("--learning-rate") { DefaultValueFactory = _ => 1.5e-3f };
         Option<int> micro = new("--micro-batches") { DefaultValueFactory = _ => 4 };
         Option<int> every = new("--checkpoint-every") { DefaultValueFactory = _ => 100 };
         Option<int> threads = new("--threads") { DefaultValueFactory = _ => Environment.ProcessorCount };

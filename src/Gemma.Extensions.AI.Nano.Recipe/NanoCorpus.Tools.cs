@@ -21,9 +21,12 @@ internal static partial class NanoCorpus
             AddExchange(l, messages);
         }
 
-        messages.Add(User(use.Request));
-        AddCalls(messages, [(tool, use)]);
-        messages.Add(Model(use.Answer));
+        if (l.Chance(0.15))
+        {
+            AddUse(messages, tool, tool.Use());
+        }
+
+        AddUse(messages, tool, use);
         return new NanoCase(mixed ? Skill.MixedTool : Skill.Tool, messages, options) { Contains = [.. Values(use.Result)] };
     }
 
@@ -38,9 +41,7 @@ internal static partial class NanoCorpus
         ToolUse use = tool.Use();
         for (int turns = l.Random.Next(2, 4); turns > 0; turns--)
         {
-            messages.Add(User(use.Request));
-            AddCalls(messages, [(tool, use)]);
-            messages.Add(Model(use.Answer));
+            AddUse(messages, tool, use);
             use = tool.FollowUp!(use);
         }
 
@@ -97,16 +98,27 @@ internal static partial class NanoCorpus
         return new NanoCase(Skill.TwoCalls, messages, Offer(l, naming, taken, [finds, uses], l.Random.Next(0, 4))) { Contains = [.. Values(chain.First.Result), .. Values(chain.Second.Result)] };
     }
 
+    /// <summary>A request that no tool answers, or small talk, at once or after a tool was used.</summary>
     private static NanoCase WithoutTool(Lexicon l)
     {
         HashSet<string> taken = new(StringComparer.Ordinal);
         Naming naming = new(l, l.Chance(0.5));
         DrawnTool missing = Tools.Draw(l, naming, taken);
-        ChatOptions options = Offer(l, naming, taken, [], l.Random.Next(1, 7));
+        DrawnTool[] used = l.Chance(0.35) ? [Tools.Draw(l, naming, taken)] : [];
+        ChatOptions options = Offer(l, naming, taken, used, l.Random.Next(1 - used.Length, 7));
         List<ChatMessage> messages = new();
+        foreach (DrawnTool tool in used)
+        {
+            AddUse(messages, tool, tool.Use());
+        }
+
         if (l.Chance(0.5))
         {
             messages.AddRange([User(missing.Use().Request), Model(NoTool)]);
+        }
+        else if (used.Length > 0 && l.Chance(0.5))
+        {
+            messages.AddRange([User(Talk.Typed(l, Talk.Thanks.Asked.Fill(l))), Model(Talk.Thanks.Answer)]);
         }
         else
         {
@@ -142,6 +154,14 @@ internal static partial class NanoCorpus
         }
 
         return new NanoCase(Skill.Tool, messages, new ChatOptions { Tools = [.. offered.Select(tool => tool.Declaration)] });
+    }
+
+    /// <summary>A request, the call, its result and the answer.</summary>
+    private static void AddUse(List<ChatMessage> messages, DrawnTool tool, ToolUse use)
+    {
+        messages.Add(User(use.Request));
+        AddCalls(messages, [(tool, use)]);
+        messages.Add(Model(use.Answer));
     }
 
     private static void AddCalls(List<ChatMessage> messages, IReadOnlyList<(DrawnTool Tool, ToolUse Use)> calls)

@@ -108,7 +108,7 @@ internal static partial class NanoCorpus
             Skill.Handoff => Handoff(l),
             _ => Repetition(l),
         };
-        if (drawn.Skill is not (Skill.System or Skill.Repeat or Skill.Sources or Skill.Handoff) && l.Chance(0.12))
+        if (drawn.Skill is not (Skill.System or Skill.Repeat or Skill.Sources or Skill.Handoff) && l.Chance(drawn.Skill == Skill.Talk ? 0.3 : 0.12))
         {
             ChatOptions options = drawn.Options ?? new ChatOptions();
             options.Instructions = l.Pick(s_assistants);
@@ -236,7 +236,7 @@ internal static partial class NanoCorpus
             return;
         }
 
-        (Phrasings asked, string answer) = l.Pick(Talk.Exchanges);
+        (Phrasings asked, string answer) = l.Pick(l.Chance(0.2) ? Talk.Common : Talk.Exchanges);
         messages.AddRange([User(Talk.Typed(l, asked.Fill(l))), Model(answer)]);
     }
 

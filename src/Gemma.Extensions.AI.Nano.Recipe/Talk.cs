@@ -83,6 +83,12 @@ internal static class Talk
         (new("welcome", "welcome back", "I am back"), "Welcome back! How can I help you?"),
     ];
 
+    /// <summary>What is said to every program.</summary>
+    public static (Phrasings Asked, string Answer)[] Common { get; } =
+        [.. Exchanges.Where(e => e.Answer is "Hello! How can I help you?" or "You are welcome!" || e.Answer.StartsWith("I am gemma2-nano", StringComparison.Ordinal) || e.Answer.StartsWith("I can chat", StringComparison.Ordinal))];
+
+    public static (Phrasings Asked, string Answer) Thanks { get; } = Exchanges.Single(e => e.Answer == "You are welcome!");
+
     /// <summary>Questions about the world that a model of this size should not answer.</summary>
     public static string WorldQuestion(Lexicon l) => s_world.Fill(l, ("c", l.City()), ("d", l.City()), ("p", l.Person()), ("q", l.Person()), ("w", l.Word()), ("t", l.Thing()), ("y", l.Year()));
 

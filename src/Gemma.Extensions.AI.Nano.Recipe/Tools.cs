@@ -189,10 +189,11 @@ internal static class Tools
         ToolUse Use(string subject, string unitValue, string? asked)
         {
             string tail = unitValue.Length == 0 ? "" : unitName == "unit" ? " in " + unitValue : unitValue == "weekend" ? " at the weekend" : " " + unitValue;
-            asked ??= Ask(l, $"the {noun} {preposition} {subject}{tail}", $"{noun} {preposition} {subject}{tail}");
+            string spoken = kind == "product" && l.Chance(0.4) ? "the " + subject : subject; // an article is not part of a name
+            asked ??= Ask(l, $"the {noun} {preposition} {spoken}{tail}", $"{noun} {preposition} {spoken}{tail}");
             (object result, string said) = Result(l);
             return new ToolUse(asked, [(parameter, subject), .. unitValue.Length > 0 ? [(unitName, (object)unitValue)] : Array.Empty<(string, object)>()],
-                result, $"The {noun} {preposition} {subject}{said}");
+                result, $"The {noun} {preposition} {spoken}{said}");
         }
     }
 

@@ -17,7 +17,7 @@ public sealed class ConsoleTests(ConsoleTests.Application application) : IClassF
         Assert.StartsWith("chat: I am gemma2-nano", lines[0], StringComparison.Ordinal);
         Assert.Equal("tool: get_weather The weather in Paris is sunny, 20 degrees.", lines[1]);
         Assert.Matches(@"^schema: Person \{ Name = .{1,40}, Age = -?\d+, City = .{1,40} \}$", lines[2]); // what nano makes of it is not the matter here
-        Assert.Equal("documents: 1 read, 24 [1], pump.md", lines[3]);
+        Assert.Equal("documents: 1 read, 24 months [1], pump.md", lines[3]);
         Assert.Equal("kernel: The weather in Paris is sunny, 20 degrees.", lines[4]);
     }
 

@@ -36,7 +36,7 @@ public sealed class ToolTests(ToolTests.Tool tool) : IClassFixture<ToolTests.Too
         (int exit, string output, string errors) = await RunAsync("ask", folder, "How long is the warranty of the pump?", "--model", "nano", "--index", temp.File("index.db"), "--json");
         Assert.True(exit == 0, errors);
         JsonElement answer = JsonElement.Parse(output);
-        Assert.Equal("24 [1]", answer.GetProperty("answer").GetString());
+        Assert.Equal("24 months [1]", answer.GetProperty("answer").GetString());
         Assert.Equal("pump.md", answer.GetProperty("sources")[0].GetProperty("document").GetString());
     }
 

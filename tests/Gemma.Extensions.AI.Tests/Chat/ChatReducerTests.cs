@@ -67,7 +67,7 @@ public sealed class ChatReducerTests : IDisposable
     [Fact]
     public async Task AHistoryThatGrowsIsCutAtTheSamePlaceUntilTheLimitIsReachedAgain()
     {
-        GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { TargetTokens = _model.ContextLength / 4 });
+        GemmaChatReducer reducer = new(_model, new GemmaChatReducerOptions { MaxTokens = 768, TargetTokens = 256 });
         List<ChatMessage> history = [s_system];
         HashSet<ChatMessage> firsts = [];
         for (int i = 0; i < 50; i++)

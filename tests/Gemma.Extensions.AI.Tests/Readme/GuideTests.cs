@@ -20,7 +20,7 @@ public partial class GuideTests
         ["tuning.md"] = "36 tokens, 0 of them from the cache",
         ["tools-and-agents.md"] = "The weather in Paris is sunny, 20 degrees.",
         ["structured-output.md"] = "Person { Name = Anna Berg, Age = 31, City = Oslo }",
-        ["documents.md"] = "24 [1]",
+        ["documents.md"] = "24 months [1]",
         ["ahead-of-time.md"] = "sunny in Paris.\n{\"name\":\"Paris\",\"population\":2102650}",
         ["aspire.md"] = "512",
         ["server.md"] = "gemma2-nano",
