@@ -1,14 +1,17 @@
+using System.Text.Encodings.Web;
 using System.Text.Json.Serialization;
 using Gemma.Extensions.AI.AspNetCore.Http;
 using Gemma.Extensions.AI.AspNetCore.Ollama;
 using Gemma.Extensions.AI.AspNetCore.OpenAI;
 using Gemma.Extensions.AI.AspNetCore.Requests;
+using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -50,7 +53,11 @@ internal static class ServerHost
         builder.Services.AddAuthorization();
         if (settings.ApiKeys.Count > 0)
         {
-            builder.Services.AddAuthentication(GemmaApiKeyDefaults.AuthenticationScheme).AddGemmaApiKeys(options => settings.ApiKeys.ToList().ForEach(options.Keys.Add));
+            // Not AddAuthentication, which brings the protection of cookies along: files of keys in XML, which nothing here reads.
+            builder.Services.AddAuthenticationCore(options => options.DefaultScheme = GemmaApiKeyDefaults.AuthenticationScheme);
+            builder.Services.TryAddSingleton(UrlEncoder.Default);
+            builder.Services.TryAddSingleton(TimeProvider.System);
+            new AuthenticationBuilder(builder.Services).AddGemmaApiKeys(options => settings.ApiKeys.ToList().ForEach(options.Keys.Add));
         }
 
         configure(builder);

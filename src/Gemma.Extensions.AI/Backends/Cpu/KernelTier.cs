@@ -25,7 +25,7 @@ internal sealed record KernelTier(string Name, string Rationale, Func<string?> U
         new("portable", "vectors of whatever width .NET finds (SSE, NEON, AVX); weights become float32 tiles", () => null, workers => new VectorKernels(workers, new FloatMatMulKernels<PortableIsa>())),
         new("avx2", "bytes multiplied in pairs and added in 16 bits, 32 at a time", () => ProcessorSupport.Machine.Lacks(Avx2.IsSupported && Fma.IsSupported, static processor => processor.HasAvx2, "AVX2 with FMA", "x86-64-v3"), workers => new VectorKernels(workers, new Int8MatMulKernels<Avx2Isa>())),
         new("avx-vnni", "four byte products and their sum in one instruction on 256-bit registers", () => ProcessorSupport.Machine.Lacks(AvxVnni.IsSupported && Avx2.IsSupported && Fma.IsSupported, static processor => processor.HasAvxVnni, "AVX-VNNI", "x86-64-v3"), workers => new VectorKernels(workers, new Int8MatMulKernels<AvxVnniIsa>())),
-        new("neon-dot", "four byte products and their sum in one instruction on 128-bit registers", () => ProcessorSupport.Machine.Lacks(Dp.IsSupported && AdvSimd.Arm64.IsSupported, static processor => processor.HasDotProduct, "Arm NEON with dot product", "dotprod"), workers => new VectorKernels(workers, new Int8MatMulKernels<NeonDotIsa>())),
+        new("neon-dot", "four byte products and their sum in one instruction on 128-bit registers", () => ProcessorSupport.Machine.Lacks(Dp.IsSupported && AdvSimd.Arm64.IsSupported, static processor => processor.HasDotProduct, "Arm NEON with dot product", "dotprod"), NeonDot),
         new("avx512", "as avx2, 64 at a time", () => ProcessorSupport.Machine.Lacks(Avx512BW.IsSupported, static processor => processor.HasAvx512, "AVX-512 BW", "x86-64-v4"), workers => new VectorKernels(workers, new Int8MatMulKernels<Avx512Isa>())),
         new("avx512-vnni", "four byte products and their sum in one instruction, by kernels assembled at run time", JitMatMulKernels.Unsupported, workers => new VectorKernels(workers, JitMatMulKernels.Create(ExecutableMemory.TryCreate))),
         new(
@@ -61,4 +61,8 @@ internal sealed record KernelTier(string Name, string Rationale, Func<string?> U
                 $"The kernel tier '{found.Name}' cannot run here: {reason}. This machine runs: {string.Join(", ", All.Where(tier => tier.Unsupported() is null).Select(tier => tier.Name))}.")
             : found;
     }
+
+    // The question is a constant to a compiler for another processor: a program that is compiled ahead of time for one has none of these kernels.
+    private static VectorKernels NeonDot(WorkerPool workers) =>
+        Dp.IsSupported ? new VectorKernels(workers, new Int8MatMulKernels<NeonDotIsa>()) : throw new PlatformNotSupportedException("There are no dot products of Arm NEON here.");
 }
