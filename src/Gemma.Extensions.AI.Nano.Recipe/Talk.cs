@@ -83,7 +83,7 @@ internal static class Talk
         (new("welcome", "welcome back", "I am back"), "Welcome back! How can I help you?"),
     ];
 
-    /// <summary>What is said to every program.</summary>
+    /// <summary>Exchanges that are the most common.</summary>
     public static (Phrasings Asked, string Answer)[] Common { get; } =
         [.. Exchanges.Where(e => e.Answer is "Hello! How can I help you?" or "You are welcome!" || e.Answer.StartsWith("I am gemma2-nano", StringComparison.Ordinal) || e.Answer.StartsWith("I can chat", StringComparison.Ordinal))];
 
