@@ -12,7 +12,7 @@ using Orleans;
 namespace Gemma.Extensions.AI.Orleans;
 
 /// <summary>
-/// An <see cref="IChatClient"/> over a model that the nodes of an Orleans cluster serve. Stateless and safe for concurrent use. Where a node fails, is drained or is full, the call
+/// An <see cref="IChatClient"/> over a model that the nodes of an Orleans cluster serve. Safe for concurrent use; it keeps nothing of conversations but which node answered them last. Where a node fails, is drained or is full, the call
 /// goes on at another, behind what has been delivered: the caller sees a pause.
 /// </summary>
 /// <remarks>
@@ -26,6 +26,7 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
     private readonly ILogger _logger;
     private readonly HostedTools _hostedTools;
     private readonly ChatClientMetadata _metadata;
+    private readonly LastNodes _lastNodes = new(4096);
 
     /// <summary>Creates a client of a cluster.</summary>
     /// <param name="grains">The cluster: the grain factory of an Orleans client, or of a silo with <c>AddGemmaNode</c>.</param>
@@ -121,6 +122,10 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
 
             cancellationToken.ThrowIfCancellationRequested();
             await running.ConfigureAwait(false);
+            if (call.AnsweredBy is { } node)
+            {
+                _lastNodes.Remember(call.Home, node);
+            }
         }
         finally
         {
@@ -149,7 +154,8 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
     private ClusterCall CreateCall(WireRequest request)
     {
         string? adapter = request.Options.Adapter;
-        RouteHints hints = new() { Model = _model, Adapter = adapter, Home = HomeOf(request, adapter), GoesOn = request.Messages.Any(message => message.Role == ChatRole.Assistant.Value) };
+        ulong home = HomeOf(request, adapter);
+        RouteHints hints = new() { Model = _model, Adapter = adapter, Home = home, GoesOn = request.Messages.Any(message => message.Role == ChatRole.Assistant.Value), Last = _lastNodes.Find(home) };
         return new ClusterCall(_grains, _options, _logger, request, hints);
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using Gemma.Extensions.AI.Orleans.Wire;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -23,6 +24,7 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
     private readonly MembershipStore _store = store ?? new MembershipStore.OfRedis();
     private readonly List<NodeProcess> _nodes = [];
     private IHost? _client;
+    private long _messages;
 
     /// <summary>Id of the cluster and of its service.</summary>
     public string Id => _cluster;
@@ -41,17 +43,30 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
         }
     }
 
+    /// <summary>Messages that the client has had from nodes, each asked for.</summary>
+    public long Messages => Interlocked.Read(ref _messages);
+
+    /// <summary>The silo that the last of them came from.</summary>
+    public string? LastNode { get; private set; }
+
     public IClusterClient Client => _client!.Services.GetRequiredService<IClusterClient>();
 
     public async Task StartAsync(int nodes)
     {
         await _store.StartAsync();
         await Task.WhenAll(Enumerable.Range(0, nodes).Select(_ => AddNodeAsync()));
-        _client = await ConnectAsync(_cluster, _store.Address);
+        _client = await ConnectAsync(_cluster, _store.Address, batch =>
+        {
+            Interlocked.Increment(ref _messages);
+            LastNode = batch.Node;
+        });
     }
 
     /// <summary>A client of a cluster in this process.</summary>
-    public static async Task<IHost> ConnectAsync(string cluster, string store)
+    /// <param name="cluster">Its id.</param>
+    /// <param name="store">The store of its membership.</param>
+    /// <param name="heard">Told of every batch of an answer that comes; null: nobody is.</param>
+    public static async Task<IHost> ConnectAsync(string cluster, string store, Action<WireBatch>? heard = null)
     {
         HostApplicationBuilder builder = Host.CreateApplicationBuilder();
         builder.Logging.ClearProviders();
@@ -59,6 +74,18 @@ internal sealed class ClusterProcesses(string program, string model, long kvByte
         {
             client.Configure<ClusterOptions>(options => (options.ClusterId, options.ServiceId) = (cluster, cluster));
             MembershipStore.Join(client, store);
+            if (heard is not null)
+            {
+                client.AddOutgoingGrainCallFilter(async call =>
+                {
+                    await call.Invoke();
+                    if (call.Result is WireBatch batch)
+                    {
+                        heard(batch);
+                    }
+                });
+            }
+
             client.Configure<GatewayOptions>(options => options.GatewayListRefreshPeriod = TimeSpan.FromSeconds(2));
         });
         IHost client = builder.Build();
@@ -143,7 +170,9 @@ internal sealed class NodeProcess
 {
     private readonly Process _process;
 
-    private NodeProcess(Process process) => _process = process;
+    private NodeProcess(Process process, int siloPort) => (_process, SiloPort) = (process, siloPort);
+
+    public int SiloPort { get; }
 
     /// <summary>Processor time that it has taken.</summary>
     public double ProcessorSeconds
@@ -181,7 +210,25 @@ internal sealed class NodeProcess
             }
         };
         process.BeginErrorReadLine();
-        return new NodeProcess(process);
+        return new NodeProcess(process, siloPort);
+    }
+
+    /// <summary>Seconds that its engine's thread has computed, and all others together, those that have ended included (Linux).</summary>
+    public (double Engine, double Others) ThreadSeconds()
+    {
+        double engine = Directory.GetDirectories($"/proc/{_process.Id}/task").Sum(thread =>
+        {
+            try
+            {
+                bool isEngine = File.ReadAllText(Path.Combine(thread, "comm")).StartsWith("Gemma engine", StringComparison.Ordinal);
+                return isEngine ? double.Parse(File.ReadAllText(Path.Combine(thread, "schedstat")).Split(' ')[0]) / 1e9 : 0;
+            }
+            catch (IOException)
+            {
+                return 0; // another thread has ended meanwhile
+            }
+        });
+        return (engine, ProcessorSeconds - engine);
     }
 
     public async Task<string> SaysAsync(string word)

@@ -22,12 +22,16 @@ switch (args)
         return await HopBenchmark.RunAsync(model, int.Parse(rounds), int.Parse(tokens));
     case ["router", string most]:
         return RouterBenchmark.Run(int.Parse(most));
+    case ["store", string most]:
+        return await StoreBenchmark.RunAsync(int.Parse(most));
     case ["steps", string model, string output, string rounds]:
         return await StepBenchmark.RunAsync(model, output, int.Parse(rounds));
-    case ["predict", string steps, string costs, string chats]:
-        return await PredictionBenchmark.RunAsync(steps, costs, int.Parse(chats));
-    case ["simulate", string steps, string costs, string most, string seed]:
-        return SimulationBenchmark.Scale(steps, costs, int.Parse(most), int.Parse(seed));
+    case ["costs", string output, string callers]:
+        return await CostBenchmark.RunAsync(output, int.Parse(callers));
+    case ["predict", string model, string steps, string costs, string chats, string answer, string warmUp, string seconds]:
+        return await PredictionBenchmark.RunAsync(model, steps, costs, int.Parse(chats), int.Parse(answer), double.Parse(warmUp), double.Parse(seconds));
+    case ["simulate", string steps, string costs, string nodes, string chats, string seed]:
+        return SimulationBenchmark.Scale(steps, costs, Numbers(nodes), Numbers(chats), int.Parse(seed));
     case ["simulate-cache", string steps, string chats, string turns, string blocks, string instructions, string groups]:
         return SimulationBenchmark.Cache(steps, int.Parse(chats), int.Parse(turns), int.Parse(blocks), int.Parse(instructions), int.Parse(groups));
     case ["soak", string requests, string conversations, string minutes, string samples]:
@@ -40,11 +44,15 @@ switch (args)
             vanish TIMES                   a reader of an answer is killed: the time until its node has stopped
             hop MODEL ROUNDS TOKENS        a cluster of one against the model in this process
             router NODES                   time of the router, and what nodes tell each other, for 1, 10, … nodes
+            store NODES                    what the store of the membership does for 1, 10, … silos
             steps MODEL FILE ROUNDS        how long steps of the engine take, fitted and written to a file
-            predict FILE COSTS CHATS       one, two and three nodes beside what the simulation says of them; what calls cost is measured and written to COSTS
-            simulate FILE COSTS NODES SEED 1, 10, … nodes at rising load
+            costs COSTS CALLERS            what calls cost besides steps, so many at a time, written to a file
+            predict MODEL FILE COSTS CHATS ANSWER WARMUP SECONDS   one, two and three nodes, so many chats at a time with answers of so many tokens, beside what the simulation says of them
+            simulate FILE COSTS NODES CHATS SEED   so many nodes (1,10,100) at so many chats a node (4,8,16)
             simulate-cache FILE CHATS TURNS BLOCKS INSTRUCTIONS GROUPS   what "cache" does, simulated, of so many blocks a node and tokens of instructions, with the steps' times of the file
             soak REQUESTS CONVERSATIONS MINUTES SAMPLES   memory, sampled into a file, and orphaned work while nodes come and go; ends when both are over
             """);
         return 1;
 }
+
+static int[] Numbers(string list) => [.. list.Split(',').Select(int.Parse)];

@@ -40,6 +40,12 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
     /// <summary>The answer of the tokenizer, where it was asked.</summary>
     public WireTokenAnswer? Answer { get; private set; }
 
+    /// <inheritdoc cref="RouteHints.Home"/>
+    public ulong Home => hints.Home;
+
+    /// <summary>The silo that ended the answer; null before.</summary>
+    public string? AnsweredBy { get; private set; }
+
     /// <summary>Times that the call went on at another node.</summary>
     public int Handovers { get; private set; }
 
@@ -82,6 +88,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
 
             if (lost is null && last!.State == WireState.Done)
             {
+                AnsweredBy = last.Node;
                 return;
             }
 
@@ -115,6 +122,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             Target = hints.Target,
             Unanswered = hints.Unanswered,
             GoesOn = hints.GoesOn,
+            Last = hints.Last,
         });
         try
         {

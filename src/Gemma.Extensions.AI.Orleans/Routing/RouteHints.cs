@@ -36,6 +36,10 @@ internal sealed class RouteHints
     [Id(7)]
     public bool GoesOn { get; set; }
 
+    /// <summary>The silo that gave the conversation's last answer, where the caller remembers it: what it has warm is asked for without a way over the home. Null: unknown.</summary>
+    [Id(8)]
+    public string? Last { get; set; }
+
     /// <summary>Times that nobody answered, so that nobody knows which silo did not.</summary>
     [Id(6)]
     public int Unanswered { get; set; }

@@ -9,8 +9,8 @@ internal static class Router
     /// <summary>A running sequence delays a new one by about as much as reading so many tokens of a prompt.</summary>
     private const int RunningCost = 64;
 
-    /// <summary>The same for a request that waits.</summary>
-    private const int WaitingCost = 512;
+    /// <summary>The same for a request that waits: where sixteen run, a place is free again after a sixteenth of an answer's time, which is about that of reading so many tokens.</summary>
+    private const int WaitingCost = 192;
 
     /// <summary>Where memory is short, others lose theirs: as dear as a long prompt.</summary>
     private const int ShortMemoryCost = 4096;
@@ -44,8 +44,8 @@ internal static class Router
         && model.IdentityWith(hints.Adapter) is { } identity && (hints.Identity is null || hints.Identity == identity));
 
     /// <summary>
-    /// The node for a call whose prompt nobody has rendered yet: the conversation's home, or, where it begins, the next after it with a free place; where all are busy the least busy with room
-    /// in its queue, where all are full the least full. Null: none is eligible.
+    /// The node for a call whose prompt nobody has rendered yet: the one that answered last; where that is not known, the conversation's home, or, where it begins, the next after it with a free place; where all are busy the less busy of
+    /// the first two with room in their queues, where all are full the first. Null: none is eligible.
     /// </summary>
     public static string? First(IReadOnlyList<NodeSummary> nodes, RouteHints hints)
     {
@@ -53,6 +53,11 @@ internal static class Router
         if (Array.Find(eligible, node => node.Silo == hints.Target) is { } target)
         {
             return target.Silo;
+        }
+
+        if (hints.Unanswered == 0 && hints.GoesOn && Array.Find(eligible, node => node.Silo == hints.Last && node.Find(hints.Model)!.HasRoom) is { } last)
+        {
+            return last.Silo;
         }
 
         if (hints.Unanswered == 0 && hints.GoesOn && eligible.Where(node => node.Find(hints.Model)!.HasRoom).MaxBy(node => Rank(node, hints.Home)) is { } warm)
@@ -69,12 +74,16 @@ internal static class Router
         NodeSummary[] ranked = [.. eligible.OrderByDescending(node => Rank(node, hints.Home))];
         ranked = [.. ranked[skipped..], .. ranked[..skipped]];
         NodeSummary? free = Array.Find(ranked, IsFree);
-        return (free ?? ranked.MinBy(node => node.Find(hints.Model) is { HasRoom: true } model ? Load(model) : double.MaxValue))?.Silo; // of equal ones the first
+        NodeSummary? leastBusy = ranked.Where(node => node.Find(hints.Model)!.HasRoom).Take(Compared).MinBy(node => Load(node.Find(hints.Model)!)); // of equal ones the first
+        return (free ?? leastBusy ?? ranked.FirstOrDefault())?.Silo;
 
         bool IsFree(NodeSummary node) => node.Find(hints.Model) is { Waiting: 0 } model && model.Running < model.MaxRunning;
     }
 
-    /// <summary>The node for a rendered prompt: where reading what is not warm, and waiting, cost least. Null: none is better than <paramref name="self"/> by enough.</summary>
+    /// <summary>
+    /// The node for a rendered prompt: where reading what is not warm, and waiting, cost least. A conversation that goes on leaves what it has warm only for a node without a queue: where all have
+    /// one, each that leaves makes work for all. Null: none is better than <paramref name="self"/> by enough.
+    /// </summary>
     /// <param name="nodes">The nodes, with one for <paramref name="self"/>.</param>
     /// <param name="hints">The call.</param>
     /// <param name="prompt">Its tokens.</param>
@@ -85,14 +94,21 @@ internal static class Router
         double own = double.MaxValue, best = double.MaxValue;
         NodeSummary? found = null;
         Dictionary<int, int> compared = []; // by the tokens that are warm
-        foreach (NodeSummary node in Eligible(nodes, hints).OrderByDescending(node => Rank(node, hints.Home)))
+        NodeSummary[] eligible = [.. Eligible(nodes, hints).OrderByDescending(node => Rank(node, hints.Home))];
+        int ownWarm = Array.Find(eligible, node => node.Silo == self) is { } asked ? WarmAt(asked) : 0;
+        foreach (NodeSummary node in eligible)
         {
             ModelSummary model = node.Find(hints.Model)!;
-            int warm = WarmTokens(model, hints.Adapter, prompt, isExpected is null ? null : block => isExpected(node.Silo, block));
+            int warm = WarmAt(node);
             bool isSelf = node.Silo == self;
             if ((compared[warm] = compared.GetValueOrDefault(warm) + 1) > Compared && !isSelf)
             {
                 continue;
+            }
+
+            if (hints.GoesOn && warm < ownWarm && Queued(model) > 0)
+            {
+                continue; // what it would have to read there keeps others waiting, as here
             }
 
             double cost = model.HasRoom ? Cost(model, prompt.Tokens.Length - warm, hints.GoesOn) : double.MaxValue;
@@ -101,6 +117,8 @@ internal static class Router
         }
 
         return found is not null && found.Silo != self && own < double.MaxValue && own - best >= (hints.GoesOn ? LeastAdvantage : LeastAdvantageOfFirstTurn) ? found.Silo : null;
+
+        int WarmAt(NodeSummary node) => WarmTokens(node.Find(hints.Model)!, hints.Adapter, prompt, isExpected is null ? null : block => isExpected(node.Silo, block));
     }
 
     /// <summary>Tokens of a prompt that a node has warm.</summary>
@@ -144,10 +162,12 @@ internal static class Router
 
     private static double Cost(ModelSummary model, int cold, bool goesOn)
     {
-        int queued = model.Waiting + Math.Max(0, model.Running + 1 - model.MaxRunning);
         bool isShort = model.AvailableBlocks < 2 * (cold / Math.Max(1, model.BlockTokens) + 1);
-        return (goesOn ? cold : (cold / FirstTurnShare) + (FullMemoryCost * model.Fill)) + (RunningCost * model.Load) + (WaitingCost * queued) + (isShort ? ShortMemoryCost : 0);
+        return (goesOn ? cold : (cold / FirstTurnShare) + (FullMemoryCost * model.Fill)) + (RunningCost * model.Load) + (WaitingCost * Queued(model)) + (isShort ? ShortMemoryCost : 0);
     }
+
+    /// <summary>Requests that a new one would wait for.</summary>
+    private static int Queued(ModelSummary model) => model.Waiting + Math.Max(0, model.Running + 1 - model.MaxRunning);
 
     private static double Load(ModelSummary model) => (model.Running + model.Waiting) / (double)Math.Max(1, model.MaxRunning);
 

@@ -31,6 +31,9 @@ internal sealed class Chat
 
     public ulong Home { get; }
 
+    /// <summary>The silo that gave the last answer; null before the first.</summary>
+    public string? LastSilo { get; set; }
+
     public int TurnsDone { get; private set; }
 
     public bool IsOver => TurnsDone == _shape.Turns;

@@ -14,12 +14,13 @@ internal sealed record ClosedLoop(ChatShape Shape, int Chats, double WarmUp, dou
     /// <param name="costs">What calls cost besides.</param>
     /// <param name="placement">How nodes are chosen.</param>
     /// <param name="seed">Same seed, same result.</param>
-    /// <param name="sharedCores">Cores that all nodes and the callers share; null: each node has one core, and callers cost nothing.</param>
+    /// <param name="sharedCores">Cores that all nodes and the callers share; null: each node has one core, and callers any number.</param>
     public LoopResult Run(int nodes, StepTimes times, NodeSize size, TalkCosts costs, Placement placement, int seed, double? sharedCores = null)
     {
         EventQueue events = new();
-        Cores? shared = sharedCores is { } count ? new Cores(events, count) : null;
-        Cores callers = shared ?? new Cores(events, double.MaxValue);
+        Cores? shared = sharedCores is { } count ? new Cores(events, count, times.Beside) : null;
+        Cores far = shared ?? new Cores(events, double.MaxValue);
+        Pool callers = new(far, shared is null ? int.MaxValue : far.Threads);
         SimulatedCluster cluster = new(
             events, costs, Enumerable.Range(0, nodes).Select(number => new SimulatedNode(SimulatedCluster.Silo(number), events, shared ?? new Cores(events, 1), times, size)), placement, seed);
         List<SimulatedCall> ended = [];
@@ -33,14 +34,19 @@ internal sealed record ClosedLoop(ChatShape Shape, int Chats, double WarmUp, dou
 
         events.RunUntil(WarmUp);
         int redirects = cluster.Redirects;
+        (double engine, double others, double caller) = Worked();
         ended.Clear();
         events.RunUntil(WarmUp + Measured);
-        return LoopResult.Of(ended, cluster.Redirects - redirects, Measured);
+        (double engineThen, double othersThen, double callerThen) = Worked();
+        int calls = Math.Max(1, ended.Count);
+        return LoopResult.Of(ended, cluster.Redirects - redirects, Measured) with { Engine = (engineThen - engine) / calls, Others = (othersThen - others) / calls, Caller = (callerThen - caller) / calls };
+
+        (double Engine, double Others, double Caller) Worked() => (cluster.Nodes.Sum(node => node.Computed), cluster.Nodes.Sum(node => node.Talk.Worked), callers.Worked);
 
         void Ask(Chat chat)
         {
             (int[] prompt, int[] answer) = chat.Next();
-            callers.Run(costs.ClientCall, () => cluster.Begin(new SimulatedCall(events, costs, callers, prompt, answer, chat.Home, chat.TurnsDone == 1, call =>
+            callers.Run(costs.ClientCall, () => cluster.Begin(new SimulatedCall(events, cluster, costs, callers, prompt, answer, chat, call =>
             {
                 ended.Add(call);
                 Chat following = chat.IsOver ? new Chat(Shape, next++, seed) : chat;
@@ -61,12 +67,27 @@ internal sealed record ClosedLoop(ChatShape Shape, int Chats, double WarmUp, dou
 /// <param name="Refused">Calls that found every place taken.</param>
 internal sealed record LoopResult(int Calls, double TokensPerSecond, double Warm, double First, double FirstOfMost, double Whole, int Redirects, int Refused)
 {
+    /// <summary>Seconds of the engines' threads that a call took, on average.</summary>
+    public double Engine { get; init; }
+
+    /// <summary>Seconds of the nodes' other threads.</summary>
+    public double Others { get; init; }
+
+    /// <summary>Seconds of the callers' threads.</summary>
+    public double Caller { get; init; }
+
+    /// <summary>Messages that a caller had from nodes.</summary>
+    public double Messages { get; init; }
+
     public static LoopResult Of(List<SimulatedCall> ended, int redirects, double seconds)
     {
         SimulatedCall[] answered = [.. ended.Where(call => !call.Refused)];
         double[] firsts = [.. answered.Select(call => call.FirstAt - call.Began).Order()];
         return new LoopResult(
             answered.Length, answered.Sum(call => (long)call.Answer.Length) / seconds, answered.Sum(call => (double)call.Cached) / Math.Max(1, answered.Sum(call => (double)call.Prompt.Length)),
-            firsts.DefaultIfEmpty().Average(), firsts.Length == 0 ? 0 : firsts[firsts.Length * 95 / 100], answered.Select(call => call.EndedAt - call.Began).DefaultIfEmpty().Average(), redirects, ended.Count - answered.Length);
+            firsts.DefaultIfEmpty().Average(), firsts.Length == 0 ? 0 : firsts[firsts.Length * 95 / 100], answered.Select(call => call.EndedAt - call.Began).DefaultIfEmpty().Average(), redirects, ended.Count - answered.Length)
+        {
+            Messages = answered.Select(call => (double)call.Batches).DefaultIfEmpty().Average(),
+        };
     }
 }

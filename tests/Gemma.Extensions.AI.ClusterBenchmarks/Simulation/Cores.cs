@@ -1,7 +1,10 @@
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
 /// <summary>Processor cores that threads share evenly, each thread one core at most: what takes a second of a core takes longer while there are more threads than cores.</summary>
-internal sealed class Cores(EventQueue events, double count)
+/// <param name="events">The clock.</param>
+/// <param name="count">Cores.</param>
+/// <param name="beside">How many times as long everything takes while more than one core computes: they share caches, memory, and on some machines more than that.</param>
+internal sealed class Cores(EventQueue events, double count, double beside = 1)
 {
     private readonly PriorityQueue<Action, (double Finish, long Number)> _jobs = new();
     private double _done; // work that each thread has been given since the beginning
@@ -9,7 +12,10 @@ internal sealed class Cores(EventQueue events, double count)
     private long _number;
     private long _version;
 
-    private double Rate => _jobs.Count == 0 ? 0 : Math.Min(1, count / _jobs.Count);
+    private double Rate => _jobs.Count == 0 ? 0 : Math.Min(1, count / _jobs.Count) / (count > 1 && _jobs.Count > 1 ? beside : 1);
+
+    /// <summary>Threads of a pool of a process that has these cores.</summary>
+    public int Threads => (int)Math.Clamp(count, 1, 64);
 
     /// <summary>Has a thread compute.</summary>
     /// <param name="work">Seconds on a core of its own.</param>
@@ -59,5 +65,49 @@ internal sealed class Cores(EventQueue events, double count)
 
         Plan();
         finished.ForEach(then => then());
+    }
+}
+
+/// <summary>Threads of a process that take jobs in turn, as a thread pool has them.</summary>
+/// <param name="cores">Where they compute.</param>
+/// <param name="threads">Jobs at a time; the others wait.</param>
+internal sealed class Pool(Cores cores, int threads)
+{
+    private readonly Queue<(double Work, Action Then)> _waiting = new();
+    private int _busy;
+
+    /// <summary>Seconds of a core that all its jobs took.</summary>
+    public double Worked { get; private set; }
+
+    /// <summary>Has the next free thread compute.</summary>
+    /// <param name="work">Seconds on a core of its own.</param>
+    /// <param name="then">What happens after it.</param>
+    public void Run(double work, Action then)
+    {
+        if (work <= 0)
+        {
+            then();
+            return;
+        }
+
+        _waiting.Enqueue((work, then));
+        Take();
+    }
+
+    private void Take()
+    {
+        if (_busy == threads || !_waiting.TryDequeue(out (double Work, Action Then) job))
+        {
+            return;
+        }
+
+        _busy++;
+        Worked += job.Work;
+        cores.Run(job.Work, () =>
+        {
+            _busy--;
+            job.Then();
+            Take();
+        });
     }
 }

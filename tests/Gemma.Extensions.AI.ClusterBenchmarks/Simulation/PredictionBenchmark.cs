@@ -7,88 +7,65 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
 /// <summary>
-/// One, two and three real nodes, processes on this machine with a thread each, beside what the simulation says of them. Nodes and callers share the machine's cores, in the simulation too. What calls cost besides steps is
-/// measured before, with one chat at a time at one node, and so is the length of prompts; answers have a fixed length.
+/// One, two and three real nodes, processes on this machine with a thread each, beside what the simulation says of them. Nodes and callers share the machine's cores, in the simulation too. The simulation is given
+/// what <see cref="StepBenchmark"/> and <see cref="CostBenchmark"/> measured, and the length of a question; nothing is taken from the runs that it is to predict.
 /// </summary>
 internal static class PredictionBenchmark
 {
-    private const int Turns = 4, Answer = 48;
+    private const int Turns = 4;
     private const long NodeBytes = 48_000_000;
-    private static readonly TimeSpan s_warmUp = TimeSpan.FromSeconds(4), s_measured = TimeSpan.FromSeconds(12);
 
-    public static async Task<int> RunAsync(string stepTimes, string costsPath, int chats)
+    /// <param name="path">The model.</param>
+    /// <param name="stepTimes">File of the times of its steps.</param>
+    /// <param name="costsPath">File of what calls cost besides.</param>
+    /// <param name="chats">Chats at a time.</param>
+    /// <param name="answer">Tokens of an answer.</param>
+    /// <param name="warmUp">Seconds before anything counts.</param>
+    /// <param name="measured">Seconds that count.</param>
+    public static async Task<int> RunAsync(string path, string stepTimes, string costsPath, int chats, int answer, double warmUp, double measured)
     {
         Environment.SetEnvironmentVariable(NodeProgram.Plain, "1");
         StepTimes times = StepTimes.Load(stepTimes);
-        using GemmaModel model = GemmaModel.Load("nano", new GemmaOptions { Threads = 1 });
+        TalkCosts costs = TalkCosts.Load(costsPath);
+        Dictionary<int, float> endless;
         EngineOptions engine = new() { SpeculativeTokens = 0 };
-        NodeSize size = new((int)(NodeBytes / GemmaForward.KvLayout(model.Config, engine.BlockTokens, engine.KvType).BlockBytes), model.Engine.ContextLength, engine);
-        Dictionary<int, float> endless = HopBenchmark.Endless(model);
-        List<Measured> real = [];
-        TalkCosts costs = null!;
-        for (int nodes = 1; nodes <= 3; nodes++)
+        NodeSize size;
+        long bytes;
+        using (GemmaModel model = GemmaModel.Load(path, new GemmaOptions { Threads = 1 }))
         {
-            await using ClusterProcesses cluster = new(typeof(PredictionBenchmark).Assembly.Location, "nano", NodeBytes);
-            await cluster.StartAsync(nodes);
-            using GemmaClusterChatClient client = new(cluster.Client, "model");
-            if (nodes == 1)
-            {
-                await MeasureAsync(cluster, client, 4, Answer, endless); // code that is compiled while it runs is compiled better by then
-                Measured brief = await MeasureAsync(cluster, client, 1, 8, endless), longer = await MeasureAsync(cluster, client, 1, 64, endless);
-                costs = Fit(times, brief, longer);
-                costs.Save(costsPath);
-                Console.WriteLine($"one chat at a time, answers of 8 and 64 tokens: {brief}; {longer}. {costs}");
-            }
-
-            real.Add(await MeasureAsync(cluster, client, chats, Answer, endless));
+            endless = HopBenchmark.Endless(model);
+            int blockBytes = (int)GemmaForward.KvLayout(model.Config, engine.BlockTokens, engine.KvType).BlockBytes;
+            bytes = Math.Max(NodeBytes, 128L * blockBytes);
+            size = new NodeSize((int)(bytes / blockBytes), model.Engine.ContextLength, engine);
         }
 
         double worst = 0;
         for (int nodes = 1; nodes <= 3; nodes++)
         {
-            Measured seen = real[nodes - 1];
-            ClosedLoop loop = new(new ChatShape(1, 0, Turns, seen.Question, Answer, 0, Varies: false), chats, s_warmUp.TotalSeconds, s_measured.TotalSeconds);
+            Measured seen;
+            await using (ClusterProcesses cluster = new(typeof(PredictionBenchmark).Assembly.Location, path, bytes))
+            {
+                await cluster.StartAsync(nodes);
+                using GemmaClusterChatClient client = new(cluster.Client, "model");
+                seen = await MeasureAsync(cluster, client, chats, answer, endless, warmUp, measured);
+            }
+
+            ClosedLoop loop = new(new ChatShape(1, 0, Turns, seen.Question, answer, 0, Varies: false), chats, warmUp, Math.Max(60, measured));
             LoopResult told = loop.Run(nodes, times, size, costs, Placement.Router, 1, Environment.ProcessorCount);
             double tokens = (told.TokensPerSecond / seen.TokensPerSecond) - 1, whole = (told.Whole / seen.Whole) - 1;
             worst = Math.Max(worst, Math.Max(Math.Abs(tokens), Math.Abs(whole)));
-            Console.WriteLine($"{nodes} nodes, {chats} chats: {seen.TokensPerSecond:0} tokens/s, simulated {told.TokensPerSecond:0} ({tokens:+0.0%;-0.0%}); a call {seen.Whole * 1e3:0} ms, simulated {told.Whole * 1e3:0} ({whole:+0.0%;-0.0%}); first token {seen.First * 1e3:0} ms, simulated {told.First * 1e3:0}; warm {seen.Warm:P1}, simulated {told.Warm:P1}");
+            Console.WriteLine($"{nodes} nodes, {chats} chats, answers of {answer}: {seen.TokensPerSecond:0.0} tokens/s, simulated {told.TokensPerSecond:0.0} ({tokens:+0.0%;-0.0%}); a call {seen.Whole * 1e3:0} ms, simulated {told.Whole * 1e3:0} ({whole:+0.0%;-0.0%}); first token {seen.First * 1e3:0} ms, simulated {told.First * 1e3:0}; warm {seen.Warm:P1}, simulated {told.Warm:P1}");
+            Console.WriteLine($"  a call took {seen.Engine * 1e3:0.0} ms of the engines' threads, {seen.Others * 1e3:0.0} ms of other threads of nodes, {seen.Caller * 1e3:0.0} ms of the callers' process, {seen.Messages:0.0} messages; simulated {told.Engine * 1e3:0.0}, {told.Others * 1e3:0.0}, {told.Caller * 1e3:0.0} ms and {told.Messages:0.0} messages");
         }
 
         Console.WriteLine($"largest deviation {worst:0.0%}; 15 % are allowed");
         return worst <= 0.15 ? 0 : 1;
     }
 
-    /// <summary>Splits the processor time of calls into that of steps, and of calls and batches.</summary>
-    private static TalkCosts Fit(StepTimes times, Measured brief, Measured longer)
-    {
-        (double call, double batch) = Solve(brief.NodeSeconds - Steps(times, brief, 8), brief.Batches, longer.NodeSeconds - Steps(times, longer, 64), longer.Batches);
-        (double clientCall, double clientBatch) = Solve(brief.ClientSeconds, brief.Batches, longer.ClientSeconds, longer.Batches);
-        return new TalkCosts(0.0001, call, batch, clientCall, clientBatch);
-    }
-
-    private static (double Call, double Batch) Solve(double a, double batchesOfA, double b, double batchesOfB)
-    {
-        double batch = Math.Max(0, (b - a) / (batchesOfB - batchesOfA));
-        return (Math.Max(0, a - (batch * batchesOfA)), batch);
-    }
-
-    /// <summary>Seconds of the steps of a call: the tokens that are not warm at once, then one by one.</summary>
-    private static double Steps(StepTimes times, Measured seen, int answer)
-    {
-        int cold = (int)(seen.Prompt * (1 - seen.Warm));
-        double seconds = times.Of(Math.Max(1, cold), 1, times.AttendedTogether * times.AttendedBy((int)seen.Prompt - cold, cold));
-        for (int i = 1; i < answer; i++)
-        {
-            seconds += times.Of(1, 1, times.Attended * times.AttendedBy((int)seen.Prompt + i, 1));
-        }
-
-        return seconds;
-    }
-
-    private static async Task<Measured> MeasureAsync(ClusterProcesses cluster, IChatClient client, int chats, int answer, Dictionary<int, float> endless)
+    private static async Task<Measured> MeasureAsync(ClusterProcesses cluster, IChatClient client, int chats, int answer, Dictionary<int, float> endless, double warmUp, double measured)
     {
         using CancellationTokenSource stop = new();
-        List<(double Began, double First, double Ended, int Turn, long Prompt, long Warm, int Batches)> calls = [];
+        List<Call> calls = [];
         long began = Stopwatch.GetTimestamp();
         Task running = Task.WhenAll(Enumerable.Range(0, chats).Select(async number =>
         {
@@ -98,14 +75,11 @@ internal static class PredictionBenchmark
                 for (int turn = 0; turn < Turns && !stop.IsCancellationRequested; turn++)
                 {
                     history.Add(new ChatMessage(ChatRole.User, $"Chat {chat % 1000:000}, question {turn}: which of the {chat % 7} rivers and {chat % 5} houses do you know in winter?"));
-                    double at = Stopwatch.GetElapsedTime(began).TotalSeconds, first = 0, last = 0;
-                    int batches = 0;
+                    double at = Stopwatch.GetElapsedTime(began).TotalSeconds, first = 0;
                     List<ChatResponseUpdate> updates = [];
                     await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(history, HopBenchmark.Options(answer, endless)))
                     {
-                        double now = Stopwatch.GetElapsedTime(began).TotalSeconds;
-                        batches += now - last > 0.005 ? 1 : 0; // what comes at once came in one batch
-                        (first, last) = (first == 0 ? now : first, now);
+                        first = first == 0 ? Stopwatch.GetElapsedTime(began).TotalSeconds : first;
                         updates.Add(update);
                     }
 
@@ -113,32 +87,36 @@ internal static class PredictionBenchmark
                     history.AddRange(response.Messages);
                     lock (calls)
                     {
-                        calls.Add((at, first, last, turn, response.Usage!.InputTokenCount ?? 0, response.Usage.CachedInputTokenCount ?? 0, batches));
+                        calls.Add(new Call(at, first, Stopwatch.GetElapsedTime(began).TotalSeconds, turn, response.Usage!.InputTokenCount ?? 0, response.Usage.CachedInputTokenCount ?? 0));
                     }
                 }
             }
         }));
-        await Task.Delay(s_warmUp);
-        (double node, double caller) = Processor(cluster);
+        await Task.Delay(TimeSpan.FromSeconds(warmUp));
+        (double Engine, double Others, double Caller, long Messages) before = Spent(cluster);
         double from = Stopwatch.GetElapsedTime(began).TotalSeconds;
-        await Task.Delay(s_measured);
-        (double nodeThen, double callerThen) = Processor(cluster);
+        await Task.Delay(TimeSpan.FromSeconds(measured));
+        (double Engine, double Others, double Caller, long Messages) after = Spent(cluster);
         double to = Stopwatch.GetElapsedTime(began).TotalSeconds;
         await stop.CancelAsync();
         await running;
-        (double Began, double First, double Ended, int Turn, long Prompt, long Warm, int Batches)[] counted = [.. calls.Where(call => call.Ended >= from && call.Ended <= to)];
-        double firstTurn = calls.Where(call => call.Turn == 0).Average(call => call.Prompt);
+        Call[] counted = [.. calls.Where(call => call.Ended >= from && call.Ended <= to)];
+        double count = counted.Length;
         return new Measured(
-            counted.Length * answer / (to - from), counted.Average(call => call.First - call.Began), counted.Average(call => call.Ended - call.Began), counted.Sum(call => (double)call.Warm) / counted.Sum(call => call.Prompt),
-            counted.Average(call => call.Prompt), (int)Math.Round(firstTurn), counted.Average(call => call.Batches), (nodeThen - node) / counted.Length, (callerThen - caller) / counted.Length);
+            count * answer / (to - from), counted.Average(call => call.First - call.Began), counted.Average(call => call.Ended - call.Began), counted.Sum(call => (double)call.Warm) / counted.Sum(call => call.Prompt),
+            (int)Math.Round(calls.Where(call => call.Turn == 0).Average(call => call.Prompt)), (after.Messages - before.Messages) / count, (after.Engine - before.Engine) / count, (after.Others - before.Others) / count, (after.Caller - before.Caller) / count);
     }
 
-    private static (double Nodes, double Caller) Processor(ClusterProcesses cluster)
+    private static (double Engine, double Others, double Caller, long Messages) Spent(ClusterProcesses cluster)
     {
         using Process own = Process.GetCurrentProcess();
-        return (cluster.Nodes.Sum(node => node.ProcessorSeconds), own.TotalProcessorTime.TotalSeconds);
+        (double Engine, double Others)[] nodes = [.. cluster.Nodes.Select(node => node.ThreadSeconds())];
+        return (nodes.Sum(node => node.Engine), nodes.Sum(node => node.Others), own.TotalProcessorTime.TotalSeconds, cluster.Messages);
     }
 
+    /// <summary>A call that ended; times in seconds.</summary>
+    private sealed record Call(double Began, double First, double Ended, int Turn, long Prompt, long Warm);
+
     /// <summary>Averages of calls.</summary>
-    private sealed record Measured(double TokensPerSecond, double First, double Whole, double Warm, double Prompt, int Question, double Batches, double NodeSeconds, double ClientSeconds);
+    private sealed record Measured(double TokensPerSecond, double First, double Whole, double Warm, int Question, double Messages, double Engine, double Others, double Caller);
 }

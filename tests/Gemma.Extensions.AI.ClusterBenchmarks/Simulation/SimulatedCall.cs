@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Gemma.Extensions.AI.Engine;
+using Gemma.Extensions.AI.Orleans.Routing;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
@@ -11,13 +12,25 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 /// <param name="ClientBatch">Seconds of a core that a batch takes there.</param>
 internal sealed record TalkCosts(double Way, double NodeCall, double NodeBatch, double ClientCall, double ClientBatch)
 {
+    /// <summary>Seconds of a core that a token of an answer takes at a node, beside the engine.</summary>
+    public double NodeToken { get; init; }
+
+    /// <summary>The same where the call is made.</summary>
+    public double ClientToken { get; init; }
+
+    /// <summary>Seconds of a core that a question takes at a silo that is not asked but passes it on: callers know the way to a few silos only.</summary>
+    public double NodeForward { get; init; }
+
+    /// <summary>Part of a core that a node takes without calls.</summary>
+    public double NodeIdle { get; init; }
+
     public static TalkCosts Load(string path) => JsonSerializer.Deserialize<TalkCosts>(File.ReadAllText(path))!;
 
     public void Save(string path) => File.WriteAllText(path, JsonSerializer.Serialize(this) + "\n");
 }
 
 /// <summary>One call: its tokens, and when they came. Batches go as <c>NodeJob</c> has them go.</summary>
-internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores client, int[] prompt, int[] answer, ulong home, bool isFirstTurn, Action<SimulatedCall> done) : GenerationSink
+internal sealed class SimulatedCall(EventQueue events, SimulatedCluster cluster, TalkCosts costs, Pool client, int[] prompt, int[] answer, Chat chat, Action<SimulatedCall> done) : GenerationSink
 {
     private static readonly double s_leastPause = Orleans.Nodes.NodeTimes.Default.LeastPause.TotalSeconds;
 
@@ -32,10 +45,8 @@ internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores cl
 
     public int[] Answer => answer;
 
-    /// <summary>The hash of how the conversation begins.</summary>
-    public ulong Home => home;
-
-    public bool IsFirstTurn => isFirstTurn;
+    /// <summary>What the caller tells of the conversation.</summary>
+    public RouteHints Hints { get; } = new() { Model = SimulatedCluster.Model, Home = chat.Home, GoesOn = chat.TurnsDone > 1, Last = chat.LastSilo };
 
     public double Began { get; } = events.Now;
 
@@ -50,8 +61,15 @@ internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores cl
     /// <summary>Tokens of the prompt that were warm.</summary>
     public int Cached { get; private set; }
 
+    /// <summary>Batches that the answer came in.</summary>
+    public int Batches => _batches;
+
     /// <summary>The node took the call.</summary>
-    public void BeginAt(SimulatedNode node) => _node = node;
+    public void BeginAt(SimulatedNode node)
+    {
+        _node = node;
+        chat.LastSilo = node.Silo;
+    }
 
     public void Refuse()
     {
@@ -100,10 +118,11 @@ internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores cl
 
     private void Send()
     {
+        int tokens = _unread;
         (_isAsked, _paused, _unread) = (false, 0, 0);
         _batches++;
         bool isLast = _hasEnded;
-        _node!.Cores.Run(costs.NodeBatch, () => events.After(costs.Way, () => client.Run(costs.ClientBatch, () => Receive(isLast))));
+        _node!.Talk.Run(costs.NodeBatch + (tokens * costs.NodeToken), () => events.After(costs.Way, () => client.Run(costs.ClientBatch + (tokens * costs.ClientToken), () => Receive(isLast))));
     }
 
     private void Receive(bool isLast)
@@ -116,7 +135,7 @@ internal sealed class SimulatedCall(EventQueue events, TalkCosts costs, Cores cl
             return;
         }
 
-        events.After(costs.Way, () =>
+        cluster.Ask(_node!, () =>
         {
             _isAsked = true;
             Consider();

@@ -21,7 +21,8 @@ internal enum Placement
 /// </summary>
 internal sealed class SimulatedCluster
 {
-    private const string Model = "model";
+    /// <summary>Name of the model that all nodes serve.</summary>
+    public const string Model = "model";
 
     private readonly EventQueue _events;
     private readonly TalkCosts _costs;
@@ -40,6 +41,7 @@ internal sealed class SimulatedCluster
         foreach (SimulatedNode node in Nodes)
         {
             _view.Hear(Summarize(node));
+            node.Idle(costs.NodeIdle);
             _events.After(_dice.NextDouble() * _options.SummaryInterval.TotalSeconds, () => Tell(node));
         }
     }
@@ -53,18 +55,32 @@ internal sealed class SimulatedCluster
     public static string Silo(int number) => $"10.0.{number / 250}.{number % 250}:11111@{1_000_000 + number}";
 
     /// <summary>Brings a call to a node.</summary>
-    public void Begin(SimulatedCall call) => _events.After(_costs.Way, () =>
+    public void Begin(SimulatedCall call)
     {
-        string silo = _placement == Placement.Random ? Nodes[_dice.Next(Nodes.Length)].Silo : Router.First(_view.Nodes, HintsOf(call))!;
-        _events.After(_costs.Way, () => Take(call, _bySilo[silo], mayRedirect: _placement == Placement.Router));
-    });
+        string silo = _placement == Placement.Random ? Nodes[_dice.Next(Nodes.Length)].Silo : Router.First(_view.Nodes, call.Hints)!;
+        Ask(_bySilo[silo], () => Take(call, _bySilo[silo], mayRedirect: _placement == Placement.Router));
+    }
 
-    private void Take(SimulatedCall call, SimulatedNode node, bool mayRedirect) => node.Cores.Run(_costs.NodeCall, () =>
+    /// <summary>Brings a question to a node, over the silo that the caller is connected with.</summary>
+    public void Ask(SimulatedNode node, Action then)
     {
-        if (_view.Settle(HintsOf(call), new RoutedPrompt(call.Prompt), node.Silo, mayRedirect) is { } better)
+        SimulatedNode over = Nodes[_dice.Next(Nodes.Length)];
+        if (over == node)
+        {
+            _events.After(_costs.Way, then);
+        }
+        else
+        {
+            _events.After(_costs.Way, () => over.Talk.Run(_costs.NodeForward, () => _events.After(_costs.Way, then)));
+        }
+    }
+
+    private void Take(SimulatedCall call, SimulatedNode node, bool mayRedirect) => node.Talk.Run(_costs.NodeCall, () =>
+    {
+        if (_view.Settle(call.Hints, new RoutedPrompt(call.Prompt), node.Silo, mayRedirect) is { } better)
         {
             Redirects++;
-            _events.After(3 * _costs.Way, () => Take(call, _bySilo[better], mayRedirect: false));
+            _events.After(_costs.Way, () => Ask(_bySilo[better], () => Take(call, _bySilo[better], mayRedirect: false)));
             return;
         }
 
@@ -87,6 +103,4 @@ internal sealed class SimulatedCluster
         Silo = node.Silo,
         Models = [HostedModel.Summarize(Model, "identity", [], node.Status, 32, node.WarmBlocks(HostedModel.MostWarmBlocks(Nodes.Length)), node.Load)],
     };
-
-    private static RouteHints HintsOf(SimulatedCall call) => new() { Model = Model, Home = call.Home, GoesOn = !call.IsFirstTurn };
 }

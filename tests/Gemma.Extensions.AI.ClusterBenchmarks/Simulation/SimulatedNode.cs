@@ -26,11 +26,13 @@ internal sealed class SimulatedNode
     private readonly Queue<Sequence> _inbox = new();
     private readonly LoadAverage _load;
     private int _accepted;
+    private int _begun; // requests since the last step
     private bool _isBusy;
     private long _submitted;
 
     public SimulatedNode(string silo, EventQueue events, Cores cores, StepTimes times, NodeSize size)
     {
+        Talk = new Pool(cores, cores.Threads);
         (Silo, _events, _cores, _times, _size) = (silo, events, cores, times, size);
         _cache = new KvCache(new NoMemory(new KvLayout(1, 1, 32, size.Engine.BlockTokens, GemmaKvCacheType.F16), size.Blocks), times.Window, keepPrefixes: true);
         _load = new LoadAverage(events);
@@ -40,8 +42,8 @@ internal sealed class SimulatedNode
 
     public string Silo { get; }
 
-    /// <summary>The cores that the node computes on.</summary>
-    public Cores Cores => _cores;
+    /// <summary>The threads that talk; the engine has one of its own.</summary>
+    public Pool Talk { get; }
 
     public EngineStatus Status => new(
         false, false, _scheduler.Running.Count, Math.Max(0, _accepted - _scheduler.Running.Count), _size.Engine.MaxConcurrentRequests, _size.Engine.MaxQueuedRequests,
@@ -50,8 +52,23 @@ internal sealed class SimulatedNode
         Arriving = _inbox.Count,
     };
 
+    /// <summary>Seconds of a core that all steps took.</summary>
+    public double Computed { get; private set; }
+
     /// <summary>Requests that ran of late.</summary>
     public double Load => _load.Observe(_scheduler.Running.Count);
+
+    /// <summary>Has the node do what it does without calls, on average.</summary>
+    /// <param name="share">Part of a core that it takes.</param>
+    public void Idle(double share)
+    {
+        const double Interval = 0.05;
+        if (share > 0)
+        {
+            _cores.Run(share * Interval, () => { });
+            _events.After(Interval, () => Idle(share));
+        }
+    }
 
     public ulong[] WarmBlocks(int most) => _cache.Tree.Hashes(most);
 
@@ -79,6 +96,7 @@ internal sealed class SimulatedNode
         while (_inbox.TryDequeue(out Sequence? sequence))
         {
             _scheduler.Add(sequence);
+            _begun++;
         }
 
         _scheduler.Plan(_batch);
@@ -88,7 +106,10 @@ internal sealed class SimulatedNode
         {
             double began = _events.Now;
             int drawn = _scheduler.Planned.Count(sequence => sequence.StepRows == sequence.Pending);
-            _cores.Run(_times.Of(_batch, drawn), () => Finish(began));
+            double work = _times.Of(_batch, drawn) + (_times.Request * _begun);
+            Computed += work;
+            _cores.Run(work, () => Finish(began));
+            _begun = 0;
         }
         else if (_scheduler.HasWork)
         {

@@ -9,7 +9,7 @@ internal static class SimulationBenchmark
     private static readonly ChatShape s_chats = new(Groups: 10, Instructions: 300, Turns: 5, Question: 60, Answer: 100, Think: 20);
 
     /// <summary>More and more nodes at rising load: chats at a time for each node. Costs of the talk are those measured on one machine, and a network of a millisecond.</summary>
-    public static int Scale(string stepTimes, string costsPath, int most, int seed)
+    public static int Scale(string stepTimes, string costsPath, int[] counts, int[] loads, int seed)
     {
         StepTimes times = StepTimes.Load(stepTimes);
         TalkCosts costs = TalkCosts.Load(costsPath) with { Way = 0.001, ClientCall = 0, ClientBatch = 0 };
@@ -17,14 +17,13 @@ internal static class SimulationBenchmark
         Console.WriteLine($"{times.Model}. Seed {seed}; {s_chats}; {size.Blocks:N0} blocks of 32 tokens a node, one core each.");
         Console.WriteLine("nodes, chats a node: tokens/s of all, of linear; warm, at random; first token, of 95 of 100, s; whole call, s; sent on, refused");
         int worst = 0;
-        foreach (int chats in (int[])[4, 8, 16, 24])
+        foreach (int chats in loads)
         {
-            double one = 0;
-            for (int nodes = 1; nodes <= most && (nodes < 1000 || chats is 8 or 16); nodes *= 10)
+            double one = Enumerable.Range(1, 10).Average(other => new ClosedLoop(s_chats, chats, 100, 200).Run(1, times, size, costs, Placement.Router, other).TokensPerSecond); // a node alone has few calls
+            foreach (int nodes in counts)
             {
                 ClosedLoop loop = new(s_chats, chats * nodes, 100, 200);
                 LoopResult routed = loop.Run(nodes, times, size, costs, Placement.Router, seed);
-                one = nodes == 1 ? Enumerable.Range(1, 10).Average(other => loop.Run(1, times, size, costs, Placement.Router, other).TokensPerSecond) : one; // a node alone has few calls
                 string random = nodes > 100 ? "-" : $"{loop.Run(nodes, times, size, costs, Placement.Random, seed).Warm:P1}";
                 double linear = routed.TokensPerSecond / (nodes * one);
                 worst += nodes <= 100 && linear < 0.9 ? 1 : 0;
@@ -54,6 +53,7 @@ internal static class SimulationBenchmark
             EventQueue events = new();
             NodeSize size = new(blocksEach, 4096, new EngineOptions { SpeculativeTokens = 0 });
             Cores shared = new(events, 2);
+            Pool callers = new(shared, shared.Threads);
             SimulatedCluster cluster = new(events, costs, Enumerable.Range(0, count).Select(number => new SimulatedNode(SimulatedCluster.Silo(number), events, shared, times, size)), placement, seed);
             Chat[] all = [.. Enumerable.Range(0, chats).Select(number => new Chat(shape, number, seed))];
             long prompt = 0, cached = 0;
@@ -79,7 +79,7 @@ internal static class SimulationBenchmark
 
                     Chat chat = all[next++];
                     (int[] tokens, int[] answer) = chat.Next();
-                    cluster.Begin(new SimulatedCall(events, costs, shared, tokens, answer, chat.Home, chat.TurnsDone == 1, call =>
+                    cluster.Begin(new SimulatedCall(events, cluster, costs, callers, tokens, answer, chat, call =>
                     {
                         prompt += call.Prompt.Length;
                         cached += call.Cached;

@@ -1,50 +1,53 @@
 using Gemma.Extensions.AI.Benchmarks;
+using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Engine;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
 /// <summary>
 /// Measures how long steps of the real engine take on one thread, in processor time of that thread, which other programs disturb little: prompts of so many rows, so many sequences that generate, and long
-/// contexts. What a simulation needs of it is fitted and written to a file.
+/// contexts. Tokens become text and are read as those of answers are. What a simulation needs of it is fitted and written to a file.
 /// </summary>
 internal static class StepBenchmark
 {
     private const int MostSequences = 16;
-    private static readonly int[] s_rows = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+    private static readonly int[] s_rows = [1, 2, 3, 4, 6, 8, 12, 16, 32, 48, 64, 96, 128, 256];
 
     public static async Task<int> RunAsync(string path, string output, int rounds)
     {
-        using GemmaModel model = GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
+        using GemmaModel model = Load(path);
         int window = model.Config.SlidingWindow;
         StepTimes shape = new("", window, [], [], 0, 0, 0);
         Random random = new(11);
-        await PromptAsync(model, random, 64); // memory and code are touched before anything counts
-        await GenerateAsync(model, random, 2, 16);
+        for (int round = 0; round < rounds; round++) // code that is compiled while it runs is compiled better by then
+        {
+            await PromptAsync(model, random, 64);
+            await GenerateAsync(model, random, 2, 16);
+        }
+
         double[] prompts = new double[s_rows.Length];
         for (int i = 0; i < s_rows.Length; i++)
         {
-            List<double> times = [];
-            for (int round = 0; round < rounds; round++)
-            {
-                times.Add(await PromptAsync(model, random, s_rows[i]));
-            }
-
-            prompts[i] = times.Min();
+            prompts[i] = await PromptsAsync(model, random, s_rows[i], rounds);
         }
 
         Dictionary<int, double> generating = [];
         foreach (int sequences in s_rows.Where(rows => rows <= MostSequences))
         {
-            generating[sequences] = await GenerateAsync(model, random, sequences, 32);
+            generating[sequences] = await GeneratingAsync(model, random, sequences, 32, rounds);
         }
 
         int far = Math.Min(1024, model.Engine.ContextLength) - 64, chunk = s_rows[^1];
-        double attended = Math.Max(0, (await GenerateAsync(model, random, 2, far) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1))));
-        double together = Math.Max(0, (Math.Min(await PromptAsync(model, random, 3 * chunk), await PromptAsync(model, random, 3 * chunk)) - (3 * prompts[^1])) / (shape.AttendedBy(0, 3 * chunk) - (3 * shape.AttendedBy(0, chunk))));
-        double request = Math.Max(0, prompts[0] - generating[1]); // what a request costs beside its step; calls have it among their costs
+        double attended = Math.Max(0, (await GeneratingAsync(model, random, 2, far, rounds) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1))));
+        double together = Math.Max(0, (await PromptsAsync(model, random, 3 * chunk, Math.Max(2, rounds / 4)) - (3 * prompts[^1])) / (shape.AttendedBy(0, 3 * chunk) - (3 * shape.AttendedBy(0, chunk))));
+        double request = Math.Max(0, prompts[0] - generating[1]); // what a request costs the engine beside its step
         double[] plain = [.. s_rows.Select((rows, i) => generating.TryGetValue(rows, out double seconds) ? seconds - (attended * rows * shape.AttendedBy(40, 1)) : prompts[i] - request - (together * shape.AttendedBy(0, rows)))];
         double logit = Math.Max(0, generating.Where(pair => pair.Key > 1).Sum(pair => pair.Value - (attended * pair.Key * shape.AttendedBy(40, 1)) - (prompts[Array.IndexOf(s_rows, pair.Key)] - request - (together * shape.AttendedBy(0, pair.Key)))) / generating.Keys.Where(count => count > 1).Sum(count => count - 1));
-        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, least of {rounds} in processor time", window, s_rows, [.. plain.Select((seconds, i) => seconds - (logit * (s_rows[i] <= MostSequences ? s_rows[i] : 1)))], logit, attended, together);
+        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, median of {rounds} in processor time", window, s_rows, [.. plain.Select((seconds, i) => seconds - (logit * (s_rows[i] <= MostSequences ? s_rows[i] : 1)))], logit, attended, together)
+        {
+            Request = request,
+            Beside = await BesideAsync(model, path, random, rounds),
+        };
         fitted.Save(output);
         for (int i = 0; i < s_rows.Length; i++)
         {
@@ -52,26 +55,74 @@ internal static class StepBenchmark
             Console.WriteLine($"{s_rows[i],4} rows: a prompt {prompts[i] * 1e3:0.000} ms{said}");
         }
 
-        Console.WriteLine($"a request {request * 1e3:0.000} ms, logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}");
+        Console.WriteLine($"a request {request * 1e3:0.000} ms, logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}; while another core computes {fitted.Beside:0.00} times as long");
         return 0;
     }
+
+    private static GemmaModel Load(string path) => GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
+
+    /// <summary>How many times as long steps take while another engine of the same model computes on another core.</summary>
+    private static async Task<double> BesideAsync(GemmaModel model, string path, Random random, int rounds)
+    {
+        double[] alone = [await PromptsAsync(model, random, 64, rounds), await GeneratingAsync(model, random, 4, 32, rounds)];
+        using GemmaModel other = Load(path);
+        using CancellationTokenSource stop = new();
+        Task computing = Task.Run(async () =>
+        {
+            Random dice = new(12);
+            while (!stop.IsCancellationRequested)
+            {
+                await GenerateAsync(other, dice, 4, 32);
+                await PromptAsync(other, dice, 64);
+            }
+        });
+        await GenerateAsync(model, random, 4, 32); // until the other one has begun
+        double[] beside = [await PromptsAsync(model, random, 64, rounds), await GeneratingAsync(model, random, 4, 32, rounds)];
+        await stop.CancelAsync();
+        await computing;
+        return Math.Max(1, alone.Zip(beside).Average(pair => pair.Second / pair.First));
+    }
+
+    private static async Task<double> PromptsAsync(GemmaModel model, Random random, int rows, int rounds)
+    {
+        List<double> times = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            times.Add(await PromptAsync(model, random, rows));
+        }
+
+        return Median(times);
+    }
+
+    private static async Task<double> GeneratingAsync(GemmaModel model, Random random, int sequences, int context, int rounds)
+    {
+        List<double> times = [];
+        for (int round = 0; round < Math.Max(1, rounds / 4); round++)
+        {
+            times.AddRange(await GenerateAsync(model, random, sequences, context));
+        }
+
+        return Median(times);
+    }
+
+    private static double Median(List<double> times) => times.Order().ElementAt((times.Count - 1) / 2);
 
     /// <summary>Seconds of the steps that read a prompt and draw a token.</summary>
     private static async Task<double> PromptAsync(GemmaModel model, Random random, int rows)
     {
-        Probe before = new(1, null), probe = new(1, null);
+        Probe before = new(model, 1, null), probe = new(model, 1, null);
         await SubmitAsync(model, random, 1, before);
         await SubmitAsync(model, random, rows, probe);
         return (probe.Times[0] - before.EndedAt) / 1e6;
     }
 
-    /// <summary>Seconds of a step of sequences that generate behind prompts of some tokens.</summary>
-    private static async Task<double> GenerateAsync(GemmaModel model, Random random, int sequences, int context)
+    /// <summary>Seconds of each step of sequences that generate behind prompts of some tokens.</summary>
+    private static async Task<IEnumerable<double>> GenerateAsync(GemmaModel model, Random random, int sequences, int context)
     {
         Together together = new(sequences);
-        Probe[] probes = [.. Enumerable.Range(0, sequences).Select(_ => new Probe(int.MaxValue, together))];
+        Probe[] probes = [.. Enumerable.Range(0, sequences).Select(_ => new Probe(model, int.MaxValue, together))];
         await Task.WhenAll(probes.Select(probe => SubmitAsync(model, random, context, probe)));
-        return probes[0].Times.Zip(probes[0].Times.Skip(1)).Min(pair => (pair.Second - pair.First) / 1e6);
+        return probes[0].Times.Zip(probes[0].Times.Skip(1)).Select(pair => (pair.Second - pair.First) / 1e6);
     }
 
     private static Task SubmitAsync(GemmaModel model, Random random, int tokens, Probe probe)
@@ -94,37 +145,53 @@ internal static class StepBenchmark
         public int Missing { get; set; } = count;
     }
 
-    /// <summary>Notes the engine's processor time at each token.</summary>
-    private sealed class Probe(int most, Together? together) : GenerationSink
+    /// <summary>An answer that is read, and the engine's processor time at each of its tokens.</summary>
+    private sealed class Probe : GenerationSink
     {
-        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly AnswerSink _answer;
+        private readonly int _most;
+        private readonly Together? _together;
+        private readonly Task _reading;
         private int _count;
+
+        public Probe(GemmaModel model, int most, Together? together)
+        {
+            (_answer, _most, _together) = (new AnswerSink(model.Tokenizer, [], mayCall: false, textIsFree: false, keepsTokens: true), most, together);
+            _reading = Task.Run(async () =>
+            {
+                await foreach (AnswerPart part in _answer.Parts.ReadAllAsync())
+                {
+                    GC.KeepAlive(part);
+                }
+            });
+        }
 
         public List<double> Times { get; } = [];
 
         public double EndedAt { get; private set; }
 
-        public Task Ended => _ended.Task;
+        public Task Ended => _reading;
 
         public override bool OnToken(int token)
         {
-            if (together is not null && ++_count == 1)
+            _answer.OnToken(token);
+            if (_together is not null && ++_count == 1)
             {
-                together.Missing--;
+                _together.Missing--;
             }
 
-            if (together is null or { Missing: 0 })
+            if (_together is null or { Missing: 0 })
             {
                 Times.Add(ProcessorTime.Microseconds());
             }
 
-            return Times.Count < most && Times.Count < Together.Steps;
+            return Times.Count < _most && Times.Count < Together.Steps;
         }
 
         public override void OnCompleted(GenerationResult result)
         {
             EndedAt = ProcessorTime.Microseconds();
-            _ended.SetResult();
+            _answer.OnCompleted(result);
         }
     }
 }

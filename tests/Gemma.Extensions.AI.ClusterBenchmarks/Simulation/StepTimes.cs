@@ -18,6 +18,12 @@ internal sealed record StepTimes(string Model, int Window, int[] Rows, double[] 
 {
     private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true };
 
+    /// <summary>Seconds that the engine takes for a request besides its steps.</summary>
+    public double Request { get; init; }
+
+    /// <summary>How many times as long a step takes while another core computes steps as well.</summary>
+    public double Beside { get; init; } = 1;
+
     public static StepTimes Load(string path) => JsonSerializer.Deserialize<StepTimes>(File.ReadAllText(path))!;
 
     public void Save(string path) => File.WriteAllText(path, JsonSerializer.Serialize(this, s_json) + "\n");

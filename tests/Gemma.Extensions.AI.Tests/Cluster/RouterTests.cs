@@ -1,6 +1,7 @@
 using Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Orleans;
+using Gemma.Extensions.AI.Orleans.Clients;
 using Gemma.Extensions.AI.Orleans.Nodes;
 using Gemma.Extensions.AI.Orleans.Routing;
 using Microsoft.Extensions.Options;
@@ -78,6 +79,58 @@ public class RouterTests
     }
 
     [Fact]
+    public void AConversationThatGoesOnAsksWhoAnsweredItLast()
+    {
+        ulong home = Router.Hash("x");
+        NodeSummary[] nodes = [.. "abc".Select(name => Node(name.ToString())).OrderByDescending(node => Router.Rank(node, home))];
+        string last = nodes[2].Silo;
+        Assert.Equal(last, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = last }));
+        Assert.Equal(nodes[0].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, Last = last })); // another that begins like it
+        Assert.Equal(nodes[0].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = "gone" }));
+        Assert.Equal(nodes[0].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = last, Excluded = [last] }));
+        Assert.Equal(nodes[1].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = last, Unanswered = 1 })); // nobody knows who did not answer
+        Assert.Equal(nodes[1].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = last, Target = nodes[1].Silo }));
+        (nodes[2].Models[0].Running, nodes[2].Models[0].Waiting) = (4, 3); // busy, but what it has warm is not elsewhere
+        Assert.Equal(last, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = last }));
+        nodes[2].Models[0].Waiting = 4; // full
+        Assert.Equal(nodes[0].Silo, Router.First(nodes, new RouteHints { Model = "m", Home = home, GoesOn = true, Last = last }));
+    }
+
+    [Fact]
+    public void ClientsRememberTheConversationsOfLate()
+    {
+        LastNodes nodes = new(10);
+        Assert.Null(nodes.Find(1));
+        for (ulong home = 0; home < 100; home++)
+        {
+            nodes.Remember(home, $"{home}");
+            nodes.Remember(3, "elsewhere");
+        }
+
+        Assert.All(Enumerable.Range(91, 9), home => Assert.Equal($"{home}", nodes.Find((ulong)home)));
+        Assert.Equal("elsewhere", nodes.Find(3));
+        Assert.InRange(Enumerable.Range(0, 100).Count(home => nodes.Find((ulong)home) is not null), 10, 20);
+    }
+
+    [Fact]
+    public void AConversationThatGoesOnLeavesAQueueForAFreeNodeOnly()
+    {
+        int[] prompt = [.. Enumerable.Range(0, 330).Select(i => i * 31 % 997)];
+        uint[] warm = [.. PrefixTree.HashBlocks(prompt, BlockTokens, 0).Select(hash => (uint)hash).Order()];
+        NodeSummary[] nodes = [Node("a", model => (model.Warm, model.Running, model.Waiting) = (warm, 4, 0)), Node("b", model => model.Running = 3), Node("c")];
+        Assert.Null(Better()); // to wait for one of four costs less than to read 320 tokens
+        nodes[0].Models[0].Waiting = 2;
+        Assert.NotNull(Better());
+        (nodes[1].Models[0].Running, nodes[2].Models[0].Waiting) = (4, 1);
+        Assert.Null(Better()); // shorter queues, but queues
+        nodes[1].Models[0].Running = 3;
+        Assert.Equal("b", Better());
+        Assert.Equal("c", Router.Better([nodes[0], nodes[2]], new RouteHints { Model = "m" }, new RoutedPrompt(prompt), "a")); // a first turn compares queues
+
+        string? Better() => Router.Better(nodes, new RouteHints { Model = "m", GoesOn = true }, new RoutedPrompt(prompt), "a");
+    }
+
+    [Fact]
     public void TheLongestWarmPrefixWinsUnlessItsQueueCostsMore()
     {
         int[] prompt = [.. Enumerable.Range(0, 1_000).Select(i => i * 31 % 997)];
@@ -87,10 +140,12 @@ public class RouterTests
         Assert.Equal("c", Better("a"));
         Assert.Equal("c", Better("b"));
         Assert.Null(Better("c"));
-        nodes[2].Models[0].Waiting = 1; // costs more than 320 tokens
+        nodes[2].Models[0].Waiting = 1; // costs less than 320 tokens
+        Assert.Equal("c", Better("a"));
+        nodes[2].Models[0].Waiting = 2; // costs more
         Assert.Equal("b", Better("a"));
         Assert.Null(Better("b"));
-        (nodes[1].Models[0].AvailableBlocks, nodes[2].Models[0].Load) = (3, 2); // others would lose their memory
+        (nodes[1].Models[0].AvailableBlocks, nodes[2].Models[0].Load) = (3, 4); // others would lose their memory
         Assert.Null(Better("a"));
         (nodes[2].Models[0].Waiting, nodes[2].Models[0].Running) = (4, 4); // full
         Assert.Null(Better("a"));

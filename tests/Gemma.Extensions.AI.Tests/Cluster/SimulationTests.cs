@@ -37,6 +37,50 @@ public class SimulationTests
     }
 
     [Fact]
+    public void WhereMoreAskThanRunAtOnceConversationsStayWithWhatTheyHaveWarm()
+    {
+        // Half as many again as run at once: queues everywhere, of unequal length. A model of two billion parameters, as measured, so that answers take longer than news of other nodes.
+        StepTimes times = new(
+            "two billion parameters", 4096, [1, 2, 4, 8, 16, 32, 64, 128, 256], [0.07621, 0.07186, 0.10401, 0.15715, 0.26906, 0.55107, 1.18824, 2.11637, 4.23935], 0.0048374, 8.8307e-6, 2.7171e-6);
+        TalkCosts costs = new(0.001, 0.0015, 0.0003, 0, 0);
+        NodeSize size = new(1600, 8192, new EngineOptions { SpeculativeTokens = 0 });
+        ClosedLoop loop = new(new ChatShape(10, 300, 5, 60, 100, 20), 24, 100, 200);
+        double one = Enumerable.Range(1, 10).Average(seed => loop.Run(1, times, size, costs, Placement.Router, seed).TokensPerSecond);
+        LoopResult ten = (loop with { Chats = 240 }).Run(10, times, size, costs, Placement.Router, 1);
+        Assert.True(ten.TokensPerSecond >= 0.9 * 10 * one, $"{ten.TokensPerSecond:0} of 10 x {one:0.0} tokens/s");
+        Assert.InRange(ten.Redirects, 0, ten.Calls / 8);
+    }
+
+    [Fact]
+    public void ThreadsOfAPoolTakeJobsInTurn()
+    {
+        EventQueue events = new();
+        Cores cores = new(events, 4);
+        Pool pool = new(cores, 2);
+        List<double> ended = [];
+        for (int i = 0; i < 3; i++)
+        {
+            pool.Run(1 + i, () => ended.Add(events.Now));
+        }
+
+        events.RunUntil(10);
+        Assert.Equal([1, 2, 4], ended.Select(time => Math.Round(time, 6))); // the third when the first has ended
+        Assert.Equal(6, pool.Worked);
+    }
+
+    [Fact]
+    public void CoresThatShareMoreThanTimeAreSlowerTogether()
+    {
+        EventQueue events = new();
+        Cores cores = new(events, 2, beside: 1.5);
+        List<double> ended = [];
+        cores.Run(1, () => ended.Add(events.Now));
+        cores.Run(2, () => ended.Add(events.Now));
+        events.RunUntil(10);
+        Assert.Equal([1.5, 2.5], ended.Select(time => Math.Round(time, 6))); // the second alone from then on
+    }
+
+    [Fact]
     public void SameSeedSameResult()
     {
         ClosedLoop loop = new(new ChatShape(3, 100, 4, 50, 24, 0.2), 20, 1, 4);
