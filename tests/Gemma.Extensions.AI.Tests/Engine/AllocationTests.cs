@@ -3,10 +3,14 @@ using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Grammar;
 using Gemma.Extensions.AI.Grammar.Tokens;
+using Gemma.Extensions.AI.Model;
+using Gemma.Extensions.AI.Tests.Lora;
+using Gemma.Extensions.AI.Tests.Rag;
 
 namespace Gemma.Extensions.AI.Tests.Engine;
 
-/// <summary>A step allocates nothing on the engine's thread: bytes between the 100th and the 400th token of a request, after one like it that compiled everything.</summary>
+/// <summary>A step allocates nothing on the engine's thread: bytes between the 100th and the 400th token of a request, after one like it that compiled everything. Nothing runs beside them: a listener of metrics that another test attaches takes memory on that thread.</summary>
+[Collection(ProcessMemoryCollection.Name)]
 public sealed class AllocationTests
 {
     private const int Tokens = 440;
@@ -52,6 +56,16 @@ public sealed class AllocationTests
         Assert.InRange(tiny.Engine.Steps - before, 1, Tokens - 20);
     }
 
+    [Fact]
+    public void TokensWithAnAdapterAllocateNothing()
+    {
+        using TempDirectory folder = new();
+        using TinyEngine tiny = new(TinyEngine.Exact with { PrefillChunk = 64 });
+        LoraWeights adapter = tiny.Adapter(new RandomAdapter(tiny.Config).WritePeft(folder.File("adapter")));
+        Assert.Null(tiny.Start(TinyEngine.Prompt(9, 60), Tokens, adapter: adapter).Result.Error);
+        Assert.Equal(0, Measure(tiny, TinyEngine.Prompt(4, 60), adapter: adapter));
+    }
+
     /// <summary>
     /// Under a grammar whose masks are known, for the request before had the same tokens, memory is taken by the text alone, in an array that doubles (7,240 bytes here), and by the
     /// frames of a document's parts, a stack that is never changed.
@@ -70,10 +84,10 @@ public sealed class AllocationTests
         Assert.InRange(Measure(tiny, prompt, grammar.CreateConstraint([])) / 300.0, 0, bytesPerToken);
     }
 
-    private static long Measure(TinyEngine tiny, int[] prompt, ITokenConstraint? constraint = null, SamplingOptions? sampling = null)
+    private static long Measure(TinyEngine tiny, int[] prompt, ITokenConstraint? constraint = null, SamplingOptions? sampling = null, LoraWeights? adapter = null)
     {
         CountingSink sink = new();
-        tiny.Engine.Submit(new GenerationRequest { Prompt = prompt, Sink = sink, MaxOutputTokens = Tokens, Constraint = constraint, Sampling = sampling ?? new SamplingOptions { Temperature = 0 } });
+        tiny.Engine.Submit(new GenerationRequest { Prompt = prompt, Sink = sink, MaxOutputTokens = Tokens, Constraint = constraint, Adapter = adapter, Sampling = sampling ?? new SamplingOptions { Temperature = 0 } });
         GenerationResult result = sink.Completion.GetAwaiter().GetResult();
         Assert.Equal(EngineFinish.Length, result.Finish);
         return sink.Allocated;
