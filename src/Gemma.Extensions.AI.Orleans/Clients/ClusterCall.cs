@@ -30,6 +30,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
     private readonly HashSet<string> _excluded = new(StringComparer.Ordinal);
     private int[]? _prompt;
     private int _parts;
+    private int _way;
     private bool _mayRedirect = call.Texts is null && call.Question is null;
     private WireFault? _full;
     private long _progressAt = Stopwatch.GetTimestamp();
@@ -83,6 +84,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             catch (Exception e) when (e is TimeoutException or OrleansException or System.Net.Sockets.SocketException or IOException or OperationCanceledException)
             {
                 lost = e;
+                _way = (_way + 1) % NodePlacement.Ways; // it may be the gateway that is lost, not the node
                 Forget(attempt, last?.Node);
             }
 
@@ -262,7 +264,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
         }
     }
 
-    private INodeGrain NodeOf(string silo) => grains.GetGrain<INodeGrain>(NodePlacement.KeyOf(silo));
+    private INodeGrain NodeOf(string silo) => grains.GetGrain<INodeGrain>(NodePlacement.KeyOf(silo, _way));
 
     /// <summary>Tells a node that nobody waits any more; where that does not arrive, it notices by itself.</summary>
     private void Forget(Guid attempt, string? node)

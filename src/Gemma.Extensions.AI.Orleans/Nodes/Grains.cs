@@ -20,7 +20,7 @@ internal interface IEntryGrain : IGrainWithStringKey
     Task<WireCluster> DescribeAsync();
 }
 
-/// <summary>The node of one silo; the key names the silo (<see cref="NodePlacement.KeyOf"/>).</summary>
+/// <summary>The node of one silo; the key names the silo and the way to it (<see cref="NodePlacement.KeyOf"/>).</summary>
 [Alias("gemma.INodeGrain")]
 internal interface INodeGrain : IGrainWithStringKey
 {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Orleans;
 using Orleans.GrainDirectory;
 using Orleans.Placement;
@@ -11,10 +12,21 @@ namespace Gemma.Extensions.AI.Orleans.Routing;
 internal sealed class NodePlacement : PlacementStrategy
 {
     /// <summary>Begins the keys of grains that belong to a silo.</summary>
-    public const string SiloPrefix = "silo/";
+    private const string SiloPrefix = "silo/";
+
+    /// <summary>
+    /// Grains of a silo, all of which are its node. A client sends what is for one grain through one gateway, however long that does not answer, so each of them is another way.
+    /// </summary>
+    public const int Ways = 16;
 
     /// <summary>The key of a silo's own grain.</summary>
-    public static string KeyOf(string silo) => SiloPrefix + silo;
+    /// <param name="silo">The silo.</param>
+    /// <param name="way">Which of its grains, 0 to <see cref="Ways"/> - 1.</param>
+    public static string KeyOf(string silo, int way = 0) => string.Create(CultureInfo.InvariantCulture, $"{SiloPrefix}{way}/{silo}");
+
+    /// <summary>The silo that a key names; null: none.</summary>
+    public static SiloAddress? SiloOf(string key) =>
+        key.StartsWith(SiloPrefix, StringComparison.Ordinal) ? SiloAddress.FromParsableString(key[(key.IndexOf('/', SiloPrefix.Length) + 1)..]) : null;
 }
 
 [AttributeUsage(AttributeTargets.Class)]
@@ -26,10 +38,8 @@ internal sealed class NodePlacementDirector(ClusterView view) : IPlacementDirect
     public Task<SiloAddress> OnAddActivation(PlacementStrategy strategy, PlacementTarget target, IPlacementContext context)
     {
         SiloAddress[] silos = context.GetCompatibleSilos(target);
-        string key = target.GrainIdentity.Key.ToString()!;
-        if (key.StartsWith(NodePlacement.SiloPrefix, StringComparison.Ordinal))
+        if (NodePlacement.SiloOf(target.GrainIdentity.Key.ToString()!) is { } wanted)
         {
-            SiloAddress wanted = SiloAddress.FromParsableString(key[NodePlacement.SiloPrefix.Length..]);
             return Array.IndexOf(silos, wanted) >= 0 ? Task.FromResult(wanted) : throw new SiloUnavailableException($"The silo {wanted} has left the cluster.");
         }
 

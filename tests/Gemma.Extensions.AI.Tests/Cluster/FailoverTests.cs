@@ -62,6 +62,19 @@ public class FailoverTests(TalkativeNodes nodes) : IClassFixture<TalkativeNodes>
         Assert.Equal(undisturbed, await answers);
     }
 
+    /// <summary>An Orleans client sends what is for one grain through one gateway. Where that does not answer, the node behind it is there all the same, and may be the only one.</summary>
+    [Fact]
+    public async Task ANodeThatOneGatewayDoesNotReachIsAskedThroughAnother()
+    {
+        await using TinyCluster cluster = await TinyCluster.StartAsync(1);
+        string undisturbed = (await TinyModel.Client().GetResponseAsync(s_questions[0], s_long)).Text;
+        cluster.Faults.LostWay = 0;
+        ChatResponse answer = await cluster.Client(heartbeat: 3, failover: 60).GetStreamingResponseAsync(s_questions[0], s_long).ToChatResponseAsync();
+        cluster.Faults.Heal();
+        Assert.Equal(undisturbed, answer.Text);
+        await Eventually.IsTrueAsync(() => cluster.Service<GemmaNode>(cluster.Silos[0]).RunningCalls == 0);
+    }
+
     [Fact]
     public async Task ANodeThatIsDrainedHandsItsAnswersOver()
     {

@@ -1,4 +1,5 @@
 using Gemma.Extensions.AI.Orleans.Nodes;
+using Gemma.Extensions.AI.Orleans.Routing;
 using Gemma.Extensions.AI.Orleans.Wire;
 using Orleans;
 
@@ -25,13 +26,16 @@ internal sealed class NodeFaults
         }
     }
 
+    /// <summary>Holds up what takes a way to a node (<see cref="NodePlacement.KeyOf"/>), as a gateway does that is gone; null: nothing.</summary>
+    public int? LostWay { get; set; }
+
     /// <summary>Lets through what was held up.</summary>
     public void Heal()
     {
         lock (_lock)
         {
             _healed.TrySetResult();
-            (_healed, _most, Cut) = (new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), null, null);
+            (_healed, _most, Cut, LostWay) = (new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), null, null, null);
         }
     }
 
@@ -44,6 +48,11 @@ internal sealed class NodeFaults
             await healed;
         }
 
+        if (context.Grain is INodeGrain && LostWay is { } way && attempt is not null && context.TargetId.Key.ToString() == NodePlacement.KeyOf(silo, way))
+        {
+            await Healed();
+        }
+
         await context.Invoke();
         if (attempt is { } read && context.Result is WireBatch { Parts.Length: > 0 })
         {
@@ -51,6 +60,14 @@ internal sealed class NodeFaults
             {
                 _batches[read] = _batches.GetValueOrDefault(read) + 1;
             }
+        }
+    }
+
+    private Task Healed()
+    {
+        lock (_lock)
+        {
+            return _healed.Task;
         }
     }
 

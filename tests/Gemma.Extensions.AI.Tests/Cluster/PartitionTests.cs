@@ -13,7 +13,7 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
 
-/// <summary>A network in two halves, with nodes and callers in both.</summary>
+/// <summary>A network in two halves, with nodes and applications within silos in both. A client outside is not part of it: its gateways may be on the other side.</summary>
 public class PartitionTests
 {
     private static readonly string[] s_questions = [.. Enumerable.Range(0, 6).Select(i => $"Part {i}: what do {i + 2} shores say?")];
@@ -40,7 +40,7 @@ public class PartitionTests
         InProcessSiloHandle[][] halves = [.. Enumerable.Range(0, 2).Select(side => cluster.Silos.Where(silo => sides[silo.SiloAddress.Endpoint.Port] == side).ToArray())];
         Assert.All(halves, half => Assert.Equal(2, half.Length));
         LogLines log = new();
-        IChatClient[] callers = [Caller(cluster.Cluster.Client, log), Caller(cluster.Service<IGrainFactory>(halves[1][0]), new LogLines())]; // a client of the cluster, and an application within a silo
+        IChatClient[] callers = [.. halves.Select((half, i) => Caller(cluster.Service<IGrainFactory>(half[0]), i == 0 ? log : new LogLines()))]; // applications within silos
         string[] undisturbed = await AnswersAsync(TinyModel.Client());
         Assert.True(network.Crossed > 0);
 
