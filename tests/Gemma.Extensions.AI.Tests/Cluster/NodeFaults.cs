@@ -16,6 +16,9 @@ internal sealed class NodeFaults
     /// <summary>The silo that was cut off by <see cref="CutAfter"/>; null: not yet.</summary>
     public string? Cut { get; private set; }
 
+    /// <summary>Holds up what takes a way to a node (<see cref="NodePlacement.KeyOf"/>), as a gateway does that is gone; null: nothing.</summary>
+    public int? LostWay { get; set; }
+
     /// <summary>Cuts off the silo that an attempt asks for more after so many batches with parts of the answer: those without depend on time.</summary>
     public void CutAfter(int batches)
     {
@@ -25,9 +28,6 @@ internal sealed class NodeFaults
             _batches.Clear();
         }
     }
-
-    /// <summary>Holds up what takes a way to a node (<see cref="NodePlacement.KeyOf"/>), as a gateway does that is gone; null: nothing.</summary>
-    public int? LostWay { get; set; }
 
     /// <summary>Lets through what was held up.</summary>
     public void Heal()
