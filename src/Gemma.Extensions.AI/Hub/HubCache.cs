@@ -120,7 +120,7 @@ internal sealed partial class HubCache(string root)
         string urls = Path.Combine(Root, UrlFolder);
         foreach (string file in Directory.Exists(urls) ? Directory.EnumerateFiles(urls, "*.gguf", SearchOption.AllDirectories) : [])
         {
-            models.Add(new CachedModel(File.Exists(file + ".url") ? File.ReadAllText(file + ".url") : file, "", file, new FileInfo(file).Length));
+            models.Add(new CachedModel(File.Exists(file + ".url") ? File.ReadAllText(file + ".url") : file, "", file, Size(urls, file)));
         }
 
         return [.. models.OrderBy(m => m.Reference, StringComparer.Ordinal)];

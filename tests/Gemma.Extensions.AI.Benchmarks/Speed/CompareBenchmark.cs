@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using Microsoft.Win32.SafeHandles;
 
 namespace Gemma.Extensions.AI.Benchmarks.Speed;
 
@@ -115,7 +116,8 @@ internal static class CompareBenchmark
 
     private static string Report(Settings settings, string kernel, List<Sample> ours, List<Sample> theirs)
     {
-        double file = new FileInfo(settings.Model).Length / 1e9;
+        using SafeFileHandle handle = File.OpenHandle(settings.Model);
+        double file = RandomAccess.GetLength(handle) / 1e9; // a link's FileInfo has the length of the link
         StringBuilder text = new();
         text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {kernel}{(theirs.Count > 0 ? " and node-llama-cpp, alternating" : "")}").AppendLine();
         text.AppendLine($"{Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}. Model file: {file:F2} GB, synthetic weights.");
