@@ -22,9 +22,11 @@ public class NamespaceTests
         ["Backends.Cpu"] = ["Backends", "Backends.Cpu.Attention", "Backends.Cpu.Jit", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Files", "Formats"],
         ["Backends.Cpu.Attention"] = ["Backends", "Backends.Cpu", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"],
         ["Backends.Cpu.Formats"] = ["Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"], // MatMul: the arguments of kernels
+        ["Backends.Cpu.InHalves"] = ["Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"], // the sources of Attention, Formats and Vector again
+        ["Backends.Cpu.InQuarters"] = ["Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"],
         ["Backends.Cpu.Jit"] = ["Backends.Cpu", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Backends.Cpu.Vector", "Formats"],
         ["Backends.Cpu.MatMul"] = ["Backends", "Backends.Cpu", "Backends.Cpu.Attention", "Backends.Cpu.Formats", "Formats"],
-        ["Backends.Cpu.Vector"] = ["Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.MatMul", "Formats"],
+        ["Backends.Cpu.Vector"] = ["Backends.Cpu.Attention", "Backends.Cpu.Formats", "Backends.Cpu.InHalves", "Backends.Cpu.InQuarters", "Backends.Cpu.MatMul", "Formats"],
         ["Backends.Cuda"] = ["Backends", "Files", "Formats"],
         ["Backends.Split"] = ["Backends", "Files"],
         ["Devices"] = ["", "Backends", "Backends.Cpu", "Backends.Cuda", "Backends.Split", "Files", "Formats", "Model", "Quantization"], // "": the options of a model

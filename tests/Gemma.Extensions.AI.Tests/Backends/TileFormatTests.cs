@@ -2,10 +2,13 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Backends.Cpu.MatMul;
 using Gemma.Extensions.AI.Backends.Cpu.Vector;
 using Gemma.Extensions.AI.Files;
 using Gemma.Extensions.AI.Formats;
 using Xunit;
+using InHalves = Gemma.Extensions.AI.Backends.Cpu.InHalves;
+using InQuarters = Gemma.Extensions.AI.Backends.Cpu.InQuarters;
 
 namespace Gemma.Extensions.AI.Tests.Backends;
 
@@ -16,17 +19,48 @@ public sealed unsafe class TileFormatTests
     [InlineData("avx2")]
     [InlineData("avx512")]
     [InlineData("neon")]
+    [InlineData("quarters")]
     public void UnpackedTilesHoldTheDecodedWeights(string isa)
     {
         Assert.SkipWhen(isa == "avx2" && !Avx2.IsSupported, "no AVX2");
         Assert.SkipWhen(isa == "neon" && !AdvSimd.Arm64.IsSupported, "no NEON");
         Assert.SkipWhen(isa == "avx512" && !Avx512BW.IsSupported, "no AVX-512");
-        TileFormats table = isa switch { "neon" => TileFormats.Create<NeonDotIsa>(), "avx2" => TileFormats.Create<Avx2Isa>(), "avx512" => TileFormats.Create<Avx512Isa>(), _ => TileFormats.Create<PortableIsa>() };
+        TileFormats table = isa switch { "neon" => TileFormats.Create<NeonDotIsa>(), "avx2" => TileFormats.Create<Avx2Isa>(), "avx512" => TileFormats.Create<Avx512Isa>(), "quarters" => TileFormats.Create(InQuarters.KernelSets.Create<InQuarters.PortableIsa>()), _ => TileFormats.Create<PortableIsa>() };
         using RandomTensors random = new(5);
         foreach (BlockFormat format in BlockFormat.All)
         {
             CheckFormat(table.Get(format.Type), random.Create(format.Type, TileFormat.Rows, 512));
         }
+    }
+
+    /// <summary>The same sums, bit by bit, in registers of 512, 256 and 128 bits.</summary>
+    [Fact]
+    public void ProductsOfFloatsDoNotDependOnTheWidthOfRegisters()
+    {
+        Random random = new(3);
+        float[] weights = [.. Enumerable.Range(0, 40 * TileFormat.Rows).Select(_ => random.NextSingle() - 0.5f)], activations = [.. Enumerable.Range(0, 4 * 40).Select(_ => random.NextSingle() - 0.5f)];
+        float[] wide = new float[5 * TileFormat.Rows], halves = new float[wide.Length], quarters = new float[wide.Length];
+        fixed (float* w = weights, a = activations, x = wide, y = halves, z = quarters)
+        {
+            TileArgs args = new() { Weights = (byte*)w, Activations = (byte*)a, Steps = 40, WeightStride = TileFormat.Rows, ActivationStride = 40, ActivationStep = 1, OutputStride = TileFormat.Rows * sizeof(float) };
+            args.Output = x;
+            VectorTile.FloatsFour(&args, 0);
+            args.Output = y;
+            InHalves.VectorTile.FloatsFour(&args, 0);
+            args.Output = z;
+            InQuarters.VectorTile.FloatsFour(&args, 0);
+            args.Output = x + 4 * TileFormat.Rows;
+            VectorTile.FloatsOne(&args, 0);
+            args.Output = y + 4 * TileFormat.Rows;
+            InHalves.VectorTile.FloatsOne(&args, 0);
+            args.Output = z + 4 * TileFormat.Rows;
+            InQuarters.VectorTile.FloatsOne(&args, 0);
+        }
+
+        Assert.All(wide.Zip(wide[(4 * TileFormat.Rows)..]), pair => Assert.Equal(pair.First, pair.Second)); // the first row alone
+        Assert.All(Enumerable.Range(0, TileFormat.Rows), row => Assert.Equal(Enumerable.Range(0, 40).Sum(k => (double)weights[k * TileFormat.Rows + row] * activations[k]), wide[row], 1e-4));
+        Assert.Equal(wide, halves);
+        Assert.Equal(wide, quarters);
     }
 
     [Fact]
@@ -36,7 +70,7 @@ public sealed unsafe class TileFormatTests
         string[] missing = [.. BlockFormat.All.Where(format => table.Find(format.Type) is null).Select(format => format.Name)];
         Assert.True(
             missing.Length == 0,
-            $"No tiles for {string.Join(", ", missing)}: each needs a file in Backends/Cpu/Formats and its line in {nameof(TileFormats)}.{nameof(TileFormats.Create)}. Until then it is multiplied row by row with its scalar decoder.");
+            $"No tiles for {string.Join(", ", missing)}: each needs a file in Backends/Cpu/Formats and its line in {nameof(KernelSets)}.{nameof(KernelSets.Create)}. Until then it is multiplied row by row with its scalar decoder.");
     }
 
     /// <summary>What micro-kernels take for granted.</summary>

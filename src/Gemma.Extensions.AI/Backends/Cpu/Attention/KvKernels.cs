@@ -1,5 +1,3 @@
-using Gemma.Extensions.AI.Backends.Cpu.Vector;
-
 namespace Gemma.Extensions.AI.Backends.Cpu.Attention;
 
 /// <summary>The two steps of <see cref="KvDot{TIsa, TPair}"/> for one type of keys and values.</summary>
@@ -7,8 +5,4 @@ internal readonly unsafe struct KvKernels(delegate*<byte*, int, float*, float*, 
 {
     public readonly delegate*<byte*, int, float*, float*, byte*, void> Scores = scores;
     public readonly delegate*<byte*, int, int, float*, float*, byte*, void> Values = values;
-
-    public static KvKernels Of<TIsa, TPair>()
-        where TIsa : struct, IVectorIsa
-        where TPair : struct, IKvPair => new(&KvDot<TIsa, TPair>.Scores, &KvDot<TIsa, TPair>.Values);
 }

@@ -81,7 +81,7 @@ internal static unsafe class GemvSteps
 
         if (typeof(TSum) == typeof(HalfPairs))
         {
-            return sum + Halves(d0, x[0]) + Halves(d1, x[1]) + Halves(d2, x[2]) + Halves(d3, x[3]);
+            return sum + Apart(d0, x[0]) + Apart(d1, x[1]) + Apart(d2, x[2]) + Apart(d3, x[3]);
         }
 
         Vector512<short> a = Pair(d0, x[0]) + Pair(d1, x[1]), b = Pair(d2, x[2]) + Pair(d3, x[3]);
@@ -92,7 +92,7 @@ internal static unsafe class GemvSteps
 
         // A pair sum of bytes above 63 may exceed 16 bits, one product does not.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector512<int> Halves(Vector512<uint> weights, int x) =>
+        static Vector512<int> Apart(Vector512<uint> weights, int x) =>
             TIsa.PairSums(Pair(weights, x & 0x00FF00FF)) + TIsa.PairSums(Pair(weights, x & unchecked((int)0xFF00FF00)));
     }
 }

@@ -35,10 +35,11 @@ internal static unsafe class IQ1_STiles
             for (int part = 0; part < 2; part++, h0 = h2, h1 = h3)
             {
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                Group(tables, tile, 4 * part, d0, h0);
-                Group(tables, tile, 4 * part + 1, d1, h0 >> 16);
-                Group(tables, tile, 4 * part + 2, d2, h1);
-                Group(tables, tile, 4 * part + 3, d3, h1 >> 16);
+                for (int group = 4 * part; group < 4 * part + 4; group += 2, d0 = d2, d1 = d3, h0 = h1)
+                {
+                    Group(tables, tile, group, d0, h0);
+                    Group(tables, tile, group + 1, d1, h0 >> 16);
+                }
             }
         }
 

@@ -38,10 +38,11 @@ internal static unsafe class IQ2_STiles
                 TIsa.Transpose(rows + 2 + 16 * half, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 34 + 16 * half, stride, out Vector512<uint> s0, out Vector512<uint> s1, out Vector512<uint> s2, out Vector512<uint> s3);
                 byte* target = tile + 32 * half * ByteStep;
-                PutEights<TIsa, IQ2_SBook>(tables, target, d0, Pairs(high), s0, Offset);
-                PutEights<TIsa, IQ2_SBook>(tables, target + 8 * ByteStep, d1, Pairs(high >> 8), s1, Offset);
-                PutEights<TIsa, IQ2_SBook>(tables, target + 16 * ByteStep, d2, Pairs(high >> 16), s2, Offset);
-                PutEights<TIsa, IQ2_SBook>(tables, target + 24 * ByteStep, d3, Pairs(high >> 24), s3, Offset);
+                for (int pair = 0; pair < 2; pair++, target += 16 * ByteStep, d0 = d2, d1 = d3, s0 = s2, s1 = s3, high >>= 16)
+                {
+                    PutEights<TIsa, IQ2_SBook>(tables, target, d0, Pairs(high), s0, Offset);
+                    PutEights<TIsa, IQ2_SBook>(tables, target + 8 * ByteStep, d1, Pairs(high >> 8), s1, Offset);
+                }
             }
         }
 

@@ -33,17 +33,17 @@ internal static unsafe class IQ3_STiles
         {
             PutScales<TIsa>(rows, stride, scales, TileFormat.Rows);
             TIsa.Transpose(rows + 66, stride, out Vector512<uint> high, out Vector512<uint> laterHigh, out _, out _);
-            for (int part = 0; part < 4; part++, high = part == 2 ? laterHigh : high >> 16)
+            for (int part = 0; part < 4; part++, high = part == 2 ? laterHigh : high)
             {
                 // 64 columns: 16 indices, two bytes of their highest bits, 8 bytes of signs.
                 TIsa.Transpose(rows + 2 + 16 * part, stride, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
                 TIsa.Transpose(rows + 74 + 8 * (part == 3 ? 2 : part), stride, out Vector512<uint> s0, out Vector512<uint> s1, out Vector512<uint> s2, out Vector512<uint> s3);
                 (s0, s1) = part == 3 ? (s2, s3) : (s0, s1); // 16 bytes from there would reach past the block
                 byte* target = tile + 16 * part * ByteStep;
-                PutFours<TIsa, IQ3_SBook>(tables, target, d0, SpreadBits(high), s0, Offset);
-                PutFours<TIsa, IQ3_SBook>(tables, target + 4 * ByteStep, d1, SpreadBits(high >> 4), s0 >> 16, Offset);
-                PutFours<TIsa, IQ3_SBook>(tables, target + 8 * ByteStep, d2, SpreadBits(high >> 8), s1, Offset);
-                PutFours<TIsa, IQ3_SBook>(tables, target + 12 * ByteStep, d3, SpreadBits(high >> 12), s1 >> 16, Offset);
+                for (int quarter = 0; quarter < 4; quarter++, target += 4 * ByteStep, high >>= 4, d0 = d1, d1 = d2, d2 = d3, s0 = quarter == 2 ? s1 : s0 >> 16)
+                {
+                    PutFours<TIsa, IQ3_SBook>(tables, target, d0, SpreadBits(high), s0, Offset);
+                }
             }
         }
     }

@@ -40,10 +40,12 @@ internal static unsafe class IQ3_XXSTiles
                 (w0, w1) = part == 3 ? (w2, w3) : (w0, w1); // 16 bytes from there would reach past the block
                 Vector512<uint> s0 = EvenSigns(SpreadSevens(w0)), s1 = EvenSigns(SpreadSevens(w1));
                 byte* target = tile + 16 * part * ByteStep;
-                PutFours<TIsa, IQ3_XXSBook>(tables, target, d0, default, s0, Offset);
-                PutFours<TIsa, IQ3_XXSBook>(tables, target + 4 * ByteStep, d1, default, s0 >> 16, Offset);
-                PutFours<TIsa, IQ3_XXSBook>(tables, target + 8 * ByteStep, d2, default, s1, Offset);
-                PutFours<TIsa, IQ3_XXSBook>(tables, target + 12 * ByteStep, d3, default, s1 >> 16, Offset);
+                for (int half = 0; half < 2; half++, target += 8 * ByteStep, d0 = d2, d1 = d3, s0 = s1)
+                {
+                    PutFours<TIsa, IQ3_XXSBook>(tables, target, d0, default, s0, Offset);
+                    PutFours<TIsa, IQ3_XXSBook>(tables, target + 4 * ByteStep, d1, default, s0 >> 16, Offset);
+                }
+
                 PutOddScale(scales + 2 * part * TileFormat.Rows, d, w0 >> 28);
                 PutOddScale(scales + (2 * part + 1) * TileFormat.Rows, d, w1 >> 28);
             }

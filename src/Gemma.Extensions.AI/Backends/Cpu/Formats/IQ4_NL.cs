@@ -35,5 +35,9 @@ internal static unsafe class IQ4_NLTiles
 /// <summary>The table of IQ4_NL and IQ4_XS.</summary>
 internal readonly struct IQ4_NLCodes : ICodeTable
 {
-    public static Vector128<byte> Codes => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
+    public static Vector128<byte> Codes
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
+    }
 }

@@ -37,5 +37,9 @@ internal static unsafe class MXFP4Tiles
 /// <summary>The table of MXFP4.</summary>
 internal readonly struct MXFP4Codes : ICodeTable
 {
-    public static Vector128<byte> Codes => Vector128.Create((byte)16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4);
+    public static Vector128<byte> Codes
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Vector128.Create((byte)16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4);
+    }
 }

@@ -59,12 +59,14 @@ internal static unsafe class Q4_KTiles
             SixBits(ref s, ref m, high, out Vector512<uint> laterScales, out Vector512<uint> laterMinima);
             for (int part = 0; part < 4; part++, x += 16, sums += 2, xScales += 2)
             {
-                Read<TIsa>(rows + 16 + 32 * part, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                Vector512<int> p = Dot<TIsa, FourPairs>(Vector512<int>.Zero, x, d0 & mask, d1 & mask, d2 & mask, d3 & mask);
-                Vector512<int> q = Dot<TIsa, FourPairs>(Vector512<int>.Zero, x + 8, (d0 >> 4) & mask, (d1 >> 4) & mask, (d2 >> 4) & mask, (d3 >> 4) & mask);
-                Read<TIsa>(rows + 32 + 32 * part, stride, ref ahead, stream, out d0, out d1, out d2, out d3);
-                p = Dot<TIsa, FourPairs>(p, x + 4, d0 & mask, d1 & mask, d2 & mask, d3 & mask);
-                q = Dot<TIsa, FourPairs>(q, x + 12, (d0 >> 4) & mask, (d1 >> 4) & mask, (d2 >> 4) & mask, (d3 >> 4) & mask);
+                Vector512<int> p = Vector512<int>.Zero, q = p;
+                for (int h = 0; h < 2; h++)
+                {
+                    Read<TIsa>(rows + 16 + 32 * part + 16 * h, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
+                    p = Dot<TIsa, FourPairs>(p, x + 4 * h, d0 & mask, d1 & mask, d2 & mask, d3 & mask);
+                    q = Dot<TIsa, FourPairs>(q, x + 8 + 4 * h, (d0 >> 4) & mask, (d1 >> 4) & mask, (d2 >> 4) & mask, (d3 >> 4) & mask);
+                }
+
                 sum = Add(sum, p, d * Byte(s), xScales[0], dmin * Byte(m), sums[0]);
                 sum = Add(sum, q, d * Byte(s >> 8), xScales[1], dmin * Byte(m >> 8), sums[1]);
                 s = part == 1 ? laterScales : s >> 16;

@@ -62,40 +62,43 @@ internal static unsafe class Q5_KTiles
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
+        Vector512<uint>* fifth = stackalloc Vector512<uint>[8];
         for (int k = 0; k < columns; k += 256, rows += 176)
         {
             Read<TIsa>(rows, stride, ref ahead, stream, out Vector512<uint> both, out Vector512<uint> s, out Vector512<uint> m, out Vector512<uint> high);
             Vector512<float> d = LowHalf(both), dmin = HighHalf(both);
             SixBits(ref s, ref m, high, out Vector512<uint> laterScales, out Vector512<uint> laterMinima);
-            Read<TIsa>(rows + 16, stride, ref ahead, stream, out Vector512<uint> h0, out Vector512<uint> h1, out Vector512<uint> h2, out Vector512<uint> h3);
-            Read<TIsa>(rows + 32, stride, ref ahead, stream, out Vector512<uint> g0, out Vector512<uint> g1, out Vector512<uint> g2, out Vector512<uint> g3);
+            for (int h = 0; h < 2; h++)
+            {
+                Read<TIsa>(rows + 16 + 16 * h, stride, ref ahead, stream, out fifth[4 * h], out fifth[4 * h + 1], out fifth[4 * h + 2], out fifth[4 * h + 3]);
+            }
+
             for (int part = 0; part < 4; part++, x += 16, sums += 2, xScales += 2)
             {
-                Read<TIsa>(rows + 48 + 32 * part, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                Vector512<int> p = Dot<TIsa, FourPairs>(Vector512<int>.Zero, x, Five(d0, h0, 0), Five(d1, h1, 0), Five(d2, h2, 0), Five(d3, h3, 0));
-                Vector512<int> q = Dot<TIsa, FourPairs>(Vector512<int>.Zero, x + 8, Five(d0 >> 4, h0, 1), Five(d1 >> 4, h1, 1), Five(d2 >> 4, h2, 1), Five(d3 >> 4, h3, 1));
-                Read<TIsa>(rows + 64 + 32 * part, stride, ref ahead, stream, out d0, out d1, out d2, out d3);
-                p = Dot<TIsa, FourPairs>(p, x + 4, Five(d0, g0, 0), Five(d1, g1, 0), Five(d2, g2, 0), Five(d3, g3, 0));
-                q = Dot<TIsa, FourPairs>(q, x + 12, Five(d0 >> 4, g0, 1), Five(d1 >> 4, g1, 1), Five(d2 >> 4, g2, 1), Five(d3 >> 4, g3, 1));
+                Vector512<int> p = Vector512<int>.Zero, q = p;
+                for (int h = 0; h < 2; h++)
+                {
+                    Vector512<uint>* f = fifth + 4 * h;
+                    Read<TIsa>(rows + 48 + 32 * part + 16 * h, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
+                    p = Dot<TIsa, FourPairs>(p, x + 4 * h, Five(d0, f[0]), Five(d1, f[1]), Five(d2, f[2]), Five(d3, f[3]));
+                    q = Dot<TIsa, FourPairs>(q, x + 8 + 4 * h, Five(d0 >> 4, f[0] >> 1), Five(d1 >> 4, f[1] >> 1), Five(d2 >> 4, f[2] >> 1), Five(d3 >> 4, f[3] >> 1));
+                    for (int i = 0; i < 4; i++)
+                    {
+                        f[i] >>= 2;
+                    }
+                }
+
                 sum = Add(sum, p, d * Byte(s), xScales[0], dmin * Byte(m), sums[0]);
                 sum = Add(sum, q, d * Byte(s >> 8), xScales[1], dmin * Byte(m >> 8), sums[1]);
                 s = part == 1 ? laterScales : s >> 16;
                 m = part == 1 ? laterMinima : m >> 16;
-                h0 >>= 2;
-                h1 >>= 2;
-                h2 >>= 2;
-                h3 >>= 2;
-                g0 >>= 2;
-                g1 >>= 2;
-                g2 >>= 2;
-                g3 >>= 2;
             }
         }
 
         sum.Store(args->Output);
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector512<uint> Five(Vector512<uint> nibbles, Vector512<uint> fifth, int bit) =>
-            (nibbles & Vector512.Create(Nibbles)) | (((fifth >> bit) & Vector512.Create(0x01010101u)) << 4);
+        static Vector512<uint> Five(Vector512<uint> nibbles, Vector512<uint> fifth) =>
+            (nibbles & Vector512.Create(Nibbles)) | ((fifth & Vector512.Create(0x01010101u)) << 4);
     }
 }

@@ -78,24 +78,22 @@ internal static unsafe class Q6_KTiles
                 {
                     byte* low = rows + 64 * half + 16 * h, high = rows + 128 + 32 * half + 16 * h;
                     Read<TIsa>(high, stride, ref ahead, stream, out Vector512<uint> h0, out Vector512<uint> h1, out Vector512<uint> h2, out Vector512<uint> h3);
-                    Read<TIsa>(low, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
-                    int* y = x + 4 * h;
-                    products[h] = Dot<TIsa, TwoPairs>(Vector512.Create(terms[h]), y, Six(d0, h0 << 4), Six(d1, h1 << 4), Six(d2, h2 << 4), Six(d3, h3 << 4));
-                    products[4 + h] = Dot<TIsa, TwoPairs>(Vector512.Create(terms[4 + h]), y + 16, Six(d0 >> 4, h0), Six(d1 >> 4, h1), Six(d2 >> 4, h2), Six(d3 >> 4, h3));
-                    Read<TIsa>(low + 32, stride, ref ahead, stream, out d0, out d1, out d2, out d3);
-                    products[2 + h] = Dot<TIsa, TwoPairs>(Vector512.Create(terms[2 + h]), y + 8, Six(d0, h0 << 2), Six(d1, h1 << 2), Six(d2, h2 << 2), Six(d3, h3 << 2));
-                    products[6 + h] = Dot<TIsa, TwoPairs>(
-                        Vector512.Create(terms[6 + h]), y + 24, Six(d0 >> 4, h0 >> 2), Six(d1 >> 4, h1 >> 2), Six(d2 >> 4, h2 >> 2), Six(d3 >> 4, h3 >> 2));
+                    for (int b = 0; b < 4; b += 2)
+                    {
+                        Read<TIsa>(low + 16 * b, stride, ref ahead, stream, out Vector512<uint> d0, out Vector512<uint> d1, out Vector512<uint> d2, out Vector512<uint> d3);
+                        int* y = x + 4 * (h + b);
+                        products[b + h] = Dot<TIsa, TwoPairs>(Vector512.Create(terms[b + h]), y, Six(d0, h0 << 4), Six(d1, h1 << 4), Six(d2, h2 << 4), Six(d3, h3 << 4));
+                        products[4 + b + h] = Dot<TIsa, TwoPairs>(Vector512.Create(terms[4 + b + h]), y + 16, Six(d0 >> 4, h0), Six(d1 >> 4, h1), Six(d2 >> 4, h2), Six(d3 >> 4, h3));
+                        h0 >>= 2;
+                        h1 >>= 2;
+                        h2 >>= 2;
+                        h3 >>= 2;
+                    }
                 }
 
-                for (int g = 0; g < 4; g++)
+                for (int g = 0; g < 8; g++, s = g == 4 ? t : s >> 8)
                 {
-                    sum = Add(sum, products[g], d * Signed(s << (24 - 8 * g)), xScales[g >> 1]);
-                }
-
-                for (int g = 0; g < 4; g++)
-                {
-                    sum = Add(sum, products[4 + g], d * Signed(t << (24 - 8 * g)), xScales[2 + (g >> 1)]);
+                    sum = Add(sum, products[g], d * Signed(s << 24), xScales[g >> 1]);
                 }
 
                 s = laterS;

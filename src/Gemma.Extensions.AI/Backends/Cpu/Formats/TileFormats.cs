@@ -20,41 +20,17 @@ internal sealed class TileFormats
         }
     }
 
-    /// <summary>The table. bfloat16 is widened to float32; tiers that multiply it directly use <see cref="BF16Tiles.CreatePairs"/> instead.</summary>
+    /// <summary>The table. bfloat16 is widened to float32; tiers that multiply it directly use <see cref="KernelSet.BFloat16Pairs"/> instead.</summary>
     public static TileFormats Create<TIsa>()
-        where TIsa : struct, IVectorIsa => new(
-    [
-        F32Tiles.Create<TIsa>(),
-        F16Tiles.Create<TIsa>(),
-        BF16Tiles.Create<TIsa>(),
-        Q8_0Tiles.Create<TIsa>(),
-        Q4_0Tiles.Create<TIsa>(),
-        Q4_1Tiles.Create<TIsa>(),
-        Q5_0Tiles.Create<TIsa>(),
-        Q5_1Tiles.Create<TIsa>(),
-        Q2_KTiles.Create<TIsa>(),
-        Q3_KTiles.Create<TIsa>(),
-        Q4_KTiles.Create<TIsa>(),
-        Q5_KTiles.Create<TIsa>(),
-        Q6_KTiles.Create<TIsa>(),
-        IQ4_NLTiles.Create<TIsa>(),
-        IQ4_XSTiles.Create<TIsa>(),
-        IQ3_STiles.Create<TIsa>(),
-        IQ3_XXSTiles.Create<TIsa>(),
-        IQ2_STiles.Create<TIsa>(),
-        IQ2_XSTiles.Create<TIsa>(),
-        IQ2_XXSTiles.Create<TIsa>(),
-        IQ1_MTiles.Create<TIsa>(),
-        IQ1_STiles.Create<TIsa>(),
-        TQ2_0Tiles.Create<TIsa>(),
-        TQ1_0Tiles.Create<TIsa>(),
-        MXFP4Tiles.Create<TIsa>(),
-    ]);
+        where TIsa : struct, IVectorIsa => Create(KernelSet.Of<TIsa>());
+
+    /// <inheritdoc cref="Create{TIsa}"/>
+    public static TileFormats Create(KernelSet kernels) => new(kernels.Formats);
 
     /// <summary>The tile format of a type; null if it has no row.</summary>
     public TileFormat? Find(TensorType type) => (uint)type < (uint)_byType.Length ? _byType[(int)type] : null;
 
     /// <summary>The tile format of a type that must have one.</summary>
     public TileFormat Get(TensorType type) =>
-        Find(type) ?? throw new NotSupportedException($"{type} has no row in {nameof(TileFormats)}: it needs a file in Backends/Cpu/Formats and a line in the table.");
+        Find(type) ?? throw new NotSupportedException($"{type} has no row in {nameof(TileFormats)}: it needs a file in Backends/Cpu/Formats and a line in {nameof(KernelSets)}.");
 }

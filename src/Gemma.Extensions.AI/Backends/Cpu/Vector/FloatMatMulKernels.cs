@@ -11,17 +11,17 @@ namespace Gemma.Extensions.AI.Backends.Cpu.Vector;
 internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false, string? fallbackReason = null) : MatMulKernels
     where TIsa : struct, IVectorIsa
 {
-    private readonly TileFormat? _bfloat16 = bfloat16 ? BF16Tiles.CreatePairs<TIsa>() : null;
+    private readonly KernelSet _kernels = KernelSet.Of<TIsa>();
 
-    public override TileFormats Formats { get; } = TileFormats.Create<TIsa>();
+    public override TileFormats Formats => field ??= TileFormats.Create(_kernels);
 
     public override string? FallbackReason => fallbackReason;
 
-    public override KvKernels Float16Kv { get; } = KvKernels.Of<TIsa, Float16KvPair>();
+    public override KvKernels Float16Kv => _kernels.Float16Kv;
 
-    public override KvKernels BFloat16Kv { get; } = KvKernels.Of<TIsa, BFloat16KvPair>();
+    public override KvKernels BFloat16Kv => _kernels.BFloat16Kv;
 
-    public override TileFormat? WeightFormat(TensorType type) => type == TensorType.BF16 && _bfloat16 is not null ? _bfloat16 : base.WeightFormat(type);
+    public override TileFormat? WeightFormat(TensorType type) => type == TensorType.BF16 && bfloat16 ? _kernels.BFloat16Pairs : base.WeightFormat(type);
 
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.BFloat16x2 ? ActivationLayout.BFloat16x2 : ActivationLayout.Float32;
 
@@ -42,12 +42,12 @@ internal class FloatMatMulKernels<TIsa>(bool bfloat16 = false, string? fallbackR
         int row = 0;
         for (; row + 4 <= rows; row += 4)
         {
-            VectorTile.FloatsFour(args, row);
+            _kernels.FloatsFour(args, row);
         }
 
         for (; row < rows; row++)
         {
-            VectorTile.FloatsOne(args, row);
+            _kernels.FloatsOne(args, row);
         }
     }
 }

@@ -55,12 +55,12 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
         int row = 0;
         for (; row + 2 <= panel; row += 2)
         {
-            VectorTile.BytesTwo<TIsa, TSum>(args, panel, row, format.Group, format.HasMinimum);
+            KernelSet.BytesTwo<TIsa, TSum>()(args, panel, row, format.Group, format.HasMinimum);
         }
 
         if (row < panel)
         {
-            VectorTile.BytesOne<TIsa, TSum>(args, panel, row, format.Group, format.HasMinimum);
+            KernelSet.BytesOne<TIsa, TSum>()(args, panel, row, format.Group, format.HasMinimum);
         }
     }
 }

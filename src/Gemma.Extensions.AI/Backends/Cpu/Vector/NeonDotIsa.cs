@@ -13,13 +13,11 @@ internal readonly unsafe struct NeonDotIsa : IVectorIsa
     public static Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations)
     {
         Vector512<sbyte> w = weights.AsSByte();
-        return Vector512.Create(
-            Vector256.Create(
-                Dp.DotProduct(sum.GetLower().GetLower(), w.GetLower().GetLower(), activations.GetLower().GetLower()),
-                Dp.DotProduct(sum.GetLower().GetUpper(), w.GetLower().GetUpper(), activations.GetLower().GetUpper())),
-            Vector256.Create(
-                Dp.DotProduct(sum.GetUpper().GetLower(), w.GetUpper().GetLower(), activations.GetUpper().GetLower()),
-                Dp.DotProduct(sum.GetUpper().GetUpper(), w.GetUpper().GetUpper(), activations.GetUpper().GetUpper())));
+        return PortableIsa.Join(
+            Dp.DotProduct(PortableIsa.Part(sum, 0), PortableIsa.Part(w, 0), PortableIsa.Part(activations, 0)),
+            Dp.DotProduct(PortableIsa.Part(sum, 1), PortableIsa.Part(w, 1), PortableIsa.Part(activations, 1)),
+            Dp.DotProduct(PortableIsa.Part(sum, 2), PortableIsa.Part(w, 2), PortableIsa.Part(activations, 2)),
+            Dp.DotProduct(PortableIsa.Part(sum, 3), PortableIsa.Part(w, 3), PortableIsa.Part(activations, 3)));
     }
 
     /// <summary>There is no product of unsigned with signed bytes here: w = (w - 128) + 64 + 64.</summary>
@@ -42,9 +40,11 @@ internal readonly unsafe struct NeonDotIsa : IVectorIsa
     public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
     {
         Vector512<byte> i = indices.AsByte();
-        return Vector512.Create(
-            Vector256.Create(AdvSimd.Arm64.VectorTableLookup(table, i.GetLower().GetLower()), AdvSimd.Arm64.VectorTableLookup(table, i.GetLower().GetUpper())),
-            Vector256.Create(AdvSimd.Arm64.VectorTableLookup(table, i.GetUpper().GetLower()), AdvSimd.Arm64.VectorTableLookup(table, i.GetUpper().GetUpper()))).AsUInt32();
+        return PortableIsa.Join(
+            AdvSimd.Arm64.VectorTableLookup(table, PortableIsa.Part(i, 0)),
+            AdvSimd.Arm64.VectorTableLookup(table, PortableIsa.Part(i, 1)),
+            AdvSimd.Arm64.VectorTableLookup(table, PortableIsa.Part(i, 2)),
+            AdvSimd.Arm64.VectorTableLookup(table, PortableIsa.Part(i, 3))).AsUInt32();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

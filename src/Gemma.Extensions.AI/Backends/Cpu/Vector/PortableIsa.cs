@@ -24,19 +24,18 @@ internal readonly unsafe struct PortableIsa : IVectorIsa
         Four(rows + 4 * stride, stride, out Vector128<uint> b0, out Vector128<uint> b1, out Vector128<uint> b2, out Vector128<uint> b3);
         Four(rows + 8 * stride, stride, out Vector128<uint> c0, out Vector128<uint> c1, out Vector128<uint> c2, out Vector128<uint> c3);
         Four(rows + 12 * stride, stride, out Vector128<uint> e0, out Vector128<uint> e1, out Vector128<uint> e2, out Vector128<uint> e3);
-        d0 = Vector512.Create(Vector256.Create(a0, b0), Vector256.Create(c0, e0));
-        d1 = Vector512.Create(Vector256.Create(a1, b1), Vector256.Create(c1, e1));
-        d2 = Vector512.Create(Vector256.Create(a2, b2), Vector256.Create(c2, e2));
-        d3 = Vector512.Create(Vector256.Create(a3, b3), Vector256.Create(c3, e3));
+        d0 = Join(a0, b0, c0, e0);
+        d1 = Join(a1, b1, c1, e1);
+        d2 = Join(a2, b2, c2, e2);
+        d3 = Join(a3, b3, c3, e3);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Lookup(Vector128<byte> table, Vector512<uint> indices)
     {
         Vector512<byte> i = indices.AsByte();
-        return Vector512.Create(
-            Vector256.Create(Vector128.Shuffle(table, i.GetLower().GetLower()), Vector128.Shuffle(table, i.GetLower().GetUpper())),
-            Vector256.Create(Vector128.Shuffle(table, i.GetUpper().GetLower()), Vector128.Shuffle(table, i.GetUpper().GetUpper()))).AsUInt32();
+        return Join(
+            Vector128.Shuffle(table, Part(i, 0)), Vector128.Shuffle(table, Part(i, 1)), Vector128.Shuffle(table, Part(i, 2)), Vector128.Shuffle(table, Part(i, 3))).AsUInt32();
     }
 
     public static Vector512<uint> Gather(uint* table, Vector512<uint> indices)
@@ -50,6 +49,23 @@ internal readonly unsafe struct PortableIsa : IVectorIsa
 
         return Vector512.Load(lanes);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector512<T> Join<T>(Vector128<T> first, Vector128<T> second, Vector128<T> third, Vector128<T> fourth) =>
+#if QUARTERS
+        Vector512.Create(first, second, third, fourth);
+#else
+        Vector512.Create(Vector256.Create(first, second), Vector256.Create(third, fourth));
+#endif
+
+    /// <summary>Four of 16 lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector128<T> Part<T>(Vector512<T> x, int index) =>
+#if QUARTERS
+        index == 0 ? x.First : index == 1 ? x.Second : index == 2 ? x.Third : x.Fourth;
+#else
+        index == 0 ? x.GetLower().GetLower() : index == 1 ? x.GetLower().GetUpper() : index == 2 ? x.GetUpper().GetLower() : x.GetUpper().GetUpper();
+#endif
 
     /// <summary>The transpose of four rows of four dwords.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
