@@ -7,14 +7,14 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
 /// <summary>
-/// Measures what calls cost besides the model's steps, in processor time of all threads but the engine's, each on its own: a message that asks a node for nothing, a call whose answer is one token and whose prompt
+/// Measures what calls cost besides the model's steps, in processor time of all threads but the engine's and the compiler's, each on its own: a message that asks a node for nothing, a call whose answer is one token and whose prompt
 /// is warm, a long answer, a message that another silo passes on, and a node that has nothing to do. So many callers ask at a time: threads that wait for work stay awake for a moment, which passes for work where
 /// only one asks.
 /// </summary>
 internal static class CostBenchmark
 {
     private const int LongAnswer = 128;
-    private static readonly TimeSpan s_warmUp = TimeSpan.FromSeconds(3), s_measured = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan s_measured = TimeSpan.FromSeconds(4);
 
     public static async Task<int> RunAsync(string output, int callers)
     {
@@ -29,8 +29,7 @@ internal static class CostBenchmark
         await cluster.StartAsync(1);
         using GemmaClusterChatClient client = new(cluster.Client, "model");
         string node = await SiloOfAsync(cluster, client, endless, []);
-        await MeasureAsync("warm up", cluster, callers, caller => AskAsync(client, caller, LongAnswer, endless)); // code is compiled while it runs, more than once
-        await MeasureAsync("warm up", cluster, callers, caller => AskAsync(client, caller, 1, endless));
+        await MeasureAsync("warm up", cluster, callers, caller => AskAsync(client, caller, LongAnswer, endless));
 
         Spent alone = await MeasureAsync("message, one caller", cluster, 1, _ => PingAsync(cluster, node)), message = await MeasureAsync("message", cluster, callers, _ => PingAsync(cluster, node));
         Spent brief = await MeasureAsync("answer of one token", cluster, callers, caller => AskAsync(client, caller, 1, endless));
@@ -130,28 +129,22 @@ internal static class CostBenchmark
                 Interlocked.Increment(ref calls);
             }
         }));
-        await Task.Delay(s_warmUp);
+        await cluster.SettleAsync();
         NodeProcess[] nodes = [.. cluster.Nodes];
-        (double Engine, double Others)[] before = [.. nodes.Select(node => node.ThreadSeconds())];
-        (double caller, long callsBefore, long messages) = (Own(), Interlocked.Read(ref calls), cluster.Messages);
+        ThreadTimes[] before = [.. nodes.Select(node => node.ThreadSeconds())];
+        (ThreadTimes caller, long callsBefore, long messages) = (ThreadTimes.OfThisProcess(), Interlocked.Read(ref calls), cluster.Messages);
         long began = Stopwatch.GetTimestamp();
         await Task.Delay(s_measured);
-        (double Engine, double Others)[] after = [.. nodes.Select(node => node.ThreadSeconds())];
+        ThreadTimes[] after = [.. nodes.Select(node => node.ThreadSeconds())];
         double seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         double count = Math.Max(1, Interlocked.Read(ref calls) - callsBefore);
         Spent spent = new(
             count, (cluster.Messages - messages) / count, seconds / count,
-            [.. after.Select((node, i) => (node.Others - before[i].Others) / count)], after.Select((node, i) => node.Engine - before[i].Engine).Sum() / count, (Own() - caller) / count);
+            [.. after.Select((node, i) => (node.Others - before[i].Others) / count)], after.Select((node, i) => node.Engine - before[i].Engine).Sum() / count, (ThreadTimes.OfThisProcess() - caller).Others / count);
         await stop.CancelAsync();
         await running;
         Console.WriteLine($"{what}: {callers} at a time, {count:0} in {seconds:0.0} s, {spent.Messages:0.00} messages each; µs of a core each: nodes {string.Join(" + ", spent.Talk.Select(talk => $"{talk * 1e6:0}"))}, engine {spent.Engine * 1e6:0}, caller {spent.Caller * 1e6:0}");
         return spent;
-
-        static double Own()
-        {
-            using Process own = Process.GetCurrentProcess();
-            return own.TotalProcessorTime.TotalSeconds;
-        }
     }
 
     /// <summary>What calls took on average.</summary>

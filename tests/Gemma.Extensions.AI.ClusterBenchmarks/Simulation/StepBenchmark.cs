@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Gemma.Extensions.AI.Benchmarks;
 using Gemma.Extensions.AI.Chat;
 using Gemma.Extensions.AI.Engine;
@@ -19,12 +20,7 @@ internal static class StepBenchmark
         int window = model.Config.SlidingWindow;
         StepTimes shape = new("", window, [], [], 0, 0, 0);
         Random random = new(11);
-        for (int round = 0; round < rounds; round++) // code that is compiled while it runs is compiled better by then
-        {
-            await PromptAsync(model, random, 64);
-            await GenerateAsync(model, random, 2, 16);
-        }
-
+        await SettleAsync(model, random);
         double[] prompts = new double[s_rows.Length];
         for (int i = 0; i < s_rows.Length; i++)
         {
@@ -60,6 +56,26 @@ internal static class StepBenchmark
     }
 
     private static GemmaModel Load(string path) => GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
+
+    /// <summary>Computes until code is compiled no more: what is used often is compiled once more, better, while it runs.</summary>
+    private static async Task SettleAsync(GemmaModel model, Random random)
+    {
+        TimeSpan stretch = TimeSpan.FromSeconds(2);
+        for (double share = 1; share > 0.01;)
+        {
+            (long began, double compiled) = (Stopwatch.GetTimestamp(), ThreadTimes.OfThisProcess().Compiler);
+            while (Stopwatch.GetElapsedTime(began) < stretch)
+            {
+                foreach (int rows in s_rows)
+                {
+                    await PromptAsync(model, random, rows);
+                    await GenerateAsync(model, random, Math.Min(rows, MostSequences), 32);
+                }
+            }
+
+            share = (ThreadTimes.OfThisProcess().Compiler - compiled) / Stopwatch.GetElapsedTime(began).TotalSeconds;
+        }
+    }
 
     /// <summary>How many times as long steps take while another engine of the same model computes on another core.</summary>
     private static async Task<double> BesideAsync(GemmaModel model, string path, Random random, int rounds)

@@ -60,7 +60,8 @@ internal static class CliProcess
         return running && process.ExitCode != 0;
     }
 
-    private static ProcessStartInfo Command(string[] command, (string Name, string? Value)[] environment)
+    /// <summary>How the command is started at ordinary priority, for what others wait for.</summary>
+    public static ProcessStartInfo Command(string[] command, params (string Name, string? Value)[] environment)
     {
         ProcessStartInfo start = new("dotnet", [Program, .. command]);
         foreach ((string name, string? value) in environment)
