@@ -3,7 +3,7 @@
 #   publish.sh FOLDER [INSTRUCTION_SET]
 # Symbols are written to FOLDER.symbols: a trace in the server's log names addresses (gemma!<BaseAddress>+0x1234), and addr2line -f -e FILE 0x1234 says what is there.
 # INSTRUCTION_SET: what the C# in it may use (IlcInstructionSet). On x64 the default is x86-64-v3: it starts on processors with AVX2, and uses AVX-VNNI, AVX-512 and AMX where they are.
-# default starts on every one, avx on those since 2011; both are larger and slower on a processor with AVX2.
+# default starts on every one, avx on those since 2011; both are larger and slower on a processor with AVX2 and without AVX-512 (2B Q4_K_M: avx a third to two thirds as fast, default a fifth).
 # Needs the .NET 10 SDK and the system's linker: clang and zlib1g-dev on Linux, Xcode's tools on macOS, Visual Studio's C++ tools on Windows (run there from Git Bash).
 # Without benchmark tasks (eval, arena), training (train, distill) and clusters (serve --cluster).
 set -euo pipefail

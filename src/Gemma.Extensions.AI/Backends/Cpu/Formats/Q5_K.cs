@@ -62,7 +62,7 @@ internal static unsafe class Q5_KTiles
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
-        Vector512<uint>* fifth = stackalloc Vector512<uint>[8];
+        Vector512<uint>* fifth = (Vector512<uint>*)args->Scratch;
         for (int k = 0; k < columns; k += 256, rows += 176)
         {
             Read<TIsa>(rows, stride, ref ahead, stream, out Vector512<uint> both, out Vector512<uint> s, out Vector512<uint> m, out Vector512<uint> high);

@@ -66,7 +66,7 @@ internal static unsafe class Q6_KTiles
         float* xScales = args->ActivationScales;
         byte* ahead = args->Ahead;
         long stream = args->Stream;
-        Vector512<int>* products = stackalloc Vector512<int>[8];
+        Vector512<int>* products = (Vector512<int>*)args->Scratch;
         for (int k = 0; k < columns; k += 256, rows += 210)
         {
             TIsa.Transpose(rows + 194, stride, out _, out _, out _, out Vector512<uint> end);
