@@ -29,6 +29,9 @@ internal static class Commands
         (0.05, default), (0.07, new(Repeat: 40)), (0.09, new(Talk: 25)), (0.15, new(Talk: 6)), (0.55, new(Talk: 3, Drill: 40)), (0.85, new(Talk: 5, Drill: 25)), (1, new(Talk: 8, Drill: 15, Long: 2)),
     ];
 
+    /// <summary>The phases of a run that begins with a model of the same shape: copying is learned, and what is left is to compare, and to understand more ways to say a thing; answers learned by heart need many short cases.</summary>
+    internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } = [(0.75, new(Talk: 25, System: 12, Drill: 28)), (1, new(Talk: 20, System: 10, Drill: 20, Long: 1))];
+
     /// <summary>
     /// 2.95 million parameters: eight layers (four local, four global), as narrow as copying allows. Caps are those of the real family.
     /// </summary>
@@ -109,7 +112,7 @@ internal static class Commands
     {
         Option<string> vocabulary = new("--vocabulary") { Required = true };
         Option<string> output = new("--output") { Required = true, Description = "Directory of checkpoints and models; an existing run in it continues." };
-        Option<string?> start = new("--start") { Description = "A model to grow from, such as gemma2-nano before this one; without it the weights are random." };
+        Option<string?> start = new("--start") { Description = "A model to grow from, or one of the same shape to go on with; without it the weights are random." };
         Option<int> steps = new("--steps") { DefaultValueFactory = _ => 11_500 };
         Option<int> cases = new("--cases") { DefaultValueFactory = _ => 120_000 };
         Option<float> rate = new("--learning-rate") { DefaultValueFactory = _ => 1.5e-3f };
@@ -220,7 +223,10 @@ internal static class Commands
         Directory.CreateDirectory(output);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
         Console.WriteLine($"{Config(tokenizer.VocabularySize).ParameterCount:N0} parameters");
-        foreach ((double until, Emphasis emphasis) in Phases)
+        using ModelFile? smaller = start is null ? null : ModelFile.Open(ModelAliases.Find(start, out string? problem) ?? throw new GemmaModelFormatException(problem!));
+        TrainingModel? before = smaller is null ? null : ModelDirectory.Load(smaller);
+        bool continued = before is not null && before.Config.LayerCount == Config(tokenizer.VocabularySize).LayerCount && before.Config.FeedForwardSize == Config(tokenizer.VocabularySize).FeedForwardSize;
+        foreach ((double until, Emphasis emphasis) in continued ? Continued : Phases)
         {
             int end = (int)Math.Round(until * options.Steps);
             if (Trainer.StepOf(Path.Combine(output, "checkpoint.bin")) >= end)
@@ -231,16 +237,15 @@ internal static class Commands
             // Every phase starts from the same weights, as when the command is given again; its checkpoint replaces them.
             TrainingModel model = new(Config(tokenizer.VocabularySize));
             model.Initialize(options.Seed);
-            if (start is not null)
+            if (before is not null)
             {
-                using ModelFile smaller = ModelFile.Open(ModelAliases.Find(start, out string? problem) ?? throw new GemmaModelFormatException(problem!));
-                GrownModel.Fill(ModelDirectory.Load(smaller), model);
+                GrownModel.Fill(before, model);
             }
 
             Stopwatch watch = Stopwatch.StartNew();
             List<TrainingDocument> documents = Documents(tokenizer, Split.Train, cases, options.MaxLength, emphasis);
             Console.WriteLine($"to step {end:N0}: {documents.Count:N0} cases, {documents.Sum(d => (long)d.Tokens.Length):N0} tokens, {documents.Sum(d => (long)d.TargetCount):N0} trained, longest {documents.Max(d => d.Tokens.Length)}, generated in {watch.Elapsed.TotalSeconds:F0} s");
-            new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { StopAfter = end, WholeDocumentSteps = (int)(WholeDocuments * options.Steps) }.Run(Console.WriteLine, cancellation);
+            new TrainingJob(model, documents, validation, options, output, tokenizerBytes) { StopAfter = end, WholeDocumentSteps = continued ? 0 : (int)(WholeDocuments * options.Steps) }.Run(Console.WriteLine, cancellation);
         }
     }
 
@@ -290,7 +295,7 @@ internal static class Commands
     }
 
     /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
-    internal readonly record struct Emphasis(int Repeat = 0, int Talk = 0, int Drill = 0, int Long = 0)
+    internal readonly record struct Emphasis(int Repeat = 0, int Talk = 0, int Drill = 0, int Long = 0, int System = 0)
     {
         public (NanoCase Case, bool Drill) Draw(int index, Split split)
         {
@@ -299,6 +304,7 @@ internal static class Commands
                 : place < Repeat + Talk ? (NanoCorpus.Draw(CorpusSeed, index, split, Skill.Talk), false)
                 : place < Repeat + Talk + Drill ? (NanoCorpus.Drill(CorpusSeed, index), true)
                 : place < Repeat + Talk + Drill + Long ? (NanoCorpus.Long(CorpusSeed, index), false)
+                : place < Repeat + Talk + Drill + Long + System ? (NanoCorpus.Draw(CorpusSeed, index, split, Skill.System), false)
                 : (NanoCorpus.Draw(CorpusSeed, index, split), false);
         }
 

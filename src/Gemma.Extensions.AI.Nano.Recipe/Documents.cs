@@ -13,17 +13,25 @@ internal sealed record Page(string Title, IReadOnlyList<(string Heading, IReadOn
 /// <summary>Draws documents, and writes them as Markdown, HTML, PDF, and as a passage of the Rag package.</summary>
 internal static class Documents
 {
-    private static readonly Phrasings s_titles = new(
-        "{S}", "About {s}", "{S}: (overview|facts|notes|summary)", "Notes (on|about) {s}", "(Data sheet|Fact sheet|Record) of {s}", "Everything about {s}", "{S} at a glance", "(Guide|Introduction) to {s}");
+    private static readonly Phrasings s_titles = new Phrasings(
+        "{S}", "About {s}", "{S}: (overview|facts|notes|summary)", "Notes (on|about) {s}", "(Data sheet|Fact sheet|Record) of {s}", "Everything about {s}", "{S} at a glance", "(Guide|Introduction) to {s}").Also(
+        "{S} (in brief|in detail|explained|today)", "(What|All) (we know|you should know|to know) about {s}", "(File|Page|Sheet|Card|Entry)(:| -) {S}",
+        "(Information|Details|Report|Summary|Handbook) (on|about|for) {s}", "(Welcome to|Facts about|A note on|Data of) {s}");
 
-    private static readonly Phrasings s_headings = new(
-        "Overview", "Details", "(Technical data|Data)", "Summary", "(Key facts|Facts)", "Information", "In short", "(Background|History)", "(Notes|Remarks)", "General", "(Numbers|Figures)", "More");
+    private static readonly Phrasings s_headings = new Phrasings(
+        "Overview", "Details", "(Technical data|Data)", "Summary", "(Key facts|Facts)", "Information", "In short", "(Background|History)", "(Notes|Remarks)", "General", "(Numbers|Figures)", "More").Also(
+        "(Contents|Content)", "(About|Description)", "(Values|Measures|Properties)", "(Useful|Important|Main) (facts|points|data)", "(Introduction|Preface)", "(Current|Latest) (state|status|figures)",
+        "(Good|Worth) (to know|knowing)", "(Sheet|Table|List|Record)");
 
-    private static readonly Phrasings s_fillers = new(
+    private static readonly Phrasings s_fillers = new Phrasings(
         "This (page|document|note) (was|has been) (updated|checked|written) (last|this) (year|month|week).", "(Please ask|Ask) the office (if you have questions|for more).", "(More|Other) (details|information) (can be found|is) on the next page.",
         "(Nothing|Not much) has changed since (last year|spring|the last report).", "(All|Most) of this is (well known|not new) to (visitors|members|the staff).", "We (hope|trust) that this is (useful|helpful).",
         "(It is|That is) (often|sometimes) (asked|discussed) (by visitors|in meetings|at the desk).", "Keep this (page|sheet) in a safe place.", "(The staff|Our team) (is|are) happy to help.", "Please (report|tell us about) (mistakes|errors).",
-        "The weather (was|has been) (fine|bad|mixed) (lately|this season).", "There will be (another|a new) (edition|version) (soon|next year).");
+        "The weather (was|has been) (fine|bad|mixed) (lately|this season).", "There will be (another|a new) (edition|version) (soon|next year).").Also(
+        "(Thank you|Thanks) for (reading|your visit|your interest).", "(This|The following|What follows) (is|was) (taken from|copied from|part of) (an older|a longer) (page|report|list).",
+        "(Many|Some|Few) people (ask|write|call) (us |)(every day|each week|about this).", "(Changes|Errors|Omissions) (are|may be) (possible|reserved|expected).",
+        "(You may|Please do not|Feel free to) (copy|print|share) this (page|sheet).", "(The next|Another) (check|review|visit) is (planned|due) (soon|later|in spring).",
+        "(No|A) (picture|map|drawing) (is|was) (added|included|available) (here|yet).", "(See|Read) (also |)the (other|next|last) (pages|documents|sheets).");
 
     public static Page Draw(Lexicon l, Kind kind)
     {

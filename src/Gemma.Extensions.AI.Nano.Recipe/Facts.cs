@@ -9,14 +9,23 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 /// <param name="Noun">What it is called in sentences; null: the key.</param>
 internal sealed record Attribute(string Key, Func<Lexicon, string> Value, string[] Statements, string[] Questions, bool IsNumber = false, string? Noun = null)
 {
-    private static readonly Phrasings s_questions = new(
+    private static readonly Phrasings s_questions = new Phrasings(
         "What is the {noun} of {s}?", "(Tell|Give) me the {noun} of {s}(.|, please.|!)", "Do you know the {noun} of {s}?", "I (need|want) (to know |)the {noun} of {s}.", "{noun} of {s}?",
         "Which {noun} does {s} have?", "(Can|Could) you (find|tell me|look up) the {noun} of {s}?", "Look for the {noun} of {s}.", "What {noun} (is given|do you see|do you find) for {s}?",
-        "(Please|) name the {noun} of {s}.", "For {s}, what is the {noun}?", "What about {s}: which {noun}?");
+        "(Please|) name the {noun} of {s}.", "For {s}, what is the {noun}?", "What about {s}: which {noun}?").Also(
+        "(Say|State|Give|Read out|Write|Report) the {noun} of {s}(.|, please.|)", "(How|What) (is|about) the {noun} (of|for|with) {s}?", "(What|Which) (value|entry) (is|stands as|is given as) the {noun} of {s}?",
+        "(Do|Can) you (see|have) the {noun} (of|for) {s}?", "(I want|I am looking for|I search|I'd like|I would like) the {noun} (of|for) {s}.", "(Let|Help) me (know|see|find|have) the {noun} of {s}.",
+        "(What|Which) is (its|the) {noun}, (for|of|speaking of) {s}?", "{s}(:|, the| -) {noun}?", "(As for|About|Concerning|Regarding) {s}, what is the {noun}?",
+        "(Is there|Have you|Is anything said about) (a|the) {noun} (for|of|with) {s}?", "(With|At) {s}, (which|what) (is the |){noun}( is it| is there|)?", "(Does|Has) {s} (have |got |)(a|which) {noun}?",
+        "(And |)the {noun} of {s}(, please|)(?|.)");
 
-    private static readonly Phrasings s_statements = new(
+    private static readonly Phrasings s_statements = new Phrasings(
         "The {noun} of {s} is {v}.", "For {s}, the {noun} is {v}.", "{noun} of {s}: {v}.", "With {s}, {v} is the {noun}.", "As (for|to) the {noun}, {s} (has|shows) {v}.",
-        "(The list|The record|The file) gives {v} as the {noun} of {s}.", "When it comes to the {noun}, {s} stands at {v}.", "{s} has {v} as its {noun}.");
+        "(The list|The record|The file) gives {v} as the {noun} of {s}.", "When it comes to the {noun}, {s} stands at {v}.", "{s} has {v} as its {noun}.").Also(
+        "(It is|We know|They say|We read) that the {noun} of {s} is {v}.", "{v} is (the|given as the|noted as the|listed as the) {noun} of {s}.", "{s}: {noun} {v}.",
+        "(The {noun}|Its {noun}), for {s}, (is|was|reads) {v}.", "{s} (comes with|shows|lists|names|reports|carries) {v} as (the|its) {noun}.", "{s} (has|shows|gives) (the|a) {noun} (of |){v}.",
+        "(Regarding|Concerning|About|On) the {noun} of {s}: {v}.", "(At|For|In the case of) {s}, one (finds|sees|notes|has) {v} as {noun}.", "(Note|Remember|Fact)(:| that) the {noun} of {s} is {v}.",
+        "(The|A) {noun} (belonging to|for|given for|known for) {s} is {v}.", "(Somebody|The office|The staff) (wrote|noted|gave|set) {v} (for|as) the {noun} of {s}.", "{s} and its {noun}: {v}.");
 
     private readonly Phrasings _said = new(Statements), _asked = new(Questions);
 

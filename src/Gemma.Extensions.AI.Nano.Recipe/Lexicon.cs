@@ -39,9 +39,15 @@ internal sealed class Lexicon(Random random, Split split, Action<string>? drawn 
     private static readonly string[] s_months = Words("January February March April May June July August September October November December");
     private static readonly string[] s_days = Words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday today tomorrow");
 
-    private static readonly Phrasings s_before = new("(Hi|Hello|Hey)(!|,|.)", "Good (morning|evening|day)(!|,)", "Please:", "(One|A) question:", "(Sorry|Excuse me),", "(Now|So|Well|OK),", "Dear assistant,", "(Hi|Hello) there(!|,)");
+    private static readonly Phrasings s_before = new Phrasings("(Hi|Hello|Hey)(!|,|.)", "Good (morning|evening|day)(!|,)", "Please:", "(One|A) question:", "(Sorry|Excuse me),", "(Now|So|Well|OK),", "Dear assistant,", "(Hi|Hello) there(!|,)").Also(
+        "(Listen|Look|Right|OK then|Alright)(,|:)", "(Quick|Next|Last|Another) (question|one|thing)(:|.)", "(Hello|Hi|Hey|Dear) (friend|you|computer|bot|assistant)(,|!)",
+        "(I hope you can help|Can you help me|Help me, please|I need help)(.|:)", "(Excuse me|Pardon me|Sorry to ask)(,|:|.)", "(It is me again|Me again|Back again)(.|:)",
+        "(Greetings|Good afternoon)(!|,|.)", "(For work|For a friend|For my boss|Just curious)(:|,)");
 
-    private static readonly Phrasings s_behind = new("Thanks(!|.)", "Thank you(!|.)", "Please be quick.", "I need it now.", "It is urgent.", "That would be (great|nice|kind).", "(Many thanks|Cheers)(!|.)", "No hurry.");
+    private static readonly Phrasings s_behind = new Phrasings("Thanks(!|.)", "Thank you(!|.)", "Please be quick.", "I need it now.", "It is urgent.", "That would be (great|nice|kind).", "(Many thanks|Cheers)(!|.)", "No hurry.").Also(
+        "(Please|Pretty please)(!|.)", "(Thank you so much|Thanks a lot|Thx|Thanks in advance)(!|.)", "(As soon as you can|Right away|At once|Quickly|Now)(, please|)(!|.)",
+        "(I am|We are) (waiting|in a hurry|in no hurry|counting on you).", "(If you can|If possible|If you know)(.|, please.)", "(That is all|Nothing else|No more)(.|!)",
+        "(It is|This is) (important|for my boss|for a friend)(.|!)");
 
     /// <summary>Words that a sentence begins with and that are no names.</summary>
     private static readonly HashSet<string> s_openings = [.. Words("What Which Who When Where How Tell Give Show Can Could Would Do Is Find Please I Look Check Get Send Set Open Run Search List Read Create")];
@@ -83,7 +89,9 @@ internal sealed class Lexicon(Random random, Split split, Action<string>? drawn 
     public bool Chance(double probability) => Random.NextDouble() < probability;
 
     /// <summary>Now and then a greeting before what is asked, or thanks behind it.</summary>
-    public string Polite(string text) => Random.Next(12) switch
+    public string Polite(string text) => Greeted(Manner.Vary(this, text));
+
+    private string Greeted(string text) => Random.Next(12) switch
     {
         0 => s_before.Fill(this) + " " + (char.IsUpper(text[0]) && text.Length > 1 && char.IsLower(text[1]) && Chance(0.5) && s_openings.Contains(text.Split(' ')[0]) ? char.ToLowerInvariant(text[0]) + text[1..] : text),
         1 when text[^1] is '?' or '.' or '!' => text + " " + s_behind.Fill(this),

@@ -21,7 +21,9 @@ internal static class McpServers
     private static readonly string[] s_zones = Lexicon.Words("Europe/Paris Europe/Berlin Europe/London Europe/Madrid America/New_York America/Chicago America/Denver Asia/Tokyo Asia/Seoul Asia/Kolkata Australia/Sydney Africa/Cairo");
     private static readonly string[] s_extensions = Lexicon.Words("txt md json csv log cs py html yaml xml");
 
-    private static readonly Phrasings s_limit = new(", at most {v}", " (limit {v})", ", no more than {v}", ", only {v}", ", the first {v}", ", up to {v}", " with {v} at most", ", {v} will do");
+    private static readonly Phrasings s_limit = new Phrasings(", at most {v}", " (limit {v})", ", no more than {v}", ", only {v}", ", the first {v}", ", up to {v}", " with {v} at most", ", {v} will do").Also(
+        ", but (only|just|at most) {v}", " (max|maximum|top|not over) {v}", ", {v} (of them|at the most|please|only)", " and (stop after|limit to|show only) {v}", ", limited to {v}", " (max {v})",
+        ", not over {v}");
 
     /// <summary>Servers of which training has seen no tool.</summary>
     public static IReadOnlySet<string> Unseen { get; } = new HashSet<string>(StringComparer.Ordinal) { "sentry", "playwright", "redis" };

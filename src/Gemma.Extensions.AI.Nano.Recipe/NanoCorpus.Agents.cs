@@ -25,14 +25,24 @@ internal static partial class NanoCorpus
         ("customs", ["tariff", "border", "import", "duty", "declaration"]), ("furniture", ["sofa", "wardrobe", "armchair", "stool", "bookcase"]),
     ];
 
-    private static readonly Phrasings s_agents = new(
+    private static readonly Phrasings s_agents = new Phrasings(
         "(Handles|Answers) (questions about |)(everything around |){f}: {a}, {b}.", "(Specialist|Expert) (for|in) {f} ({a}, {b})", "(Helps|Helps users|Assists) with {f}, such as {a} and {b}.", "{a}, {b} and other {f} (questions|matters)", "Knows about {f}: {a}, {b}.",
-        "(The|An) agent for {f}, {a} and {b}.", "(Takes|Looks after) {f} (cases|requests), such as {a} and {b}.", "Use (this|it) for {f}, {a}, {b}.");
+        "(The|An) agent for {f}, {a} and {b}.", "(Takes|Looks after) {f} (cases|requests), such as {a} and {b}.", "Use (this|it) for {f}, {a}, {b}.").Also(
+        "(Deals|Works|Is busy) with {f}: {a}, {b}( and more| and so on|).", "(Ask|Call|Choose|Take) (it|this|this agent) (about|for|on) {a}, {b} (and|or) (other|anything in) {f}.",
+        "(Responsible|In charge|There) for {f}(:|,| such as) {a}, {b}.", "{f}: {a} and {b}", "(Solves|Covers|Treats|Explains|Knows) {f}( questions| problems| topics|), (for example|like|say) {a} and {b}.",
+        "(Advises|Supports|Serves) (users|customers|people) (in|on|with) {f}, (for instance|like|as) {a}, {b}.", "(Everything|All|Anything) (about|in|around) {f}, {a}, {b}.",
+        "(Desk|Team|Service|Help) (for|of) {f} ({a}, {b}).", "(If it is about|When the user asks about|For) {a} or {b}( or other {f}|).", "Good (at|with|in) {f}, {a} and {b}.", "{a}, {b}, {f}.");
 
-    private static readonly Phrasings s_concern = new(
+    private static readonly Phrasings s_concern = new Phrasings(
         "I have a (question|problem) (about|with) (my|the|a) {w}.", "My {w} (is wrong|does not work|is missing|is broken).", "(Can|Could) you help me with (my|a|the) {w}?", "I need help with (my|the|a) {w}(, please|).", "What (about|is with) my {w}?",
         "There is (something wrong|an issue) with the {w}", "(Where|How) (do|can) I (get|find|change) (a|the|my) {w}?", "(Please |)(explain|tell me about) the {w}.", "Who can help me with (a|my) {w}?", "I (want|would like) to (talk|ask) about (my|the) {w}.", "{w} (question|problem)",
-        "It is about (my|a|the) {w}.");
+        "It is about (my|a|the) {w}.").Also(
+        "(Is|Was) (my|the|a) {w} (ready|ok|fine|right|included)?", "(Why|When|How) (is|was|will be) (my|the) {w} (late|wrong|changed|so bad|ready)?",
+        "(Please |)(look at|check|fix|see to|take care of) (my|the) {w}.", "I (lost|forgot|do not understand|don't understand|am worried about|complain about|am unhappy with) (my|the) {w}.",
+        "(Something|Anything) (about|on) (the|a|my) {w}(, please|)(?|.)", "(Do you|Does anybody|Who) (know|knows) (about|something about|more about) (the |a |my |){w}?",
+        "(What|Which) {w} (is|do I have|should I take|is right)?", "(Tell|Inform|Advise) me (on|about) (a|my|the) {w}.", "(Help|Support|Advice)(, my {w}| with the {w}|: {w})(!|.|)",
+        "(We|I) (have|got) (no|a new|an old|a broken|a bad) {w}(, what now|).", "{w}(?|!|, please.)", "My {w} (was|has been) (lost|changed|cancelled|damaged|forgotten).",
+        "(How|What) (much is|does|about) (a|the|my) {w}( cost| mean|)?");
 
     private static JsonElement QuerySchema { get; } = JsonElement.Parse("""{"type":"object","properties":{"query":{"description":"Input query to invoke the agent.","type":"string"}},"required":["query"]}""");
 
@@ -129,14 +139,16 @@ internal static partial class NanoCorpus
     /// <summary>Agents that can be called.</summary>
     /// <param name="AsTool">Each is a tool with a query; otherwise the conversation is handed to it.</param>
     /// <param name="NeedsReason">A handoff has to say why.</param>
+    /// <param name="IsOpen">What the agents are about was drawn, so that only their descriptions say it.</param>
     /// <param name="Options">The tools, and the instruction of handoffs.</param>
     /// <param name="Words">What each agent is about; its description names the first two.</param>
-    private sealed record Team(bool AsTool, bool NeedsReason, ChatOptions Options, string[][] Words)
+    private sealed record Team(bool AsTool, bool NeedsReason, bool IsOpen, ChatOptions Options, string[][] Words)
     {
         public static Team Draw(Lexicon l)
         {
             bool asTool = l.Chance(0.4), needsReason = l.Chance(0.2);
-            (string Field, string[] Words)[] fields = [.. s_fields.Where(f => Lexicon.IsHeldOut(f.Field) == (l.Split == Split.HeldOut))];
+            bool isOpen = l.Split == Split.Train && l.Chance(0.6);
+            (string Field, string[] Words)[] fields = isOpen ? OpenFields(l) : [.. s_fields.Where(f => Lexicon.IsHeldOut(f.Field) == (l.Split == Split.HeldOut))];
             l.Random.Shuffle(fields);
             fields = fields[..Math.Min(fields.Length, l.Random.Next(1, 6))];
             int style = l.Random.Next(5);
@@ -153,7 +165,7 @@ internal static partial class NanoCorpus
                     : AIFunctionFactory.CreateDeclaration("handoff_to_" + (style == 0 ? (i + 1).ToString(CultureInfo.InvariantCulture) : Name(l, field, style)), description, needsReason ? ReasonSchema : FreeReasonSchema));
             }
 
-            return new Team(asTool, needsReason, new ChatOptions { Tools = tools, Instructions = asTool ? null : HandoffInstruction }, [.. about]);
+            return new Team(asTool, needsReason, isOpen, new ChatOptions { Tools = tools, Instructions = asTool ? null : HandoffInstruction }, [.. about]);
         }
 
         /// <summary>
@@ -162,10 +174,29 @@ internal static partial class NanoCorpus
         /// </summary>
         public ChatMessage[] Ask(Lexicon l, int agent)
         {
-            bool described = l.Split == Split.HeldOut || l.Chance(0.75);
+            bool described = IsOpen || l.Split == Split.HeldOut || l.Chance(0.75);
             string request = l.Polite(Facts.Sentence(s_concern.Fill(l, ("w", l.Pick(described ? Words[agent][..2] : Words[agent])))));
             Dictionary<string, object?> arguments = AsTool ? new() { ["query"] = request } : NeedsReason ? new() { ["reasonForHandoff"] = request } : [];
             return [User(request), new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", ((AIFunctionDeclaration)Options.Tools![agent]).Name, arguments)])];
+        }
+
+        /// <summary>Fields that nobody has listed, of words that belong to no other.</summary>
+        private static (string Field, string[] Words)[] OpenFields(Lexicon l)
+        {
+            HashSet<string> taken = new(StringComparer.Ordinal);
+            return [.. Enumerable.Range(0, 5).Select(_ => (New(), new[] { New(), New(), New() }))];
+
+            string New()
+            {
+                string word;
+                do
+                {
+                    word = l.Chance(0.75) ? Tools.Topic(l) : l.Word();
+                }
+                while (!taken.Add(word));
+
+                return word;
+            }
         }
 
         private static string Name(Lexicon l, string field, int style) => style switch

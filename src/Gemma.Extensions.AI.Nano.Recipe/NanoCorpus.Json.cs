@@ -10,18 +10,35 @@ internal static partial class NanoCorpus
 {
     private static readonly JsonSerializerOptions s_plain = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    private static readonly Phrasings s_extract = new(
+    private static readonly Phrasings s_extract = new Phrasings(
         "Extract {names} as JSON.\n\n{t}", "Extract {names} as JSON: {t}", "{t}\n\nGive me {names} as JSON.", "Return JSON with the fields {list}.\n\n{t}", "Extract the fields {typed} as JSON.\n\n{t}", "Text: {t}\n\nJSON with {names}:",
-        "(Write|Put) {names} (as|into) JSON.\n\n{t}", "JSON of {names}, please.\n\n{t}");
+        "(Write|Put) {names} (as|into) JSON.\n\n{t}", "JSON of {names}, please.\n\n{t}").Also(
+        "(Get|Take|Pull|Read|Find|Collect) {names} (from|out of) (the|this) text(, as JSON| as JSON| and answer in JSON|)(:|.\n\n) {t}", "(JSON|As JSON|In JSON)(:|,| please:) {names}\n\n{t}",
+        "{t}\n\n(JSON|A JSON object|An object) (with|of) {names}(:|, please.|.)", "(I need|I want|Give me|Make|Build|Create|Produce) (JSON|a JSON object|an object) (with|of|from) {list}(:|.\n\n) {t}",
+        "(From|Out of) (this|the) text: {t}\n\n(Give|Return|Write|Extract) {names}(, as JSON| as JSON|).", "(Fields|Keys|Members|Properties): {list}\n\n(Text: |){t}",
+        "{t}\n\n(Fields|Keys|Members|Return the keys|JSON keys): {list}", "(Turn|Convert|Transform|Change) (this|the text) (into|to) JSON (with|using) {names}(:|.\n\n) {t}",
+        "(Answer|Reply|Respond) (with|in) JSON( only|): {typed}\n\n{t}", "{t}\n\n(Schema|Extract|Fields as JSON): {typed}", "(What|Which) (are|is) {names}? (Answer|Reply) (as|in|with) JSON.\n\n{t}",
+        "(Can|Could|Would) you (extract|return|give me) {names} (as|in) JSON(?|, please:) {t}", "(Fill|Complete) (in |)(a JSON object|JSON) with {list}, from: {t}");
 
-    private static readonly Phrasings s_read = new(
+    private static readonly Phrasings s_read = new Phrasings(
         "!Extract the {kind}: {t}", "(Read|Get|Take) the {kind} (from|out of) this( text|): {t}", "{t}\n\n(Fill in|Extract) the {kind}.", "{t}", "(Which|What) {kind} is this(?|:) {t}", "Extract the (data|information)( of the {kind}|).\n\n{t}",
-        "(Parse|Structure) this {kind}.\n\n{t}", "{kind}: {t}", "(Turn|Convert) (this|the text) into (a {kind} object|data): {t}", "(Please |)extract the {kind}( from the text|).\n\n{t}", "Text: {t}\n\n(Data|Fields|{kind}):");
+        "(Parse|Structure) this {kind}.\n\n{t}", "{kind}: {t}", "(Turn|Convert) (this|the text) into (a {kind} object|data): {t}", "(Please |)extract the {kind}( from the text|).\n\n{t}", "Text: {t}\n\n(Data|Fields|{kind}):").Also(
+        "(Pull|Collect|Find|Gather) (the|all|every) (data|fields|details|values|facts)( of the {kind}| from the text|)(:|.\n\n) {t}",
+        "{t}\n\n(Return|Give me|Make|Produce|Output|Write) (a|the) {kind}( object| record| as data|)(.|, please.)", "(Here is|This is|I have|We have) (a|the|one) {kind}: {t}",
+        "(Fill|Complete) (in |)(a|the) {kind} (form|record|object)( from this text|)(:|.\n\n) {t}", "(Can|Could|Would) you (extract|read|get|parse) (the|this) {kind}(?|, please:) {t}",
+        "(Data entry|Record|Entry|Input|Note|Description): {t}", "(From|Using) (this|the) text, (make|get|extract|build) (a|the) {kind}(:|.\n\n) {t}", "{t}\n\n(Which|What) {kind} (is this|is it|is described)?",
+        "(Structured data|Object|The {kind}|Facts) (from|of|in)( the text|): {t}", "{t}\n\n(Parse|Read|Structure|Convert) (it|this|the text)(.|, please.)", "(Store|Save|Register|Enter) (this|the) {kind}: {t}");
 
-    private static readonly Phrasings s_absent = new("Nothing is known about the {noun} of {s}.", "The {noun} of {s} is not given.", "{s} has no {noun}.", "(No|A) {noun} is (missing|not given) here.");
+    private static readonly Phrasings s_absent = new Phrasings("Nothing is known about the {noun} of {s}.", "The {noun} of {s} is not given.", "{s} has no {noun}.", "(No|A) {noun} is (missing|not given) here.").Also(
+        "(We|They|I) (do not|don't) know the {noun} of {s}.", "The {noun} of {s} is (unknown|not known|open|missing|still missing|to be found).", "(Nobody|No one) (knows|has noted|wrote down) the {noun} of {s}.",
+        "{s} (lacks|is without) (a |){noun}.", "(There is|We have|We found) no {noun} for {s}.", "(About|As for) the {noun}, nothing (is|was) said.", "The {noun}(: unknown| is left out| was not recorded).",
+        "Without (a |){noun}.");
 
-    private static readonly Phrasings s_lists = new(
-        "{s} (has|owns|keeps) {list}.", "The {nouns} of {s} are {list}.", "{nouns} of {s}: {list}.", "{s} (chose|likes|prefers) {list}.", "Among the {nouns} of {s} are {list}.", "For {s} there are {list}.", "These belong to {s}: {list}.");
+    private static readonly Phrasings s_lists = new Phrasings(
+        "{s} (has|owns|keeps) {list}.", "The {nouns} of {s} are {list}.", "{nouns} of {s}: {list}.", "{s} (chose|likes|prefers) {list}.", "Among the {nouns} of {s} are {list}.", "For {s} there are {list}.", "These belong to {s}: {list}.").Also(
+        "{s} (possesses|holds|uses|needs|wants|lists) {list}.", "(We know|One finds|They give) {list} as {nouns} of {s}.", "(As for|As to) {nouns}, {s} (has|names|shows) {list}.",
+        "{s} (comes|goes|stands) with {list}.", "(With|At|Of) {s} (there are|one sees|belong) {list}.", "{list} are the {nouns} of {s}.", "(Its|The) {nouns} are {list}.", "{s}, {nouns}: {list}.",
+        "(The record|The list|The file) (has|gives|names) {list} as {nouns}.");
 
     private static readonly (string Noun, Func<Lexicon, string> Item)[] s_listed =
     [

@@ -11,9 +11,14 @@ internal static partial class NanoCorpus
     /// <summary>The instruction of the Rag package's DocumentAnswerer.</summary>
     private static readonly string s_sourceInstruction = DocumentAnswerer.Instruction(SourceRefusal);
 
-    private static readonly Phrasings s_askAbout = new(
+    private static readonly Phrasings s_askAbout = new Phrasings(
         "{t}\n\n{q}", "Text: {t}\n\nQuestion: {q}", "Answer the question from the text.\n\n{t}\n\n{q}", "{q}\n\n{t}", "Passage: {t}\n\nQuestion: {q}", "(Read|Here is) (this|a text).\n\n{t}\n\n{q}", "{t}\n{q}", "(From|According to) this text: {t}\n\n{q}",
-        "Context:\n{t}\n\nQuestion: {q}");
+        "Context:\n{t}\n\nQuestion: {q}").Also(
+        "(Use|Look at|See|Study) (this|the|the following) (text|passage|note)(.|:)\n\n{t}\n\n{q}", "(Document|Note|Article|Information|Source): {t}\n\n{q}",
+        "{q}\n\n(Text|Context|Passage|Here is the text|See|Use this): {t}", "(Question|Q): {q}\n\n(Text|Passage|Context): {t}",
+        "(Given|With|In|Based on) (the|this) (text|passage|note)(:|,) {t}\n\n{q}", "{t}\n\n(Q|My question|Question|Now|So|Answer this): {q}",
+        "(Answer|Reply) (with|from|by) (the|this) (text|passage)( only|): {t}\n{q}", "(I read|It says|They write|I have this note): {t}\n\n{q}", "{q} {t}",
+        "(Here are|These are) (some |the |)facts(.|:)\n\n{t}\n\n{q}");
 
     /// <summary>
     /// Many questions about one text, or requests for one set of tools, in one conversation: more decisions in fewer tokens than the cases of the
@@ -22,12 +27,13 @@ internal static partial class NanoCorpus
     public static NanoCase Drill(int seed, int index)
     {
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
-        return l.Random.Next(10) switch
+        return l.Random.Next(100) switch
         {
-            < 3 => ToolDrill(l),
-            < 4 => McpDrill(l),
-            < 5 => HandoffDrill(l),
-            < 8 => PassageDrill(l),
+            < 28 => ToolDrill(l),
+            < 36 => McpDrill(l),
+            < 44 => HandoffDrill(l),
+            < 52 => FollowUpDrill(l),
+            < 74 => PassageDrill(l),
             _ => SourceDrill(l),
         };
     }
@@ -63,7 +69,7 @@ internal static partial class NanoCorpus
         return new NanoCase(Skill.Absent, messages);
     }
 
-    private static NanoCase SourceDrill(Lexicon l) => AskedOf(l, Library.Draw(l, l.Random.Next(2, 6)), l.Random.Next(4, 9), absent: 0.3);
+    private static NanoCase SourceDrill(Lexicon l) => AskedOf(l, Library.Draw(l, l.Random.Next(2, 8)), l.Random.Next(6, 13), absent: 0.25);
 
     private static NanoCase Sources(Lexicon l) => AskedOf(l, Library.Draw(l, l.Random.Next(1, 6)), questions: 1, absent: 0.25);
 

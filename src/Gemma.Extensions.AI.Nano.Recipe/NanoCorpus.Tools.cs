@@ -6,7 +6,10 @@ namespace Gemma.Extensions.AI.Nano.Recipe;
 // Conversations with tools.
 internal static partial class NanoCorpus
 {
-    private static readonly Phrasings s_joined = new("{a} {b}", "{a} And {b}", "{a} Then: {b}", "{a} Also: {b}", "Two things. {a} {b}", "{a}\n{b}", "{a} After that: {b}", "First: {a} Second: {b}");
+    private static readonly Phrasings s_joined = new Phrasings("{a} {b}", "{a} And {b}", "{a} Then: {b}", "{a} Also: {b}", "Two things. {a} {b}", "{a}\n{b}", "{a} After that: {b}", "First: {a} Second: {b}").Also(
+        "{a} (Next|Afterwards|Besides|Moreover|In addition|Furthermore)(:|,) {b}", "(Do two things|I have two wishes|I need two things|Two questions|Both, please)(.|:) {a} {b}", "1. {a} 2. {b}", "{a}\n\n{b}",
+        "- {a}\n- {b}", "{a} (And then|Plus|Another thing|One more|As well)(:|,|) {b}", "(One|A): {a} (Two|B): {b}", "{a} (When that is done|At the same time|Also please|Once more)(:|,) {b}",
+        "(Please do both|Together). {a} {b}", "(To begin|At first|Start with this): {a} (To end|At last|Finish with this): {b}");
 
     private static NanoCase Tool(Lexicon l, bool mixed)
     {
@@ -149,12 +152,40 @@ internal static partial class NanoCorpus
         {
             DrawnTool tool = l.Chance(0.15) ? l.Pick(drawn) : next;
             ToolUse use = tool.Use();
-            messages.AddRange([User(use.Request), !offered.Contains(tool) ? Model(NoTool) : new ChatMessage(ChatRole.Assistant,
-                [new FunctionCallContent("call", tool.Name, use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value))])]);
+            DrawnTool other = l.Pick(drawn);
+            if (other != tool && offered.Contains(tool) && offered.Contains(other) && l.Chance(0.3))
+            {
+                ToolUse second = other.Use();
+                messages.AddRange([User(s_joined.Fill(l, ("a", use.Request), ("b", second.Request))), new ChatMessage(ChatRole.Assistant, [Call(tool, use, "0"), Call(other, second, "1")])]);
+            }
+            else
+            {
+                messages.AddRange([User(use.Request), !offered.Contains(tool) ? Model(NoTool) : new ChatMessage(ChatRole.Assistant, [Call(tool, use, "0")])]);
+            }
         }
 
         return new NanoCase(Skill.Tool, messages, new ChatOptions { Tools = [.. offered.Select(tool => tool.Declaration)] });
     }
+
+    /// <summary>A conversation of many requests that only what stands before explains: each call takes what was said last.</summary>
+    private static NanoCase FollowUpDrill(Lexicon l)
+    {
+        HashSet<string> taken = new(StringComparer.Ordinal);
+        Naming naming = new(l, l.Chance(0.5));
+        DrawnTool tool = Tools.Draw(l, naming, taken, l.Random.Next(Tools.LookupKinds));
+        ChatOptions options = Offer(l, naming, taken, [tool], l.Random.Next(0, 5));
+        List<ChatMessage> messages = new();
+        ToolUse use = tool.Use();
+        for (int turns = l.Random.Next(4, 8); turns > 0; turns--)
+        {
+            AddUse(messages, tool, use);
+            use = tool.FollowUp!(use);
+        }
+
+        return new NanoCase(Skill.FollowUp, messages, options);
+    }
+
+    private static FunctionCallContent Call(DrawnTool tool, ToolUse use, string id) => new(id, tool.Name, use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value));
 
     /// <summary>A request, the call, its result and the answer.</summary>
     private static void AddUse(List<ChatMessage> messages, DrawnTool tool, ToolUse use)
@@ -167,7 +198,7 @@ internal static partial class NanoCorpus
     private static void AddCalls(List<ChatMessage> messages, IReadOnlyList<(DrawnTool Tool, ToolUse Use)> calls)
     {
         string id = string.Create(CultureInfo.InvariantCulture, $"call{messages.Count}");
-        messages.Add(new ChatMessage(ChatRole.Assistant, [.. calls.Select((c, i) => new FunctionCallContent(id + i, c.Tool.Name, c.Use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value)))]));
+        messages.Add(new ChatMessage(ChatRole.Assistant, [.. calls.Select((c, i) => Call(c.Tool, c.Use, id + i))]));
         messages.Add(new ChatMessage(ChatRole.Tool, [.. calls.Select((c, i) => new FunctionResultContent(id + i, Plain(c.Use.Result)))]));
     }
 

@@ -18,7 +18,7 @@ internal static partial class NanoCorpus
         {
             _l = l;
             Kind = l.Chance(0.6) ? l.Pick(Facts.Kinds) : Facts.Open(l);
-            _profile = Facts.Draw(l, Kind, l.Random.Next(1, Math.Min(5, Kind.Attributes.Length)));
+            _profile = Facts.Draw(l, Kind, l.Random.Next(1, Math.Min(l.Split == Split.Train ? 7 : 5, Kind.Attributes.Length))); // longer texts hold more decisions
             _style = l.Random.Next(4);
         }
 

@@ -50,34 +50,76 @@ internal static partial class NanoCorpus
         "You are an expert who helps people.", "You help the customers of a shop.",
     ];
 
-    private static readonly Phrasings s_told = new("My name is {n}.", "I am {n}.", "(Hi|Hello), I am {n}.", "Call me {n}", "I'm {n}(.|!|)", "(Hey|Good morning), (my name is|this is) {n}.", "You can call me {n}.", "{n} is my name.");
+    private static readonly Phrasings s_told = new Phrasings("My name is {n}.", "I am {n}.", "(Hi|Hello), I am {n}.", "Call me {n}", "I'm {n}(.|!|)", "(Hey|Good morning), (my name is|this is) {n}.", "You can call me {n}.", "{n} is my name.").Also(
+        "(The name is|They call me|People call me|Everybody calls me) {n}.", "(I go by|I am called|I'm called) {n}(.|!|)", "(Nice to meet you|Good day|Greetings), I am {n}.",
+        "(Just so you know|For the record): (I am|my name is) {n}.", "(Please |)(remember|note): (my name is|I am) {n}.", "{n} (here|speaking)(.|!)", "(Here is|This is) {n}(, hello|).",
+        "(My first name|My nickname) is {n}.");
 
-    private static readonly Phrasings s_asksName = new(
-        "What is my name?", "Do you (remember|know) my name?", "Who am I?", "what's my name", "(Tell|Say) me my name.", "How am I called?", "What did I say my name was?", "Can you (say|tell me) my name?");
+    private static readonly Phrasings s_asksName = new Phrasings(
+        "What is my name?", "Do you (remember|know) my name?", "Who am I?", "what's my name", "(Tell|Say) me my name.", "How am I called?", "What did I say my name was?", "Can you (say|tell me) my name?").Also(
+        "(So, |And |)(who|what) (did I say I was|am I called)?", "(What|Which) name did I (tell|give) you?", "(Please |)(repeat|recall|say) my name(.|, please.)", "(What|How) do you call me?",
+        "(I forgot|Remind me): what is my name?", "(Have you|Did you) (forgotten|forget|keep|noted) my name?", "my name(, please|)?", "(Who|With whom) are you talking (to|with)?",
+        "(What|Which) is the name of the (user|person who talks to you)?");
 
-    private static readonly Phrasings s_capitals = new(
+    private static readonly Phrasings s_capitals = new Phrasings(
         "Answer in capital letters.", "Answer in capitals.", "Always write in capital letters.", "Use only capital letters.", "(Please |)(write|reply|respond) in (capitals|capital letters|upper case)(.|!)", "Everything you say is in (capitals|upper case).",
-        "Your answers are (all |)in capital letters.", "Capital letters only.");
+        "Your answers are (all |)in capital letters.", "Capital letters only.").Also(
+        "(Speak|Talk) to me (only |)in (capitals|capital letters|upper case|uppercase)(.|!|)", "(Use|Write with|Answer with) (uppercase|capitals|big letters|block capitals)( only|).",
+        "(All|Each) (letter|letters|words) (must|have to|should) be (capitals|upper case|capital|uppercase).", "(SHOUT|Shout) (your|all|every) (answers|answer|replies|reply).",
+        "(Put|Give|Write) (your|every|each) (answer|reply|response) in (capitals|upper case|uppercase)(, please|).", "(No|Never use) (small|lower case|lowercase) letters.",
+        "(The|Your) (answer|reply|text) (has to be|must be|should be|is) in (uppercase|capitals|capital letters|upper case).", "(Keep|Turn) caps lock on.", "(Speak|Write) as if caps lock (was|were) on.",
+        "I (want|need|read) (your answers|everything|answers) in (capitals|uppercase|upper case)( letters|).",
+        "(Letters|Words|Texts) (are|have to be) (large|capital|upper case)( here|).", "(Only|Just) (capitals|uppercase|capital letters)(, please|)(.|!)", "(It|Everything|The whole answer) (has to|must) be (written |)in (capitals|capital letters|upper case|uppercase).", "(Type|Print|Say) (it|all|everything|each answer) in (capitals|capital letters|upper case|uppercase).", "UPPER CASE (ONLY|PLEASE|ANSWERS)(.|!|)", "(Make|Turn) (every|each) (letter|word) (of your answers |)(a capital|capital|into a capital|upper case).", "(You|The assistant) (write|writes|speak|speaks|answer|answers) (only |always |)in (capitals|capital letters|upper case|uppercase).");
 
-    private static readonly Phrasings s_starts = new(
+    private static readonly Phrasings s_starts = new Phrasings(
         "Start every answer with the word {w}.", "Begin your answer with {w}.", "Always start with {w}.", "The first word of (every|each|your) answer is {w}.", "Open (every|each) (answer|reply) with {w}.", "(Put|Write|Say) {w} before every answer.",
-        "Every reply begins with {w}.", "(Please |)start with {w} whenever you answer.");
+        "Every reply begins with {w}.", "(Please |)start with {w} whenever you answer.").Also(
+        "(The word |){w} (comes|stands|goes|must be|has to be) (first|at the start|in front)( in every answer| of each reply|).",
+        "(Each|Every|Any) (response|answer|message|text) (starts|must start|has to start|should begin|opens) with {w}.", "(Say|Write|Type) {w} first(, then answer|, and then the answer|).",
+        "(Before|In front of) (you answer|each answer|anything else), (say|write|put) {w}.", "Your (replies|answers|responses|reply) (open|start|begin|must begin) with( the word|) {w}.",
+        "{w} is (the first word|the opening word|how you begin)( of all you say| of every reply|).", "(First|Begin by saying|Start by saying) {w}(, always|).",
+        "(Use|Take) {w} as the (first|opening) word( of your answer| each time|).", "(Lead with|Prefix every answer with|Precede each answer with) {w}.",
+        "I want (every|each) answer to (begin|start|open) with {w}.",
+        "(You|You always|The assistant) (start|begin|open|starts|begins|opens) with {w}.", "(At|To) the (start|beginning|front) of (every|each|your) (answer|reply|response) (comes|stands|write|put|say) {w}.", "(Let|Make|Have) (every|each|your) (answer|reply|response) (begin|start|open) with {w}.", "(Answer|Reply|Respond) with {w} (first|at the front|and then the answer).", "(Before|Ahead of) (every|each|the|your) (reply|response|sentence), {w}.", "(Begin|Start|Open) (all|all your|your) (answers|replies|responses|texts) with( the word|) {w}.", "(The|Your) (beginning|start|opening) (of an answer |)(is|must be|has to be) {w}.", "{w} (before|in front of|ahead of) (all|every answer|each reply|what you say).");
 
-    private static readonly Phrasings s_ends = new(
+    private static readonly Phrasings s_ends = new Phrasings(
         "End every answer with the word {w}.", "Finish your answer with {w}.", "Always end with {w}.", "The last word of (every|each|your) answer is {w}.", "Close (every|each) (answer|reply) with {w}.", "(Put|Write|Say) {w} after every answer.",
-        "Every reply ends with {w}.", "(Please |)finish with {w} whenever you answer.");
+        "Every reply ends with {w}.", "(Please |)finish with {w} whenever you answer.").Also(
+        "(The word |){w} (comes|stands|goes|must be|has to be) (last|at the end|behind)( in every answer| of each reply|).",
+        "(Each|Every|Any) (response|answer|message|text) (ends|must end|has to end|should finish|closes) with {w}.", "(Say|Write|Type) {w} (last|at the end)(, after the answer|).",
+        "(After|Behind) (you answer|each answer|anything else), (say|add|put) {w}.", "Your (replies|answers|responses|reply) (close|end|finish|must end) with( the word|) {w}.",
+        "{w} is (the last word|the closing word|how you end)( of all you say| of every reply|).", "(Add|Append|Attach) {w} (to every answer|to the end|at the end of each reply)(, always|).",
+        "(Use|Take) {w} as the (last|final|closing) word( of your answer| each time|).", "(Sign|Suffix|Conclude) every answer with {w}.", "I want (every|each) answer to (end|finish|close) with {w}.",
+        "(You|You always|The assistant) (end|finish|close|ends|finishes|closes) with {w}.", "(At|To) the (end|close|back) of (every|each|your) (answer|reply|response) (comes|stands|write|put|say) {w}.", "(Let|Make|Have) (every|each|your) (answer|reply|response) (end|finish|close) with {w}.", "(Answer|Reply|Respond) first, then (say|write|add) {w}.", "(Behind|Following) (every|each|the|your) (reply|response|sentence), {w}.", "(End|Finish|Close) (all|all your|your) (answers|replies|responses|texts) with( the word|) {w}.", "(The|Your) (end|close|ending) (of an answer |)(is|must be|has to be) {w}.", "{w} (after|behind|at the end of) (all|every answer|each reply|what you say).");
 
-    private static readonly Phrasings s_named = new(
-        "Your name is {w}.", "You are an assistant called {w}.", "You are {w}.", "(You go by|You use) the name {w}.", "Call yourself {w}.", "You are {w}, (a|the) (helpful|friendly) assistant.", "(People|Users) call you {w}.", "{w} is your name.");
+    private static readonly Phrasings s_named = new Phrasings(
+        "Your name is {w}.", "You are an assistant called {w}.", "You are {w}.", "(You go by|You use) the name {w}.", "Call yourself {w}.", "You are {w}, (a|the) (helpful|friendly) assistant.", "(People|Users) call you {w}.", "{w} is your name.").Also(
+        "(Go|Answer) by the name( of|) {w}.", "(We|They|I) (call|named|have named) you {w}.", "You (are called|are known as|are named|will be|play|act as) {w}.",
+        "(The name|The assistant's name|Your first name|Your new name) is {w}.", "(From now on|Today|Here) (you are|your name is|you are called) {w}.", "(Act|Speak|Answer|Pose) as {w}(, an assistant|).",
+        "(You have|Take|Use) the name {w}.", "I (call|will call) you {w}.", "This assistant is (named|called) {w}.", "(Introduce yourself|Present yourself) as {w}.",
+        "(Users|People|We) (know|may know|will know) you as {w}.", "(The|Your) name is {w}(, remember that| from now on| here|).", "(Pretend|Say|Tell people) (that |)you are {w}.", "(It is|This is) {w} (who answers|who speaks|speaking).", "(Be|Become|Play) {w}.", "(If|When) (asked|people ask) (who you are|for your name), (say|you are) {w}.", "(Name|Your own name|Assistant name): {w}");
 
-    private static readonly Phrasings s_whoAreYou = new(
-        "what is your name", "who are you", "how are you called", "tell me your name", "what should I call you", "do you have a name", "who am I talking to", "what do (people|they) call you");
+    private static readonly Phrasings s_whoAreYou = new Phrasings(
+        "what is your name", "who are you", "how are you called", "tell me your name", "what should I call you", "do you have a name", "who am I talking to", "what do (people|they) call you").Also(
+        "(may I know|please tell me|can you tell me|and) your name", "(which|what) name do you (have|go by|use)", "(say|give me) your name",
+        "(who is|with whom am I|whom am I) (speaking|talking|chatting)( to| with|)", "(what|how) (are you named|may I call you|can I call you|shall I call you)", "(your name|name)", "(introduce|present) yourself",
+        "(what are|and who are) you called", "are you called something", "who (is there|is this|answers me)");
 
-    private static readonly Phrasings s_only = new(
+    private static readonly Phrasings s_only = new Phrasings(
         "Answer every question with {w}.", "Only say {w}.", "Reply only with the word {w}.", "Whatever (is asked|the user says), (answer|say) {w}.", "Your only answer is {w}.", "(Say|Write) nothing but {w}.", "(Always |)answer {w} and nothing else.",
-        "(Every|Each) answer is {w}.");
+        "(Every|Each) answer is {w}.").Also(
+        "(The answer|Your reply|The reply) is (always|only|just) {w}.", "(Respond|Answer|Reply) (always |only |)with {w}( and nothing more| and stop| to everything|).",
+        "(To|For) (everything|every question|anything|all questions), (say|answer|reply|the answer is) {w}.", "(Never|Do not) (say|write|answer) anything (but|except|other than) {w}.",
+        "{w} is (the only thing you say|your only word|all you may say|all you say|what you always answer).", "No matter what (I ask|is said|the question is|comes), (say|answer|write|reply with) {w}.",
+        "(You|You must|You can) only (know|say|write|speak) the word {w}.", "(Just|Simply) (say|answer|write|reply with) {w}( each time| to all| and that is it|).",
+        "(Use|Write) (just|only) the (single |one |)word {w}(, always|).", "(Ignore|Forget) the question(,| and) (say|write) {w}.",
+        "(You|The assistant) (say|says|answer|answers|reply with|replies with) (only |nothing but |just ){w}.", "(All|All your|Your) (answers|replies|responses) (are|must be) {w}.", "(Whatever|Anything) (comes|I say|I ask|people ask)(:|,) {w}.", "(There is|You have) (one|a single|only one) answer: {w}.", "(Whoever asks|Whatever you are asked|However I ask), (the answer is|say|reply) {w}.", "(Give|Return|Output|Write) {w} (as |for )(the|your|every) answer(, always|).", "(Just|Only) {w}, (nothing else|no other word|whatever I ask).");
 
-    private static readonly Phrasings s_repeat = new("Repeat: {t}", "Say this: {t}", "Repeat after me: {t}", "Copy this text.\n\n{t}", "Repeat the text: {t}", "(Write|Echo) (this|the following)( again|): {t}", "Give me this text back: {t}", "(Please |)say: {t}");
+    private static readonly Phrasings s_repeat = new Phrasings("Repeat: {t}", "Say this: {t}", "Repeat after me: {t}", "Copy this text.\n\n{t}", "Repeat the text: {t}", "(Write|Echo) (this|the following)( again|): {t}", "Give me this text back: {t}", "(Please |)say: {t}").Also(
+        "(Type|Print) (exactly |)(this|the following)( text| sentence|): {t}", "(Can|Could|Would) you (repeat|copy|say|echo) (this|that|the text)(, please|): {t}", "Echo: {t}",
+        "(Return|Output|Print|Quote) (the |this |)text( unchanged| as it is|)(:|.\n\n) {t}", "(Copy|Repeat|Reproduce) (it|this|exactly|word for word|what follows): {t}",
+        "(I want you to|You should|Now) (say|repeat|write): {t}", "{t}\n\n(Repeat|Copy|Say|Echo) (this|that|the text|it)(.| again.| once more.)", "(Text|Words) to (copy|repeat|echo): {t}",
+        "(What|Say what) did I (write|say): {t}", "Parrot (this|me): {t}", "(Speak|Say) (these words|after me|the same): {t}", "(Dictation|Copy task|Echo test): {t}");
 
     /// <summary>Case <paramref name="index"/> of a seed.</summary>
     /// <param name="seed">Seed of the corpus.</param>
@@ -121,17 +163,17 @@ internal static partial class NanoCorpus
     private static Skill Mixture(Lexicon l) => l.Random.Next(100) switch
     {
         < 9 => Skill.Passage,
-        < 21 => Skill.Absent,
-        < 29 => Skill.Sources,
-        < 33 => Skill.Tool,
-        < 40 => Skill.MixedTool,
-        < 49 => Skill.NoTool,
-        < 53 => Skill.FollowUp,
-        < 59 => Skill.TwoCalls,
-        < 64 => Skill.Json,
+        < 18 => Skill.Absent,
+        < 28 => Skill.Sources,
+        < 32 => Skill.Tool,
+        < 39 => Skill.MixedTool,
+        < 46 => Skill.NoTool,
+        < 51 => Skill.FollowUp,
+        < 58 => Skill.TwoCalls,
+        < 63 => Skill.Json,
         < 75 => Skill.Typed,
         < 81 => Skill.Mcp,
-        < 84 => Skill.Handoff,
+        < 85 => Skill.Handoff,
         < 88 => Skill.Talk,
         < 98 => Skill.System,
         _ => Skill.Repeat,

@@ -18,6 +18,8 @@ internal sealed class Phrasings
 
     private readonly string[] _train, _heldOut;
 
+    private string[] _more = [];
+
     /// <param name="templates">Each is one skeleton: alternatives inside it stand on the same side of the fence.</param>
     public Phrasings(params string[] templates)
     {
@@ -27,13 +29,26 @@ internal sealed class Phrasings
         _train = [.. ordered[heldOut..], .. templates.Where(t => t.StartsWith(Pinned)).Select(t => t[1..])];
     }
 
+    /// <summary>Templates that only training draws.</summary>
+    public IReadOnlyList<string> More => _more;
+
+    /// <summary>
+    /// Adds templates that only training draws, as often as the others: they widen what it has read without widening what the evaluation asks, in phrasings of training or in those held out.
+    /// One that can say what a held-out template says is refused by a test.
+    /// </summary>
+    public Phrasings Also(params string[] templates)
+    {
+        _more = [.. _more, .. templates];
+        return this;
+    }
+
     /// <summary>Templates of one side; those of training where the list is too short to be divided.</summary>
     public IReadOnlyList<string> Of(Split phrasing) => phrasing == Split.HeldOut && _heldOut.Length > 0 ? _heldOut : _train;
 
     /// <summary>Draws a template and its alternatives, and fills the slots.</summary>
     public string Fill(Lexicon l, params ReadOnlySpan<(string Slot, string Value)> values)
     {
-        string template = l.Pick(Of(l.Phrasing));
+        string template = l.Pick(l.Split == Split.Train && _more.Length > 0 && l.Chance(0.5) ? _more : Of(l.Phrasing));
         l.Use(template, _heldOut.Contains(template) ? Split.HeldOut : Split.Train);
         StringBuilder text = new();
         int at = 0;

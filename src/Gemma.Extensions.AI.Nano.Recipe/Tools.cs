@@ -26,7 +26,7 @@ internal sealed record DrawnTool(string Name, string Noun, AITool Declaration, F
 }
 
 /// <summary>Draws tools: a verb and a noun, a signature, a description. The noun decides the split, so held-out tools are new to the model.</summary>
-internal static class Tools
+internal static partial class Tools
 {
     private static readonly string[] s_modifiers = Lexicon.Words("current daily weekly monthly average local total latest next last maximum minimum main official");
     private static readonly string[] s_placeNouns = ["weather", "temperature", "humidity", "forecast", "rainfall", "wind speed", "air quality", "time", "population", "traffic", "water level", "altitude", "pollen count", "snow depth", "tide", "sunrise", "sunset", "mayor", "postal code", "area", "train schedule", "bus schedule", "noise level", "currency", "language", "news", "events", "hotels", "fuel price", "rent", "time zone", "holiday"];
@@ -54,57 +54,7 @@ internal static class Tools
 
     private const string LookupVerbs = "get get get find fetch check lookup show read query retrieve";
 
-    private static readonly Phrasings s_lookups = new(
-        "(Gets|Get|Returns|Return) the {noun} {of} a {kind}.", "(Looks|Look) up the {noun} {of} (the given|a) {kind}.", "Finds the {noun} {of} (a|one) {kind}", "The {noun} {of} (a|the) {kind}.",
-        "(Tells|Says|Shows) the {noun} {of} a {kind}.", "(Reads|Fetches|Retrieves) the {noun} {of} the {kind}", "{noun} {of} a {kind}", "(Use this|Call this) for the {noun} {of} a {kind}.");
-
-    private static readonly Phrasings s_ask = new(
-        "!What is {it}?", "(Tell|Give) me {it}(.|, please.|!)", "(Can|Could) you check {it}?", "I need (to know |){it}(, please|).", "(Please |)find {it}.", "What's {it}", "Show me {it}", "(Could|Can|Would) you get (me |){it}?", "{bare}?",
-        "Do you know {it}?", "Look up {it}(, please|).", "I would like to know {it}.", "{bare}(, please|)", "(Quick question: w|W)hat is {it} (right now|at the moment)?", "(Let me know|Find out) {it}.", "Any news on {it}?", "How about {it}?", "What would {it} be?",
-        "(Check|Get) {it}", "Is there a value for {it}?");
-
-    private static readonly Phrasings s_otherSubject = new(
-        "!And {of} {s}?", "What about {s}?", "How about {s}?", "And (now |)(for |){s}?", "The same for {s}(, please|).", "(Now|Next) {s}(, please|).", "{s}?", "And what (is it|do you get) {of} {s}?", "Do it again for {s}.",
-        "(Please check|Check) {s} (too|as well).", "Also (for |){s}(, please|).", "OK, and {s}?");
-
     private static readonly string[] s_roles = Lexicon.Words("manager leader owner captain secretary treasurer coach mentor editor author chairman contact trainer director supervisor assistant driver teacher founder organiser");
-
-    private static readonly Phrasings s_chain = new(
-        "Send a {noun} to the {role} of {s}: {t}", "(Please |)find the {role} of {s} and send (them|this person) a {noun}: {t}", "The {role} of {s} should get a {noun}: {t}", "Who is the {role} of {s}? Send a {noun}: {t}",
-        "Look up the {role} of {s}, then write a {noun}: {t}", "(Can|Could) you send the {role} of {s} this {noun}: {t}", "Write to the {role} of {s}, as a {noun}: {t}", "A {noun} for the {role} of {s}: {t}");
-
-    private static readonly Phrasings s_otherDay = new("What about {v}?", "And {v}?", "How about {v}?", "(And |)for {v}?", "{v}?", "(Please check|Check) {v} (too|as well).", "I meant {v}.", "OK, and {v}?");
-
-    private static readonly Phrasings s_otherUnit = new("In {v}, please.", "And in {v}?", "What is (that|it) in {v}?", "Give (me |)that in {v}.", "(Can|Could) you (say|show) it in {v}?", "{v}, please.", "I need it in {v}.", "How much is (that|it) in {v}?");
-
-    private static readonly Phrasings s_both = new(
-        "What is the {noun} {of} {a} and {of} {b}?", "(Tell|Give) me the {noun} {of} {a} and {b}(, please|).", "Compare the {noun} {of} {a} and {of} {b}.", "I need the {noun} (both |){of} {a} and {of} {b}.", "{noun} {of} {a} and {b}?",
-        "(Check|Get) the {noun} {of} {a} and (also |){of} {b}.", "What is the {noun} {of} {a}, and what is it {of} {b}?", "(Can|Could) you (check|find) the {noun} {of} {a} and {of} {b}?");
-
-    private static readonly Phrasings s_sets = new("(Sets|Set) the {noun}.", "Changes the {noun} to a value.", "Sets the {noun} to the given {parameter}.", "(Adjusts|Adjust) the {noun}", "The new {parameter} of the {noun}.");
-
-    private static readonly Phrasings s_set = new(
-        "(Set|Put|Change|Adjust|Turn) the {noun} to {v}(.|, please.|)", "(Please|Can you|Could you) (set|change) the {noun} to {v}(.|?|)", "(Put|Keep) the {noun} at {v}", "I (want|need) the {noun} at {v}.", "{noun} {v}, please.",
-        "Make the {noun} {v}.", "The {noun} should be {v}.", "Let us have {v} as the {noun}.");
-
-    private static readonly Phrasings s_send = new(
-        "Send a {noun} to {p}: {t}", "(Please |)send the {noun} \"{t}\" to {p}.", "Write a {noun} to {p} saying {t}", "(Can|Could) you send {p} a {noun}: {t}", "{p} should get this {noun}: {t}", "A {noun} for {p}: {t}",
-        "Send {p} the {noun} \"{t}\"(, please|).", "Let {p} have a {noun} that says {t}");
-
-    private static readonly Phrasings s_book = new(
-        "(Book|Reserve|Get) a {noun} in {c} for {n} people{tail}(.|, please.)", "I (need|want) a {noun} for {n} people in {c}{tail}.", "Reserve a {noun} in {c} for {n}{tail}", "(Please|Can you) book a {noun} in {c}{tail} for {n} people(.|?)",
-        "We are {n} (people|guests) and (need|want) a {noun} in {c}{tail}.", "In {c}, book a {noun} for {n}{tail}.", "A {noun} for {n} in {c}{tail}, please.", "(Can|Could) we have a {noun} in {c} for {n} people{tail}?");
-
-    private static readonly Phrasings s_order = new(
-        "Order {noun}: {n} of {t}.", "(Please |)order {n} {t} with the {noun}.", "I (want|need) {n} {t} from the {noun}.", "{noun}: {n} {t}, please.", "(Buy|Get) {n} {t} with the {noun}.", "Add {n} {t} to the {noun} order.",
-        "(Can|Could) you order {n} {t} from the {noun}?");
-
-    private static readonly Phrasings s_search = new(
-        "Search the {noun} for {t}", "Find {t} in the {noun}.", "Look for {t} in the {noun}.", "Search {noun}: {t}", "(Can|Could) you search the {noun} for {t}?", "(What|Is there anything) about {t} in the {noun}?", "I (am looking|look) for {t} in the {noun}.",
-        "(Please |)check the {noun} for {t}");
-
-    private static readonly Phrasings s_play = new(
-        "Play the {noun} {t}", "Start the {noun} {t}.", "I want the {noun} {t}", "(Please |)play {t}, the {noun}.", "(Can|Could) you play the {noun} {t}?", "Put on the {noun} {t}.", "Let us hear the {noun} {t}.");
 
     /// <summary>Number of kinds of tools.</summary>
     public const int Kinds = 12;
@@ -117,6 +67,9 @@ internal static class Tools
     {
         s_placeNouns, s_personNouns, s_itemNouns, s_plainNouns, s_setNouns, s_sendNouns, s_bookNouns, s_searchNouns, s_playNouns, s_orderNouns,
     }.SelectMany(nouns => nouns).SelectMany(Lexicon.Words).ToHashSet(StringComparer.Ordinal);
+
+    /// <summary>A noun that tools can be about.</summary>
+    public static string Topic(Lexicon l) => l.Draw(() => l.Pick(s_topics));
 
     /// <summary>A tool whose noun is none of <paramref name="taken"/>, of one kind or of any, about one word of the lists or also about longer terms.</summary>
     public static DrawnTool Draw(Lexicon l, Naming naming, HashSet<string> taken, int? kind = null, bool oneWord = false)
@@ -182,7 +135,7 @@ internal static class Tools
             Both = () =>
             {
                 ToolUse first = Use(draw(l), "", null), second = Use(draw(l), "", null);
-                return (s_both.Fill(l, ("a", (string)first.Arguments[0].Value), ("b", (string)second.Arguments[0].Value), ("noun", noun), ("of", preposition)), first, second);
+                return (Manner.Vary(l, s_both.Fill(l, ("a", (string)first.Arguments[0].Value), ("b", (string)second.Arguments[0].Value), ("noun", noun), ("of", preposition))), first, second);
             },
         };
 
@@ -217,7 +170,7 @@ internal static class Tools
         {
             string value = l.Medium();
             string request = s_set.Fill(l, ("noun", noun), ("v", value));
-            return Act(l, request, [(parameter, Integer(value))], $"The {noun} is set to {value}");
+            return Act(l, Manner.Vary(l, request), [(parameter, Integer(value))], $"The {noun} is set to {value}");
         });
     }
 
@@ -229,7 +182,7 @@ internal static class Tools
         {
             string person = l.Chance(0.8) ? l.FirstName() : l.Email(), words = l.Phrase();
             string request = s_send.Fill(l, ("noun", noun), ("p", person), ("t", words));
-            return Act(l, request, [(to, person), (text, words)], $"The {noun} to {person} is sent");
+            return Act(l, Manner.Vary(l, request), [(to, person), (text, words)], $"The {noun} to {person} is sent");
         }) { Parameters = [to, text] };
     }
 
@@ -244,7 +197,7 @@ internal static class Tools
             string city = l.City(), count = l.Small(), time = l.Clock();
             string tail = clock ? " at " + time : "";
             string request = s_book.Fill(l, ("noun", noun), ("c", city), ("n", count), ("tail", tail));
-            return Act(l, request, [("city", city), (people, Integer(count)), .. clock ? [("time", (object)time)] : Array.Empty<(string, object)>()], $"The {noun} in {city} is booked");
+            return Act(l, Manner.Vary(l, request), [("city", city), (people, Integer(count)), .. clock ? [("time", (object)time)] : Array.Empty<(string, object)>()], $"The {noun} in {city} is booked");
         });
     }
 
@@ -256,7 +209,7 @@ internal static class Tools
         {
             string thing = l.Thing(), count = l.Small();
             string request = s_order.Fill(l, ("noun", noun), ("n", count), ("t", thing));
-            return Act(l, request, [(item, thing), ("quantity", Integer(count))], $"The {noun} order of {count} {thing} is placed");
+            return Act(l, Manner.Vary(l, request), [(item, thing), ("quantity", Integer(count))], $"The {noun} order of {count} {thing} is placed");
         });
     }
 
@@ -272,10 +225,10 @@ internal static class Tools
             if (search)
             {
                 (object found, string said) = Result(l);
-                return new ToolUse(s_search.Fill(l, ("noun", noun), ("t", words)), [(parameter, words)], found, $"The {noun} search{said}");
+                return new ToolUse(Manner.Vary(l, s_search.Fill(l, ("noun", noun), ("t", words))), [(parameter, words)], found, $"The {noun} search{said}");
             }
 
-            return Act(l, s_play.Fill(l, ("noun", noun), ("t", words)), [(parameter, words)], $"The {noun} {words} is playing");
+            return Act(l, Manner.Vary(l, s_play.Fill(l, ("noun", noun), ("t", words))), [(parameter, words)], $"The {noun} {words} is playing");
         });
     }
 
@@ -312,7 +265,7 @@ internal static class Tools
         DrawnTool uses = Send(l, naming);
         found = l.FirstName();
         string subject = l.Capital(l.Word()), words = l.Phrase();
-        string request = s_chain.Fill(l, ("noun", uses.Noun), ("role", role), ("s", subject), ("t", words));
+        string request = Manner.Vary(l, s_chain.Fill(l, ("noun", uses.Noun), ("role", role), ("s", subject), ("t", words)));
         ToolUse first = new(request, [(finds.Parameters[0], subject)], found, "");
         ToolUse second = Act(l, request, [(uses.Parameters[0], found), (uses.Parameters[1], words)], $"The {uses.Noun} to {found} is sent");
         return (finds, uses, (request, first, second));

@@ -206,6 +206,10 @@ public sealed class NanoCorpusTests
 
         // No list trains what another holds out.
         Assert.Empty(heldOut.Intersect(trained));
+
+        // The quarter is one of what the evaluation can ask in.
+        trained.ExceptWith(Lists().SelectMany(phrasings => phrasings.More).Except(Lists().SelectMany(phrasings => phrasings.Of(Split.Train))));
+
         Assert.InRange((double)heldOut.Count / (heldOut.Count + trained.Count), 0.2, 0.3);
 
         void Trained(string template, Split side)
@@ -213,6 +217,54 @@ public sealed class NanoCorpusTests
             Assert.Equal(Split.Train, side);
             trained.Add(template);
         }
+    }
+
+    /// <summary>What training has templates of its own for is never what a held-out template can say, in whatever case and punctuation.</summary>
+    [Fact]
+    public void TemplatesOfTrainingAloneSayNothingThatIsHeldOut()
+    {
+        HashSet<string> heldOut = [.. Lists().SelectMany(phrasings => phrasings.Of(Split.HeldOut).Except(phrasings.Of(Split.Train))).SelectMany(Said)];
+        string[] own = [.. Lists().SelectMany(phrasings => phrasings.More)], same = [.. own.Where(template => Said(template).Any(heldOut.Contains))];
+        Assert.True(heldOut.Count > 200 && own.Length > 500, $"{heldOut.Count} held-out sentences and {own.Length} templates of training.");
+        Assert.True(same.Length == 0, string.Join('\n', same));
+
+    }
+
+    /// <summary>A sentence of training that is put in other ways never becomes what a held-out template of the same list says.</summary>
+    [Fact]
+    public void OtherWaysOfTrainingSayNothingThatIsHeldOut()
+    {
+        int ways = 0;
+        List<string> same = [];
+        foreach (Phrasings phrasings in ListsOf([typeof(Tools), typeof(Gemma.Extensions.AI.Nano.Recipe.Attribute)]).Concat(McpServers.All.Select(tool => tool.Requests)))
+        {
+            HashSet<string> heldOut = [.. phrasings.Of(Split.HeldOut).Except(phrasings.Of(Split.Train)).SelectMany(Said)];
+            string[] varied = [.. phrasings.Of(Split.Train).Concat(phrasings.More).SelectMany(Expansions).Where(text => text.Length > 0).SelectMany(text => Manner.Ways(char.ToUpperInvariant(text[0]) + text[1..]))];
+            ways += varied.Length;
+            same.AddRange(varied.Where(text => heldOut.Contains(Plain(text))));
+        }
+
+        Assert.True(ways > 10_000, $"{ways} ways.");
+        Assert.True(same.Count == 0, string.Join('\n', same));
+    }
+
+    /// <summary>Training draws its own templates and those of the evaluation; a case of the evaluation draws none that only training has.</summary>
+    [Fact]
+    public void TheEvaluationDrawsNoTemplateOfTrainingAlone()
+    {
+        HashSet<string> own = [.. Lists().SelectMany(phrasings => phrasings.More)], trained = new(StringComparer.Ordinal), asked = new(StringComparer.Ordinal);
+        foreach (Skill skill in Enum.GetValues<Skill>())
+        {
+            for (int i = 0; i < 200; i++)
+            {
+                _ = NanoCorpus.Draw(Commands.CorpusSeed, i, Split.Train, skill, templates: (template, _) => trained.Add(template));
+                _ = NanoCorpus.Draw(NanoEvaluation.Seed, i, Split.HeldOut, skill, phrasing: i % 2 == 0 ? Split.Train : Split.HeldOut, templates: (template, _) => asked.Add(template));
+            }
+        }
+
+        Assert.Empty(asked.Intersect(own));
+        Assert.True(trained.Intersect(own).Count() > 300);
+        Assert.True(trained.Intersect(asked).Count() > 200);
     }
 
     [Fact]
@@ -261,6 +313,35 @@ public sealed class NanoCorpusTests
         Assert.InRange(lengths.Where(length => length <= context).Max(), context * 7 / 8, context);
         Assert.True(lengths.Count(length => length <= context) > 100);
         Assert.Contains(Commands.Phases, phase => phase.Emphasis.Long > 0);
+    }
+
+    /// <summary>Every list of templates of the recipe.</summary>
+    private static IEnumerable<Phrasings> Lists() => ListsOf(typeof(Phrasings).Assembly.GetTypes()).Concat(Talk.Exchanges.Select(exchange => exchange.Asked)).Concat(McpServers.All.Select(tool => tool.Requests));
+
+    private static IEnumerable<Phrasings> ListsOf(Type[] types) =>
+        types.SelectMany(type => type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Public))
+            .Where(field => field.FieldType == typeof(Phrasings)).Select(field => (Phrasings)field.GetValue(null)!);
+
+    private static IEnumerable<string> Said(string template) => Expansions(template).Select(Plain);
+
+    /// <summary>Without case, punctuation and contractions.</summary>
+    private static string Plain(string text)
+    {
+        string whole = text.ToLowerInvariant().Replace("n't", " not", StringComparison.Ordinal).Replace("'s", " is", StringComparison.Ordinal).Replace("'m", " am", StringComparison.Ordinal).Replace("'d", " would", StringComparison.Ordinal);
+        return string.Join(' ', System.Text.RegularExpressions.Regex.Replace(whole, @"[^\p{L}\p{N}{}]+", " ").Split(' ', StringSplitOptions.RemoveEmptyEntries));
+    }
+
+    /// <summary>All that a template can say, slots left open.</summary>
+    private static IEnumerable<string> Expansions(string template)
+    {
+        int open = template.LastIndexOf('(');
+        if (open < 0)
+        {
+            return [template];
+        }
+
+        int close = template.IndexOf(')', open);
+        return template[(open + 1)..close].Split('|').SelectMany(choice => Expansions(template[..open] + choice + template[(close + 1)..]));
     }
 
     private static GemmaGenerationOptions? Citing(NanoCase drawn) => drawn.Skill == Skill.Sources

@@ -115,19 +115,23 @@ public sealed class NanoTests
         Assert.True(Enumerable.Range(0, 100).Select(_ => mixed.Name("get find fetch", "tide")).Distinct().Count() > 10);
     }
 
-    [Fact]
-    public void PhasesOfTheRecipeFollowEachOther()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void PhasesOfTheRecipeFollowEachOther(bool continued)
     {
-        double[] ends = [.. Commands.Phases.Select(phase => phase.Until)];
+        IReadOnlyList<(double Until, Commands.Emphasis Emphasis)> phases = continued ? Commands.Continued : Commands.Phases;
+        double[] ends = [.. phases.Select(phase => phase.Until)];
         Assert.Equal(ends.Order(), ends);
         Assert.Equal(1, ends[^1]);
-        foreach ((_, Commands.Emphasis emphasis) in Commands.Phases)
+        foreach ((_, Commands.Emphasis emphasis) in phases)
         {
             Skill[] drawn = [.. Enumerable.Range(0, 100).Select(i => emphasis.Draw(i, Split.Train).Case.Skill)];
             Assert.True(drawn.Count(skill => skill == Skill.Repeat) >= emphasis.Repeat);
             Assert.True(drawn.Count(skill => skill == Skill.Talk) >= emphasis.Talk);
+            Assert.True(drawn.Count(skill => skill == Skill.System) >= emphasis.System);
             Assert.Equal(emphasis.Drill, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Drill));
-            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long, 0, 100);
+            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long + emphasis.System, 0, 100);
         }
     }
 
