@@ -143,13 +143,16 @@ internal static class Commands
         Option<string> model = new("--model") { Required = true, Description = "Directory that training wrote." };
         Option<string> type = new("--type") { DefaultValueFactory = _ => "Q8_0" };
         Option<string> output = new("--output") { Required = true };
-        Command command = new("export", "Writes the model as GGUF.") { model, type, output };
+        Option<string?> mean = new("--mean-with") { Description = "A model of the same shape, such as the one that training started from: the mean of both is written." };
+        Command command = new("export", "Writes the model as GGUF.") { model, type, output, mean };
         command.SetAction(parse =>
         {
+            string directory = parse.GetValue(mean) is { } other ? MeanModel.Write(parse.GetValue(model)!, other) : parse.GetValue(model)!;
+
             // So small a model is at its best with the most likely token.
-            string generation = Path.Combine(parse.GetValue(model)!, "generation_config.json");
+            string generation = Path.Combine(directory, "generation_config.json");
             File.WriteAllText(generation, File.ReadAllText(generation).TrimEnd('}', '\n') + ",\"temperature\":0}");
-            using ModelFile file = ModelFile.Open(parse.GetValue(model)!);
+            using ModelFile file = ModelFile.Open(directory);
             ModelConverter.Write(file, QuantizationRecipe.Get(parse.GetValue(type)!), parse.GetValue(output)!);
         });
         return command;
@@ -223,8 +226,7 @@ internal static class Commands
         Directory.CreateDirectory(output);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
         Console.WriteLine($"{Config(tokenizer.VocabularySize).ParameterCount:N0} parameters");
-        using ModelFile? smaller = start is null ? null : ModelFile.Open(ModelAliases.Find(start, out string? problem) ?? throw new GemmaModelFormatException(problem!));
-        TrainingModel? before = smaller is null ? null : ModelDirectory.Load(smaller);
+        TrainingModel? before = start is null ? null : MeanModel.Load(start);
         bool continued = before is not null && before.Config.LayerCount == Config(tokenizer.VocabularySize).LayerCount && before.Config.FeedForwardSize == Config(tokenizer.VocabularySize).FeedForwardSize;
         foreach ((double until, Emphasis emphasis) in continued ? Continued : Phases)
         {

@@ -57,6 +57,30 @@ public sealed class NanoRecipeTests
         }
     }
 
+    /// <summary>The mean of two models lies halfway at each weight; of models of other shapes there is none.</summary>
+    [Fact]
+    public void TheMeanOfTwoModelsLiesBetweenThem()
+    {
+        TrainingModel first = new(Small), second = new(Small), mean = new(Small);
+        first.Initialize(1);
+        mean.Initialize(1);
+        second.Initialize(2);
+        MeanModel.Move(mean, second);
+        int moved = 0;
+        foreach (Parameter parameter in first.Parameters)
+        {
+            float[] a = first.Slice(first.Weights, parameter).ToArray(), b = second.Slice(second.Weights, parameter).ToArray(), m = mean.Slice(mean.Weights, parameter).ToArray();
+            for (int i = 0; i < a.Length; i++)
+            {
+                Assert.Equal((a[i] + b[i]) / 2, m[i], 1e-6f);
+                moved += a[i] != m[i] ? 1 : 0;
+            }
+        }
+
+        Assert.True(moved > 1000);
+        Assert.Contains("has no mean with", Assert.Throws<ArgumentException>(() => MeanModel.Move(first, new TrainingModel(Small with { FeedForwardSize = 80 }))).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>The comparison with a teacher and without, in small: both students see the same tokens, the report says whose numbers they are, and what is there is not run again.</summary>
     [Fact]
     public async Task DistillationIsComparedAtEqualTokens()
