@@ -225,9 +225,10 @@ internal static class Commands
     {
         Directory.CreateDirectory(output);
         List<TrainingDocument> validation = Documents(tokenizer, Split.HeldOut, 400, options.MaxLength);
-        Console.WriteLine($"{Config(tokenizer.VocabularySize).ParameterCount:N0} parameters");
+        GemmaConfig config = Config(tokenizer.VocabularySize);
+        Console.WriteLine($"{config.ParameterCount:N0} parameters");
         TrainingModel? before = start is null ? null : MeanModel.Load(start);
-        bool continued = before is not null && before.Config.LayerCount == Config(tokenizer.VocabularySize).LayerCount && before.Config.FeedForwardSize == Config(tokenizer.VocabularySize).FeedForwardSize;
+        bool continued = before is not null && (before.Config.LayerCount, before.Config.FeedForwardSize) == (config.LayerCount, config.FeedForwardSize);
         foreach ((double until, Emphasis emphasis) in continued ? Continued : Phases)
         {
             int end = (int)Math.Round(until * options.Steps);
@@ -237,7 +238,7 @@ internal static class Commands
             }
 
             // Every phase starts from the same weights, as when the command is given again; its checkpoint replaces them.
-            TrainingModel model = new(Config(tokenizer.VocabularySize));
+            TrainingModel model = new(config);
             model.Initialize(options.Seed);
             if (before is not null)
             {

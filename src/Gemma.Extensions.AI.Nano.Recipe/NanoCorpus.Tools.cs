@@ -34,15 +34,18 @@ internal static partial class NanoCorpus
     }
 
     /// <summary>A request that is answered, and another that only the conversation explains: it calls again with what has changed.</summary>
-    private static NanoCase FollowUp(Lexicon l)
+    private static NanoCase FollowUp(Lexicon l) => FollowUps(l, others: 6, fewest: 2, most: 4);
+
+    /// <summary>A conversation about one tool among fewer than <paramref name="others"/> others, of <paramref name="fewest"/> requests or more, but fewer than <paramref name="most"/>.</summary>
+    private static NanoCase FollowUps(Lexicon l, int others, int fewest, int most)
     {
         HashSet<string> taken = new(StringComparer.Ordinal);
         Naming naming = new(l, l.Chance(0.5));
         DrawnTool tool = Tools.Draw(l, naming, taken, l.Random.Next(Tools.LookupKinds));
-        ChatOptions options = Offer(l, naming, taken, [tool], l.Random.Next(0, 6));
+        ChatOptions options = Offer(l, naming, taken, [tool], l.Random.Next(0, others));
         List<ChatMessage> messages = new();
         ToolUse use = tool.Use();
-        for (int turns = l.Random.Next(2, 4); turns > 0; turns--)
+        for (int turns = l.Random.Next(fewest, most); turns > 0; turns--)
         {
             AddUse(messages, tool, use);
             use = tool.FollowUp!(use);
@@ -168,22 +171,7 @@ internal static partial class NanoCorpus
     }
 
     /// <summary>A conversation of many requests that only what stands before explains: each call takes what was said last.</summary>
-    private static NanoCase FollowUpDrill(Lexicon l)
-    {
-        HashSet<string> taken = new(StringComparer.Ordinal);
-        Naming naming = new(l, l.Chance(0.5));
-        DrawnTool tool = Tools.Draw(l, naming, taken, l.Random.Next(Tools.LookupKinds));
-        ChatOptions options = Offer(l, naming, taken, [tool], l.Random.Next(0, 5));
-        List<ChatMessage> messages = new();
-        ToolUse use = tool.Use();
-        for (int turns = l.Random.Next(4, 8); turns > 0; turns--)
-        {
-            AddUse(messages, tool, use);
-            use = tool.FollowUp!(use);
-        }
-
-        return new NanoCase(Skill.FollowUp, messages, options);
-    }
+    private static NanoCase FollowUpDrill(Lexicon l) => FollowUps(l, others: 5, fewest: 4, most: 8);
 
     private static FunctionCallContent Call(DrawnTool tool, ToolUse use, string id) => new(id, tool.Name, use.Arguments.ToDictionary(a => a.Name, a => (object?)a.Value));
 

@@ -114,7 +114,7 @@ public sealed class KernelTierTests
     [InlineData(16, "Q4_0 Q8_0 Q4_K Q5_K Q6_K BF16 IQ4_NL IQ4_XS")]
     public void FormatsWithAssembledGemv(int rows, string expected)
     {
-        TileFormats formats = TileFormats.Create<PortableIsa>();
+        TileFormats formats = TileFormats.Create(KernelSet.Of<PortableIsa>());
         Assert.Equal(
             expected.Split(' ').Order(),
             BlockFormat.All.Where(format => GemvAssembler.Assemble(formats.Get(format.Type), rows, windows: false) is not null).Select(format => format.Name).Order());
@@ -132,7 +132,7 @@ public sealed class KernelTierTests
         Assert.SkipWhen(OperatingSystem.IsWindows(), "There is nothing to compare with.");
         const int Columns = 512;
         using RandomTensors random = new(8);
-        TileFormat format = TileFormats.Create<PortableIsa>().Get(TensorType.Q6_K);
+        TileFormat format = TileFormats.Create(KernelSet.Of<PortableIsa>()).Get(TensorType.Q6_K);
         AI.Files.TensorView weights = random.Create(TensorType.Q6_K, GemvArgs.WeightRows, Columns);
         using NativeBuffer scratch = new(), activations = new(), scales = new(), terms = new();
         scratch.Reserve(GemvArgs.ScratchBytes);

@@ -25,7 +25,7 @@ public sealed unsafe class TileFormatTests
         Assert.SkipWhen(isa == "avx2" && !Avx2.IsSupported, "no AVX2");
         Assert.SkipWhen(isa == "neon" && !AdvSimd.Arm64.IsSupported, "no NEON");
         Assert.SkipWhen(isa == "avx512" && !Avx512BW.IsSupported, "no AVX-512");
-        TileFormats table = isa switch { "neon" => TileFormats.Create<NeonDotIsa>(), "avx2" => TileFormats.Create<Avx2Isa>(), "avx512" => TileFormats.Create<Avx512Isa>(), "quarters" => TileFormats.Create(InQuarters.KernelSets.Create<InQuarters.PortableIsa>()), _ => TileFormats.Create<PortableIsa>() };
+        TileFormats table = isa switch { "neon" => TileFormats.Create(KernelSet.Of<NeonDotIsa>()), "avx2" => TileFormats.Create(KernelSet.Of<Avx2Isa>()), "avx512" => TileFormats.Create(KernelSet.Of<Avx512Isa>()), "quarters" => TileFormats.Create(InQuarters.KernelSets.Create<InQuarters.PortableIsa>()), _ => TileFormats.Create(KernelSet.Of<PortableIsa>()) };
         using RandomTensors random = new(5);
         foreach (BlockFormat format in BlockFormat.All)
         {
@@ -66,7 +66,7 @@ public sealed unsafe class TileFormatTests
     [Fact]
     public void EveryWeightFormatHasTiles()
     {
-        TileFormats table = TileFormats.Create<PortableIsa>();
+        TileFormats table = TileFormats.Create(KernelSet.Of<PortableIsa>());
         string[] missing = [.. BlockFormat.All.Where(format => table.Find(format.Type) is null).Select(format => format.Name)];
         Assert.True(
             missing.Length == 0,
@@ -77,7 +77,7 @@ public sealed unsafe class TileFormatTests
     [Fact]
     public void RowsOfTheTableAreWhatKernelsExpect()
     {
-        TileFormats table = TileFormats.Create<PortableIsa>();
+        TileFormats table = TileFormats.Create(KernelSet.Of<PortableIsa>());
         Assert.All(BlockFormat.All, format =>
         {
             TileFormat tiles = table.Get(format.Type);
@@ -95,7 +95,7 @@ public sealed unsafe class TileFormatTests
 
     [Fact]
     public void ATypeWithoutTilesIsNamed() =>
-        Assert.Contains("99 has no row in TileFormats", Assert.Throws<NotSupportedException>(() => TileFormats.Create<PortableIsa>().Get((TensorType)99)).Message, StringComparison.Ordinal);
+        Assert.Contains("99 has no row in TileFormats", Assert.Throws<NotSupportedException>(() => TileFormats.Create(KernelSet.Of<PortableIsa>()).Get((TensorType)99)).Message, StringComparison.Ordinal);
 
     private static void CheckFormat(TileFormat format, TensorView tensor)
     {

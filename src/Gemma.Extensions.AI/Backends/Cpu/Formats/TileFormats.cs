@@ -21,10 +21,6 @@ internal sealed class TileFormats
     }
 
     /// <summary>The table. bfloat16 is widened to float32; tiers that multiply it directly use <see cref="KernelSet.BFloat16Pairs"/> instead.</summary>
-    public static TileFormats Create<TIsa>()
-        where TIsa : struct, IVectorIsa => Create(KernelSet.Of<TIsa>());
-
-    /// <inheritdoc cref="Create{TIsa}"/>
     public static TileFormats Create(KernelSet kernels) => new(kernels.Formats);
 
     /// <summary>The tile format of a type; null if it has no row.</summary>
