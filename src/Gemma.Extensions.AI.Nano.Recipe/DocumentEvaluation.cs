@@ -51,10 +51,10 @@ internal static class DocumentEvaluation
 
             DocumentAnswerer answerer = provider.GetRequiredService<DocumentAnswerer>();
             (string Question, string? Answer, int Page)[] asked = [.. Enumerable.Range(0, QuestionsOfAFolder).Select(_ => Draw(l, pages))];
-            Outcome[] outcomes = new Outcome[asked.Length];
+            Outcome[][] outcomes = new Outcome[asked.Length][];
             await Parallel.ForAsync(0, asked.Length, new ParallelOptions { MaxDegreeOfParallelism = AtOnce, CancellationToken = cancellation }, async (n, token) =>
                 outcomes[n] = Judge(await answerer.AskAsync(asked[n].Question, cancellationToken: token).ConfigureAwait(false), asked[n], phrasing)).ConfigureAwait(false);
-            return outcomes;
+            return [.. outcomes.SelectMany(outcome => outcome)];
         }
         finally
         {
@@ -65,14 +65,27 @@ internal static class DocumentEvaluation
         }
     }
 
-    /// <summary>Right is the value with one citation, of the page that says it; where no page does, that nothing was found.</summary>
-    internal static Outcome Judge(DocumentAnswer answer, (string Question, string? Answer, int Page) asked, Split phrasing)
+    /// <summary>
+    /// Right is the value with one citation, of the page that says it; where no page does, that nothing was found. Of questions that have an answer it is also told whether the model got to read
+    /// the page, and whether the value is right whatever it cites.
+    /// </summary>
+    internal static Outcome[] Judge(DocumentAnswer answer, (string Question, string? Answer, int Page) asked, Split phrasing)
     {
         string text = $"{asked.Question}\n{string.Join("\n\n", answer.Passages.Select((p, i) => $"[{i + 1}] {p.Chunk.Text}"))}\nexpected: {asked.Answer ?? "(absent)"}";
-        bool right = asked.Answer is null
-            ? !answer.Found
-            : answer.Found && answer.Citations is [{ } only] && only.Chunk.DocumentId == Id(asked.Page) && answer.Text[..answer.Text.LastIndexOf('[')].Trim() == asked.Answer;
-        return new Outcome(asked.Answer is null ? "documents: absent answers refused" : "documents: answer and source right", phrasing, right, text, answer.Text);
+        if (asked.Answer is null)
+        {
+            return [Of("documents: absent answers refused", !answer.Found)];
+        }
+
+        int mark = answer.Text.LastIndexOf('[');
+        bool value = answer.Found && (mark < 0 ? answer.Text : answer.Text[..mark]).Trim() == asked.Answer;
+        return
+        [
+            Of("documents: answer and source right", value && answer.Citations is [{ } only] && only.Chunk.DocumentId == Id(asked.Page)), Of("documents: answer right, whatever is cited", value),
+            Of("documents: page with the answer read", answer.Passages.Any(p => p.Chunk.DocumentId == Id(asked.Page))),
+        ];
+
+        Outcome Of(string figure, bool right) => new(figure, phrasing, right, text, answer.Text);
     }
 
     private static (string Question, string? Answer, int Page) Draw(Lexicon l, Page[] pages)

@@ -21,8 +21,8 @@ public sealed class GemmaRagOptions
     /// <summary>Options for finding passages. A chat model is a weak embedder, so here a rank by vectors weighs a quarter of a rank by words.</summary>
     public DocumentRetrieverOptions Retrieval { get; } = new() { VectorWeight = 0.25 };
 
-    /// <summary>Options for answering questions.</summary>
-    public DocumentAnswererOptions Answering { get; } = new();
+    /// <summary>Options for answering questions. For the same reason, passages that share less than half as much with the question as the best one are not read here.</summary>
+    public DocumentAnswererOptions Answering { get; } = new() { MinRelativeEvidence = 0.5 };
 
     /// <summary>Settings of the SQLite store. Not read where another store is registered.</summary>
     public SqliteVectorStoreOptions Store { get; } = new();

@@ -7,7 +7,9 @@ namespace Gemma.Extensions.AI.Rag.Answering;
 /// Passes text through and drops citations of passages that don't exist: [7] of five passages. Text is held back only from an open bracket to
 /// the first character that decides.
 /// </summary>
-internal sealed class CitationFilter(int passages)
+/// <param name="passages">Number of passages.</param>
+/// <param name="check">Given a statement and the one passage that it cites, says which passage to cite instead; null: what the model cited.</param>
+internal sealed class CitationFilter(int passages, Func<string, int, int>? check = null)
 {
     /// <summary>More digits and commas than this name no passage.</summary>
     private const int LongestBracket = 64;
@@ -18,6 +20,9 @@ internal sealed class CitationFilter(int passages)
     /// The end of what was shown, where it could be the beginning of a citation. What follows a citation that was dropped would otherwise go on with it: "[7", "[0]", "]".
     /// </summary>
     private readonly StringBuilder _end = new();
+
+    /// <summary>The text that was shown since the last citation.</summary>
+    private readonly StringBuilder _statement = new();
 
     /// <summary>Characters of what is held that were shown before.</summary>
     private int _shown;
@@ -42,6 +47,11 @@ internal sealed class CitationFilter(int passages)
             {
                 string bracket = _held.ToString(), resolved = Resolve(bracket);
                 Show(shown, resolved.StartsWith(bracket[.._shown], StringComparison.Ordinal) ? resolved : bracket[.._shown]);
+                if (resolved.Length > "[]".Length)
+                {
+                    _statement.Clear(); // a citation; one that was dropped leaves its statement to the next
+                }
+
                 if (_end.Length > 0)
                 {
                     _held.Append(_end);
@@ -77,6 +87,7 @@ internal sealed class CitationFilter(int passages)
         foreach (char c in text.AsSpan(_shown))
         {
             shown.Append(c);
+            _statement.Append(c);
             if (c == '[' || (_end.Length > 0 && !char.IsAsciiDigit(c) && c is not (',' or ' ')) || _end.Length > LongestBracket)
             {
                 _end.Clear();
@@ -101,6 +112,11 @@ internal sealed class CitationFilter(int passages)
         }
 
         int[] known = [.. parts.Select(p => int.TryParse(p, NumberStyles.None, CultureInfo.InvariantCulture, out int n) ? n : 0).Where(n => n >= 1 && n <= passages)];
+        if (known is [int cited] && check is not null && _shown <= 1)
+        {
+            known[0] = check(_statement.ToString(), cited);
+        }
+
         foreach (int number in known.Where(n => !Cited.Contains(n)))
         {
             Cited.Add(number);

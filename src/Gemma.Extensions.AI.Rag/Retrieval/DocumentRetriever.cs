@@ -99,6 +99,9 @@ public sealed class DocumentRetriever
     /// <summary>The kind of search that found the passages.</summary>
     public RetrievalMode Mode { get; }
 
+    /// <summary>True if a model judges what was found.</summary>
+    internal bool HasReranker => _options.Reranker is not null;
+
     /// <summary>
     /// The best passages for a question, best first. None where the collection does not exist because nothing was ingested yet, as in one that is empty:
     /// <see cref="VectorStoreCollection{TKey, TRecord}.CollectionExistsAsync"/> tells the two apart, and is worth a look at start-up, since a store that

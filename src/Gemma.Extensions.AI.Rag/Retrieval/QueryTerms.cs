@@ -148,7 +148,13 @@ internal static partial class QueryTerms
 
     private static bool IsIdeograph(string letter) => letter.Length == 2 || letter[0] is >= '\u3400' and <= '\u9FFF';
 
-    private static string Key(string word) => SearchWords.Asked(word).First() is { First: 0 } spaced ? Stem(spaced.Text) : word;
+    /// <summary>True for a word that questions are made of and that says nothing about their subject.</summary>
+    public static bool IsFunction(string word) => s_function.Contains(word);
+
+    /// <summary>The part that two forms of a word have in common.</summary>
+    public static string Key(SearchWord word) => word.First == 0 ? Stem(word.Text) : word.Text;
+
+    private static string Key(string word) => SearchWords.Asked(word).First() is { First: 0 } spaced ? Key(spaced) : word;
 
     /// <summary>Cuts common English endings, enough to match singular and plural, present and past.</summary>
     private static string Stem(string word)

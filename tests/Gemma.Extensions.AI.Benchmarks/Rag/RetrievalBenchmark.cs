@@ -41,6 +41,7 @@ internal static class RetrievalBenchmark
                 words = true;
             }
 
+            await ReadAsync(corpus, model, Path.Combine(directory, "read.db"), cancellation);
             await RefusalAsync(corpus, model, Path.Combine(directory, "words.db"), cancellation);
             await SecondQuestionAsync(corpus, model, Path.Combine(directory, "answers.db"), cancellation);
         }
@@ -101,6 +102,39 @@ internal static class RetrievalBenchmark
             }
 
             Console.WriteLine($"| {label} | {first / (double)count:0.000} | {five / (double)count:0.000} | {reciprocal / count:0.000} | {clock.Elapsed.TotalMilliseconds / count:0.0} |");
+        }
+    }
+
+    /// <summary>How often the passage with the answer is among those that the model reads, and how many it reads, by <see cref="DocumentAnswererOptions.MinRelativeEvidence"/>.</summary>
+    private static async Task ReadAsync(RetrievalCorpus corpus, GemmaModel model, string database, CancellationToken cancellation)
+    {
+        const int Most = 5, Found = 4 * Most; // as DocumentAnswerer
+        using SqliteVectorStore store = new(database);
+        IEmbeddingGenerator<string, Embedding<float>> embeddings = model.AsIEmbeddingGenerator(new GemmaEmbeddingOptions { Truncate = true });
+        int dimensions = ((EmbeddingGeneratorMetadata)embeddings.GetService(typeof(EmbeddingGeneratorMetadata))!).DefaultModelDimensions!.Value;
+        VectorStoreCollection<Guid, DocumentChunk> collection = store.GetCollection<Guid, DocumentChunk>("corpus", DocumentChunk.CreateDefinition(dimensions));
+        await new DocumentIngestor(collection, model.Tokenizer, embeddings).IngestAsync(corpus.Documents, cancellationToken: cancellation);
+        Console.WriteLine();
+        Console.WriteLine("| MinRelativeEvidence | words: answer among those read | passages read | fused (weight 0.25): answer among those read | passages read |");
+        Console.WriteLine("|---|---|---|---|---|");
+        List<(string? Answer, IReadOnlyList<RetrievedPassage> Passages)>[] searches = [[], []];
+        foreach ((int i, DocumentRetrieverOptions retrieval) in ((DocumentRetrieverOptions[])[new() { Mode = RetrievalMode.Keywords }, new() { VectorWeight = 0.25 }]).Index())
+        {
+            DocumentRetriever retriever = new(collection, embeddings, retrieval);
+            foreach (CorpusQuestion question in corpus.Answerable)
+            {
+                searches[i].Add((question.DocumentId, await retriever.SearchAsync(question.Text, Found, cancellationToken: cancellation)));
+            }
+        }
+
+        foreach (double least in (double[])[0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+        {
+            IEnumerable<string> cells = searches.SelectMany(search =>
+            {
+                (string? Answer, RetrievedPassage[] Read)[] all = [.. search.Select(s => (s.Answer, (least == 0 ? s.Passages : s.Passages.Where(p => p.Evidence >= least * s.Passages.Max(best => best.Evidence))).Take(Most).ToArray()))];
+                return (string[])[$"{all.Count(a => a.Read.Any(p => p.Chunk.DocumentId == a.Answer)) / (double)all.Length:0.000}", $"{all.Average(a => a.Read.Length):0.0}"];
+            });
+            Console.WriteLine($"| {least} | {string.Join(" | ", cells)} |");
         }
     }
 

@@ -140,6 +140,82 @@ public sealed class AnsweringTests : IDisposable
         }
     }
 
+    /// <summary>A citation is set to the passage that holds the words of its statement where the words tell, and stays where they do not.</summary>
+    [Theory]
+    [InlineData("24 months [2]", "24 months [1]")] // the passage beside it
+    [InlineData("24 months [1]", "24 months [1]")]
+    [InlineData("The warranty is 24 months. [3]", "The warranty is 24 months. [1]")] // behind the full stop
+    [InlineData("It lasts 24 months, says the maker [2].", "It lasts 24 months, says the maker [1].")] // what no passage holds tells nothing
+    [InlineData("Steel from Oslo for 24 months [2].", "Steel from Oslo for 24 months [1].")] // only the numbers tell: no passage holds all
+    [InlineData("It is made of steel [1] and of wood [2].", "It is made of steel [2] and of wood [3].")] // every statement by itself
+    [InlineData("Oslo [2]", "Oslo [2]")] // two passages hold it: nothing tells which
+    [InlineData("Oslo [3]", "Oslo [3]")] // the same, and the cited one holds it not
+    [InlineData("The warranty [2]", "The warranty [2]")] // only words of the question
+    [InlineData("Forty years [2]", "Forty years [2]")] // in no passage
+    [InlineData("36 euros [1]", "36 euros [2]")] // both words stand in the first, but not beside each other
+    [InlineData("24 months [2, 3]", "24 months [2][3]")] // more than one is not a slip
+    [InlineData("24 months [9][2]", "24 months [1]")] // what was dropped leaves its statement to the next
+    [InlineData("24 months [1][2]", "24 months [1][2]")] // nothing stands between
+    [InlineData("Wood. 24 months [3]", "Wood. 24 months [1]")] // a sentence before has nothing to say
+    public void ACitationThatLacksTheWordsOfItsStatementIsSetToThePassageThatHoldsThem(string text, string expected)
+    {
+        string[] passages =
+        [
+            "Pump\nThe warranty of the pump is 24 months. It was made in Oslo for 99 euros and weighs 36 kilos.", "Hose\nThe warranty of the hose is 12 months. It costs 36 euros, is made of steel and comes from Oslo.",
+            "Barrel\nThe barrel is made of wood.",
+        ];
+        CitationCheck check = new("How long is the warranty of the pump?", passages);
+        foreach (int size in (ReadOnlySpan<int>)[1, 2, 3, 100])
+        {
+            CitationFilter filter = new(passages.Length, check.Check);
+            Assert.Equal(expected, string.Concat(text.Chunk(size).Select(c => filter.Push(new string(c)))) + filter.Flush());
+            Assert.Equal(expected.Split('[').Skip(1).Select(part => part[0] - '0').Distinct(), filter.Cited);
+        }
+    }
+
+    /// <summary>The same in a script without spaces between words.</summary>
+    [Fact]
+    public void CitationsAreCheckedInAnyScript()
+    {
+        CitationCheck check = new("水泵的保修期是多久？", ["软管\n软管的保修期是十二个月。", "水泵\n水泵的保修期是二十四个月。"]);
+        Assert.Equal(2, check.Check("二十四个月", 1));
+        Assert.Equal(1, check.Check("十二个月", 1));
+        Assert.Equal(2, check.Check("软管是十二个月。水泵的保修期是二十四个月。", 1));
+    }
+
+    /// <summary>The answerer sets its citations right, and leaves them to the model where it is told to.</summary>
+    [Theory]
+    [InlineData(true, "boiler.md")]
+    [InlineData(false, "attic.txt")]
+    public async Task AnswersCiteThePassageThatTheyWereReadIn(bool check, string document)
+    {
+        ScriptedClient chat = new("One and two bar [1].");
+        DocumentAnswerer answerer = new(await RetrieverAsync(), chat, s_tokenizer, new DocumentAnswererOptions { CheckCitations = check });
+        DocumentAnswer answer = await answerer.AskAsync("What boiler pressure is right?");
+        Assert.Equal(document, answer.Citations.Single().Chunk.DocumentId);
+        Assert.Equal(check ? "One and two bar [2]." : "One and two bar [1].", answer.Text);
+    }
+
+    /// <summary>Passages that share much less with the question than the best one are not read, nor are they where nothing is asked for.</summary>
+    [Fact]
+    public async Task PassagesFarBelowTheBestAreNotReadWhereThatIsAskedFor()
+    {
+        DocumentRetriever retriever = await RetrieverAsync();
+        IReadOnlyList<RetrievedPassage> found = await retriever.SearchAsync("What boiler pressure is right?");
+        Assert.Equal(["boiler.md", "attic.txt"], found.Select(p => p.Chunk.DocumentId));
+        double share = found[1].Evidence!.Value / found[0].Evidence!.Value;
+        Assert.InRange(share, 0.05, 0.95);
+        Assert.Equal(2, await ReadAsync(0));
+        Assert.Equal(2, await ReadAsync(share - 0.01));
+        Assert.Equal(1, await ReadAsync(share + 0.01));
+        Assert.Equal(1, await ReadAsync(1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DocumentAnswerer(retriever, new ScriptedClient(""), s_tokenizer, new DocumentAnswererOptions { MinRelativeEvidence = 1.01 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DocumentAnswerer(retriever, new ScriptedClient(""), s_tokenizer, new DocumentAnswererOptions { MinRelativeEvidence = -0.01 }));
+
+        async Task<int> ReadAsync(double least) =>
+            (await new DocumentAnswerer(retriever, new ScriptedClient("Two bar [1]."), s_tokenizer, new DocumentAnswererOptions { MinRelativeEvidence = least }).AskAsync("What boiler pressure is right?")).Passages.Count;
+    }
+
     /// <summary>
     /// The whole way on a real, if senseless, model: embedded, found, re-ranked, answered. Its logits are bent towards opening brackets, which the
     /// grammar turns into citations of the two passages.

@@ -145,21 +145,27 @@ public sealed class NanoRecipeTests
         Assert.Contains("(phrasing held out)", failures.ToString(), StringComparison.Ordinal);
     }
 
-    /// <summary>An answer from documents is right with the value and one citation, of the document that says it; where none does, if nothing was found.</summary>
+    /// <summary>
+    /// An answer from documents is right with the value and one citation, of the document that says it; where none does, if nothing was found. Whether the value alone is right, and whether the
+    /// page was read, is told beside it.
+    /// </summary>
     [Theory]
-    [InlineData("24 months [2]", "page3", "24 months", true)]
-    [InlineData("24 months [2]", "page4", "24 months", false)]
-    [InlineData("24 [2]", "page3", "24 months", false)]
-    [InlineData("24 months [2]", "page3 page3", "24 months", false)]
-    [InlineData("24 months [2]", "page3", null, false)]
-    [InlineData(NanoCorpus.SourceRefusal, "", "24 months", false)]
-    [InlineData(NanoCorpus.SourceRefusal, "", null, true)]
-    public void AnswersFromDocumentsAreJudgedByValueAndSource(string said, string cited, string? expected, bool right)
+    [InlineData("24 months [2]", "page3", "24 months", true, true)]
+    [InlineData("24 months [2]", "page4", "24 months", false, true)]
+    [InlineData("24 [2]", "page3", "24 months", false, false)]
+    [InlineData("24 months [2]", "page3 page3", "24 months", false, true)]
+    [InlineData("24 months", "", "24 months", false, true)]
+    [InlineData("24 months [2]", "page3", null, false, null)]
+    [InlineData(NanoCorpus.SourceRefusal, "", "24 months", false, false)]
+    [InlineData(NanoCorpus.SourceRefusal, "", null, true, null)]
+    public void AnswersFromDocumentsAreJudgedByValueAndSource(string said, string cited, string? expected, bool right, bool? value)
     {
         Citation[] citations = [.. Lexicon.Words(cited).Select((document, i) => new Citation(i + 2, new DocumentChunk { DocumentId = document }))];
-        Outcome outcome = DocumentEvaluation.Judge(new DocumentAnswer(said, citations.Length > 0, citations, [], null), ("How long is the warranty?", expected, 3), Split.HeldOut);
-        Assert.Equal((right, expected is null ? "documents: absent answers refused" : "documents: answer and source right"), (outcome.Right, outcome.Figure));
-        Assert.Contains(outcome.Figure, Figures.Targets.Keys);
+        RetrievedPassage[] read = [.. citations.Select(citation => new RetrievedPassage(citation.Chunk, 1, 1, null))];
+        Outcome[] outcomes = DocumentEvaluation.Judge(new DocumentAnswer(said, !said.StartsWith(NanoCorpus.SourceRefusal, StringComparison.Ordinal), citations, read, null), ("How long is the warranty?", expected, 3), Split.HeldOut);
+        Assert.Equal((right, expected is null ? "documents: absent answers refused" : "documents: answer and source right"), (outcomes[0].Right, outcomes[0].Figure));
+        Assert.Contains(outcomes[0].Figure, Figures.Targets.Keys);
+        Assert.Equal(value is null ? [] : [value.Value, cited.Contains("page3", StringComparison.Ordinal)], outcomes.Skip(1).Select(outcome => outcome.Right));
     }
 
     private static string Key(IEnumerable<ChatMessage> messages, ChatOptions? options) =>
