@@ -16,7 +16,7 @@ internal static class GemmaConnection
         Model, nameof(GemmaOptions.ModelPath), nameof(GemmaOptions.AllowDownload), nameof(GemmaOptions.ContextLength), nameof(GemmaOptions.ChatFormat), nameof(GemmaOptions.Threads), nameof(GemmaOptions.Kernel),
         nameof(GemmaOptions.Device), nameof(GemmaOptions.GpuLayers), nameof(GemmaOptions.KvCacheType), nameof(GemmaOptions.KvCacheBytes), nameof(GemmaOptions.MaxConcurrentRequests),
         nameof(GemmaOptions.MaxQueuedRequests), nameof(GemmaOptions.PrefixCache), nameof(GemmaOptions.SpeculativeTokens), nameof(GemmaOptions.DraftModelPath), nameof(GemmaOptions.MemoryCheck),
-        nameof(GemmaOptions.IdleUnload), nameof(GemmaOptions.MemoryBudget), nameof(GemmaOptions.Preload),
+        nameof(GemmaOptions.HugePages), nameof(GemmaOptions.IdleUnload), nameof(GemmaOptions.MemoryBudget), nameof(GemmaOptions.Preload),
     ];
 
     /// <summary>Reads a connection string as a section of options.</summary>

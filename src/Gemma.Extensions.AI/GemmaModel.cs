@@ -179,7 +179,7 @@ public sealed partial class GemmaModel : IDisposable
         Task<Backend> preparing = Task.Run(() => options.CreateBackend(options), CancellationToken.None);
         try
         {
-            file = ModelFile.Open(path, cancellationToken: cancellationToken);
+            file = ModelFile.Open(path, checkScales: false, cancellationToken);
             if (options.ContextLength > file.Config.ContextLength)
             {
                 throw new ArgumentOutOfRangeException(
@@ -187,6 +187,8 @@ public sealed partial class GemmaModel : IDisposable
             }
 
             ILogger? logger = loggerFactory?.CreateLogger<GemmaModel>();
+            MemoryAdvice memory = AdviceFor(file, options);
+            ReadWeights(file, memory, options, logger, cancellationToken);
             foreach (string warning in file.Warnings)
             {
                 logger?.LogWarning("{Warning}", warning);
@@ -196,7 +198,7 @@ public sealed partial class GemmaModel : IDisposable
             backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, options.KvCacheType, draft is null ? null : (draft, Scheduler.SpeculatingSequences));
             if (backend is not CudaBackend)
             {
-                CheckMemory(path, AdviceFor(file, options), file.Config, options.MemoryCheck, logger);
+                CheckMemory(path, memory, file.Config, options.MemoryCheck, logger);
             }
 
             ModelFile opened = file;
@@ -274,6 +276,26 @@ public sealed partial class GemmaModel : IDisposable
         {
             logger?.LogWarning("{Path} {Memory}: weights will be read from disk again and again, which is slow. {Advice}", path, memory.Describe(), memory.Advise(config));
         }
+    }
+
+    /// <summary>Reads the weights once, to check their scales; before that they are moved to huge pages where the options ask for it.</summary>
+    private static void ReadWeights(ModelFile file, MemoryAdvice memory, GemmaOptions options, ILogger? logger, CancellationToken cancellationToken)
+    {
+        if (options.HugePages)
+        {
+            string? reason = options.Device != "cpu" ? $"the device is {options.Device}, not cpu" : !memory.FitsNow ? $"the model {memory.Describe()}" : HugePages.Unsupported();
+            if (reason is null)
+            {
+                long moved = file.MoveToHugePages(cancellationToken);
+                logger?.LogInformation("{Moved:N0} of {Bytes:N0} bytes of weights of {Path} were moved to private memory in pages of 2 MB.", moved, memory.WeightBytes, file.Path);
+            }
+            else
+            {
+                logger?.LogWarning("{Option} is set, but the weights of {Path} stay in the mapped file: {Reason}.", nameof(GemmaOptions.HugePages), file.Path, reason);
+            }
+        }
+
+        ScaleCheck.Run(file.Tensors.Values, cancellationToken);
     }
 
     private static EngineOptions EngineOptions(string path, GemmaOptions options, Backend backend) => new()

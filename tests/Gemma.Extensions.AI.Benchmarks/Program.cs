@@ -1,9 +1,9 @@
 using System.CommandLine;
 
-if (args is [Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.OneStart, string model])
+if (args is [Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.OneStart, string model, string hugePages])
 {
     // Before the command line is set up: what is timed is the library, from the start of the process.
-    await Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.FirstTokenAsync(model);
+    await Gemma.Extensions.AI.Benchmarks.Speed.StartBenchmark.FirstTokenAsync(model, bool.Parse(hugePages));
     return 0;
 }
 

@@ -24,10 +24,11 @@ internal static class BenchCommand
         Option<string> device = CommonOptions.Device();
         Option<int?> gpuLayers = CommonOptions.GpuLayers();
         Option<bool> ignoreMemory = CommonOptions.IgnoreMemory();
+        Option<bool> hugePages = CommonOptions.HugePages();
         Option<bool> json = CommonOptions.Json();
         Command command = new("bench", "Measure prompt and generation speed. With random tokens, greedily, without speculation, after a warm-up.\n\nExample:\n  gemma bench --model gemma-2-2b-it-Q4_K_M.gguf --prompt-tokens 512 --generate-tokens 64 --threads 2 --json")
         {
-            model, promptTokens, generateTokens, depth, threads, repeat, kernel, device, gpuLayers, ignoreMemory, json,
+            model, promptTokens, generateTokens, depth, threads, repeat, kernel, device, gpuLayers, ignoreMemory, hugePages, json,
         };
         command.SetAction(async (parsed, cancellationToken) =>
         {
@@ -40,6 +41,7 @@ internal static class BenchCommand
                 Device = parsed.GetRequiredValue(device),
                 GpuLayers = parsed.GetValue(gpuLayers),
                 MemoryCheck = parsed.MemoryCheck(ignoreMemory),
+                HugePages = parsed.GetValue(hugePages),
                 MaxConcurrentRequests = 1,
                 SpeculativeTokens = 0,
             };

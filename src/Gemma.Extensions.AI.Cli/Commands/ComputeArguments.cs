@@ -11,8 +11,9 @@ internal sealed class ComputeArguments
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<int?> _gpuLayers = CommonOptions.GpuLayers();
     private readonly Option<bool> _ignoreMemory = CommonOptions.IgnoreMemory();
+    private readonly Option<bool> _hugePages = CommonOptions.HugePages();
 
-    public IEnumerable<Option> All => [_threads, _context, _kernel, _device, _gpuLayers, _ignoreMemory];
+    public IEnumerable<Option> All => [_threads, _context, _kernel, _device, _gpuLayers, _ignoreMemory, _hugePages];
 
     public void Apply(ParseResult parsed, GemmaOptions options)
     {
@@ -22,5 +23,6 @@ internal sealed class ComputeArguments
         options.Device = parsed.GetRequiredValue(_device);
         options.GpuLayers = parsed.GetValue(_gpuLayers);
         options.MemoryCheck = parsed.MemoryCheck(_ignoreMemory);
+        options.HugePages = parsed.GetValue(_hugePages);
     }
 }

@@ -15,7 +15,7 @@ internal static partial class OptionWords
     {
         [nameof(GemmaOptions.ModelPath)] = "--model", [nameof(GemmaOptions.ContextLength)] = "--context", [nameof(GemmaOptions.Threads)] = "--threads", [nameof(GemmaOptions.Kernel)] = "--kernel",
         [nameof(GemmaOptions.Device)] = "--device", [nameof(GemmaOptions.GpuLayers)] = "--gpu-layers", [nameof(GemmaOptions.ChatFormat)] = "--chat-format", [nameof(GemmaOptions.Adapters)] = "--lora",
-        [nameof(GemmaOptions.MaxConcurrentRequests)] = "--parallel", [nameof(GemmaOptions.IdleUnload)] = "--keep-alive", [nameof(GemmaOptions.MemoryBudget)] = "--memory",
+        [nameof(GemmaOptions.MaxConcurrentRequests)] = "--parallel", [nameof(GemmaOptions.IdleUnload)] = "--keep-alive", [nameof(GemmaOptions.MemoryBudget)] = "--memory", [nameof(GemmaOptions.HugePages)] = "--huge-pages",
         [nameof(ChatOptions.Temperature)] = "--temperature", [nameof(ChatOptions.Seed)] = "--seed", [nameof(ChatOptions.MaxOutputTokens)] = "--max-tokens",
         [nameof(GemmaHubOptions.Connections)] = "--connections", [nameof(GemmaHubOptions.Offline)] = "--offline",
 #if !AHEAD_OF_TIME

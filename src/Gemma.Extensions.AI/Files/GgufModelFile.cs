@@ -72,6 +72,8 @@ internal sealed class GgufModelFile : ModelFile
 
     public override ChatTemplateText? ReadChatTemplate() => CheckpointTemplate.Read(Metadata, Path);
 
+    public override long MoveToHugePages(CancellationToken cancellationToken) => _file.MoveToHugePages(cancellationToken);
+
     public override void Dispose() => _file.Dispose();
 
     private static GemmaConfig ReadConfig(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)

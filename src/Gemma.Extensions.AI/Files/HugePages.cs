@@ -8,7 +8,41 @@ internal static unsafe partial class HugePages
     /// <summary>Bytes of one.</summary>
     public const int Size = 2 << 20;
 
+    /// <summary>Bytes that are moved in one step; as much memory again is needed while a thread does it.</summary>
+    internal const int Piece = 32 << 20;
+
     private const int Advice = 14;
+
+    /// <summary>MADV_POPULATE_READ, since Linux 5.14: reads all pages in one call.</summary>
+    private const int Populate = 22;
+
+    private const int ReadOnly = 1, ReadWrite = 3;
+
+    private const int PrivateAnonymous = 0x22;
+
+    /// <summary>MREMAP_MAYMOVE and MREMAP_FIXED.</summary>
+    private const int MoveToAddress = 3;
+
+    /// <summary>The file that says when the system gives out pages of 2 MB: always, to those who ask, or never.</summary>
+    private const string Setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+    /// <summary>Null where <see cref="Replace"/> can put memory in pages of 2 MB under a mapping, else why it cannot.</summary>
+    public static string? Unsupported()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return "only Linux lets memory be put under a mapped file";
+        }
+
+        try
+        {
+            return File.ReadAllText(Setting).Contains("[never]", StringComparison.Ordinal) ? $"the system gives out none ({Setting} says never)" : null;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return $"the kernel has none, or does not say so ({Setting} cannot be read)";
+        }
+    }
 
     /// <summary>
     /// Advises Linux. Anonymous memory gets them on first touch. Of a mapped file what is not in memory yet is read in such pieces, by file systems that can (ext4 since 6.16, XFS, Btrfs); what is
@@ -23,6 +57,80 @@ internal static unsafe partial class HugePages
             _ = MAdvise(data, (nuint)bytes, Advice);
         }
     }
+
+    /// <summary>
+    /// Puts private memory in pages of 2 MB under a read-only mapping of a file, with the same bytes. Addresses stay what they are, and others may read meanwhile: <c>mremap</c> exchanges pages in one step.
+    /// What lies before the first multiple of 2 MB and after the last one stays mapped, as do pieces for which the system has no memory.
+    /// </summary>
+    /// <param name="data">Address of the first byte of the file.</param>
+    /// <param name="length">Bytes that are mapped.</param>
+    /// <param name="cancellationToken">Stops before the next piece; what was moved stays.</param>
+    /// <returns>Bytes that lie in private memory now.</returns>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static long Replace(byte* data, long length, CancellationToken cancellationToken)
+    {
+        nint first = ((nint)data + Size - 1) & -Size, end = ((nint)data + (nint)length) & -Size;
+        long moved = 0;
+        Parallel.For(0L, Math.Max(0, (end - first + Piece - 1) / Piece), new ParallelOptions { CancellationToken = cancellationToken }, (index, state) =>
+        {
+            nint target = first + (nint)index * Piece;
+            nint bytes = Math.Min(Piece, end - target);
+            if (Move((byte*)target, bytes))
+            {
+                Interlocked.Add(ref moved, bytes);
+            }
+            else
+            {
+                state.Stop();
+            }
+        });
+        return moved;
+    }
+
+    private static bool Move(byte* target, nint bytes)
+    {
+        nint area = bytes + Size;
+        byte* begin = MMap(null, area, ReadWrite, PrivateAnonymous, -1, 0);
+        if (begin == (byte*)-1)
+        {
+            return false;
+        }
+
+        byte* filled = (byte*)(((nint)begin + Size - 1) & -Size);
+        _ = MAdvise(filled, (nuint)bytes, Advice);
+        _ = MAdvise(target, (nuint)bytes, Populate);
+        Buffer.MemoryCopy(target, filled, bytes, bytes);
+        if (MProtect(filled, bytes, ReadOnly) == 0 && MRemap(filled, bytes, bytes, MoveToAddress, target) == target)
+        {
+            // The rest of the area, around the pages that have gone: another thread may be given their addresses from now on.
+            Unmap(begin, filled);
+            Unmap(filled + bytes, begin + area);
+            return true;
+        }
+
+        Unmap(begin, begin + area);
+        return false;
+    }
+
+    private static void Unmap(byte* from, byte* to)
+    {
+        if (to > from)
+        {
+            _ = MUnmap(from, (nint)(to - from));
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "mmap")]
+    private static partial byte* MMap(void* address, nint length, int protection, int flags, int file, nint offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap")]
+    private static partial int MUnmap(void* address, nint length);
+
+    [LibraryImport("libc", EntryPoint = "mprotect")]
+    private static partial int MProtect(void* address, nint length, int protection);
+
+    [LibraryImport("libc", EntryPoint = "mremap")]
+    private static partial byte* MRemap(void* address, nint oldLength, nint newLength, int flags, void* newAddress);
 
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int MAdvise(void* address, nuint length, int advice);

@@ -65,6 +65,8 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     public override ChatTemplateText? ReadChatTemplate() => CheckpointTemplate.Read(_directory);
 
+    public override long MoveToHugePages(CancellationToken cancellationToken) => _files.Sum(file => file.MoveToHugePages(cancellationToken));
+
     public override void Dispose()
     {
         foreach (SafetensorsFile file in _files)

@@ -64,6 +64,10 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
+    /// <summary>Puts private memory in pages of 2 MB under the mapping, as far as the system has any (<see cref="HugePages.Replace"/>). Returns how many bytes lie there.</summary>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public long MoveToHugePages(CancellationToken cancellationToken) => HugePages.Replace(Data, Length, cancellationToken);
+
     public void Dispose()
     {
         if (_data is not null)

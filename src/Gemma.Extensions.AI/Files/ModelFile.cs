@@ -83,6 +83,14 @@ internal abstract class ModelFile : IDisposable
     /// <exception cref="GemmaModelFormatException">It brings one that cannot be read.</exception>
     public abstract ChatTemplateText? ReadChatTemplate();
 
+    /// <summary>
+    /// Moves the weights from the mapping of the file to private memory in pages of 2 MB, as far as the system has any. Tensors stay where they are, and may be read meanwhile.
+    /// </summary>
+    /// <param name="cancellationToken">Gives up; what was moved stays.</param>
+    /// <returns>Bytes that lie in private memory now.</returns>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public abstract long MoveToHugePages(CancellationToken cancellationToken);
+
     public abstract void Dispose();
 
     /// <summary>

@@ -116,6 +116,9 @@ internal sealed unsafe class SafetensorsFile : IDisposable
         return values;
     }
 
+    /// <summary>Moves what is mapped to private memory in pages of 2 MB, as far as the system has any. Returns how many bytes lie there.</summary>
+    public long MoveToHugePages(CancellationToken cancellationToken) => _map?.MoveToHugePages(cancellationToken) ?? 0;
+
     public void Dispose()
     {
         _map?.Dispose();

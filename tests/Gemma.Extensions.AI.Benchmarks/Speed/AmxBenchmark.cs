@@ -147,13 +147,14 @@ internal static class AmxBenchmark
 
     /// <summary>
     /// Generation between two measurements of the read bandwidth: bytes of weights that a token reads against what could be read meanwhile, the best of six passes over memory. Beside it what loads
-    /// alone read of the mapped file itself: the median of passes, since the best of a few is more than a machine with neighbours gives in the mean.
+    /// alone read of the weights where they lie (the mapped file, and what <see cref="GemmaOptions.HugePages"/> makes of it): the median of passes, since the best of a few is more than a machine with neighbours gives in the mean.
     /// </summary>
     private static IEnumerable<string> Generation(Settings settings)
     {
-        foreach (string type in settings.Types)
+        foreach ((string type, bool huge) in settings.Types.SelectMany(type => ((string, bool)[])[(type, false), (type, true)]))
         {
             using ModelFile file = ModelFile.Open(settings.File(type));
+            long moved = huge ? file.MoveToHugePages(CancellationToken.None) : 0;
             using Loop loop = new(file, CpuBackend.Create(new CpuBackendOptions { Threads = settings.Threads }));
             double gigabytes = file.Tensors.Values.Sum(tensor => tensor.ByteLength) / 1e9;
             loop.Generate(4);
@@ -173,8 +174,9 @@ internal static class AmxBenchmark
                 bandwidths.Add(before = after);
             }
 
-            yield return Row($"generation, {type}, GB/s read of what can be read", $"{Median(bandwidths):F1}", $"{Median(speeds) * gigabytes:F1} ({Median(speeds):F2} tok/s)", Median(shares), 0.9);
-            yield return $"| the same, of what loads read of the mapped file, {HugeShare(file):P0} of it in pages of 2 MB | {Median(fileBandwidths):F1} | | {Median(fileShares):F2} | | |";
+            yield return Row($"generation, {type}{(huge ? ", huge pages" : "")}, GB/s read of what can be read", $"{Median(bandwidths):F1}", $"{Median(speeds) * gigabytes:F1} ({Median(speeds):F2} tok/s)", Median(shares), 0.9);
+            string place = huge ? $"of these weights, {moved / 1e9 / gigabytes:P0} of them moved" : $"of the mapped file, {HugeShare(file):P0} of it in pages of 2 MB";
+            yield return $"| the same, of what loads read {place} | {Median(fileBandwidths):F1} | | {Median(fileShares):F2} | | |";
         }
     }
 

@@ -28,11 +28,12 @@ internal static class CompareBenchmark
         Option<int> depth = new("--depth");
         Option<int> threads = new("--threads") { DefaultValueFactory = _ => 2 };
         Option<string> results = new("--results") { Required = true, Description = "Directory for the table." };
+        Option<bool> huge = new("--huge-pages") { Description = "Ours with GemmaOptions.HugePages." };
         Option<bool> append = new("--append") { Description = "Go on with the rounds that the table holds already." };
         Option<bool> oursOnly = new("--ours-only") { Description = "Do not run node-llama-cpp (where it does not fit the machine)." };
         Command command = new("compare", "Ours and node-llama-cpp, alternately, on a synthetic model: a table with medians, ratios and bandwidth.")
         {
-            size, type, models, generator, python, other, rounds, prompt, generate, depth, threads, results, append, oursOnly,
+            size, type, models, generator, python, other, rounds, prompt, generate, depth, threads, huge, results, append, oursOnly,
         };
         command.SetAction(parse =>
         {
@@ -43,8 +44,8 @@ internal static class CompareBenchmark
                 Execute(parse.GetValue(python)!, [parse.GetRequiredValue(generator), "--size", parse.GetValue(size)!, "--type", parse.GetValue(type)!, "--out", model]);
             }
 
-            Settings settings = new(model, parse.GetValue(prompt), parse.GetValue(generate), parse.GetValue(depth), parse.GetValue(threads));
-            string suffix = settings.Depth > 0 ? $"{name}-depth-{settings.Depth}" : name;
+            Settings settings = new(model, parse.GetValue(prompt), parse.GetValue(generate), parse.GetValue(depth), parse.GetValue(threads), parse.GetValue(huge));
+            string suffix = (settings.Depth > 0 ? $"{name}-depth-{settings.Depth}" : name) + (settings.HugePages ? "-huge-pages" : "");
             Compare(
                 settings, parse.GetValue(oursOnly) ? null : parse.GetRequiredValue(other), parse.GetValue(rounds), parse.GetValue(append),
                 Path.Combine(parse.GetRequiredValue(results), $"compare-{suffix}.md"));
@@ -93,7 +94,7 @@ internal static class CompareBenchmark
     {
         string output = Execute(Environment.ProcessPath!, [
             "forward", "--model", settings.Model, "--prompt-tokens", $"{settings.Prompt}", "--generate-tokens", $"{settings.Generate}", "--depth", $"{settings.Depth}",
-            "--threads", $"{settings.Threads}", "--repeat", "1"]);
+            "--threads", $"{settings.Threads}", "--repeat", "1", .. settings.HugePages ? ["--huge-pages"] : (string[])[]]);
         using JsonDocument json = JsonDocument.Parse(output);
         JsonElement root = json.RootElement;
         kernel = root.GetProperty("kernel").GetString()!;
@@ -119,11 +120,11 @@ internal static class CompareBenchmark
         using SafeFileHandle handle = File.OpenHandle(settings.Model);
         double file = RandomAccess.GetLength(handle) / 1e9; // a link's FileInfo has the length of the link
         StringBuilder text = new();
-        text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {kernel}{(theirs.Count > 0 ? " and node-llama-cpp, alternating" : "")}").AppendLine();
+        text.AppendLine($"# {Path.GetFileNameWithoutExtension(settings.Model)}: {kernel}{(settings.HugePages ? ", huge pages" : "")}{(theirs.Count > 0 ? " and node-llama-cpp, alternating" : "")}").AppendLine();
         text.AppendLine($"{Processor()}, {settings.Threads} threads, {RuntimeInformation.FrameworkDescription}, {DateTime.UtcNow:yyyy-MM-dd}. Model file: {file:F2} GB, synthetic weights.");
         text.AppendLine($"Prompt {settings.Prompt} tokens, {settings.Generate} generated at depth {settings.Depth}. Each round is a process of its own.");
         text.AppendLine("The read bandwidth is what as many threads reading in four streams each got just before; \"weights GB/s\" is the size of the file times the tokens generated a second.");
-        text.AppendLine("\"Not of the file\": resident memory at the end that is the process's own (RssAnon), key/value memory included; the rest is the mapped file.").AppendLine();
+        text.AppendLine("\"Not of the file\": resident memory at the end that is the process's own (RssAnon), key/value memory included; the rest is the mapped file. With huge pages the weights are the process's own.").AppendLine();
         text.AppendLine("| round | engine | prompt tok/s | generate tok/s | weights GB/s | peak resident GB | read GB/s just before | not of the file GB |").AppendLine("|---|---|---|---|---|---|---|---|");
         for (int i = 0; i < ours.Count; i++)
         {
@@ -143,7 +144,7 @@ internal static class CompareBenchmark
             text.AppendLine($"| ratio of medians | | **{promptRatio:F2}** | **{generateRatio:F2}** | | | | |");
         }
 
-        text.AppendLine().AppendLine($"Command: `compare --size … --type … --prompt-tokens {settings.Prompt} --generate-tokens {settings.Generate} --depth {settings.Depth}`, {ours.Count} rounds.");
+        text.AppendLine().AppendLine($"Command: `compare --size … --type … --prompt-tokens {settings.Prompt} --generate-tokens {settings.Generate} --depth {settings.Depth}{(settings.HugePages ? " --huge-pages" : "")}`, {ours.Count} rounds.");
         return text.ToString();
     }
 
@@ -169,7 +170,7 @@ internal static class CompareBenchmark
         return process.ExitCode == 0 ? output : throw new InvalidOperationException($"'{file}' ended with {process.ExitCode}.");
     }
 
-    private sealed record Settings(string Model, int Prompt, int Generate, int Depth, int Threads);
+    private sealed record Settings(string Model, int Prompt, int Generate, int Depth, int Threads, bool HugePages);
 
     private readonly record struct Sample(double Prompt, double Generate, double ResidentGigabytes, double Bandwidth, double? AnonymousGigabytes);
 }

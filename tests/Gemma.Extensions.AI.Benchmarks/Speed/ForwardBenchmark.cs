@@ -28,16 +28,17 @@ internal static class ForwardBenchmark
         Option<int> repeat = new("--repeat") { DefaultValueFactory = _ => 3 };
         Option<int?> threads = new("--threads");
         Option<string?> kernel = new("--kernel");
+        Option<bool> huge = new("--huge-pages") { Description = "Move the weights of a model file to private memory in pages of 2 MB." };
         Option<bool> profile = new("--profile") { Description = "Time of each kind of operation." };
         Option<int> adapters = new("--adapters") { Description = "Adapters with random factors for all projections; sequences take them by turns." };
         Option<int> rank = new("--rank") { DefaultValueFactory = _ => 16, Description = "Rank of the adapters." };
         Command command = new("forward", "Speed of the forward pass: tokens per second of a prompt and of generation, as one JSON line.")
         {
-            model, shape, type, device, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, adapters, rank, profile,
+            model, shape, type, device, prompt, generate, depth, sequences, chunk, repeat, threads, kernel, adapters, rank, huge, profile,
         };
         command.SetAction(result => Run(new Settings(
             result.GetValue(model), result.GetValue(shape), result.GetRequiredValue(type), result.GetRequiredValue(device), result.GetValue(prompt), result.GetValue(generate), result.GetValue(depth), result.GetValue(sequences), result.GetValue(chunk),
-            result.GetValue(repeat), result.GetValue(threads), result.GetValue(kernel), result.GetValue(adapters), result.GetValue(rank), result.GetValue(profile))));
+            result.GetValue(repeat), result.GetValue(threads), result.GetValue(kernel), result.GetValue(adapters), result.GetValue(rank), result.GetValue(huge), result.GetValue(profile))));
         return command;
     }
 
@@ -46,7 +47,12 @@ internal static class ForwardBenchmark
         long start = Stopwatch.GetTimestamp();
         Backend device = DeviceChoice.Create(new GemmaOptions { Device = settings.Device, Kernel = settings.Kernel, Threads = settings.Threads });
         using TimedBackend backend = new(device);
-        using ModelFile? file = settings.Shape is null ? ModelFile.Open(settings.Model ?? throw new ArgumentException("Give --model or --shape.")) : null;
+        using ModelFile? file = settings.Shape is null ? ModelFile.Open(settings.Model ?? throw new ArgumentException("Give --model or --shape."), checkScales: !settings.HugePages) : null;
+        if (settings.HugePages)
+        {
+            file?.MoveToHugePages(CancellationToken.None);
+        }
+
         using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, settings.Type) : null;
         GemmaConfig config = file?.Config ?? synthetic!.Config;
         GemmaWeights weights = file is null ? synthetic!.Load(backend) : GemmaWeights.Load(file, backend);
@@ -218,5 +224,5 @@ internal static class ForwardBenchmark
     }
 
     private sealed record Settings(
-        string? Model, string? Shape, string Type, string Device, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool Profile);
+        string? Model, string? Shape, string Type, string Device, int Prompt, int Generate, int Depth, int Sequences, int Chunk, int Repeat, int? Threads, string? Kernel, int Adapters, int Rank, bool HugePages, bool Profile);
 }
