@@ -208,15 +208,6 @@ internal sealed class NodeProcess
         }
     }
 
-    public long ResidentBytes
-    {
-        get
-        {
-            _process.Refresh();
-            return _process.WorkingSet64;
-        }
-    }
-
     public static NodeProcess Start(string program, string cluster, string store, int siloPort, int gatewayPort, string model, long kvBytes)
     {
         ProcessStartInfo start = new("dotnet", [program, "node", cluster, store, $"{siloPort}", $"{gatewayPort}", model, "1", $"{kvBytes}"])
@@ -261,11 +252,12 @@ internal sealed class NodeProcess
         return int.Parse((await SaysAsync("running")).Split(' ')[1]);
     }
 
-    /// <summary>Managed bytes that are in use, after a full collection.</summary>
-    public async Task<long> LiveBytesAsync()
+    /// <summary>Its memory.</summary>
+    /// <param name="collect">True: after a full collection.</param>
+    public async Task<NodeMemory> MemoryAsync(bool collect)
     {
-        await _process.StandardInput.WriteLineAsync("collect");
-        return long.Parse((await SaysAsync("running")).Split(' ')[2]);
+        await _process.StandardInput.WriteLineAsync(collect ? "collect" : "");
+        return NodeMemory.Parse((await SaysAsync("running")).Split(' ', 3)[2]);
     }
 
     public void Kill()

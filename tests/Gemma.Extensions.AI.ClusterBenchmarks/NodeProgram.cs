@@ -10,7 +10,7 @@ namespace Gemma.Extensions.AI.ClusterBenchmarks;
 
 /// <summary>
 /// One node of a cluster as a process of its own, to be killed. Arguments: cluster, the store of its membership (<see cref="MembershipStore.Address"/>), the silo's port, its gateway's, model path, threads, bytes of key/value memory or 0.
-/// Says "ready" once it serves, "running N BYTES" for each line of its input (calls, and managed memory, after a full collection where the line is "collect"), and ends gracefully when that ends.
+/// Says "ready" once it serves, "running N" and its memory (<see cref="NodeMemory"/>) for each line of its input, after a full collection where the line is "collect", and ends gracefully when that ends.
 /// </summary>
 internal static class NodeProgram
 {
@@ -43,7 +43,8 @@ internal static class NodeProgram
         Console.WriteLine("ready");
         while (await Console.In.ReadLineAsync() is { } line)
         {
-            Console.WriteLine($"running {host.Services.GetRequiredService<GemmaNode>().RunningCalls} {GC.GetTotalMemory(forceFullCollection: line == "collect")}");
+            NodeMemory memory = NodeMemory.OfThisProcess(collect: line == "collect");
+            Console.WriteLine($"running {host.Services.GetRequiredService<GemmaNode>().RunningCalls} {memory}");
         }
 
         await host.StopAsync();

@@ -28,8 +28,9 @@ switch (args)
         return await StepBenchmark.RunAsync(model, output, int.Parse(rounds));
     case ["costs", string output, string callers]:
         return await CostBenchmark.RunAsync(output, int.Parse(callers));
-    case ["predict", string model, string steps, string costs, string chats, string answer, string warmUp, string seconds]:
-        return await PredictionBenchmark.RunAsync(model, steps, costs, int.Parse(chats), int.Parse(answer), double.Parse(warmUp), double.Parse(seconds));
+    case ["predict", string model, string costs, string loads, string warmUp, string seconds, string rounds, string samples]:
+        (int, int)[] each = [.. loads.Split(',').Select(load => load.Split('x')).Select(load => (int.Parse(load[0]), int.Parse(load[1])))];
+        return await PredictionBenchmark.RunAsync(model, costs, each, double.Parse(warmUp), double.Parse(seconds), int.Parse(rounds), samples);
     case ["simulate", string steps, string costs, string nodes, string chats, string seed]:
         return SimulationBenchmark.Scale(steps, costs, Numbers(nodes), Numbers(chats), int.Parse(seed));
     case ["simulate-cache", string steps, string chats, string turns, string blocks, string instructions, string groups]:
@@ -47,7 +48,7 @@ switch (args)
             store NODES                    what the store of the membership does for 1, 10, … silos
             steps MODEL FILE ROUNDS        how long steps of the engine take, fitted and written to a file
             costs COSTS CALLERS            what calls cost besides steps, so many at a time, written to a file
-            predict MODEL FILE COSTS CHATS ANSWER WARMUP SECONDS   one, two and three nodes, so many chats at a time with answers of so many tokens, beside what the simulation says of them
+            predict MODEL COSTS LOADS WARMUP SECONDS ROUNDS SAMPLES   one, two and three nodes under so many chats at a time with answers of so many tokens (8x48,16x24), beside what the simulation says of them by steps measured before and after each run
             simulate FILE COSTS NODES CHATS SEED   so many nodes (1,10,100) at so many chats a node (4,8,16)
             simulate-cache FILE CHATS TURNS BLOCKS INSTRUCTIONS GROUPS   what "cache" does, simulated, of so many blocks a node and tokens of instructions, with the steps' times of the file
             soak REQUESTS CONVERSATIONS MINUTES SAMPLES   memory, sampled into a file, and orphaned work while nodes come and go; ends when both are over

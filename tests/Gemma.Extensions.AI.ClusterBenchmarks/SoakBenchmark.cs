@@ -30,8 +30,7 @@ internal static class SoakBenchmark
         {
             await ReplaceAsync(cluster, cluster.Nodes.First(node => !staying.Contains(node)), random.Next(2) == 0);
             replaced++;
-            samples.Add(new Sample(
-                Stopwatch.GetElapsedTime(began).TotalMinutes, load.Done, GC.GetTotalMemory(forceFullCollection: true), staying[0].ResidentBytes, staying[1].ResidentBytes, await staying[1].LiveBytesAsync()));
+            samples.Add(new Sample(Stopwatch.GetElapsedTime(began).TotalMinutes, load.Done, GC.GetTotalMemory(forceFullCollection: true), await staying[0].MemoryAsync(collect: false), await staying[1].MemoryAsync(collect: true)));
             Console.Error.WriteLine($"{load.Wrong + load.Failed} wrong or failed; {samples[^1].ToLine()}");
             await Task.Delay(TimeSpan.FromSeconds(8));
         }
@@ -48,14 +47,24 @@ internal static class SoakBenchmark
         await File.WriteAllLinesAsync(samplesPath, samples.Select(sample => sample.ToLine()).Prepend(Sample.Header));
         Console.WriteLine($"{load.Done} requests, {conversations} at a time, {replaced} nodes came and went, {Stopwatch.GetElapsedTime(began).TotalMinutes:0.0} min: {load.Right} right, {load.Wrong} of another text, {load.Failed} failed; {orphans} calls left on nodes; {moves}.");
         Sample[] settled = [.. samples.Where(sample => sample.Minutes > time.TotalMinutes / 3)];
-        Console.WriteLine($"Growth after the first third, {settled.Length} samples (MB a minute, two standard errors): {Growth("callers' managed memory in use", sample => sample.Callers)}; {Growth("a node's resident memory", sample => sample.Watched)}; {Growth("the other's resident memory", sample => sample.Collecting)}; {Growth("its managed memory in use", sample => sample.Live)}.");
+        Console.WriteLine($"Growth after the first third, {settled.Length} samples (MB a minute, two standard errors):");
+        Growth("callers' managed memory in use", sample => sample.Callers);
+        foreach ((string node, Func<Sample, NodeMemory> memory) in ((string, Func<Sample, NodeMemory>)[])[("a node", sample => sample.Watched), ("the node that is made to collect", sample => sample.Collecting)])
+        {
+            Growth($"{node}, resident", sample => memory(sample).Resident);
+            Growth($"{node}, managed in use", sample => memory(sample).Managed);
+            Growth($"{node}, held by the garbage collector", sample => memory(sample).Committed);
+            Growth($"{node}, given out by malloc", sample => memory(sample).Native);
+            Growth($"{node}, free but held by malloc", sample => memory(sample).NativeFree);
+        }
+
         load.Errors.Take(3).ToList().ForEach(Console.WriteLine);
         return load.Wrong + load.Failed + orphans == 0 ? 0 : 1;
 
-        string Growth(string what, Func<Sample, long> bytes)
+        void Growth(string what, Func<Sample, long> bytes)
         {
             (double slope, double error) = Fit([.. settled.Select(sample => (sample.Minutes, bytes(sample) / 1e6))]);
-            return $"{what} {slope:+0.000;-0.000} ± {2 * error:0.000} from {bytes(settled[0]) / 1e6:0.0} MB to {bytes(settled[^1]) / 1e6:0.0}";
+            Console.WriteLine($"  {what}: {slope:+0.000;-0.000} ± {2 * error:0.000} from {bytes(settled[0]) / 1e6:0.0} MB to {bytes(settled[^1]) / 1e6:0.0}");
         }
     }
 
@@ -81,10 +90,12 @@ internal static class SoakBenchmark
         return (slope, Math.Sqrt(rest / Math.Max(1, points.Length - 2) / square));
     }
 
-    private sealed record Sample(double Minutes, int Done, long Callers, long Watched, long Collecting, long Live)
+    private sealed record Sample(double Minutes, int Done, long Callers, NodeMemory Watched, NodeMemory Collecting)
     {
-        public const string Header = "minutes,requests,callers managed in use,node resident,other node resident,other node managed in use";
+        private const string Node = "resident,managed in use,held by the collector,given out by malloc,free but held by malloc";
 
-        public string ToLine() => string.Create(CultureInfo.InvariantCulture, $"{Minutes:0.00},{Done},{Callers},{Watched},{Collecting},{Live}");
+        public const string Header = $"minutes,requests,callers managed in use,node: {Node},node that collects: {Node}";
+
+        public string ToLine() => string.Create(CultureInfo.InvariantCulture, $"{Minutes:0.00},{Done},{Callers},") + $"{Watched} {Collecting}".Replace(' ', ',');
     }
 }

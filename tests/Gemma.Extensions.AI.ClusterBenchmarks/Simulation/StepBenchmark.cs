@@ -5,60 +5,92 @@ using Gemma.Extensions.AI.Engine;
 
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
+/// <summary>Measures the times of an engine's steps and writes what a simulation needs of them to a file.</summary>
+internal static class StepBenchmark
+{
+    public static async Task<int> RunAsync(string path, string output, int rounds)
+    {
+        using StepMeter meter = await StepMeter.CreateAsync(path);
+        StepTimes fitted = await meter.MeasureAsync(rounds, Console.WriteLine);
+        fitted.Save(output);
+        return 0;
+    }
+}
+
 /// <summary>
 /// Measures how long steps of the real engine take on one thread, in processor time of that thread, which other programs disturb little: prompts of so many rows, so many sequences that generate, and long
-/// contexts. Tokens become text and are read as those of answers are. What a simulation needs of it is fitted and written to a file.
+/// contexts. Tokens become text and are read as those of answers are. It keeps two engines, the second to compute beside the first, so that it can measure again at once.
 /// </summary>
-internal static class StepBenchmark
+internal sealed class StepMeter : IDisposable
 {
     private const int MostSequences = 16;
     private static readonly int[] s_rows = [1, 2, 3, 4, 6, 8, 12, 16, 32, 48, 64, 96, 128, 256];
 
-    public static async Task<int> RunAsync(string path, string output, int rounds)
+    private readonly string _name;
+    private readonly GemmaModel _model;
+    private readonly GemmaModel _other;
+    private readonly Random _random = new(11);
+
+    private StepMeter(string path) => (_name, _model, _other) = (Path.GetFileName(path), Load(path), Load(path));
+
+    /// <summary>Loads a model twice, and computes until no code is compiled any more.</summary>
+    public static async Task<StepMeter> CreateAsync(string path)
     {
-        using GemmaModel model = Load(path);
-        int window = model.Config.SlidingWindow;
+        StepMeter meter = new(path);
+        await meter.SettleAsync();
+        return meter;
+    }
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _other.Dispose();
+    }
+
+    /// <summary>Measures all times.</summary>
+    /// <param name="rounds">Times that each is measured; their median counts.</param>
+    /// <param name="say">Told of each; null: nobody is.</param>
+    public async Task<StepTimes> MeasureAsync(int rounds, Action<string>? say = null)
+    {
+        int window = _model.Config.SlidingWindow;
         StepTimes shape = new("", window, [], [], 0, 0, 0);
-        Random random = new(11);
-        await SettleAsync(model, random);
         double[] prompts = new double[s_rows.Length];
         for (int i = 0; i < s_rows.Length; i++)
         {
-            prompts[i] = await PromptsAsync(model, random, s_rows[i], rounds);
+            prompts[i] = await PromptsAsync(s_rows[i], rounds);
         }
 
         Dictionary<int, double> generating = [];
         foreach (int sequences in s_rows.Where(rows => rows <= MostSequences))
         {
-            generating[sequences] = await GeneratingAsync(model, random, sequences, 32, rounds);
+            generating[sequences] = await GeneratingAsync(sequences, 32, rounds);
         }
 
-        int far = Math.Min(1024, model.Engine.ContextLength) - 64, chunk = s_rows[^1];
-        double attended = Math.Max(0, (await GeneratingAsync(model, random, 2, far, rounds) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1))));
-        double together = Math.Max(0, (await PromptsAsync(model, random, 3 * chunk, Math.Max(2, rounds / 4)) - (3 * prompts[^1])) / (shape.AttendedBy(0, 3 * chunk) - (3 * shape.AttendedBy(0, chunk))));
+        int far = Math.Min(1024, _model.Engine.ContextLength) - 64, chunk = s_rows[^1];
+        double attended = Math.Max(0, (await GeneratingAsync(2, far, rounds) - generating[2]) / (2 * (shape.AttendedBy(far + 8, 1) - shape.AttendedBy(40, 1))));
+        double together = Math.Max(0, (await PromptsAsync(3 * chunk, Math.Max(2, rounds / 4)) - (3 * prompts[^1])) / (shape.AttendedBy(0, 3 * chunk) - (3 * shape.AttendedBy(0, chunk))));
         double request = Math.Max(0, prompts[0] - generating[1]); // what a request costs the engine beside its step
         double[] plain = [.. s_rows.Select((rows, i) => generating.TryGetValue(rows, out double seconds) ? seconds - (attended * rows * shape.AttendedBy(40, 1)) : prompts[i] - request - (together * shape.AttendedBy(0, rows)))];
         double logit = Math.Max(0, generating.Where(pair => pair.Key > 1).Sum(pair => pair.Value - (attended * pair.Key * shape.AttendedBy(40, 1)) - (prompts[Array.IndexOf(s_rows, pair.Key)] - request - (together * shape.AttendedBy(0, pair.Key)))) / generating.Keys.Where(count => count > 1).Sum(count => count - 1));
-        StepTimes fitted = new($"{Path.GetFileName(path)}, one thread, median of {rounds} in processor time", window, s_rows, [.. plain.Select((seconds, i) => seconds - (logit * (s_rows[i] <= MostSequences ? s_rows[i] : 1)))], logit, attended, together)
+        StepTimes fitted = new($"{_name}, one thread, median of {rounds} in processor time", window, s_rows, [.. plain.Select((seconds, i) => seconds - (logit * (s_rows[i] <= MostSequences ? s_rows[i] : 1)))], logit, attended, together)
         {
             Request = request,
-            Beside = await BesideAsync(model, path, random, rounds),
+            Beside = await BesideAsync(rounds),
         };
-        fitted.Save(output);
         for (int i = 0; i < s_rows.Length; i++)
         {
             string said = generating.TryGetValue(s_rows[i], out double measured) ? $"; generating {measured * 1e3:0.000}, fitted {fitted.Of(s_rows[i], s_rows[i], attended * s_rows[i] * shape.AttendedBy(40, 1)) * 1e3:0.000}" : "";
-            Console.WriteLine($"{s_rows[i],4} rows: a prompt {prompts[i] * 1e3:0.000} ms{said}");
+            say?.Invoke($"{s_rows[i],4} rows: a prompt {prompts[i] * 1e3:0.000} ms{said}");
         }
 
-        Console.WriteLine($"a request {request * 1e3:0.000} ms, logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}; while another core computes {fitted.Beside:0.00} times as long");
-        return 0;
+        say?.Invoke($"a request {request * 1e3:0.000} ms, logits of a row {logit * 1e6:0.0} µs, a row and a token that it attends to {attended * 1e9:0.00} ns, in prompts {together * 1e9:0.00}; while another core computes {fitted.Beside:0.00} times as long");
+        return fitted;
     }
 
     private static GemmaModel Load(string path) => GemmaModel.Load(path, new GemmaOptions { Threads = 1, SpeculativeTokens = 0, MaxConcurrentRequests = MostSequences });
 
     /// <summary>Computes until code is compiled no more: what is used often is compiled once more, better, while it runs.</summary>
-    private static async Task SettleAsync(GemmaModel model, Random random)
+    private async Task SettleAsync()
     {
         TimeSpan stretch = TimeSpan.FromSeconds(2);
         for (double share = 1; share > 0.01;)
@@ -68,8 +100,8 @@ internal static class StepBenchmark
             {
                 foreach (int rows in s_rows)
                 {
-                    await PromptAsync(model, random, rows);
-                    await GenerateAsync(model, random, Math.Min(rows, MostSequences), 32);
+                    await PromptAsync(_model, _random, rows);
+                    await GenerateAsync(_model, _random, Math.Min(rows, MostSequences), 32);
                 }
             }
 
@@ -77,45 +109,44 @@ internal static class StepBenchmark
         }
     }
 
-    /// <summary>How many times as long steps take while another engine of the same model computes on another core.</summary>
-    private static async Task<double> BesideAsync(GemmaModel model, string path, Random random, int rounds)
+    /// <summary>How many times as long steps take while the other engine computes on another core.</summary>
+    private async Task<double> BesideAsync(int rounds)
     {
-        double[] alone = [await PromptsAsync(model, random, 64, rounds), await GeneratingAsync(model, random, 4, 32, rounds)];
-        using GemmaModel other = Load(path);
+        double[] alone = [await PromptsAsync(64, rounds), await GeneratingAsync(4, 32, rounds)];
         using CancellationTokenSource stop = new();
         Task computing = Task.Run(async () =>
         {
             Random dice = new(12);
             while (!stop.IsCancellationRequested)
             {
-                await GenerateAsync(other, dice, 4, 32);
-                await PromptAsync(other, dice, 64);
+                await GenerateAsync(_other, dice, 4, 32);
+                await PromptAsync(_other, dice, 64);
             }
         });
-        await GenerateAsync(model, random, 4, 32); // until the other one has begun
-        double[] beside = [await PromptsAsync(model, random, 64, rounds), await GeneratingAsync(model, random, 4, 32, rounds)];
+        await GenerateAsync(_model, _random, 4, 32); // until the other one has begun
+        double[] beside = [await PromptsAsync(64, rounds), await GeneratingAsync(4, 32, rounds)];
         await stop.CancelAsync();
         await computing;
         return Math.Max(1, alone.Zip(beside).Average(pair => pair.Second / pair.First));
     }
 
-    private static async Task<double> PromptsAsync(GemmaModel model, Random random, int rows, int rounds)
+    private async Task<double> PromptsAsync(int rows, int rounds)
     {
         List<double> times = [];
         for (int round = 0; round < rounds; round++)
         {
-            times.Add(await PromptAsync(model, random, rows));
+            times.Add(await PromptAsync(_model, _random, rows));
         }
 
         return Median(times);
     }
 
-    private static async Task<double> GeneratingAsync(GemmaModel model, Random random, int sequences, int context, int rounds)
+    private async Task<double> GeneratingAsync(int sequences, int context, int rounds)
     {
         List<double> times = [];
         for (int round = 0; round < Math.Max(1, rounds / 4); round++)
         {
-            times.AddRange(await GenerateAsync(model, random, sequences, context));
+            times.AddRange(await GenerateAsync(_model, _random, sequences, context));
         }
 
         return Median(times);

@@ -28,6 +28,17 @@ internal sealed record StepTimes(string Model, int Window, int[] Rows, double[] 
 
     public void Save(string path) => File.WriteAllText(path, JsonSerializer.Serialize(this, s_json) + "\n");
 
+    /// <summary>The mean of two measurements of the same rows.</summary>
+    public static StepTimes Mean(StepTimes a, StepTimes b) => a with
+    {
+        Seconds = [.. a.Seconds.Zip(b.Seconds, (x, y) => (x + y) / 2)],
+        LogitRow = (a.LogitRow + b.LogitRow) / 2,
+        Attended = (a.Attended + b.Attended) / 2,
+        AttendedTogether = (a.AttendedTogether + b.AttendedTogether) / 2,
+        Request = (a.Request + b.Request) / 2,
+        Beside = (a.Beside + b.Beside) / 2,
+    };
+
     /// <summary>Seconds of a step on a core of its own.</summary>
     public double Of(ForwardBatch batch, int logitRows)
     {
