@@ -27,6 +27,7 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
     private readonly HostedTools _hostedTools;
     private readonly ChatClientMetadata _metadata;
     private readonly LastNodes _lastNodes = new(4096);
+    private readonly NodeWays _ways = new();
 
     /// <summary>Creates a client of a cluster.</summary>
     /// <param name="grains">The cluster: the grain factory of an Orleans client, or of a silo with <c>AddGemmaNode</c>.</param>
@@ -91,7 +92,7 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
     async Task<TokenAnswer> IRemoteModel.AskAsync(TokenQuestion question, CancellationToken cancellationToken)
     {
         RouteHints hints = new() { Model = _model, Adapter = question.Adapter, Home = (ulong)Random.Shared.NextInt64() }; // any node will do
-        ClusterCall call = new(_grains, _options, _logger, TokenQuestions.ToWire(question, _model), hints);
+        ClusterCall call = new(_grains, _ways, _options, _logger, TokenQuestions.ToWire(question, _model), hints);
         await Task.Run(() => call.RunAsync(Channel.CreateUnbounded<AnswerPart>().Writer, cancellationToken), CancellationToken.None).ConfigureAwait(false);
         return TokenQuestions.FromWire(call.Answer!);
     }
@@ -156,7 +157,7 @@ public sealed class GemmaClusterChatClient : IGemmaOptionsClient, IRemoteModel
         string? adapter = request.Options.Adapter;
         ulong home = HomeOf(request, adapter);
         RouteHints hints = new() { Model = _model, Adapter = adapter, Home = home, GoesOn = request.Messages.Any(message => message.Role == ChatRole.Assistant.Value), Last = _lastNodes.Find(home) };
-        return new ClusterCall(_grains, _options, _logger, request, hints);
+        return new ClusterCall(_grains, _ways, _options, _logger, request, hints);
     }
 
     /// <summary>A hash of how the conversation begins, up to what the user said first: the same for all its turns.</summary>

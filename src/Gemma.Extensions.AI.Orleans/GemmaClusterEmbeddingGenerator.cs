@@ -22,6 +22,7 @@ public sealed class GemmaClusterEmbeddingGenerator : IEmbeddingGenerator<string,
     private readonly GemmaEmbeddingOptions _embedding;
     private readonly GemmaClusterOptions _options;
     private readonly ILogger _logger;
+    private readonly NodeWays _ways = new();
     private readonly EmbeddingGeneratorMetadata _metadata;
 
     /// <summary>Creates a generator of a cluster.</summary>
@@ -59,7 +60,7 @@ public sealed class GemmaClusterEmbeddingGenerator : IEmbeddingGenerator<string,
         GemmaEmbeddingOptions settings = options?.RawRepresentationFactory?.Invoke(this) as GemmaEmbeddingOptions ?? _embedding;
         WireRequest request = new() { Model = _model, Texts = Embeddings.ToWire(texts, settings, options) };
         RouteHints hints = new() { Model = _model, Adapter = settings.Adapter, Home = (ulong)Random.Shared.NextInt64() }; // nothing of a text is kept: any node will do
-        ClusterCall call = new(_grains, _options, _logger, request, hints);
+        ClusterCall call = new(_grains, _ways, _options, _logger, request, hints);
         await Task.Run(() => call.RunAsync(Channel.CreateUnbounded<AnswerPart>().Writer, cancellationToken), CancellationToken.None).ConfigureAwait(false);
         WireVectors vectors = call.Vectors!;
         DateTimeOffset now = DateTimeOffset.UtcNow;

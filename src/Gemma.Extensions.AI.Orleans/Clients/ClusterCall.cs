@@ -14,7 +14,7 @@ namespace Gemma.Extensions.AI.Orleans.Clients;
 /// One call of a cluster, from node to node until it is answered. It keeps what has come of the answer; a node that falls silent, is drained or is full is followed by another,
 /// which goes on behind that.
 /// </summary>
-internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOptions options, ILogger logger, WireRequest call, RouteHints hints)
+internal sealed partial class ClusterCall(IGrainFactory grains, NodeWays ways, GemmaClusterOptions options, ILogger logger, WireRequest call, RouteHints hints)
 {
     /// <summary>A call that no node has begun fails sooner than one that was interrupted: the name is wrong, or the cluster is not there.</summary>
     private static readonly TimeSpan s_unbegunTimeout = TimeSpan.FromSeconds(10);
@@ -30,7 +30,6 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
     private readonly HashSet<string> _excluded = new(StringComparer.Ordinal);
     private int[]? _prompt;
     private int _parts;
-    private int _way;
     private bool _mayRedirect = call.Texts is null && call.Question is null;
     private WireFault? _full;
     private long _progressAt = Stopwatch.GetTimestamp();
@@ -65,6 +64,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             WireOptions now = OptionsNow();
             Guid attempt = Guid.NewGuid();
             WireBatch? last = null;
+            int way = 0;
             Exception? lost = null;
             try
             {
@@ -72,6 +72,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
                 Take(last, output);
                 for (int sequence = 2; last.State == WireState.Running; sequence++)
                 {
+                    way = ways.Of(last.Node);
                     last = await Within(NodeOf(last.Node).ReadAsync(attempt, sequence), cancellationToken).ConfigureAwait(false);
                     Take(last, output);
                 }
@@ -84,7 +85,11 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
             catch (Exception e) when (e is TimeoutException or OrleansException or System.Net.Sockets.SocketException or IOException or OperationCanceledException)
             {
                 lost = e;
-                _way = (_way + 1) % NodePlacement.Ways; // it may be the gateway that is lost, not the node
+                if (last is not null)
+                {
+                    ways.Leave(last.Node, way); // it may be the gateway that is lost, not the node
+                }
+
                 Forget(attempt, last?.Node);
             }
 
@@ -264,7 +269,7 @@ internal sealed partial class ClusterCall(IGrainFactory grains, GemmaClusterOpti
         }
     }
 
-    private INodeGrain NodeOf(string silo) => grains.GetGrain<INodeGrain>(NodePlacement.KeyOf(silo, _way));
+    private INodeGrain NodeOf(string silo) => grains.GetGrain<INodeGrain>(NodePlacement.KeyOf(silo, ways.Of(silo)));
 
     /// <summary>Tells a node that nobody waits any more; where that does not arrive, it notices by itself.</summary>
     private void Forget(Guid attempt, string? node)

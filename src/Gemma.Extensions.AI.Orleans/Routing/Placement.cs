@@ -44,12 +44,16 @@ internal sealed class NodePlacementDirector(ClusterView view) : IPlacementDirect
         }
 
         RouteHints hints = target.RequestContextData?.GetValueOrDefault(RouteHints.Key) as RouteHints ?? new RouteHints();
-        HashSet<SiloAddress> alive = [.. silos];
-        string? chosen = Router.First([.. view.Nodes.Where(node => alive.Contains(node.Address))], hints);
+        NodeSummary[] nodes = [.. view.Nodes.Where(node => Array.IndexOf(silos, node.Address) >= 0)];
+        if (Router.First(nodes, hints) is { } chosen)
+        {
+            return Task.FromResult(SiloAddress.FromParsableString(chosen));
+        }
 
-        // Where none is eligible any silo can say so, with what it knows; one that drains or failed this call says nothing of it.
-        return Task.FromResult(chosen is not null ? SiloAddress.FromParsableString(chosen)
-            : silos.Where(silo => !hints.Excluded.Contains(silo.ToParsableString())).OrderByDescending(silo => silo.Equals(context.LocalSilo)).FirstOrDefault() ?? silos[0]);
+        // Where none is eligible any silo can say so, with what it knows; one that drains or failed this call says nothing of it. One that has not been heard of lately is not asked: in a network that is split
+        // it may be on the other side, where each question is lost, and the caller would never hear that the nodes that it excluded are all there are.
+        SiloAddress? speaker = nodes.Where(node => !hints.Excluded.Contains(node.Silo)).OrderBy(node => node.IsDraining).ThenByDescending(node => node.Address.Equals(context.LocalSilo)).FirstOrDefault()?.Address;
+        return Task.FromResult(speaker ?? (Array.IndexOf(silos, context.LocalSilo) >= 0 ? context.LocalSilo : silos[0]));
     }
 }
 

@@ -13,7 +13,7 @@ using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
 
-/// <summary>A network in two halves, with nodes and applications within silos in both. A client outside is not part of it: its gateways may be on the other side.</summary>
+/// <summary>A network in two halves, with nodes and callers in both.</summary>
 public class PartitionTests
 {
     private static readonly string[] s_questions = [.. Enumerable.Range(0, 6).Select(i => $"Part {i}: what do {i + 2} shores say?")];
@@ -61,6 +61,33 @@ public class PartitionTests
         network.Heal();
         await cluster.WaitAsync(view => view.Nodes.Length == 4);
         Assert.All(await Task.WhenAll(callers.Select(AnswersAsync)), answers => Assert.Equal(undisturbed, answers));
+    }
+
+    /// <summary>Half of its gateways are on the other side, where its questions lie on the way; whenever one of them was asked, the call goes on by another.</summary>
+    [Fact]
+    public async Task AClientOutsideFindsItsWayWhileTheNetworkIsSplit()
+    {
+        SplitNetwork network = new();
+        int silos = 0;
+        await using TinyCluster cluster = await TinyCluster.StartAsync(4, more: builder =>
+        {
+            builder.ConfigureClient(client => network.Place(client, side: 0));
+            builder.ConfigureSilo((ports, silo) =>
+            {
+                silo.Configure<ClusterMembershipOptions>(options => options.LivenessEnabled = false);
+                network.Place(silo, (Interlocked.Increment(ref silos) - 1) / 2, ports.SiloPort, ports.GatewayPort);
+            });
+        });
+        string[] undisturbed = await AnswersAsync(TinyModel.Client());
+        IChatClient caller = Caller(cluster.Cluster.Client, new LogLines());
+        Assert.Equal(undisturbed, await AnswersAsync(caller));
+        network.Split();
+        long crossed = network.Crossed;
+        Assert.Equal(undisturbed, await AnswersAsync(caller));
+        Assert.Equal(crossed, network.Crossed);
+        network.Heal();
+        await cluster.WaitAsync(view => view.Nodes.Length == 4);
+        Assert.Equal(undisturbed, await AnswersAsync(caller));
     }
 
     // Long enough for a machine that is busy with other tests: a node that is only slow would be taken for lost again and again.

@@ -1,3 +1,4 @@
+using System.Net;
 using Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 using Gemma.Extensions.AI.Engine;
 using Gemma.Extensions.AI.Orleans;
@@ -5,6 +6,8 @@ using Gemma.Extensions.AI.Orleans.Clients;
 using Gemma.Extensions.AI.Orleans.Nodes;
 using Gemma.Extensions.AI.Orleans.Routing;
 using Microsoft.Extensions.Options;
+using Orleans.Runtime;
+using Orleans.Runtime.Placement;
 using Xunit;
 
 namespace Gemma.Extensions.AI.Tests.Cluster;
@@ -110,6 +113,31 @@ public class RouterTests
         Assert.All(Enumerable.Range(91, 9), home => Assert.Equal($"{home}", nodes.Find((ulong)home)));
         Assert.Equal("elsewhere", nodes.Find(3));
         Assert.InRange(Enumerable.Range(0, 100).Count(home => nodes.Find((ulong)home) is not null), 10, 20);
+    }
+
+    /// <summary>Many calls lose the same way at once: it is left once, and the others find the next.</summary>
+    [Fact]
+    public void AWayToANodeThatDoesNotAnswerIsLeftByAllCalls()
+    {
+        NodeWays ways = new();
+        Assert.Equal(0, ways.Of("a"));
+        for (int way = 0; way < NodePlacement.Ways; way++)
+        {
+            ways.Leave("a", way);
+            ways.Leave("a", way);
+            Assert.Equal((way + 1) % NodePlacement.Ways, ways.Of("a"));
+        }
+
+        Assert.Equal(0, ways.Of("b"));
+        ways.Leave("b", 3); // of long ago
+        Assert.Equal(0, ways.Of("b"));
+        for (int other = 0; other < 5000; other++)
+        {
+            ways.Leave($"{other}", 0);
+            Assert.Equal(1, ways.Of($"{other}"));
+        }
+
+        Assert.InRange(Enumerable.Range(0, 5000).Count(other => ways.Of($"{other}") == 1), 1, 1024);
     }
 
     [Fact]
@@ -270,5 +298,42 @@ public class RouterTests
         ModelSummary model = new() { Name = "m", Identity = "same", MaxRunning = 4, MaxWaiting = 4, AvailableBlocks = 1_000, BlockTokens = BlockTokens };
         change?.Invoke(model);
         return new NodeSummary { Silo = silo, Models = [model] };
+    }
+
+    /// <summary>A network is split: nodes "c" and "d" are on the other side, and both of this side failed a call, since it came by a gateway there. Were the silo at the other side asked, the caller would hear nothing.</summary>
+    [Fact]
+    public async Task WhereNoNodeIsEligibleNoSiloIsAskedThatHasNotBeenHeardOf()
+    {
+        SiloAddress[] silos = [.. Enumerable.Range(0, 4).Select(i => SiloAddress.New(IPAddress.Loopback, 11_000 + i, 1))];
+        ManualClock clock = new();
+        ClusterView view = new(Options.Create(new GemmaNodeOptions()), clock);
+        Array.ForEach(silos, Hear);
+        clock.Advance(TimeSpan.FromSeconds(3));
+        Array.ForEach(silos[..2], Hear);
+        Assert.Contains(await PlaceAsync([]), silos[..2]);
+        Assert.Equal(silos[1], await PlaceAsync([silos[0]]));
+        Assert.Equal(silos[0], await PlaceAsync([silos[0], silos[1]]));
+        clock.Advance(TimeSpan.FromSeconds(3));
+        Assert.Equal(silos[0], await PlaceAsync([])); // nobody has been heard of: the silo that the caller reached
+
+        void Hear(SiloAddress silo) => view.Hear(new NodeSummary { Silo = silo.ToParsableString(), Models = [new ModelSummary { Name = "m", Identity = "i", MaxRunning = 1 }] });
+
+        Task<SiloAddress> PlaceAsync(SiloAddress[] excluded)
+        {
+            RouteHints hints = new() { Model = "m", Excluded = [.. excluded.Select(silo => silo.ToParsableString())] };
+            PlacementTarget target = new(GrainId.Create("entry", "a"), new Dictionary<string, object> { [RouteHints.Key] = hints }, default, 0);
+            return new NodePlacementDirector(view).OnAddActivation(new NodePlacement(), target, new Context(silos));
+        }
+    }
+
+    private sealed class Context(SiloAddress[] silos) : IPlacementContext
+    {
+        public SiloAddress LocalSilo => silos[0];
+
+        public SiloStatus LocalSiloStatus => SiloStatus.Active;
+
+        public SiloAddress[] GetCompatibleSilos(PlacementTarget target) => silos;
+
+        public IReadOnlyDictionary<ushort, SiloAddress[]> GetCompatibleSilosWithVersions(PlacementTarget target) => throw new NotSupportedException();
     }
 }
