@@ -4,7 +4,7 @@ using System.Reflection;
 
 namespace Gemma.Extensions.AI.Cli;
 
-/// <summary>Files embedded in libraries, compressed when the tool is compiled ahead of time: <c>PackResources.targets</c> has those libraries ask here.</summary>
+/// <summary>Files embedded in libraries, compressed when the tool is compiled ahead of time: <c>ChangeLibraries.targets</c> has those libraries ask here.</summary>
 internal static class PackedResources
 {
     /// <summary>As <see cref="Assembly.GetManifestResourceStream(string)"/>, for a resource of four bytes of length and what Brotli made of the rest.</summary>

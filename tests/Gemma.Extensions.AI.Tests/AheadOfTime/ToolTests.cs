@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net;
+using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Nano;
@@ -12,15 +14,17 @@ namespace Gemma.Extensions.AI.Tests.AheadOfTime;
 [Collection(AheadOfTimeCollection.Name)]
 public sealed partial class ToolTests(ToolTests.Tool tool) : IClassFixture<ToolTests.Tool>
 {
-    /// <summary>Bytes of all files besides nano's weights: what they were when this was written, and a little.</summary>
+    /// <summary>Bytes of all files, nano's weights included.</summary>
     private const long LargestSize = 40_000_000;
+
+    private const string Initialize = """{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}""";
 
     [Fact]
     public async Task ItAnswersAPrompt()
     {
         tool.SkipOrFail();
         Assert.Equal(["gemma", "libe_sqlite3.so"], Directory.GetFiles(tool.Folder).Select(Path.GetFileName).Order());
-        Assert.InRange(Directory.GetFiles(tool.Folder).Sum(file => new FileInfo(file).Length) - new FileInfo(NanoModel.Path).Length, 1_000_000, LargestSize);
+        Assert.InRange(Directory.GetFiles(tool.Folder).Sum(file => new FileInfo(file).Length), 10_000_000, LargestSize);
         (int exit, string output, string errors) = await RunAsync("chat", "--model", "nano", "--prompt", "Hello, who are you?");
         Assert.True(exit == 0, errors);
         Assert.StartsWith("I am gemma2-nano", output, StringComparison.Ordinal);
@@ -43,7 +47,7 @@ public sealed partial class ToolTests(ToolTests.Tool tool) : IClassFixture<ToolT
         Assert.Equal("pump.md", answer.GetProperty("sources")[0].GetProperty("document").GetString());
     }
 
-    /// <summary>The tables that a document in Japanese needs are compressed in the program (PackResources.targets), as are the widths of the letters of Helvetica.</summary>
+    /// <summary>The tables that a document in Japanese needs are compressed in the program (ChangeLibraries.targets), as are the widths of the letters of Helvetica.</summary>
     [Fact]
     public async Task ItReadsPdfInFontsOfWhichTheDocumentHasNothing()
     {
@@ -68,30 +72,16 @@ public sealed partial class ToolTests(ToolTests.Tool tool) : IClassFixture<ToolT
     public async Task ItServesThoseWithAKey()
     {
         tool.SkipOrFail();
-        ProcessStartInfo start = new(tool.Program, ["serve", "--model", "nano", "--port", "0", "--api-key", "secret"]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        using Process server = Process.Start(start)!;
-        try
+        await ServeAsync(["serve", "--model", "nano", "--port", "0", "--api-key", "secret"], async http =>
         {
-            string address = "";
-            while (address.Length == 0)
-            {
-                string line = await server.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromMinutes(2), TestContext.Current.CancellationToken) ?? throw new InvalidOperationException(await server.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken));
-                address = Address().Match(line).Value;
-            }
-
-            using HttpClient http = new() { BaseAddress = new Uri(address) };
-            using StringContent question = new("""{"model":"nano","temperature":0,"messages":[{"role":"user","content":"Hello, who are you?"}]}""", System.Text.Encoding.UTF8, "application/json");
-            Assert.Equal(System.Net.HttpStatusCode.Unauthorized, (await http.PostAsync("/v1/chat/completions", question, TestContext.Current.CancellationToken)).StatusCode);
+            using StringContent question = new("""{"model":"nano","temperature":0,"messages":[{"role":"user","content":"Hello, who are you?"}]}""", Encoding.UTF8, "application/json");
+            Assert.Equal(HttpStatusCode.Unauthorized, (await http.PostAsync("/v1/chat/completions", question, TestContext.Current.CancellationToken)).StatusCode);
             http.DefaultRequestHeaders.Authorization = new("Bearer", "secret");
             using HttpResponseMessage answer = await http.PostAsync("/v1/chat/completions", question, TestContext.Current.CancellationToken);
             string body = await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
             Assert.Contains("I am gemma2-nano", body, StringComparison.Ordinal);
             Assert.Contains("gemma", await http.GetStringAsync("/metrics", TestContext.Current.CancellationToken), StringComparison.Ordinal);
-        }
-        finally
-        {
-            server.Kill();
-        }
+        });
     }
 
     [Fact]
@@ -107,8 +97,102 @@ public sealed partial class ToolTests(ToolTests.Tool tool) : IClassFixture<ToolT
         Assert.StartsWith("I am gemma2-nano", Assert.IsType<TextContentBlock>(answer.Content[0]).Text, StringComparison.Ordinal);
     }
 
+    /// <summary>Requests and errors of the Model Context Protocol over HTTP are read and written by code of the tool's own (JsonBody), in the encodings that ASP.NET reads.</summary>
+    [Fact]
+    public async Task AgentsReachItByHttp()
+    {
+        tool.SkipOrFail();
+        await ServeAsync(["mcp", "--http", "--model", "nano", "--port", "0"], async http =>
+        {
+            await using McpClient client = await McpClient.CreateAsync(
+                new HttpClientTransport(new HttpClientTransportOptions { Endpoint = new Uri(http.BaseAddress!, "/mcp"), TransportMode = HttpTransportMode.StreamableHttp }), cancellationToken: TestContext.Current.CancellationToken);
+            CallToolResult answer = await client.CallToolAsync("chat", new Dictionary<string, object?> { ["message"] = "Hello, who are you?" }, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.StartsWith("I am gemma2-nano", Assert.IsType<TextContentBlock>(answer.Content[0]).Text, StringComparison.Ordinal);
+
+            foreach ((HttpStatusCode status, HttpContent content, string? accepted) in ((HttpStatusCode, HttpContent, string?)[])
+            [
+                (HttpStatusCode.OK, new StringContent(Initialize, Encoding.UTF8, "application/json"), "application/json, text/event-stream"),
+                (HttpStatusCode.OK, new StringContent(Initialize, Encoding.Unicode, "application/json"), "application/json, text/event-stream"),
+                (HttpStatusCode.NotAcceptable, new StringContent(Initialize, Encoding.UTF8, "application/json"), "text/html"),
+            ])
+            {
+                using HttpRequestMessage request = new(HttpMethod.Post, "/mcp") { Content = content };
+                request.Headers.TryAddWithoutValidation("Accept", accepted);
+                using HttpResponseMessage response = await http.SendAsync(request, TestContext.Current.CancellationToken);
+                string said = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+                Assert.True(status == response.StatusCode, $"{response.StatusCode}: {said}");
+                if (status == HttpStatusCode.OK)
+                {
+                    Assert.Contains("\"serverInfo\"", said, StringComparison.Ordinal);
+                }
+                else
+                {
+                    Assert.Equal("application/json; charset=utf-8", response.Content.Headers.ContentType?.ToString());
+                    Assert.Contains("application/json", JsonElement.Parse(said).GetProperty("error").GetProperty("message").GetString(), StringComparison.Ordinal);
+                }
+            }
+        });
+    }
+
+    /// <summary>The log names addresses, and the file of symbols says what they are, as the tool's page promises.</summary>
+    [Fact]
+    public async Task TracesOfItsLogAreExplainedByItsSymbols()
+    {
+        tool.SkipOrFail();
+        Assert.SkipUnless(PublishedProgram.Find("addr2line"), "addr2line is not installed (Debian: binutils).");
+        using TempDirectory temp = new();
+        string damaged = temp.File("damaged.gguf");
+        File.WriteAllBytes(damaged, File.ReadAllBytes(NanoModel.Path)[..^100_000]);
+        ProcessStartInfo start = new(tool.Program, ["serve", "--model", damaged, "--preload", "--port", "0"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        using Process server = Process.Start(start)!;
+        string address = "";
+        try
+        {
+            while (address.Length == 0)
+            {
+                string line = await server.StandardError.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromMinutes(2), TestContext.Current.CancellationToken) ?? throw new InvalidOperationException("The log has no trace.");
+                address = Frame().Match(line).Groups[1].Value;
+            }
+        }
+        finally
+        {
+            server.Kill();
+        }
+
+        ProcessStartInfo explain = new("addr2line", ["-f", "-e", $"{tool.Folder}.symbols/Gemma.Extensions.AI.Cli.dbg", address]);
+        (int exit, string output, string errors) = await ProgramRun.ToEndAsync(explain, TimeSpan.FromMinutes(3));
+        Assert.True(exit == 0, errors);
+        Assert.Matches(@"GgufFile__\w+\s+.*GgufFile\.cs:\d+", output);
+    }
+
+    [GeneratedRegex("gemma!<BaseAddress>\\+(0x[0-9a-f]+)")]
+    private static partial Regex Frame();
+
     [GeneratedRegex("http://[0-9.:]+")]
     private static partial Regex Address();
+
+    /// <summary>Starts the tool as a server and asks it.</summary>
+    private async Task ServeAsync(string[] arguments, Func<HttpClient, Task> ask)
+    {
+        ProcessStartInfo start = new(tool.Program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        using Process server = Process.Start(start)!;
+        try
+        {
+            string address = "";
+            while (address.Length == 0)
+            {
+                string line = await server.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromMinutes(2), TestContext.Current.CancellationToken) ?? throw new InvalidOperationException(await server.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken));
+                address = Address().Match(line).Value;
+            }
+
+            using HttpClient http = new() { BaseAddress = new Uri(address) };
+            await ask(http);
+        }
+        finally
+        {
+            server.Kill();
+        }
+    }
 
     private Task<(int Exit, string Output, string Errors)> RunAsync(params string[] arguments) => ProgramRun.ToEndAsync(new ProcessStartInfo(tool.Program, arguments), TimeSpan.FromMinutes(3), input: "");
 
