@@ -28,9 +28,9 @@ switch (args)
         return await StepBenchmark.RunAsync(model, output, int.Parse(rounds));
     case ["costs", string output, string callers]:
         return await CostBenchmark.RunAsync(output, int.Parse(callers));
-    case ["predict", string model, string costs, string loads, string warmUp, string seconds, string rounds, string samples]:
+    case ["predict", string model, string costs, string nodes, string loads, string warmUp, string seconds, string rounds, string samples]:
         (int, int)[] each = [.. loads.Split(',').Select(load => load.Split('x')).Select(load => (int.Parse(load[0]), int.Parse(load[1])))];
-        return await PredictionBenchmark.RunAsync(model, costs, each, double.Parse(warmUp), double.Parse(seconds), int.Parse(rounds), samples);
+        return await PredictionBenchmark.RunAsync(model, costs, int.Parse(nodes), each, double.Parse(warmUp), double.Parse(seconds), int.Parse(rounds), samples);
     case ["simulate", string steps, string costs, string nodes, string chats, string seed]:
         return SimulationBenchmark.Scale(steps, costs, Numbers(nodes), Numbers(chats), int.Parse(seed));
     case ["simulate-cache", string steps, string chats, string turns, string blocks, string instructions, string groups]:
@@ -48,7 +48,7 @@ switch (args)
             store NODES                    what the store of the membership does for 1, 10, … silos
             steps MODEL FILE ROUNDS        how long steps of the engine take, fitted and written to a file
             costs COSTS CALLERS            what calls cost besides steps, so many at a time, written to a file
-            predict MODEL COSTS LOADS WARMUP SECONDS ROUNDS SAMPLES   one, two and three nodes under so many chats at a time with answers of so many tokens (8x48,16x24), beside what the simulation says of them by steps measured before and after each run
+            predict MODEL COSTS NODES LOADS WARMUP SECONDS ROUNDS SAMPLES   so many nodes, and each number below it, under so many chats at a time with answers of so many tokens (8x48,16x24), beside what the simulation says of them by steps measured before and after each run
             simulate FILE COSTS NODES CHATS SEED   so many nodes (1,10,100) at so many chats a node (4,8,16)
             simulate-cache FILE CHATS TURNS BLOCKS INSTRUCTIONS GROUPS   what "cache" does, simulated, of so many blocks a node and tokens of instructions, with the steps' times of the file
             soak REQUESTS CONVERSATIONS MINUTES SAMPLES   memory, sampled into a file, and orphaned work while nodes come and go; ends when both are over

@@ -8,11 +8,11 @@ using Microsoft.Extensions.AI;
 namespace Gemma.Extensions.AI.ClusterBenchmarks.Simulation;
 
 /// <summary>
-/// One, two and three real nodes, processes on this machine with a thread each, beside what the simulation says of them. Nodes and callers share the machine's cores, in the simulation too. The simulation is given
+/// One, two and more real nodes, processes on this machine with a thread each, beside what the simulation says of them. Nodes and callers share the machine's cores, in the simulation too. The simulation is given
 /// what <see cref="CostBenchmark"/> measured, the length of a question, and the mean of what <see cref="StepMeter"/> measures right before and right after a run, while nobody asks; nothing is taken from the runs that it is to predict.
 /// Whether a run counts does not depend on what it measured: it does where the simulations by the steps before and by those after differ by a tenth at most, so that the machine stayed as fast, and where other programs took less
 /// than a tenth of a core. One that does not count is written down, and done again.
-/// Three nodes are measured first, then one of them leaves, then another: a node takes long until all its code is compiled.
+/// Most nodes are measured first, then one of them leaves after the other: a node takes long until all its code is compiled.
 /// </summary>
 internal static class PredictionBenchmark
 {
@@ -27,12 +27,13 @@ internal static class PredictionBenchmark
 
     /// <param name="path">The model.</param>
     /// <param name="costsPath">File of what calls cost besides steps.</param>
+    /// <param name="most">Nodes at first.</param>
     /// <param name="loads">Chats at a time, and tokens of an answer.</param>
     /// <param name="warmUp">Seconds before anything counts, from when no code is compiled any more.</param>
     /// <param name="measured">Seconds that count.</param>
     /// <param name="rounds">Times that each step is measured, before and after.</param>
     /// <param name="samplesPath">A line of each run is added to it.</param>
-    public static async Task<int> RunAsync(string path, string costsPath, (int Chats, int Answer)[] loads, double warmUp, double measured, int rounds, string samplesPath)
+    public static async Task<int> RunAsync(string path, string costsPath, int most, (int Chats, int Answer)[] loads, double warmUp, double measured, int rounds, string samplesPath)
     {
         Environment.SetEnvironmentVariable(NodeProgram.Plain, "1");
         TalkCosts costs = TalkCosts.Load(costsPath);
@@ -56,10 +57,10 @@ internal static class PredictionBenchmark
         List<Compared> all = [];
         using StepMeter meter = await StepMeter.CreateAsync(path);
         await using ClusterProcesses cluster = new(typeof(PredictionBenchmark).Assembly.Location, path, bytes);
-        await cluster.StartAsync(3);
+        await cluster.StartAsync(most);
         using GemmaClusterChatClient client = new(cluster.Client, "model");
         await MeasureAsync(cluster, client, loads[0].Chats, loads[0].Answer, endless, 0, 1); // until code is compiled
-        for (int nodes = 3; nodes >= 1; nodes--)
+        for (int nodes = most; nodes >= 1; nodes--)
         {
             StepTimes before = await meter.MeasureAsync(rounds);
             foreach ((int chats, int answer) in loads)
