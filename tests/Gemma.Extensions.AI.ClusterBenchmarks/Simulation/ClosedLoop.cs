@@ -20,9 +20,9 @@ internal sealed record ClosedLoop(ChatShape Shape, int Chats, double WarmUp, dou
         EventQueue events = new();
         Cores? shared = sharedCores is { } count ? new Cores(events, count, times.Beside) : null;
         Cores far = shared ?? new Cores(events, double.MaxValue);
-        Pool callers = new(far, shared is null ? int.MaxValue : far.Threads);
+        Pool callers = new(far, shared is null ? int.MaxValue : far.Threads, costs.ClientWake);
         SimulatedCluster cluster = new(
-            events, costs, Enumerable.Range(0, nodes).Select(number => new SimulatedNode(SimulatedCluster.Silo(number), events, shared ?? new Cores(events, 1), times, size)), placement, seed);
+            events, costs, Enumerable.Range(0, nodes).Select(number => new SimulatedNode(SimulatedCluster.Silo(number), events, shared ?? new Cores(events, 1), times, size, costs.NodeWake)), placement, seed);
         List<SimulatedCall> ended = [];
         Random random = new(seed);
         int next = 0;

@@ -71,7 +71,8 @@ internal sealed class Cores(EventQueue events, double count, double beside = 1)
 /// <summary>Threads of a process that take jobs in turn, as a thread pool has them.</summary>
 /// <param name="cores">Where they compute.</param>
 /// <param name="threads">Jobs at a time; the others wait.</param>
-internal sealed class Pool(Cores cores, int threads)
+/// <param name="wake">Seconds of a core that a job takes besides where all threads sleep and one has to be woken for it.</param>
+internal sealed class Pool(Cores cores, int threads, double wake = 0)
 {
     private readonly Queue<(double Work, Action Then)> _waiting = new();
     private int _busy;
@@ -90,7 +91,7 @@ internal sealed class Pool(Cores cores, int threads)
             return;
         }
 
-        _waiting.Enqueue((work, then));
+        _waiting.Enqueue((_busy == 0 ? work + wake : work, then));
         Take();
     }
 

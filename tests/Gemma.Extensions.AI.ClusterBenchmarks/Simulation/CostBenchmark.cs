@@ -34,11 +34,19 @@ internal static class CostBenchmark
         Spent alone = await MeasureAsync("message, one caller", cluster, 1, _ => PingAsync(cluster, node)), message = await MeasureAsync("message", cluster, callers, _ => PingAsync(cluster, node));
         Spent brief = await MeasureAsync("answer of one token", cluster, callers, caller => AskAsync(client, caller, 1, endless));
         Spent longer = await MeasureAsync($"answer of {LongAnswer} tokens", cluster, callers, caller => AskAsync(client, caller, LongAnswer, endless));
+        Spent briefAlone = await MeasureAsync("answer of one token, one caller", cluster, 1, caller => AskAsync(client, caller, 1, endless));
+        Spent longAlone = await MeasureAsync($"answer of {LongAnswer} tokens, one caller", cluster, 1, caller => AskAsync(client, caller, LongAnswer, endless));
         Spent idle = (await MeasureAsync("nothing to do", cluster, 1, _ => Task.Delay(250))).ASecond();
         (alone, message, brief, longer) = (alone.Without(idle), message.Without(idle), brief.Without(idle), longer.Without(idle));
+        (briefAlone, longAlone) = (briefAlone.Without(idle), longAlone.Without(idle));
 
         double batch = Math.Max(0, message.Talk[0]), clientBatch = Math.Max(0, message.Caller);
-        double token = Math.Max(0, (longer.Talk[0] - brief.Talk[0] - ((longer.Messages - brief.Messages) * batch)) / (LongAnswer - 1));
+
+        // The tokens of a step come as one, and wake a thread once: with one caller each token, with many a part of it.
+        double tokenTogether = (longer.Talk[0] - brief.Talk[0] - ((longer.Messages - brief.Messages) * batch)) / (LongAnswer - 1);
+        double tokenAlone = (longAlone.Talk[0] - briefAlone.Talk[0] - ((longAlone.Messages - briefAlone.Messages) * Math.Max(0, alone.Talk[0]))) / (LongAnswer - 1);
+        double nodeWake = callers > 1 ? Math.Max(0, tokenAlone - tokenTogether) * callers / (callers - 1) : 0, clientWake = Math.Max(0, alone.Caller - message.Caller);
+        double token = Math.Max(0, tokenTogether - (nodeWake / callers));
         double clientToken = Math.Max(0, (longer.Caller - brief.Caller - ((longer.Messages - brief.Messages) * clientBatch)) / (LongAnswer - 1));
         TalkCosts costs = new(
             Math.Max(0, (alone.Seconds - alone.Talk[0] - alone.Caller) / 2), Math.Max(0, brief.Talk[0] - (brief.Messages * batch) - token), batch,
@@ -46,6 +54,8 @@ internal static class CostBenchmark
         {
             NodeToken = token,
             ClientToken = clientToken,
+            NodeWake = nodeWake,
+            ClientWake = clientWake,
             NodeForward = await ForwardAsync(cluster, client, endless, node, callers),
             NodeIdle = idle.Talk[0],
         };

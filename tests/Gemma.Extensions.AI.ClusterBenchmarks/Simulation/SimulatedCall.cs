@@ -21,6 +21,12 @@ internal sealed record TalkCosts(double Way, double NodeCall, double NodeBatch, 
     /// <summary>Seconds of a core that a question takes at a silo that is not asked but passes it on: callers know the way to a few silos only.</summary>
     public double NodeForward { get; init; }
 
+    /// <summary>Seconds of a core that it takes at a node to wake a thread where all sleep, which the tokens of a step have to do as one, and a message where little else is done.</summary>
+    public double NodeWake { get; init; }
+
+    /// <summary>The same where calls are made.</summary>
+    public double ClientWake { get; init; }
+
     /// <summary>Part of a core that a node takes without calls.</summary>
     public double NodeIdle { get; init; }
 
@@ -81,6 +87,7 @@ internal sealed class SimulatedCall(EventQueue events, SimulatedCluster cluster,
     public override bool OnToken(int token)
     {
         _unread++;
+        _node!.Talk.Run(costs.NodeToken, () => { });
         Consider();
         return true;
     }
@@ -122,7 +129,7 @@ internal sealed class SimulatedCall(EventQueue events, SimulatedCluster cluster,
         (_isAsked, _paused, _unread) = (false, 0, 0);
         _batches++;
         bool isLast = _hasEnded;
-        _node!.Talk.Run(costs.NodeBatch + (tokens * costs.NodeToken), () => events.After(costs.Way, () => client.Run(costs.ClientBatch + (tokens * costs.ClientToken), () => Receive(isLast))));
+        _node!.Talk.Run(costs.NodeBatch, () => events.After(costs.Way, () => client.Run(costs.ClientBatch + (tokens * costs.ClientToken), () => Receive(isLast))));
     }
 
     private void Receive(bool isLast)

@@ -30,9 +30,9 @@ internal sealed class SimulatedNode
     private bool _isBusy;
     private long _submitted;
 
-    public SimulatedNode(string silo, EventQueue events, Cores cores, StepTimes times, NodeSize size)
+    public SimulatedNode(string silo, EventQueue events, Cores cores, StepTimes times, NodeSize size, double wake = 0)
     {
-        Talk = new Pool(cores, cores.Threads);
+        Talk = new Pool(cores, cores.Threads, wake);
         (Silo, _events, _cores, _times, _size) = (silo, events, cores, times, size);
         _cache = new KvCache(new NoMemory(new KvLayout(1, 1, 32, size.Engine.BlockTokens, GemmaKvCacheType.F16), size.Blocks), times.Window, keepPrefixes: true);
         _load = new LoadAverage(events);
