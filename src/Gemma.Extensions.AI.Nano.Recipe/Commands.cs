@@ -153,7 +153,7 @@ internal static class Commands
             string generation = Path.Combine(directory, "generation_config.json");
             File.WriteAllText(generation, File.ReadAllText(generation).TrimEnd('}', '\n') + ",\"temperature\":0}");
             using ModelFile file = ModelFile.Open(directory);
-            ModelConverter.Write(file, QuantizationRecipe.Get(parse.GetValue(type)!), parse.GetValue(output)!);
+            ModelConverter.Write(file, QuantizationRecipe.Get(parse.GetValue(type)!), parse.GetValue(output)!, name: Path.GetFileNameWithoutExtension(parse.GetValue(output)!));
         });
         return command;
     }

@@ -26,6 +26,7 @@ internal sealed class ModelConverter
         + "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}";
 
     private readonly ModelFile _source;
+    private readonly string _name;
     private readonly GemmaConfig _config;
     private readonly QuantizationRecipe _recipe;
     private readonly ImportanceMatrix? _importance;
@@ -35,9 +36,9 @@ internal sealed class ModelConverter
     private readonly long _total;
     private long _done;
 
-    private ModelConverter(ModelFile source, QuantizationRecipe recipe, ImportanceMatrix? importance, LoraFile? adapter, int? threads, IProgress<ConversionProgress>? progress, CancellationToken cancellationToken)
+    private ModelConverter(ModelFile source, string name, QuantizationRecipe recipe, ImportanceMatrix? importance, LoraFile? adapter, int? threads, IProgress<ConversionProgress>? progress, CancellationToken cancellationToken)
     {
-        (_source, _recipe, _importance, _adapter, _progress) = (source, recipe, importance, adapter, progress);
+        (_source, _name, _recipe, _importance, _adapter, _progress) = (source, name, recipe, importance, adapter, progress);
         _parallel = new ParallelOptions { MaxDegreeOfParallelism = threads ?? Environment.ProcessorCount, CancellationToken = cancellationToken };
         _config = WithoutEqualHead(source);
         _total = _config.ParameterCount;
@@ -52,11 +53,12 @@ internal sealed class ModelConverter
     /// <param name="progress">Told after every piece.</param>
     /// <param name="cancellationToken">Ends the conversion; the unfinished file is removed.</param>
     /// <param name="adapter">Low-rank adapter to merge: W + scale · B · A is written in place of W; null: none.</param>
+    /// <param name="name">Name of the model; null: the source's.</param>
     /// <exception cref="GemmaModelFormatException">The importance matrix or the adapter belongs to another model, or a weight does not fit the type.</exception>
     /// <exception cref="IOException">The disk has too little room, or the file cannot be written.</exception>
     public static void Write(
         ModelFile source, QuantizationRecipe recipe, string output, ImportanceMatrix? importance = null, int? threads = null,
-        IProgress<ConversionProgress>? progress = null, CancellationToken cancellationToken = default, LoraFile? adapter = null)
+        IProgress<ConversionProgress>? progress = null, CancellationToken cancellationToken = default, LoraFile? adapter = null, string? name = null)
     {
         string path = Path.GetFullPath(output);
         if (Directory.Exists(path))
@@ -71,7 +73,7 @@ internal sealed class ModelConverter
 
         importance?.Check(source.Config);
         adapter?.Check(source.Config);
-        ModelConverter converter = new(source, recipe, importance, adapter, threads, progress, cancellationToken);
+        ModelConverter converter = new(source, name ?? source.Name, recipe, importance, adapter, threads, progress, cancellationToken);
         GgufWriter writer = converter.Describe();
         CheckRoom(path, writer.DataBytes);
         writer.Save(path);
@@ -144,7 +146,7 @@ internal sealed class ModelConverter
 
         writer.Set("general.architecture", "gemma2");
         writer.Set("general.type", "model");
-        writer.Set("general.name", _source.Name);
+        writer.Set("general.name", _name);
         DescribeShape(writer, config);
         if (config.LocalRopeBase is { } local)
         {

@@ -16,6 +16,7 @@ public sealed class NanoTests
     {
         Assert.InRange(new FileInfo(NanoModel.Path).Length, 1_000_000, 8_000_000);
         using GemmaModel model = GemmaModel.Load("nano");
+        Assert.Equal("gemma2-nano", model.File.Name);
         Assert.Equal("gemma2-nano", model.ModelId);
         Assert.Equal(Vocabulary.VocabularySize, model.Tokenizer.VocabularySize);
         const string Text = "Torvin's \"Kelmara\" costs 12.50 …\n\n日本";
