@@ -69,6 +69,21 @@ public class SimulationTests
     }
 
     [Fact]
+    public void AThreadIsWokenOnceForJobsThatComeTogether()
+    {
+        EventQueue events = new();
+        Pool pool = new(new Cores(events, 1), 1, wake: 0.5);
+        List<double> ended = [];
+        void Run() => pool.Run(1, () => ended.Add(events.Now));
+        Run();
+        Run();
+        events.After(10, Run); // all sleep again by then
+        events.RunUntil(20);
+        Assert.Equal([1.5, 2.5, 11.5], ended.Select(time => Math.Round(time, 6)));
+        Assert.Equal(4, pool.Worked);
+    }
+
+    [Fact]
     public void CoresThatShareMoreThanTimeAreSlowerTogether()
     {
         EventQueue events = new();
