@@ -194,7 +194,7 @@ public sealed partial class GemmaModel : IDisposable
                 logger?.LogWarning("{Warning}", warning);
             }
 
-            draft = options.DraftModelPath is { } draftPath ? ModelFile.Open(ModelAliases.Find(draftPath, out _)!, cancellationToken: cancellationToken) : null;
+            draft = options.DraftModelPath is { } draftPath ? OpenDraft(draftPath, options, logger, cancellationToken) : null;
             backend = DeviceChoice.Fit(preparing.GetAwaiter().GetResult(), options, file, options.KvCacheType, draft is null ? null : (draft, Scheduler.SpeculatingSequences));
             if (backend is not CudaBackend)
             {
@@ -275,6 +275,21 @@ public sealed partial class GemmaModel : IDisposable
         else
         {
             logger?.LogWarning("{Path} {Memory}: weights will be read from disk again and again, which is slow. {Advice}", path, memory.Describe(), memory.Advise(config));
+        }
+    }
+
+    private static ModelFile OpenDraft(string path, GemmaOptions options, ILogger? logger, CancellationToken cancellationToken)
+    {
+        ModelFile file = ModelFile.Open(ModelAliases.Find(path, out _)!, checkScales: false, cancellationToken);
+        try
+        {
+            ReadWeights(file, AdviceFor(file, options), options, logger, cancellationToken);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
         }
     }
 

@@ -19,6 +19,15 @@ public sealed class HugePagesTests
         Assert.Contains(log.At(LogLevel.Information), line => line.Contains("were moved to private memory", StringComparison.Ordinal) && !line.StartsWith("0 of", StringComparison.Ordinal));
     }
 
+    /// <summary>A model that guesses ahead is read as often as the other.</summary>
+    [Fact]
+    public async Task TheWeightsOfADraftModelAreMovedToo()
+    {
+        Assert.SkipWhen(HugePages.Unsupported() is not null, $"No huge pages: {HugePages.Unsupported()}.");
+        (_, LogLines log) = await AnswerAsync(options => (options.HugePages, options.DraftModelPath) = (true, "nano"));
+        Assert.Equal(2, log.At(LogLevel.Information).Count(line => line.Contains("were moved to private memory", StringComparison.Ordinal)));
+    }
+
     [Fact]
     public async Task WhereWeightsStayMappedTheLogSaysWhy()
     {
