@@ -29,11 +29,18 @@ internal static class Commands
         (0.05, default), (0.07, new(Repeat: 40)), (0.09, new(Talk: 25)), (0.15, new(Talk: 6)), (0.55, new(Talk: 3, Drill: 40)), (0.85, new(Talk: 5, Drill: 25)), (1, new(Talk: 8, Drill: 15, Long: 2)),
     ];
 
-    /// <summary>The phases of a run that begins with a model of the same shape: copying is learned, and what is left is to compare, and to understand more ways to say a thing; answers learned by heart need many short cases.</summary>
-    internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } = [(0.75, new(Talk: 25, System: 12, Drill: 28)), (1, new(Talk: 20, System: 10, Drill: 20, Long: 1))];
+    /// <summary>
+    /// The phases of a run that begins with a model of as many layers: copying is learned, and what is left is to compare, which lists practise first, and to understand more ways to say a thing;
+    /// answers learned by heart need many short cases.
+    /// </summary>
+    internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } =
+    [
+        (0.42, new(Talk: 7, System: 5, Drill: 24, Lists: 42)), (0.47, new(Talk: 14, System: 7, Drill: 30, Lists: 18)), (0.65, new(Talk: 12, System: 6, Drill: 42, Lists: 9)),
+        (0.86, new(Talk: 14, System: 9, Drill: 30, Lists: 3)), (1, new(Talk: 12, System: 14, Drill: 16, Lists: 2, Long: 1)),
+    ];
 
     /// <summary>
-    /// 2.95 million parameters: eight layers (four local, four global), as narrow as copying allows. Caps are those of the real family.
+    /// 3.35 million parameters: eight layers (four local, four global), as narrow as copying allows; two queries a key head, as in the real family. Caps are those of it, too.
     /// </summary>
     public static GemmaConfig Config(int vocabularySize) => new()
     {
@@ -41,8 +48,8 @@ internal static class Commands
         HiddenSize = 192,
         FeedForwardSize = 384,
         LayerCount = 8,
-        HeadCount = 6,
-        KvHeadCount = 2,
+        HeadCount = 8,
+        KvHeadCount = 4,
         HeadDim = 32,
         ContextLength = 4096,
         SlidingWindow = 128,
@@ -59,15 +66,16 @@ internal static class Commands
         Option<string?> vocabulary = new("--vocabulary") { Description = "Show tokens of this vocabulary instead of text." };
         Option<bool> heldOut = new("--held-out");
         Option<bool> drills = new("--drills") { Description = "Show the drills." };
+        Option<bool> lists = new("--lists") { Description = "Show lists in which every line is a decision." };
         Option<Skill?> skill = new("--skill") { Description = "Show cases of one skill." };
-        Command command = new("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut, drills, skill };
+        Command command = new("show", "Prints generated cases as prompts.") { cases, vocabulary, heldOut, drills, lists, skill };
         command.SetAction(parse =>
         {
             GemmaTokenizer? tokenizer = parse.GetValue(vocabulary) is { } path ? GemmaTokenizer.FromFile(path) : null;
             for (int i = 0; i < parse.GetValue(cases); i++)
             {
-                bool drill = parse.GetValue(drills);
-                NanoCase drawn = drill ? NanoCorpus.Drill(CorpusSeed, i) : NanoCorpus.Draw(CorpusSeed, i, parse.GetValue(heldOut) ? Split.HeldOut : Split.Train, parse.GetValue(skill));
+                bool drill = parse.GetValue(drills), list = parse.GetValue(lists);
+                NanoCase drawn = list ? NanoCorpus.List(CorpusSeed, i) : drill ? NanoCorpus.Drill(CorpusSeed, i) : NanoCorpus.Draw(CorpusSeed, i, parse.GetValue(heldOut) ? Split.HeldOut : Split.Train, parse.GetValue(skill));
                 Console.WriteLine($"=== {drawn.Skill}");
                 if (tokenizer is null)
                 {
@@ -75,7 +83,7 @@ internal static class Commands
                     continue;
                 }
 
-                TrainingDocument document = drill ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
+                TrainingDocument document = Render(tokenizer, drawn, list ? Practice.Lists : drill ? Practice.Decisions : Practice.Answers);
                 Console.WriteLine($"{document.Tokens.Length} tokens, {document.TargetCount} trained");
                 Console.WriteLine(string.Join('|', document.Tokens.Select((t, k) => (document.Trained![k] ? "+" : "") + tokenizer.GetPiece(t).Replace("\n", "\\n", StringComparison.Ordinal))));
             }
@@ -143,11 +151,12 @@ internal static class Commands
         Option<string> model = new("--model") { Required = true, Description = "Directory that training wrote." };
         Option<string> type = new("--type") { DefaultValueFactory = _ => "Q8_0" };
         Option<string> output = new("--output") { Required = true };
-        Option<string?> mean = new("--mean-with") { Description = "A model of the same shape, such as the one that training started from: the mean of both is written." };
-        Command command = new("export", "Writes the model as GGUF.") { model, type, output, mean };
+        Option<string?> mean = new("--mean-with") { Description = "A model of the same shape, such as the one that training started from, or one that can grow to it: the mean of both is written." };
+        Option<double> share = new("--share") { DefaultValueFactory = _ => 0.5, Description = "With --mean-with: the share of the trained weights." };
+        Command command = new("export", "Writes the model as GGUF.") { model, type, output, mean, share };
         command.SetAction(parse =>
         {
-            string directory = parse.GetValue(mean) is { } other ? MeanModel.Write(parse.GetValue(model)!, other) : parse.GetValue(model)!;
+            string directory = parse.GetValue(mean) is { } other ? MeanModel.Write(parse.GetValue(model)!, other, parse.GetValue(share)) : parse.GetValue(model)!;
 
             // So small a model is at its best with the most likely token.
             string generation = Path.Combine(directory, "generation_config.json");
@@ -228,7 +237,7 @@ internal static class Commands
         GemmaConfig config = Config(tokenizer.VocabularySize);
         Console.WriteLine($"{config.ParameterCount:N0} parameters");
         TrainingModel? before = start is null ? null : MeanModel.Load(start);
-        bool continued = before is not null && (before.Config.LayerCount, before.Config.FeedForwardSize) == (config.LayerCount, config.FeedForwardSize);
+        bool continued = before is not null && before.Config.LayerCount == config.LayerCount;
         foreach ((double until, Emphasis emphasis) in continued ? Continued : Phases)
         {
             int end = (int)Math.Round(until * options.Steps);
@@ -297,24 +306,52 @@ internal static class Commands
         }
     }
 
-    /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
-    internal readonly record struct Emphasis(int Repeat = 0, int Talk = 0, int Drill = 0, int Long = 0, int System = 0)
+    private static TrainingDocument Render(GemmaTokenizer tokenizer, NanoCase drawn, Practice practice) => practice switch
     {
-        public (NanoCase Case, bool Drill) Draw(int index, Split split)
+        Practice.Lists => NanoCorpus.RenderList(tokenizer, drawn),
+        Practice.Decisions => NanoCorpus.RenderDecisions(tokenizer, drawn),
+        _ => NanoCorpus.Render(tokenizer, drawn),
+    };
+
+    /// <summary>The part of a case that is trained.</summary>
+    internal enum Practice
+    {
+        /// <summary>All that the model says.</summary>
+        Answers,
+
+        /// <summary>The tokens that decide an answer.</summary>
+        Decisions,
+
+        /// <summary>The ends of the lines of a list.</summary>
+        Lists,
+    }
+
+    /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
+    internal readonly record struct Emphasis(int Repeat = 0, int Talk = 0, int Drill = 0, int Long = 0, int System = 0, int Lists = 0)
+    {
+        public (NanoCase Case, Practice Practice) Draw(int index, Split split)
         {
             int place = index % 100;
-            return place < Repeat ? (NanoCorpus.Draw(CorpusSeed, index, split, Skill.Repeat), false)
-                : place < Repeat + Talk ? (NanoCorpus.Draw(CorpusSeed, index, split, Skill.Talk), false)
-                : place < Repeat + Talk + Drill ? (NanoCorpus.Drill(CorpusSeed, index), true)
-                : place < Repeat + Talk + Drill + Long ? (NanoCorpus.Long(CorpusSeed, index), false)
-                : place < Repeat + Talk + Drill + Long + System ? (NanoCorpus.Draw(CorpusSeed, index, split, Skill.System), false)
-                : (NanoCorpus.Draw(CorpusSeed, index, split), false);
+            (NanoCase, Practice)? drawn = null;
+            Take(Lists, () => (NanoCorpus.List(CorpusSeed, index), Practice.Lists));
+            Take(Repeat, () => (NanoCorpus.Draw(CorpusSeed, index, split, Skill.Repeat), Practice.Answers));
+            Take(Talk, () => (NanoCorpus.Draw(CorpusSeed, index, split, Skill.Talk), Practice.Answers));
+            Take(Drill, () => (NanoCorpus.Drill(CorpusSeed, index), Practice.Decisions));
+            Take(Long, () => (NanoCorpus.Long(CorpusSeed, index), Practice.Answers));
+            Take(System, () => (NanoCorpus.Draw(CorpusSeed, index, split, Skill.System), Practice.Answers));
+            return drawn ?? (NanoCorpus.Draw(CorpusSeed, index, split), Practice.Answers);
+
+            void Take(int share, Func<(NanoCase, Practice)> draw)
+            {
+                drawn ??= place >= 0 && place < share ? draw() : null;
+                place -= share;
+            }
         }
 
         public TrainingDocument Render(GemmaTokenizer tokenizer, int index, Split split)
         {
-            (NanoCase drawn, bool drill) = Draw(index, split);
-            return drill ? NanoCorpus.RenderDecisions(tokenizer, drawn) : NanoCorpus.Render(tokenizer, drawn);
+            (NanoCase drawn, Practice practice) = Draw(index, split);
+            return Commands.Render(tokenizer, drawn, practice);
         }
     }
 }

@@ -171,6 +171,10 @@ internal static partial class NanoCorpus
         /// <summary>The user's message.</summary>
         public string Frame(string question) => PassageFrame.Render(question, _texts.Select(text => text.Text));
 
+        /// <summary>All that the passages say.</summary>
+        public IEnumerable<(string Noun, string Subject, string Value, int Passage)> Said() =>
+            _texts.SelectMany((text, i) => text.Profiles.SelectMany(profile => profile.Facts.Select(fact => (fact.Attribute.Called, profile.Subject, fact.Value, i + 1))));
+
         /// <summary>A question with its answer and source, or one that no passage answers.</summary>
         public (string Question, string Answer) Ask(Lexicon l, bool absent)
         {

@@ -162,20 +162,19 @@ internal static partial class NanoCorpus
 
     private static Skill Mixture(Lexicon l) => l.Random.Next(100) switch
     {
-        < 9 => Skill.Passage,
-        < 18 => Skill.Absent,
-        < 28 => Skill.Sources,
-        < 32 => Skill.Tool,
-        < 39 => Skill.MixedTool,
-        < 46 => Skill.NoTool,
-        < 51 => Skill.FollowUp,
-        < 58 => Skill.TwoCalls,
-        < 63 => Skill.Json,
-        < 75 => Skill.Typed,
-        < 81 => Skill.Mcp,
-        < 85 => Skill.Handoff,
-        < 88 => Skill.Talk,
-        < 98 => Skill.System,
+        < 8 => Skill.Passage,
+        < 16 => Skill.Absent,
+        < 25 => Skill.Sources,
+        < 30 => Skill.Tool,
+        < 41 => Skill.MixedTool,
+        < 47 => Skill.NoTool,
+        < 53 => Skill.FollowUp,
+        < 61 => Skill.TwoCalls,
+        < 65 => Skill.Json,
+        < 89 => Skill.Typed,
+        < 95 => Skill.Mcp,
+        < 98 => Skill.Handoff,
+        < 99 => Skill.Talk,
         _ => Skill.Repeat,
     };
 

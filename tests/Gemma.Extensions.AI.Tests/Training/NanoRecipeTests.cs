@@ -18,12 +18,16 @@ public sealed class NanoRecipeTests
 
     /// <summary>A model that has grown says what it said before, and all that was added can learn.</summary>
     [Theory]
-    [InlineData(6, 48)]
-    [InlineData(4, 80)]
-    [InlineData(8, 96)]
-    public void AGrownModelComputesTheSame(int layers, int wide)
+    [InlineData(6, 48, 2, 1)]
+    [InlineData(4, 80, 2, 1)]
+    [InlineData(8, 96, 2, 1)]
+    [InlineData(4, 48, 3, 1)]
+    [InlineData(4, 48, 2, 2)]
+    [InlineData(4, 48, 6, 2)]
+    [InlineData(6, 80, 8, 4)]
+    public void AGrownModelComputesTheSame(int layers, int wide, int heads, int keyHeads)
     {
-        TrainingModel small = new(Small), large = new(Small with { LayerCount = layers, FeedForwardSize = wide });
+        TrainingModel small = new(Small), large = new(Small with { LayerCount = layers, FeedForwardSize = wide, HeadCount = heads, KvHeadCount = keyHeads });
         small.Initialize(1);
         large.Initialize(2);
         GrownModel.Fill(small, large);
@@ -47,11 +51,40 @@ public sealed class NanoRecipeTests
         }
     }
 
+    /// <summary>The three queries of each key head of gemma2-nano before are shared out among two copies of it, with a new one beside the third.</summary>
+    [Fact]
+    public void QueriesAreSharedOutAmongCopiesOfTheirKeyHead()
+    {
+        TrainingModel small = new(Small with { HeadCount = 6, KvHeadCount = 2 }), large = new(Small with { HeadCount = 8, KvHeadCount = 4 });
+        small.Initialize(1);
+        large.Initialize(2);
+        GrownModel.Fill(small, large);
+        PackedBatch batch = new([new TrainingDocument([.. Enumerable.Range(0, 60).Select(i => i * 41 % 512)])]);
+        float[] before = new GemmaBackprop(small, 64, 64).Logits(batch), after = new GemmaBackprop(large, 64, 64).Logits(batch);
+        Assert.True(before.Max() - before.Min() > 0.5f);
+        for (int i = 0; i < before.Length; i++)
+        {
+            Assert.Equal(before[i], after[i], 1e-4f);
+        }
+
+        int head = small.Config.HeadDim * small.Config.HiddenSize;
+        Span<float> old = small.Slice(small.Weights, small["blk.1.attn_q.weight"]), queries = large.Slice(large.Weights, large["blk.1.attn_q.weight"]);
+        foreach ((int from, int to) in new[] { (0, 0), (1, 1), (2, 2), (3, 4), (4, 5), (5, 6) })
+        {
+            Assert.True(old.Slice(from * head, head).SequenceEqual(queries.Slice(to * head, head)));
+        }
+
+        FloatBuffer gradient = new(large.Weights.Length);
+        new GemmaBackprop(large, 64, 64).Accumulate(batch, LossOptions.Label, 1, gradient);
+        Span<float> output = large.Slice(gradient, large["blk.1.attn_output.weight"]);
+        Assert.Contains(output[(3 * large.Config.HeadDim)..(4 * large.Config.HeadDim)].ToArray(), g => g != 0); // the new head learns at once
+    }
+
     [Fact]
     public void ModelsOfOtherWidthsDoNotGrow()
     {
         TrainingModel small = new(Small);
-        foreach (GemmaConfig other in new[] { Small with { HiddenSize = 64 }, Small with { LayerCount = 5 }, Small with { LayerCount = 2 }, Small with { FeedForwardSize = 32 }, Small with { VocabularySize = 600 } })
+        foreach (GemmaConfig other in new[] { Small with { HiddenSize = 64 }, Small with { LayerCount = 5 }, Small with { LayerCount = 2 }, Small with { FeedForwardSize = 32 }, Small with { VocabularySize = 600 }, Small with { HeadDim = 32 } })
         {
             Assert.Contains("cannot grow", Assert.Throws<ArgumentException>(() => GrownModel.Fill(small, new TrainingModel(other))).Message, StringComparison.Ordinal);
         }
@@ -78,6 +111,11 @@ public sealed class NanoRecipeTests
         }
 
         Assert.True(moved > 1000);
+        TrainingModel quarter = new(Small);
+        quarter.Initialize(1);
+        MeanModel.Move(quarter, second, 0.75);
+        Assert.Equal(0.75f * first.Weights.Span[5] + 0.25f * second.Weights.Span[5], quarter.Weights.Span[5], 1e-6f);
+        Assert.Contains("expected a number between 0 and 1", Assert.Throws<ArgumentException>(() => MeanModel.Move(first, second, 1)).Message, StringComparison.Ordinal);
         Assert.Contains("has no mean with", Assert.Throws<ArgumentException>(() => MeanModel.Move(first, new TrainingModel(Small with { FeedForwardSize = 80 }))).Message, StringComparison.Ordinal);
     }
 

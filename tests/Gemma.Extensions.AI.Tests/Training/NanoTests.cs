@@ -131,8 +131,9 @@ public sealed class NanoTests
             Assert.True(drawn.Count(skill => skill == Skill.Repeat) >= emphasis.Repeat);
             Assert.True(drawn.Count(skill => skill == Skill.Talk) >= emphasis.Talk);
             Assert.True(drawn.Count(skill => skill == Skill.System) >= emphasis.System);
-            Assert.Equal(emphasis.Drill, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Drill));
-            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long + emphasis.System, 0, 100);
+            Assert.Equal(emphasis.Drill, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Practice == Commands.Practice.Decisions));
+            Assert.Equal(emphasis.Lists, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Practice == Commands.Practice.Lists));
+            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long + emphasis.System + emphasis.Lists, 0, 100);
         }
     }
 
@@ -179,6 +180,47 @@ public sealed class NanoTests
         }
 
         Assert.True(calls > 200);
+    }
+
+    /// <summary>A list trains what stands behind a colon or a bracket; a number is that of the one passage or line with the word, and a name is the tool's or the line's with it.</summary>
+    [Fact]
+    public void ListsTrainWhatAWordBelongsTo()
+    {
+        int numbers = 0, names = 0;
+        for (int i = 0; i < 400; i++)
+        {
+            NanoCase list = NanoCorpus.List(5, i);
+            TrainingDocument document = NanoCorpus.RenderList(Vocabulary, list);
+            string asked = Commands.PlainText(list with { Messages = [list.Messages[0]] }), answer = list.Messages[^1].Text;
+            string trained = string.Concat(document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)).Replace('▁', ' ').Replace("<end_of_turn>", "", StringComparison.Ordinal);
+            string expected = "";
+            foreach (string line in answer.Split('\n'))
+            {
+                // A line is "word [number]", "word: name" or "attribute of subject: value [number]".
+                int colon = line.IndexOf(": ", StringComparison.Ordinal), bracket = line.IndexOf(" [", StringComparison.Ordinal);
+                string word = line[..(colon >= 0 ? colon : bracket)];
+                if (bracket >= 0)
+                {
+                    string value = colon >= 0 ? line[(colon + 2)..bracket] : word, number = line[(bracket + 1)..];
+                    string[] passages = [.. asked.Split("\n[").Select(p => "[" + p.TrimStart('[')).Where(p => p.Contains(value, StringComparison.OrdinalIgnoreCase))];
+                    Assert.Contains(passages, p => p.StartsWith(number, StringComparison.Ordinal));
+                    numbers++;
+                }
+                else
+                {
+                    string name = line[(colon + 2)..];
+                    Assert.Contains(asked.Split('\n'), l => l.StartsWith("- " + name, StringComparison.Ordinal) && l.Contains(word, StringComparison.OrdinalIgnoreCase));
+                    names++;
+                }
+
+                expected += colon >= 0 ? line[(colon + 1)..] : line[(bracket + 2)..];
+            }
+
+            Assert.True(trained.Length >= expected.Length / 2 && trained.Length <= answer.Length, $"{trained}\n{answer}");
+            Assert.Equal(document.Tokens.Length, document.Trained!.Length);
+        }
+
+        Assert.True(numbers > 1000 && names > 300, $"{numbers} {names}");
     }
 
     /// <summary>

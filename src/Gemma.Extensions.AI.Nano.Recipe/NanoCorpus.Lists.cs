@@ -1,0 +1,126 @@
+using System.Globalization;
+using Gemma.Extensions.AI.Text;
+using Gemma.Extensions.AI.Training;
+using Microsoft.Extensions.AI;
+
+namespace Gemma.Extensions.AI.Nano.Recipe;
+
+// What no client asks: lists in which every line is a decision. Finding the passage, the line or the tool that a word belongs to is one skill under many answers, and comes
+// late or never where a case of 300 tokens practises it once.
+internal static partial class NanoCorpus
+{
+    private const int MostLines = 24;
+
+    /// <summary>A list of words, each answered by what it belongs to. Only for training, with <see cref="RenderList"/>.</summary>
+    public static NanoCase List(int seed, int index)
+    {
+        Lexicon l = Lexicon.Of(seed, index, Split.Train);
+        return l.Random.Next(10) switch
+        {
+            <= 2 => Entries(l),
+            <= 5 => Cited(l),
+            <= 7 => ReadOut(l),
+            8 => ToolNames(l),
+            _ => AgentNames(l),
+        };
+    }
+
+    /// <summary>The document of a list; only what stands behind a bracket, or from a colon to the end of the line, is trained.</summary>
+    public static TrainingDocument RenderList(GemmaTokenizer tokenizer, NanoCase drawn)
+    {
+        TrainingDocument document = Render(tokenizer, drawn);
+        bool[] trained = new bool[document.Tokens.Length];
+        bool answers = false;
+        for (int i = 0; i < trained.Length; i++)
+        {
+            string piece = tokenizer.GetPiece(document.Tokens[i]);
+            trained[i] = answers && document.Trained![i];
+            answers = document.Trained![i] && (piece.EndsWith('[') || (piece.EndsWith(':') && !answers) || (answers && !piece.Contains('\n', StringComparison.Ordinal) && !piece.Contains(']', StringComparison.Ordinal)));
+        }
+
+        return document with { Trained = trained };
+    }
+
+    /// <summary>Numbered or named lines of a few words each.</summary>
+    private static NanoCase Entries(Lexicon l)
+    {
+        bool numbered = l.Chance(0.6), blank = l.Chance(0.5);
+        HashSet<string> taken = new(StringComparer.OrdinalIgnoreCase);
+        List<(string Word, string Head)> all = new();
+        List<string> lines = new();
+        int most = l.Random.Next(1, 6);
+        for (int n = l.Random.Next(2, 11), i = 1; i <= n; i++)
+        {
+            string head = numbered ? i.ToString(CultureInfo.InvariantCulture) : New(Word);
+            string[] words = [.. Enumerable.Range(0, l.Random.Next(1, most + 1)).Select(_ => New(Any))];
+            all.AddRange(words.Select(word => (word, head)));
+            lines.Add((numbered ? $"[{head}] " : $"- {head}: ") + string.Join(l.Chance(0.5) ? ", " : " ", words));
+        }
+
+        string text = string.Join(blank ? "\n\n" : "\n", lines);
+        return Listed(l, null, asked => text + "\n\n" + string.Join("; ", asked), [.. all.Select(a => (a.Word, numbered ? $"{a.Word} [{a.Head}]" : $"{a.Word}: {a.Head}"))]);
+
+        string Word() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
+
+        string Any() => l.Random.Next(6) switch { 0 => l.City(), 1 => l.Code(), 2 => l.Medium() + " " + l.Pick(["euros", "pages", "units", "days", "percent"]), _ => Word() };
+
+        string New(Func<string> draw)
+        {
+            string word;
+            do
+            {
+                word = draw();
+            }
+            while (!taken.Add(word));
+
+            return word;
+        }
+    }
+
+    /// <summary>Values of passages with the numbers of these.</summary>
+    private static NanoCase Cited(Lexicon l)
+    {
+        Library library = Library.Draw(l, l.Random.Next(2, 9));
+        return Listed(l, s_sourceInstruction, asked => library.Frame("Cite: " + string.Join("; ", asked)), [.. library.Said().Select(f => (f.Value, string.Create(CultureInfo.InvariantCulture, $"{f.Value} [{f.Passage}]")))]);
+    }
+
+    /// <summary>Attributes of subjects, each with its value and the passage.</summary>
+    private static NanoCase ReadOut(Lexicon l)
+    {
+        Library library = Library.Draw(l, l.Random.Next(1, 7));
+        return Listed(l, s_sourceInstruction, asked => library.Frame("Read: " + string.Join("; ", asked)),
+            [.. library.Said().Select(f => ($"{f.Noun} of {f.Subject}", string.Create(CultureInfo.InvariantCulture, $"{f.Noun} of {f.Subject}: {f.Value} [{f.Passage}]")))]);
+    }
+
+    private static NanoCase ToolNames(Lexicon l)
+    {
+        HashSet<string> taken = new(StringComparer.Ordinal);
+        Naming naming = new(l, l.Chance(0.7));
+        int? kind = l.Chance(0.5) ? l.Random.Next(Tools.Kinds) : null;
+        DrawnTool[] tools = [.. Enumerable.Range(0, l.Random.Next(3, 10)).Select(_ => Tools.Draw(l, naming, taken, kind)).DistinctBy(tool => tool.Name)];
+        NanoCase listed = Listed(l, null, asked => string.Join("; ", asked), [.. tools.Select(tool => (tool.Noun, $"{tool.Noun}: {tool.Name}"))]);
+        return listed with { Options = new ChatOptions { Tools = [.. tools.Select(tool => tool.Declaration)] } };
+    }
+
+    private static NanoCase AgentNames(Lexicon l)
+    {
+        Team team = Team.Draw(l);
+        (string, string)[] lines = [.. team.Words.SelectMany((words, agent) => words[..2].Select(word => (word, $"{word}: {((AIFunctionDeclaration)team.Options.Tools![agent]).Name}")))];
+        return Listed(l, null, asked => string.Join("; ", asked), lines) with { Options = team.Options };
+    }
+
+    /// <summary>Each thing once, in an order of its own, as far as it stands for one answer only.</summary>
+    private static NanoCase Listed(Lexicon l, string? instructions, Func<IEnumerable<string>, string> ask, (string Asked, string Line)[] all)
+    {
+        (string Asked, string Line)[] lines = [.. all.GroupBy(line => line.Asked, StringComparer.OrdinalIgnoreCase).Where(same => same.Count() == 1).Select(same => same.First())];
+        if (lines.Length == 0)
+        {
+            return Entries(l);
+        }
+
+        l.Random.Shuffle(lines);
+        lines = lines[..Math.Min(lines.Length, MostLines)];
+        return new NanoCase(Skill.Sources, [User(ask(lines.Select(line => line.Asked))), Model(string.Join('\n', lines.Select(line => line.Line)))],
+            instructions is null ? null : new ChatOptions { Instructions = instructions });
+    }
+}
