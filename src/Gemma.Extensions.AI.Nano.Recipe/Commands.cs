@@ -26,7 +26,7 @@ internal static class Commands
     /// </summary>
     internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Phases { get; } =
     [
-        (0.05, default), (0.07, new(Repeat: 40)), (0.09, new(Talk: 25)), (0.15, new(Talk: 6)), (0.55, new(Talk: 3, Drill: 40)), (0.85, new(Talk: 5, Drill: 25)), (1, new(Talk: 8, Drill: 15, Long: 2)),
+        (0.05, default), (0.07, new(Repeat: 40)), (0.09, new(Talk: 25)), (0.15, new(Talk: 6)), (0.55, new(Talk: 3, Drill: 40, System: 4)), (0.85, new(Talk: 5, Drill: 25, System: 4)), (1, new(Talk: 8, Drill: 15, Long: 2, System: 4)),
     ];
 
     /// <summary>

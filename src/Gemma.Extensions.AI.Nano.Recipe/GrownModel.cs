@@ -14,7 +14,7 @@ internal static class GrownModel
 {
     /// <summary>Takes over the weights of <paramref name="source"/>. What <paramref name="target"/> has more of must be initialised before.</summary>
     /// <param name="source">The smaller model.</param>
-    /// <param name="target">The larger one: as wide, with the same heads and vocabulary.</param>
+    /// <param name="target">The larger one: as wide, with heads as large, a whole number of key heads for each, and the same vocabulary.</param>
     /// <exception cref="ArgumentException">The shapes do not go with each other.</exception>
     public static void Fill(TrainingModel source, TrainingModel target)
     {
@@ -32,8 +32,19 @@ internal static class GrownModel
         int before = Math.Max(0, small.LayerCount - 2);
         foreach (Parameter parameter in source.Parameters)
         {
-            Copy(source, parameter, target, target[Moved(parameter.Name, before, added)]);
-            CopyHeads(source, parameter, target, target[Moved(parameter.Name, before, added)]);
+            Parameter moved = target[Moved(parameter.Name, before, added)];
+            switch (parameter.Name.Split('.') is [_, _, string part, _] ? part : "")
+            {
+                case "attn_k" or "attn_v":
+                    CopyKeyHeads(source, parameter, target, moved);
+                    break;
+                case "attn_q" or "attn_output":
+                    CopyQueryHeads(source, parameter, target, moved);
+                    break;
+                default:
+                    Copy(source, parameter, target, moved);
+                    break;
+            }
         }
 
         for (int layer = before; layer < before + added; layer++)
@@ -57,44 +68,39 @@ internal static class GrownModel
         }
     }
 
-    /// <summary>Queries, keys, values and the map of heads to the residual stream, head by head; other parameters are left alone.</summary>
-    private static void CopyHeads(TrainingModel source, Parameter from, TrainingModel target, Parameter to)
+    /// <summary>Keys or values: as many copies of each head as the larger model has heads for one.</summary>
+    private static void CopyKeyHeads(TrainingModel source, Parameter from, TrainingModel target, Parameter to)
+    {
+        int head = source.Config.HeadDim * from.Columns, copies = target.Config.KvHeadCount / source.Config.KvHeadCount;
+        for (int place = 0; place < target.Config.KvHeadCount; place++)
+        {
+            source.Slice(source.Weights, from).Slice(place / copies * head, head).CopyTo(target.Slice(target.Weights, to)[(place * head)..]);
+        }
+    }
+
+    /// <summary>Queries, or the map of heads to the residual stream. A head goes to the first free place beside a copy of its key head; what no head takes reads at random and adds nothing.</summary>
+    private static void CopyQueryHeads(TrainingModel source, Parameter from, TrainingModel target, Parameter to)
     {
         GemmaConfig small = source.Config, large = target.Config;
-        int size = small.HeadDim, group = small.HeadCount / small.KvHeadCount, largeGroup = large.HeadCount / large.KvHeadCount, copies = large.KvHeadCount / small.KvHeadCount;
-        bool query = from.Name.EndsWith("attn_q.weight", StringComparison.Ordinal), output = from.Name.EndsWith("attn_output.weight", StringComparison.Ordinal);
-        bool key = from.Name.EndsWith("attn_k.weight", StringComparison.Ordinal) || from.Name.EndsWith("attn_v.weight", StringComparison.Ordinal);
+        int size = small.HeadDim, group = small.HeadCount / small.KvHeadCount, places = large.HeadCount / small.KvHeadCount;
         Span<float> old = source.Slice(source.Weights, from), weights = target.Slice(target.Weights, to);
-        if (output)
+        bool isQuery = from.Name.Contains("attn_q", StringComparison.Ordinal);
+        if (!isQuery)
         {
             weights.Clear();
         }
 
-        for (int kv = 0; kv < large.KvHeadCount && (key || query || output); kv++)
+        for (int head = 0; head < small.HeadCount; head++)
         {
-            if (key)
+            int place = head / group * places + head % group;
+            for (int row = 0; row < (isQuery ? size : from.Rows); row++)
             {
-                Rows(old, kv / copies, weights, kv, from.Columns);
-                continue;
-            }
-
-            for (int slot = 0; slot < largeGroup && kv % copies * largeGroup + slot < group; slot++)
-            {
-                int head = kv / copies * group + kv % copies * largeGroup + slot, place = kv * largeGroup + slot;
-                if (query)
-                {
-                    Rows(old, head, weights, place, from.Columns);
-                    continue;
-                }
-
-                for (int row = 0; row < from.Rows; row++)
-                {
-                    old.Slice(row * from.Columns + head * size, size).CopyTo(weights[(row * to.Columns + place * size)..]);
-                }
+                (int at, int length, int targetAt) = isQuery
+                    ? ((head * size + row) * from.Columns, from.Columns, (place * size + row) * to.Columns)
+                    : (row * from.Columns + head * size, size, row * to.Columns + place * size);
+                old.Slice(at, length).CopyTo(weights[targetAt..]);
             }
         }
-
-        void Rows(Span<float> old, int head, Span<float> weights, int place, int columns) => old.Slice(head * size * columns, size * columns).CopyTo(weights[(place * size * columns)..]);
     }
 
     private static string Text(GemmaConfig c) => string.Create(CultureInfo.InvariantCulture,

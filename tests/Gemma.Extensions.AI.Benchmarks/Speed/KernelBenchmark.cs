@@ -135,8 +135,7 @@ public unsafe class MatrixProduct
             _x.Write(r, [.. Enumerable.Range(0, Columns).Select(_ => random.NextSingle() - 0.5f)]);
         }
 
-        // The code around the kernels is compiled again once it has run often and nothing new has been compiled for a while: four warm-up products end before, and then a
-        // product of one row took up to 1.6 times as long.
+        // The code around the kernels is compiled again once it has run often and nothing new has been compiled for a while: four warm-up products end before.
         for (Stopwatch watch = Stopwatch.StartNew(); watch.Elapsed.TotalSeconds < 1;)
         {
             Product();
