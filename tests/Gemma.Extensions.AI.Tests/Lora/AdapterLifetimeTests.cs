@@ -35,9 +35,9 @@ public sealed class AdapterLifetimeTests : IDisposable
         }
 
         Assert.Equal(2, texts.Count);
-        int answered = 0, refused = 0, loaded = 0, taken = 0, unloaded = 0;
-        using CancellationTokenSource enough = new();
-        Task[] operators = [.. Enumerable.Range(0, 3).Select(i => Task.Run(() =>
+        int asked = 0, answered = 0, refused = 0, loaded = 0, taken = 0, unloaded = 0;
+        using CancellationTokenSource enough = new(), tooLong = new(TimeSpan.FromMinutes(3));
+        Task[] operators = [.. Enumerable.Range(0, 3).Select(i => Task.Factory.StartNew(() =>
         {
             for (int round = 0; !enough.IsCancellationRequested; round++)
             {
@@ -55,11 +55,12 @@ public sealed class AdapterLifetimeTests : IDisposable
                 Thread.Sleep(round % 7);
                 Interlocked.Add(ref unloaded, model.UnloadAdapter("a") ? 1 : 0);
             }
-        }))];
+        }, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
         Task[] callers = [.. Enumerable.Range(0, 6).Select(_ => Task.Run(async () =>
         {
-            for (int i = 0; i < 40; i++)
+            for (int i = 0; (i < 40 || !EachSeen()) && !tooLong.IsCancellationRequested; i++)
             {
+                Interlocked.Increment(ref asked);
                 try
                 {
                     Assert.Contains(await AnswerAsync(client), texts);
@@ -82,11 +83,14 @@ public sealed class AdapterLifetimeTests : IDisposable
         }
 
         await Task.WhenAll(operators);
-        Assert.Equal(240, answered + refused);
-        Assert.True(answered > 0 && loaded > 1 && taken > 0, $"{answered} answered, {refused} refused, {loaded} loaded, {taken} were there already.");
+        Assert.Equal(asked, answered + refused);
+        Assert.True(EachSeen(), $"{answered} answered, {refused} refused, {loaded} loaded, {taken} were there already.");
         Assert.Equal(loaded, unloaded);
         Assert.Empty(model.Adapters);
         Assert.Equal(0, model.Engine.Status.UsedBlocks);
+
+        // Refusals take microseconds: on a busy machine all could be over before an operator gets a processor.
+        bool EachSeen() => Volatile.Read(ref answered) > 0 && Volatile.Read(ref loaded) > 1 && Volatile.Read(ref taken) > 0;
     }
 
     [Fact]
