@@ -8,6 +8,8 @@ internal readonly unsafe struct Avx2Isa : IVectorIsa
 {
     public static bool HasDot => false;
 
+    public static int ByteRows => 1;
+
     public static Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations) => throw new NotSupportedException();
 
     public static Vector512<int> WideDot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations) => throw new NotSupportedException();

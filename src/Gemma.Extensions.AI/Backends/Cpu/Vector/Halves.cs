@@ -140,7 +140,7 @@ internal static unsafe class Halves
     {
         Halves<T> result;
         result.Lower = Vector256.Create(value);
-        result.Upper = Vector256.Create(value);
+        result.Upper = result.Lower;
         return result;
     }
 

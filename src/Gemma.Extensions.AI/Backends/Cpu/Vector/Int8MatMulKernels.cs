@@ -53,12 +53,12 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
         where TSum : struct, ISumDepth
     {
         int row = 0;
-        for (; row + 2 <= panel; row += 2)
+        for (; TIsa.ByteRows == 2 && row + 2 <= panel; row += 2)
         {
             KernelSet.BytesTwo<TIsa, TSum>()(args, panel, row, format.Group, format.HasMinimum);
         }
 
-        if (row < panel)
+        for (; row < panel; row++)
         {
             KernelSet.BytesOne<TIsa, TSum>()(args, panel, row, format.Group, format.HasMinimum);
         }

@@ -41,12 +41,11 @@ internal sealed unsafe class KernelSet
         : typeof(TIsa) == typeof(NeonDotIsa) ? &InQuarters.VectorTile.BytesOne<InQuarters.NeonDotIsa, TSum>
         : &VectorTile.BytesOne<TIsa, TSum>;
 
-    /// <summary>Two of them.</summary>
+    /// <summary>Two of them, where <see cref="IVectorIsa.ByteRows"/> says so.</summary>
     public static delegate*<TileArgs*, int, int, int, bool, void> BytesTwo<TIsa, TSum>()
         where TIsa : struct, IVectorIsa
         where TSum : struct, ISumDepth =>
-        typeof(TIsa) == typeof(Avx2Isa) ? &InHalves.VectorTile.BytesTwo<InHalves.Avx2Isa, TSum>
-        : typeof(TIsa) == typeof(AvxVnniIsa) ? &InHalves.VectorTile.BytesTwo<InHalves.AvxVnniIsa, TSum>
+        typeof(TIsa) == typeof(AvxVnniIsa) ? &InHalves.VectorTile.BytesTwo<InHalves.AvxVnniIsa, TSum>
         : typeof(TIsa) == typeof(NeonDotIsa) ? &InQuarters.VectorTile.BytesTwo<InQuarters.NeonDotIsa, TSum>
         : &VectorTile.BytesTwo<TIsa, TSum>;
 }

@@ -9,6 +9,8 @@ internal readonly unsafe struct NeonDotIsa : IVectorIsa
 {
     public static bool HasDot => true;
 
+    public static int ByteRows => 2;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<int> Dot(Vector512<int> sum, Vector512<byte> weights, Vector512<sbyte> activations)
     {
