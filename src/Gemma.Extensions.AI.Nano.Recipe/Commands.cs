@@ -35,8 +35,8 @@ internal static class Commands
     /// </summary>
     internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } =
     [
-        (0.42, new(Talk: 7, System: 5, Drill: 24, Lists: 42)), (0.47, new(Talk: 14, System: 7, Drill: 30, Lists: 18)), (0.65, new(Talk: 12, System: 6, Drill: 42, Lists: 9)),
-        (0.86, new(Talk: 14, System: 9, Drill: 30, Lists: 3)), (1, new(Talk: 12, System: 14, Drill: 16, Lists: 2, Long: 1)),
+        (0.40, new(Talk: 7, System: 5, Drill: 24, Lists: 46)), (0.55, new(Talk: 9, System: 5, Drill: 32, Lists: 34)), (0.70, new(Talk: 11, System: 6, Drill: 42, Lists: 16)),
+        (0.87, new(Talk: 14, System: 9, Drill: 33, Lists: 6)), (1, new(Talk: 12, System: 14, Drill: 16, Lists: 2, Long: 1, Refusals: 14)),
     ];
 
     /// <summary>
@@ -327,7 +327,7 @@ internal static class Commands
     }
 
     /// <summary>Shares of the cases, in percent, that practise one thing instead of being drawn from the mixture.</summary>
-    internal readonly record struct Emphasis(int Repeat = 0, int Talk = 0, int Drill = 0, int Long = 0, int System = 0, int Lists = 0)
+    internal readonly record struct Emphasis(int Repeat = 0, int Talk = 0, int Drill = 0, int Long = 0, int System = 0, int Lists = 0, int Refusals = 0)
     {
         public (NanoCase Case, Practice Practice) Draw(int index, Split split)
         {
@@ -339,6 +339,7 @@ internal static class Commands
             Take(Drill, () => (NanoCorpus.Drill(CorpusSeed, index), Practice.Decisions));
             Take(Long, () => (NanoCorpus.Long(CorpusSeed, index), Practice.Answers));
             Take(System, () => (NanoCorpus.Draw(CorpusSeed, index, split, Skill.System), Practice.Answers));
+            Take(Refusals, () => (NanoCorpus.Draw(CorpusSeed, index, split, index % 3 == 0 ? Skill.NoTool : Skill.Absent), Practice.Answers));
             return drawn ?? (NanoCorpus.Draw(CorpusSeed, index, split), Practice.Answers);
 
             void Take(int share, Func<(NanoCase, Practice)> draw)

@@ -127,13 +127,13 @@ internal static partial class NanoCorpus
         return new NanoCase(Skill.Handoff, messages, team.Options);
     }
 
-    /// <summary>A concern for each agent, and one more for some.</summary>
+    /// <summary>A concern for every word that a description names, each once: a second one could be answered from the first.</summary>
     private static NanoCase HandoffDrill(Lexicon l)
     {
         Team team = Team.Draw(l);
-        int[] order = [.. Enumerable.Range(0, team.Options.Tools!.Count), .. Enumerable.Range(0, team.Options.Tools.Count)];
-        l.Random.Shuffle(order);
-        return new NanoCase(Skill.Handoff, [.. order.SelectMany(agent => team.Ask(l, agent))], team.Options);
+        (int Agent, string Word)[] asked = [.. team.Words.SelectMany((words, agent) => words[..2].Select(word => (agent, word)))];
+        l.Random.Shuffle(asked);
+        return new NanoCase(Skill.Handoff, [.. asked.SelectMany(a => team.Ask(l, a.Agent, a.Word))], team.Options);
     }
 
     /// <summary>Agents that can be called.</summary>
@@ -175,10 +175,19 @@ internal static partial class NanoCorpus
         public ChatMessage[] Ask(Lexicon l, int agent)
         {
             bool described = IsOpen || l.Split == Split.HeldOut || l.Chance(0.75);
-            string request = l.Polite(Facts.Sentence(s_concern.Fill(l, ("w", l.Pick(described ? Words[agent][..2] : Words[agent])))));
+            return Ask(l, agent, l.Pick(described ? Words[agent][..2] : Words[agent]));
+        }
+
+        /// <summary>A concern about a word, and the call that passes it on.</summary>
+        public ChatMessage[] Ask(Lexicon l, int agent, string word)
+        {
+            string request = Concern(l, word);
             Dictionary<string, object?> arguments = AsTool ? new() { ["query"] = request } : NeedsReason ? new() { ["reasonForHandoff"] = request } : [];
             return [User(request), new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", ((AIFunctionDeclaration)Options.Tools![agent]).Name, arguments)])];
         }
+
+        /// <summary>A request about a word.</summary>
+        public static string Concern(Lexicon l, string word) => l.Polite(Facts.Sentence(s_concern.Fill(l, ("w", word))));
 
         /// <summary>Fields that nobody has listed, of words that belong to no other.</summary>
         private static (string Field, string[] Words)[] OpenFields(Lexicon l)

@@ -130,6 +130,27 @@ internal static partial class NanoCorpus
             text.AddName("name");
         }
 
+        return Asked(l, text);
+    }
+
+    /// <summary>A long text and all its members, with some that it leaves open.</summary>
+    private static NanoCase MemberDrill(Lexicon l)
+    {
+        TypedText text = new(l, many: true);
+        text.AddName(l.Chance(0.5) ? "name" : text.Kind.Key);
+        text.AddFacts();
+        text.AddDay();
+        text.AddEnumeration();
+        for (int missing = l.Random.Next(0, 3); missing > 0; missing--)
+        {
+            text.AddMissing();
+        }
+
+        return Asked(l, text);
+    }
+
+    private static NanoCase Asked(Lexicon l, TypedText text)
+    {
         if (l.Chance(0.5))
         {
             l.Random.Shuffle(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(text.Members));

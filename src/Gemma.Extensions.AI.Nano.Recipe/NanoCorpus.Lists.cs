@@ -15,13 +15,14 @@ internal static partial class NanoCorpus
     public static NanoCase List(int seed, int index)
     {
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
-        return l.Random.Next(10) switch
+        return l.Random.Next(100) switch
         {
-            <= 2 => Entries(l),
-            <= 5 => Cited(l),
-            <= 7 => ReadOut(l),
-            8 => ToolNames(l),
-            _ => AgentNames(l),
+            < 22 => Entries(l),
+            < 30 => Cited(l),
+            < 46 => ReadOut(l),
+            < 74 => ToolNames(l),
+            < 95 => AgentNames(l),
+            _ => Days(l),
         };
     }
 
@@ -41,17 +42,28 @@ internal static partial class NanoCorpus
         return document with { Trained = trained };
     }
 
-    /// <summary>Numbered or named lines of a few words each.</summary>
+    /// <summary>
+    /// Numbered or named lines of a few words each. Names begin with one of few pieces where they are letters or begin with a verb, as those of tools do: that a line's name is what is asked for is
+    /// learned from these before it is from words.
+    /// </summary>
     private static NanoCase Entries(Lexicon l)
     {
-        bool numbered = l.Chance(0.6), blank = l.Chance(0.5);
+        int heads = l.Random.Next(10);
+        bool numbered = heads < 3, blank = l.Chance(0.5);
+        Naming naming = new(l, mixed: true);
         HashSet<string> taken = new(StringComparer.OrdinalIgnoreCase);
         List<(string Word, string Head)> all = new();
         List<string> lines = new();
         int most = l.Random.Next(1, 6);
         for (int n = l.Random.Next(2, 11), i = 1; i <= n; i++)
         {
-            string head = numbered ? i.ToString(CultureInfo.InvariantCulture) : New(Word);
+            string head = numbered ? i.ToString(CultureInfo.InvariantCulture) : New(heads switch
+            {
+                3 => () => ((char)('A' + l.Random.Next(26))).ToString(),
+                4 or 5 or 6 => () => naming.Name(Tools.LookupVerbs, Word()),
+                7 => () => l.Capital(Word()) + "Agent",
+                _ => Word,
+            });
             string[] words = [.. Enumerable.Range(0, l.Random.Next(1, most + 1)).Select(_ => New(Any))];
             all.AddRange(words.Select(word => (word, head)));
             lines.Add((numbered ? $"[{head}] " : $"- {head}: ") + string.Join(l.Chance(0.5) ? ", " : " ", words));
@@ -92,22 +104,36 @@ internal static partial class NanoCorpus
             [.. library.Said().Select(f => ($"{f.Noun} of {f.Subject}", string.Create(CultureInfo.InvariantCulture, $"{f.Noun} of {f.Subject}: {f.Value} [{f.Passage}]")))]);
     }
 
+    /// <summary>Tools with what they are about, or with a request for each.</summary>
     private static NanoCase ToolNames(Lexicon l)
     {
         HashSet<string> taken = new(StringComparer.Ordinal);
-        Naming naming = new(l, l.Chance(0.7));
+        Naming naming = new(l, l.Chance(0.85));
         int? kind = l.Chance(0.5) ? l.Random.Next(Tools.Kinds) : null;
-        DrawnTool[] tools = [.. Enumerable.Range(0, l.Random.Next(3, 10)).Select(_ => Tools.Draw(l, naming, taken, kind)).DistinctBy(tool => tool.Name)];
-        NanoCase listed = Listed(l, null, asked => string.Join("; ", asked), [.. tools.Select(tool => (tool.Noun, $"{tool.Noun}: {tool.Name}"))]);
+        DrawnTool[] tools = [.. Enumerable.Range(0, l.Random.Next(2, 10)).Select(_ => Tools.Draw(l, naming, taken, kind)).DistinctBy(tool => tool.Name)];
+        bool requests = l.Chance(0.4);
+        NanoCase listed = Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), [.. tools.Select(tool => (tool, asked: requests ? Request(tool) : tool.Noun)).Select(t => (t.asked, $"{t.asked}: {t.tool.Name}"))]);
         return listed with { Options = new ChatOptions { Tools = [.. tools.Select(tool => tool.Declaration)] } };
+
+        static string Request(DrawnTool tool) => Sayable(tool.Use().Request, tool.Noun);
     }
 
+    /// <summary>Agents with words that their descriptions name, or with a concern about each.</summary>
     private static NanoCase AgentNames(Lexicon l)
     {
         Team team = Team.Draw(l);
-        (string, string)[] lines = [.. team.Words.SelectMany((words, agent) => words[..2].Select(word => (word, $"{word}: {((AIFunctionDeclaration)team.Options.Tools![agent]).Name}")))];
-        return Listed(l, null, asked => string.Join("; ", asked), lines) with { Options = team.Options };
+        bool requests = l.Chance(0.6);
+        (string, string)[] lines = [.. team.Words.SelectMany((words, agent) => words[..2].Select(word => requests ? Sayable(Team.Concern(l, word), word) : word)
+            .Select(asked => (asked, $"{asked}: {((AIFunctionDeclaration)team.Options.Tools![agent]).Name}")))];
+        return Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), lines) with { Options = team.Options };
     }
+
+    /// <summary>A request that a line can hold in front of its colon, or the word that it is about.</summary>
+    private static string Sayable(string request, string word) => request.AsSpan().IndexOfAny(":[\n") < 0 ? request : word;
+
+    /// <summary>Days as texts say them, each as JSON does.</summary>
+    private static NanoCase Days(Lexicon l) =>
+        Listed(l, null, asked => string.Join("; ", asked), [.. Enumerable.Range(0, l.Random.Next(4, 20)).Select(_ => Day(l)).Select(day => (day.Said, $"{day.Said}: {day.Iso}"))]);
 
     /// <summary>Each thing once, in an order of its own, as far as it stands for one answer only.</summary>
     private static NanoCase Listed(Lexicon l, string? instructions, Func<IEnumerable<string>, string> ask, (string Asked, string Line)[] all)

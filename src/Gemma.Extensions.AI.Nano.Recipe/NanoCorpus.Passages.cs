@@ -29,12 +29,13 @@ internal static partial class NanoCorpus
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return l.Random.Next(100) switch
         {
-            < 28 => ToolDrill(l),
-            < 36 => McpDrill(l),
-            < 44 => HandoffDrill(l),
-            < 52 => FollowUpDrill(l),
-            < 74 => PassageDrill(l),
-            _ => SourceDrill(l),
+            < 25 => ToolDrill(l),
+            < 31 => McpDrill(l),
+            < 46 => HandoffDrill(l),
+            < 51 => FollowUpDrill(l),
+            < 66 => PassageDrill(l),
+            < 83 => SourceDrill(l),
+            _ => MemberDrill(l),
         };
     }
 

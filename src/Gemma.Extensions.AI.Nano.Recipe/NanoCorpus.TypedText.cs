@@ -14,11 +14,14 @@ internal static partial class NanoCorpus
         private readonly int _style;
         private readonly List<string> _sentences = [];
 
-        public TypedText(Lexicon l)
+        /// <param name="l">Draws.</param>
+        /// <param name="many">Says all that can be said but for two attributes at most, for a drill.</param>
+        public TypedText(Lexicon l, bool many = false)
         {
             _l = l;
             Kind = l.Chance(0.6) ? l.Pick(Facts.Kinds) : Facts.Open(l);
-            _profile = Facts.Draw(l, Kind, l.Random.Next(1, Math.Min(l.Split == Split.Train ? 7 : 5, Kind.Attributes.Length))); // longer texts hold more decisions
+            int most = Kind.Attributes.Length;
+            _profile = Facts.Draw(l, Kind, many ? most - l.Random.Next(1, 3) : l.Random.Next(1, Math.Min(l.Split == Split.Train ? 7 : 5, most))); // longer texts hold more decisions
             _style = l.Random.Next(4);
         }
 

@@ -168,11 +168,11 @@ internal static partial class NanoCorpus
         < 32 => Skill.Tool,
         < 43 => Skill.MixedTool,
         < 49 => Skill.NoTool,
-        < 55 => Skill.FollowUp,
-        < 63 => Skill.TwoCalls,
-        < 67 => Skill.Json,
-        < 85 => Skill.Typed,
-        < 91 => Skill.Mcp,
+        < 54 => Skill.FollowUp,
+        < 62 => Skill.TwoCalls,
+        < 66 => Skill.Json,
+        < 82 => Skill.Typed,
+        < 88 => Skill.Mcp,
         < 94 => Skill.Handoff,
         < 95 => Skill.Talk,
         < 99 => Skill.System,
@@ -212,7 +212,7 @@ internal static partial class NanoCorpus
     }
 
     /// <summary>
-    /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, which tool a call names, how an argument begins, whether another
+    /// The same, but only the tokens at which the answer is decided are trained: how a turn begins, which tool a call names, how an argument or a member begins, whether another
     /// call follows, which passage is cited. What follows a decision is copied, learned long before, and would drown it in the mean.
     /// </summary>
     public static TrainingDocument RenderDecisions(GemmaTokenizer tokenizer, NanoCase drawn)
@@ -229,7 +229,7 @@ internal static partial class NanoCorpus
             }
 
             int name = said.LastIndexOf(NameKey, StringComparison.Ordinal);
-            decisions[i] = said.Length == 0 || said[^1] == '[' || said.EndsWith("\":\"", StringComparison.Ordinal) || said.EndsWith(ToolMarkup.Own.CallEnd, StringComparison.Ordinal)
+            decisions[i] = said.Length == 0 || said[^1] == '[' || (drawn.Skill == Skill.Typed && said.EndsWith(Colon, StringComparison.Ordinal)) || said.EndsWith("\":\"", StringComparison.Ordinal) || said.EndsWith(ToolMarkup.Own.CallEnd, StringComparison.Ordinal)
                 || (name >= 0 && said.IndexOf('"', name + NameKey.Length) < 0);
             said += tokenizer.GetPiece(document.Tokens[i]);
         }

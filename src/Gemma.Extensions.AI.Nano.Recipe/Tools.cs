@@ -52,7 +52,7 @@ internal static partial class Tools
 
     private static readonly string[] s_states = Lexicon.Words("sunny cloudy rainy windy good bad high low open closed ready late busy free active calm full empty normal shipped paid pending approved");
 
-    private const string LookupVerbs = "get get get find fetch check lookup show read query retrieve";
+    public const string LookupVerbs = "get get get find fetch check lookup show read query retrieve";
 
     private static readonly string[] s_roles = Lexicon.Words("manager leader owner captain secretary treasurer coach mentor editor author chairman contact trainer director supervisor assistant driver teacher founder organiser");
 

@@ -129,6 +129,8 @@ public class InliningTests
     {
         public static bool HasDot => false;
 
+        public static int ByteRows => 1;
+
         public static Halves<int> Dot(Halves<int> sum, Halves<byte> weights, Halves<sbyte> activations) => throw new NotSupportedException();
 
         public static Halves<int> WideDot(Halves<int> sum, Halves<byte> weights, Halves<sbyte> activations) => throw new NotSupportedException();

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using Gemma.Extensions.AI.Nano;
 using Gemma.Extensions.AI.Nano.Recipe;
@@ -133,7 +134,8 @@ public sealed class NanoTests
             Assert.True(drawn.Count(skill => skill == Skill.System) >= emphasis.System);
             Assert.Equal(emphasis.Drill, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Practice == Commands.Practice.Decisions));
             Assert.Equal(emphasis.Lists, Enumerable.Range(0, 100).Count(i => emphasis.Draw(i, Split.Train).Practice == Commands.Practice.Lists));
-            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long + emphasis.System + emphasis.Lists, 0, 100);
+            Assert.True(drawn.Count(skill => skill is Skill.Absent or Skill.NoTool) >= emphasis.Refusals);
+            Assert.InRange(emphasis.Repeat + emphasis.Talk + emphasis.Drill + emphasis.Long + emphasis.System + emphasis.Lists + emphasis.Refusals, 0, 100);
         }
     }
 
@@ -182,11 +184,11 @@ public sealed class NanoTests
         Assert.True(calls > 200);
     }
 
-    /// <summary>A list trains what stands behind a colon or a bracket; a number is that of the one passage or line with the word, and a name is the tool's or the line's with it.</summary>
+    /// <summary>A list trains what stands behind a colon or a bracket; a number is that of the one passage or line with the word, a name is the tool's or the line's with it or of what is asked for, a day is the same day.</summary>
     [Fact]
     public void ListsTrainWhatAWordBelongsTo()
     {
-        int numbers = 0, names = 0;
+        int numbers = 0, names = 0, days = 0, requests = 0;
         for (int i = 0; i < 400; i++)
         {
             NanoCase list = NanoCorpus.List(5, i);
@@ -196,7 +198,7 @@ public sealed class NanoTests
             string expected = "";
             foreach (string line in answer.Split('\n'))
             {
-                // A line is "word [number]", "word: name" or "attribute of subject: value [number]".
+                // A line is "word [number]", "word: name", "request: name", "day: day" or "attribute of subject: value [number]".
                 int colon = line.IndexOf(": ", StringComparison.Ordinal), bracket = line.IndexOf(" [", StringComparison.Ordinal);
                 string word = line[..(colon >= 0 ? colon : bracket)];
                 if (bracket >= 0)
@@ -206,11 +208,25 @@ public sealed class NanoTests
                     Assert.Contains(passages, p => p.StartsWith(number, StringComparison.Ordinal));
                     numbers++;
                 }
+                else if (DateOnly.TryParseExact(line[(colon + 2)..], "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out DateOnly day))
+                {
+                    string[] formats = ["d MMMM yyyy", "d. MMMM yyyy", "MMMM d, yyyy", "yyyy-MM-dd"];
+                    Assert.Equal(day, DateOnly.ParseExact(word, formats, CultureInfo.InvariantCulture));
+                    days++;
+                }
                 else
                 {
-                    string name = line[(colon + 2)..];
-                    Assert.Contains(asked.Split('\n'), l => l.StartsWith("- " + name, StringComparison.Ordinal) && l.Contains(word, StringComparison.OrdinalIgnoreCase));
-                    names++;
+                    string name = line[(colon + 2)..], own = Assert.Single(asked.Split('\n'), l => l.StartsWith($"- {name}(", StringComparison.Ordinal) || l.StartsWith($"- {name}:", StringComparison.Ordinal));
+                    bool isWord = own.Contains(word, StringComparison.OrdinalIgnoreCase);
+                    string[] of = [.. System.Text.RegularExpressions.Regex.Matches(name, "[A-Z]?[a-z]+").Select(match => match.Value)];
+                    bool isTool = of.Count(part => word.Contains(part, StringComparison.OrdinalIgnoreCase)) >= of.Length - 1 || own.Contains("number", StringComparison.Ordinal);
+
+                    // What an agent is about stands in its description alone; no other agent's has the word.
+                    bool isAgent = System.Text.RegularExpressions.Regex.Matches(word, "[A-Za-z]{3,}").Any(said =>
+                        asked.Split('\n').Where(l => l.StartsWith("- ", StringComparison.Ordinal) && System.Text.RegularExpressions.Regex.IsMatch(l, $@"\b{said.Value}\b", System.Text.RegularExpressions.RegexOptions.IgnoreCase)).ToArray() is [{ } only] && only == own);
+                    Assert.True(isWord || isTool || isAgent, line);
+                    names += isWord ? 1 : 0;
+                    requests += isWord ? 0 : 1;
                 }
 
                 expected += colon >= 0 ? line[(colon + 1)..] : line[(bracket + 2)..];
@@ -222,7 +238,7 @@ public sealed class NanoTests
             Assert.Equal(document.Tokens.Length, document.Trained!.Length);
         }
 
-        Assert.True(numbers > 1000 && names > 300, $"{numbers} {names}");
+        Assert.True(numbers > 1000 && names > 800 && days > 100 && requests > 100, $"{numbers} {names} {days} {requests}");
     }
 
     /// <summary>
