@@ -183,7 +183,13 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
             switch (how)
             {
                 case "cut" or "noranges":
-                    await _hub.Send(context, bytes, cutAfter: random.Next(how == "cut" ? 2000 : bytes.Length));
+                    int cutAfter;
+                    lock (random)
+                    {
+                        cutAfter = random.Next(how == "cut" ? 2000 : bytes.Length);
+                    }
+
+                    await _hub.Send(context, bytes, cutAfter: cutAfter);
                     return true;
                 case "503" or "429":
                     context.Response.StatusCode = int.Parse(how);
@@ -207,7 +213,9 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         };
         string path = await GemmaModelHub.EnsureAsync(Gguf, Options(o => (o.Retries, o.StallWindow) = (30, how == "drip" ? TimeSpan.FromMilliseconds(300) : o.StallWindow))).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal(_file, File.ReadAllBytes(path));
-        Assert.True(requests > 3);
+
+        // The first two are answered wrong; without ranges the third can bring the whole file.
+        Assert.True(requests >= (how == "noranges" ? 3 : 4), $"{requests} requests");
         Assert.Single(Directory.GetFiles(Path.Combine(_temp.Path, "models--owner--model", "blobs")));
     }
 
