@@ -175,7 +175,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         _hub.Misbehave = async (context, bytes) =>
         {
             int number = Interlocked.Increment(ref requests);
-            if (number % 3 == 0 || (how == "drip" && number > 3))
+            if (number > 3 && (number % 3 == 0 || how == "drip"))
             {
                 return false;
             }
@@ -213,9 +213,7 @@ public sealed class ModelHubTests(ITestOutputHelper output) : IAsyncLifetime
         };
         string path = await GemmaModelHub.EnsureAsync(Gguf, Options(o => (o.Retries, o.StallWindow) = (30, how == "drip" ? TimeSpan.FromMilliseconds(300) : o.StallWindow))).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal(_file, File.ReadAllBytes(path));
-
-        // The first two are answered wrong; without ranges the third can bring the whole file.
-        Assert.True(requests >= (how == "noranges" ? 3 : 4), $"{requests} requests");
+        Assert.True(requests > 3); // the first three are answered wrong
         Assert.Single(Directory.GetFiles(Path.Combine(_temp.Path, "models--owner--model", "blobs")));
     }
 

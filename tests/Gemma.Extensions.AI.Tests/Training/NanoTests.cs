@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
+using System.Text.RegularExpressions;
 using Gemma.Extensions.AI.Nano;
 using Gemma.Extensions.AI.Nano.Recipe;
 using Gemma.Extensions.AI.Text;
@@ -218,13 +219,7 @@ public sealed class NanoTests
                 {
                     string name = line[(colon + 2)..], own = Assert.Single(asked.Split('\n'), l => l.StartsWith($"- {name}(", StringComparison.Ordinal) || l.StartsWith($"- {name}:", StringComparison.Ordinal));
                     bool isWord = own.Contains(word, StringComparison.OrdinalIgnoreCase);
-                    string[] of = [.. System.Text.RegularExpressions.Regex.Matches(name, "[A-Z]?[a-z]+").Select(match => match.Value)];
-                    bool isTool = of.Count(part => word.Contains(part, StringComparison.OrdinalIgnoreCase)) >= of.Length - 1 || own.Contains("number", StringComparison.Ordinal);
-
-                    // What an agent is about stands in its description alone; no other agent's has the word.
-                    bool isAgent = System.Text.RegularExpressions.Regex.Matches(word, "[A-Za-z]{3,}").Any(said =>
-                        asked.Split('\n').Where(l => l.StartsWith("- ", StringComparison.Ordinal) && System.Text.RegularExpressions.Regex.IsMatch(l, $@"\b{said.Value}\b", System.Text.RegularExpressions.RegexOptions.IgnoreCase)).ToArray() is [{ } only] && only == own);
-                    Assert.True(isWord || isTool || isAgent, line);
+                    Assert.True(isWord || (own.Contains("query: Input query", StringComparison.Ordinal) || name.StartsWith("handoff_", StringComparison.Ordinal) ? IsOfAgent(word, own, asked) : IsOfTool(word, name, own)), line);
                     names += isWord ? 1 : 0;
                     requests += isWord ? 0 : 1;
                 }
@@ -233,13 +228,25 @@ public sealed class NanoTests
             }
 
             // A time of day has a colon of its own.
-            bool exact = !System.Text.RegularExpressions.Regex.IsMatch(answer, @"\d:\d");
+            bool exact = !Regex.IsMatch(answer, @"\d:\d");
             Assert.True(exact ? trained.Replace("\n", "", StringComparison.Ordinal) == expected : trained.Length >= expected.Length / 2 && trained.Length <= answer.Length, $"{trained}\n{answer}");
             Assert.Equal(document.Tokens.Length, document.Trained!.Length);
         }
 
         Assert.True(numbers > 1000 && names > 800 && days > 100 && requests > 100, $"{numbers} {names} {days} {requests}");
     }
+
+    /// <summary>A request for a tool has the words of its name but for the verb; one for a calculator has numbers.</summary>
+    private static bool IsOfTool(string request, string name, string declared)
+    {
+        string[] parts = [.. Regex.Matches(name, "[A-Z]?[a-z]+").Select(match => match.Value)];
+        return declared.Contains("two numbers", StringComparison.Ordinal) || declared.Contains("one number", StringComparison.Ordinal)
+            || (parts.Length > 1 && parts.Count(part => request.Contains(part, StringComparison.OrdinalIgnoreCase)) >= parts.Length - 1);
+    }
+
+    /// <summary>A request for an agent has a word that its description has and no other's.</summary>
+    private static bool IsOfAgent(string request, string declared, string asked) => Regex.Matches(request, "[A-Za-z]{3,}").Any(said =>
+        asked.Split('\n').Where(line => line.StartsWith("- ", StringComparison.Ordinal) && Regex.IsMatch(line, $@"\b{said.Value}\b", RegexOptions.IgnoreCase)).ToArray() is [{ } only] && only == declared);
 
     /// <summary>
     /// The fence as the reader of a case sees it: what the evaluation's own cases were drawn with stands in no training case, neither as an entity of

@@ -12,8 +12,8 @@ internal unsafe interface IVectorIsa
     static abstract bool HasDot { get; }
 
     /// <summary>
-    /// Activation rows that a kernel of bytes multiplies at once. Pairs that are added in 16 bits keep the activations of 16 columns in registers: of 16 registers of 256 bits one row leaves none to
-    /// the stack; two rows had a dozen there, and where the stack lay to the cache lines decided the time. A prompt of Q4_K took a quarter less with one (Zen 5); with 32 registers two rows are faster.
+    /// Activation rows that a kernel of bytes multiplies at once. Pairs that are added in 16 bits keep the activations of 16 columns in registers: of 16 registers of 256 bits the loop of one row leaves none to
+    /// the stack; that of two had a dozen there, and where the stack lay to the cache lines decided the time. A prompt of Q4_K took a quarter less with one (Zen 5); with 32 registers two rows are faster.
     /// </summary>
     static abstract int ByteRows { get; }
 
