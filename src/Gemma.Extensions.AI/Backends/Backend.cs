@@ -55,6 +55,9 @@ internal abstract class Backend : IDisposable
     /// <summary>A zeroed matrix [rows, columns].</summary>
     public abstract Matrix CreateMatrix(int rows, int columns);
 
+    /// <summary>True if <see cref="LoadWeights"/> takes a tensor's rows interleaved (<see cref="Formats.InterleavedRows"/>), which makes generation faster.</summary>
+    public virtual bool CanInterleave(TensorView tensor) => false;
+
     /// <summary>Stacks the rows of tensors of equal column count. The tensors' memory must stay mapped as long as the result is used, where <see cref="ReadsMappedWeights"/>.</summary>
     public abstract WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts);
 

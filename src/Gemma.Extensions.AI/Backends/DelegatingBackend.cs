@@ -29,6 +29,8 @@ internal abstract class DelegatingBackend(Backend inner) : Backend
 
     public override Matrix CreateMatrix(int rows, int columns) => Inner.CreateMatrix(rows, columns);
 
+    public override bool CanInterleave(TensorView tensor) => Inner.CanInterleave(tensor);
+
     public override WeightMatrix LoadWeights(params ReadOnlySpan<TensorView> parts) => Inner.LoadWeights(parts);
 
     public override WeightVector LoadVector(TensorView tensor, float add) => Inner.LoadVector(tensor, add);

@@ -71,6 +71,9 @@ internal sealed unsafe partial class GgufFile : IDisposable
     /// <summary>Moves what is mapped to private memory in pages of 2 MB, as far as the system has any. Returns how many bytes lie there.</summary>
     public long MoveToHugePages(CancellationToken cancellationToken) => _maps.Sum(map => map.MoveToHugePages(cancellationToken));
 
+    /// <summary>Where private memory lies under the maps.</summary>
+    public IEnumerable<MemoryArea> PrivateAreas => _maps.SelectMany(map => map.PrivateAreas);
+
     public void Dispose()
     {
         foreach (MappedFile map in _maps)

@@ -74,6 +74,8 @@ internal sealed class GgufModelFile : ModelFile
 
     public override long MoveToHugePages(CancellationToken cancellationToken) => _file.MoveToHugePages(cancellationToken);
 
+    protected override IEnumerable<MemoryArea> PrivateAreas => _file.PrivateAreas;
+
     public override void Dispose() => _file.Dispose();
 
     private static GemmaConfig ReadConfig(GgufMetadata metadata, IReadOnlyDictionary<string, TensorView> tensors, string source)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 
 namespace Gemma.Extensions.AI.Files;
@@ -65,27 +66,44 @@ internal static unsafe partial class HugePages
     /// <param name="data">Address of the first byte of the file.</param>
     /// <param name="length">Bytes that are mapped.</param>
     /// <param name="cancellationToken">Stops before the next piece; what was moved stays.</param>
-    /// <returns>Bytes that lie in private memory now.</returns>
+    /// <returns>Where private memory lies now: areas one after the other, of which none touches the next.</returns>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static long Replace(byte* data, long length, CancellationToken cancellationToken)
+    public static IReadOnlyList<MemoryArea> Replace(byte* data, long length, CancellationToken cancellationToken)
     {
         nint first = ((nint)data + Size - 1) & -Size, end = ((nint)data + (nint)length) & -Size;
-        long moved = 0;
+        ConcurrentBag<MemoryArea> moved = [];
         Parallel.For(0L, Math.Max(0, (end - first + Piece - 1) / Piece), new ParallelOptions { CancellationToken = cancellationToken }, (index, state) =>
         {
             nint target = first + (nint)index * Piece;
             nint bytes = Math.Min(Piece, end - target);
             if (Move((byte*)target, bytes))
             {
-                Interlocked.Add(ref moved, bytes);
+                moved.Add(new MemoryArea((byte*)target, bytes));
             }
             else
             {
                 state.Stop();
             }
         });
-        return moved;
+        List<MemoryArea> areas = [];
+        foreach (MemoryArea area in moved.OrderBy(area => (nint)area.Data))
+        {
+            if (areas.Count > 0 && areas[^1].End == area.Data)
+            {
+                areas[^1] = new MemoryArea(areas[^1].Data, areas[^1].Length + area.Length);
+            }
+            else
+            {
+                areas.Add(area);
+            }
+        }
+
+        return areas;
     }
+
+    /// <summary>Lets memory that <see cref="Replace"/> put there be written, or protects it again.</summary>
+    /// <returns>False if the system does not.</returns>
+    public static bool Protect(in MemoryArea area, bool isWritable) => MProtect(area.Data, area.Length, isWritable ? ReadWrite : ReadOnly) == 0;
 
     private static bool Move(byte* target, nint bytes)
     {
@@ -134,4 +152,17 @@ internal static unsafe partial class HugePages
 
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int MAdvise(void* address, nuint length, int advice);
+}
+
+/// <summary>A stretch of memory.</summary>
+/// <param name="data">First byte.</param>
+/// <param name="length">Bytes.</param>
+internal readonly unsafe struct MemoryArea(byte* data, nint length)
+{
+    public byte* Data { get; } = data;
+
+    public nint Length { get; } = length;
+
+    /// <summary>Behind the last byte.</summary>
+    public byte* End => Data + Length;
 }

@@ -67,6 +67,8 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     public override long MoveToHugePages(CancellationToken cancellationToken) => _files.Sum(file => file.MoveToHugePages(cancellationToken));
 
+    protected override IEnumerable<MemoryArea> PrivateAreas => _files.SelectMany(file => file.PrivateAreas);
+
     public override void Dispose()
     {
         foreach (SafetensorsFile file in _files)

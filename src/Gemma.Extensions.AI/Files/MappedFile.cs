@@ -64,9 +64,16 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
+    /// <summary>Where private memory lies under the mapping, after <see cref="MoveToHugePages"/>.</summary>
+    public IReadOnlyList<MemoryArea> PrivateAreas { get; private set; } = [];
+
     /// <summary>Puts private memory in pages of 2 MB under the mapping, as far as the system has any (<see cref="HugePages.Replace"/>). Returns how many bytes lie there.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public long MoveToHugePages(CancellationToken cancellationToken) => HugePages.Replace(Data, Length, cancellationToken);
+    public long MoveToHugePages(CancellationToken cancellationToken)
+    {
+        PrivateAreas = HugePages.Replace(Data, Length, cancellationToken);
+        return PrivateAreas.Sum(area => (long)area.Length);
+    }
 
     public void Dispose()
     {

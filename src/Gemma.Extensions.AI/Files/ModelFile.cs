@@ -1,4 +1,5 @@
 using System.Globalization;
+using Gemma.Extensions.AI.Formats;
 using Gemma.Extensions.AI.Model;
 using Gemma.Extensions.AI.Text;
 
@@ -90,6 +91,54 @@ internal abstract class ModelFile : IDisposable
     /// <returns>Bytes that lie in private memory now.</returns>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public abstract long MoveToHugePages(CancellationToken cancellationToken);
+
+    /// <summary>Where private memory lies under the maps.</summary>
+    protected abstract IEnumerable<MemoryArea> PrivateAreas { get; }
+
+    /// <summary>
+    /// Stores rows of tensors that lie in private memory (<see cref="MoveToHugePages"/>) 16 by 16 among each other, in place. Nobody may read them meanwhile.
+    /// </summary>
+    /// <param name="chosen">Which tensors: those that their backend takes so.</param>
+    /// <param name="cancellationToken">Gives up before the next tensor; each is whole, as it was or interleaved.</param>
+    /// <returns>Bytes of these tensors.</returns>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public unsafe long Interleave(Func<TensorView, bool> chosen, CancellationToken cancellationToken)
+    {
+        long bytes = 0;
+        foreach (MemoryArea area in PrivateAreas)
+        {
+            TensorView[] tensors = [.. Tensors.Values.Where(tensor => !tensor.IsInterleaved && tensor.Data >= area.Data && tensor.Data + tensor.ByteLength <= area.End && chosen(tensor))];
+            if (tensors.Length == 0 || !HugePages.Protect(area, isWritable: true))
+            {
+                continue;
+            }
+
+            try
+            {
+                foreach (TensorView tensor in tensors)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    Parallel.For(0, tensor.Rows / InterleavedRows.Count, () => new byte[InterleavedRows.Count * tensor.RowBytes], (group, _, copy) =>
+                    {
+                        fixed (byte* buffer = copy)
+                        {
+                            InterleavedRows.Write(tensor.Format, tensor.Data + group * InterleavedRows.Count * tensor.RowBytes, tensor.RowBytes, buffer);
+                        }
+
+                        return copy;
+                    }, _ => { });
+                    tensor.IsInterleaved = true;
+                    bytes += tensor.ByteLength;
+                }
+            }
+            finally
+            {
+                _ = HugePages.Protect(area, isWritable: false);
+            }
+        }
+
+        return bytes;
+    }
 
     public abstract void Dispose();
 

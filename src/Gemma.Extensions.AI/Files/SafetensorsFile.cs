@@ -117,6 +117,9 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     }
 
     /// <summary>Moves what is mapped to private memory in pages of 2 MB, as far as the system has any. Returns how many bytes lie there.</summary>
+    /// <summary>Where private memory lies under the map.</summary>
+    public IReadOnlyList<MemoryArea> PrivateAreas => _map?.PrivateAreas ?? [];
+
     public long MoveToHugePages(CancellationToken cancellationToken) => _map?.MoveToHugePages(cancellationToken) ?? 0;
 
     public void Dispose()

@@ -29,6 +29,9 @@ internal sealed unsafe class TensorView(string name, BlockFormat format, long[] 
     /// <summary>Bytes of one row.</summary>
     public long RowBytes => Format.ByteLength(Columns);
 
+    /// <summary>True once the rows lie as <see cref="InterleavedRows"/> writes them (<see cref="ModelFile.Interleave"/>).</summary>
+    public bool IsInterleaved { get; set; }
+
     /// <summary>Decodes one row to float32 with the scalar reference decoder.</summary>
     public void DecodeRow(long row, Span<float> destination)
     {
@@ -36,7 +39,49 @@ internal sealed unsafe class TensorView(string name, BlockFormat format, long[] 
         ArgumentOutOfRangeException.ThrowIfLessThan(destination.Length, Columns, nameof(destination));
         fixed (float* target = destination)
         {
-            Format.Decode(Data + row * RowBytes, target, Columns);
+            if (!IsInterleaved)
+            {
+                Format.Decode(Data + row * RowBytes, target, Columns);
+                return;
+            }
+
+            fixed (byte* bytes = RowOf(row))
+            {
+                Format.Decode(bytes, target, Columns);
+            }
         }
+    }
+
+    /// <summary>Copies bytes as they are in the file.</summary>
+    /// <param name="start">The first of them.</param>
+    /// <param name="destination">Receives as many as it has.</param>
+    public void CopyBytes(long start, Span<byte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)start, (ulong)(ByteLength - destination.Length), nameof(start));
+        if (!IsInterleaved)
+        {
+            new ReadOnlySpan<byte>(Data + start, destination.Length).CopyTo(destination);
+            return;
+        }
+
+        while (destination.Length > 0)
+        {
+            Span<byte> rest = RowOf(start / RowBytes).AsSpan((int)(start % RowBytes));
+            int count = Math.Min(rest.Length, destination.Length);
+            rest[..count].CopyTo(destination);
+            destination = destination[count..];
+            start += count;
+        }
+    }
+
+    private byte[] RowOf(long row)
+    {
+        byte[] bytes = new byte[RowBytes];
+        fixed (byte* target = bytes)
+        {
+            InterleavedRows.Read(Format, Data + row / InterleavedRows.Count * InterleavedRows.Count * RowBytes, (int)(row % InterleavedRows.Count), RowBytes, target);
+        }
+
+        return bytes;
     }
 }

@@ -82,8 +82,9 @@ internal sealed class GemmaWeights
     }
 
     /// <summary><see cref="Fingerprint"/> of the weights of a file.</summary>
-    public static unsafe byte[] FingerprintOf(ModelFile file)
+    public static byte[] FingerprintOf(ModelFile file)
     {
+        byte[] sample = new byte[SampleBytes];
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(file.Config, ConfigJson.Default.GemmaConfig)); // the same weights with another rotary base are another model
         foreach (TensorView tensor in file.Tensors.Values.OrderBy(tensor => tensor.Name, StringComparer.Ordinal))
@@ -92,7 +93,8 @@ internal sealed class GemmaWeights
             int length = (int)Math.Min(SampleBytes, tensor.ByteLength);
             foreach (long start in (ReadOnlySpan<long>)[0, (tensor.ByteLength - length) / 2, tensor.ByteLength - length])
             {
-                hash.AppendData(new ReadOnlySpan<byte>(tensor.Data + start, length));
+                tensor.CopyBytes(start, sample.AsSpan(0, length));
+                hash.AppendData(sample, 0, length);
             }
         }
 

@@ -155,7 +155,9 @@ internal static class AmxBenchmark
         {
             using ModelFile file = ModelFile.Open(settings.File(type));
             long moved = huge ? file.MoveToHugePages(CancellationToken.None) : 0;
-            using Loop loop = new(file, CpuBackend.Create(new CpuBackendOptions { Threads = settings.Threads }));
+            CpuBackend backend = CpuBackend.Create(new CpuBackendOptions { Threads = settings.Threads });
+            file.Interleave(backend.CanInterleave, CancellationToken.None);
+            using Loop loop = new(file, backend);
             double gigabytes = file.Tensors.Values.Sum(tensor => tensor.ByteLength) / 1e9;
             loop.Generate(4);
             List<double> shares = new();

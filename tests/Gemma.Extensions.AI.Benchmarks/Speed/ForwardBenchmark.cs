@@ -51,6 +51,7 @@ internal static class ForwardBenchmark
         if (settings.HugePages)
         {
             file?.MoveToHugePages(CancellationToken.None);
+            file?.Interleave(backend.CanInterleave, CancellationToken.None);
         }
 
         using RandomModel? synthetic = settings.Shape is { } name ? new RandomModel(name, settings.Type) : null;

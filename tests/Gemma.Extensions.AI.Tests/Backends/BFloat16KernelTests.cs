@@ -298,7 +298,7 @@ public sealed unsafe class BFloat16KernelTests
         public override void Gemm(ActivationLayout layout, TileArgs* args, int panel, TileFormat format) =>
             ((delegate* unmanaged<TileArgs*, void>)Code(true, panel, () => GemmAssembler.FloatKernel(panel, bfloat16: true, OperatingSystem.IsWindows())))(args);
 
-        public override bool CanGemv(TileFormat format, int rows) => true;
+        public override bool CanGemv(TileFormat format, int rows, bool interleaved = false) => !interleaved;
 
         public override void Gemv(TileFormat format, GemvArgs* args)
         {

@@ -47,22 +47,23 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
             new(args->ZeroPointTerms, 4 * groups * panel));
     }
 
-    public override bool CanGemv(TileFormat format, int rows) => rows <= GemvArgs.MaxActivationRows && RowCode(format, rows) is not null;
+    public override bool CanGemv(TileFormat format, int rows, bool interleaved = false) => rows <= GemvArgs.MaxActivationRows && RowCode(format, rows, interleaved) is not null;
 
     public override void Gemv(TileFormat format, GemvArgs* args)
     {
         ActivationLayout layout = GemmLayout(format).ForGemv();
-        long columns = args->Columns, rows = args->Count, groups = layout.IsInt8() ? columns / format.Group : 0;
+        bool interleaved = args->WeightStride == InterleavedRows.Stride;
+        long columns = args->Columns, rows = args->Count, groups = layout.IsInt8() ? columns / format.Group : 0, rowBytes = BlockFormat.Get(format.Type).ByteLength(columns);
         args->Blocks = columns / format.GemvColumns;
         GemvTables tables = GemvTables.Of(format.Type);
         args->Tables = tables.Address;
-        args->Stream = GemvAssembler.StreamBytes(format.Type, args->WeightStride);
-        MachineInterpreter code = RowCode(format, args->Count)!;
+        args->Stream = GemvAssembler.StreamBytes(format.Type, rowBytes);
+        MachineInterpreter code = RowCode(format, args->Count, interleaved)!;
         code.Prefetched = Prefetched;
         code.Run(
             args,
             new(args, sizeof(GemvArgs)),
-            new(args->Weights, (GemvArgs.WeightRows - 1) * args->WeightStride + BlockFormat.Get(format.Type).ByteLength(columns)),
+            new(args->Weights, interleaved ? GemvArgs.WeightRows * rowBytes : (GemvArgs.WeightRows - 1) * args->WeightStride + rowBytes),
             new(args->Activations, columns * rows * layout.BytesPerColumn()),
             new(args->ActivationScales, layout.IsInt8() ? 4 * columns / 32 * rows : 0),
             new(args->ZeroPointTerms, 4 * groups * rows),
@@ -71,7 +72,8 @@ internal sealed unsafe class InterpretedKernels(bool bfloat16, bool windows = fa
             new(args->Output, 4 * GemvArgs.WeightRows * rows, writable: true));
     }
 
-    private MachineInterpreter? RowCode(TileFormat format, int rows) => Code("rows", rows, (int)format.Type, false, () => GemvAssembler.Assemble(format, rows, windows));
+    private MachineInterpreter? RowCode(TileFormat format, int rows, bool interleaved) =>
+        Code(interleaved ? "interleaved rows" : "rows", rows, (int)format.Type, false, () => GemvAssembler.Assemble(format, rows, windows, interleaved: interleaved));
 
     /// <param name="rowBytes">Bytes that a row takes in the weights, and in the activations.</param>
     private static void RunTile(MachineInterpreter? code, TileArgs* args, int panel, long rowBytes, MachineInterpreter.Span scales = default, MachineInterpreter.Span activationScales = default, MachineInterpreter.Span terms = default) =>

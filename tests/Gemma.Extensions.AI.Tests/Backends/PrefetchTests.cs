@@ -10,20 +10,20 @@ namespace Gemma.Extensions.AI.Tests.Backends;
 /// <summary>While 16 weight rows are multiplied, all lines of the 16 that follow are prefetched: one that is left out is waited for, and products stay right.</summary>
 public sealed unsafe class PrefetchTests
 {
-    public static TheoryData<string, int, int> Kernels
+    public static TheoryData<string, int, int, bool> Kernels
     {
         get
         {
             using InterpretedKernels kernels = new(bfloat16: true);
-            TheoryData<string, int, int> data = new();
+            TheoryData<string, int, int, bool> data = new();
             foreach (BlockFormat format in BlockFormat.All)
             {
-                foreach (int rows in (int[])[1, 4, 8, 16])
+                foreach ((int rows, bool interleaved) in ((int[])[1, 4, 8, 16]).SelectMany(rows => ((int, bool)[])[(rows, false), (rows, true)]))
                 {
-                    if (kernels.WeightFormat(format.Type) is { } tile && kernels.CanGemv(tile, rows))
+                    if (kernels.WeightFormat(format.Type) is { } tile && kernels.CanGemv(tile, rows, interleaved))
                     {
-                        data.Add(format.Name, rows, 2304);
-                        data.Add(format.Name, rows, 512);
+                        data.Add(format.Name, rows, 2304, interleaved);
+                        data.Add(format.Name, rows, 512, interleaved);
                     }
                 }
             }
@@ -33,7 +33,7 @@ public sealed unsafe class PrefetchTests
     }
 
     [Theory, MemberData(nameof(Kernels))]
-    public void EveryLineOfTheNextRowsIsRequested(string format, int rows, int columns)
+    public void EveryLineOfTheNextRowsIsRequested(string format, int rows, int columns, bool interleaved)
     {
         const ulong Ahead = 0x7000_0000_0000;
         using InterpretedKernels kernels = new(bfloat16: true) { Prefetched = [] };
@@ -45,7 +45,7 @@ public sealed unsafe class PrefetchTests
         float* output = stackalloc float[GemvArgs.WeightRows * rows];
         GemvArgs args = new()
         {
-            Weights = weights.Data, WeightStride = stride, Columns = columns, Count = rows, Activations = memory, ActivationScales = (float*)memory, ZeroPointTerms = memory,
+            Weights = weights.Data, WeightStride = interleaved ? InterleavedRows.Stride : stride, Columns = columns, Count = rows, Activations = memory, ActivationScales = (float*)memory, ZeroPointTerms = memory,
             Scratch = memory + bytes, Output = output, Ahead = (byte*)Ahead,
         };
         kernels.Gemv(kernels.WeightFormat(weights.Format.Type)!, &args);

@@ -1,4 +1,6 @@
+using Gemma.Extensions.AI.Backends.Cpu.Formats;
 using Gemma.Extensions.AI.Files;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
@@ -60,12 +62,15 @@ internal sealed unsafe class CpuBackend : Backend
                 throw new ArgumentException($"'{tensor.Name}' has {tensor.Columns:N0} columns, but it is stacked on '{parts[0].Name}' with {parts[0].Columns:N0}.");
             }
 
-            loaded[i] = new WeightPart(tensor.Format, tensor.Data, rows, checked((int)tensor.Rows), checked((int)tensor.Columns));
+            loaded[i] = new WeightPart(tensor.Format, tensor.Data, rows, checked((int)tensor.Rows), checked((int)tensor.Columns), tensor.IsInterleaved);
             rows += loaded[i].Rows;
         }
 
         return _kernels.LoadWeights(loaded, rows, checked((int)parts[0].Columns));
     }
+
+    public override bool CanInterleave(TensorView tensor) =>
+        InterleavedRows.Has(tensor.Format.Type) && tensor.Rows % TileFormat.Rows == 0 && _kernels.CanInterleave(tensor.Format.Type, checked((int)tensor.Columns));
 
     public override WeightVector LoadVector(TensorView tensor, float add)
     {
@@ -119,7 +124,7 @@ internal sealed unsafe class CpuBackend : Backend
             }
 
             float* row = ((CpuMatrix)output).RowData(r);
-            part.Format.Decode(part.Data + (token - part.FirstRow) * part.RowBytes, row, weights.Columns);
+            part.Decode(token - part.FirstRow, row, weights.Columns);
             VectorMath.Multiply(row, scale, row, weights.Columns);
         }
     }

@@ -1,3 +1,5 @@
+using Gemma.Extensions.AI.Formats;
+
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
 /// <summary>The operations that kernel tiers implement. Arguments were checked by <see cref="CpuBackend"/>.</summary>
@@ -12,6 +14,9 @@ internal abstract class CpuKernels(WorkerPool workers) : IDisposable
     public virtual bool HasPromptKernels => false;
 
     /// <summary>Stacks tensors and plans their products: everything that depends on the weights alone.</summary>
+    /// <summary>True if the tier multiplies interleaved rows of a type (<see cref="InterleavedRows"/>).</summary>
+    public virtual bool CanInterleave(TensorType type, int columns) => false;
+
     public virtual CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => new(parts, rows, columns);
 
     public abstract void RmsNorm(CpuMatrix x, CpuVector weight, float epsilon, CpuMatrix output, int rows);

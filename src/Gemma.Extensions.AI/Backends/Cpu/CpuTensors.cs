@@ -44,7 +44,7 @@ internal sealed unsafe class CpuMatrix : Matrix
 }
 
 /// <summary>Rows of one tensor within a stacked weight matrix, in the memory of the model file.</summary>
-internal readonly unsafe struct WeightPart(BlockFormat format, byte* data, int firstRow, int rows, int columns)
+internal readonly unsafe struct WeightPart(BlockFormat format, byte* data, int firstRow, int rows, int columns, bool interleaved = false)
 {
     public readonly BlockFormat Format = format;
     public readonly byte* Data = data;
@@ -53,6 +53,31 @@ internal readonly unsafe struct WeightPart(BlockFormat format, byte* data, int f
     /// <summary>First row of this part in the stacked matrix.</summary>
     public readonly int FirstRow = firstRow;
     public readonly int Rows = rows;
+
+    /// <summary>True if the rows lie as <see cref="InterleavedRows"/> writes them.</summary>
+    public readonly bool IsInterleaved = interleaved;
+
+    /// <summary>Bytes from a row to the next as kernels take it; <see cref="InterleavedRows.Stride"/> for rows that lie among each other.</summary>
+    public long Stride => IsInterleaved ? InterleavedRows.Stride : RowBytes;
+
+    /// <summary>Address of a column of 16 rows; the first row is a multiple of 16 where they lie among each other.</summary>
+    public byte* At(int row, int column) => Data + row * RowBytes + Format.ByteLength(column) * (IsInterleaved ? InterleavedRows.Count : 1);
+
+    /// <summary>Decodes one row to float32 with the scalar reference decoder.</summary>
+    public void Decode(int row, float* target, int columns)
+    {
+        if (!IsInterleaved)
+        {
+            Format.Decode(Data + row * RowBytes, target, columns);
+            return;
+        }
+
+        fixed (byte* bytes = new byte[RowBytes])
+        {
+            InterleavedRows.Read(Format, At(row & -InterleavedRows.Count, 0), row % InterleavedRows.Count, RowBytes, bytes);
+            Format.Decode(bytes, target, columns);
+        }
+    }
 }
 
 internal sealed class CpuWeights(WeightPart[] parts, int rows, int columns) : WeightMatrix(rows, columns)

@@ -171,7 +171,7 @@ internal sealed unsafe class ReferenceKernels(WorkerPool workers) : CpuKernels(w
             int end = Math.Min(part.Rows, (part1 + 1) * RowsPerPart);
             for (int n = part1 * RowsPerPart; n < end; n++)
             {
-                part.Format.Decode(part.Data + n * part.RowBytes, weights, columns);
+                part.Decode(n, weights, columns);
                 for (int r = 0; r < rows; r++)
                 {
                     output.RowData(r)[part.FirstRow + n] = TensorPrimitives.Dot(new ReadOnlySpan<float>(x.RowData(r), columns), new ReadOnlySpan<float>(weights, columns));

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Gemma.Extensions.AI.Backends.Cpu.Attention;
 using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu;
 
@@ -20,6 +21,8 @@ internal sealed unsafe class VectorKernels(WorkerPool workers, MatMulKernels ker
     public override string? FallbackReason => kernels.FallbackReason;
 
     public override bool HasPromptKernels => kernels.Matrix is not null;
+
+    public override bool CanInterleave(TensorType type, int columns) => _matMul.CanInterleave(type, columns);
 
     public override CpuWeights LoadWeights(WeightPart[] parts, int rows, int columns) => _matMul.Load(parts, rows, columns);
 

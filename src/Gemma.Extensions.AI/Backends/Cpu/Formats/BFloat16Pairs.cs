@@ -21,12 +21,12 @@ internal static unsafe class BFloat16Pairs
     public static long TileBytes(int columns) => (long)MatrixKernels.Padded(columns) * TileFormat.Rows * sizeof(ushort);
 
     /// <summary>Unpacks 32 weight rows. Columns that fill up a step are zero.</summary>
-    public static void Unpack(TileFormat format, byte* data, long stride, int columns, byte* scratch, byte* target)
+    public static void Unpack(TileFormat format, in WeightPart part, int row, int column, int columns, byte* scratch, byte* target)
     {
         if (format.Layout == TileLayout.BFloat16x2)
         {
-            format.UnpackRows(data, stride, columns, target, null);
-            format.UnpackRows(data + 16 * stride, stride, columns, target + 64, null);
+            format.UnpackRows(part.At(row, column), part.Stride, columns, target, null);
+            format.UnpackRows(part.At(row + 16, column), part.Stride, columns, target + 64, null);
         }
         else
         {
@@ -35,9 +35,8 @@ internal static unsafe class BFloat16Pairs
             for (int k = 0; k < columns; k += chunk)
             {
                 int count = Math.Min(chunk, columns - k);
-                byte* block = data + Gemma.Extensions.AI.Formats.BlockFormat.Get(format.Type).ByteLength(k);
-                format.UnpackRows(block, stride, count, scratch, scales);
-                format.UnpackRows(block + 16 * stride, stride, count, scratch + 64, scales + 16);
+                format.UnpackRows(part.At(row, column + k), part.Stride, count, scratch, scales);
+                format.UnpackRows(part.At(row + 16, column + k), part.Stride, count, scratch + 64, scales + 16);
                 byte* pairs = target + (long)k * TileFormat.Rows * sizeof(ushort);
                 if (format.Layout == TileLayout.Float32)
                 {

@@ -55,6 +55,9 @@ internal sealed unsafe class TileFormat
     /// <summary>The same by code that was assembled at run time; null where there is none.</summary>
     public delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void> AssembledUnpack { get; set; }
 
+    /// <summary>The same for interleaved rows (<see cref="InterleavedRows"/>), which have no stride; null where there is none.</summary>
+    public delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void> InterleavedUnpack { get; set; }
+
     /// <summary>(first row, stride in bytes, columns, the rest): multiplies 16 rows with one activation row; null where tiles serve it.</summary>
     public delegate*<byte*, long, int, GemvArgs*, void> Gemv { get; init; }
 
@@ -63,13 +66,17 @@ internal sealed unsafe class TileFormat
 
     /// <summary>Unpacks 16 rows.</summary>
     /// <param name="rows">First row.</param>
-    /// <param name="stride">Bytes from a row to the next.</param>
+    /// <param name="stride">Bytes from a row to the next; <see cref="InterleavedRows.Stride"/> for rows that lie among each other.</param>
     /// <param name="columns">Columns, a multiple of <see cref="BlockElements"/>.</param>
     /// <param name="tile">Receives the weights, in every second half of 32 rows.</param>
     /// <param name="scales">Receives scales and minima of int8 tiles; null for others.</param>
     public void UnpackRows(byte* rows, long stride, int columns, byte* tile, float* scales)
     {
-        if (AssembledUnpack is not null)
+        if (stride == InterleavedRows.Stride)
+        {
+            InterleavedUnpack(rows, stride, columns, tile, scales);
+        }
+        else if (AssembledUnpack is not null)
         {
             AssembledUnpack(rows, stride, columns, tile, scales);
         }

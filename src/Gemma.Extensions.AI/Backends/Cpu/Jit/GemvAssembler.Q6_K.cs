@@ -186,7 +186,7 @@ internal sealed partial class GemvAssembler
     /// <summary>Keeps the scale of each of the 16 groups, multiplied by the super-block's.</summary>
     private void ScalesOfQ6_K()
     {
-        AssemblerRegisterZMM d = HighHalf(Read16(194, [16, 17, 18, 19, 20])[3]);
+        AssemblerRegisterZMM d = LastHalf(208, [16, 17, 18, 19, 20]);
         int[] scales = Read16(192, [21, 22, 23, 24, 25]);
         for (int g = 0; g < 16; g++)
         {

@@ -31,7 +31,8 @@ internal sealed partial class GemvAssembler : RowAssembler
     private AssemblerRegisterZMM[] _temporaries = [zmm25, zmm26, zmm29];
     private int _requests, _turn;
 
-    private GemvAssembler(TensorType type, int rows, bool windows, GemvTuning tuning)
+    private GemvAssembler(TensorType type, int rows, bool windows, GemvTuning tuning, bool interleaved)
+        : base(interleaved)
     {
         _tuning = tuning;
         _rows = rows;
@@ -47,9 +48,14 @@ internal sealed partial class GemvAssembler : RowAssembler
     /// The machine code, in the Windows or the System V calling convention; null for a format without a GEMV kernel (for so many rows), which goes through
     /// tiles. bfloat16 weights take bfloat16 activations if their tiles do.
     /// </summary>
-    public static byte[]? Assemble(TileFormat format, int rows, bool windows, GemvTuning tuning = default)
+    public static byte[]? Assemble(TileFormat format, int rows, bool windows, GemvTuning tuning = default, bool interleaved = false)
     {
-        GemvAssembler assembler = new(format.Type, rows, windows, tuning);
+        if (interleaved && !InterleavedRows.Has(format.Type))
+        {
+            return null;
+        }
+
+        GemvAssembler assembler = new(format.Type, rows, windows, tuning, interleaved);
         Action? blocks = format.Type switch
         {
             TensorType.IQ3_S or TensorType.IQ3_XXS or TensorType.IQ2_XXS or TensorType.IQ1_S when rows > GemvArgs.MaxRegisterRows => null,
@@ -201,11 +207,7 @@ internal sealed partial class GemvAssembler : RowAssembler
     /// <summary>Advances the pointers by bytes of weights and columns of activations; each group of columns has zero-point terms.</summary>
     private void Advance(int bytes, int columns, int group = 32)
     {
-        foreach (AssemblerRegister64 row in Bases)
-        {
-            _c.add(row, bytes);
-        }
-
+        AdvanceRows(bytes);
         if (columns > 0)
         {
             _c.add(Activations, columns * _rows);
@@ -255,11 +257,21 @@ internal sealed partial class GemvAssembler : RowAssembler
     /// <summary>Scratch of the part that the inner loop is at.</summary>
     private static AssemblerMemoryOperand KeptOfPart(int offset, int j) => __zmmword_ptr[Scratch + PartOffset + offset + Line * j];
 
-    /// <summary>Prefetches the next lines, in three to five streams. A turn of a loop must take a multiple of them: the same code requests the same streams again.</summary>
+    /// <summary>
+    /// Prefetches the next lines, in three to five streams. A turn of a loop must take a multiple of them: the same code requests the same streams again. Interleaved rows are one stream, and
+    /// it is just ahead: nearer lines go to the first cache.
+    /// </summary>
     private void Requests(int count)
     {
         for (; count > 0; count--)
         {
+            if (Interleaved)
+            {
+                _c.prefetcht0(__byte_ptr[Ahead]);
+                _c.add(Ahead, Line);
+                continue;
+            }
+
             int stream = _requests++ % _streams;
             switch (stream)
             {

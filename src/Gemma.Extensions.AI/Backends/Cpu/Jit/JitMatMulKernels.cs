@@ -62,7 +62,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
 
     private static bool IsPortable => typeof(TIsa) == typeof(PortableIsa);
 
-    private static int GemvKernelCount => (GemvArgs.MaxActivationRows + 1) * (BlockFormat.All.Max(format => (int)format.Type) + 1);
+    private static int GemvKernelCount => (GemvArgs.MaxActivationRows + 1) * 2 * (BlockFormat.All.Max(format => (int)format.Type) + 1);
 
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
@@ -77,14 +77,14 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
     }
 
     /// <summary>Assembles the kernel on first use: a model has two or three types, and most runs see few row counts.</summary>
-    public override bool CanGemv(TileFormat format, int rows)
+    public override bool CanGemv(TileFormat format, int rows, bool interleaved = false)
     {
         if (LacksLookUps(format))
         {
             return rows == 1 && format.Gemv is not null && !IsPortable;
         }
 
-        int index = (GemvArgs.MaxActivationRows + 1) * (int)format.Type + rows;
+        int index = IndexOf(format.Type, rows, interleaved);
         if (rows > GemvArgs.MaxActivationRows || _gemvs[index] is not null)
         {
             return rows <= GemvArgs.MaxActivationRows;
@@ -93,10 +93,9 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         if (!_tried[index])
         {
             _tried[index] = true;
-            if (GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows(), GemvTuning.Machine) is { } code && _allocate(code, out _) is { } memory)
+            if (Assembled(GemvAssembler.Assemble(format, rows, OperatingSystem.IsWindows(), GemvTuning.Machine, interleaved)) is { } address)
             {
-                _assembled.Add(memory);
-                _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)memory.Address;
+                _gemvs[index] = (delegate* unmanaged[SuppressGCTransition]<GemvArgs*, void>)address;
             }
         }
 
@@ -112,18 +111,41 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         }
 
         args->Blocks = args->Columns / format.GemvColumns;
-        args->Stream = GemvAssembler.StreamBytes(format.Type, args->WeightStride);
+        args->Stream = GemvAssembler.StreamBytes(format.Type, BlockFormat.Get(format.Type).ByteLength(args->Columns));
         args->Tables = GemvTables.Of(format.Type).Address;
-        _gemvs[(GemvArgs.MaxActivationRows + 1) * (int)format.Type + args->Count](args);
+        _gemvs[IndexOf(format.Type, args->Count, args->WeightStride == InterleavedRows.Stride)](args);
     }
+
+    public override bool CanInterleave(TileFormat format)
+    {
+        if (format.InterleavedUnpack is null && Assembled(UnpackAssembler.Assemble(format, OperatingSystem.IsWindows(), interleaved: true)) is { } address)
+        {
+            format.InterleavedUnpack = (delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void>)address;
+        }
+
+        return format.InterleavedUnpack is not null;
+    }
+
+    private static int IndexOf(TensorType type, int rows, bool interleaved) => (GemvArgs.MaxActivationRows + 1) * (2 * (int)type + (interleaved ? 1 : 0)) + rows;
 
     private void AssembleUnpack(TileFormat? format)
     {
-        if (format is not null && format.AssembledUnpack is null && UnpackAssembler.Assemble(format, OperatingSystem.IsWindows()) is { } code && _allocate(code, out _) is { } memory)
+        if (format is not null && format.AssembledUnpack is null && Assembled(UnpackAssembler.Assemble(format, OperatingSystem.IsWindows())) is { } address)
         {
-            _assembled.Add(memory);
-            format.AssembledUnpack = (delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void>)memory.Address;
+            format.AssembledUnpack = (delegate* unmanaged[SuppressGCTransition]<byte*, long, int, byte*, float*, void>)address;
         }
+    }
+
+    /// <summary>Address of code that was made executable; null without code, or where it cannot be.</summary>
+    private nint? Assembled(byte[]? code)
+    {
+        if (code is null || _allocate(code, out _) is not { } memory)
+        {
+            return null;
+        }
+
+        _assembled.Add(memory);
+        return (nint)memory.Address;
     }
 
     private static bool LacksLookUps(TileFormat format) => !JitMatMulKernels.HasTableLookups && GemvTables.Of(format.Type).Length > 0;

@@ -1,10 +1,12 @@
+using Gemma.Extensions.AI.Formats;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Jit;
 
 /// <summary>Reads packed weight rows, 16 of them in 16 lanes: transposed, scales converted. What the assemblers of GEMV and of tiles share.</summary>
-internal abstract class RowAssembler
+/// <param name="interleaved">Whether the rows lie as <see cref="InterleavedRows"/> writes them: nothing is left to transpose.</param>
+internal abstract class RowAssembler(bool interleaved)
 {
     protected const int Line = 64;
     protected const uint Nibbles = 0x0F0F0F0F;
@@ -19,6 +21,9 @@ internal abstract class RowAssembler
     protected static readonly AssemblerRegisterZMM Mask = zmm30, LowNibbles = zmm31;
 
     protected readonly Assembler _c = new(64);
+
+    /// <summary>True if the rows lie as <see cref="InterleavedRows"/> writes them.</summary>
+    protected bool Interleaved { get; } = interleaved;
 
     /// <summary>Prologue: moves the arguments to where they are used.</summary>
     protected abstract void Begin();
@@ -43,15 +48,34 @@ internal abstract class RowAssembler
     /// <summary>The other bases and three times the stride, from the first base and the stride.</summary>
     protected void RowAddresses()
     {
+        if (Interleaved)
+        {
+            return;
+        }
+
         _c.lea(Bases[1], __[Bases[0] + Stride * 4]);
         _c.lea(Bases[2], __[Bases[0] + Stride * 8]);
         _c.lea(Bases[3], __[Bases[1] + Stride * 8]);
         _c.lea(Stride3, __[Stride + Stride * 2]);
     }
 
+    /// <summary>Goes on in all rows.</summary>
+    protected void AdvanceRows(int bytes)
+    {
+        foreach (AssemblerRegister64 row in Interleaved ? Bases[..1] : Bases)
+        {
+            _c.add(row, Interleaved ? InterleavedRows.Count * bytes : bytes);
+        }
+    }
+
     /// <summary>16 bytes of each of 16 rows, transposed: the registers of dwords 0 to 3. Needs five registers.</summary>
     protected int[] Read16(int offset, int[] free)
     {
+        if (Interleaved)
+        {
+            return ReadInterleaved(offset, free[..4]);
+        }
+
         for (int i = 0; i < 4; i++)
         {
             // Halves first: Zen 4 inserts into 256-bit registers at twice the rate of 512-bit ones.
@@ -72,6 +96,11 @@ internal abstract class RowAssembler
     /// <summary>32 bytes of each of 16 rows, transposed: eight registers. Needs nine. A fifth fewer instructions than twice 16 bytes.</summary>
     protected int[] Read32(int offset, int[] free)
     {
+        if (Interleaved)
+        {
+            return ReadInterleaved(offset, free[..8]);
+        }
+
         for (int half = 0; half < 2; half++)
         {
             for (int i = 0; i < 4; i++)
@@ -94,6 +123,16 @@ internal abstract class RowAssembler
         }
 
         return dwords;
+    }
+
+    private int[] ReadInterleaved(int offset, int[] registers)
+    {
+        for (int j = 0; j < registers.Length; j++)
+        {
+            _c.vmovdqu32(Z(registers[j]), __zmmword_ptr[Bases[0] + InterleavedRows.Count * offset + Line * j]);
+        }
+
+        return registers;
     }
 
     /// <summary>Transposes four dwords of four registers in each quarter; the results lie in four of the five registers, one is left over.</summary>
@@ -129,6 +168,12 @@ internal abstract class RowAssembler
     /// </summary>
     protected void HalfScales(AssemblerRegisterZMM scale, AssemblerRegisterXMM low, AssemblerRegisterXMM high)
     {
+        if (Interleaved)
+        {
+            _c.vcvtph2ps(scale, __ymmword_ptr[Bases[0]]);
+            return;
+        }
+
         for (int row = 0; row < 16; row++)
         {
             AssemblerRegisterXMM target = row < 8 ? low : high;
@@ -145,6 +190,18 @@ internal abstract class RowAssembler
         AssemblerRegisterYMM halves = new(Register.YMM0 + (int)((Register)low - Register.XMM0));
         _c.vinserti32x4(halves, halves, high, 1);
         _c.vcvtph2ps(scale, halves);
+    }
+
+    /// <summary>The float16 at an offset of each of 16 rows that ends a block, as float32. Needs five registers.</summary>
+    protected AssemblerRegisterZMM LastHalf(int offset, int[] free)
+    {
+        if (!Interleaved)
+        {
+            return HighHalf(Read16(offset - 14, free)[3]);
+        }
+
+        _c.vcvtph2ps(Z(free[0]), __ymmword_ptr[Bases[0] + InterleavedRows.Count * offset]);
+        return Z(free[0]);
     }
 
     /// <summary>The higher half of each dword, float16 to float32 in place.</summary>

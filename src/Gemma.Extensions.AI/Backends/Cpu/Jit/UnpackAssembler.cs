@@ -21,12 +21,18 @@ internal sealed class UnpackAssembler : RowAssembler
 
     private readonly bool _windows;
 
-    private UnpackAssembler(bool windows) => _windows = windows;
+    private UnpackAssembler(bool windows, bool interleaved)
+        : base(interleaved) => _windows = windows;
 
     /// <summary>The machine code, in the Windows or the System V calling convention; null for a format that is unpacked in C#.</summary>
-    public static byte[]? Assemble(TileFormat format, bool windows)
+    public static byte[]? Assemble(TileFormat format, bool windows, bool interleaved = false)
     {
-        UnpackAssembler assembler = new(windows);
+        if (interleaved && !InterleavedRows.Has(format.Type))
+        {
+            return null;
+        }
+
+        UnpackAssembler assembler = new(windows, interleaved);
         Action? blocks = format.Type switch
         {
             TensorType.F32 => () => assembler.Dwords(4),
@@ -166,7 +172,7 @@ internal sealed class UnpackAssembler : RowAssembler
         Broadcast(Mask, 0x30303030);
         Loop(256, 210, 64, 16, () =>
         {
-            AssemblerRegisterZMM d = HighHalf(Read16(194, s_first)[3]);
+            AssemblerRegisterZMM d = LastHalf(208, s_first);
             int[] scales = Read16(192, s_second);
             for (int g = 0; g < 16; g++)
             {
@@ -255,11 +261,7 @@ internal sealed class UnpackAssembler : RowAssembler
         Label start = _c.CreateLabel();
         _c.Label(ref start);
         body();
-        foreach (AssemblerRegister64 row in Bases)
-        {
-            _c.add(row, bytes);
-        }
-
+        AdvanceRows(bytes);
         _c.add(Tile, steps * Step);
         if (scales > 0)
         {

@@ -49,7 +49,10 @@ internal abstract unsafe class MatMulKernels : IDisposable
     public abstract void GemmFloat32(TileArgs* args, int rows);
 
     /// <summary>True if <see cref="Gemv"/> has a kernel for this many activation rows of a format; if not, they go through GEMM. Called first, by one thread: kernels may be assembled here.</summary>
-    public virtual bool CanGemv(TileFormat format, int rows) => false;
+    public virtual bool CanGemv(TileFormat format, int rows, bool interleaved = false) => false;
+
+    /// <summary>True if the tier unpacks interleaved rows of a format (<see cref="InterleavedRows"/>). Called first, by one thread: kernels may be assembled here.</summary>
+    public virtual bool CanInterleave(TileFormat format) => false;
 
     /// <summary>Multiplies 16 weight rows by a few activation rows without unpacking them to memory.</summary>
     public virtual void Gemv(TileFormat format, GemvArgs* args) => throw new NotSupportedException("This tier has no GEMV kernels.");

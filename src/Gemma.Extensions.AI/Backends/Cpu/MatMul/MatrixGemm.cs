@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 using Gemma.Extensions.AI.Backends.Cpu.Formats;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
@@ -26,7 +27,7 @@ internal static unsafe class MatrixGemm
             long bytes = BFloat16Pairs.TileBytes(columns);
             for (int tile = 0; tile < tiles; tile++)
             {
-                BFloat16Pairs.Unpack(plan.Format, Weights(plan, first + tile, k), plan.Part.RowBytes, columns, scratch, weights + tile * bytes);
+                BFloat16Pairs.Unpack(plan.Format, plan.Part, Math.Min((first + tile) * TileFormat.Rows, plan.Part.Rows - TileFormat.Rows), k, columns, scratch, weights + tile * bytes);
             }
 
             args.Steps = MatrixKernels.Padded(columns) / MatrixKernels.StepColumns;
@@ -63,9 +64,6 @@ internal static unsafe class MatrixGemm
         }
     }
 
-    private static byte* Weights(in PartPlan plan, int tile, int column) =>
-        plan.Part.Data + Math.Min(tile * TileFormat.Rows, plan.Part.Rows - TileFormat.Rows) * plan.Part.RowBytes + plan.Part.Format.ByteLength(column);
-
     /// <summary>Prefetches a share of the columns that come next, or of the next task's first ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ReadAhead(in MatrixCall call, in PartPlan plan, int first, int last, int column, int done, int count)
@@ -83,14 +81,16 @@ internal static unsafe class MatrixGemm
             return;
         }
 
-        long stride = plan.Part.RowBytes, bytes = plan.Part.Format.ByteLength(Math.Min(step, all - column));
+        long bytes = plan.Part.Format.ByteLength(Math.Min(step, all - column));
         int rows = Math.Min(plan.Part.Rows, last * TileFormat.Rows) - first * TileFormat.Rows;
-        byte* data = plan.Part.Data + first * TileFormat.Rows * stride + plan.Part.Format.ByteLength(column);
-        for (long row = (long)rows * done / call.Rows, end = (long)rows * (done + count) / call.Rows; row < end; row++)
+        for (int row = (int)((long)rows * done / call.Rows), end = (int)((long)rows * (done + count) / call.Rows); row < end; row++)
         {
+            // Of rows that lie among each other each has a sixteenth of their bytes.
+            int of = plan.Part.IsInterleaved ? row % InterleavedRows.Count : 0;
+            byte* data = plan.Part.At(first * TileFormat.Rows + row - of, column) + of * bytes;
             for (long line = 0; line < bytes; line += 64)
             {
-                Sse.Prefetch1(data + row * stride + line);
+                Sse.Prefetch1(data + line);
             }
         }
     }

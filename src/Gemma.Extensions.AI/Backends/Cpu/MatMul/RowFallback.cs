@@ -13,7 +13,7 @@ internal static unsafe class RowFallback
         float* weights = (float*)call.Scratch[worker].Reserve((long)columns * sizeof(float));
         for (int n = firstTile * TileFormat.Rows; n < end; n++)
         {
-            plan.Part.Format.Decode(plan.Part.Data + n * plan.Part.RowBytes, weights, columns);
+            plan.Part.Decode(n, weights, columns);
             for (int r = 0; r < rows; r++)
             {
                 call.Output.RowData(r)[plan.Part.FirstRow + n] = TensorPrimitives.Dot(new ReadOnlySpan<float>(call.X.RowData(r), columns), new ReadOnlySpan<float>(weights, columns));

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.MatMul;
 
@@ -17,6 +18,10 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
 
     // The product before this one. The order of products is the same in each forward pass.
     private CpuWeights? _last;
+
+    /// <summary>True if the tier's kernels read interleaved rows of a type, of one activation row, too.</summary>
+    public bool CanInterleave(TensorType type, int columns) =>
+        kernels.WeightFormat(type) is { } format && columns % format.BlockElements == 0 && columns % format.GemvColumns == 0 && kernels.CanInterleave(format) && kernels.CanGemv(format, 1, interleaved: true);
 
     /// <summary>Stacks tensors and plans their products.</summary>
     public CpuWeights Load(WeightPart[] parts, int rows, int columns)
@@ -120,7 +125,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         for (int i = 0; i < plan.Parts.Length; i++)
         {
             ref readonly PartPlan part = ref plan.Parts[i];
-            if (part.Path == MatMulPath.Gemv && kernels.CanGemv(part.Format, panel) && kernels.CanGemv(part.Format, last))
+            if (part.Path == MatMulPath.Gemv && kernels.CanGemv(part.Format, panel, part.Part.IsInterleaved) && kernels.CanGemv(part.Format, last, part.Part.IsInterleaved))
             {
                 parts |= 1UL << i;
             }

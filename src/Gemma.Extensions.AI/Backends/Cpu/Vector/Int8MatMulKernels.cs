@@ -9,7 +9,7 @@ internal sealed unsafe class Int8MatMulKernels<TIsa>(string? fallbackReason = nu
 {
     public override ActivationLayout GemmLayout(TileFormat format) => format.Layout == TileLayout.Int8x4 ? ActivationLayout.Int8x4 : base.GemmLayout(format);
 
-    public override bool CanGemv(TileFormat format, int rows) => rows == 1 && format.Gemv is not null;
+    public override bool CanGemv(TileFormat format, int rows, bool interleaved = false) => rows == 1 && !interleaved && format.Gemv is not null;
 
     public override void Gemv(TileFormat format, GemvArgs* args) => format.Gemv(args->Weights, args->WeightStride, args->Columns, args);
 
