@@ -15,10 +15,16 @@ internal sealed class BenchmarkEngine : IDisposable
     private readonly CpuBackend _backend;
     private readonly GemmaWeights _weights;
 
-    public BenchmarkEngine(string path, EngineOptions options, int? threads)
+    public BenchmarkEngine(string path, EngineOptions options, int? threads, bool hugePages = false)
     {
         _file = ModelFile.Open(path);
         _backend = CpuBackend.Create(new CpuBackendOptions { Threads = threads });
+        if (hugePages)
+        {
+            _file.MoveToHugePages(CancellationToken.None);
+            _file.Interleave(_backend.CanInterleave, CancellationToken.None);
+        }
+
         _weights = GemmaWeights.Load(_file, _backend);
         Engine = new GemmaEngine(_file.Config, _weights, _backend, options);
         Console.WriteLine($"{Path.GetFileName(path)}, {_backend.Name}, {_backend.Threads} threads, {RuntimeInformation}");

@@ -124,12 +124,15 @@ internal static class AmxBenchmark
         }
     }
 
-    /// <summary>16 chats at once against one, by turns, in the tier that the machine gets by itself.</summary>
+    /// <summary>16 chats at once against one, by turns, in the tier that the machine gets by itself, from the mapped file and from private memory.</summary>
     private static IEnumerable<string> Chats(Settings settings)
     {
-        using BenchmarkEngine engine = new(settings.File(settings.Types[0]), new EngineOptions { SpeculativeTokens = 0, PrefixCache = false }, settings.Threads);
-        double[] seconds = Medians(settings.Rounds, () => SecondsPerStep(engine, 16), () => SecondsPerStep(engine, 1));
-        yield return Row($"16 chats, {settings.Types[0]}, tok/s in total", $"{1 / seconds[1]:F2} (one)", $"{16 / seconds[0]:F2}", 16 * seconds[1] / seconds[0], AmxKernels.Unsupported() is null ? 8 : 6);
+        EngineOptions options = new() { SpeculativeTokens = 0, PrefixCache = false };
+        using BenchmarkEngine mapped = new(settings.File(settings.Types[0]), options, settings.Threads), huge = new(settings.File(settings.Types[0]), options, settings.Threads, hugePages: true);
+        double[] seconds = Medians(settings.Rounds, () => SecondsPerStep(mapped, 1), () => SecondsPerStep(mapped, 16), () => SecondsPerStep(huge, 1), () => SecondsPerStep(huge, 16));
+        double target = AmxKernels.Unsupported() is null ? 8 : 6;
+        yield return Row($"16 chats, {settings.Types[0]}, tok/s in total", $"{1 / seconds[0]:F2} (one)", $"{16 / seconds[1]:F2}", 16 * seconds[0] / seconds[1], target);
+        yield return Row($"the same, huge pages; one chat has {1 / seconds[2]:F2}", $"{1 / seconds[0]:F2} (one, mapped)", $"{16 / seconds[3]:F2}", 16 * seconds[0] / seconds[3], target);
     }
 
     private static double SecondsPerStep(BenchmarkEngine engine, int chats)
