@@ -8,24 +8,21 @@ public static class NanoModel
 {
     private const string FileName = "gemma2-nano.gguf";
 
+    private const int BufferBytes = 1 << 16;
+
     private static readonly Lazy<string> s_path = new(Extract);
 
     /// <summary>
     /// Full path of gemma2-nano.gguf. The first use writes the file to the user's local application data (or, where that cannot be written, to the
-    /// temporary directory), in a directory named by its SHA-256; later uses compare the file's hash and write it again if it differs.
+    /// temporary directory), in a directory named by its SHA-256; later uses compare the file and write it again if it differs.
     /// </summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     public static string Path => s_path.Value;
 
     private static string Extract()
     {
-        byte[] model;
-        using (Stream resource = Assembly.GetExecutingAssembly().GetManifestResourceStream(FileName)!)
-        {
-            model = new byte[resource.Length];
-            resource.ReadExactly(model);
-        }
-
+        // Neither is held as a whole: the pages of two arrays took longer than reading.
+        using Stream model = Assembly.GetExecutingAssembly().GetManifestResourceStream(FileName)!;
         byte[] hash = SHA256.HashData(model);
         List<Exception> problems = [];
         foreach (string root in (string[])[Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), System.IO.Path.GetTempPath()])
@@ -38,7 +35,7 @@ public static class NanoModel
             string path = System.IO.Path.Combine(root, "Gemma.Extensions.AI", "nano", Convert.ToHexStringLower(hash)[..16], FileName);
             try
             {
-                WriteUnlessThere(path, model, hash);
+                WriteUnlessThere(path, model);
                 return path;
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -52,9 +49,9 @@ public static class NanoModel
             problems.LastOrDefault());
     }
 
-    private static void WriteUnlessThere(string path, byte[] model, byte[] hash)
+    private static void WriteUnlessThere(string path, Stream model)
     {
-        if (File.Exists(path) && SHA256.HashData(File.ReadAllBytes(path)).AsSpan().SequenceEqual(hash))
+        if (IsThere(path, model))
         {
             return;
         }
@@ -64,7 +61,12 @@ public static class NanoModel
         string temporary = $"{path}.{Guid.NewGuid():N}";
         try
         {
-            File.WriteAllBytes(temporary, model);
+            using (FileStream file = File.Create(temporary))
+            {
+                model.Position = 0;
+                model.CopyTo(file);
+            }
+
             File.Move(temporary, path, overwrite: true);
         }
         catch
@@ -72,5 +74,31 @@ public static class NanoModel
             File.Delete(temporary);
             throw;
         }
+    }
+
+    private static bool IsThere(string path, Stream model)
+    {
+        if (!File.Exists(path))
+        {
+            return false;
+        }
+
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        if (file.Length != model.Length)
+        {
+            return false;
+        }
+
+        byte[] expected = new byte[BufferBytes], found = new byte[BufferBytes];
+        model.Position = 0;
+        for (int length; (length = model.ReadAtLeast(expected, BufferBytes, throwOnEndOfStream: false)) > 0;)
+        {
+            if (file.ReadAtLeast(found, length, throwOnEndOfStream: false) < length || !expected.AsSpan(0, length).SequenceEqual(found.AsSpan(0, length)))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 }

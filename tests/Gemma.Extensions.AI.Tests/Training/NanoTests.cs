@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
@@ -23,6 +24,37 @@ public sealed class NanoTests
         Assert.Equal(Vocabulary.VocabularySize, model.Tokenizer.VocabularySize);
         const string Text = "Torvin's \"Kelmara\" costs 12.50 …\n\n日本";
         Assert.Equal(Vocabulary.Encode(Text, matchSpecial: true), model.Tokenizer.Encode(Text, matchSpecial: true));
+    }
+
+    /// <summary>The file that an earlier run wrote is used as it is where it is whole, and written again where it is not.</summary>
+    [Fact]
+    public async Task TheFileIsWrittenAgainIfItDiffers()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux has a variable for the directory.");
+        byte[] model = await File.ReadAllBytesAsync(NanoModel.Path, TestContext.Current.CancellationToken);
+        using TempDirectory data = new();
+        await InspectAsync();
+        string path = Assert.Single(Directory.EnumerateFiles(data.Path, "*", SearchOption.AllDirectories));
+        Assert.Equal(model, await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken));
+        DateTime written = new(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc);
+        File.SetLastWriteTimeUtc(path, written);
+        await InspectAsync();
+        Assert.Equal(written, File.GetLastWriteTimeUtc(path));
+        foreach (byte[] other in (byte[][])[[.. model[..^1], (byte)(model[^1] + 1)], model[..^7], [.. model, 0], []])
+        {
+            await File.WriteAllBytesAsync(path, other, TestContext.Current.CancellationToken);
+            await InspectAsync();
+            Assert.Equal(model, await File.ReadAllBytesAsync(path, TestContext.Current.CancellationToken));
+            Assert.Equal(path, Assert.Single(Directory.EnumerateFiles(data.Path, "*", SearchOption.AllDirectories)));
+        }
+
+        async Task InspectAsync()
+        {
+            ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Gemma.Extensions.AI.Cli.dll"), "inspect", "nano"]);
+            start.Environment["XDG_DATA_HOME"] = data.Path;
+            (int exit, string output, string errors) = await ProgramRun.ToEndAsync(start, TimeSpan.FromMinutes(3));
+            Assert.True(exit == 0 && output.Contains("gemma2-nano", StringComparison.Ordinal), output + errors);
+        }
     }
 
     [Fact]
