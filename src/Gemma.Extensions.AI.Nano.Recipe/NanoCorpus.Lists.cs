@@ -11,25 +11,33 @@ internal static partial class NanoCorpus
 {
     private const int MostLines = 24;
 
+    /// <summary>Words that can stand between one that is asked for and its answer: no list asks for any of them.</summary>
+    internal static string[] Between { get; } = ["so", "well", "then", "now", "and", "this", "that", "it", "is", "of", "to", "by", "with", "here", "goes", "means", "belongs", "thus", "hence", "again", "just", "very", "such", "therefore"];
+
     /// <summary>A list of words, each answered by what it belongs to. Only for training, with <see cref="RenderList"/>.</summary>
     public static NanoCase List(int seed, int index)
     {
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return l.Random.Next(100) switch
         {
-            < 22 => Entries(l),
-            < 30 => Cited(l),
-            < 46 => ReadOut(l),
-            < 74 => ToolNames(l),
-            < 95 => AgentNames(l),
+            < 18 => Entries(l),
+            < 24 => Cited(l),
+            < 40 => ReadOut(l),
+            < 68 => ToolNames(l),
+            < 97 => AgentNames(l),
             _ => Days(l),
         };
     }
 
-    /// <summary>The document of a list; only what stands behind a bracket, or from a colon to the end of the line, is trained.</summary>
+    /// <summary>The document of a list; only what stands behind a bracket, from a colon to the end of the line, or in its frame is trained.</summary>
     public static TrainingDocument RenderList(GemmaTokenizer tokenizer, NanoCase drawn)
     {
         TrainingDocument document = Render(tokenizer, drawn);
+        if (drawn.Given is { } given)
+        {
+            return Behind(tokenizer, document, given);
+        }
+
         bool[] trained = new bool[document.Tokens.Length];
         bool answers = false;
         for (int i = 0; i < trained.Length; i++)
@@ -37,6 +45,30 @@ internal static partial class NanoCorpus
             string piece = tokenizer.GetPiece(document.Tokens[i]);
             trained[i] = answers && document.Trained![i];
             answers = document.Trained![i] && (piece.EndsWith('[') || (piece.EndsWith(':') && !answers) || (answers && !piece.Contains('\n', StringComparison.Ordinal) && !piece.Contains(']', StringComparison.Ordinal)));
+        }
+
+        return document with { Trained = trained };
+    }
+
+    /// <summary>Of each turn of the model that which comes behind what is given; of a call its name with the piece behind it.</summary>
+    private static TrainingDocument Behind(GemmaTokenizer tokenizer, TrainingDocument document, string given)
+    {
+        bool[] trained = new bool[document.Tokens.Length];
+        string said = "";
+        for (int i = 0; i < trained.Length; i++)
+        {
+            if (!document.Trained![i])
+            {
+                said = "";
+                continue;
+            }
+
+            int name = said.LastIndexOf(NameKey, StringComparison.Ordinal);
+            string piece = tokenizer.GetPiece(document.Tokens[i]);
+            trained[i] = said.StartsWith(ToolMarkup.Own.CallStart, StringComparison.Ordinal)
+                ? name >= 0 && said.IndexOf('"', name + NameKey.Length) < 0
+                : said.Length + piece.Length > given.Length && piece != ToolMarkup.Own.CallStart;
+            said += piece;
         }
 
         return document with { Trained = trained };
@@ -112,8 +144,8 @@ internal static partial class NanoCorpus
         int? kind = l.Chance(0.5) ? l.Random.Next(Tools.Kinds) : null;
         DrawnTool[] tools = [.. Enumerable.Range(0, l.Random.Next(2, 10)).Select(_ => Tools.Draw(l, naming, taken, kind)).DistinctBy(tool => tool.Name)];
         bool requests = l.Chance(0.4);
-        NanoCase listed = Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), [.. tools.Select(tool => (tool, asked: requests ? Request(tool) : tool.Noun)).Select(t => (t.asked, $"{t.asked}: {t.tool.Name}"))]);
-        return listed with { Options = new ChatOptions { Tools = [.. tools.Select(tool => tool.Declaration)] } };
+        return Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), [.. tools.Select(tool => (tool, asked: requests ? Request(tool) : tool.Noun)).Select(t => (t.asked, $"{t.asked}: {t.tool.Name}"))],
+            [.. tools.Select(tool => tool.Declaration)]);
 
         static string Request(DrawnTool tool) => Sayable(tool.Use().Request, tool.Noun);
     }
@@ -125,7 +157,7 @@ internal static partial class NanoCorpus
         bool requests = l.Chance(0.6);
         (string, string)[] lines = [.. team.Words.SelectMany((words, agent) => words[..2].Select(word => requests ? Sayable(Team.Concern(l, word), word) : word)
             .Select(asked => (asked, $"{asked}: {((AIFunctionDeclaration)team.Options.Tools![agent]).Name}")))];
-        return Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), lines) with { Options = team.Options };
+        return Listed(l, team.Options.Instructions, asked => string.Join(requests ? "\n" : "; ", asked), lines, [.. team.Options.Tools!]);
     }
 
     /// <summary>A request that a line can hold in front of its colon, or the word that it is about.</summary>
@@ -135,8 +167,11 @@ internal static partial class NanoCorpus
     private static NanoCase Days(Lexicon l) =>
         Listed(l, null, asked => string.Join("; ", asked), [.. Enumerable.Range(0, l.Random.Next(4, 20)).Select(_ => Day(l)).Select(day => (day.Said, $"{day.Said}: {day.Iso}"))]);
 
-    /// <summary>Each thing once, in an order of its own, as far as it stands for one answer only.</summary>
-    private static NanoCase Listed(Lexicon l, string? instructions, Func<IEnumerable<string>, string> ask, (string Asked, string Line)[] all)
+    /// <summary>
+    /// Each thing once, in an order of its own, as far as it stands for one answer only. Where an answer stands behind a colon, other words can come before it, or it is a turn of its own: what
+    /// is found for the word just before is not found yet for one that lies as far away as a request from the name in its call.
+    /// </summary>
+    private static NanoCase Listed(Lexicon l, string? instructions, Func<IEnumerable<string>, string> ask, (string Asked, string Line)[] all, AITool[]? tools = null)
     {
         (string Asked, string Line)[] lines = [.. all.GroupBy(line => line.Asked, StringComparer.OrdinalIgnoreCase).Where(same => same.Count() == 1).Select(same => same.First())];
         if (lines.Length == 0)
@@ -146,7 +181,28 @@ internal static partial class NanoCorpus
 
         l.Random.Shuffle(lines);
         lines = lines[..Math.Min(lines.Length, MostLines)];
-        return new NanoCase(Skill.Sources, [User(ask(lines.Select(line => line.Asked))), Model(string.Join('\n', lines.Select(line => line.Line)))],
-            instructions is null ? null : new ChatOptions { Instructions = instructions });
+        ChatOptions? options = instructions is null && tools is null ? null : new ChatOptions { Instructions = instructions, Tools = tools };
+        int apart = lines.All(line => line.Line.StartsWith(line.Asked + ": ", StringComparison.Ordinal)) ? l.Random.Next(100) : 0;
+        if (apart < 60)
+        {
+            string? same = l.Chance(0.5) ? Filling(l) : null;
+            string said = string.Join('\n', lines.Select(line => apart < 35 ? line.Line : $"{line.Asked} {same ?? Filling(l)}{line.Line[line.Asked.Length..]}"));
+            return new NanoCase(Skill.Sources, [User(ask(lines.Select(line => line.Asked))), Model(said)], options);
+        }
+
+        bool calls = tools is not null && l.Chance(0.75);
+        string given = calls || (tools is null && l.Chance(0.5)) ? "" : Filling(l) + ": ";
+        IEnumerable<ChatMessage> turns = lines.Index().SelectMany(line =>
+        {
+            string answer = line.Item.Line[(line.Item.Asked.Length + 2)..];
+            return new[]
+            {
+                User(line.Index == 0 ? ask([line.Item.Asked]) : line.Item.Asked),
+                calls ? new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", answer, new Dictionary<string, object?>())]) : Model(given + answer),
+            };
+        });
+        return new NanoCase(Skill.Sources, [.. turns], options) { Given = given };
     }
+
+    private static string Filling(Lexicon l) => string.Join(' ', Enumerable.Range(0, l.Random.Next(1, 11)).Select(_ => l.Pick(Between)));
 }

@@ -29,6 +29,9 @@ internal sealed record NanoCase(Skill Skill, List<ChatMessage> Messages, ChatOpt
 {
     /// <summary>Values that the last answer has to contain.</summary>
     public string[] Contains { get; init; } = [];
+
+    /// <summary>In a list of turns: what each answer begins with, which is not trained.</summary>
+    public string? Given { get; init; }
 }
 
 /// <summary>

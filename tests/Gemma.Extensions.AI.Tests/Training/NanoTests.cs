@@ -217,19 +217,21 @@ public sealed class NanoTests
         Assert.True(calls > 200);
     }
 
-    /// <summary>A list trains what stands behind a colon or a bracket; a number is that of the one passage or line with the word, a name is the tool's or the line's with it or of what is asked for, a day is the same day.</summary>
+    /// <summary>A list trains what stands behind a colon or a bracket, or is a turn of its own; a number is that of the one passage or line with the word, a name is the tool's or the line's with it or of what is asked for, a day is the same day.</summary>
     [Fact]
     public void ListsTrainWhatAWordBelongsTo()
     {
-        int numbers = 0, names = 0, days = 0, requests = 0;
+        int numbers = 0, names = 0, days = 0, requests = 0, apart = 0;
         for (int i = 0; i < 400; i++)
         {
             NanoCase list = NanoCorpus.List(5, i);
             TrainingDocument document = NanoCorpus.RenderList(Vocabulary, list);
-            string asked = Commands.PlainText(list with { Messages = [list.Messages[0]] }), answer = list.Messages[^1].Text;
-            string trained = string.Concat(document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)).Replace('▁', ' ').Replace("<end_of_turn>", "", StringComparison.Ordinal);
+            string asked = Commands.PlainText(list with { Messages = [list.Messages[0]] });
+            string trained = Regex.Replace(string.Concat(document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)), "▁|\n|<end_of_turn>|\",\"", "");
+            string[] lines = LinesOf(list);
             string expected = "";
-            foreach (string line in answer.Split('\n'))
+            apart += list.Given is null ? 0 : lines.Length;
+            foreach (string line in lines)
             {
                 // A line is "word [number]", "word: name", "request: name", "day: day" or "attribute of subject: value [number]".
                 int colon = line.IndexOf(": ", StringComparison.Ordinal), bracket = line.IndexOf(" [", StringComparison.Ordinal);
@@ -260,12 +262,24 @@ public sealed class NanoTests
             }
 
             // A time of day has a colon of its own.
-            bool exact = !Regex.IsMatch(answer, @"\d:\d");
-            Assert.True(exact ? trained.Replace("\n", "", StringComparison.Ordinal) == expected : trained.Length >= expected.Length / 2 && trained.Length <= answer.Length, $"{trained}\n{answer}");
+            expected = expected.Replace(" ", "", StringComparison.Ordinal);
+            bool exact = !lines.Any(line => Regex.IsMatch(line, @"\d:\d"));
+            Assert.True(exact ? trained == expected : trained.Length >= expected.Length / 2 && trained.Length <= string.Concat(lines).Length, $"{trained}\n{string.Join('\n', lines)}");
             Assert.Equal(document.Tokens.Length, document.Trained!.Length);
         }
 
-        Assert.True(numbers > 1000 && names > 800 && days > 100 && requests > 100, $"{numbers} {names} {days} {requests}");
+        Assert.True(numbers > 700 && names > 800 && days > 50 && requests > 100 && apart > 500, $"{numbers} {names} {days} {requests} {apart}");
+    }
+
+    /// <summary>The lines of a list, in which nothing stands between what is asked for and its answer: also where words do, or the turns of a conversation.</summary>
+    private static string[] LinesOf(NanoCase list)
+    {
+        string[] lines = list.Given is null
+            ? list.Messages[^1].Text.Split('\n')
+            : [.. list.Messages.Chunk(2).Select(turn => $"{Asked(turn[0].Text)}: {(turn[1].Contents[0] is FunctionCallContent call ? call.Name : turn[1].Text[list.Given.Length..])}")];
+        return [.. lines.Select(line => Regex.Replace(line, $"( ({string.Join('|', NanoCorpus.Between)}))+: ", ": "))];
+
+        static string Asked(string text) => text[(Math.Max(text.LastIndexOf('\n') + 1, text.LastIndexOf("Read: ", StringComparison.Ordinal) is >= 0 and int read ? read + 6 : 0))..];
     }
 
     /// <summary>A request for a tool has the words of its name but for the verb; one for a calculator has numbers.</summary>
