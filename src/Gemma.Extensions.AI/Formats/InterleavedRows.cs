@@ -11,7 +11,7 @@ internal static unsafe class InterleavedRows
     /// <summary>Rows that lie among each other.</summary>
     public const int Count = 16;
 
-    /// <summary>What kernels are given as the bytes from a row to the next: rows have none.</summary>
+    /// <summary>The bytes from a row to the next as kernels are told them: interleaved rows have none.</summary>
     public const long Stride = 0;
 
     private const int Half = 2, Dword = 4;
