@@ -204,10 +204,8 @@ public sealed partial class GemmaModel : IDisposable
             ModelFile opened = file;
             tokenizer = Task.Run(opened.CreateTokenizer, CancellationToken.None);
             IProgress<double>? weightProgress = progress is null ? null : new WeightProgress(progress, file.Config.LayerCount);
-            Interleave(file, backend, logger, cancellationToken);
-            GemmaWeights weights = GemmaWeights.Load(file, backend, weightProgress, cancellationToken);
-            Interleave(draft, backend, logger, cancellationToken);
-            (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, GemmaWeights.Load(draft, backend, null, cancellationToken));
+            GemmaWeights weights = LoadWeights(file, backend, weightProgress, logger, cancellationToken);
+            (GemmaConfig, GemmaWeights)? smaller = draft is null ? null : (draft.Config, LoadWeights(draft, backend, null, logger, cancellationToken));
             draft?.Warnings.ForEach(warning => logger?.LogWarning("{Warning}", warning));
             LoraWeights[] adapters = [.. options.Adapters.Select(adapter => ReadAdapter(adapter.Key, adapter.Value, opened.Config, backend))];
             GemmaTokenizer ready = tokenizer.GetAwaiter().GetResult();
@@ -315,13 +313,15 @@ public sealed partial class GemmaModel : IDisposable
         ScaleCheck.Run(file.Tensors.Values, cancellationToken);
     }
 
-    /// <summary>Weights in private memory are nobody else's: their rows are stored as the backend reads them fastest.</summary>
-    private static void Interleave(ModelFile? file, Backend backend, ILogger? logger, CancellationToken cancellationToken)
+    /// <summary>Weights in private memory are nobody else's: their rows are stored as the backend reads them fastest, and then handed to it.</summary>
+    private static GemmaWeights LoadWeights(ModelFile file, Backend backend, IProgress<double>? progress, ILogger? logger, CancellationToken cancellationToken)
     {
-        if (file?.Interleave(backend.CanInterleave, cancellationToken) is > 0 and long bytes)
+        if (file.Interleave(backend.CanInterleave, cancellationToken) is > 0 and long bytes)
         {
             logger?.LogInformation("{Bytes:N0} bytes of weights of {Path} were interleaved, 16 rows each, for {Backend}.", bytes, file.Path, backend.Name);
         }
+
+        return GemmaWeights.Load(file, backend, progress, cancellationToken);
     }
 
     private static EngineOptions EngineOptions(string path, GemmaOptions options, Backend backend) => new()

@@ -26,6 +26,9 @@ internal sealed unsafe partial class GgufFile : IDisposable
     /// <summary>All tensors, in the order of the file, by the names it gives them.</summary>
     public IReadOnlyDictionary<string, TensorView> Tensors => _tensors;
 
+    /// <summary>Where private memory lies under the maps.</summary>
+    public IEnumerable<MemoryArea> PrivateAreas => _maps.SelectMany(map => map.PrivateAreas);
+
     /// <summary>Opens a file, or all files of a split given any one of them.</summary>
     /// <exception cref="GemmaModelFormatException">The file is missing, damaged, incomplete or not supported.</exception>
     public static GgufFile Open(string path)
@@ -70,9 +73,6 @@ internal sealed unsafe partial class GgufFile : IDisposable
 
     /// <summary>Moves what is mapped to private memory in pages of 2 MB, as far as the system has any. Returns how many bytes lie there.</summary>
     public long MoveToHugePages(CancellationToken cancellationToken) => _maps.Sum(map => map.MoveToHugePages(cancellationToken));
-
-    /// <summary>Where private memory lies under the maps.</summary>
-    public IEnumerable<MemoryArea> PrivateAreas => _maps.SelectMany(map => map.PrivateAreas);
 
     public void Dispose()
     {

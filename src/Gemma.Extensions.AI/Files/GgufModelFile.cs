@@ -68,13 +68,13 @@ internal sealed class GgufModelFile : ModelFile
 
     public override GenerationDefaults GenerationDefaults { get; }
 
+    protected override IEnumerable<MemoryArea> PrivateAreas => _file.PrivateAreas;
+
     protected override GemmaTokenizer ReadTokenizer() => GgufTokenizer.Create(Metadata);
 
     public override ChatTemplateText? ReadChatTemplate() => CheckpointTemplate.Read(Metadata, Path);
 
     public override long MoveToHugePages(CancellationToken cancellationToken) => _file.MoveToHugePages(cancellationToken);
-
-    protected override IEnumerable<MemoryArea> PrivateAreas => _file.PrivateAreas;
 
     public override void Dispose() => _file.Dispose();
 

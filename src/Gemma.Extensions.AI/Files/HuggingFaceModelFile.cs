@@ -61,13 +61,13 @@ internal sealed class HuggingFaceModelFile : ModelFile
 
     public override bool AddsEndToken => _addsEndToken.Value;
 
+    protected override IEnumerable<MemoryArea> PrivateAreas => _files.SelectMany(file => file.PrivateAreas);
+
     protected override GemmaTokenizer ReadTokenizer() => TokenizerFiles.Open(_directory, GenerationDefaults.StopTokens);
 
     public override ChatTemplateText? ReadChatTemplate() => CheckpointTemplate.Read(_directory);
 
     public override long MoveToHugePages(CancellationToken cancellationToken) => _files.Sum(file => file.MoveToHugePages(cancellationToken));
-
-    protected override IEnumerable<MemoryArea> PrivateAreas => _files.SelectMany(file => file.PrivateAreas);
 
     public override void Dispose()
     {

@@ -45,6 +45,9 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>First byte. Valid until the file is disposed.</summary>
     public byte* Data => _data + _view.PointerOffset;
 
+    /// <summary>Where private memory lies under the mapping, after <see cref="MoveToHugePages"/>.</summary>
+    public IReadOnlyList<MemoryArea> PrivateAreas { get; private set; } = [];
+
     /// <summary>Opens a file of a model.</summary>
     /// <exception cref="GemmaModelFormatException">There is no such file, or it may not be read.</exception>
     public static FileStream OpenRead(string path)
@@ -63,9 +66,6 @@ internal sealed unsafe class MappedFile : IDisposable
             throw new GemmaModelFormatException($"'{path}' cannot be read: {(Directory.Exists(path) ? "it is a directory" : "this process is not permitted to")}. Check the path and the permissions of the file.", e);
         }
     }
-
-    /// <summary>Where private memory lies under the mapping, after <see cref="MoveToHugePages"/>.</summary>
-    public IReadOnlyList<MemoryArea> PrivateAreas { get; private set; } = [];
 
     /// <summary>Puts private memory in pages of 2 MB under the mapping, as far as the system has any (<see cref="HugePages.Replace"/>). Returns how many bytes lie there.</summary>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>

@@ -68,6 +68,9 @@ internal abstract class ModelFile : IDisposable
     /// <summary>True if the tokenizer's configuration ends texts with eos (<c>add_eos_token</c>).</summary>
     public abstract bool AddsEndToken { get; }
 
+    /// <summary>Where private memory lies under the maps.</summary>
+    protected abstract IEnumerable<MemoryArea> PrivateAreas { get; }
+
     /// <summary>Builds the tokenizer that the model carries.</summary>
     /// <exception cref="GemmaModelFormatException">There is none, it is damaged, or it has a token without a row in the embedding.</exception>
     public GemmaTokenizer CreateTokenizer()
@@ -91,9 +94,6 @@ internal abstract class ModelFile : IDisposable
     /// <returns>Bytes that lie in private memory now.</returns>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public abstract long MoveToHugePages(CancellationToken cancellationToken);
-
-    /// <summary>Where private memory lies under the maps.</summary>
-    protected abstract IEnumerable<MemoryArea> PrivateAreas { get; }
 
     /// <summary>
     /// Stores rows of tensors that lie in private memory (<see cref="MoveToHugePages"/>) 16 by 16 among each other, in place. Nobody may read them meanwhile.

@@ -44,6 +44,9 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     /// <summary>The file's <c>__metadata__</c>.</summary>
     public IReadOnlyDictionary<string, string> Metadata => _metadata;
 
+    /// <summary>Where private memory lies under the map.</summary>
+    public IReadOnlyList<MemoryArea> PrivateAreas => _map?.PrivateAreas ?? [];
+
     private SafetensorsTensor this[string name] => _tensors.TryGetValue(name, out SafetensorsTensor? tensor)
         ? tensor
         : throw new GemmaModelFormatException($"'{Path}' has no tensor '{name}'. It is not the file that was expected here.");
@@ -117,9 +120,6 @@ internal sealed unsafe class SafetensorsFile : IDisposable
     }
 
     /// <summary>Moves what is mapped to private memory in pages of 2 MB, as far as the system has any. Returns how many bytes lie there.</summary>
-    /// <summary>Where private memory lies under the map.</summary>
-    public IReadOnlyList<MemoryArea> PrivateAreas => _map?.PrivateAreas ?? [];
-
     public long MoveToHugePages(CancellationToken cancellationToken) => _map?.MoveToHugePages(cancellationToken) ?? 0;
 
     public void Dispose()
