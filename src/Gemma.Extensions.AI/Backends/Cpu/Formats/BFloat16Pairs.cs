@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Gemma.Extensions.AI.Backends.Cpu.MatMul;
+using Gemma.Extensions.AI.Formats;
 
 namespace Gemma.Extensions.AI.Backends.Cpu.Formats;
 
@@ -21,12 +22,20 @@ internal static unsafe class BFloat16Pairs
     public static long TileBytes(int columns) => (long)MatrixKernels.Padded(columns) * TileFormat.Rows * sizeof(ushort);
 
     /// <summary>Unpacks 32 weight rows. Columns that fill up a step are zero.</summary>
-    public static void Unpack(TileFormat format, in WeightPart part, int row, int column, int columns, byte* scratch, byte* target)
+    /// <param name="format">Format of the rows.</param>
+    /// <param name="data">The first column of the first row.</param>
+    /// <param name="rowBytes">Bytes of a row.</param>
+    /// <param name="stride">Bytes from a row to the next; <see cref="InterleavedRows.Stride"/> for rows that lie among each other.</param>
+    /// <param name="columns">Columns.</param>
+    /// <param name="scratch"><see cref="ScratchBytes"/>.</param>
+    /// <param name="target">Receives <see cref="TileBytes"/>.</param>
+    public static void Unpack(TileFormat format, byte* data, long rowBytes, long stride, int columns, byte* scratch, byte* target)
     {
+        byte* lower = data + InterleavedRows.Count * rowBytes;
         if (format.Layout == TileLayout.BFloat16x2)
         {
-            format.UnpackRows(part.At(row, column), part.Stride, columns, target, null);
-            format.UnpackRows(part.At(row + 16, column), part.Stride, columns, target + 64, null);
+            format.UnpackRows(data, stride, columns, target, null);
+            format.UnpackRows(lower, stride, columns, target + 64, null);
         }
         else
         {
@@ -35,8 +44,9 @@ internal static unsafe class BFloat16Pairs
             for (int k = 0; k < columns; k += chunk)
             {
                 int count = Math.Min(chunk, columns - k);
-                format.UnpackRows(part.At(row, column + k), part.Stride, count, scratch, scales);
-                format.UnpackRows(part.At(row + 16, column + k), part.Stride, count, scratch + 64, scales + 16);
+                long offset = BlockFormat.Get(format.Type).ByteLength(k) * (stride == InterleavedRows.Stride ? InterleavedRows.Count : 1);
+                format.UnpackRows(data + offset, stride, count, scratch, scales);
+                format.UnpackRows(lower + offset, stride, count, scratch + 64, scales + 16);
                 byte* pairs = target + (long)k * TileFormat.Rows * sizeof(ushort);
                 if (format.Layout == TileLayout.Float32)
                 {

@@ -27,7 +27,7 @@ internal static unsafe class MatrixGemm
             long bytes = BFloat16Pairs.TileBytes(columns);
             for (int tile = 0; tile < tiles; tile++)
             {
-                BFloat16Pairs.Unpack(plan.Format, plan.Part, Math.Min((first + tile) * TileFormat.Rows, plan.Part.Rows - TileFormat.Rows), k, columns, scratch, weights + tile * bytes);
+                BFloat16Pairs.Unpack(plan.Format, plan.Part.At(Math.Min((first + tile) * TileFormat.Rows, plan.Part.Rows - TileFormat.Rows), k), plan.Part.RowBytes, plan.Part.Stride, columns, scratch, weights + tile * bytes);
             }
 
             args.Steps = MatrixKernels.Padded(columns) / MatrixKernels.StepColumns;
