@@ -197,7 +197,7 @@ public sealed class NanoTests
     public void DrillsTrainDecisions()
     {
         int calls = 0;
-        for (int i = 0; i < 800; i++)
+        for (int i = 0; i < 600; i++)
         {
             NanoCase drill = NanoCorpus.Drill(5, i);
             TrainingDocument document = NanoCorpus.RenderDecisions(Vocabulary, drill);
@@ -222,12 +222,12 @@ public sealed class NanoTests
     public void ListsTrainWhatAWordBelongsTo()
     {
         int numbers = 0, names = 0, days = 0, requests = 0, apart = 0;
-        for (int i = 0; i < 400; i++)
+        for (int i = 0; i < 600; i++)
         {
             NanoCase list = NanoCorpus.List(5, i);
             TrainingDocument document = NanoCorpus.RenderList(Vocabulary, list);
             string asked = Commands.PlainText(list with { Messages = [list.Messages[0]] });
-            string trained = Regex.Replace(string.Concat(document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)), "▁|\n|<end_of_turn>|\",\"", "");
+            string trained = Regex.Replace(string.Concat(document.Tokens.Where((_, k) => document.Trained![k]).Select(Vocabulary.GetPiece)), "\n|<end_of_turn>|\",\"", "").Replace('▁', ' ');
             string[] lines = LinesOf(list);
             string expected = "";
             apart += list.Given is null ? 0 : lines.Length;
@@ -261,14 +261,14 @@ public sealed class NanoTests
                 expected += colon >= 0 ? line[(colon + 1)..] : line[(bracket + 2)..];
             }
 
-            // A time of day has a colon of its own.
-            expected = expected.Replace(" ", "", StringComparison.Ordinal);
+            // A time of day has a colon of its own, and a turn need not begin with a space.
+            (trained, expected) = list.Given is null ? (trained, expected) : (trained.Replace(" ", "", StringComparison.Ordinal), expected.Replace(" ", "", StringComparison.Ordinal));
             bool exact = !lines.Any(line => Regex.IsMatch(line, @"\d:\d"));
             Assert.True(exact ? trained == expected : trained.Length >= expected.Length / 2 && trained.Length <= string.Concat(lines).Length, $"{trained}\n{string.Join('\n', lines)}");
             Assert.Equal(document.Tokens.Length, document.Trained!.Length);
         }
 
-        Assert.True(numbers > 700 && names > 800 && days > 50 && requests > 100 && apart > 500, $"{numbers} {names} {days} {requests} {apart}");
+        Assert.True(numbers > 1000 && names > 800 && days > 100 && requests > 100 && apart > 500, $"{numbers} {names} {days} {requests} {apart}");
     }
 
     /// <summary>The lines of a list, in which nothing stands between what is asked for and its answer: also where words do, or the turns of a conversation.</summary>
@@ -292,7 +292,10 @@ public sealed class NanoTests
 
     /// <summary>A request for an agent has a word that its description has and no other's.</summary>
     private static bool IsOfAgent(string request, string declared, string asked) => Regex.Matches(request, "[A-Za-z]{3,}").Any(said =>
-        asked.Split('\n').Where(line => line.StartsWith("- ", StringComparison.Ordinal) && Regex.IsMatch(line, $@"\b{said.Value}\b", RegexOptions.IgnoreCase)).ToArray() is [{ } only] && only == declared);
+        asked.Split('\n').Where(line => line.StartsWith("- ", StringComparison.Ordinal) && Regex.IsMatch(Said(line), $@"\b{said.Value}\b", RegexOptions.IgnoreCase)).ToArray() is [{ } only] && only == declared);
+
+    /// <summary>The name and description of an agent that is a tool, without its parameter, which all of them have.</summary>
+    private static string Said(string declared) => declared.Replace("(query: string)", "", StringComparison.Ordinal).Replace("query: Input query to invoke the agent.", "", StringComparison.Ordinal);
 
     /// <summary>
     /// The fence as the reader of a case sees it: what the evaluation's own cases were drawn with stands in no training case, neither as an entity of
