@@ -46,7 +46,7 @@ public sealed unsafe class PrefetchTests
         GemvArgs args = new()
         {
             Weights = weights.Data, WeightStride = interleaved ? InterleavedRows.Stride : stride, Columns = columns, Count = rows, Activations = memory, ActivationScales = (float*)memory, ZeroPointTerms = memory,
-            Scratch = memory + bytes, Output = output, Ahead = (byte*)Ahead,
+            Scratch = memory + bytes, Output = output, Ahead = (byte*)Ahead, RowBytes = stride,
         };
         kernels.Gemv(kernels.WeightFormat(weights.Format.Type)!, &args);
         NativeMemory.AlignedFree(memory);

@@ -16,16 +16,27 @@ public class TaskRangesTests
         {
             ranges.Reset(tasks);
             int[] taken = new int[tasks];
-            int calls = -1;
             Parallel.For(0, workers, worker =>
             {
-                while (Interlocked.Increment(ref calls) < tasks)
+                while (ranges.TryTake(worker, out int first, out int end))
                 {
-                    Interlocked.Increment(ref taken[ranges.Take(worker)]);
+                    for (int task = first; task < end; task++)
+                    {
+                        Interlocked.Increment(ref taken[task]);
+                    }
                 }
             });
             Assert.All(taken, count => Assert.Equal(1, count));
         }
+    }
+
+    [Fact]
+    public void OneWorkerThatComesAloneTakesThemAll()
+    {
+        TaskRanges ranges = new(3);
+        ranges.Reset(10);
+        Assert.Equal(Enumerable.Range(0, 10), All(ranges, worker: 2).SelectMany(taken => Enumerable.Range(taken.First, taken.End - taken.First)).Order());
+        Assert.Empty(All(ranges, worker: 0));
     }
 
     [Fact]
@@ -34,13 +45,21 @@ public class TaskRangesTests
         TaskRanges ranges = new(3);
         ranges.Reset(10); // 0 to 2, 3 to 5, 6 to 9
         Assert.Equal([0, 3, 6], Enumerable.Range(0, 3).Select(worker => ranges.First(worker, 10)));
-        Assert.Equal(3, ranges.Take(1));
-        Assert.Equal(4, ranges.Take(1));
-        Assert.Equal(5, ranges.Take(1));
-        Assert.Equal(9, ranges.Take(1));
-        Assert.Equal(2, ranges.Take(1)); // three are left of the first range and three of the last
-        Assert.Equal(8, ranges.Take(1));
-        Assert.Equal(0, ranges.Take(0));
+        Assert.Equal([3, 4, 5, 9, 2, 8], Enumerable.Range(0, 6).Select(_ => One(ranges, worker: 1))); // after 9 three are left of the first range and three of the last
+        Assert.Equal(0, One(ranges, worker: 0));
+    }
+
+    [Fact]
+    public void AnEighthOfWhatIsLeftIsTakenAtOnceAndInTheEndOneTask()
+    {
+        TaskRanges ranges = new(2);
+        ranges.Reset(128);
+        (int First, int End)[] taken = All(ranges, worker: 0);
+        Assert.Equal([(0, 8), (8, 15), (15, 21)], taken[..3]); // of 64, 56 and 49
+        int other = Array.FindIndex(taken, t => t.First >= 64);
+        Assert.Equal((63, 64), taken[other - 1]);
+        Assert.Equal((120, 128), taken[other]);
+        Assert.Equal((64, 65), taken[^1]);
     }
 
     [Fact]
@@ -48,10 +67,28 @@ public class TaskRangesTests
     {
         TaskRanges ranges = new(2);
         ranges.Reset(8);
-        Assert.True(ranges.IsFollowed(2, worker: 0));
-        Assert.False(ranges.IsFollowed(3, worker: 0));
-        Assert.False(ranges.IsFollowed(2, worker: 1));
-        Assert.True(ranges.IsFollowed(4, worker: 1));
-        Assert.False(ranges.IsFollowed(7, worker: 1));
+        Assert.True(ranges.IsFollowed(3, worker: 0));
+        Assert.False(ranges.IsFollowed(4, worker: 0));
+        Assert.False(ranges.IsFollowed(3, worker: 1));
+        Assert.True(ranges.IsFollowed(5, worker: 1));
+        Assert.False(ranges.IsFollowed(8, worker: 1));
+    }
+
+    private static int One(TaskRanges ranges, int worker)
+    {
+        Assert.True(ranges.TryTake(worker, out int first, out int end));
+        Assert.Equal(first + 1, end);
+        return first;
+    }
+
+    private static (int First, int End)[] All(TaskRanges ranges, int worker)
+    {
+        List<(int, int)> all = new();
+        while (ranges.TryTake(worker, out int first, out int end))
+        {
+            all.Add((first, end));
+        }
+
+        return [.. all];
     }
 }

@@ -111,7 +111,7 @@ internal sealed unsafe class JitMatMulKernels<TIsa> : FloatMatMulKernels<TIsa>
         }
 
         args->Blocks = args->Columns / format.GemvColumns;
-        args->Stream = GemvAssembler.StreamBytes(format.Type, BlockFormat.Get(format.Type).ByteLength(args->Columns));
+        args->Stream = GemvAssembler.StreamBytes(format.Type, args->RowBytes);
         args->Tables = GemvTables.Of(format.Type).Address;
         _gemvs[IndexOf(format.Type, args->Count, args->WeightStride == InterleavedRows.Stride)](args);
     }

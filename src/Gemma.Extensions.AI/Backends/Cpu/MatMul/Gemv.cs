@@ -52,6 +52,7 @@ internal static unsafe class Gemv
             WeightStride = plan.Part.Stride,
             Scratch = scratch,
             Output = sums,
+            RowBytes = stride,
             Stream = GemvArgs.WeightRows * stride / 4 & ~63L,
         };
         int ahead = (int)((AheadBytes + GemvArgs.WeightRows * stride - 1) / (GemvArgs.WeightRows * stride)) * GemvArgs.WeightRows;
@@ -77,11 +78,25 @@ internal static unsafe class Gemv
                 args.ActivationScales = call.Packed.Scales + r * (columns / 32);
                 args.ZeroPointTerms = terms + (long)r * groups;
                 call.Kernels.Gemv(plan.Format, &args);
-                for (int i = 0; i < args.Count; i++)
-                {
-                    new ReadOnlySpan<float>(sums + i * GemvArgs.WeightRows + (row - start), GemvArgs.WeightRows - (row - start))
-                        .CopyTo(call.Output.Row(r + i)[(plan.Part.FirstRow + row)..]);
-                }
+                Store(call.Output, r, args.Count, plan.Part.FirstRow + row, sums, row - start);
+            }
+        }
+    }
+
+    /// <summary>Sums of 16 weight rows into the rows of the output, without those that the block before had.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Store(CpuMatrix output, int firstRow, int rows, int column, float* sums, int had)
+    {
+        float* target = output.RowData(firstRow) + column;
+        for (int i = 0; i < rows; i++, target += output.Columns, sums += GemvArgs.WeightRows)
+        {
+            if (had == 0)
+            {
+                Unsafe.CopyBlockUnaligned(target, sums, GemvArgs.WeightRows * sizeof(float)); // of a length that is known: a move or two
+            }
+            else
+            {
+                new ReadOnlySpan<float>(sums + had, GemvArgs.WeightRows - had).CopyTo(new Span<float>(target, GemvArgs.WeightRows - had));
             }
         }
     }

@@ -70,4 +70,8 @@ internal unsafe struct GemvArgs
     /// <summary>Lookup tables of an assembled kernel of a codebook format; set by its caller.</summary>
     [FieldOffset(TablesAt)]
     public byte* Tables;
+
+    /// <summary>Bytes of a weight row, whether or not it lies in one piece.</summary>
+    [FieldOffset(96)]
+    public long RowBytes;
 }

@@ -83,7 +83,7 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             new MatMulCall(x, output, otherRows, kernels, _packer, _scratch, _sums, tilesPerTask, panel, weights.Next, inRanges ? _ranges : null),
             new MatrixCall(x, output, otherRows, matrixRows, kernels.Matrix, _packer.Data(ActivationLayout.BFloat16Matrix, x, matrixRows), _scratch, _sums, tilesPerTask),
             plan.Parts, gemvParts);
-        workers.Run(ref work, tasks);
+        workers.Run(ref work, inRanges ? Math.Min(tasks, workers.Count) : tasks);
     }
 
     public void Dispose()
@@ -158,24 +158,40 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
         private readonly MatMulCall _call = call;
         private readonly MatrixCall _matrix = matrix;
 
+        /// <summary>A task, or with ranges all that a worker gets of them.</summary>
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        public void Run(int task, int worker)
+        public void Run(int part, int worker)
         {
-            byte* after = null;
-            if (_call.Ranges is { } ranges)
+            if (_call.Ranges is not { } ranges)
             {
-                task = ranges.Take(worker);
-                after = ranges.IsFollowed(task, worker) ? Start(parts, task + 1, _call.TilesPerTask) : NextProduct(worker);
+                Tasks(part, part + 1, worker, after: null);
+                return;
             }
 
-            int index = 0;
-            for (int tasks; task >= (tasks = parts[index].Tasks(_call.TilesPerTask)); index++)
+            while (ranges.TryTake(worker, out int first, out int end))
             {
-                task -= tasks;
+                Tasks(first, end, worker, ranges.IsFollowed(end, worker) ? Start(parts, end, _call.TilesPerTask) : NextProduct(worker));
             }
+        }
 
-            ref readonly PartPlan part = ref parts[index];
-            int first = task * _call.TilesPerTask, last = Math.Min(part.Tiles, first + _call.TilesPerTask);
+        /// <summary>Tasks one after the other, in one part or several.</summary>
+        private void Tasks(int first, int end, int worker, byte* after)
+        {
+            for (int index = 0; first < end; index++)
+            {
+                ref readonly PartPlan part = ref parts[index];
+                int tasks = part.Tasks(_call.TilesPerTask), last = Math.Min(end, tasks);
+                if (first < last)
+                {
+                    Tiles(part, index, first * _call.TilesPerTask, Math.Min(part.Tiles, last * _call.TilesPerTask), worker, end > tasks ? Start(parts.AsSpan(index + 1), 0, 1) : after);
+                }
+
+                (first, end) = (Math.Max(0, first - tasks), end - tasks);
+            }
+        }
+
+        private void Tiles(in PartPlan part, int index, int first, int last, int worker, byte* after)
+        {
             if (part.Path == MatMulPath.RowFallback)
             {
                 RowFallback.Run(_call, part, first, last, worker, _call.Rows + _matrix.Rows);
@@ -188,7 +204,10 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             }
             else if (_call.Rows > 0)
             {
-                TiledGemm.Run(_call, part, first, last, worker);
+                for (int tile = first; tile < last; tile += _call.TilesPerTask)
+                {
+                    TiledGemm.Run(_call, part, tile, Math.Min(last, tile + _call.TilesPerTask), worker);
+                }
             }
 
             if (_matrix.Rows > 0)
@@ -214,9 +233,9 @@ internal sealed unsafe class TiledMatMul(WorkerPool workers, MatMulKernels kerne
             return Start(plan.Parts, _call.Ranges!.First(worker, tasks), BlockSizes.GemvTiles);
         }
 
-        private static byte* Start(PartPlan[] parts, int task, int tilesPerTask)
+        private static byte* Start(ReadOnlySpan<PartPlan> parts, int task, int tilesPerTask)
         {
-            foreach (ref readonly PartPlan part in parts.AsSpan())
+            foreach (ref readonly PartPlan part in parts)
             {
                 int tasks = part.Tasks(tilesPerTask);
                 if (task < tasks)
