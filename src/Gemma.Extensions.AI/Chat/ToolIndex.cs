@@ -33,17 +33,22 @@ internal sealed class ToolIndex
         }
     }
 
-    /// <summary>The tools that fit best, the best first; of equal ones those that were given first. Where no word is shared, the first that were given.</summary>
+    /// <summary>
+    /// The tools that fit best, the best first; of equal ones those that were given first. Where no word is shared, the first that were given. A tool that shares nothing with the questions but some
+    /// of the words that a better one shares is left out: of "price" and "daily price" one is meant, while a request for two things has words of both.
+    /// </summary>
     public IEnumerable<AIFunctionDeclaration> Best(string question, string before, int count)
     {
         double[] scores = new double[_tools.Length];
-        Add(scores, question, 1);
-        Add(scores, before, WeightBefore);
+        HashSet<string>[] shared = [.. _tools.Select(_ => new HashSet<string>(StringComparer.Ordinal))];
+        Add(scores, shared, question, 1);
+        Add(scores, shared, before, WeightBefore);
         double least = Floor * scores.DefaultIfEmpty().Max();
-        return Enumerable.Range(0, _tools.Length).Where(i => scores[i] >= least).OrderByDescending(i => scores[i]).Take(count).Select(i => _tools[i]);
+        int[] fitting = [.. Enumerable.Range(0, _tools.Length).Where(i => scores[i] >= least).OrderByDescending(i => scores[i])];
+        return fitting.Where((i, place) => !fitting.Take(place).Any(better => shared[i].IsProperSubsetOf(shared[better]) && shared[i].Count > 0)).Take(count).Select(i => _tools[i]);
     }
 
-    private void Add(double[] scores, string text, double weight)
+    private void Add(double[] scores, HashSet<string>[] shared, string text, double weight)
     {
         double mean = Math.Max(1, _lengths.Average());
         foreach (string word in ToolWords.Of(text).Distinct(StringComparer.Ordinal).Where(_toolsWith.ContainsKey))
@@ -55,6 +60,7 @@ internal sealed class ToolIndex
                 if (_counts[i].TryGetValue(word, out int times))
                 {
                     scores[i] += weight * rarity * times * (Saturation + 1) / (times + (Saturation * (1 - LengthWeight + (LengthWeight * _lengths[i] / mean))));
+                    shared[i].Add(word);
                 }
             }
         }

@@ -91,4 +91,17 @@ public class ToolRankingTests
         Assert.True(first >= 40, $"{first} of {s_tools.Length} first");
         Assert.True(shown >= 47, $"{shown} of {s_tools.Length} shown");
     }
+
+    /// <summary>Of tools whose words are alike the one that shares more is meant; what a request for two things says about the second is not said by the first.</summary>
+    [Fact]
+    public void AToolThatSharesOnlyWordsOfABetterOneIsLeftOut()
+    {
+        AIFunctionDeclaration[] tools = [.. ((string[])["price", "daily_price", "price_history", "shipment", "daily_report"]).Select(name => AIFunctionFactory.CreateDeclaration(name, null, System.Text.Json.JsonElement.Parse("{}")))];
+        ToolIndex index = new(tools);
+        Assert.Equal(["daily_price"], Best("What is the daily price?"));
+        Assert.Equal(["price", "daily_price", "price_history"], Best("What is the price?").Order(Comparer<string>.Create((a, b) => Array.FindIndex(tools, t => t.Name == a) - Array.FindIndex(tools, t => t.Name == b))));
+        Assert.Equal(["daily_price", "shipment"], Best("Where is my shipment, and the daily price?").Order(StringComparer.Ordinal));
+
+        IEnumerable<string> Best(string question) => index.Best(question, "", 8).Select(tool => tool.Name);
+    }
 }

@@ -47,8 +47,8 @@ public class ToolSearchTests
     }
 
     /// <summary>
-    /// Among 200 tools, of which at most eight are shown, nano chooses as well as among six: what is shown always holds the right one, and is 3.2 tools on average. It is right in 22 of 24 requests, as
-    /// among six, where chance would give 8 and 4.
+    /// Among 200 tools, of which at most eight are shown, nano chooses as well as among six: what is shown always holds the right one, and is 1.4 tools on average. It is right in 23 of 24 requests, as
+    /// among six.
     /// </summary>
     [Fact]
     public async Task NanoChoosesAmong200ToolsAsAmongSix()
