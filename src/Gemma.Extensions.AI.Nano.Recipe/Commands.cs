@@ -35,8 +35,7 @@ internal static class Commands
     /// </summary>
     internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } =
     [
-        (0.40, new(Talk: 7, System: 5, Drill: 24, Lists: 46)), (0.55, new(Talk: 9, System: 5, Drill: 32, Lists: 34)), (0.70, new(Talk: 11, System: 6, Drill: 42, Lists: 16)),
-        (0.87, new(Talk: 14, System: 9, Drill: 33, Lists: 6)), (1, new(Talk: 12, System: 14, Drill: 16, Lists: 2, Long: 1, Refusals: 14)),
+        (0.60, new(Talk: 8, System: 6, Drill: 38, Lists: 12)), (1, new(Talk: 12, System: 10, Drill: 24, Lists: 6, Long: 1, Refusals: 10)),
     ];
 
     /// <summary>

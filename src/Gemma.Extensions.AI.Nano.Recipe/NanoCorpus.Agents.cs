@@ -147,7 +147,7 @@ internal static partial class NanoCorpus
         public static Team Draw(Lexicon l)
         {
             bool asTool = l.Chance(0.4), needsReason = l.Chance(0.2);
-            bool isOpen = l.Split == Split.Train && l.Chance(0.6);
+            bool isOpen = l.Split == Split.Train && l.Chance(0.75);
             (string Field, string[] Words)[] fields = isOpen ? OpenFields(l) : [.. s_fields.Where(f => Lexicon.IsHeldOut(f.Field) == (l.Split == Split.HeldOut))];
             l.Random.Shuffle(fields);
             fields = fields[..Math.Min(fields.Length, l.Random.Next(1, 6))];
@@ -193,14 +193,18 @@ internal static partial class NanoCorpus
         private static (string Field, string[] Words)[] OpenFields(Lexicon l)
         {
             HashSet<string> taken = new(StringComparer.Ordinal);
-            return [.. Enumerable.Range(0, 5).Select(_ => (New(), new[] { New(), New(), New() }))];
+            return [.. Enumerable.Range(0, 5).Select(_ => (New(Name), new[] { New(Concern), New(Concern), New(Concern) }))];
 
-            string New()
+            string Name() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
+
+            string Concern() => l.Chance(0.2) ? l.Thing() : Name();
+
+            string New(Func<string> draw)
             {
                 string word;
                 do
                 {
-                    word = l.Chance(0.75) ? Tools.Topic(l) : l.Word();
+                    word = draw();
                 }
                 while (!taken.Add(word));
 

@@ -20,11 +20,11 @@ internal static partial class NanoCorpus
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return l.Random.Next(100) switch
         {
-            < 18 => Entries(l),
-            < 24 => Cited(l),
-            < 40 => ReadOut(l),
-            < 68 => ToolNames(l),
-            < 97 => AgentNames(l),
+            < 34 => Entries(l),
+            < 40 => Cited(l),
+            < 50 => ReadOut(l),
+            < 64 => ToolNames(l),
+            < 98 => AgentNames(l),
             _ => Days(l),
         };
     }
@@ -183,10 +183,10 @@ internal static partial class NanoCorpus
         lines = lines[..Math.Min(lines.Length, MostLines)];
         ChatOptions? options = instructions is null && tools is null ? null : new ChatOptions { Instructions = instructions, Tools = tools };
         int apart = lines.All(line => line.Line.StartsWith(line.Asked + ": ", StringComparison.Ordinal)) ? l.Random.Next(100) : 0;
-        if (apart < 60)
+        if (apart < 25)
         {
             string? same = l.Chance(0.5) ? Filling(l) : null;
-            string said = string.Join('\n', lines.Select(line => apart < 35 ? line.Line : $"{line.Asked} {same ?? Filling(l)}{line.Line[line.Asked.Length..]}"));
+            string said = string.Join('\n', lines.Select(line => apart < 15 ? line.Line : $"{line.Asked} {same ?? Filling(l)}{line.Line[line.Asked.Length..]}"));
             return new NanoCase(Skill.Sources, [User(ask(lines.Select(line => line.Asked))), Model(said)], options);
         }
 

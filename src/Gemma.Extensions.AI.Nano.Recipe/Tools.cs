@@ -59,6 +59,9 @@ internal static partial class Tools
     /// <summary>Number of kinds of tools.</summary>
     public const int Kinds = 12;
 
+    /// <summary>Draws of a tool that is like one before it.</summary>
+    private const int MostAttempts = 24;
+
     /// <summary>The first so many kinds look something up.</summary>
     public const int LookupKinds = 7;
 
@@ -74,7 +77,9 @@ internal static partial class Tools
     /// <summary>A tool whose noun is none of <paramref name="taken"/>, of one kind or of any, about one word of the lists or also about longer terms.</summary>
     public static DrawnTool Draw(Lexicon l, Naming naming, HashSet<string> taken, int? kind = null, bool oneWord = false)
     {
-        while (true)
+        // A search shows tools whose words are alike: of "price" and "daily price" one is meant.
+        bool isNear = l.Split == Split.Train && taken.Count > 0 && l.Chance(0.5);
+        for (int attempt = 0; ; attempt++)
         {
             DrawnTool tool = (kind ?? l.Random.Next(Kinds)) switch
             {
@@ -89,7 +94,8 @@ internal static partial class Tools
                 10 => l.Chance(0.5) ? Book(l, naming) : Order(l, naming),
                 _ => l.Split == Split.Train && l.Chance(0.5) ? Calculate(l, naming) : Text(l, naming),
             };
-            if ((!oneWord || !tool.Noun.Contains(' ', StringComparison.Ordinal)) && taken.Add(tool.Noun))
+            bool fits = (!oneWord || !tool.Noun.Contains(' ', StringComparison.Ordinal)) && (!isNear || attempt >= MostAttempts || taken.Any(noun => Lexicon.Words(noun).Intersect(Lexicon.Words(tool.Noun)).Any()));
+            if (fits && taken.Add(tool.Noun))
             {
                 return tool;
             }
