@@ -75,26 +75,31 @@ public sealed unsafe class MatMulPlanTests
         }
     }
 
-    [Fact]
-    public void ManyTensorsMayBeStacked()
+    /// <summary>What a worker takes at once of a single row's product spans several tensors, with and without kernels for a row.</summary>
+    [Theory]
+    [InlineData("portable", 1)]
+    [InlineData("portable", 3)]
+    [InlineData("avx2", 1)]
+    [InlineData("avx2", 3)]
+    public void ManyTensorsMayBeStacked(string tier, int rows)
     {
-        using CpuBackend backend = Tiers.CreateCpu("portable", threads: 2);
+        using CpuBackend backend = Tiers.CreateCpu(tier, threads: 2);
         using RandomTensors random = new(24);
-        TensorView[] tensors = [.. Enumerable.Range(0, 64).Select(i => random.Create(i % 2 == 0 ? TensorType.Q4_0 : TensorType.Q4_1, 32 + i % 3, 64))];
+        TensorView[] tensors = [.. Enumerable.Range(0, 64).Select(i => random.Create(i % 2 == 0 ? TensorType.Q4_0 : TensorType.Q4_1, i % 7 == 6 ? 8 : 32 + i % 3, 64))];
         CpuWeights weights = (CpuWeights)backend.LoadWeights(tensors);
-        using CpuMatrix x = new(3, 64), stacked = new(3, weights.Rows);
-        for (int r = 0; r < 3; r++)
+        using CpuMatrix x = new(rows, 64), stacked = new(rows, weights.Rows);
+        for (int r = 0; r < rows; r++)
         {
             random.Fill(x, r);
         }
 
-        backend.MatMul(x, weights, stacked, 3);
+        backend.MatMul(x, weights, stacked, rows);
         int first = 0;
         foreach (TensorView tensor in tensors)
         {
-            using CpuMatrix alone = new(3, (int)tensor.Rows);
-            backend.MatMul(x, backend.LoadWeights(tensor), alone, 3);
-            Assert.True(alone.Row(2).SequenceEqual(stacked.Row(2).Slice(first, alone.Columns)));
+            using CpuMatrix alone = new(rows, (int)tensor.Rows);
+            backend.MatMul(x, backend.LoadWeights(tensor), alone, rows);
+            Assert.True(alone.Row(rows - 1).SequenceEqual(stacked.Row(rows - 1).Slice(first, alone.Columns)));
             first += alone.Columns;
         }
 
