@@ -126,9 +126,11 @@ public sealed class FunctionChoiceTests
             PromptExecutionSettings settings = KernelTests.Settings(200);
             settings.FunctionChoiceBehavior = FunctionChoiceBehavior.Required([kernel.Plugins["texts"][function]], options: s_one);
             await kernel.GetRequiredService<IChatCompletionService>().GetChatMessageContentAsync(History(), settings, kernel);
-        }
 
-        Assert.Equal(["day", "time", "paint", "stamp"], texts.Seen);
+            // After a result the model may call again: how often is its choice, that each call is bound is not.
+            Assert.Equal([function], texts.Seen.Distinct());
+            texts.Seen.Clear();
+        }
     }
 
     [Fact]
