@@ -30,7 +30,7 @@ internal static class Commands
     ];
 
     /// <summary>
-    /// The phases of a run that begins with a model of as many layers: copying is learned, and what is left is to compare, which lists practise first, and to understand more ways to say a thing;
+    /// The phases of a run that begins with a model of as many layers: copying is learned, and what is left is to compare, which drills and lists practise, and to understand more ways to say a thing;
     /// answers learned by heart need many short cases.
     /// </summary>
     internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } =
