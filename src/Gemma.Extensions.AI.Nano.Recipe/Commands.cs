@@ -35,11 +35,11 @@ internal static class Commands
     /// </summary>
     internal static IReadOnlyList<(double Until, Emphasis Emphasis)> Continued { get; } =
     [
-        (0.60, new(Talk: 8, System: 6, Drill: 38, Lists: 12)), (1, new(Talk: 12, System: 10, Drill: 24, Lists: 6, Long: 1, Refusals: 10)),
+        (0.35, new(Talk: 6, System: 4, Drill: 32, Lists: 30)), (0.70, new(Talk: 8, System: 6, Drill: 38, Lists: 16)), (1, new(Talk: 12, System: 10, Drill: 26, Lists: 10, Long: 1, Refusals: 8)),
     ];
 
     /// <summary>
-    /// 3.35 million parameters: eight layers (four local, four global), as narrow as copying allows; two queries a key head, as in the real family. Caps are those of it, too.
+    /// 3.35 million parameters: eight layers (four local with a window of 512, four global), as narrow as copying allows; two queries a key head, as in the real family. Caps are those of it, too.
     /// </summary>
     public static GemmaConfig Config(int vocabularySize) => new()
     {
@@ -51,7 +51,7 @@ internal static class Commands
         KvHeadCount = 4,
         HeadDim = 32,
         ContextLength = 4096,
-        SlidingWindow = 128,
+        SlidingWindow = 512,
         RmsNormEpsilon = 1e-6f,
         RopeBase = 10000,
         QueryScale = 1 / MathF.Sqrt(32),

@@ -160,7 +160,7 @@ internal static class Facts
         HashSet<string> nouns = new(StringComparer.Ordinal);
         while (nouns.Count < 8)
         {
-            nouns.Add(l.Draw(() => l.Chance(0.7) ? l.Pick(s_openNouns) : l.Pick(s_openPairs)));
+            nouns.Add(l.Split == Split.Train && l.Chance(0.6) ? Free() : l.Draw(() => l.Chance(0.7) ? l.Pick(s_openNouns) : l.Pick(s_openPairs)));
         }
 
         return new Kind(thing, Subject, [.. nouns.Select(noun => new Attribute(noun.Replace(' ', '_'), ValueOf(l), [], [], Noun: noun))]);
@@ -172,6 +172,11 @@ internal static class Facts
             2 => $"the {thing} {l.Capital(l.Word())}",
             _ => $"the {thing} in {l.City()}",
         };
+
+        // The listed nouns of training are soon known by heart; which sentence a word belongs to is learned from words that are not.
+        string Free() => l.Chance(0.3) ? FreeWord() + " " + FreeWord() : FreeWord();
+
+        string FreeWord() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
     }
 
     private static Func<Lexicon, string> ValueOf(Lexicon l) => l.Random.Next(10) switch

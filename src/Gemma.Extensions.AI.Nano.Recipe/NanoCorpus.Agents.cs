@@ -206,8 +206,9 @@ internal static partial class NanoCorpus
                 {
                     word = draw();
                 }
-                while (!taken.Add(word));
+                while (taken.Any(other => other.Contains(word, StringComparison.Ordinal) || word.Contains(other, StringComparison.Ordinal))); // "cable" is also of who has "flat cable"
 
+                taken.Add(word);
                 return word;
             }
         }

@@ -20,11 +20,11 @@ internal static partial class NanoCorpus
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return l.Random.Next(100) switch
         {
-            < 34 => Entries(l),
-            < 40 => Cited(l),
-            < 50 => ReadOut(l),
-            < 64 => ToolNames(l),
-            < 98 => AgentNames(l),
+            < 32 => Entries(l),
+            < 36 => Cited(l),
+            < 48 => ReadOut(l),
+            < 60 => ToolNames(l),
+            < 84 => AgentNames(l),
             _ => Days(l),
         };
     }
@@ -75,13 +75,13 @@ internal static partial class NanoCorpus
     }
 
     /// <summary>
-    /// Numbered or named lines of a few words each. Names begin with one of few pieces where they are letters or begin with a verb, as those of tools do: that a line's name is what is asked for is
-    /// learned from these before it is from words.
+    /// Numbered or named lines of a few words each. A number is found soon, any other name not at all: some names stand in brackets, where the numbers stand that are found. Names begin with one
+    /// of few pieces where they are letters or begin with a verb, as those of tools do: that a line's name is what is asked for is learned from these before it is from words.
     /// </summary>
     private static NanoCase Entries(Lexicon l)
     {
         int heads = l.Random.Next(10);
-        bool numbered = heads < 3, blank = l.Chance(0.5);
+        bool numbered = heads < 3, bracketed = numbered || l.Chance(0.6), cited = numbered || l.Chance(0.6), blank = l.Chance(0.5);
         Naming naming = new(l, mixed: true);
         HashSet<string> taken = new(StringComparer.OrdinalIgnoreCase);
         List<(string Word, string Head)> all = new();
@@ -98,11 +98,11 @@ internal static partial class NanoCorpus
             });
             string[] words = [.. Enumerable.Range(0, l.Random.Next(1, most + 1)).Select(_ => New(Any))];
             all.AddRange(words.Select(word => (word, head)));
-            lines.Add((numbered ? $"[{head}] " : $"- {head}: ") + string.Join(l.Chance(0.5) ? ", " : " ", words));
+            lines.Add((bracketed ? $"[{head}] " : $"- {head}: ") + string.Join(l.Chance(0.5) ? ", " : " ", words));
         }
 
         string text = string.Join(blank ? "\n\n" : "\n", lines);
-        return Listed(l, null, asked => text + "\n\n" + string.Join("; ", asked), [.. all.Select(a => (a.Word, numbered ? $"{a.Word} [{a.Head}]" : $"{a.Word}: {a.Head}"))]);
+        return Listed(l, null, asked => text + "\n\n" + string.Join("; ", asked), [.. all.Select(a => (a.Word, Answered(a.Word, a.Head, cited)))]);
 
         string Word() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
 
@@ -143,8 +143,8 @@ internal static partial class NanoCorpus
         Naming naming = new(l, l.Chance(0.85));
         int? kind = l.Chance(0.5) ? l.Random.Next(Tools.Kinds) : null;
         DrawnTool[] tools = [.. Enumerable.Range(0, l.Random.Next(2, 10)).Select(_ => Tools.Draw(l, naming, taken, kind)).DistinctBy(tool => tool.Name)];
-        bool requests = l.Chance(0.4);
-        return Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), [.. tools.Select(tool => (tool, asked: requests ? Request(tool) : tool.Noun)).Select(t => (t.asked, $"{t.asked}: {t.tool.Name}"))],
+        bool requests = l.Chance(0.4), cited = l.Chance(0.5);
+        return Listed(l, null, asked => string.Join(requests ? "\n" : "; ", asked), [.. tools.Select(tool => (tool, asked: requests ? Request(tool) : tool.Noun)).Select(t => (t.asked, Answered(t.asked, t.tool.Name, cited)))],
             [.. tools.Select(tool => tool.Declaration)]);
 
         static string Request(DrawnTool tool) => Sayable(tool.Use().Request, tool.Noun);
@@ -154,11 +154,14 @@ internal static partial class NanoCorpus
     private static NanoCase AgentNames(Lexicon l)
     {
         Team team = Team.Draw(l);
-        bool requests = l.Chance(0.6);
+        bool requests = l.Chance(0.6), cited = l.Chance(0.5);
         (string, string)[] lines = [.. team.Words.SelectMany((words, agent) => words[..2].Select(word => requests ? Sayable(Team.Concern(l, word), word) : word)
-            .Select(asked => (asked, $"{asked}: {((AIFunctionDeclaration)team.Options.Tools![agent]).Name}")))];
+            .Select(asked => (asked, Answered(asked, team.Options.Tools![agent].Name, cited))))];
         return Listed(l, team.Options.Instructions, asked => string.Join(requests ? "\n" : "; ", asked), lines, [.. team.Options.Tools!]);
     }
+
+    /// <summary>A line: what was asked and what it belongs to.</summary>
+    private static string Answered(string asked, string name, bool cited) => cited ? $"{asked} [{name}]" : $"{asked}: {name}";
 
     /// <summary>A request that a line can hold in front of its colon, or the word that it is about.</summary>
     private static string Sayable(string request, string word) => request.AsSpan().IndexOfAny(":[\n") < 0 ? request : word;
@@ -182,23 +185,24 @@ internal static partial class NanoCorpus
         l.Random.Shuffle(lines);
         lines = lines[..Math.Min(lines.Length, MostLines)];
         ChatOptions? options = instructions is null && tools is null ? null : new ChatOptions { Instructions = instructions, Tools = tools };
-        int apart = lines.All(line => line.Line.StartsWith(line.Asked + ": ", StringComparison.Ordinal)) ? l.Random.Next(100) : 0;
-        if (apart < 25)
+        bool named = lines.All(line => line.Line.StartsWith(line.Asked + ": ", StringComparison.Ordinal)), cited = (instructions is null || tools is not null) && lines.All(line => line.Line.StartsWith(line.Asked + " [", StringComparison.Ordinal));
+        int apart = named || cited ? l.Random.Next(100) : 0;
+        if (apart < 40)
         {
             string? same = l.Chance(0.5) ? Filling(l) : null;
-            string said = string.Join('\n', lines.Select(line => apart < 15 ? line.Line : $"{line.Asked} {same ?? Filling(l)}{line.Line[line.Asked.Length..]}"));
+            string said = string.Join('\n', lines.Select(line => apart < 25 ? line.Line : $"{line.Asked} {same ?? Filling(l)}{line.Line[line.Asked.Length..]}"));
             return new NanoCase(Skill.Sources, [User(ask(lines.Select(line => line.Asked))), Model(said)], options);
         }
 
-        bool calls = tools is not null && l.Chance(0.75);
-        string given = calls || (tools is null && l.Chance(0.5)) ? "" : Filling(l) + ": ";
+        bool calls = tools is not null;
+        string given = calls || l.Chance(0.5) ? "" : Filling(l) + (named ? ": " : " ");
         IEnumerable<ChatMessage> turns = lines.Index().SelectMany(line =>
         {
-            string answer = line.Item.Line[(line.Item.Asked.Length + 2)..];
+            string answer = line.Item.Line[(line.Item.Asked.Length + (named ? 2 : 1))..];
             return new[]
             {
                 User(line.Index == 0 ? ask([line.Item.Asked]) : line.Item.Asked),
-                calls ? new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", answer, new Dictionary<string, object?>())]) : Model(given + answer),
+                calls ? new ChatMessage(ChatRole.Assistant, [new FunctionCallContent("call", answer.Trim('[', ']'), new Dictionary<string, object?>())]) : Model(given + answer),
             };
         });
         return new NanoCase(Skill.Sources, [.. turns], options) { Given = given };

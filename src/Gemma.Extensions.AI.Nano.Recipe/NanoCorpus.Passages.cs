@@ -29,12 +29,12 @@ internal static partial class NanoCorpus
         Lexicon l = Lexicon.Of(seed, index, Split.Train);
         return l.Random.Next(100) switch
         {
-            < 25 => ToolDrill(l),
-            < 31 => McpDrill(l),
-            < 46 => HandoffDrill(l),
-            < 51 => FollowUpDrill(l),
-            < 66 => PassageDrill(l),
-            < 83 => SourceDrill(l),
+            < 19 => ToolDrill(l),
+            < 28 => McpDrill(l),
+            < 36 => HandoffDrill(l),
+            < 43 => FollowUpDrill(l),
+            < 59 => PassageDrill(l),
+            < 76 => SourceDrill(l),
             _ => MemberDrill(l),
         };
     }
