@@ -174,9 +174,7 @@ internal static class Facts
         };
 
         // The listed nouns of training are soon known by heart; which sentence a word belongs to is learned from words that are not.
-        string Free() => l.Chance(0.3) ? FreeWord() + " " + FreeWord() : FreeWord();
-
-        string FreeWord() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
+        string Free() => l.Chance(0.3) ? Tools.TopicOrWord(l) + " " + Tools.TopicOrWord(l) : Tools.TopicOrWord(l);
     }
 
     private static Func<Lexicon, string> ValueOf(Lexicon l) => l.Random.Next(10) switch

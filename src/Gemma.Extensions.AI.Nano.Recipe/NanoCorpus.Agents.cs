@@ -192,10 +192,10 @@ internal static partial class NanoCorpus
         /// <summary>Fields that nobody has listed, of words that belong to no other.</summary>
         private static (string Field, string[] Words)[] OpenFields(Lexicon l)
         {
-            HashSet<string> taken = new(StringComparer.Ordinal);
+            List<string> taken = [];
             return [.. Enumerable.Range(0, 5).Select(_ => (New(Name), new[] { New(Concern), New(Concern), New(Concern) }))];
 
-            string Name() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
+            string Name() => Tools.TopicOrWord(l);
 
             string Concern() => l.Chance(0.2) ? l.Thing() : Name();
 

@@ -104,7 +104,7 @@ internal static partial class NanoCorpus
         string text = string.Join(blank ? "\n\n" : "\n", lines);
         return Listed(l, null, asked => text + "\n\n" + string.Join("; ", asked), [.. all.Select(a => (a.Word, Answered(a.Word, a.Head, cited)))]);
 
-        string Word() => l.Chance(0.5) ? Tools.Topic(l) : l.Word();
+        string Word() => Tools.TopicOrWord(l);
 
         string Any() => l.Random.Next(6) switch { 0 => l.City(), 1 => l.Code(), 2 => l.Medium() + " " + l.Pick(["euros", "pages", "units", "days", "percent"]), _ => Word() };
 
@@ -171,8 +171,8 @@ internal static partial class NanoCorpus
         Listed(l, null, asked => string.Join("; ", asked), [.. Enumerable.Range(0, l.Random.Next(4, 20)).Select(_ => Day(l)).Select(day => (day.Said, $"{day.Said}: {day.Iso}"))]);
 
     /// <summary>
-    /// Each thing once, in an order of its own, as far as it stands for one answer only. Where an answer stands behind a colon, other words can come before it, or it is a turn of its own: what
-    /// is found for the word just before is not found yet for one that lies as far away as a request from the name in its call.
+    /// Each thing once, in an order of its own, as far as it stands for one answer only. Before a name other words can come, or it is a turn of its own (of tools and agents a call, since that is how
+    /// they are answered elsewhere), as far away as a request is from the name in its call.
     /// </summary>
     private static NanoCase Listed(Lexicon l, string? instructions, Func<IEnumerable<string>, string> ask, (string Asked, string Line)[] all, AITool[]? tools = null)
     {
@@ -185,7 +185,10 @@ internal static partial class NanoCorpus
         l.Random.Shuffle(lines);
         lines = lines[..Math.Min(lines.Length, MostLines)];
         ChatOptions? options = instructions is null && tools is null ? null : new ChatOptions { Instructions = instructions, Tools = tools };
-        bool named = lines.All(line => line.Line.StartsWith(line.Asked + ": ", StringComparison.Ordinal)), cited = (instructions is null || tools is not null) && lines.All(line => line.Line.StartsWith(line.Asked + " [", StringComparison.Ordinal));
+        bool named = lines.All(line => line.Line.StartsWith(line.Asked + ": ", StringComparison.Ordinal));
+
+        // A value of a passage is never answered by the passage's number alone.
+        bool cited = instructions != s_sourceInstruction && lines.All(line => line.Line.StartsWith(line.Asked + " [", StringComparison.Ordinal));
         int apart = named || cited ? l.Random.Next(100) : 0;
         if (apart < 40)
         {

@@ -74,6 +74,9 @@ internal static partial class Tools
     /// <summary>A noun that tools can be about.</summary>
     public static string Topic(Lexicon l) => l.Draw(() => l.Pick(s_topics));
 
+    /// <summary>A noun that tools can be about, or a made-up word.</summary>
+    public static string TopicOrWord(Lexicon l) => l.Chance(0.5) ? Topic(l) : l.Word();
+
     /// <summary>A tool whose noun is none of <paramref name="taken"/>, of one kind or of any, about one word of the lists or also about longer terms.</summary>
     public static DrawnTool Draw(Lexicon l, Naming naming, HashSet<string> taken, int? kind = null, bool oneWord = false)
     {
